@@ -1,0 +1,1 @@
+"""Arrow tables in, Arrow tables out: what laps are, and how to read them back."""

@@ -1,0 +1,41 @@
+"""What can go wrong on the kept path. Facts are attributes; the sentence is ``str()``."""
+
+
+class PurpleSectorError(Exception):
+    """A failure that a person can act on: the sentence says what was wrong, where, and what to do."""
+
+
+class SettingsError(PurpleSectorError):
+    """A setting has a value that is not accepted. The command exits with 2."""
+
+    def __init__(self, variable: str, value: object, accepted: str) -> None:
+        super().__init__(f"{variable}={value!s}: {accepted}")
+        self.variable = variable
+        self.value = value
+        self.accepted = accepted
+
+
+class BrokerUnavailable(PurpleSectorError):
+    """No broker answers at ``brokers``."""
+
+    def __init__(self, brokers: str, reason: str) -> None:
+        super().__init__(f"no Kafka broker answers at {brokers}: {reason}; start one, or set KAFKA_BROKERS")
+        self.brokers = brokers
+        self.reason = reason
+
+
+class StoreUnavailable(PurpleSectorError):
+    """The database does not answer, or it ended the connection. The only error that a worker retries."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"no database answers at {address}: {reason}; start one, or set DATABASE_URL")
+        self.address = address
+        self.reason = reason
+
+
+class PartitionTaken(PurpleSectorError):
+    """Another worker has taken the partition over; this one has written nothing and stops."""
+
+    def __init__(self, partition: object, reason: str) -> None:
+        super().__init__(f"{partition} was taken over by another worker: {reason}")
+        self.partition = partition

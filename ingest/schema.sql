@@ -1,0 +1,77 @@
+-- The store. Every statement may run again: it creates what is absent and leaves the rest alone.
+-- Table telemetry is not here: its columns come from analytics/channels.py (see ingest/schema.py).
+
+CREATE TABLE IF NOT EXISTS sessions (
+    id             integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key            text NOT NULL UNIQUE,
+    user_id        text NOT NULL DEFAULT '',
+    game           text NOT NULL DEFAULT '',
+    track          text NOT NULL DEFAULT '',
+    car            text NOT NULL DEFAULT '',
+    driver         text NOT NULL DEFAULT '',
+    track_length_m real,
+    sector_count   integer,
+    sample_rate_hz real,
+    started_at     timestamptz,
+    last_frame_at  timestamptz,
+    frames         bigint NOT NULL DEFAULT 0,
+    received       int8multirange NOT NULL DEFAULT '{}',  -- the sequences stored
+    topic          text NOT NULL,
+    partition      integer NOT NULL,
+    updated_at     timestamptz NOT NULL DEFAULT now()     -- when ingest last wrote to it, by the server's clock
+);
+
+CREATE TABLE IF NOT EXISTS laps (
+    session_id           integer NOT NULL,
+    lap_number           integer NOT NULL,
+    started_at           timestamptz NOT NULL,
+    lap_time_ms          integer,                         -- ours, measured at the line
+    official_lap_time_ms integer,                         -- the game's
+    sector_times_ms      integer[] NOT NULL DEFAULT '{}',
+    sector_source        text NOT NULL DEFAULT '',        -- game or computed
+    flags                text[] NOT NULL DEFAULT '{}',    -- out, in, partial, invalid, reset; none: a flying lap
+    frames               integer NOT NULL,
+    gaps                 integer NOT NULL,
+    max_speed_kmh        real NOT NULL,
+    PRIMARY KEY (session_id, lap_number)
+);
+
+-- Every loss is a row, never silence: missing sequences of a session, or offsets that retention took from a partition.
+CREATE TABLE IF NOT EXISTS gaps (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    session_id    integer,
+    from_sequence bigint,
+    to_sequence   bigint,                                 -- both included
+    topic         text,
+    partition     integer,
+    from_offset   bigint,
+    to_offset     bigint,                                 -- both included
+    reason        text NOT NULL,                          -- missing, retention
+    seen_at       timestamptz NOT NULL DEFAULT now(),
+    healed_at     timestamptz
+);
+CREATE INDEX IF NOT EXISTS gaps_open ON gaps (session_id) WHERE healed_at IS NULL;
+
+CREATE TABLE IF NOT EXISTS dead_letters (
+    topic     text NOT NULL,
+    partition integer NOT NULL,
+    "offset"  bigint NOT NULL,
+    key       bytea,
+    value     bytea,                                      -- at most 64 KiB of it
+    reason    text NOT NULL,
+    seen_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic, partition, "offset")
+);
+
+-- The only offsets that ingest believes. fence counts the owners; next_offset is the next record to read.
+CREATE TABLE IF NOT EXISTS positions (
+    topic         text NOT NULL,
+    partition     integer NOT NULL,
+    next_offset   bigint NOT NULL,
+    fence         bigint NOT NULL,
+    owner         text NOT NULL,
+    backend_pid   integer NOT NULL,
+    backend_start timestamptz NOT NULL,
+    heartbeat     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic, partition)
+);

@@ -1,0 +1,134 @@
+"""Settings, from the environment and ``.env``, built once at the edge.
+
+The names of the variables are the contract. A wrong value is one line that names the variable, the value and what is
+accepted. Settings are frozen and pickle, so that an actor gets them as one argument; secrets never show in their repr.
+"""
+
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ingest.errors import SettingsError
+
+DEVELOPMENT_DATABASE = "postgresql://postgres@127.0.0.1:5432/postgres"
+
+
+def _broker_list(value: str) -> str:
+    for address in value.split(","):
+        host, colon, port = address.strip().rpartition(":")
+        if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
+            raise ValueError(f"want host:port[,host:port...], and {address.strip()!r} is not one")
+    return value
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in {"postgresql", "postgres"}:
+        raise ValueError("want postgresql://user@host:port/database")
+    return value
+
+
+class _Environment(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    @classmethod
+    def read(cls, **given: Any) -> Self:
+        """Settings from the environment; ``given`` values win. Raises SettingsError at the first wrong one."""
+        try:
+            return cls(**given)
+        except ValidationError as wrong:
+            raise _first_error(wrong) from None
+
+
+def _first_error(wrong: ValidationError) -> SettingsError:
+    first = wrong.errors(include_url=False)[0]
+    variable = str(first["loc"][0])
+    secret = any(word in variable for word in ("PASSWORD", "URL"))
+    message = first["msg"].removeprefix("Value error, ")
+    return SettingsError(variable, "***" if secret else first["input"], message)
+
+
+class KafkaSettings(_Environment):
+    """How to reach Kafka, and what things are called there."""
+
+    brokers: Annotated[str, AfterValidator(_broker_list)] = Field("127.0.0.1:9092", alias="KAFKA_BROKERS")
+    client_id: str = Field("purple-sector", alias="KAFKA_CLIENT_ID", min_length=1)
+    topic_telemetry: str = Field("telemetry", alias="KAFKA_TOPIC_TELEMETRY", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    topic_commands: str = Field("commands", alias="KAFKA_TOPIC_COMMANDS", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    topic_laps: str = Field("laps", alias="KAFKA_TOPIC_LAPS", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    topic_per_user: bool = Field(False, alias="KAFKA_TOPIC_PER_USER")
+    consumer_group: str = Field("telemetry-processors", alias="KAFKA_CONSUMER_GROUP", min_length=1)
+    replication: int = Field(1, alias="KAFKA_REPLICATION", ge=1, le=10)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", alias="KAFKA_SECURITY_PROTOCOL"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", alias="KAFKA_SECURITY_SASL_MECHANISM"
+    )
+    username: str = Field("", alias="KAFKA_SECURITY_USERNAME")
+    password: SecretStr = Field(SecretStr(""), alias="KAFKA_SECURITY_PASSWORD")
+    ca_file: str = Field("", alias="KAFKA_SECURITY_CA")
+
+    def client(self, more: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The librdkafka configuration of a client, with ``more`` of its properties."""
+        config: dict[str, Any] = {
+            "bootstrap.servers": self.brokers,
+            "client.id": self.client_id,
+            "security.protocol": self.security_protocol,
+        }
+        if self.security_protocol.startswith("SASL"):
+            config |= {
+                "sasl.mechanism": self.sasl_mechanism,
+                "sasl.username": self.username,
+                "sasl.password": self.password.get_secret_value(),
+            }
+        if self.ca_file:
+            config["ssl.ca.location"] = self.ca_file
+        return config | (more or {})
+
+
+class DatabaseSettings(_Environment):
+    """Where the store is."""
+
+    url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
+        SecretStr(DEVELOPMENT_DATABASE), alias="DATABASE_URL"
+    )
+
+    @property
+    def address(self) -> str:
+        """Host, port and database, without user and password: what a message may show."""
+        parts = urlsplit(self.url.get_secret_value())
+        return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+
+
+class IngestSettings(_Environment):
+    """When a batch closes, and how partitions spread over actors."""
+
+    batch_max_rows: int = Field(20_000, alias="INGEST_BATCH_MAX_ROWS", ge=1, le=1_000_000)
+    batch_max_age_ms: int = Field(250, alias="INGEST_BATCH_MAX_AGE_MS", ge=1, le=60_000)
+    partitions_per_actor: int = Field(0, alias="PARTITIONS_PER_ACTOR", ge=0)  # 0: spread over the cluster's CPUs
+
+
+class CollectorSettings(_Environment):
+    """Who drives, and how frames are written."""
+
+    user_id: str = Field("driver", alias="USER_ID", pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    protobuf_enabled: bool = Field(True, alias="PROTOBUF_ENABLED")
+
+
+class ServeSettings(_Environment):
+    """Where viewers connect."""
+
+    host: str = Field("127.0.0.1", alias="WS_HOST", min_length=1)
+    port: int = Field(8000, alias="WS_PORT", ge=1, le=65535)
+
+
+class LogSettings(_Environment):
+    """How much is logged, and in which form."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL")
+    format: Literal["simple", "json"] = Field("simple", alias="LOG_FORMAT")
+    service_name: str = Field("purple-sector", alias="SERVICE_NAME", min_length=1)

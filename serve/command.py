@@ -1,0 +1,5 @@
+"""The ``purple-sector`` command."""
+
+
+def main() -> None:
+    raise SystemExit("not yet")
