@@ -1,0 +1,43 @@
+-- Moves a partition on, at the end of the transaction that stored its batch. Sent in one message with COMMIT, so that a worker
+-- which freezes holds no lock that its successor needs.
+--
+-- PS001: another worker owns the partition, or the position is not where this batch starts.
+-- PS002: sequences of this batch are stored already, or a session is gone: what the worker remembers is stale.
+CREATE OR REPLACE FUNCTION advance(
+    in_topic text, in_partition integer, in_fence bigint, in_start bigint, in_end bigint,
+    in_sessions integer[], in_received int8multirange[], in_frames bigint[], in_first timestamptz[], in_last timestamptz[]
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    updated integer;
+BEGIN
+    UPDATE positions SET next_offset = in_end, heartbeat = clock_timestamp()
+     WHERE topic = in_topic AND partition = in_partition AND fence = in_fence AND next_offset = in_start;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'fence % at offset % is not in force', in_fence, in_start USING ERRCODE = 'PS001';
+    END IF;
+
+    IF cardinality(in_sessions) = 0 THEN
+        RETURN;
+    END IF;
+
+    UPDATE sessions s
+       SET received = s.received + batch.received,
+           frames = s.frames + batch.frames,
+           started_at = coalesce(s.started_at, batch.first_at),
+           last_frame_at = greatest(s.last_frame_at, batch.last_at),
+           updated_at = clock_timestamp()
+      FROM unnest(in_sessions, in_received, in_frames, in_first, in_last)
+           AS batch(id, received, frames, first_at, last_at)
+     WHERE s.id = batch.id AND NOT s.received && batch.received;
+    GET DIAGNOSTICS updated = ROW_COUNT;
+    IF updated <> cardinality(in_sessions) THEN
+        RAISE EXCEPTION 'of % sessions only % could take their frames', cardinality(in_sessions), updated
+            USING ERRCODE = 'PS002';
+    END IF;
+
+    UPDATE gaps g SET healed_at = clock_timestamp()
+      FROM sessions s
+     WHERE g.healed_at IS NULL AND g.session_id = ANY (in_sessions) AND s.id = g.session_id
+       AND s.received @> int8range(g.from_sequence, g.to_sequence, '[]');
+END
+$$;
