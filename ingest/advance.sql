@@ -5,7 +5,7 @@
 -- PS002: sequences of this batch are stored already, or a session is gone: what the worker remembers is stale.
 CREATE OR REPLACE FUNCTION advance(
     in_topic text, in_partition integer, in_fence bigint, in_start bigint, in_end bigint,
-    in_sessions integer[], in_received int8multirange[], in_frames bigint[], in_first timestamptz[], in_last timestamptz[]
+    in_sessions integer[], in_received int8multirange[], in_frames bigint[], in_first_us bigint[], in_last_us bigint[]
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     updated integer;
@@ -23,12 +23,12 @@ BEGIN
     UPDATE sessions s
        SET received = s.received + batch.received,
            frames = s.frames + batch.frames,
-           started_at = coalesce(s.started_at, batch.first_at),
-           last_frame_at = greatest(s.last_frame_at, batch.last_at),
+           started_at = coalesce(s.started_at, timestamptz 'epoch' + batch.first_us * interval '1 microsecond'),
+           last_frame_at = greatest(s.last_frame_at, timestamptz 'epoch' + batch.last_us * interval '1 microsecond'),
            updated_at = clock_timestamp()
-      FROM unnest(in_sessions, in_received, in_frames, in_first, in_last)
-           AS batch(id, received, frames, first_at, last_at)
-     WHERE s.id = batch.id AND NOT s.received && batch.received;
+      FROM unnest(in_sessions, in_received, in_frames, in_first_us, in_last_us)
+           AS batch(id, received, frames, first_us, last_us)
+     WHERE s.id = batch.id AND NOT (s.received && batch.received);
     GET DIAGNOSTICS updated = ROW_COUNT;
     IF updated <> cardinality(in_sessions) THEN
         RAISE EXCEPTION 'of % sessions only % could take their frames', cardinality(in_sessions), updated

@@ -39,3 +39,29 @@ class PartitionTaken(PurpleSectorError):
     def __init__(self, partition: object, reason: str) -> None:
         super().__init__(f"{partition} was taken over by another worker: {reason}")
         self.partition = partition
+
+
+class SessionsChanged(PurpleSectorError):
+    """What a worker remembers of its sessions is not what is stored; it forgets and reads them again."""
+
+    def __init__(self, partition: object, reason: str) -> None:
+        super().__init__(f"{partition}: sessions changed in the store: {reason}")
+        self.partition = partition
+
+
+class StoreRefused(PurpleSectorError):
+    """The database answered, and refused what was sent."""
+
+    def __init__(self, partition: object, reason: str) -> None:
+        super().__init__(f"{partition}: the database refused a batch: {reason}")
+        self.partition = partition
+
+
+class OffsetsLost(PurpleSectorError):
+    """Retention took records before they were read; ``earliest`` is the first that is left."""
+
+    def __init__(self, partition: object, position: int, earliest: int) -> None:
+        super().__init__(f"{partition}: offsets {position} to {earliest - 1} were deleted before they were read")
+        self.partition = partition
+        self.position = position
+        self.earliest = earliest

@@ -1,0 +1,111 @@
+"""Hosts the workers of several partitions in one process, a thread each.
+
+Most of a worker's time is spent in librdkafka, Arrow and libpq, which release the interpreter; a thread is enough.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+from confluent_kafka import Producer
+
+from ingest.chunk import TimedLap
+from ingest.partition import Partition
+from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
+from ingest.telemetry_pb2 import Lap as LapMessage
+from ingest.telemetry_pb2 import TelemetryMessage
+from ingest.worker import PartitionWorker
+
+log = structlog.get_logger()
+
+_LAST_BATCH_WITHIN_S = 5.0
+
+
+class Host:
+    """Runs a worker for each partition that it is given. A partition that was taken over is not started again by itself."""
+
+    def __init__(self, *, name: str, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings) -> None:
+        self.name = name
+        self._kafka = kafka
+        self._database = database
+        self._ingest = ingest
+        self._hosted: dict[Partition, _Hosted] = {}
+        # Laps are told after they are stored: a lap that is told twice is the same lap, one that is not told is in the store.
+        self._announcer = Producer(
+            kafka.client({"linger.ms": 5, "compression.type": "lz4", "partitioner": "murmur2_random"})
+        )
+
+    def host(self, partitions: Sequence[Partition]) -> dict[str, dict[str, Any]]:
+        """Host exactly these partitions from now on; the progress of each. Stops what is not among them."""
+        wanted = set(partitions)
+        self._release(p for p in tuple(self._hosted) if p not in wanted)
+        # A worker that ended although it was wanted has been replaced by a mistake that is over, or has failed: start anew.
+        self._release(p for p, hosted in tuple(self._hosted.items()) if not hosted.thread.is_alive())
+        for partition in wanted - self._hosted.keys():
+            self._hosted[partition] = self._start(partition)
+        return {str(p): asdict(hosted.worker.progress) for p, hosted in self._hosted.items()}
+
+    def stop(self) -> None:
+        """Stop every worker, and wait for what is being stored."""
+        for hosted in self._release(tuple(self._hosted)):
+            hosted.thread.join(_LAST_BATCH_WITHIN_S)
+        self._announcer.flush(2)
+
+    def _start(self, partition: Partition) -> "_Hosted":
+        worker = PartitionWorker(
+            partition,
+            kafka=self._kafka,
+            database=self._database,
+            ingest=self._ingest,
+            owner=self.name,
+            on_laps=self._announce,
+        )
+        return _Hosted(worker)
+
+    def _release(self, partitions: Iterable[Partition]) -> list["_Hosted"]:
+        # Not waited for: a worker that is busy storing hears of it afterwards, and whoever comes next is safe by the fence.
+        leaving = [self._hosted.pop(p) for p in partitions]
+        for hosted in leaving:
+            hosted.stopping.set()
+        return leaving
+
+    def _announce(self, laps: Sequence[TimedLap]) -> None:
+        for timed in laps:
+            try:
+                self._announcer.produce(
+                    self._kafka.topic_laps, key=timed.session_key.encode(), value=lap_message(timed).SerializeToString()
+                )
+            except BufferError:
+                log.warning("lap not announced: the broker takes none", session=timed.session_key)
+        self._announcer.poll(0)
+
+
+class _Hosted:
+    """A worker and its thread."""
+
+    def __init__(self, worker: PartitionWorker) -> None:
+        self.worker = worker
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=worker.run, args=[self.stopping], name=str(worker.partition), daemon=True)
+        self.thread.start()
+
+
+def lap_message(timed: TimedLap) -> TelemetryMessage:
+    """The event that viewers get when a lap ends or is corrected. A time that is not known is 0."""
+    lap = timed.lap
+    return TelemetryMessage(
+        session_id=timed.session_key,
+        lap=LapMessage(
+            session_id=timed.session_key,
+            lap_number=lap.lap_number,
+            started_at=lap.started_at_us // 1000,
+            lap_time=lap.lap_time_ms or 0,
+            official_lap_time=lap.official_lap_time_ms or 0,
+            sector_times=lap.sector_times_ms,
+            flags=lap.flags,
+            frames=lap.frames,
+            max_speed=lap.max_speed_kmh,
+        ),
+    )

@@ -1,0 +1,113 @@
+"""One Kafka partition, read from an offset that the store names.
+
+Assigned, never subscribed: a group would move partitions about, and its offsets are not believed here. They are committed
+all the same, after the rows are, because that is where people look for lag.
+"""
+
+import threading
+from typing import Any, Self
+
+import numpy as np
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ingest.errors import BrokerUnavailable, OffsetsLost
+from ingest.partition import Partition, Records
+from ingest.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+_CONSUMER: dict[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",  # an offset that is gone is a gap to write down, not a place to guess
+    "check.crcs": True,
+    "isolation.level": "read_committed",
+    "fetch.wait.max.ms": 100,
+    "fetch.message.max.bytes": 4 * 1024 * 1024,
+    # Kafka is the queue: hold little more than the next batch here.
+    "queued.min.messages": 40_000,
+    "queued.max.messages.kbytes": 16 * 1024,
+    "socket.keepalive.enable": True,
+    "reconnect.backoff.max.ms": 2_000,
+    "topic.metadata.refresh.interval.ms": 10_000,
+}
+
+
+class Source:
+    """A consumer of one partition. Not safe to share between threads."""
+
+    def __init__(self, settings: KafkaSettings, partition: Partition) -> None:
+        self.partition = partition
+        self.users: dict[str, str] = {}
+        self._brokers = settings.brokers
+        self._seen: set[bytes] = set()
+        self._complained = threading.Event()
+        self._consumer = Consumer(
+            settings.client(_CONSUMER | {"group.id": settings.consumer_group, "error_cb": self._complain})
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def offsets(self, timeout_s: float = 5.0) -> tuple[int, int]:
+        """The earliest offset that is left, and the one after the last. Raises BrokerUnavailable."""
+        place = TopicPartition(self.partition.topic, self.partition.index)
+        try:
+            first, end = self._consumer.get_watermark_offsets(place, timeout=timeout_s)
+        except KafkaException as error:
+            raise BrokerUnavailable(self._brokers, error.args[0].str()) from error
+        return first, end
+
+    def read_from(self, offset: int) -> None:
+        """Read from ``offset`` on; what was fetched before is dropped."""
+        self._consumer.assign([TopicPartition(self.partition.topic, self.partition.index, offset)])
+        self._seen.clear()
+
+    def read(self, max_records: int, timeout_s: float) -> Records:
+        """Up to ``max_records`` records, in order; none if nothing comes for ``timeout_s``. Raises OffsetsLost."""
+        messages = self._consumer.consume(max_records, timeout_s)
+        if any(m.error() for m in messages):
+            messages = self._without_errors(messages)
+        elif messages:
+            self._complained.clear()
+        keys = [m.key() for m in messages]
+        self._note_users(keys, messages)
+        return Records(
+            values=[m.value() for m in messages],
+            keys=keys,
+            offsets=np.fromiter((m.offset() for m in messages), dtype=np.int64, count=len(messages)),
+        )
+
+    def commit(self, offset: int) -> None:
+        """Tell the group how far the store is. For people and dashboards; nothing here reads it."""
+        place = TopicPartition(self.partition.topic, self.partition.index, offset)
+        self._consumer.commit(offsets=[place], asynchronous=True)
+
+    def _without_errors(self, messages: list[Message]) -> list[Message]:
+        for message in messages:
+            error = message.error()
+            if error and error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                first, _ = self.offsets()
+                raise OffsetsLost(self.partition, message.offset(), first)
+            if error and error.code() != KafkaError._PARTITION_EOF:
+                self._complain(error)
+        return [m for m in messages if not m.error()]
+
+    def _note_users(self, keys: list[bytes | None], messages: list[Message]) -> None:
+        """Remember the user of each new key: a session without facts has its user in a header only."""
+        for key in set(keys) - self._seen:
+            if key is None:
+                continue
+            self._seen.add(key)
+            headers = dict(messages[keys.index(key)].headers() or [])
+            user = headers.get("userId") or b""
+            self.users[key.decode(errors="replace")] = user.decode(errors="replace").replace("\0", "")[:100]
+
+    def _complain(self, error: KafkaError) -> None:
+        if not self._complained.is_set():
+            self._complained.set()
+            log.warning("kafka trouble", partition=str(self.partition), brokers=self._brokers, error=error.str())
