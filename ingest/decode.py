@@ -1,0 +1,238 @@
+"""Kafka records to columns: what a car did, the facts of its session, and what must not be stored.
+
+Pure. Three forms of value are read: a TelemetryFrame, which is nearly every record and never becomes a Python object, a
+TelemetryMessage, and a JSON object of either. The official protobuf parser is the one judge of what is valid (`columns`
+says how ptars is held to it). The rule to remember: a record is stored as a whole or rejected as a whole, once, with
+one reason; a single absurd frame costs its message all frames and facts. A reason is a stable code, a colon and words:
+key, empty, oversize, decode, encoding, json, time, value or facts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from analytics.channels import CHANNELS, SEQUENCE, TIME
+from ingest.columns import WireColumns, lengths_of, read_columns
+from ingest.envelope import read_contents
+from ingest.instants import AHEAD_MS, BEFORE_START_MS, ahead_fault, before_start_fault
+from ingest.plausible import absurdities
+from ingest.telemetry_pb2 import Session
+from ingest.wire import MAX_VALUE_BYTES, BadRecord, session_of
+
+#: The frames of a Decoded: which record, which of its sessions, then the columns of `analytics.channels.FRAMES`.
+DECODED_FRAMES = pa.schema(
+    [
+        pa.field("record", pa.int32(), nullable=False),
+        pa.field("session", pa.int32(), nullable=False),
+        TIME,
+        SEQUENCE,
+        *(pa.field(c.name, c.arrow, nullable=c.optional) for c in CHANNELS),
+    ]
+)
+
+_Ints = npt.NDArray[np.int64]
+_LENGTH_DELIMITED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a record says about its session."""
+
+    record: int
+    session_index: int
+    message: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that must not be stored, and why."""
+
+    record: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The records of one call. ``frames`` has the schema DECODED_FRAMES and keeps the order of the records.
+
+    ``record`` counts from 0 in the call's lists; ``session`` and ``session_index`` count in ``sessions``, which holds
+    the keys that have a frame or facts here.
+    """
+
+    frames: pa.Table = field(repr=False)
+    sessions: list[str]
+    facts: list[Facts]
+    rejected: list[Rejected]
+
+
+def decode(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Decoded:
+    """Read records; ``values`` and ``keys`` are as long as each other. Never raises for what they hold."""
+    faults: dict[int, str] = {}
+    session_of_record, sessions = _read_keys(keys, faults)
+    payloads, record_of_payload, facts = _open(values, session_of_record, sessions, faults)
+    wire = read_columns(payloads)
+    for place, reason in wire.refused:
+        faults.setdefault(int(record_of_payload[place]), reason)
+    records = record_of_payload[wire.places]
+    for row, reason in absurdities(wire.columns):
+        faults.setdefault(int(records[row]), reason)
+    frames = _to_frames(wire, records, session_of_record[records])
+    return _without(Decoded(frames, sessions, facts, []), faults)
+
+
+def reject_absurd_times(decoded: Decoded, started_at_ms: Mapping[str, int], *, now_ms: int) -> Decoded:
+    """Reject the records with a time that their session or the clock rules out.
+
+    A frame may be an hour older than its session's start and five minutes ahead of ``now_ms``; a start in session facts
+    may be as far ahead. ``started_at_ms`` maps session keys to known starts; a session that is not in it starts at its
+    first frame here that is not ahead.
+    """
+    faults = {
+        f.record: f"facts: started_at: {ahead_fault(f.message.started_at, now_ms).removeprefix('time: ')}"
+        for f in decoded.facts
+        if f.message.started_at > now_ms + AHEAD_MS
+    }
+    times = decoded.frames["time"].cast(pa.int64()).to_numpy() // 1000
+    records = decoded.frames["record"].to_numpy()
+    for row in np.flatnonzero(times > now_ms + AHEAD_MS).tolist():
+        faults.setdefault(int(records[row]), ahead_fault(int(times[row]), now_ms))
+    starts = _starts(decoded, started_at_ms, times, ~np.isin(records, list(faults)) if faults else slice(None))
+    starts_of_rows = starts[decoded.frames["session"].to_numpy()]
+    for row in np.flatnonzero(times < starts_of_rows - BEFORE_START_MS).tolist():
+        faults.setdefault(int(records[row]), before_start_fault(int(times[row]), int(starts_of_rows[row])))
+    return _without(decoded, faults)
+
+
+def _starts(
+    decoded: Decoded, known: Mapping[str, int], times: _Ints, acceptable: npt.NDArray[np.bool_] | slice
+) -> _Ints:
+    """When each of the sessions started, in ms; 0 where nothing tells."""
+    starts = np.zeros(len(decoded.sessions), dtype=np.int64)
+    sessions = decoded.frames["session"].to_numpy()[acceptable]
+    # Backwards, so that the first frame of a session is the last to write.
+    starts[sessions[::-1]] = times[acceptable][::-1]
+    for index, key in enumerate(decoded.sessions):
+        if key in known:
+            starts[index] = known[key]
+    return starts
+
+
+def _read_keys(keys: Sequence[bytes | None], faults: dict[int, str]) -> tuple[_Ints, list[str]]:
+    """The session of each record (-1: rejected), and the sessions in the order in which they come."""
+    coded = pa.array(keys, pa.large_binary()).dictionary_encode(null_encoding="encode")
+    sessions: list[str] = []
+    index_of_key: list[int] = []
+    reasons: dict[int, str] = {}
+    for place, key in enumerate(coded.dictionary.to_pylist()):
+        try:
+            sessions.append(session_of(key))
+            index_of_key.append(len(sessions) - 1)
+        except BadRecord as bad:
+            index_of_key.append(-1)
+            reasons[place] = str(bad)
+    places = coded.indices.to_numpy()
+    for place, reason in reasons.items():
+        faults.update(dict.fromkeys(np.flatnonzero(places == place).tolist(), reason))
+    return np.array(index_of_key, dtype=np.int64)[places], sessions
+
+
+def _open(
+    values: Sequence[bytes | None], session_of_record: _Ints, sessions: list[str], faults: dict[int, str]
+) -> tuple[pa.BinaryArray, _Ints, list[Facts]]:
+    """The serialized frames of all records, the record of each, and the session facts."""
+    column = pa.array(values, pa.large_binary())
+    is_frame, is_other = _sort(column, session_of_record >= 0, faults)
+    if is_frame.all():
+        return column.cast(pa.binary()), np.arange(len(values)), []
+    payloads: list[bytes] = []
+    record_of_payload: list[int] = []
+    facts: list[Facts] = []
+    for record in np.flatnonzero(is_other).tolist():
+        session = int(session_of_record[record])
+        try:
+            contents = read_contents(values[record] or b"", sessions[session])
+        except BadRecord as bad:
+            faults[record] = str(bad)
+            continue
+        payloads += contents.frames
+        record_of_payload += [record] * len(contents.frames)
+        if contents.facts is not None:
+            facts.append(Facts(record, session, contents.facts))
+    frames = column.filter(pa.array(is_frame)).cast(pa.binary())
+    records = np.concatenate((np.flatnonzero(is_frame), np.array(record_of_payload, dtype=np.int64)))
+    if not payloads:
+        return frames, records, facts
+    order = np.argsort(records, kind="stable")
+    return pa.concat_arrays([frames, pa.array(payloads, pa.binary())]).take(pa.array(order)), records[order], facts
+
+
+def _sort(
+    column: pa.LargeBinaryArray, wanted: npt.NDArray[np.bool_], faults: dict[int, str]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Masks of the values that are frames, and of those that are messages or JSON, by the first byte as `kind_of`."""
+    lengths = lengths_of(column)
+    for record in np.flatnonzero(wanted & (lengths == 0)).tolist():
+        faults[record] = "empty: no value"
+    for record in np.flatnonzero(wanted & (lengths > MAX_VALUE_BYTES)).tolist():
+        faults[record] = f"oversize: {lengths[record]} bytes are more than {MAX_VALUE_BYTES}"
+    wanted = wanted & (lengths > 0) & (lengths <= MAX_VALUE_BYTES)
+    if not wanted.any():
+        return wanted, wanted
+    _, offsets, data = column.buffers()
+    starts = np.frombuffer(offsets, dtype=np.int64)[: len(column)]
+    first = np.frombuffer(data, dtype=np.uint8)[np.where(wanted, starts, 0)]
+    other = ((first & 7) == _LENGTH_DELIMITED) | (first == ord("{"))
+    return wanted & ~other, wanted & other
+
+
+def _to_frames(wire: WireColumns, records: _Ints, sessions: _Ints) -> pa.Table:
+    columns = wire.columns
+    # Absurd times overflow here and are filtered out afterwards.
+    arrays = [
+        pa.array(records.astype(np.int32)),
+        pa.array(sessions.astype(np.int32)),
+        pa.array(columns["timestamp"] * 1000).view(TIME.type),
+        _known(columns["sequence"]),
+    ]
+    for channel in CHANNELS:
+        values = columns[channel.wire].astype(channel.arrow.to_pandas_dtype(), copy=False)
+        arrays.append(_known(values) if channel.optional else pa.array(values))
+    return pa.Table.from_arrays(arrays, schema=DECODED_FRAMES)
+
+
+def _known(values: npt.NDArray[Any]) -> pa.Array:
+    """A column whose zeros mean unknown."""
+    unknown = values == 0
+    return pa.array(values, mask=unknown) if unknown.any() else pa.array(values)
+
+
+def _without(decoded: Decoded, faults: Mapping[int, str]) -> Decoded:
+    """What is left when these records are rejected: their frames, their facts, and sessions nobody speaks of go."""
+    frames, facts = decoded.frames, decoded.facts
+    if faults:
+        records = frames["record"].to_numpy()
+        frames = frames.filter(pa.array(~np.isin(records, list(faults))))
+        facts = [f for f in facts if f.record not in faults]
+    rejected = sorted([*decoded.rejected, *(Rejected(*fault) for fault in faults.items())], key=lambda r: r.record)
+    return _of_live_sessions(Decoded(frames, decoded.sessions, facts, rejected))
+
+
+def _of_live_sessions(decoded: Decoded) -> Decoded:
+    """Without the sessions that neither a frame nor facts name: a dead letter makes no session."""
+    of_frames = decoded.frames["session"].to_numpy()
+    named = np.zeros(len(decoded.sessions), dtype=np.bool_)
+    named[of_frames] = True
+    named[[f.session_index for f in decoded.facts]] = True
+    if named.all():
+        return decoded
+    place = np.cumsum(named, dtype=np.int32) - 1
+    return Decoded(
+        decoded.frames.set_column(1, DECODED_FRAMES.field("session"), pa.array(place[of_frames])),
+        [key for key, kept in zip(decoded.sessions, named.tolist(), strict=True) if kept],
+        [replace(f, session_index=int(place[f.session_index])) for f in decoded.facts],
+        decoded.rejected,
+    )

@@ -1,0 +1,173 @@
+"""What one Kafka partition still owes the store.
+
+A PartitionLog buffers records and says when they are due. It knows no Kafka, SQL, Ray or clock: the worker hands it
+records and the time, and takes batches. An offset is always that of the *next* record to read, as in Kafka itself, so
+batches tile: each starts where the one before ended, even where Kafka skips offsets.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Offsets = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    """One partition of a topic."""
+
+    topic: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.index}]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Records:
+    """A run of records of one partition as three columns of the same length, by ascending offset."""
+
+    values: list[bytes | None] = field(repr=False)
+    keys: list[bytes | None] = field(repr=False)
+    offsets: Offsets
+
+    def __post_init__(self) -> None:
+        if not len(self.values) == len(self.keys) == len(self.offsets):
+            raise ValueError(
+                f"records: {len(self.values)} values, {len(self.keys)} keys and {len(self.offsets)} offsets"
+                " are not as many"
+            )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def _slice(self, start: int, end: int | None = None) -> "Records":
+        return Records(self.values[start:end], self.keys[start:end], self.offsets[start:end])
+
+    def _chosen(self, mask: npt.NDArray[np.bool_]) -> "Records":
+        places = np.flatnonzero(mask).tolist()
+        return Records([self.values[i] for i in places], [self.keys[i] for i in places], self.offsets[mask])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """The records of ``[start, end)``. A partition's batches leave no hole."""
+
+    partition: Partition
+    start: int
+    end: int
+    records: Records = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.partition} [{self.start}, {self.end}) with {len(self.records)} records"
+
+
+class PartitionLog:
+    """The records between what is stored and what is read, in offset order: ``stored <= taken <= position``.
+
+    A batch is due when ``max_records`` wait or the oldest has waited ``max_age_s``, and never holds more than
+    ``max_records``. One batch may be out at a time.
+    """
+
+    def __init__(self, partition: Partition, position: int, *, max_records: int, max_age_s: float) -> None:
+        if max_records < 1:
+            raise ValueError(f"max_records must be at least 1, not {max_records}")
+        self.partition = partition
+        self._stored = self._taken = self._position = position
+        self._max_records = max_records
+        self._max_age_s = max_age_s
+        self._runs: deque[tuple[float, Records]] = deque()
+        self._waiting = 0
+
+    @property
+    def stored(self) -> int:
+        """Where the next batch to be stored starts."""
+        return self._stored
+
+    @property
+    def taken(self) -> int:
+        """Where the next batch to be taken starts."""
+        return self._taken
+
+    @property
+    def position(self) -> int:
+        """The offset of the next record to read."""
+        return self._position
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait to be taken."""
+        return self._waiting
+
+    def append(self, records: Records, *, now: float) -> int:
+        """Buffer records and return how many of them were new.
+
+        Repeats are dropped and skipped offsets are accepted. Both are normal: a restarted consumer reads again from the
+        last stored offset, and transactions, compaction and retention leave holes.
+        """
+        new = _unseen(records, self._position)
+        if len(new):
+            self._runs.append((now, new))
+            self._waiting += len(new)
+            self._position = int(new.offsets[-1]) + 1
+        return len(new)
+
+    def due(self, *, now: float) -> bool:
+        """Whether a batch should be taken now. Never while one is out."""
+        if not self._runs or self._taken != self._stored:
+            return False
+        oldest, _ = self._runs[0]
+        return self._waiting >= self._max_records or now - oldest >= self._max_age_s
+
+    def take(self) -> Batch:
+        """The next batch, due or not. Raises ValueError while another is out, and when nothing waits."""
+        if self._taken != self._stored:
+            raise ValueError(f"{self.partition}: the batch [{self._stored}, {self._taken}) is not stored yet")
+        if not self._runs:
+            raise ValueError(f"{self.partition}: no record waits at {self._position}")
+        records = _joined(self._runs_for_batch())
+        self._waiting -= len(records)
+        batch = Batch(self.partition, self._taken, int(records.offsets[-1]) + 1, records)
+        self._taken = batch.end
+        return batch
+
+    def mark_stored(self, batch: Batch) -> None:
+        """The batch that is out is in the store. Raises ValueError for any other."""
+        if (batch.start, batch.end) != (self._stored, self._taken) or batch.start == batch.end:
+            raise ValueError(
+                f"{self.partition}: expected the batch [{self._stored}, {self._taken}),"
+                f" got [{batch.start}, {batch.end})"
+            )
+        self._stored = batch.end
+
+    def _runs_for_batch(self) -> list[Records]:
+        room, runs = self._max_records, []
+        while self._runs and room:
+            since, run = self._runs.popleft()
+            if len(run) > room:
+                self._runs.appendleft((since, run._slice(room)))
+                run = run._slice(0, room)
+            runs.append(run)
+            room -= len(run)
+        return runs
+
+
+def _unseen(records: Records, position: int) -> Records:
+    """The records at ``position`` or after, each offset once."""
+    offsets = records.offsets
+    if not len(offsets) or (offsets[0] >= position and (np.diff(offsets) > 0).all()):
+        return records
+    before = np.maximum.accumulate(np.concatenate(([position - 1], offsets[:-1])))
+    return records._chosen(offsets > before)
+
+
+def _joined(runs: list[Records]) -> Records:
+    if len(runs) == 1:
+        return runs[0]
+    return Records(
+        [value for run in runs for value in run.values],
+        [key for run in runs for key in run.keys],
+        np.concatenate([run.offsets for run in runs]),
+    )
