@@ -1,0 +1,60 @@
+"""The bridge as a Ray Serve deployment.
+
+Here, and in serve/local.py, Ray is imported; what is deployed is the plain application of serve/api.py. The rule: Ray's
+defaults are for short requests, and a viewer is a request that lasts for hours, so every limit is set on purpose.
+"""
+
+from typing import Any
+
+import ray
+import ray.serve
+from fastapi import FastAPI
+
+from ingest.logs import start_logging
+from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings
+from serve.api import make_api
+from serve.environment import SAME_LOOP
+from serve.sockets import limit_sockets
+
+NAME = "purple-sector"
+
+_OPTIONS: dict[str, Any] = {
+    "num_replicas": 1,
+    "max_ongoing_requests": 10_000,  # every open socket counts as one; Ray's default of 5 would hang the sixth viewer
+    "max_queued_requests": -1,
+    "health_check_period_s": 1,
+    "graceful_shutdown_timeout_s": 15,  # more than the draining period: viewers hear 1012 instead of a cut
+    "graceful_shutdown_wait_loop_s": 1,
+    "ray_actor_options": {"num_cpus": 0.1, "runtime_env": {"env_vars": SAME_LOOP}},
+}
+
+
+class BridgeReplica:
+    """One replica: its own Kafka reader and its own viewers."""
+
+    def __init__(self, kafka: KafkaSettings, database: DatabaseSettings, log: LogSettings) -> None:
+        start_logging(log)
+        limit_sockets()
+        self._settings = (kafka, database)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return make_api(*self._settings)
+
+
+def build(args: dict[str, str]) -> ray.serve.Application:
+    """The application for a Serve configuration file. Settings come from the environment of whoever builds it.
+
+    ``args`` may hold ``replicas``, and ``version``: Ray restarts replicas when the arguments change, not when code does.
+    """
+    return _bind(KafkaSettings.read(), DatabaseSettings.read(), replicas=int(args.get("replicas", 1)))
+
+
+def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> None:
+    """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; returns when viewers can connect."""
+    ray.serve.start(proxy_location="HeadOnly", http_options={"host": serve.host, "port": serve.port})
+    ray.serve.run(_bind(kafka, database), name=NAME, route_prefix="/")
+
+
+def _bind(kafka: KafkaSettings, database: DatabaseSettings, *, replicas: int = 1) -> ray.serve.Application:
+    deployment = ray.serve.deployment(ray.serve.ingress()(BridgeReplica), name="Bridge", **_OPTIONS)
+    return deployment.options(num_replicas=replicas).bind(kafka, database, LogSettings.read())

@@ -1,0 +1,225 @@
+"""The sockets: what the hub lets wait is sent, what viewers say is done.
+
+The only file that awaits a WebSocket. Each viewer has a reader and a writer task; the first to end, or the hub's verdict,
+ends the visit. The rule: the writer sends one message at a time and waits for the socket, so what a viewer does not
+read stays in its own bounded queue.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, assert_never
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from serve.hub import Hub, Record
+from serve.messages import (
+    MAX_WATCHES,
+    BadMessage,
+    MessageBudget,
+    Ping,
+    Reply,
+    Request,
+    StartDemo,
+    StopDemo,
+    Subscribe,
+    Unsubscribe,
+    named_watch,
+    parse,
+)
+from serve.viewer import BAD_REQUEST, FOREIGN_ORIGIN, TOO_MANY_MESSAGES, Close, Outgoing, Viewer
+
+log = structlog.get_logger()
+
+_MAX_DEMOS = 32  # at once; a demo costs about 1 % of a core
+_CLOSE_S = 10.0
+
+#: What a socket raises when the other side has gone; RuntimeError is Starlette's word for sending after that.
+_GONE = (WebSocketDisconnect, RuntimeError)
+
+
+@dataclass(slots=True)
+class Relayed:
+    """What was sent to viewers since the start."""
+
+    messages: int = 0
+    size_bytes: int = 0
+
+
+class Bridge:
+    """The hub with sockets around it."""
+
+    def __init__(self, hub: Hub, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.hub = hub
+        self.clock = clock
+        self.relayed = Relayed()
+        self.demos = 0
+
+    def deliver(self, records: list[Record]) -> None:
+        """Records arrived from Kafka."""
+        self.hub.publish(records, now=self.clock())
+
+    async def welcome(self, socket: WebSocket) -> None:
+        """A viewer's whole visit."""
+        await socket.accept()
+        if not same_origin(socket.headers.get("origin"), socket.headers.get("host", "")):
+            await _close(socket, FOREIGN_ORIGIN)
+            return
+        visit = _Visit(self, socket)
+        try:
+            visit.begin()
+        except BadMessage as wrong:
+            await _close(socket, Close(BAD_REQUEST.code, str(wrong)))
+            return
+        await visit.run()
+
+
+def same_origin(origin: str | None, host: str) -> bool:
+    """Whether a handshake may come from a page of this origin: ours, or no page at all."""
+    return origin is None or (bool(host) and urlsplit(origin).netloc == host)
+
+
+class _Visit:
+    """One viewer and its socket."""
+
+    def __init__(self, bridge: Bridge, socket: WebSocket) -> None:
+        self._bridge = bridge
+        self._socket = socket
+        self._waiting = asyncio.Event()
+        self._verdict: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
+        self._budget = MessageBudget()
+        self._demo: asyncio.Task[None] | None = None
+        as_text = socket.query_params.get("format") == "json"
+        self._viewer = Viewer(as_text=as_text, wake=self._waiting.set, close=self._end)
+
+    def begin(self) -> None:
+        """Join, and watch what the address asks for. Raises BadMessage."""
+        asked = self._socket.query_params
+        if asked.get("format", "protobuf") not in {"protobuf", "json"}:
+            raise BadMessage("format must be protobuf or json")
+        watches = [named_watch(field, name) for field, name in asked.multi_items() if field in {"session", "userId"}]
+        if len(set(watches)) > MAX_WATCHES:
+            raise BadMessage(f"at most {MAX_WATCHES} subscriptions")
+        self._bridge.hub.join(self._viewer)
+        for watch in watches:
+            self._bridge.hub.watch(self._viewer, watch, now=self._bridge.clock())
+
+    async def run(self) -> None:
+        """Read and write until one of both ends or the viewer must go; then leave."""
+        tasks = [asyncio.ensure_future(self._read()), asyncio.ensure_future(self._write())]
+        try:
+            ends: list[asyncio.Future[Any]] = [*tasks, self._verdict]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._bridge.hub.leave(self._viewer)
+            await _stop([*tasks, *([self._demo] if self._demo else [])])
+        if self._verdict.done():
+            await _close(self._socket, self._verdict.result())
+
+    def _end(self, verdict: Close) -> None:
+        if not self._verdict.done():
+            log.info("viewer_closed", close=str(verdict))
+            self._verdict.set_result(verdict)
+
+    async def _write(self) -> None:
+        queue, relayed = self._viewer.queue, self._bridge.relayed
+        while True:
+            message = queue.take(now=self._bridge.clock())
+            if message is None:
+                await self._waiting.wait()
+                self._waiting.clear()
+                continue
+            payload = message.payload(as_text=self._viewer.as_text)
+            await self._send(payload)
+            relayed.messages += 1
+            relayed.size_bytes += len(payload)
+
+    async def _send(self, payload: bytes | str) -> None:
+        if isinstance(payload, str):
+            await self._socket.send_text(payload)
+        else:
+            await self._socket.send_bytes(payload)
+
+    async def _read(self) -> None:
+        while True:
+            event = await self._socket.receive()
+            if event["type"] == "websocket.disconnect":
+                return
+            if not self._budget.spend(now=self._bridge.clock()):
+                self._end(TOO_MANY_MESSAGES)
+                return
+            self._hear(event.get("text"))
+
+    def _hear(self, text: str | None) -> None:
+        try:
+            if text is None:
+                raise BadMessage("want text, not bytes")
+            self._do(parse(text))
+        except BadMessage as wrong:
+            self._say(Reply("error", error=str(wrong)))
+
+    def _do(self, request: Request) -> None:
+        match request:
+            case Subscribe():
+                self._subscribe(request)
+            case Unsubscribe():
+                self._bridge.hub.unwatch(self._viewer, request.watch)
+                self._say(Reply("unsubscribed", **request.watch.as_json()))
+            case StartDemo():
+                self._start_demo(request.seed)
+            case StopDemo():
+                self._stop_demo()
+            case Ping():
+                self._say(Reply("pong"))
+            case _:
+                assert_never(request)
+
+    def _subscribe(self, request: Subscribe) -> None:
+        hub, watch = self._bridge.hub, request.watch
+        if len(hub.watches(self._viewer) | {watch}) > MAX_WATCHES:
+            raise BadMessage(f"at most {MAX_WATCHES} subscriptions")
+        self._say(Reply("subscribed", **watch.as_json()))
+        hub.watch(self._viewer, watch, now=self._bridge.clock())
+
+    def _start_demo(self, seed: int) -> None:
+        if self._demo is not None and not self._demo.done():
+            raise BadMessage("the demo is playing already")
+        if self._bridge.demos >= _MAX_DEMOS:
+            raise BadMessage("too many demos are playing; try again later")
+        self._demo = asyncio.ensure_future(self._play(seed))
+
+    async def _play(self, seed: int) -> None:
+        self._bridge.demos += 1
+        try:
+            from serve.demo import play
+
+            await play(self._say, seed=seed, clock=self._bridge.clock)
+        finally:
+            self._bridge.demos -= 1
+
+    def _stop_demo(self) -> None:
+        if self._demo is not None:
+            self._demo.cancel()
+            self._demo = None
+        self._say(Reply("demo_stopped"))
+
+    def _say(self, message: Outgoing) -> None:
+        self._viewer.offer(message, now=self._bridge.clock())
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for them; what they raised, other than that the viewer is gone, is logged."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception) and not isinstance(outcome, _GONE):
+            log.error("viewer_failed", exc_info=outcome)
+
+
+async def _close(socket: WebSocket, why: Close) -> None:
+    with suppress(*_GONE, TimeoutError):
+        await asyncio.wait_for(socket.close(why.code, why.reason[:100]), _CLOSE_S)

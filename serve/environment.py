@@ -1,0 +1,93 @@
+"""The environment in which Ray Serve runs as this project needs it.
+
+Ray reads these variables when it is imported (and ``ray start`` when it starts), never later. The values were measured:
+behind HAProxy, with the handler on the replica's own loop, a full socket makes the handler wait; in Ray's other modes a
+viewer that never reads fills the replica's memory.
+"""
+
+import resource
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+#: The one that makes `await send` wait for the viewer. The deployment sets it for its replicas as well.
+SAME_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+
+MODE = {
+    # Ray itself decides by who asks when this is unset: ray.init turns tokens on, ray start does not.
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    # After a change of replicas the old HAProxy process ends all sockets it still holds: in a day, not in two minutes.
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "86400",
+    "RAY_SERVE_PORT_QUARANTINE_S": "60",
+    # A replica that stops says 1012 to its viewers after this long; its grace is longer (see serve/app.py).
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
+    # A killed proxy is back in 4 s instead of 29.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "2",
+    **SAME_LOOP,
+}
+
+_FILES = {
+    "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
+    "RAY_SERVE_HAPROXY_SOCKET_PATH": "admin.sock",
+    "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
+    "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
+}
+
+_PORTS = (
+    "RAY_SERVE_HAPROXY_METRICS_PORT",
+    "RAY_SERVE_HAPROXY_STATS_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
+)
+
+_MOST_SOCKETS = 10_000
+_REPLICA_PORTS = 64  # of each kind: a replica takes the first free one of its range
+
+
+def serve_environment(folder: Path) -> dict[str, str]:
+    """Variables for a cluster of its own on a machine that may run several: files below ``folder``, ports that are free.
+
+    To be put into the environment before Ray is imported. ``folder`` must exist and have a short path: a socket's path
+    has at most 107 characters.
+    """
+    home = folder / "haproxy"
+    files = {name: str(home / file) for name, file in _FILES.items()}
+    ports = [str(port) for port in free_ports(len(_PORTS))]
+    return {
+        **MODE,
+        **files,
+        "RAY_SERVE_HAPROXY_MAXCONN": str(sockets_allowed(resource.getrlimit(resource.RLIMIT_NOFILE)[1])),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(home),
+        **dict(zip(_PORTS, ports, strict=True)),
+        **_port_range("HTTP"),
+        **_port_range("GRPC"),
+    }
+
+
+def sockets_allowed(open_files: int) -> int:
+    """How many viewers HAProxy may hold where a process may have so many open files.
+
+    It takes two and a half files for each, and does not start where it may not have them.
+    """
+    if open_files < 0:  # no limit
+        return _MOST_SOCKETS
+    return max(100, min(_MOST_SOCKETS, (open_files - 200) * 2 // 5))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that the kernel says are free now, all different."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _port_range(kind: str) -> dict[str, str]:
+    (first,) = free_ports(1)
+    first = min(first, 65535 - _REPLICA_PORTS)
+    name = "RAY_SERVE_DIRECT_INGRESS_{}_" + kind + "_PORT"
+    return {name.format("MIN"): str(first), name.format("MAX"): str(first + _REPLICA_PORTS)}

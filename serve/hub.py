@@ -1,0 +1,151 @@
+"""Who watches what, and which sessions are live.
+
+The hub takes records as they come from Kafka and lets them wait for the viewers that watch their session or its user.
+It knows no Kafka, no socket, no loop and no clock, and nothing in it awaits. The rule: a record is made into a message
+once, whoever watches; a record that cannot be read is counted and forgotten.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from serve.envelope import Envelope
+from serve.reading import Read, Unreadable, read
+from serve.viewer import Viewer
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a viewer watches: one session, or every live session of a user."""
+
+    what: Literal["session", "user"]
+    name: str
+
+    def as_json(self) -> dict[str, str]:
+        """The watch in the words of client messages."""
+        return {"userId" if self.what == "user" else "session": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record of Kafka, with the names that its key and headers carry. An empty ``user`` is unknown."""
+
+    session: str
+    user: str
+    value: bytes
+
+
+@dataclass(slots=True)
+class LiveSession:
+    """A session whose records arrive. ``seen_at`` is the arrival of the last one, monotonic; never the frame's time."""
+
+    key: str
+    seen_at: float
+    user: str = ""
+    count: int = 0
+    frame_time_ms: int = 0
+    facts: Envelope | None = None
+
+
+class Hub:
+    """The live sessions and their viewers."""
+
+    def __init__(self, *, forget_after_s: float = 30.0) -> None:
+        self._forget_after_s = forget_after_s
+        self._sessions: dict[str, LiveSession] = {}
+        self._viewers: dict[Viewer, set[Watch]] = {}
+        self._watching: dict[Watch, set[Viewer]] = {}
+        self.received = 0
+        self.unreadable = 0
+
+    @property
+    def sessions(self) -> Mapping[str, LiveSession]:
+        """The live sessions by key."""
+        return MappingProxyType(self._sessions)
+
+    @property
+    def viewers(self) -> int:
+        """How many viewers are connected."""
+        return len(self._viewers)
+
+    def watches(self, viewer: Viewer) -> frozenset[Watch]:
+        """What a viewer watches."""
+        return frozenset(self._viewers.get(viewer, ()))
+
+    def join(self, viewer: Viewer) -> None:
+        """A viewer is connected; it watches nothing yet."""
+        self._viewers.setdefault(viewer, set())
+
+    def leave(self, viewer: Viewer) -> None:
+        """A viewer is gone; leaving twice is normal."""
+        for watch in self._viewers.pop(viewer, ()):
+            self._stop(viewer, watch)
+
+    def watch(self, viewer: Viewer, watch: Watch, *, now: float) -> None:
+        """Start watching. What is known of the sessions in question is sent at once, so that joining late shows names."""
+        if viewer not in self._viewers:
+            raise ValueError("a viewer joins before it watches")
+        self._viewers[viewer].add(watch)
+        self._watching.setdefault(watch, set()).add(viewer)
+        for session in self._matching(watch):
+            if session.facts is not None:
+                viewer.offer(session.facts, now=now)
+
+    def unwatch(self, viewer: Viewer, watch: Watch) -> None:
+        """Stop watching; unwatching what was not watched is normal."""
+        self._viewers.get(viewer, set()).discard(watch)
+        self._stop(viewer, watch)
+
+    def publish(self, records: Iterable[Record], *, now: float) -> None:
+        """Let records wait for their viewers, in the given order."""
+        for record in records:
+            self.received += 1
+            try:
+                message = read(record.value, record.session)
+            except Unreadable:
+                self.unreadable += 1
+                continue
+            self._deliver(message.envelope, self._note(record, message, now), now)
+
+    def expire(self, *, now: float) -> list[str]:
+        """Forget the sessions of which nothing arrived for a while; their keys."""
+        gone = [key for key, s in self._sessions.items() if now - s.seen_at > self._forget_after_s]
+        for key in gone:
+            del self._sessions[key]
+        return gone
+
+    def _note(self, record: Record, message: Read, now: float) -> str:
+        """Keep what the record says about its session; the user it belongs to."""
+        session = self._sessions.get(record.session)
+        if session is None:
+            if message.kind == "lap":  # laps come after the fact, and from corrections: they make no session live
+                return record.user
+            session = self._sessions[record.session] = LiveSession(record.session, now)
+        session.user = record.user or message.user or session.user
+        if message.kind != "lap":
+            session.seen_at = now
+            session.count += message.frames
+        session.frame_time_ms = message.frame_time_ms or session.frame_time_ms
+        session.facts = message.facts or session.facts
+        return session.user
+
+    def _deliver(self, envelope: Envelope, user: str, now: float) -> None:
+        viewers = self._watching.get(Watch("session", envelope.session), set())
+        if user:
+            viewers = viewers | self._watching.get(Watch("user", user), set())
+        for viewer in tuple(viewers):
+            if not viewer.offer(envelope, now=now):
+                self.leave(viewer)
+
+    def _matching(self, watch: Watch) -> list[LiveSession]:
+        if watch.what == "session":
+            found = self._sessions.get(watch.name)
+            return [] if found is None else [found]
+        return [s for s in self._sessions.values() if s.user == watch.name]
+
+    def _stop(self, viewer: Viewer, watch: Watch) -> None:
+        viewers = self._watching.get(watch, set())
+        viewers.discard(viewer)
+        if not viewers:
+            self._watching.pop(watch, None)

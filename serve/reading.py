@@ -1,0 +1,104 @@
+"""A Kafka value, read just far enough to be passed on.
+
+Any of the three forms of the wire becomes one Envelope. The rule: what is passed on has been parsed here, so that no
+viewer's decoder meets bytes that are no telemetry.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import DecodeError
+
+from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
+from ingest.wire import MAX_VALUE_BYTES, Kind, frame_in_envelope, kind_of
+from serve.envelope import Envelope
+
+_MESSAGE_NAMES = {"telemetry", "frames", "session", "lap"}
+
+
+class Unreadable(Exception):
+    """A record that is no telemetry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one record says. ``facts`` is set where it carries the facts of its session."""
+
+    kind: Literal["frames", "facts", "lap"]
+    envelope: Envelope
+    frames: int = 0
+    frame_time_ms: int = 0
+    user: str = ""
+    facts: Envelope | None = None
+
+
+def read(value: bytes, session: str) -> Read:
+    """The message for viewers in a record of this session. Raises Unreadable."""
+    if not session:
+        raise Unreadable("no session")
+    if len(value) > MAX_VALUE_BYTES:
+        raise Unreadable(f"{len(value)} bytes are more than {MAX_VALUE_BYTES}")
+    try:
+        match kind_of(value):
+            case Kind.FRAME:
+                return _frame(value, session)
+            case Kind.MESSAGE:
+                return _message(TelemetryMessage.FromString(value), session)
+            case Kind.JSON:
+                return _json(value.decode(), session)
+            case Kind.EMPTY:
+                raise Unreadable("empty")
+    except (DecodeError, ParseError, ValueError, RecursionError) as wrong:
+        raise Unreadable(str(wrong)) from None
+
+
+def _frame(value: bytes, session: str) -> Read:
+    frame = TelemetryFrame.FromString(value)
+    if frame.timestamp <= 0:
+        raise Unreadable("a frame without a time")
+    envelope = Envelope(frame_in_envelope(value, session), session=session, frames=1)
+    return Read("frames", envelope, frames=1, frame_time_ms=frame.timestamp)
+
+
+def _json(text: str, session: str) -> Read:
+    said = json.loads(text)
+    if not isinstance(said, dict):
+        raise Unreadable("JSON, but no object")
+    if said.keys() & _MESSAGE_NAMES:
+        return _message(ParseDict(said, TelemetryMessage(), ignore_unknown_fields=True), session)
+    return _frame(ParseDict(said, TelemetryFrame(), ignore_unknown_fields=True).SerializeToString(), session)
+
+
+def _message(message: TelemetryMessage, session: str) -> Read:
+    message.session_id = session  # the key decides whose it is
+    message.ClearField("status")  # only a bridge speaks about a viewer's own stream
+    frames = len(message.frames) + message.HasField("telemetry")
+    if message.HasField("session"):
+        return _facts(message, session, frames)
+    if message.HasField("lap"):
+        message.lap.session_id = session
+        return Read("lap", Envelope(message.SerializeToString(), session=session), frames=frames)
+    if not frames:
+        raise Unreadable("an empty message")
+    envelope = Envelope(message.SerializeToString(), session=session, frames=frames)
+    return Read("frames", envelope, frames=frames, frame_time_ms=_newest(message))
+
+
+def _facts(message: TelemetryMessage, session: str, frames: int) -> Read:
+    message.session.id = session
+    whole = Envelope(message.SerializeToString(), session=session)
+    known = TelemetryMessage(session=message.session, session_id=session).SerializeToString()
+    return Read(
+        "facts",
+        whole,
+        frames=frames,
+        frame_time_ms=_newest(message),
+        user=message.session.user_id,
+        facts=Envelope(known, session=session),
+    )
+
+
+def _newest(message: TelemetryMessage) -> int:
+    return max([message.telemetry.timestamp, *(frame.timestamp for frame in message.frames)])
