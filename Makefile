@@ -1,0 +1,73 @@
+# make help says what there is. PYTHON names the interpreter that .venv is made with: make demo PYTHON=python3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+BENCH ?= bench.ingest
+
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# One environment cannot be installed into twice at once, and the checks share its CPUs: -j changes nothing here.
+.NOTPARALLEL:
+
+.PHONY: demo
+demo: $(VENV)/demo.stamp  ## everything on this machine: broker, database, Ray, a car on the page
+	$(BIN)/purple-sector demo $(DEMO_ARGS)
+
+.PHONY: test
+test: style types  ## style, types, then all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: unit
+unit: $(VENV)/test.stamp  ## the tests that need neither network nor Ray
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+.PHONY: style
+style: $(VENV)/test.stamp  ## ruff
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: types
+types: $(VENV)/test.stamp  ## mypy
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: $(VENV)/test.stamp  ## measure ingest; writes build/bench.json
+	$(BIN)/python -m $(BENCH)
+
+.PHONY: proto
+proto: $(VENV)/test.stamp  ## generate ingest/telemetry_pb2.py from proto/
+	$(BIN)/python -m grpc_tools.protoc --proto_path=proto --python_out=ingest --pyi_out=ingest proto/telemetry.proto
+
+.PHONY: clean
+clean:  ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find analytics bench ingest notebooks serve tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.PHONY: help
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+# What Debian's python3 lacks without python3-venv is ensurepip; venv itself says so in six lines.
+$(VENV)/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    || { echo "make: $(PYTHON) is not a Python 3.11 or later; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	    || { echo "make: $(PYTHON) cannot make environments: ensurepip is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+	@echo "installing into $(VENV): a minute or two, once"
+	$(PIP_INSTALL) --editable '.[cluster,embedded]' --constraint constraints.txt
+	@touch $@
+
+# All that the demo needs and more, hence the demo's stamp too.
+$(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+	@echo "installing into $(VENV): a minute or two, once"
+	$(PIP_INSTALL) --editable '.[cluster,embedded,notebooks,dev]' --constraint constraints.txt
+	@touch $@ $(VENV)/demo.stamp

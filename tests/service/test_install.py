@@ -1,0 +1,93 @@
+"""What a game PC installs: the collectors, without the libraries of a cluster.
+
+Needs a package index; skipped, with the reason, where none answers.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("analytics", "ingest", "serve")
+NOT_ON_A_GAME_PC = {"ray", "pyarrow", "numpy", "pandas", "psycopg", "fastapi"}
+NO_INDEX = ("Could not find a version", "NewConnectionError", "Failed to establish", "Could not fetch URL")
+
+IMPORT = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def _pip(python: str | Path, *arguments: str | Path) -> None:
+    done = subprocess.run([python, "-m", "pip", *arguments], capture_output=True, text=True, timeout=240)
+    if done.returncode and any(sign in done.stderr for sign in NO_INDEX):
+        pytest.skip(f"no package index answers: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of a copy: building in the checkout would leave traces there."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, copy)
+    _pip(sys.executable, "wheel", "--quiet", "--no-deps", "--wheel-dir", copy / "dist", copy)
+    (built,) = (copy / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def game_pc(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of the commands of an environment with nothing but the collectors."""
+    environment = tmp_path_factory.mktemp("game-pc") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
+    commands = environment / ("Scripts" if sys.platform == "win32" else "bin")
+    python = commands / "python"
+    _pip(python, "install", "--quiet", f"{wheel}[collector]", "--constraint", ROOT / "constraints.txt")
+    return commands
+
+
+def test_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    """Tables and the viewer's page are not Python, and needed all the same."""
+    files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
+    wanted = {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
+    assert wanted - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
+def test_game_pc_gets_no_cluster_library(game_pc: Path) -> None:
+    listed = subprocess.run(
+        [game_pc / "python", "-m", "pip", "list", "--format", "json"], capture_output=True, check=True, timeout=60
+    )
+    assert {one["name"].lower() for one in json.loads(listed.stdout)} & NOT_ON_A_GAME_PC == set()
+
+
+def test_game_pc_imports_every_collector(game_pc: Path, tmp_path: Path) -> None:
+    collectors = [
+        f"ingest.collectors.{path.stem}" for path in sorted((ROOT / "ingest" / "collectors").glob("[a-z]*.py"))
+    ]
+    named = ["ingest.settings", "ingest.errors", "ingest.telemetry_pb2", *collectors]
+    named += ["ingest.topics"] * (ROOT / "ingest" / "topics.py").exists()
+
+    done = subprocess.run(
+        [game_pc / "python", "-c", IMPORT, *named], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) & NOT_ON_A_GAME_PC == set()
+
+
+def test_game_pc_has_the_command(game_pc: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [game_pc / "purple-sector", "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout

@@ -1,0 +1,158 @@
+"""Imports go down only: serve, then ingest, then analytics; and few files know Ray.
+
+The source is read, not imported: an import inside a function counts as much as one at the top.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("analytics", "ingest", "serve")
+
+# Where plain classes are deployed as actors and applications.
+MAY_IMPORT_RAY = {"ingest/cluster.py", "serve/app.py", "serve/local.py"}
+
+# A game PC has these and the standard library.
+COLLECTORS_MAY_IMPORT = {
+    "confluent_kafka",
+    "google.protobuf",
+    "structlog",
+    "ingest.collectors",
+    "ingest.errors",
+    "ingest.settings",
+    "ingest.telemetry_pb2",
+    "ingest.topics",
+}
+NOT_ON_A_GAME_PC = {"ray", "pyarrow", "numpy", "pandas", "psycopg", "fastapi"}
+
+
+def _sources(*packages: str) -> list[Path]:
+    return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Every module that the source names in an import; ``from a import b`` counts as ``a.b``."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _imports(path: Path) -> set[str]:
+    return imported(_tree(path))
+
+
+def within(name: str, packages: set[str]) -> bool:
+    """Whether ``name`` is one of the packages, or lies in one."""
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when the module is imported: all but the bodies of functions."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            for outside in (*child.decorator_list, *child.args.defaults, *filter(None, child.args.kw_defaults)):
+                yield from run_at_import(outside)
+        elif not isinstance(child, ast.Lambda):
+            yield from run_at_import(child)
+
+
+def reads_environment(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in {
+        "os.environ",
+        "os.getenv",
+        "environ",
+        "getenv",
+    }
+
+
+def _ours(names: set[str]) -> set[Path]:
+    """The files of our packages among the imported names."""
+    stems = [ROOT.joinpath(*part) for name in names for part in (name.split("."), name.split(".")[:-1])]
+    return {stem.with_suffix(".py") for stem in stems if stem.name and stem.with_suffix(".py").is_file()}
+
+
+def reachable(start: Path) -> set[Path]:
+    """The file and all of ours that importing it may import in turn."""
+    found: set[Path] = set()
+    ahead = {start}
+    while ahead:
+        found |= ahead
+        ahead = {below for path in ahead for below in _ours(_imports(path))} - found
+    return found
+
+
+@pytest.mark.parametrize("path", _sources("analytics"), ids=_name)
+def test_analytics_knows_nothing_above_it(path: Path) -> None:
+    above = {"ingest", "serve", "ray", "confluent_kafka", "socket"}
+    assert {name for name in _imports(path) if within(name, above)} == set()
+
+
+@pytest.mark.parametrize("path", _sources("ingest"), ids=_name)
+def test_ingest_knows_no_viewers(path: Path) -> None:
+    assert {name for name in _imports(path) if within(name, {"serve"})} == set()
+
+
+@pytest.mark.parametrize("path", _sources(*PACKAGES), ids=_name)
+def test_few_files_know_ray(path: Path) -> None:
+    if _name(path) not in MAY_IMPORT_RAY:
+        assert {name for name in _imports(path) if within(name, {"ray"})} == set()
+
+
+@pytest.mark.parametrize("path", _sources("serve"), ids=_name)
+def test_serve_means_ours(path: Path) -> None:
+    """``from ray import serve`` would make two things of one name."""
+    assert "ray.serve" not in {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("path", _sources("ingest/collectors"), ids=_name)
+def test_collectors_import_what_a_game_pc_has(path: Path) -> None:
+    allowed = COLLECTORS_MAY_IMPORT | sys.stdlib_module_names
+    assert {name for name in _imports(path) if not within(name, allowed)} == set()
+
+
+@pytest.mark.parametrize("path", _sources("ingest/collectors"), ids=_name)
+def test_collectors_reach_no_cluster_library(path: Path) -> None:
+    """Not through the modules that they import either."""
+    heavy = {(_name(below), name) for below in reachable(path) for name in _imports(below)}
+    assert {(where, name) for where, name in heavy if within(name, NOT_ON_A_GAME_PC)} == set()
+
+
+@pytest.mark.parametrize("path", _sources(*PACKAGES), ids=_name)
+def test_importing_reads_no_environment(path: Path) -> None:
+    """Settings are read at the edge, once; a module means the same wherever it is imported."""
+    assert [ast.unparse(node) for node in run_at_import(_tree(path)) if reads_environment(node)] == []
+
+
+@pytest.mark.parametrize("package", ["ingest", "serve"])
+def test_packages_import_nothing_by_themselves(package: str) -> None:
+    """A game PC imports from ``ingest`` without what a cluster has."""
+    assert _imports(ROOT / package / "__init__.py") == set()
+
+
+def test_the_reader_sees_lazy_imports_and_default_arguments() -> None:
+    lazy = ast.parse("def f(now=os.getenv('NOW')):\n    from ray import get\n    return os.environ\n")
+
+    assert imported(lazy) == {"ray.get"}
+    assert [ast.unparse(node) for node in run_at_import(lazy) if reads_environment(node)] == ["os.getenv"]
