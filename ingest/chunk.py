@@ -30,6 +30,10 @@ class OpenSession:
     started_at_ms: int | None = None
     carry: Carry | None = None
 
+    def heed(self, facts: SessionFacts) -> None:
+        """Facts say when a session began better than its first frame does."""
+        self.started_at_ms = facts.started_at or self.started_at_ms
+
 
 @dataclass(frozen=True, slots=True)
 class SessionProgress:
@@ -90,6 +94,8 @@ def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSessio
 
     ``sessions`` holds every key of ``decoded.sessions``; they are moved on by what this batch brings.
     """
+    for facts in decoded.facts:
+        sessions[decoded.sessions[facts.session_index]].heed(facts.message)
     chapters = [_take_in(sessions[decoded.sessions[index]], frames) for index, frames in _by_session(decoded.frames)]
     kept = [c for c in chapters if c.frames.num_rows]
     return Chunk(

@@ -7,6 +7,7 @@ decision, a forgotten worker or a second supervisor costs time and never data.
 import asyncio
 import contextlib
 import os
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ from typing import Any
 
 import ray
 import structlog
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # their package does not mark its exports
 
+from ingest.errors import BrokerUnavailable
 from ingest.host import Host
 from ingest.logs import start_logging
 from ingest.partition import Partition
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings
 from ingest.spread import spread, worker_count
-from ingest.topics import partitions_to_read
+from ingest.topics import cluster_of, open_admin, telemetry_pattern
 
 log = structlog.get_logger()
 
@@ -136,9 +138,9 @@ class Supervisor:
         self._staff = {}
 
     async def _discover(self) -> None:
-        admin = AdminClient(self._settings.kafka.client())
+        admin = open_admin(self._settings.kafka)
         while True:
-            found = await asyncio.to_thread(partitions_to_read, admin, self._settings.kafka)
+            found = await asyncio.to_thread(_partitions_to_read, admin, self._settings.kafka)
             if found is not None and found != self._partitions:
                 log.info("partitions", before=len(self._partitions), now=len(found))
                 self._partitions = found
@@ -207,3 +209,15 @@ def _workers_that_live() -> dict[str, Staff]:
 
 async def _answer(call: Any) -> Any:
     return await call
+
+
+def _partitions_to_read(admin: AdminClient, kafka: KafkaSettings) -> list[Partition] | None:
+    """The partitions of all topics of frames; None while no broker answers."""
+    try:
+        topics = cluster_of(admin, kafka, timeout_s=3).topics
+    except BrokerUnavailable:
+        return None
+    of_frames = re.compile(telemetry_pattern(kafka))
+    return [
+        Partition(name, i) for name in sorted(topics) if of_frames.match(name) for i in sorted(topics[name].partitions)
+    ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from ingest.chunk import Chunk, OpenSession, TimedLap, make_chunk
-from ingest.decode import decode
+from ingest.decode import decode, reject_absurd_times
 from ingest.errors import (
     BrokerUnavailable,
     OffsetsLost,
@@ -24,7 +24,6 @@ from ingest.errors import (
     StoreUnavailable,
 )
 from ingest.partition import Batch, Partition, PartitionLog
-from ingest.plausible import reject_absurd_times
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.source import Source
 from ingest.store import Ownership, Store

@@ -1,0 +1,172 @@
+"""The whole system on one machine: Kafka, PostgreSQL, Ray, ingest and Serve as children of this process.
+
+Everything that is started here ends with it, in the reverse order, whether it leaves by Ctrl-C or by an error. A service
+that the environment names (KAFKA_BROKERS, DATABASE_URL) is used as it is, and neither started nor stopped.
+"""
+
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from ingest.errors import PurpleSectorError, StoreUnavailable
+from ingest.schema import edition, migrate
+from ingest.services.broker import start_broker
+from ingest.services.postgres import Postgres
+from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings, ServeSettings
+from ingest.topics import create_topics
+from serve.environment import serve_environment
+
+Tell = Callable[[str], None]
+
+_RAY_CPUS = 2  # what ingest spreads its partitions over: the rest of a laptop is for its owner
+_OBJECT_STORE_BYTES = 80 * 2**20  # near the least that Ray takes: nothing here puts objects there
+_FIRST_ANSWER_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A running system: its addresses."""
+
+    kafka: KafkaSettings
+    database: DatabaseSettings
+    serve: ServeSettings
+
+    @property
+    def page(self) -> str:
+        """The address of the viewer page."""
+        return f"http://{self.serve.host}:{self.serve.port}/"
+
+
+@contextmanager
+def run_local(folder: Path, *, durable: bool, tell: Tell) -> Iterator[Local]:
+    """Start the system with its data in ``folder``; stop it on leaving. ``tell`` gets a line for each thing that is ready.
+
+    Raises PurpleSectorError when something can't be had, saying what to do.
+    """
+    wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
+    with ExitStack() as stack:
+        database = stack.enter_context(_database(folder / "postgres", durable=durable, tell=tell))
+        kafka = stack.enter_context(_kafka(folder / "kafka", tell=tell))
+        create_topics(kafka)
+        stack.enter_context(_ray(tell))
+        stack.enter_context(_ingest(kafka, database, ingest, log, tell))
+        serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
+        if serve.port != wanted.port:
+            tell(f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another")
+        stack.enter_context(_serve(kafka, database, serve, log, tell))
+        yield Local(kafka, database, serve)
+
+
+@contextmanager
+def _database(folder: Path, *, durable: bool, tell: Tell) -> Iterator[DatabaseSettings]:
+    settings = DatabaseSettings.read()
+    with ExitStack() as stack:
+        if "url" not in settings.model_fields_set:
+            postgres = Postgres.start(folder, durable=durable, progress=tell)
+            stack.callback(postgres.stop)
+            settings = DatabaseSettings.read(url=postgres.url)
+        prepare_database(settings, tell)
+        yield settings
+
+
+def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
+    """Bring the schema up to date, and say which edition of the store it is. Raises StoreUnavailable."""
+    try:
+        with psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
+            migrate(conn)
+            tell(f"{edition(conn)}, at {settings.address}")
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
+
+
+@contextmanager
+def _kafka(folder: Path, *, tell: Tell) -> Iterator[KafkaSettings]:
+    settings = KafkaSettings.read()
+    if "brokers" in settings.model_fields_set:
+        yield settings
+        return
+    broker = start_broker(folder, progress=tell)
+    try:
+        yield KafkaSettings.read(brokers=broker.brokers)
+    finally:
+        broker.stop()
+
+
+@contextmanager
+def _ray(tell: Tell) -> Iterator[None]:
+    started_at = time.monotonic()
+    # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
+    temporary = Path(tempfile.mkdtemp(prefix="ps-"))
+    os.environ.update(serve_environment(temporary))
+    import ray  # it reads its environment once, when it is imported
+
+    try:
+        ray.init(
+            include_dashboard=False,
+            num_cpus=_RAY_CPUS,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _temp_dir=str(temporary),
+            log_to_driver=False,
+            logging_level="error",
+        )
+        tell(f"Ray {ray.__version__}, started in {time.monotonic() - started_at:.1f} s")
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _ingest(
+    kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings, log: LogSettings, tell: Tell
+) -> Iterator[None]:
+    import ray
+
+    from ingest.cluster import ClusterSettings, start_ingest, stop_ingest
+
+    supervisor = start_ingest(ClusterSettings(kafka, database, ingest, log))
+    deadline = time.monotonic() + _FIRST_ANSWER_WITHIN_S
+    while not (workers := ray.get(supervisor.stats.remote())["workers"]):
+        if time.monotonic() > deadline:
+            raise PurpleSectorError(
+                f"no ingest worker started within {_FIRST_ANSWER_WITHIN_S:.0f} s; Ray's logs are below {tempfile.gettempdir()}"
+            )
+        time.sleep(0.1)
+    tell(f"ingest, {len(workers)} workers")
+    try:
+        yield
+    finally:
+        stop_ingest()
+
+
+@contextmanager
+def _serve(
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, log: LogSettings, tell: Tell
+) -> Iterator[None]:
+    from serve.app import deploy, withdraw
+
+    deploy(kafka=kafka, database=database, serve=serve, log=log)
+    tell(f"the page, on http://{serve.host}:{serve.port}/")
+    try:
+        yield
+    finally:
+        withdraw()
+
+
+def _free_port_near(host: str, port: int) -> int:
+    """``port`` if nobody listens there, else one that the kernel names."""
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((host, port))
+        except OSError:
+            attempt.bind((host, 0))
+        return int(attempt.getsockname()[1])
