@@ -1,0 +1,44 @@
+// The laps of a session as the list shows them: which is the best, and how far the others are from it. Pure.
+//
+// The game's official time is the lap time where there is one; ours stands beside it. Only a flying lap (no flags) can be best.
+
+export const timeOf = (lap) => lap.official_lap_time_ms || lap.lap_time_ms || null;
+
+const flying = (lap) => (lap.flags ?? []).length === 0 && timeOf(lap) !== null;
+
+export class LapBoard {
+  #laps = new Map();
+
+  get laps() {
+    return [...this.#laps.values()].sort((a, b) => a.lap_number - b.lap_number);
+  }
+
+  // What the store or the lap engine says stands; what the page timed itself (seen: true) only fills holes.
+  put(lap) {
+    const known = this.#laps.get(lap.lap_number);
+    if (known && lap.seen && !known.seen) return;
+    this.#laps.set(lap.lap_number, { ...known, ...lap, seen: Boolean(lap.seen) });
+  }
+
+  get(lapNumber) {
+    return this.#laps.get(lapNumber) ?? null;
+  }
+
+  get best() {
+    return this.laps.filter(flying).reduce((best, lap) => (best && timeOf(best) <= timeOf(lap) ? best : lap), null);
+  }
+
+  get last() {
+    return this.laps.at(-1) ?? null;
+  }
+
+  // Newest first: [{lap, isBest, diffMs}], diffMs null where there is nothing to compare.
+  rows() {
+    const { best } = this;
+    return this.laps.reverse().map((lap) => ({
+      lap,
+      isBest: lap === best,
+      diffMs: best && lap !== best && timeOf(lap) ? timeOf(lap) - timeOf(best) : null,
+    }));
+  }
+}

@@ -1,0 +1,259 @@
+// The viewer page: chooses a session, keeps its line open and lets the screen draw it. The only module with state of its own.
+
+import { fetchLapColumns, fetchLaps, fetchSessions } from "./api.mjs";
+import { Choice } from "./choice.mjs";
+import { Feed, socketAddress } from "./feed.mjs";
+import { SessionList } from "./lists.mjs";
+import { Screen } from "./screen.mjs";
+import { Viewing } from "./viewing.mjs";
+
+const SESSIONS_EVERY_MS = 3000;
+const LAPS_EVERY_MS = 10000;
+const LAPS_AFTER_LAP_MS = 700;
+const QUIET_AFTER_MS = 2000;
+
+const byId = (id) => document.getElementById(id);
+
+const page = {
+  sessions: null,
+  trouble: "",
+  viewing: null,
+  feed: null,
+  demo: false,
+  line: "none",
+  words: "",
+  heardAt: -Infinity,
+  framesBefore: 0,
+  countedAt: 0,
+};
+const choice = new Choice();
+const screen = new Screen({ onLap: (number) => page.viewing?.compareWith(number) });
+const list = new SessionList(byId("sessions"), choose);
+
+const pinned = () => new URLSearchParams(location.hash.slice(1)).get("session");
+const facts = (key) => page.sessions?.find((one) => one.key === key) ?? null;
+const isLive = () => performance.now() - page.heardAt < QUIET_AFTER_MS;
+
+// Opening and closing
+
+function open(key) {
+  leave();
+  page.viewing = new Viewing(key, { facts: facts(key), fetchColumns: (number) => fetchLapColumns(key, number) });
+  connect({ session: key }, []);
+  refreshLaps();
+}
+
+function openDemo() {
+  leave();
+  page.demo = true;
+  page.viewing = new Viewing("");
+  connect({}, [{ type: "start_demo" }]);
+}
+
+function leave() {
+  page.feed?.close();
+  Object.assign(page, { feed: null, demo: false, viewing: null, line: "none", words: "", heardAt: -Infinity });
+}
+
+function connect(query, greeting) {
+  screen.show(page.viewing);
+  page.feed = new Feed(socketAddress(location, query), { onMessage: receive, onState: noteLine, greeting });
+  drawStates();
+}
+
+function noteLine(line, words) {
+  Object.assign(page, { line, words });
+  if (page.demo && line === "open" && !words) beginDemo("");
+  drawStates();
+}
+
+function receive(message) {
+  if (message.error) noteLine(page.line, message.error);
+  if (page.demo && message.sessionId && message.sessionId !== page.viewing.key) beginDemo(message.sessionId);
+  if (message.sessionId && message.sessionId !== page.viewing.key) return;
+  page.viewing.receive(message);
+  if (message.frames.length > 0) page.heardAt = performance.now();
+  if (message.lap) setTimeout(refreshLaps, LAPS_AFTER_LAP_MS);
+}
+
+// Each demo is a session of its own.
+function beginDemo(key) {
+  page.viewing = new Viewing(key);
+  screen.show(page.viewing);
+}
+
+// Choosing
+
+function choose(key) {
+  byId("follow").checked = false;
+  if (pinned() === key) follow();
+  else location.hash = new URLSearchParams({ session: key });
+}
+
+function follow() {
+  const wanted = pinned();
+  byId("follow").checked = !wanted;
+  const key = wanted ?? choice.next(page.sessions ?? [], page.demo ? null : (page.viewing?.key ?? null));
+  if (page.demo && !wanted) return;
+  if (key && key !== page.viewing?.key) open(key);
+}
+
+function followAgain() {
+  if (!byId("follow").checked) {
+    if (page.viewing && !page.demo) choose(page.viewing.key);
+    return;
+  }
+  history.replaceState(null, "", location.pathname + location.search);
+  follow();
+}
+
+function toggleDemo() {
+  if (!page.demo) {
+    history.replaceState(null, "", location.pathname + location.search);
+    openDemo();
+    return;
+  }
+  page.feed.say({ type: "stop_demo" });
+  leave();
+  screen.show(new Viewing(""));
+  follow();
+  drawStates();
+}
+
+// Asking the server
+
+async function refreshSessions() {
+  if (document.hidden) return;
+  try {
+    page.sessions = await fetchSessions();
+    page.trouble = "";
+  } catch (error) {
+    page.trouble = error.message;
+  }
+  if (page.viewing && !page.demo) adoptFacts();
+  follow();
+  if (page.viewing && !page.viewing.lapsRead) refreshLaps();
+  list.draw(page.sessions ?? [], page.demo ? null : page.viewing?.key, Date.now());
+  drawStates();
+}
+
+function adoptFacts() {
+  const known = facts(page.viewing.key);
+  if (!known || page.viewing.facts) return;
+  page.viewing.facts = known;
+  page.viewing.version += 1;
+}
+
+// Only of a session that the server lists: a session that has just begun may not be stored yet.
+async function refreshLaps() {
+  const { viewing } = page;
+  if (!viewing || page.demo || document.hidden || !facts(viewing.key)) return;
+  try {
+    viewing.putLaps(await fetchLaps(viewing.key));
+    viewing.lapsRead = true;
+  } catch (error) {
+    viewing.trouble = `The stored laps can't be read: ${error.message}`;
+  }
+}
+
+// Saying how things are
+
+function lineState() {
+  if (page.line === "reconnecting" || page.line === "closed" || page.line === "connecting") return page.line;
+  if (page.line === "none") return "idle";
+  if (!isLive()) return "waiting";
+  return page.demo ? "demo" : "live";
+}
+
+const STATE_WORDS = {
+  idle: "No session",
+  connecting: "Connecting",
+  live: "Live",
+  demo: "Demo",
+  waiting: "Waiting for data",
+  reconnecting: "Reconnecting",
+  closed: "Closed",
+};
+
+function drawStates() {
+  const node = byId("connection");
+  const state = lineState();
+  const words = page.words ? `${STATE_WORDS[state]}: ${page.words}` : STATE_WORDS[state];
+  if (node.dataset.state !== state) node.dataset.state = state;
+  if (node.lastChild.textContent !== words) node.lastChild.textContent = words;
+  node.dataset.frames = String(page.viewing?.drive.frames ?? 0);
+  drawNote();
+  drawDemo();
+  drawEmpty(state);
+}
+
+function drawNote() {
+  const note = byId("sessions-note");
+  const words = page.trouble ? `The sessions can't be listed: ${page.trouble}.` : (page.sessions?.length === 0 ? "Sessions appear here as soon as a collector sends one." : "");
+  note.hidden = !words;
+  if (note.textContent !== words) note.textContent = words;
+}
+
+function drawDemo() {
+  const button = byId("demo");
+  button.hidden = !page.demo && (page.sessions ?? []).some((one) => one.live);
+  button.textContent = page.demo ? "Stop the demo" : "Play the demo";
+}
+
+// What to say instead of empty strips; null where there is something to see.
+function emptiness(state) {
+  const { viewing } = page;
+  if (viewing && (viewing.drive.frames > 0 || viewing.reference)) return null;
+  if (state === "reconnecting" || (!viewing && page.trouble)) {
+    return { title: "The server does not answer", text: "The page keeps trying. Is purple-sector up still running?", offer: false };
+  }
+  if (!viewing && !page.sessions) return { title: "Looking for sessions", text: "", offer: false };
+  if (viewing && (page.demo || facts(viewing.key)?.live)) {
+    return { title: "Waiting for the first frame", text: "The session is there; its car appears with the next frame.", offer: false };
+  }
+  const others = (page.sessions ?? []).length > 0 && !viewing;
+  return {
+    title: viewing ? "This session is not live" : "No session is live",
+    text: `Start one, and it appears here by itself${others ? ". Sessions that have ended are in the list" : ""}:`,
+    offer: true,
+  };
+}
+
+function drawEmpty(state) {
+  const empty = emptiness(state);
+  byId("empty").hidden = !empty;
+  if (!empty) return;
+  byId("empty-title").textContent = empty.title;
+  byId("empty-text").textContent = empty.text;
+  byId("empty-command").hidden = !empty.offer;
+  byId("empty-demo").hidden = !empty.offer;
+}
+
+function drawRate() {
+  const frames = page.viewing?.drive.frames ?? 0;
+  const now = performance.now();
+  const perSecond = Math.max(0, (frames - page.framesBefore) / (now - page.countedAt)) * 1000;
+  Object.assign(page, { framesBefore: frames, countedAt: now });
+  byId("rate").textContent = isLive() ? `${Math.round(perSecond)} Hz` : "";
+}
+
+function animate(now) {
+  screen.draw(now);
+  requestAnimationFrame(animate);
+}
+
+byId("demo").addEventListener("click", toggleDemo);
+byId("empty-demo").addEventListener("click", toggleDemo);
+byId("follow").addEventListener("change", followAgain);
+byId("reference-best").addEventListener("click", () => page.viewing?.compareWith(null));
+window.addEventListener("hashchange", follow);
+document.addEventListener("visibilitychange", refreshSessions);
+
+screen.show(new Viewing(""));
+follow();
+refreshSessions();
+setInterval(refreshSessions, SESSIONS_EVERY_MS);
+setInterval(refreshLaps, LAPS_EVERY_MS);
+setInterval(drawStates, 250);
+setInterval(drawRate, 2000);
+requestAnimationFrame(animate);

@@ -1,0 +1,174 @@
+// Everything that is drawn of a session, once per animation frame. It is shown a Viewing and asks for nothing.
+
+import { CHANNELS, STRIPS } from "./channels.mjs";
+import { Charts } from "./charts.mjs";
+import { Dash } from "./dash.mjs";
+import { lapTime, readable, runningClock, whole } from "./format.mjs";
+import { LapList } from "./lists.mjs";
+import { timeOf } from "./laps.mjs";
+import { lastAtOrBefore } from "./progress.mjs";
+import { TrackMap } from "./trackmap.mjs";
+
+const KEY_STEP = 0.0025;
+const LATEST_FRAME_LASTS_MS = 50;
+
+const byId = (id) => document.getElementById(id);
+
+export class Screen {
+  #drawnAt = 0;
+  #numbersAt = 0;
+  #version = -1;
+  #arrivedAt = 0;
+  #frames = 0;
+
+  constructor({ onLap }) {
+    this.viewing = null;
+    this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+    this.charts = new Charts(byId("strips"));
+    this.dash = new Dash(document);
+    this.laps = new LapList(document.querySelector("#laps tbody"), onLap);
+    this.map = new TrackMap(byId("map"), byId("map-note"));
+    byId("map-note").textContent = "the game tells no places: shown as a ring";
+    this.#listen();
+  }
+
+  show(viewing) {
+    this.viewing = viewing;
+    this.#version = -1;
+    this.#frames = 0;
+    this.charts.cursor = null;
+    this.charts.invalidate();
+    this.dash.clear();
+  }
+
+  draw(now) {
+    const { viewing } = this;
+    if (!viewing) return;
+    this.#noteArrival(now);
+    if (viewing.version !== this.#version) this.#summarise();
+    const withNumbers = now - this.#numbersAt > (this.calm.matches ? 250 : 50);
+    if (withNumbers) this.#numbersAt = now;
+    const sinceMs = now - this.#drawnAt;
+    this.#drawnAt = now;
+    this.#drawTraces(now, withNumbers);
+    const { drive, sample, scales, referenceMs } = viewing;
+    if (sample) this.dash.draw({ frame: drive.frame, sample, scales, lap: drive.current, referenceMs }, { sinceMs, withNumbers });
+  }
+
+  #drawTraces(now, withNumbers) {
+    const { viewing, charts } = this;
+    const { drive, reference, version } = viewing;
+    // A calm screen's window moves four times a second.
+    if (!(this.calm.matches && charts.mode === "time" && !withNumbers)) charts.draw(viewing, this.#windowEnd(now));
+    if (withNumbers) this.#readings();
+    this.map.draw({ line: reference?.hasPlace ? reference : drive.outline, lap: drive.current, version });
+  }
+
+  // Between two frames the window goes on moving, but never further than the next frame could be.
+  #windowEnd(now) {
+    const newest = this.viewing.drive.frame?.timestamp ?? 0;
+    return newest + (this.calm.matches ? 0 : Math.min(now - this.#arrivedAt, LATEST_FRAME_LASTS_MS));
+  }
+
+  #noteArrival(now) {
+    const { frames } = this.viewing.drive;
+    if (frames !== this.#frames) this.#arrivedAt = now;
+    this.#frames = frames;
+  }
+
+  #summarise() {
+    const { viewing } = this;
+    const { board, reference, referenceIsBest, referenceMs, followsBest } = viewing;
+    this.#version = viewing.version;
+    const name = reference ? `to lap ${reference.lapNumber}, ${lapTime(referenceMs)}` : "no reference lap";
+    this.dash.summary({ last: lapTime(board.last && timeOf(board.last)), best: lapTime(board.best && timeOf(board.best)), reference: name });
+    this.laps.draw(board.rows(), reference?.lapNumber ?? null);
+    byId("laps-note").hidden = board.last !== null;
+    byId("reference-best").setAttribute("aria-pressed", String(followsBest));
+    const legend = byId("legend-reference");
+    legend.hidden = !reference;
+    legend.textContent = reference ? `lap ${reference.lapNumber}${referenceIsBest ? ", best" : ""}` : "";
+    legend.classList.toggle("best", referenceIsBest);
+    for (const { key } of CHANNELS) this.charts.reading(key).other.classList.toggle("best", referenceIsBest);
+    byId("missed").hidden = viewing.missed === 0;
+    byId("missed").textContent = `${viewing.missed} frames missed`;
+    byId("session-title").replaceChildren(...title(viewing.facts));
+  }
+
+  // The values beside the strips: at the cursor if there is one, else where the car is.
+  #readings() {
+    const { drive, reference, sample } = this.viewing;
+    const { cursor } = this.charts;
+    const lap = drive.current;
+    const at = cursor ?? sample?.progress ?? NaN;
+    const here = cursor === null || !lap ? (lap?.length ?? 0) - 1 : reached(lap, cursor);
+    for (const channel of STRIPS) {
+      const { value, other } = this.charts.reading(channel.key);
+      const mine = here >= 0 ? lap.columns[channel.key][here] : NaN;
+      const theirs = channel.key === "delta" || !reference ? NaN : reference.valueAt(channel.key, at, channel);
+      put(value, Number.isFinite(mine) ? channel.text(mine) : "–");
+      put(other, Number.isFinite(theirs) ? channel.text(theirs) : "");
+    }
+    put(byId("cursor-note"), this.viewing.trouble || this.#cursorWords(lap, here));
+  }
+
+  #cursorWords(lap, here) {
+    const { cursor } = this.charts;
+    if (cursor === null) return "";
+    const { facts, reference } = this.viewing;
+    const words = [`at ${(cursor * 100).toFixed(1)} %`];
+    if (facts?.trackLengthM > 0) words.push(`${whole(cursor * facts.trackLengthM)} m`);
+    if (here >= 0) words.push(`this lap ${runningClock(lap.columns.clock[here])}`);
+    if (reference) words.push(`lap ${reference.lapNumber} ${runningClock(reference.valueAt("clock", cursor))}`);
+    return words.join(" · ");
+  }
+
+  #listen() {
+    const area = byId("charts");
+    const strips = byId("strips");
+    strips.addEventListener("pointermove", (event) => { this.charts.cursor = this.charts.progressAt(event.clientX); });
+    strips.addEventListener("pointerleave", () => { this.charts.cursor = null; });
+    area.addEventListener("keydown", (event) => { if (event.target === area) this.#key(event); });
+    for (const input of document.querySelectorAll("input[name=axis]")) {
+      input.addEventListener("change", () => this.#turnTo(input.value));
+    }
+  }
+
+  #turnTo(mode) {
+    this.charts.mode = mode;
+    this.charts.cursor = null;
+    this.charts.invalidate();
+  }
+
+  #key(event) {
+    const { charts, viewing } = this;
+    const step = { ArrowLeft: -KEY_STEP, ArrowRight: KEY_STEP }[event.key];
+    if (event.key === "Escape") charts.cursor = null;
+    if (!step || charts.mode !== "position") return;
+    const from = charts.cursor ?? viewing?.sample?.progress ?? 0;
+    charts.cursor = Math.max(0, Math.min(1, from + step * (event.shiftKey ? 10 : 1)));
+    event.preventDefault();
+  }
+}
+
+// The index of the sample at a place, -1 where the lap has not been yet.
+function reached({ columns: { progress }, length }, at) {
+  if (length === 0 || at > progress[length - 1] || at < progress[0]) return -1;
+  return lastAtOrBefore(progress, length, at);
+}
+
+function title(facts) {
+  if (!facts) return [];
+  const driver = document.createElement("b");
+  driver.textContent = facts.driver || facts.user_id || facts.key || "";
+  const others = [facts.car, facts.track].filter(Boolean).map((name) => {
+    const part = document.createElement("span");
+    part.textContent = readable(name);
+    return part;
+  });
+  return [driver, ...others];
+}
+
+function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}

@@ -1,0 +1,96 @@
+// The track from above, drawn from where cars have been; a ring where the game does not tell places.
+
+import { Paper, palette } from "./paper.mjs";
+
+const MARGIN = 14;
+
+export class TrackMap {
+  #paper;
+  #drawn = "";
+  #outline = null;
+  #fit = null;
+
+  constructor(canvas, note) {
+    this.#paper = new Paper(canvas);
+    this.note = note;
+  }
+
+  // line: {columns, length, hasPlace} of a whole lap or null; lap: the one being driven; version changes with the line.
+  draw({ line, lap, version }) {
+    const resized = this.#paper.fit();
+    const { width, height } = this.#paper;
+    if (width < 20 || height < 20) return;
+    const shape = line?.hasPlace ? line : (lap?.hasPlace ? lap : null);
+    // A lap that is still being driven grows: its line is drawn anew now and then.
+    const grown = shape === null ? "ring" : (shape === lap ? lap.length >> 4 : "whole");
+    const wanted = `${version} ${grown}`;
+    if (resized || wanted !== this.#drawn) {
+      this.#trace(shape, width, height);
+      this.colours = palette().colours;
+      this.#drawn = wanted;
+    }
+    this.note.hidden = Boolean(shape) || !lap;
+    this.#paint(lap, shape !== null && lap?.hasPlace);
+  }
+
+  #trace(shape, width, height) {
+    this.#fit = shape ? fitted(shape, width, height) : null;
+    this.#outline = new Path2D();
+    if (!shape) {
+      this.#outline.arc(width / 2, height / 2, Math.min(width, height) / 2 - MARGIN, 0, 2 * Math.PI);
+      return;
+    }
+    const { x, z } = shape.columns;
+    for (let i = 0; i < shape.length; i += 1) this.#outline.lineTo(...this.#fit(x[i], z[i]));
+  }
+
+  #paint(lap, hasPlace) {
+    const { context } = this.#paper;
+    this.#paper.clear();
+    context.lineJoin = "round";
+    context.lineCap = "round";
+    context.strokeStyle = this.colours.line;
+    context.lineWidth = 7;
+    context.stroke(this.#outline);
+    context.strokeStyle = this.colours.faint;
+    context.lineWidth = 1.5;
+    context.stroke(this.#outline);
+    if (!lap?.length) return;
+    const [x, y] = hasPlace ? this.#fit(lap.columns.x[lap.length - 1], lap.columns.z[lap.length - 1]) : this.#onRing(lap);
+    context.beginPath();
+    context.arc(x, y, 6, 0, 2 * Math.PI);
+    context.fillStyle = this.colours.text;
+    context.fill();
+    context.strokeStyle = this.colours.panel;
+    context.lineWidth = 2;
+    context.stroke();
+  }
+
+  #onRing({ columns, length }) {
+    const { width, height } = this.#paper;
+    const angle = columns.progress[length - 1] * 2 * Math.PI - Math.PI / 2;
+    const radius = Math.min(width, height) / 2 - MARGIN;
+    return [width / 2 + radius * Math.cos(angle), height / 2 + radius * Math.sin(angle)];
+  }
+}
+
+// A function from metres to pixels that keeps proportions and fills the canvas, turned a quarter where that makes it larger.
+// Seen from above, x to the right and z up, as in most games: a turned map is rotated, never mirrored.
+function fitted({ columns, length }, width, height) {
+  let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
+  for (let i = 0; i < length; i += 1) {
+    left = Math.min(left, columns.x[i]);
+    right = Math.max(right, columns.x[i]);
+    low = Math.min(low, columns.z[i]);
+    high = Math.max(high, columns.z[i]);
+  }
+  const [wide, tall] = [Math.max(right - left, 1), Math.max(high - low, 1)];
+  const turned = tall > wide !== height > width;
+  const room = [width - 2 * MARGIN, height - 2 * MARGIN];
+  const scale = Math.min(room[0] / (turned ? tall : wide), room[1] / (turned ? wide : tall));
+  const [midX, midZ] = [(left + right) / 2, (low + high) / 2];
+  return (x, z) => {
+    const [across, down] = turned ? [z - midZ, x - midX] : [x - midX, midZ - z];
+    return [width / 2 + across * scale, height / 2 + down * scale];
+  };
+}

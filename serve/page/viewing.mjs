@@ -1,0 +1,143 @@
+// One session on screen: its drive, its laps and the lap it is compared with. No document here, and no socket: messages and
+// answers come in, `version` goes up whenever something other than the newest frame has changed.
+
+import { Drive } from "./drive.mjs";
+import { LapBoard, timeOf } from "./laps.mjs";
+import { referenceFromColumns, referenceFromTrace } from "./reference.mjs";
+import { Scales } from "./scales.mjs";
+
+const WHOLE_LAP = 0.95;
+const JOINED_LATE = 0.005;
+const STORED_AFTER_MS = 1000;
+
+export class Viewing {
+  #pinned = null;
+  #asked = null;
+  #traces = new Map();
+
+  // fetchColumns(lapNumber) -> the columns of a stored lap; null where nothing is stored, as in the demo.
+  constructor(key, { facts = null, fetchColumns = null } = {}) {
+    this.key = key;
+    this.facts = facts;
+    this.fetchColumns = fetchColumns;
+    this.drive = new Drive();
+    this.scales = new Scales();
+    this.board = new LapBoard();
+    this.reference = null;
+    this.sample = null;
+    this.missed = 0;
+    this.version = 0;
+    this.trouble = "";
+    this.lapsRead = false;
+  }
+
+  get followsBest() {
+    return this.#pinned === null;
+  }
+
+  get referenceIsBest() {
+    return this.reference !== null && this.reference.lapNumber === this.board.best?.lap_number;
+  }
+
+  get referenceMs() {
+    const lap = this.reference && this.board.get(this.reference.lapNumber);
+    return lap ? timeOf(lap) : NaN;
+  }
+
+  receive({ frames, session, lap, status }) {
+    for (const frame of frames) this.#push(frame);
+    if (session) this.facts = { ...this.facts, ...session };
+    if (lap) this.putLaps([lap]);
+    if (status) this.missed += status.missed;
+    if (session || status) this.version += 1;
+  }
+
+  putLaps(laps) {
+    for (const lap of laps) this.board.put(lap);
+    this.version += 1;
+    this.#chooseReference();
+  }
+
+  // Compare with this lap; null, or the same lap again, goes back to the best.
+  compareWith(lapNumber) {
+    this.#pinned = lapNumber === this.#pinned ? null : lapNumber;
+    this.version += 1;
+    this.#chooseReference();
+  }
+
+  #push(frame) {
+    const { current } = this.drive;
+    const pushed = this.drive.push(frame);
+    if (!pushed) return;
+    this.sample = pushed.sample;
+    if (this.drive.current !== current) this.#beginLap(pushed.sample);
+    this.#scale(pushed.sample);
+    if (pushed.lap) this.putLaps([pushed.lap]);
+  }
+
+  // Whoever looks in the middle of a lap sees its beginning, too, if it is stored.
+  #beginLap({ progress }) {
+    this.scales.reset("delta");
+    if (progress > JOINED_LATE && this.fetchColumns && this.drive.frames === 1) setTimeout(() => this.#recall(), STORED_AFTER_MS);
+  }
+
+  async #recall() {
+    const { lapNumber } = this.drive.current;
+    try {
+      this.drive.recall(referenceFromColumns(lapNumber, await this.fetchColumns(lapNumber)));
+      this.#scaleLap();
+    } catch (error) {
+      this.trouble = `The lap's beginning can't be drawn: ${error.message}`;
+    }
+  }
+
+  #scale(sample) {
+    for (const key of ["speed", "steering", "gear", "rpm", "delta"]) this.scales.include(key, sample[key]);
+  }
+
+  async #chooseReference() {
+    const wanted = this.#pinned ?? this.board.best?.lap_number ?? null;
+    if (wanted === this.#asked) return;
+    this.#asked = wanted;
+    try {
+      const reference = wanted === null ? null : await this.#lap(wanted);
+      if (wanted === this.#asked) this.#compare(reference);
+    } catch (error) {
+      if (wanted !== this.#asked) return;
+      // The lap may be on its way to the store: the next look at the laps asks again.
+      this.#asked = null;
+      this.trouble = `Lap ${wanted} can't be drawn: ${error.message}`;
+      this.version += 1;
+    }
+  }
+
+  async #lap(number) {
+    if (this.#traces.has(number)) return this.#traces.get(number);
+    const seen = this.drive.traces.get(number);
+    const whole = seen && seen.span >= WHOLE_LAP;
+    if (!whole && !this.fetchColumns) throw new Error("it was not seen from line to line");
+    const reference = whole ? referenceFromTrace(seen) : referenceFromColumns(number, await this.fetchColumns(number));
+    if (reference.length < 2) throw new Error("it has no samples");
+    this.#traces.set(number, reference);
+    return reference;
+  }
+
+  #compare(reference) {
+    this.reference = reference;
+    this.trouble = "";
+    this.drive.compareWith(reference);
+    this.scales.reset("delta");
+    if (reference) this.#scaleTo(reference.columns, reference.length, ["speed", "steering", "gear", "rpm"]);
+    this.#scaleLap();
+    this.version += 1;
+  }
+
+  #scaleLap() {
+    const { current } = this.drive;
+    if (current) this.#scaleTo(current.columns, current.length, ["speed", "steering", "gear", "rpm", "delta"]);
+  }
+
+  #scaleTo(columns, length, keys) {
+    for (const key of keys) for (let i = 0; i < length; i += 1) this.scales.include(key, columns[key][i]);
+  }
+}
