@@ -1,0 +1,367 @@
+"""The lap engine: frames in, laps out, the same whether they come live or all at once.
+
+`advance` takes a session's next frames and what it carried over from the ones before; `resume` makes that carry-over anew from
+stored frames. Neither knows a clock, a database or a broker. Rules:
+
+* A lap ends where the game's lap counter rises, or, where the counter stands still, where its lap clock restarts at the line.
+* However a session is cut into batches, the last emission of each lap is the same.
+* A frame that is not later than every frame before it is not looked at: a late resend is kept by the store and ignored here.
+* The counter going back, or the clock restarting away from the line, is the game being restarted: the attempt under way is
+  dropped and its number given to the next one. Numbers therefore never come twice, and no finished lap is overwritten; after a
+  restart they differ from the game's counter. The frames of a lap are those between its start and the next one's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+
+from analytics.line import LOOKBACK_US, clock_restarts, crossing_us, from_line, reach
+from analytics.stretch import Mask, Stretch
+
+#: All there are, in the order in which a lap names them. A lap without any is a flying lap.
+FLAGS = ("out", "in", "partial", "invalid", "reset")
+
+#: How much of the time before a lap `resume` has to see.
+RESUME_MARGIN_US = 2 * LOOKBACK_US
+
+_HOLE_US = 500_000
+_OFFICIAL_WITHIN_US = 10_000_000
+_OFFICIAL_TOLERANCE_MS = 5
+# A counter that follows a restart of the clock by less belongs to the same crossing.
+_COUNTER_WITHIN_US = 3_000_000
+_SHORTEST_LAP_MS = 10_000
+# Beyond this, the lap clock and the time that went by disagree because the game was paused.
+_PAUSE_MS = 250
+_STANDING_KMH = 5.0
+_IN_PIT = 2
+_INVALID = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Lap:
+    """A lap that ended. ``started_at_us`` is in µs since the Unix epoch; a time that is not known is None.
+
+    ``official_lap_time_ms`` is the game's and comes late: the lap is emitted again with it.
+    """
+
+    lap_number: int
+    started_at_us: int
+    lap_time_ms: int | None
+    official_lap_time_ms: int | None
+    sector_times_ms: tuple[int, ...]
+    sector_source: str
+    flags: tuple[str, ...]
+    frames: int
+    gaps: int
+    max_speed_kmh: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLap:
+    """The lap being driven, as far as it has come."""
+
+    lap_number: int
+    started_at_us: int
+    official_before_ms: int
+    timed_from_line: bool = True
+    entered_by_clock: bool = False
+    saw_far_side: bool = False
+    first_clock_ms: int = 0
+    flags: frozenset[str] = frozenset()
+    frames: int = 0
+    gaps: int = 0
+    max_speed_kmh: float = 0.0
+    last_sector: int = 0
+    splits_us: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndedLap:
+    """A lap whose official time may still come."""
+
+    lap: Lap
+    ended_at_us: int
+    official_before_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carry:
+    """What one batch of a session leaves to the next. ``ahead`` is our lap number less the game's counter."""
+
+    recent: Stretch
+    open: OpenLap
+    ended: EndedLap | None = None
+    ahead: int = 0
+
+
+def advance(frames: pa.Table, carry: Carry | None) -> tuple[list[Lap], Carry | None]:
+    """The laps that these frames end or correct, and the carry-over for the next ones.
+
+    ``frames`` has the columns of `analytics.channels.FRAMES` and holds one session in driven order. A lap may come again, in this
+    call's answer or a later one's; the last emission counts. The carry is None only before the first frame.
+    """
+    driven = Stretch.of(frames).after(int(carry.recent.time[-1]) if carry else None)
+    if not len(driven):
+        return [], carry
+    if carry is None:
+        number = int(driven.lap_number[0])
+        carry = Carry(driven.take(slice(0)), _attempt(driven, 0, number))
+    stretch = carry.recent.then(driven) if len(carry.recent) else driven
+    return _Timing(stretch, carry).run(len(carry.recent))
+
+
+def resume(frames: pa.Table, *, lap_number: int, started_at_us: int) -> tuple[list[Lap], Carry | None]:
+    """As if `advance` had never stopped: the carry-over from stored frames, and the laps from ``lap_number`` on among them.
+
+    ``lap_number`` and ``started_at_us`` are the last finished lap that is stored. ``frames`` are all stored frames of the session
+    in order of time, beginning with the last one before ``started_at_us - RESUME_MARGIN_US`` (or with the first one, if none is
+    so old); `analytics.database.frames_to_resume` reads them. Where no lap is stored, give all frames to `advance` instead.
+    The frames before the lap stand for it being entered: what they make of the lap before is thrown away.
+    Exact as long as two crossings are more than the margin apart and no resend filled a hole meanwhile.
+    """
+    laps, carry = advance(frames, None)
+    if carry is None:
+        return [], None
+    starts: Sequence[Lap | OpenLap] = [*laps, carry.open]
+    same = min(starts, key=lambda lap: abs(lap.started_at_us - started_at_us))
+    shift = lap_number - same.lap_number
+    laps = [replace(lap, lap_number=lap.lap_number + shift) for lap in laps]
+    return [lap for lap in laps if lap.lap_number >= lap_number], _renumbered(carry, shift)
+
+
+def _renumbered(carry: Carry, shift: int) -> Carry:
+    ended = carry.ended
+    if ended:
+        ended = replace(ended, lap=replace(ended.lap, lap_number=ended.lap.lap_number + shift))
+    lap = replace(carry.open, lap_number=carry.open.lap_number + shift)
+    return Carry(carry.recent, lap, ended, carry.ahead + shift)
+
+
+def _attempt(stretch: Stretch, i: int, number: int) -> OpenLap:
+    """A lap that frame ``i`` begins without a line before it: the session's first, or the first after a restart."""
+    off_line = float(from_line(stretch.normalized_position[i : i + 1])[0])
+    clock_ms = int(stretch.lap_clock_ms[i])
+    in_pit = stretch.pit[i] >= _IN_PIT
+    standing = abs(stretch.speed_kmh[i]) < _STANDING_KMH and abs(off_line) < 0.1
+    at_line = 0 <= off_line < 0.02 and clock_ms <= 1000
+    return OpenLap(
+        lap_number=number,
+        started_at_us=int(stretch.time[i]) - 1000 * clock_ms,
+        official_before_ms=int(stretch.last_lap_time_ms[i]),
+        timed_from_line=False,
+        first_clock_ms=clock_ms,
+        flags=frozenset({"out"} if in_pit or standing else () if at_line else {"partial"}),
+    )
+
+
+@dataclass(slots=True)
+class _Between:
+    """What happened between frame i-1 and frame i. Nothing is known of frame 0's past."""
+
+    hole: Mask
+    long_hole: Mask
+    jump: Mask
+    jump_back: Mask
+    event: Mask
+    clock_restart: Mask
+    reach: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, stretch: Stretch) -> "_Between":
+        sequence, position = stretch.sequence, stretch.normalized_position
+        far = reach(stretch)
+        restart = clock_restarts(stretch)
+        step = np.diff(position)
+        moved = step - np.rint(step)
+        jump = np.abs(moved) > far
+        long_hole = np.diff(stretch.time) > _HOLE_US
+        missing = (np.diff(sequence) > 1) & (sequence[:-1] > 0)
+        columns = (
+            long_hole | missing,
+            long_hole,
+            jump,
+            jump & ((moved < 0) | (step < 0)),
+            (np.diff(stretch.lap_number) != 0) | restart,
+            restart,
+            far,
+        )
+        return cls(*(np.concatenate([np.zeros(1, column.dtype), column]) for column in columns))
+
+    def forget(self, i: int) -> None:
+        for column in (self.hole, self.long_hole, self.jump, self.jump_back):
+            column[i] = False
+
+
+class _Timing:
+    """One call of `advance`: the open lap and the ended one move along the stretch from event to event."""
+
+    def __init__(self, stretch: Stretch, carry: Carry) -> None:
+        self.stretch = stretch
+        self.between = _Between.of(stretch)
+        self.open = carry.open
+        self.ended = carry.ended
+        self.ahead = carry.ahead
+        self.laps: dict[int, Lap] = {}
+
+    def run(self, first: int) -> tuple[list[Lap], Carry]:
+        start = first
+        for event in (np.flatnonzero(self.between.event[first:]) + first).tolist():
+            self._drive(start, event)
+            self._meet(event)
+            start = event
+        self._drive(start, len(self.stretch))
+        return list(self.laps.values()), Carry(self.stretch.recent(LOOKBACK_US), self.open, self.ended, self.ahead)
+
+    def _meet(self, i: int) -> None:
+        """Decide what the moving counter or the restarting clock at frame ``i`` means."""
+        counted = int(self.stretch.lap_number[i] - self.stretch.lap_number[i - 1])
+        if counted < 0 or (counted == 0 and self.between.jump[i]):
+            self._restart(i)
+        elif counted > 0 and self._same_crossing(i):
+            self.ahead -= counted
+        elif counted > 0:
+            self._cross(i, int(self.stretch.lap_number[i]) + self.ahead, by_clock=False)
+        elif self._clock_says_line(i):
+            self.ahead += 1
+            self._cross(i, self.open.lap_number + 1, by_clock=True)
+
+    def _same_crossing(self, i: int) -> bool:
+        return self.open.entered_by_clock and self.stretch.time[i] - self.open.started_at_us <= _COUNTER_WITHIN_US
+
+    def _clock_says_line(self, i: int) -> bool:
+        """A clock also restarts when the lights go green, and seconds after the line where the game is slow to show it."""
+        stretch = self.stretch
+        off_line = abs(float(from_line(stretch.normalized_position[i : i + 1])[0]))
+        return bool(
+            stretch.lap_clock_ms[i - 1] >= _SHORTEST_LAP_MS
+            and stretch.time[i] - self.open.started_at_us >= 1000 * _SHORTEST_LAP_MS
+            and stretch.speed_kmh[i] >= _STANDING_KMH
+            and off_line <= 0.02 + self.between.reach[i]
+        )
+
+    def _restart(self, i: int) -> None:
+        number = self.open.lap_number
+        attempt = _attempt(self.stretch, i, number)
+        self.open = replace(attempt, flags=attempt.flags | {"reset"})
+        self.ended = None
+        self.ahead = number - int(self.stretch.lap_number[i])
+        self.between.forget(i)
+
+    def _cross(self, i: int, number: int, *, by_clock: bool) -> None:
+        line_us = crossing_us(self.stretch, i)
+        before = int(self.stretch.last_lap_time_ms[i - 1]) if self.ended else self.open.official_before_ms
+        lap = self._finish(i, line_us)
+        self.laps[lap.lap_number] = lap
+        self.ended = EndedLap(lap, line_us, before)
+        number = max(number, lap.lap_number + 1)
+        self.ahead = number - int(self.stretch.lap_number[i])
+        out = frozenset({"out"} if self.stretch.pit[i] >= _IN_PIT else ())
+        self.open = OpenLap(number, line_us, before, entered_by_clock=by_clock, flags=out)
+
+    def _finish(self, i: int, line_us: int) -> Lap:
+        lap, between = self.open, self.between
+        flags = set(lap.flags)
+        flags |= {"in"} if self.stretch.pit[i - 1] >= _IN_PIT else set()
+        # Recorded from a grid just before the line, and counted there: most of the lap was never driven.
+        cut_short = not lap.timed_from_line and not lap.saw_far_side
+        flags |= {"partial"} if cut_short or between.long_hole[i] or between.jump[i] else set()
+        lap_time_ms = self._lap_time_ms(i, line_us)
+        sectors = () if "partial" in flags else _sector_times_ms(lap, line_us, lap_time_ms)
+        return Lap(
+            lap_number=lap.lap_number,
+            started_at_us=lap.started_at_us,
+            lap_time_ms=lap_time_ms,
+            official_lap_time_ms=None,
+            sector_times_ms=sectors,
+            sector_source="game" if sectors else "",
+            flags=tuple(flag for flag in FLAGS if flag in flags),
+            frames=lap.frames,
+            gaps=lap.gaps + int(between.hole[i]),
+            max_speed_kmh=lap.max_speed_kmh,
+        )
+
+    def _lap_time_ms(self, i: int, line_us: int) -> int | None:
+        """Line to line, unless the lap began elsewhere or the game was paused: then what the game's clock read at the line."""
+        passed_ms = _ms(line_us - self.open.started_at_us)
+        clock_ms = int(self.stretch.lap_clock_ms[i - 1]) + _ms(line_us - int(self.stretch.time[i - 1]))
+        if not self.open.timed_from_line:
+            return clock_ms if clock_ms > self.open.first_clock_ms + 1000 else None
+        paused = _SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
+        lap_time_ms = clock_ms if paused else passed_ms
+        return lap_time_ms if lap_time_ms > 0 else None
+
+    def _drive(self, a: int, b: int) -> None:
+        """Frames a..b-1 belong to the open lap."""
+        if a == b:
+            return
+        self._listen(a, b)
+        between, rows, lap = self.between, slice(a, b), self.open
+        seen = {
+            "partial": (between.long_hole[rows] | between.jump[rows]).any(),
+            "invalid": (self.stretch.validity[rows] == _INVALID).any(),
+            "reset": between.jump_back[rows].any(),
+        }
+        self.open = replace(
+            lap,
+            flags=lap.flags | {flag for flag, raised in seen.items() if raised},
+            frames=lap.frames + b - a,
+            gaps=lap.gaps + int(np.count_nonzero(between.hole[rows])),
+            max_speed_kmh=max(lap.max_speed_kmh, float(self.stretch.speed_kmh[rows].max())),
+            last_sector=max(lap.last_sector, int(self.stretch.sector[rows].max())),
+            splits_us=self._splits_us(a, b),
+            saw_far_side=lap.saw_far_side
+            or bool((np.abs(from_line(self.stretch.normalized_position[rows])) > 0.4).any()),
+        )
+
+    def _splits_us(self, a: int, b: int) -> tuple[int, ...]:
+        """Where the game went from one sector to the next, half way between the frames that tell."""
+        splits, sector, time = self.open.splits_us, self.stretch.sector, self.stretch.time
+        first = max(a, 1)
+        for j in (np.flatnonzero(sector[first:b] > sector[first - 1 : b - 1]) + first).tolist():
+            # The first frames of a lap may still carry the last sector of the one before: only the next one counts.
+            if sector[j] == len(splits) + 2 and sector[j - 1] == len(splits) + 1:
+                splits = (*splits, int(time[j - 1] + time[j]) // 2)
+        return splits
+
+    def _listen(self, a: int, b: int) -> None:
+        """Take the official time of the lap that ended, if it is among frames a..b-1."""
+        if not self.ended:
+            return
+        until = a + int(np.searchsorted(self.stretch.time[a:b], self.ended.ended_at_us + _OFFICIAL_WITHIN_US, "right"))
+        official = _official_ms(self.ended, self.stretch.last_lap_time_ms[a:until])
+        if official is not None:
+            lap = replace(self.ended.lap, official_lap_time_ms=official)
+            self.laps[lap.lap_number] = lap
+            self.ended = replace(self.ended, lap=lap)
+        if until < b:
+            self.open = replace(self.open, official_before_ms=int(self.stretch.last_lap_time_ms[until - 1]))
+            self.ended = None
+
+
+def _official_ms(ended: EndedLap, told_ms: np.ndarray) -> int | None:
+    """The first time that differs from what was told before the line; else one that fits ours (two laps may be equal)."""
+    known, ours = ended.lap.official_lap_time_ms, ended.lap.lap_time_ms
+    if known is not None and known != ended.official_before_ms:
+        return None
+    changed = told_ms[(told_ms > 0) & (told_ms != ended.official_before_ms)]
+    if len(changed):
+        return int(changed[0])
+    if known is None and ours is not None:
+        fitting = told_ms[(told_ms > 0) & (np.abs(told_ms - ours) <= _OFFICIAL_TOLERANCE_MS)]
+        return int(fitting[0]) if len(fitting) else None
+    return None
+
+
+def _sector_times_ms(lap: OpenLap, line_us: int, lap_time_ms: int | None) -> tuple[int, ...]:
+    """Times that add up to the lap's; none where a sector was missed or the game was paused."""
+    complete = lap.splits_us and len(lap.splits_us) + 1 == lap.last_sector
+    marks = [_ms(mark - lap.started_at_us) for mark in (*lap.splits_us, line_us)]
+    if not complete or marks[-1] != lap_time_ms:
+        return ()
+    return tuple(end - start for start, end in zip([0, *marks], marks, strict=False))
+
+
+def _ms(us: int) -> int:
+    return (us + 500) // 1000

@@ -1,0 +1,86 @@
+"""When a car crossed the start line, from the frames around it.
+
+Knows nothing of laps. The line is where the game's counter or clock says it is, not where the position wraps; the position only
+helps to interpolate. Rule: a crossing depends on the frames of `LOOKBACK_US` before it and on nothing older, so that it comes
+out the same wherever a stream is cut.
+"""
+
+import math
+
+import numpy as np
+
+from analytics.stretch import Integers, Mask, Reals, Stretch
+
+#: How far back of a crossing the position is looked at. Older frames say nothing about the speed at the line.
+LOOKBACK_US = 1_000_000
+#: How much longer than the pause between two frames the new clock may have run: the counter comes up to a few frames late.
+_LATE_MS = 500
+#: The track's length is not known here. What needs one assumes this, with a wide margin (`reach`).
+_ASSUMED_LENGTH_M = 5_000
+_REACH_MARGIN = 5
+
+
+def from_line(position: Reals) -> Reals:
+    """Signed distance from the origin of the spline in laps, -0.5..0.5: negative before it."""
+    return position - np.rint(position)
+
+
+def reach(stretch: Stretch) -> Reals:
+    """The most that a car can have moved between frame i and i+1, in laps: beyond it, it was put there."""
+    speed = np.abs(stretch.speed_kmh)
+    metres = np.maximum(speed[1:], speed[:-1]) / 3.6 * np.diff(stretch.time) / 1e6
+    return _REACH_MARGIN * metres / _ASSUMED_LENGTH_M + 0.01
+
+
+def clock_restarts(stretch: Stretch) -> Mask:
+    """Whether the lap clock went back to about zero between frame i and i+1."""
+    clock = stretch.lap_clock_ms
+    return (clock[1:] < clock[:-1]) & (clock[1:] <= np.diff(stretch.time) // 1000 + _LATE_MS)
+
+
+def crossing_us(stretch: Stretch, i: int) -> int:
+    """When the line was crossed, in µs since the Unix epoch, if frame ``i`` is the first that the game counts to the new lap.
+
+    By the game's clock where it restarted, else by position and speed, else half way between the frames.
+    """
+    t0, t1 = int(stretch.time[i - 1]), int(stretch.time[i])
+    if clock_restarts(stretch.take(slice(i - 1, i + 1)))[0]:
+        return t1 - 1000 * int(stretch.lap_clock_ms[i])
+    by_position = _crossing_by_position(stretch, i)
+    return (t0 + t1) // 2 if by_position is None else by_position
+
+
+def _crossing_by_position(stretch: Stretch, i: int) -> int | None:
+    near = stretch.take(slice(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i + 1))
+    # Games hold the position at exactly 1.0 and then 0.0 over some metres around the origin: those frames say nothing.
+    moving = near.take((near.normalized_position > 0) & (near.normalized_position < 1))
+    if len(moving) < 2:
+        return None
+    distance = from_line(moving.normalized_position)
+    if (
+        moving.time[-1] == stretch.time[i]
+        and moving.time[-2] == stretch.time[i - 1]
+        and distance[-2] <= 0 < distance[-1]
+    ):
+        return _between(moving.time[-2:], moving.speed_kmh[-2:], distance[-2:])
+    return _beyond(moving.time[-2:], distance[-2:], int(stretch.time[i]))
+
+
+def _between(time: Integers, speed: Reals, distance: Reals) -> int:
+    """Speed changes linearly between the frames; its integral is the distance, whatever the unit of either."""
+    v0, v1 = float(max(speed[0], 0)), float(max(speed[1], 0))
+    share = -float(distance[0]) / float(distance[1] - distance[0])
+    if v0 + v1 > 0:
+        # Solves v0·x + (v1 - v0)·x²/2 = share·(v0 + v1)/2 for x, the share of time; this form holds for v0 = v1 too.
+        wanted = share * (v0 + v1)
+        share = wanted / (v0 + math.sqrt(max(v0 * v0 + (v1 - v0) * wanted, 0.0)))
+    return int(time[0]) + round(share * int(time[1] - time[0]))
+
+
+def _beyond(time: Integers, distance: Reals, first_us: int) -> int | None:
+    """The line lies outside the two last frames that moved: goes on from them at their pace."""
+    pace = float(distance[1] - distance[0]) / int(time[1] - time[0])
+    if pace <= 0 or abs(float(distance[1]) / pace) > LOOKBACK_US:
+        return None
+    line = int(time[1]) - round(float(distance[1]) / pace)
+    return line if abs(line - first_us) <= LOOKBACK_US else None

@@ -1,0 +1,214 @@
+"""Recorded sessions: a Parquet or CSV file of frames, with a JSON file of the same name beside it that says what was driven.
+
+Opens, checks and hands out; knows no broker and no database. Rule: what `open_recording` returns is fit to be replayed: every
+frame is complete, plausible and later than the one before. Everything else is a `RecordingError` that names file, column and row.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from analytics.channels import CHANNELS, FRAMES, Channel
+
+#: Columns of a recording that are named otherwise than the channel. Optional channels may be there too, under their own names.
+_NAMES = {"lap_clock_ms": "lap_time_ms"}
+_TIME = "timestamp_ms"
+
+
+class RecordingError(Exception):
+    """A file cannot be used as a recording. ``row`` counts from 1, without a header; it and ``column`` may be None."""
+
+    def __init__(self, path: Path, problem: str, *, column: str | None = None, row: int | None = None) -> None:
+        place = [str(path), *([f"column {column}"] if column else []), *([f"row {row}"] if row else [])]
+        super().__init__(f"{', '.join(place)}: {problem}")
+        self.path = path
+        self.column = column
+        self.row = row
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recorded session. Facts that nobody wrote down are empty or None."""
+
+    path: Path
+    table: pa.Table
+    game: str
+    track: str
+    car: str
+    driver: str
+    track_length_m: float | None
+    sample_rate_hz: float | None
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def started_at_ms(self) -> int:
+        """When the first frame was driven, in ms since the Unix epoch."""
+        return int(self.table.column(_TIME)[0].as_py())
+
+    @property
+    def duration_s(self) -> float:
+        return (int(self.table.column(_TIME)[-1].as_py()) - self.started_at_ms) / 1000
+
+    def columns(self, *, rows: int = 4096) -> Iterator[dict[str, list[Any]]]:
+        """The frames in plain lists of at most ``rows``, by the file's column names: for whoever does without Arrow."""
+        for batch in self.table.to_batches(max_chunksize=rows):
+            yield batch.to_pydict()
+
+    def frames(self, *, session_id: int = 0) -> pa.Table:
+        """The frames in the columns of `analytics.channels.FRAMES`, without sequences."""
+        count = len(self)
+        # Through int64: an Arrow cast from ms to µs that does not fit raises, where a product would wrap.
+        time = self.table.column(_TIME).cast(pa.timestamp("ms", tz="UTC")).cast(FRAMES.field("time").type)
+        known = {"time": time, "session_id": pa.array(np.full(count, session_id, np.int32))}
+        for channel in CHANNELS:
+            if _name(channel) in self.table.column_names:
+                known[channel.name] = self.table.column(_name(channel))
+        columns = [known[f.name] if f.name in known else pa.nulls(count, f.type) for f in FRAMES]
+        return pa.table(columns, schema=FRAMES)
+
+
+def open_recording(path: Path) -> Recording:
+    """Read and check a ``.parquet`` or ``.csv`` file. Raises RecordingError."""
+    table = _checked(path, _read(path))
+    facts = _facts(path.with_suffix(".json"))
+    return Recording(
+        path=path,
+        table=table,
+        game=_text(facts, "game"),
+        track=_text(facts, "track"),
+        car=_text(facts, "car"),
+        driver=_text(facts, "driver"),
+        track_length_m=_number(facts, "track_length_m"),
+        sample_rate_hz=_number(facts.get("sampling"), "median_hz") or _rate_hz(table),
+    )
+
+
+def _name(channel: Channel) -> str:
+    return _NAMES.get(channel.name, channel.name)
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise RecordingError(path, "there is no such file; give the path of a .parquet or .csv recording")
+    try:
+        if path.suffix == ".parquet":
+            return pyarrow.parquet.read_table(path)
+        if path.suffix == ".csv":
+            return pyarrow.csv.read_csv(path)
+    except (pa.ArrowInvalid, OSError) as exc:
+        raise RecordingError(path, f"cannot be read ({exc}); record or export it again") from exc
+    raise RecordingError(path, "is neither .parquet nor .csv; export it as one of them")
+
+
+def _checked(path: Path, table: pa.Table) -> pa.Table:
+    if not table.num_rows:
+        raise RecordingError(path, "has no frames; record or export it again")
+    time = _column(path, table, _TIME, pa.int64(), nullable=False)
+    _check_order(path, time)
+    columns = {_TIME: time}
+    for channel in CHANNELS:
+        name = _name(channel)
+        if channel.optional and name not in table.column_names:
+            continue
+        columns[name] = _column(path, table, name, channel.arrow, nullable=channel.optional)
+        _check_limits(path, channel, columns[name])
+    return pa.table(columns)
+
+
+def _column(path: Path, table: pa.Table, name: str, wanted: pa.DataType, *, nullable: bool) -> pa.ChunkedArray:
+    if table.column_names.count(name) != 1:
+        problem = "appears more than once" if name in table.column_names else "is missing"
+        raise RecordingError(path, f"{problem}; export the file with exactly one", column=name)
+    column = table.column(name)
+    if not (
+        pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or (nullable and column.type == pa.null())
+    ):
+        row = _first_not_a_number(column)
+        raise RecordingError(path, f"is {column.type}, expected {wanted}; write plain numbers", column=name, row=row)
+    _check_complete(path, name, column, nullable=nullable)
+    try:
+        return column.cast(wanted)
+    except pa.ArrowInvalid as exc:
+        raise RecordingError(path, f"does not fit {wanted} ({exc}); correct the export", column=name) from exc
+
+
+def _first_not_a_number(column: pa.ChunkedArray) -> int | None:
+    """A CSV column becomes text because of one cell: which."""
+    if not pa.types.is_string(column.type):
+        return None
+    number = pc.match_substring_regex(column, r"^\s*-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
+    return _first(pc.invert(number.fill_null(False)))
+
+
+def _check_complete(path: Path, name: str, column: pa.ChunkedArray, *, nullable: bool) -> None:
+    absent = pc.is_null(column, nan_is_null=not nullable)
+    if nullable and pa.types.is_floating(column.type):
+        absent = pc.is_nan(column).fill_null(False)
+    row = None if nullable and not pa.types.is_floating(column.type) else _first(absent)
+    if row is not None:
+        raise RecordingError(path, "has no value; leave the frame out or fill the value in", column=name, row=row)
+
+
+def _check_order(path: Path, time: pa.ChunkedArray) -> None:
+    values = time.to_numpy()
+    back = np.flatnonzero(np.diff(values) <= 0)
+    if len(back):
+        row = int(back[0]) + 2
+        problem = f"{values[row - 1]} is not later than {values[row - 2]}; sort the frames by time and drop doubles"
+        raise RecordingError(path, problem, column=_TIME, row=row)
+
+
+def _check_limits(path: Path, channel: Channel, column: pa.ChunkedArray) -> None:
+    low = -np.inf if channel.low is None else channel.low
+    high = np.inf if channel.high is None else channel.high
+    values = column.cast(pa.float64())
+    # Limits that floats cannot hold exactly must not reject themselves; infinity is never plausible.
+    outside = pc.or_(pc.or_(pc.less(values, low), pc.greater(values, high)), pc.is_inf(values)).fill_null(False)
+    row = _first(outside)
+    if row is not None:
+        problem = f"{column[row - 1].as_py()} is outside {low}..{high} {channel.unit}".rstrip()
+        raise RecordingError(path, f"{problem}; check the unit of the export", column=_name(channel), row=row)
+
+
+def _first(mask: pa.ChunkedArray) -> int | None:
+    """The row, counted from 1, of the first true value."""
+    index = pc.index(mask, True).as_py()
+    return None if index < 0 else index + 1
+
+
+def _rate_hz(table: pa.Table) -> float | None:
+    if table.num_rows < 2:
+        return None
+    return round(1000 / float(np.median(np.diff(table.column(_TIME).to_numpy()))), 2)
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise RecordingError(path, f"is not JSON ({exc}); correct it or take it away") from exc
+    if not isinstance(facts, dict):
+        raise RecordingError(path, "is not a JSON object; correct it or take it away")
+    return facts
+
+
+def _text(facts: dict[str, Any], name: str) -> str:
+    value = facts.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _number(facts: object, name: str) -> float | None:
+    value = facts.get(name) if isinstance(facts, dict) else None
+    return float(value) if isinstance(value, int | float) else None
