@@ -24,6 +24,25 @@ class BrokerUnavailable(PurpleSectorError):
         self.reason = reason
 
 
+class TopicUnavailable(PurpleSectorError):
+    """A broker answers, and the topic can be neither found nor created."""
+
+    def __init__(self, topic: str, reason: str) -> None:
+        super().__init__(f"topic {topic} cannot be written to: {reason}")
+        self.topic = topic
+        self.reason = reason
+
+
+class RecordingError(PurpleSectorError):
+    """A recording cannot be replayed: ``column`` is wrong at ``row`` (from 0; None: the column as a whole)."""
+
+    def __init__(self, column: str, row: int | None, reason: str) -> None:
+        super().__init__(f"recording, column {column}{'' if row is None else f', row {row}'}: {reason}")
+        self.column = column
+        self.row = row
+        self.reason = reason
+
+
 class StoreUnavailable(PurpleSectorError):
     """The database does not answer, or it ended the connection. The only error that a worker retries."""
 
