@@ -1,0 +1,64 @@
+"""What a collector writes to Kafka: the session's key, the headers, and frames and facts as bytes.
+
+Pure. Knows no Kafka client. The rule to remember: the same key and the same user on every record of a session.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
+
+Encoding = Literal["protobuf", "json"]
+Headers = list[tuple[str, str | bytes | None]]
+
+#: Larger records are refused here: a broker refuses them too, and the session would wait behind one for ever.
+LARGEST_RECORD_BYTES = 64 * 1024
+#: The fields that the published contract names; JSON always has them, also where they are zero.
+LAST_PUBLISHED_FIELD = 10
+
+
+def new_session_key(user_id: str, *, now: datetime, random: Callable[[int], str] = secrets.token_hex) -> str:
+    """A key that nobody else has: ``driver-20260314T150926Z-1f0c``. ``random(n)`` gives n bytes as hex."""
+    return f"{user_id}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{random(2)}"
+
+
+def headers(session_key: str, user_id: str, encoding: Encoding) -> Headers:
+    """The headers of every record of a session."""
+    return [("sessionId", session_key.encode()), ("userId", user_id.encode()), ("encoding", encoding.encode())]
+
+
+def frame_encoder(encoding: Encoding) -> Callable[[TelemetryFrame], bytes]:
+    """The function from a frame to a record's value. It raises ValueError for what JSON cannot say (NaN)."""
+    return TelemetryFrame.SerializeToString if encoding == "protobuf" else _json_frame
+
+
+def facts_value(facts: Session, encoding: Encoding) -> bytes:
+    """A session's facts as a record's value."""
+    message = TelemetryMessage(session=facts, session_id=facts.id)
+    return message.SerializeToString() if encoding == "protobuf" else _json_bytes(_as_json(message))
+
+
+def _json_frame(frame: TelemetryFrame) -> bytes:
+    return _json_bytes({name: getattr(frame, field) for name, field in _PUBLISHED} | _as_json(frame))
+
+
+_PUBLISHED = [(f.json_name, f.name) for f in TelemetryFrame.DESCRIPTOR.fields if f.number <= LAST_PUBLISHED_FIELD]
+
+
+def _as_json(message: Message) -> dict[str, Any]:
+    """The fields that are set, by their JSON names. Numbers stay numbers; protobuf's own JSON quotes 64-bit ones."""
+    return {field.json_name: _json_value(field, value) for field, value in message.ListFields()}
+
+
+def _json_value(field: FieldDescriptor, value: Any) -> Any:
+    return _as_json(value) if field.message_type is not None else value
+
+
+def _json_bytes(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
