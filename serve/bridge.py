@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from serve.demo import play
 from serve.hub import Hub, Record
 from serve.messages import (
     MAX_WATCHES,
@@ -195,8 +196,6 @@ class _Visit:
     async def _play(self, seed: int) -> None:
         self._bridge.demos += 1
         try:
-            from serve.demo import play
-
             await play(self._say, seed=seed, clock=self._bridge.clock)
         finally:
             self._bridge.demos -= 1

@@ -7,6 +7,7 @@ viewer that never reads fills the replica's memory.
 
 import resource
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -43,6 +44,7 @@ _PORTS = (
     "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
 )
 
+PORTS = len(_PORTS) + 2  # and the start of two ranges
 _MOST_SOCKETS = 10_000
 _REPLICA_PORTS = 64  # of each kind: a replica takes the first free one of its range
 
@@ -53,17 +55,22 @@ def serve_environment(folder: Path) -> dict[str, str]:
     To be put into the environment before Ray is imported. ``folder`` must exist and have a short path: a socket's path
     has at most 107 characters.
     """
+    _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return cluster_environment(folder, ports=free_ports(PORTS), open_files=open_files)
+
+
+def cluster_environment(folder: Path, *, ports: Sequence[int], open_files: int) -> dict[str, str]:
+    """The same from ``PORTS`` given ports and the open files that a process may have. Pure."""
     home = folder / "haproxy"
-    files = {name: str(home / file) for name, file in _FILES.items()}
-    ports = [str(port) for port in free_ports(len(_PORTS))]
+    *single, http, grpc = ports
     return {
         **MODE,
-        **files,
-        "RAY_SERVE_HAPROXY_MAXCONN": str(sockets_allowed(resource.getrlimit(resource.RLIMIT_NOFILE)[1])),
+        **{name: str(home / file) for name, file in _FILES.items()},
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(home),
-        **dict(zip(_PORTS, ports, strict=True)),
-        **_port_range("HTTP"),
-        **_port_range("GRPC"),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(sockets_allowed(open_files)),
+        **{name: str(port) for name, port in zip(_PORTS, single, strict=True)},
+        **_port_range("HTTP", http),
+        **_port_range("GRPC", grpc),
     }
 
 
@@ -86,8 +93,7 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _port_range(kind: str) -> dict[str, str]:
-    (first,) = free_ports(1)
+def _port_range(kind: str, first: int) -> dict[str, str]:
     first = min(first, 65535 - _REPLICA_PORTS)
-    name = "RAY_SERVE_DIRECT_INGRESS_{}_" + kind + "_PORT"
+    name = f"RAY_SERVE_DIRECT_INGRESS_{{}}_{kind}_PORT"
     return {name.format("MIN"): str(first), name.format("MAX"): str(first + _REPLICA_PORTS)}

@@ -88,20 +88,20 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
         return JSONResponse({"error": str(error)}, 404)
 
     @app.get("/api/sessions")
-    def sessions() -> list[dict[str, Any]]:
+    def sessions() -> dict[str, list[dict[str, Any]]]:
         live = bridge.hub.sessions
-        return [row | {"live": row["key"] in live} for row in stored.ask(database.sessions)]
+        return {"sessions": [row | {"live": row["key"] in live} for row in stored.ask(database.sessions)]}
 
     @app.get("/api/sessions/{key}/laps")
-    def laps(key: str) -> list[dict[str, Any]]:
-        return stored.ask(lambda conn: _known(database.laps(conn, key), f"no session {key!r}"))
+    def laps(key: str) -> dict[str, list[dict[str, Any]]]:
+        return {"laps": stored.ask(lambda conn: _known(database.laps(conn, key), f"no session {key!r}"))}
 
     @app.get("/api/sessions/{key}/laps/{lap_number}")
     def lap(key: str, lap_number: int) -> dict[str, Any]:
         frames = stored.ask(lambda conn: database.lap_frames(conn, key, lap_number))
         if frames is None or not frames.num_rows:
             raise NotStored(f"no lap {lap_number} of session {key!r}")
-        return {"session": key, "lap_number": lap_number, **trace(frames)}
+        return {"session": key, "lap_number": lap_number, "columns": trace(frames)}
 
 
 def trace(frames: pa.Table) -> dict[str, list[Any]]:

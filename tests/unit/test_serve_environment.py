@@ -1,0 +1,72 @@
+"""The environment in which Serve runs, and the small decisions at the sockets' edge."""
+
+import pytest
+
+from serve.bridge import same_origin
+from serve.environment import PORTS, cluster_environment, sockets_allowed
+
+
+def environment_in(folder):
+    return cluster_environment(folder, ports=range(40_001, 40_001 + PORTS), open_files=20_000)
+
+
+def test_the_mode_in_which_a_slow_viewer_makes_the_sender_wait(tmp_path):
+    environment = environment_in(tmp_path)
+
+    assert environment["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+    assert environment["RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD"] == "0"
+    assert environment["RAY_AUTH_MODE"] == "disabled"
+
+
+def test_clusters_on_one_machine_share_no_file(tmp_path):
+    one, other = environment_in(tmp_path / "a"), environment_in(tmp_path / "b")
+
+    assert all(one[name] != other[name] for name in one if name.endswith(("_PATH", "_LOC", "_FILE", "_BASE")))
+
+
+def test_a_clusters_ports_are_distinct(tmp_path):
+    environment = environment_in(tmp_path)
+    ports = [v for name, v in environment.items() if name.endswith("_PORT") and "DIRECT_INGRESS" not in name]
+
+    assert len(ports) == len(set(ports)) == 4
+
+
+def test_replica_ports_are_a_range(tmp_path):
+    environment = environment_in(tmp_path)
+    first, last = (int(environment[f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT"]) for end in ("MIN", "MAX"))
+
+    assert 1024 < first < last <= 65535
+
+
+def test_a_range_of_ports_ends_where_ports_end(tmp_path):
+    environment = cluster_environment(tmp_path, ports=[1, 2, 3, 4, 65_530, 65_531], open_files=20_000)
+
+    assert environment["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] == "65535"
+
+
+@pytest.mark.parametrize(("open_files", "sockets"), [(1024, 329), (20_000, 7_920), (1_048_576, 10_000), (-1, 10_000)])
+def test_haproxy_takes_no_more_files_than_it_may_have(open_files, sockets):
+    assert sockets_allowed(open_files) == sockets
+
+
+@pytest.mark.parametrize(
+    ("origin", "welcome"),
+    [
+        (None, True),
+        ("http://127.0.0.1:8000", True),
+        ("http://127.0.0.1:8001", False),
+        ("http://localhost:8000", False),
+        ("http://evil.example", False),
+        ("http://127.0.0.1:8000.evil.example", False),
+        ("http://evil.example/127.0.0.1:8000", False),
+        ("http://127.0.0.1:8000@evil.example", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_only_our_own_page_may_open_a_socket(origin, welcome):
+    assert same_origin(origin, "127.0.0.1:8000") is welcome
+
+
+def test_without_a_host_no_page_may():
+    assert not same_origin("http://", "")
