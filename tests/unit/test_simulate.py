@@ -23,8 +23,8 @@ def circuit(request: pytest.FixtureRequest) -> Circuit:
 
 @pytest.fixture(scope="module")
 def frames(circuit: Circuit) -> list[TelemetryFrame]:
-    """Five and a half minutes: the out lap and at least two flying ones."""
-    return list(islice(drive(circuit, seed=1, started_at_ms=STARTED_AT_MS), 330 * 60))
+    """The out lap, a flying one, and the beginning of the next."""
+    return list(islice(drive(circuit, seed=1, started_at_ms=STARTED_AT_MS), 210 * 60))
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,11 @@ def test_frames_come_at_sixty_hertz(frames):
     assert all(frame.timestamp == STARTED_AT_MS + round(count * 1000 / 60) for count, frame in enumerate(frames))
 
 
-def test_every_lap_passes_the_whole_line(circuit, frames):
+def test_flying_lap_passes_the_whole_line(circuit, frames):
     """Distance integrated from speed agrees with the track's length within 0.5 %."""
-    for number in (2, 3):
-        lap = of_lap(frames, number)
-        metres = sum(frame.speed / 3.6 / 60 for frame in lap)
+    metres = sum(frame.speed / 3.6 / 60 for frame in of_lap(frames, 2))
 
-        assert metres == pytest.approx(circuit.length_m, rel=0.005)
+    assert metres == pytest.approx(circuit.length_m, rel=0.005)
 
 
 def test_position_only_grows_and_wraps_at_the_line(frames):
@@ -199,9 +197,9 @@ def test_same_seed_drives_the_same_session_to_the_byte():
 
 
 def test_drivers_have_names_and_their_own_pace(circuit):
-    field = {seed: min(lap.time_s for lap in islice(laps(circuit, seed=seed), 1, 6)) for seed in range(6)}
+    field = {seed: min(lap.time_s for lap in islice(laps(circuit, seed=seed), 1, 4)) for seed in range(5)}
 
-    assert len({driver(seed).name for seed in range(6)}) > 3
+    assert len({driver(seed).name for seed in range(5)}) > 3
     assert 0.2 < max(field.values()) - min(field.values()) < 4
 
 
