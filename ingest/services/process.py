@@ -1,0 +1,159 @@
+"""A service as a child process: its log file, when it is ready, and how it stops.
+
+Knows no Kafka and no PostgreSQL. Each process has a session of its own, so Ctrl-C in a terminal reaches us and not it,
+and a guardian (`ingest.services.child`) that ends it when we end in whatever way. Linux and macOS.
+
+The rule to remember: what is started here is stopped here, by its own process id and never by a name.
+"""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ingest.errors import PurpleSectorError
+
+_GUARDIAN = Path(__file__).with_name("child.py")
+
+
+class ServiceUnavailable(PurpleSectorError):
+    """A service cannot be had or did not start; ``log_file``, if there is one, has its own words."""
+
+    def __init__(self, service: str, reason: str, log_file: Path | None = None) -> None:
+        super().__init__(f"{service}: {reason}" + (f"; its log is {log_file}" if log_file else ""))
+        self.service = service
+        self.reason = reason
+        self.log_file = log_file
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a service is doing while somebody waits for it; sizes only while something is fetched."""
+
+    service: str
+    doing: str
+    done_bytes: int = 0
+    total_bytes: int = 0
+
+    def __str__(self) -> str:
+        size = f" {self.done_bytes / 1e6:.0f} of {self.total_bytes / 1e6:.0f} MB" if self.total_bytes else ""
+        return f"{self.service}: {self.doing}{size}"
+
+
+Progress = Callable[[Step], None]
+
+
+def quiet(step: Step) -> None:
+    """Progress for those who do not care."""
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody listens on, chosen by the kernel."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom a process runs as."""
+
+    uid: int
+    gid: int
+
+
+class Process:
+    """One running service process. ``pid`` is the service's own; its guardian is our child."""
+
+    def __init__(self, name: str, pid: int, guardian: "subprocess.Popen[str]", log_file: Path) -> None:
+        self.name = name
+        self.pid = pid
+        self.log_file = log_file
+        self._guardian = guardian
+
+    @classmethod
+    def start(cls, name: str, command: Sequence[str], *, log_file: Path, user: User | None = None) -> Self:
+        """Start ``command``, its output appended to ``log_file``. Returns at once: ready is another question."""
+        run_as = ("-", "-") if user is None else (str(user.uid), str(user.gid))
+        with log_file.open("ab") as log:
+            guardian = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_GUARDIAN), *run_as, *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd="/",
+                start_new_session=True,
+            )
+        assert guardian.stdout is not None
+        with guardian.stdout as answer:
+            pid = answer.readline()
+        process = cls(name, int(pid or 0), guardian, log_file)
+        if not pid:
+            process.wait(5.0)
+            raise process.failure(f"{command[0]} could not be run")
+        return process
+
+    @property
+    def running(self) -> bool:
+        """Whether the service, or anything that it started, is still there."""
+        return self._guardian.poll() is None
+
+    def stop(self, polite: signal.Signals = signal.SIGTERM, *, patience_s: float = 20.0) -> None:
+        """End it by ``polite``, by SIGKILL after ``patience_s``; returns when nothing of it is left."""
+        self._send(polite)
+        if not self.wait(patience_s):
+            self.kill()
+        self._close()
+
+    def kill(self) -> None:
+        """SIGKILL it and all that it started, as a crash would; returns when nothing of it is left."""
+        self._send(signal.SIGKILL)
+        self._guardian.wait()
+        self._close()
+
+    def wait(self, patience_s: float) -> bool:
+        """Whether it ended by itself within ``patience_s``."""
+        try:
+            self._guardian.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            return False
+        self._close()
+        return True
+
+    def await_ready(self, answers: Callable[[], bool], *, deadline_s: float, progress: Progress = quiet) -> None:
+        """Ask ``answers`` until it does. Raises ServiceUnavailable, with nothing left running, if it never will."""
+        progress(Step(self.name, "starting"))
+        gives_up_at = time.monotonic() + deadline_s
+        while not answers():
+            if not self.running:
+                self._close()
+                raise self.failure(f"ended while starting (status {self._guardian.returncode})")
+            if time.monotonic() > gives_up_at:
+                self.kill()
+                raise self.failure(f"gave no answer for {deadline_s:.0f} s")
+            time.sleep(0.02)
+        progress(Step(self.name, "ready"))
+
+    def failure(self, reason: str) -> ServiceUnavailable:
+        """The error that says what went wrong, with the last lines that the service logged."""
+        lines = self.log_file.read_text(errors="replace").splitlines()[-3:] if self.log_file.exists() else []
+        return ServiceUnavailable(self.name, " | ".join([reason, *lines]), self.log_file)
+
+    def _send(self, number: signal.Signals) -> None:
+        pipe = self._guardian.stdin
+        # A guardian that is just leaving no longer reads; then there is nobody left to signal.
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            if pipe is not None:
+                print(int(number), file=pipe, flush=True)
+
+    def _close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            if self._guardian.stdin is not None:
+                self._guardian.stdin.close()
