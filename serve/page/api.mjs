@@ -15,17 +15,8 @@ async function get(path) {
 
 const place = (key) => `api/sessions/${encodeURIComponent(key)}`;
 
-export async function fetchSessions() {
-  const told = await get("api/sessions");
-  return told.sessions ?? told;
-}
+export const fetchSessions = async () => (await get("api/sessions")).sessions;
 
-export async function fetchLaps(key) {
-  const told = await get(`${place(key)}/laps`);
-  return told.laps ?? told;
-}
+export const fetchLaps = async (key) => (await get(`${place(key)}/laps`)).laps;
 
-export async function fetchLapColumns(key, lapNumber) {
-  const told = await get(`${place(key)}/laps/${lapNumber}`);
-  return told.columns ?? told;
-}
+export const fetchLapColumns = async (key, lapNumber) => (await get(`${place(key)}/laps/${lapNumber}`)).columns;

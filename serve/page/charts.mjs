@@ -146,7 +146,7 @@ export class Charts {
     const { context } = this.base;
     const { colours, rem, family } = this.palette;
     const inTime = this.mode === "time";
-    const count = inTime ? 4 : 10;
+    const count = inTime ? 4 : (this.plotWidth > 36 * rem ? 10 : 5);
     context.font = `${0.76 * rem}px ${family}`;
     context.textBaseline = "middle";
     this.#across(this.bottom, 0, this.base.width);
@@ -159,7 +159,7 @@ export class Charts {
       context.stroke();
       context.fillStyle = colours.faint;
       context.textAlign = "center";
-      const text = inTime ? (i === count ? "now" : `−${20 - 5 * i} s`) : `${i * 10} %`;
+      const text = inTime ? (i === count ? "now" : `−${20 - 5 * i} s`) : `${(i * 100) / count} %`;
       context.fillText(text, x, this.bottom + 0.8 * rem);
     }
   }

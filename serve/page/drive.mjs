@@ -41,7 +41,7 @@ export class Drive {
 
   // The newest whole lap whose places are known, null if there is none.
   get outline() {
-    return [...this.traces.values()].findLast((trace) => trace.hasPlace && trace.span > WHOLE_LAP) ?? null;
+    return [...this.traces.values()].findLast((trace) => trace.placedSpan > WHOLE_LAP) ?? null;
   }
 
   // The lap as it was before the page looked: stored samples older than the first one seen are put before it.

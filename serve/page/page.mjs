@@ -211,10 +211,11 @@ function emptiness(state) {
   if (viewing && (page.demo || facts(viewing.key)?.live)) {
     return { title: "Waiting for the first frame", text: "The session is there; its car appears with the next frame.", offer: false };
   }
-  const others = (page.sessions ?? []).length > 0 && !viewing;
+  if (viewing?.board.last) return { title: "This session is not live", text: "Choose a lap to see its traces.", offer: false };
+  const ended = page.sessions?.length > 0 && !viewing ? "Open one that has ended from the list, or start" : "Start";
   return {
     title: viewing ? "This session is not live" : "No session is live",
-    text: `Start one, and it appears here by itself${others ? ". Sessions that have ended are in the list" : ""}:`,
+    text: `${ended} one, and it appears here by itself:`,
     offer: true,
   };
 }

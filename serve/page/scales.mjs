@@ -1,5 +1,6 @@
 // How high each strip is. A scale only grows, in round steps, so that the picture jumps seldom and never shrinks under the eye.
 
+const LOWEST_LIMIT_RPM = 5000;
 const DELTA_STEPS_MS = [250, 500, 1000, 2000, 5000, 10000];
 
 const upTo = (value, step) => Math.ceil(value / step - 1e-9) * step;
@@ -26,7 +27,7 @@ const LINES = {
   steering: () => [0],
   gear: ([, top]) => steps(0, top, 2),
   rpm: ([, top]) => steps(0, top, top > 9000 ? 4000 : 2000),
-  delta: ([bottom, top]) => [bottom / 2, 0, top / 2],
+  delta: ([bottom, top]) => [bottom * 0.8, 0, top * 0.8],
 };
 
 function steps(from, to, step) {
@@ -75,7 +76,7 @@ export class Scales {
 
 // How many of `count` shift lights are lit: from 82 % of the highest revolutions seen, all of them at 98 %.
 export function lightsLit(rpm, highest, count) {
-  if (!(highest > 0)) return 0;
-  const share = (rpm / highest - 0.82) / 0.16;
+  // An engine that has only idled so far has not shown how high it goes.
+  const share = (rpm / Math.max(highest, LOWEST_LIMIT_RPM) - 0.82) / 0.16;
   return Math.max(0, Math.min(count, Math.ceil(share * count)));
 }

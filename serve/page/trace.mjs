@@ -23,14 +23,23 @@ export class Trace {
     this.lapNumber = lapNumber;
     this.length = 0;
     this.columns = columns(capacity);
-    this.hasPlace = false;
+    this.placedFrom = NaN; // the progress at which the game first told a place
   }
 
   append(sample) {
     if (this.length === this.columns.time.length) this.#double();
     write(this.columns, this.length, sample);
-    this.hasPlace ||= sample.x !== 0 || sample.z !== 0;
+    if (Number.isNaN(this.placedFrom) && (sample.x || sample.z)) this.placedFrom = sample.progress;
     this.length += 1;
+  }
+
+  get hasPlace() {
+    return !Number.isNaN(this.placedFrom);
+  }
+
+  // The part of the lap whose places are known, 0..1; NaN where none is.
+  get placedSpan() {
+    return this.columns.progress[this.length - 1] - this.placedFrom;
   }
 
   // The part of the lap that was seen, 0..1.

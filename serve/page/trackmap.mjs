@@ -41,7 +41,7 @@ export class TrackMap {
       return;
     }
     const { x, z } = shape.columns;
-    for (let i = 0; i < shape.length; i += 1) this.#outline.lineTo(...this.#fit(x[i], z[i]));
+    for (let i = 0; i < shape.length; i += 1) if (placed(x[i], z[i])) this.#outline.lineTo(...this.#fit(x[i], z[i]));
   }
 
   #paint(lap, hasPlace) {
@@ -74,11 +74,15 @@ export class TrackMap {
   }
 }
 
+// What the store or the game did not tell is zero, and no place.
+const placed = (x, z) => x !== 0 || z !== 0;
+
 // A function from metres to pixels that keeps proportions and fills the canvas, turned a quarter where that makes it larger.
 // Seen from above, x to the right and z up, as in most games: a turned map is rotated, never mirrored.
 function fitted({ columns, length }, width, height) {
   let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
   for (let i = 0; i < length; i += 1) {
+    if (!placed(columns.x[i], columns.z[i])) continue;
     left = Math.min(left, columns.x[i]);
     right = Math.max(right, columns.x[i]);
     low = Math.min(low, columns.z[i]);

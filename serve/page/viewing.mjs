@@ -69,15 +69,17 @@ export class Viewing {
     const { current } = this.drive;
     const pushed = this.drive.push(frame);
     if (!pushed) return;
+    const before = this.sample;
     this.sample = pushed.sample;
-    if (this.drive.current !== current) this.#beginLap(pushed.sample);
+    if (this.drive.current !== current) this.#beginLap(pushed.sample, before?.delta ?? NaN);
     this.#scale(pushed.sample);
     if (pushed.lap) this.putLaps([pushed.lap]);
   }
 
   // Whoever looks in the middle of a lap sees its beginning, too, if it is stored.
-  #beginLap({ progress }) {
+  #beginLap({ progress }, deltaBefore) {
     this.scales.reset("delta");
+    this.scales.include("delta", deltaBefore); // still in sight in the rolling window
     if (progress > JOINED_LATE && this.fetchColumns && this.drive.frames === 1) setTimeout(() => this.#recall(), STORED_AFTER_MS);
   }
 

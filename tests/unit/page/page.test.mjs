@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { backoffMs } from "../../../serve/page/backoff.mjs";
+import { Choice } from "../../../serve/page/choice.mjs";
+import { closeWords, socketAddress } from "../../../serve/page/feed.mjs";
+import { LapBoard } from "../../../serve/page/laps.mjs";
+import { lightsLit, Scales } from "../../../serve/page/scales.mjs";
+import { Viewing } from "../../../serve/page/viewing.mjs";
+import { messageFrom } from "../../../serve/page/wire.mjs";
+
+const lap = (number, ms, flags = []) => ({ lap_number: number, lap_time_ms: ms, official_lap_time_ms: null, flags });
+
+test("only a flying lap is the best, and the others are told by how far they are", () => {
+  const board = new LapBoard();
+  for (const one of [lap(1, 80000, ["out"]), lap(2, 90000), lap(3, 89500), lap(4, 91000)]) board.put(one);
+  assert.equal(board.best.lap_number, 3);
+  assert.deepEqual(board.rows().map(({ lap: { lap_number }, diffMs }) => [lap_number, diffMs]), [[4, 1500], [3, null], [2, 500], [1, -9500]]);
+});
+
+test("the official time is the lap time where there is one", () => {
+  const board = new LapBoard();
+  board.put({ ...lap(1, 90000), official_lap_time_ms: 90003 });
+  board.put(lap(2, 90001));
+  assert.equal(board.best.lap_number, 2);
+});
+
+test("what the page timed itself never replaces what the lap engine says", () => {
+  const board = new LapBoard();
+  board.put(lap(1, 90000));
+  board.put({ ...lap(1, 1), seen: true });
+  assert.equal(board.last.lap_time_ms, 90000);
+});
+
+test("whole numbers of 64 bits come as text or as numbers", () => {
+  const message = messageFrom('{"sessionId":"a","telemetry":{"timestamp":"1700000000000","gear":-1,"pit":2,"validity":"LAP_VALIDITY_INVALID"}}');
+  const [frame] = message.frames;
+  assert.deepEqual([frame.timestamp, frame.gear, frame.throttle, frame.inPit, frame.invalid], [1700000000000, -1, 0, true, true]);
+});
+
+test("a batch of frames keeps its order, and the newest is last", () => {
+  const { frames } = messageFrom('{"frames":[{"timestamp":1},{"timestamp":2}],"telemetry":{"timestamp":3}}');
+  assert.deepEqual(frames.map(({ timestamp }) => timestamp), [1, 2, 3]);
+});
+
+test("what the server says of a bad request is an error in words", () => {
+  assert.equal(messageFrom('{"type":"error","error":"no such thing"}').error, "no such thing");
+  assert.equal(messageFrom('{"type":"pong"}').error, null);
+});
+
+test("attempts spread over a growing time and never come more often than asked", () => {
+  assert.equal(backoffMs(0, 1), 500);
+  assert.equal(backoffMs(3, 0), 400);
+  assert.equal(backoffMs(50, 1), 15000);
+});
+
+test("a page on https asks for a secure socket beside it", () => {
+  const address = socketAddress({ href: "https://host/view/#session=a", protocol: "https:" }, { session: "a b" });
+  assert.equal(address, "wss://host/view/ws?session=a+b&format=json");
+  assert.equal(closeWords(4008, "too slow"), "this page was too slow to keep up");
+  assert.equal(closeWords(4999, "odd"), "odd");
+});
+
+test("a session that has just become live wins, else what is shown stays", () => {
+  const choice = new Choice();
+  const one = { key: "one", live: true, started_at: "2026-01-01" };
+  const replayed = { key: "old", live: true, started_at: "2020-01-01" };
+  assert.equal(choice.next([one], null), "one");
+  assert.equal(choice.next([one, replayed], "one"), "old");
+  assert.equal(choice.next([one, replayed], "old"), "old");
+  assert.equal(choice.next([one, { ...replayed, live: false }], "old"), "one");
+  assert.equal(choice.next([], "one"), "one");
+});
+
+test("a scale grows in round steps and says so once", () => {
+  const scales = new Scales();
+  const before = scales.version;
+  scales.include("speed", 212);
+  scales.include("speed", 214);
+  assert.deepEqual(scales.ends("speed"), [0, 250]);
+  assert.equal(scales.version, before + 1);
+});
+
+test("the shift lights fill towards the highest revolutions", () => {
+  assert.equal(lightsLit(1700, 1700, 14), 0);
+  assert.equal(lightsLit(6000, 8000, 14), 0);
+  assert.equal(lightsLit(7900, 8000, 14), 14);
+});
+
+test("the best lap is the reference until another one is chosen, and again after", async () => {
+  const columns = { normalized_position: [0, 0.5, 1], lap_clock_ms: [0, 45000, 90000], speed_kmh: [100, 200, 100] };
+  const viewing = new Viewing("a", { fetchColumns: async () => columns });
+  const settled = () => new Promise((done) => setTimeout(done));
+  viewing.putLaps([lap(1, 91000), lap(2, 90000)]);
+  await settled();
+  assert.deepEqual([viewing.reference.lapNumber, viewing.referenceIsBest, viewing.referenceMs], [2, true, 90000]);
+  viewing.compareWith(1);
+  await settled();
+  assert.deepEqual([viewing.reference.lapNumber, viewing.referenceIsBest, viewing.followsBest], [1, false, false]);
+  viewing.putLaps([lap(3, 80000)]);
+  viewing.compareWith(1);
+  await settled();
+  assert.equal(viewing.reference.lapNumber, 3);
+});
+
+test("a lap that can't be fetched is told in words and asked for again", async () => {
+  let answers = false;
+  const fetchColumns = async () => {
+    if (!answers) throw new Error("the server does not answer");
+    return { normalized_position: [0, 0.4, 0.8], lap_clock_ms: [0, 36000, 72000] };
+  };
+  const viewing = new Viewing("a", { fetchColumns });
+  const settled = () => new Promise((done) => setTimeout(done));
+  viewing.putLaps([lap(1, 90000)]);
+  await settled();
+  assert.equal(viewing.trouble, "Lap 1 can't be drawn: the server does not answer");
+  answers = true;
+  viewing.putLaps([]);
+  await settled();
+  assert.equal(viewing.reference.lapNumber, 1);
+  assert.equal(viewing.trouble, "");
+});

@@ -1,0 +1,36 @@
+"""The page's logic, tested by Node's own test runner: the modules are the ones that the browser loads."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TESTS = sorted((Path(__file__).parent / "page").glob("*.test.mjs"))
+PAGE = Path(__file__).resolve().parents[2] / "serve" / "page"
+
+
+def test_pages_logic() -> None:
+    """What is drawn follows from modules that know no document; every fact about them is in tests/unit/page."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("the page's logic is JavaScript and node is not installed")
+    ran = subprocess.run([node, "--test", *map(str, TESTS)], capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_page_loads_nothing_from_elsewhere() -> None:
+    """The page works on a machine without internet, and its policy is default-src 'self': no inline code or style."""
+    page = (PAGE / "index.html").read_text(encoding="utf-8")
+    assert "<style" not in page
+    assert " style=" not in page
+    assert "//" not in page
+    for file in PAGE.iterdir():
+        text = file.read_text(encoding="utf-8")
+        foreign = [word for word in ("https://", "@import", "new Function", "eval(") if word in text]
+        assert not foreign, f"{file.name} has {foreign}"
+
+
+def test_page_is_one_flat_folder() -> None:
+    """The wheel ships serve/page/*: a subfolder would be left behind."""
+    assert all(file.is_file() for file in PAGE.iterdir())
