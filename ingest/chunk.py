@@ -151,7 +151,7 @@ def _take_in(session: OpenSession, frames: pa.Table) -> _Chapter:
     numbers = numbers[numbers > 0]
     gaps = _new_gaps(session, numbers)
     session.received.add(numbers)
-    frames = _of_store(frames, session.id)
+    frames = of_store(frames, session.id)
     laps: list[Lap] = []
     if frames.num_rows:
         laps, session.carry = advance(frames, session.carry)
@@ -171,7 +171,8 @@ def _new_gaps(session: OpenSession, numbers: np.ndarray) -> list[Gap]:
     return [Gap(session.id, int(before[j]) + 1, int(ahead[j]) - 1) for j in jumps]
 
 
-def _of_store(frames: pa.Table, session_id: int) -> pa.Table:
+def of_store(frames: pa.Table, session_id: int) -> pa.Table:
+    """The frames of one session with the columns of `FRAMES`."""
     ids = pa.array(np.full(frames.num_rows, session_id, dtype=np.int32))
     columns = [ids if name == "session_id" else frames[name] for name in FRAMES.names]
     return pa.table(columns, schema=FRAMES)

@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 import structlog
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # their package does not mark its exports
+from confluent_kafka.admin import AdminClient
 
 from ingest.errors import BrokerUnavailable
 from ingest.host import Host

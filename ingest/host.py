@@ -16,7 +16,8 @@ from ingest.partition import Partition
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import Lap as LapMessage
 from ingest.telemetry_pb2 import TelemetryMessage
-from ingest.worker import PartitionWorker
+from ingest.topics import QUIET
+from ingest.worker import Assignment, PartitionWorker
 
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ class Host:
         self._hosted: dict[Partition, _Hosted] = {}
         # Laps are told after they are stored: a lap that is told twice is the same lap, one that is not told is in the store.
         self._announcer = Producer(
-            kafka.client({"linger.ms": 5, "compression.type": "lz4", "partitioner": "murmur2_random"})
+            kafka.client(QUIET | {"linger.ms": 5, "compression.type": "lz4", "partitioner": "murmur2_random"})
         )
 
     def host(self, partitions: Sequence[Partition]) -> dict[str, dict[str, Any]]:
@@ -54,15 +55,9 @@ class Host:
         self._announcer.flush(2)
 
     def _start(self, partition: Partition) -> "_Hosted":
-        worker = PartitionWorker(
-            partition,
-            kafka=self._kafka,
-            database=self._database,
-            ingest=self._ingest,
-            owner=self.name,
-            on_laps=self._announce,
-        )
-        return _Hosted(worker)
+        task = Assignment(partition, self.name, self._kafka, self._database, self._ingest)
+        worker = PartitionWorker(task, on_laps=self._announce)
+        return _Hosted(worker, str(partition))
 
     def _release(self, partitions: Iterable[Partition]) -> list["_Hosted"]:
         # Not waited for: a worker that is busy storing hears of it afterwards, and whoever comes next is safe by the fence.
@@ -85,10 +80,10 @@ class Host:
 class _Hosted:
     """A worker and its thread."""
 
-    def __init__(self, worker: PartitionWorker) -> None:
+    def __init__(self, worker: PartitionWorker, name: str) -> None:
         self.worker = worker
         self.stopping = threading.Event()
-        self.thread = threading.Thread(target=worker.run, args=[self.stopping], name=str(worker.partition), daemon=True)
+        self.thread = threading.Thread(target=worker.run, args=[self.stopping], name=name, daemon=True)
         self.thread.start()
 
 

@@ -28,12 +28,12 @@ def migrate(conn: psycopg.Connection) -> None:
 
 def _migrate_telemetry(conn: psycopg.Connection) -> None:
     # The definitions are constants of this program, never input.
-    definitions = [sql.SQL(d) for d in column_definitions()]  # type: ignore[arg-type]
+    definitions = [sql.SQL(d) for d in column_definitions()]
     conn.execute(sql.SQL("CREATE TABLE IF NOT EXISTS telemetry ({})").format(sql.SQL(", ").join(definitions)))
     for name, definition in zip(FRAMES.names, column_definitions(), strict=True):
         if name not in _columns(conn):
             nullable = definition.removesuffix(" NOT NULL")
-            conn.execute(sql.SQL("ALTER TABLE telemetry ADD COLUMN {}").format(sql.SQL(nullable)))  # type: ignore[arg-type]
+            conn.execute(sql.SQL("ALTER TABLE telemetry ADD COLUMN {}").format(sql.SQL(nullable)))
     conn.execute("CREATE INDEX IF NOT EXISTS telemetry_session_time ON telemetry (session_id, time)")
 
 

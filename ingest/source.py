@@ -14,10 +14,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from ingest.errors import BrokerUnavailable, OffsetsLost
 from ingest.partition import Partition, Records
 from ingest.settings import KafkaSettings
+from ingest.topics import QUIET
 
 log = structlog.get_logger()
 
 _CONSUMER: dict[str, Any] = {
+    **QUIET,
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",  # an offset that is gone is a gap to write down, not a place to guess
@@ -92,7 +94,7 @@ class Source:
             error = message.error()
             if error and error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 first, _ = self.offsets()
-                raise OffsetsLost(self.partition, message.offset(), first)
+                raise OffsetsLost(self.partition, message.offset() or 0, first)
             if error and error.code() != KafkaError._PARTITION_EOF:
                 self._complain(error)
         return [m for m in messages if not m.error()]
@@ -104,10 +106,14 @@ class Source:
                 continue
             self._seen.add(key)
             headers = dict(messages[keys.index(key)].headers() or [])
-            user = headers.get("userId") or b""
-            self.users[key.decode(errors="replace")] = user.decode(errors="replace").replace("\0", "")[:100]
+            self.users[_text(key)] = _text(headers.get("userId") or b"")
 
     def _complain(self, error: KafkaError) -> None:
         if not self._complained.is_set():
             self._complained.set()
             log.warning("kafka trouble", partition=str(self.partition), brokers=self._brokers, error=error.str())
+
+
+def _text(value: bytes | str) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return text.replace("\0", "")[:256]

@@ -23,7 +23,7 @@ from ingest.sequences import SequenceSet
 from ingest.settings import DatabaseSettings
 from ingest.telemetry_pb2 import Session as SessionFacts
 
-_COPY = sql.SQL("COPY telemetry ({}) FROM STDIN (FORMAT BINARY)").format(
+COPY_FRAMES = sql.SQL("COPY telemetry ({}) FROM STDIN (FORMAT BINARY)").format(
     sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
 )
 
@@ -182,7 +182,7 @@ class Store:
         if not frames.num_rows:
             return
         encoder = pgpq.ArrowToPostgresBinaryEncoder(frames.schema)
-        with self._conn.cursor().copy(_COPY) as copy:
+        with self._conn.cursor().copy(COPY_FRAMES) as copy:
             copy.write(encoder.write_header())
             for batch in frames.to_batches():
                 copy.write(encoder.write_batch(batch))

@@ -33,6 +33,9 @@ log = structlog.get_logger()
 _READ_S = 0.05  # how long a read may wait: short, so that a batch closes on time and a stop is heard
 _HEARTBEAT_S = 2.0
 _BACKOFF_S = (0.1, 5.0)
+_REMEMBERED = 2_000  # sessions
+
+_TRY_AGAIN = (StoreUnavailable, StoreRefused, SessionsChanged, BrokerUnavailable, OffsetsLost)
 
 LapsListener = Callable[[Sequence[TimedLap]], None]
 
@@ -43,7 +46,6 @@ class Progress:
 
     state: str = "starting"
     next_offset: int = 0
-    end_offset: int = 0
     batches: int = 0
     frames: int = 0
     laps: int = 0
@@ -53,28 +55,26 @@ class Progress:
     last_error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which partition a worker carries, and with what settings. ``owner`` is its name in the store."""
+
+    partition: Partition
+    owner: str
+    kafka: KafkaSettings
+    database: DatabaseSettings
+    ingest: IngestSettings
+
+
 class PartitionWorker:
     """The owner of one partition. ``run`` ends when it is told to stop or when somebody else takes over."""
 
-    def __init__(
-        self,
-        partition: Partition,
-        *,
-        kafka: KafkaSettings,
-        database: DatabaseSettings,
-        ingest: IngestSettings,
-        owner: str,
-        on_laps: LapsListener,
-    ) -> None:
-        self.partition = partition
+    def __init__(self, assignment: Assignment, *, on_laps: LapsListener) -> None:
         self.progress = Progress()
-        self._kafka = kafka
-        self._database = database
-        self._ingest = ingest
-        self._owner = owner
+        self._assignment = assignment
         self._on_laps = on_laps
         self._fence: int | None = None
-        self._log = log.bind(partition=str(partition), owner=owner)
+        self._log = log.bind(partition=str(assignment.partition), owner=assignment.owner)
 
     def run(self, stop: threading.Event) -> None:
         """Own the partition until ``stop`` is set or it is taken over; outlive brokers and databases."""
@@ -87,104 +87,127 @@ class PartitionWorker:
                 self.progress.state = "taken over"
                 self._log.warning("partition taken over", reason=str(taken))
                 return
-            except (StoreUnavailable, StoreRefused, SessionsChanged, BrokerUnavailable, OffsetsLost) as error:
-                delay_s = _BACKOFF_S[0] if self.progress.batches > batches_before else min(delay_s * 2, _BACKOFF_S[1])
-                self._note(error, delay_s)
-                # Workers of one database that failed together should not come back together.
-                stop.wait(delay_s * random.uniform(0.5, 1.0))
+            except _TRY_AGAIN as error:
+                self._note(str(error))
+            except Exception as error:
+                # A mistake of ours must not end a partition for good; it is said with all that is known of it.
+                self._log.exception("unexpected")
+                self._note(repr(error))
+            delay_s = _BACKOFF_S[0] if self.progress.batches > batches_before else min(delay_s * 2, _BACKOFF_S[1])
+            # Workers of one database that failed together should not come back together.
+            stop.wait(delay_s * random.uniform(0.5, 1.0))
         self.progress.state = "stopped"
 
-    def _note(self, error: Exception, delay_s: float) -> None:
+    def _note(self, error: str) -> None:
         self.progress.state = "waiting"
         self.progress.errors += 1
-        if str(error) != self.progress.last_error:
-            self._log.warning("will try again", error=str(error), delay_s=round(delay_s, 2))
-        self.progress.last_error = str(error)
+        if error != self.progress.last_error:
+            self._log.warning("will try again", error=error)
+        self.progress.last_error = error
 
     def _own(self, stop: threading.Event) -> None:
-        with Source(self._kafka, self.partition) as source, Store(self._database, self.partition) as store:
-            first, end = source.offsets()
-            ownership = self._claim(store, first)
-            if ownership.next_offset < first:
-                lost = OffsetsLost(self.partition, ownership.next_offset, first)
-                self._log.error("records were lost to retention", error=str(lost))
-                store.skip_lost(ownership.fence, ownership.next_offset, first)
-                ownership = Ownership(ownership.fence, first)
-            self.progress.end_offset = end
-            self.progress.last_error = ""
+        task = self._assignment
+        with Source(task.kafka, task.partition) as source, Store(task.database, task.partition) as store:
+            first, _ = source.offsets()
+            ownership = self._skip_lost(store, self._claim(store, first), first)
             self._log.info("reading", offset=ownership.next_offset, fence=ownership.fence)
+            self.progress.last_error = ""
             source.read_from(ownership.next_offset)
-            _Turn(self, source, store, ownership).carry_on(stop)
+            Turn(task, source, store, ownership, self.progress, self._on_laps).carry_on(stop)
 
     def _claim(self, store: Store, first_offset: int) -> Ownership:
         # Only the first claim may push somebody aside: one that wakes from a freeze must find out that it was replaced.
         if self._fence is None:
-            ownership = store.take_over(self._owner, first_offset=first_offset)
+            ownership = store.take_over(self._assignment.owner, first_offset=first_offset)
             self._fence = ownership.fence
             return ownership
         return store.resume(self._fence)
 
+    def _skip_lost(self, store: Store, ownership: Ownership, first_offset: int) -> Ownership:
+        if ownership.next_offset >= first_offset:
+            return ownership
+        self._log.error("records were deleted before they were read", next=ownership.next_offset, first=first_offset)
+        store.skip_lost(ownership.fence, ownership.next_offset, first_offset)
+        return Ownership(ownership.fence, first_offset)
 
-class _Turn:
+
+class Turn:
     """What a worker remembers between two errors: the sessions, and the records that wait to be stored."""
 
-    def __init__(self, worker: PartitionWorker, source: Source, store: Store, ownership: Ownership) -> None:
-        self._worker = worker
+    def __init__(
+        self,
+        task: Assignment,
+        source: Source,
+        store: Store,
+        ownership: Ownership,
+        progress: Progress,
+        on_laps: LapsListener,
+    ) -> None:
+        self._max_records = task.ingest.batch_max_rows
         self._source = source
         self._store = store
         self._fence = ownership.fence
+        self._progress = progress
+        self._on_laps = on_laps
         self._sessions: dict[str, OpenSession] = {}
-        self._log = PartitionLog(
-            worker.partition,
+        self._waiting = PartitionLog(
+            task.partition,
             ownership.next_offset,
-            max_records=worker._ingest.batch_max_rows,
-            max_age_s=worker._ingest.batch_max_age_ms / 1000,
+            max_records=task.ingest.batch_max_rows,
+            max_age_s=task.ingest.batch_max_age_ms / 1000,
         )
-        self._beat_at = time.monotonic()
 
     def carry_on(self, stop: threading.Event) -> None:
-        progress = self._worker.progress
-        progress.state = "reading"
-        progress.next_offset = self._log.stored
+        """Read and store until ``stop`` is set; what waits then is read again by whoever comes next."""
+        self._progress.state = "reading"
+        self._progress.next_offset = self._waiting.stored
+        beat_at = time.monotonic() + _HEARTBEAT_S
         while not stop.is_set():
-            records = self._source.read(self._worker._ingest.batch_max_rows, _READ_S)
+            records = self._source.read(self._max_records, _READ_S)
             now = time.monotonic()
-            self._log.append(records, now=now)
-            if self._log.due(now=now):
-                self._keep(self._log.take())
-                self._beat_at = now + _HEARTBEAT_S
-            elif now >= self._beat_at:
+            self._waiting.append(records, now=now)
+            if self._waiting.due(now=now):
+                self._keep(self._waiting.take())
+                beat_at = now + _HEARTBEAT_S
+            elif now >= beat_at:
                 self._store.beat(self._fence)
-                self._beat_at = now + _HEARTBEAT_S
+                beat_at = now + _HEARTBEAT_S
 
     def _keep(self, batch: Batch) -> None:
         decoded = decode(batch.records.values, batch.records.keys)
-        self._open_sessions(decoded.sessions)
+        self._open(decoded.sessions)
         starts = {key: s.started_at_ms for key, s in self._sessions.items() if s.started_at_ms is not None}
         decoded = reject_absurd_times(decoded, starts, now_ms=time.time_ns() // 1_000_000)
         chunk = make_chunk(batch, decoded, self._sessions)
         self._store.write(chunk, self._fence)
-        self._log.mark_stored(batch)
+        self._waiting.mark_stored(batch)
         self._source.commit(batch.end)
         if chunk.laps:
-            self._worker._on_laps(chunk.laps)
+            self._on_laps(chunk.laps)
         self._count(chunk)
 
-    def _open_sessions(self, keys: Sequence[str]) -> None:
+    def _open(self, keys: Sequence[str]) -> None:
+        if len(self._sessions) > _REMEMBERED:
+            # Sessions end without a word. What is forgotten here is read again if it goes on after all.
+            self._sessions = {key: self._sessions[key] for key in keys if key in self._sessions}
         new = [key for key in keys if key not in self._sessions]
         if new:
             self._sessions |= self._store.open_sessions(new, self._source.users)
 
     def _count(self, chunk: Chunk) -> None:
-        progress = self._worker.progress
+        progress = self._progress
         progress.batches += 1
         progress.next_offset = chunk.end
         progress.frames += chunk.frames.num_rows
         progress.laps += len(chunk.laps)
         progress.resent += chunk.resent
+        progress.dead_letters += len(chunk.dead_letters)
         if chunk.dead_letters:
             first = chunk.dead_letters[0]
-            self._worker._log.warning(
-                "dead letters", count=len(chunk.dead_letters), offset=first.offset, reason=first.reason
+            log.warning(
+                "dead letters",
+                partition=str(self._waiting.partition),
+                count=len(chunk.dead_letters),
+                offset=first.offset,
+                reason=first.reason,
             )
-        progress.dead_letters += len(chunk.dead_letters)

@@ -1,5 +1,334 @@
-"""The ``purple-sector`` command."""
+"""The ``purple-sector`` command.
+
+Every error that a person can act on is one line: exit code 2 for a wrong setting or argument, 1 for anything else.
+A game PC has neither Ray nor Arrow, so each command imports what it needs when it runs.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ingest.errors import PurpleSectorError, SettingsError
+from ingest.logs import start_logging
+from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
+from serve.collecting import collect
+from serve.running import Running, forget, state_folder
+
+if TYPE_CHECKING:
+    from serve.status import Status
+
+_STOP_WITHIN_S = 60.0
+_DEMO_PAST_LAPS = 4
+
+console = Console(highlight=False)
 
 
 def main() -> None:
-    raise SystemExit("not yet")
+    """The entry point: runs a command, and says what went wrong in one line."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        if running := Running.find(state_folder(os.environ)):
+            running.offer_to(os.environ)
+        start_logging(LogSettings.read())
+        command(standalone_mode=False)
+    except SettingsError as error:
+        sys.exit(_complain(str(error), 2))
+    except PurpleSectorError as error:
+        sys.exit(_complain(str(error), 1))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        lacking = f"{error.name} is not installed: pip install 'purple-sector[cluster,embedded]' has all of it"
+        sys.exit(_complain(lacking, 1))
+
+
+def _complain(sentence: str, code: int) -> int:
+    click.echo(f"purple-sector: {sentence}", err=True)
+    return code
+
+
+def _stop(_: int, __: FrameType | None) -> None:
+    # SIGTERM is a polite Ctrl-C: everything that was started is stopped on the way out.
+    raise KeyboardInterrupt
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="purple-sector")
+def command() -> None:
+    """Telemetry for sim racing: Kafka carries it, Ray runs it, TimescaleDB keeps it.
+
+    Settings come from the environment and from .env in the current folder; .env.example lists them. While `up` or `demo`
+    runs on this machine, the other commands find its broker and its database by themselves.
+    """
+
+
+command.add_command(collect)
+
+
+@command.command()
+@click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars drive.")
+def demo(cars: int) -> None:
+    """Start everything on this machine and let a car drive; Ctrl-C ends it all.
+
+    Nothing is kept: the broker and the database live in a folder that is removed at the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True) as folder:
+        # An embedded PostgreSQL that root starts runs as another user, who has to get to its data.
+        Path(folder).chmod(0o755)
+        _run(Path(folder), durable=False, cars=cars)
+
+
+@command.command()
+@click.option("--detach", "-d", is_flag=True, help="Return when it is up; `purple-sector down` stops it.")
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), help="Where broker and database keep their data."
+)
+def up(detach: bool, data: Path | None) -> None:
+    """Start Kafka, PostgreSQL, Ray, ingest and the page on this machine, and stay until Ctrl-C.
+
+    KAFKA_BROKERS and DATABASE_URL, where they are set, name services that run elsewhere: these are used instead. Data is
+    kept from one time to the next.
+    """
+    folder = data or state_folder(os.environ) / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    if detach:
+        _run_in_background(folder)
+    else:
+        _run(folder, durable=True, cars=0)
+
+
+@command.command()
+def down() -> None:
+    """Stop what `up` or `demo` started on this machine."""
+    folder = state_folder(os.environ)
+    running = Running.find(folder)
+    if running is None:
+        click.echo("nothing is running")
+        return
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_WITHIN_S
+    while Running.find(folder):
+        if time.monotonic() > deadline:
+            raise PurpleSectorError(
+                f"process {running.pid} has not stopped within {_STOP_WITHIN_S:.0f} s; see its output"
+            )
+        time.sleep(0.1)
+    click.echo("stopped")
+
+
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def status(as_json: bool) -> None:
+    """Show brokers, topics, lag per partition, workers, sessions, and the edition of the store."""
+    import json
+
+    from serve.status import read_status
+
+    seen = read_status(KafkaSettings.read(), DatabaseSettings.read())
+    if as_json:
+        click.echo(json.dumps(seen.as_json(), default=str, indent=2))
+    else:
+        _show(seen)
+
+
+@command.group()
+def topics() -> None:
+    """The Kafka topics: create them, or see how they differ from what they should be."""
+
+
+@topics.command("create")
+def topics_create() -> None:
+    """Create what is missing. A topic that is there is never changed; how it differs is said."""
+    from ingest.topics import create_topics
+
+    for outcome in create_topics(KafkaSettings.read()):
+        click.echo(str(outcome))
+
+
+@topics.command("describe")
+def topics_describe() -> None:
+    """Say how each topic differs from what it should be. Exit code 1 if any does."""
+    from ingest.topics import describe_topics
+
+    reports = describe_topics(KafkaSettings.read())
+    for report in reports:
+        click.echo(str(report))
+    if any(report.differences for report in reports):
+        sys.exit(1)
+
+
+@command.group()
+def database() -> None:
+    """The store: bring its schema up to date, or see which edition it is."""
+
+
+@database.command("upgrade")
+def database_upgrade() -> None:
+    """Make the tables, or bring them to this version. Safe to run twice, and by two at once."""
+    from serve.local import prepare_database
+
+    prepare_database(DatabaseSettings.read(), click.echo)
+
+
+@database.command("status")
+def database_status() -> None:
+    """Say which edition of the store this is, and what is therefore off."""
+    import psycopg
+
+    from ingest.errors import StoreUnavailable
+    from ingest.schema import edition
+
+    settings = DatabaseSettings.read()
+    try:
+        with psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
+            click.echo(f"{edition(conn)}, at {settings.address}")
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
+
+
+@command.group()
+def cluster() -> None:
+    """Ingest and the page on a Ray cluster that runs already; `ray up cluster.yaml` makes one."""
+
+
+@cluster.command("start")
+@click.option("--env-file", type=click.Path(exists=True, dir_okay=False), help="Settings, one NAME=value a line.")
+def cluster_start(env_file: str | None) -> None:
+    """Create topics and tables, and start ingest and the page. Safe to run again: what runs is left alone."""
+    from serve.local import start_on_cluster
+
+    start_on_cluster(env_file, click.echo)
+
+
+@cluster.command("stop")
+def cluster_stop() -> None:
+    """Stop ingest, each worker after what it is storing, and the page."""
+    from serve.local import stop_on_cluster
+
+    stop_on_cluster()
+    click.echo("stopped")
+
+
+def _run(folder: Path, *, durable: bool, cars: int) -> None:
+    from serve.local import run_local
+
+    home = state_folder(os.environ)
+    if running := Running.find(home):
+        raise PurpleSectorError(
+            f"already running as process {running.pid}, on {running.page}; purple-sector down stops it"
+        )
+    started_at = time.monotonic()
+    with ExitStack() as stack:
+        spinner = stack.enter_context(console.status("starting"))
+
+        def tell(line: str) -> None:
+            console.print(f"[dim]{time.monotonic() - started_at:5.1f} s[/]  {line}", soft_wrap=True)
+
+        local = stack.enter_context(run_local(folder, durable=durable, tell=tell))
+        url = local.database.url.get_secret_value()
+        Running(os.getpid(), local.page, local.kafka.brokers, url).write(home)
+        stack.callback(forget, home)
+        if cars:
+            stack.enter_context(_cars(cars, local.kafka.brokers))
+            tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
+        spinner.stop()
+        console.print(f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True)
+        _wait()
+        console.print("stopping")
+
+
+def _cars(count: int, brokers: str) -> "ExitStack":
+    """A collector as anybody would run it: another process that knows nothing but the brokers."""
+    arguments = ["collect", "simulate", "--cars", str(count), "--past-laps", str(_DEMO_PAST_LAPS), "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serve.command", *arguments],
+        env=os.environ | {"KAFKA_BROKERS": brokers},
+        stdin=subprocess.DEVNULL,
+        # A Ctrl-C at the terminal reaches this process only, which stops the collector before what it sends to.
+        start_new_session=True,
+    )
+    stack = ExitStack()
+
+    def stop() -> None:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    stack.callback(stop)
+    return stack
+
+
+def _wait() -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        # A second Ctrl-C while things are being stopped would leave some of them running.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _run_in_background(folder: Path) -> None:
+    home = state_folder(os.environ)
+    home.mkdir(parents=True, exist_ok=True)
+    log_file = home / "up.log"
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serve.command", "up", "--data", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    with console.status(f"starting; {log_file} has the details"):
+        while (running := Running.find(home)) is None or running.pid != process.pid:
+            if process.poll() is not None:
+                raise PurpleSectorError(
+                    f"it did not start: {log_file.read_text().strip().splitlines()[-1:]}, see {log_file}"
+                )
+            time.sleep(0.2)
+    click.echo(f"up, on {running.page}; purple-sector down stops it")
+
+
+def _show(seen: "Status") -> None:
+    console.print(f"[bold]broker[/]   {', '.join(seen.brokers)}")
+    for line in seen.topics:
+        console.print(f"[bold]topic[/]    {line}")
+    console.print(f"[bold]store[/]    {seen.store}; {seen.dead_letters} dead letters")
+    for owner, partitions in seen.workers.items():
+        console.print(f"[bold]worker[/]   {owner}: {partitions} partitions")
+    table = Table(title="partitions", title_justify="left")
+    for column in ("partition", "stored up to", "lag", "owner", "last sign of life"):
+        table.add_column(column, justify="left" if column in ("partition", "owner") else "right")
+    for p in seen.partitions:
+        lag = "topic gone" if p.lag is None else f"{p.lag:,}"
+        table.add_row(f"{p.topic}[{p.partition}]", f"{p.next_offset:,}", lag, p.owner, f"{p.heartbeat_age_s:.1f} s ago")
+    console.print(table)
+    table = Table(title="sessions written to last", title_justify="left")
+    for column in ("session", "driver", "car", "track", "frames", "laps", "gaps", "written"):
+        table.add_column(column, justify="right" if column in ("frames", "laps", "gaps") else "left")
+    for s in seen.sessions:
+        written = f"{s.updated_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(s.key, s.driver, s.car, s.track, f"{s.frames:,}", str(s.laps), str(s.open_gaps), written)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

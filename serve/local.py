@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from dotenv import load_dotenv
 
 from ingest.errors import PurpleSectorError, StoreUnavailable
 from ingest.schema import edition, migrate
@@ -53,24 +54,25 @@ def run_local(folder: Path, *, durable: bool, tell: Tell) -> Iterator[Local]:
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     with ExitStack() as stack:
-        database = stack.enter_context(_database(folder / "postgres", durable=durable, tell=tell))
-        kafka = stack.enter_context(_kafka(folder / "kafka", tell=tell))
+        database = stack.enter_context(run_database(folder / "postgres", durable=durable, tell=tell))
+        kafka = stack.enter_context(run_broker(folder / "kafka", tell=tell))
         create_topics(kafka)
-        stack.enter_context(_ray(tell))
+        stack.enter_context(run_ray(tell))
         stack.enter_context(_ingest(kafka, database, ingest, log, tell))
         serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
         if serve.port != wanted.port:
             tell(f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another")
-        stack.enter_context(_serve(kafka, database, serve, log, tell))
+        stack.enter_context(_serve(kafka, database, serve, tell))
         yield Local(kafka, database, serve)
 
 
 @contextmanager
-def _database(folder: Path, *, durable: bool, tell: Tell) -> Iterator[DatabaseSettings]:
+def run_database(folder: Path, *, durable: bool, tell: Tell) -> Iterator[DatabaseSettings]:
+    """The database that the environment names, or an embedded one with its data in ``folder``; its schema up to date."""
     settings = DatabaseSettings.read()
     with ExitStack() as stack:
         if "url" not in settings.model_fields_set:
-            postgres = Postgres.start(folder, durable=durable, progress=tell)
+            postgres = Postgres.start(folder, durable=durable, progress=lambda step: tell(str(step)))
             stack.callback(postgres.stop)
             settings = DatabaseSettings.read(url=postgres.url)
         prepare_database(settings, tell)
@@ -88,12 +90,13 @@ def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
 
 
 @contextmanager
-def _kafka(folder: Path, *, tell: Tell) -> Iterator[KafkaSettings]:
+def run_broker(folder: Path, *, tell: Tell) -> Iterator[KafkaSettings]:
+    """The brokers that the environment names, or one on this machine with its data in ``folder``."""
     settings = KafkaSettings.read()
     if "brokers" in settings.model_fields_set:
         yield settings
         return
-    broker = start_broker(folder, progress=tell)
+    broker = start_broker(folder, progress=lambda step: tell(str(step)))
     try:
         yield KafkaSettings.read(brokers=broker.brokers)
     finally:
@@ -101,7 +104,8 @@ def _kafka(folder: Path, *, tell: Tell) -> Iterator[KafkaSettings]:
 
 
 @contextmanager
-def _ray(tell: Tell) -> Iterator[None]:
+def run_ray(tell: Tell) -> Iterator[None]:
+    """A Ray cluster on this machine, to which this process is connected."""
     started_at = time.monotonic()
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
     temporary = Path(tempfile.mkdtemp(prefix="ps-"))
@@ -148,17 +152,17 @@ def _ingest(
 
 
 @contextmanager
-def _serve(
-    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, log: LogSettings, tell: Tell
-) -> Iterator[None]:
-    from serve.app import deploy, withdraw
+def _serve(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell) -> Iterator[None]:
+    import ray.serve
 
-    deploy(kafka=kafka, database=database, serve=serve, log=log)
+    from serve.app import deploy
+
+    deploy(kafka, database, serve)
     tell(f"the page, on http://{serve.host}:{serve.port}/")
     try:
         yield
     finally:
-        withdraw()
+        ray.serve.shutdown()
 
 
 def _free_port_near(host: str, port: int) -> int:
@@ -170,3 +174,41 @@ def _free_port_near(host: str, port: int) -> int:
         except OSError:
             attempt.bind((host, 0))
         return int(attempt.getsockname()[1])
+
+
+def start_on_cluster(env_file: str | None, tell: Tell) -> None:
+    """Topics, tables, ingest and the page on the Ray cluster that this machine belongs to. Raises PurpleSectorError."""
+    if env_file:
+        load_dotenv(env_file)  # what the environment says already wins
+    kafka, database, serve = KafkaSettings.read(), DatabaseSettings.read(), ServeSettings.read()
+    for outcome in create_topics(kafka):
+        tell(str(outcome))
+    prepare_database(database, tell)
+    _connect()
+    from ingest.cluster import ClusterSettings, start_ingest
+    from serve.app import deploy
+
+    start_ingest(ClusterSettings(kafka, database, IngestSettings.read(), LogSettings.read()))
+    tell("ingest")
+    deploy(kafka, database, serve)
+    tell(f"the page, on http://{serve.host}:{serve.port}/")
+
+
+def stop_on_cluster() -> None:
+    """Stop ingest and the page on the Ray cluster that this machine belongs to."""
+    _connect()
+    import ray.serve
+
+    from ingest.cluster import stop_ingest
+
+    stop_ingest()
+    ray.serve.shutdown()
+
+
+def _connect() -> None:
+    import ray
+
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level="error")
+    except ConnectionError as error:
+        raise PurpleSectorError("no Ray runs on this machine: ray start, or ray up cluster.yaml, starts it") from error

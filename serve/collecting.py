@@ -1,0 +1,222 @@
+"""``purple-sector collect``: the collectors, as a driver starts them on a game PC."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from pathlib import Path
+
+import click
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from ingest.collectors.circuit import CIRCUITS, Circuit
+from ingest.collectors.driven import laps
+from ingest.collectors.driver import driver
+from ingest.collectors.pace import first_timestamp_ms
+from ingest.collectors.run import collect as run_collector
+from ingest.collectors.run import stop_on_signals
+from ingest.collectors.sender import Sender
+from ingest.collectors.simulate import drive, facts
+from ingest.collectors.statistics import Statistics
+from ingest.errors import PurpleSectorError
+from ingest.settings import CollectorSettings, KafkaSettings
+from ingest.telemetry_pb2 import Session, TelemetryFrame
+
+log = structlog.get_logger()
+
+_LIVE_LINGER_MS = 1.0
+_FAST_LINGER_MS = 20.0
+_ACKNOWLEDGED_WITHIN_S = 30.0
+
+Stop = Callable[[], bool]
+Report = Callable[[Statistics], None]
+
+
+@click.group()
+def collect() -> None:
+    """Put a car's telemetry on Kafka: a simulated car, or a recorded session."""
+
+
+@collect.command()
+@click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars; a session each.")
+@click.option("--circuit", "circuit", default="aldermoor", show_default=True, type=click.Choice(tuple(CIRCUITS)))
+@click.option("--seed", default=1, show_default=True, help="The same seed drives the same laps.")
+@click.option("--rate", default=60.0, show_default=True, type=click.FloatRange(1, 500), help="Frames per second.")
+@click.option("--laps", "lap_count", type=click.IntRange(1), help="Stop after so many laps; without it, at Ctrl-C.")
+@click.option(
+    "--speed", default=1.0, show_default=True, type=click.FloatRange(0), help="Times real time; 0: as fast as it goes."
+)
+@click.option(
+    "--past-laps",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 100),
+    help="Laps to publish at once, as if driven before.",
+)
+@click.option("--user", help="Whose session; USER_ID by default.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def simulate(
+    cars: int,
+    circuit: str,
+    seed: int,
+    rate: float,
+    lap_count: int | None,
+    speed: float,
+    past_laps: int,
+    user: str | None,
+    quiet: bool,
+) -> None:
+    """Drive a simulated GT3 car, lap after lap.
+
+    With a speed other than 1 the laps are placed in the past, so that the last one ends now: give --laps then.
+    """
+    if speed != 1 and lap_count is None:
+        raise click.UsageError("--speed needs --laps: how many laps to drive")
+    outing = Outing(CIRCUITS[circuit](), seed, rate, speed, lap_count, past_laps)
+    kafka, collector = KafkaSettings.read(), _collector(user)
+    with stop_on_signals() as stop, ThreadPoolExecutor(cars) as pool:
+        # A thread a car: a sender belongs to one.
+        driven = [pool.submit(_drive, kafka, collector, outing, car, stop, quiet) for car in range(cars)]
+        ends = [d.result() for d in driven]
+    if not quiet:
+        for statistics in ends:
+            click.echo(json.dumps(statistics.as_json()))
+
+
+@collect.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--speed", default=1.0, show_default=True, type=click.FloatRange(0), help="Times real time; 0: as fast as it goes."
+)
+@click.option(
+    "--now", is_flag=True, help="Move it in time, so that it is driven now; without it, it keeps its own time."
+)
+@click.option("--session", default="", help="The session's key; a new one by default.")
+@click.option("--user", help="Whose session; USER_ID by default.")
+def replay(file: Path, speed: float, now: bool, session: str, user: str | None) -> None:
+    """Publish a recorded session from a Parquet or CSV FILE.
+
+    Its columns: timestamp_ms lap_time_ms throttle brake steering speed_kmh gear rpm normalized_position lap_number, and
+    optionally x_m y_m z_m heading_rad last_lap_time_ms sector pit validity. A FILE.json beside it may name game, track,
+    car, driver and track_length_m.
+    """
+    from analytics.recording import RecordingError, open_recording
+    from ingest.collectors.replay import replay as frames_of
+
+    try:
+        recording = open_recording(file)
+    except RecordingError as error:
+        raise PurpleSectorError(str(error)) from error
+    collector = _collector(user)
+    told = Session(
+        id=session,
+        user_id=collector.user_id,
+        game=recording.game,
+        track=recording.track,
+        car=recording.car,
+        driver=recording.driver,
+        track_length=recording.track_length_m or 0,
+        sample_rate=recording.sample_rate_hz or 0,
+    )
+    first_ms = None
+    if now:
+        first_ms = first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=_now_ms())
+    sender = Sender(KafkaSettings.read(), collector, told, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)
+    click.echo(
+        f"session {sender.key}: {len(recording):,} frames, {recording.duration_s:.0f} s at {speed:g} times real time"
+    )
+    with stop_on_signals() as stop, _progress(len(recording)) as report:
+        frames = frames_of(recording.columns(), first_timestamp_ms=first_ms)
+        run_collector(frames, sender, speed=speed, stop=stop, report=report, report_every_s=0.2)
+        _close(sender)
+        report(sender.statistics)
+    click.echo(json.dumps(sender.statistics.as_json()))
+
+
+@dataclass(frozen=True, slots=True)
+class Outing:
+    """What the cars of one `simulate` do."""
+
+    circuit: Circuit
+    seed: int
+    rate_hz: float
+    speed: float
+    lap_count: int | None
+    past_laps: int
+
+    def started_at_ms(self, seed: int, *, now_ms: int) -> int:
+        """When the car left the pits, so that its past laps end now and nothing is ahead of the clock."""
+        if self.speed != 1 and self.lap_count:
+            return first_timestamp_ms(self._lap_times_ms(seed, self.lap_count), speed=self.speed, now_ms=now_ms)
+        return now_ms - self._lap_times_ms(seed, self.past_laps)
+
+    def frames(self, seed: int, started_at_ms: int) -> Iterator[TelemetryFrame]:
+        """The frames of the laps that are to be driven."""
+        driven = drive(self.circuit, seed=seed, started_at_ms=started_at_ms, rate_hz=self.rate_hz)
+        return takewhile(lambda frame: self.lap_count is None or frame.lap_number <= self.lap_count, driven)
+
+    def _lap_times_ms(self, seed: int, count: int) -> int:
+        return sum(lap.time_ms for lap in islice(laps(self.circuit, seed=seed), count))
+
+
+def _drive(
+    kafka: KafkaSettings, collector: CollectorSettings, outing: Outing, car: int, stop: Stop, quiet: bool
+) -> Statistics:
+    seed, now_ms = outing.seed + car, _now_ms()
+    started_at_ms = outing.started_at_ms(seed, now_ms=now_ms)
+    told = facts(
+        outing.circuit,
+        session_id="",
+        user_id=collector.user_id,
+        driver=driver(seed).name,
+        started_at_ms=started_at_ms,
+        rate_hz=outing.rate_hz,
+    )
+    live = outing.speed == 1
+    sender = Sender(kafka, collector, told, linger_ms=_LIVE_LINGER_MS if live else _FAST_LINGER_MS)
+    if not quiet:
+        click.echo(f"session {sender.key}: {told.driver} on {told.track}")
+    run_collector(
+        outing.frames(seed, started_at_ms),
+        sender,
+        speed=outing.speed,
+        live_from_ms=now_ms if live else None,
+        stop=stop,
+        report=(lambda _: None) if quiet else lambda statistics: _log(sender.key, statistics),
+    )
+    _close(sender)
+    return sender.statistics
+
+
+def _close(sender: Sender) -> None:
+    left = sender.close(timeout_s=_ACKNOWLEDGED_WITHIN_S)
+    if left is not None:
+        raise PurpleSectorError(
+            f"session {sender.key}: {left}; the broker did not answer within {_ACKNOWLEDGED_WITHIN_S:.0f} s"
+        )
+
+
+def _log(session: str, statistics: Statistics) -> None:
+    log.info("collected", session=session, **statistics.as_json())
+
+
+def _collector(user: str | None) -> CollectorSettings:
+    return CollectorSettings.read(**({"user_id": user} if user else {}))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Report]:
+    with Progress(
+        "published", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True)
+    ) as bar:
+        task = bar.add_task("published", total=total)
+        yield lambda statistics: bar.update(task, completed=statistics.frames_published)

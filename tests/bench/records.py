@@ -1,0 +1,68 @@
+"""The records that the benches send: a simulated field, serialized once."""
+
+import itertools
+import time
+
+from confluent_kafka import Producer
+
+from ingest.collectors.circuit import aldermoor_park
+from ingest.collectors.simulate import drive
+from ingest.settings import KafkaSettings
+from ingest.topics import partition_of
+
+
+def serialized_session(frames: int, *, seed: int = 1) -> list[bytes]:
+    """The values of a session of ``frames`` frames at 60 Hz that ends about now."""
+    started_at_ms = time.time_ns() // 1_000_000 - frames * 1000 // 60
+    values = []
+    for sequence, frame in enumerate(
+        itertools.islice(drive(aldermoor_park(), seed=seed, started_at_ms=started_at_ms), frames), start=1
+    ):
+        frame.sequence = sequence
+        values.append(frame.SerializeToString())
+    return values
+
+
+def session_keys(count: int, *, partitions: int) -> list[bytes]:
+    """Keys of ``count`` sessions that spread evenly over the partitions."""
+    keys: list[list[bytes]] = [[] for _ in range(partitions)]
+    each = -(-count // partitions)
+    for number in itertools.count():
+        key = f"bench-{number}".encode()
+        home = keys[partition_of(key, partitions)]
+        if len(home) < each:
+            home.append(key)
+        if all(len(k) == each for k in keys):
+            return [k for home in keys for k in home][:count]
+    raise AssertionError("unreachable")
+
+
+def publish(kafka: KafkaSettings, keys: list[bytes], values: list[bytes], *, partitions: int) -> None:
+    """Every value under every key, the sessions interleaved in stretches as they would be live, acknowledged by all."""
+    producer = Producer(
+        kafka.client(
+            {
+                "linger.ms": 20,
+                "compression.type": "lz4",
+                "enable.idempotence": True,
+                "queue.buffering.max.messages": 500_000,
+            }
+        )
+    )
+    places = [(key, partition_of(key, partitions)) for key in keys]
+    for start in range(0, len(values), 600):
+        for key, partition in places:
+            for value in values[start : start + 600]:
+                _produce(producer, kafka.topic_telemetry, key, value, partition)
+    left = producer.flush(120)
+    if left:
+        raise RuntimeError(f"{left} records were not acknowledged")
+
+
+def _produce(producer: Producer, topic: str, key: bytes, value: bytes, partition: int) -> None:
+    while True:
+        try:
+            producer.produce(topic, value=value, key=key, partition=partition)
+            return
+        except BufferError:
+            producer.poll(0.1)
