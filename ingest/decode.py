@@ -21,7 +21,7 @@ from ingest.envelope import read_contents
 from ingest.instants import AHEAD_MS, BEFORE_START_MS, ahead_fault, before_start_fault
 from ingest.plausible import absurdities
 from ingest.telemetry_pb2 import Session
-from ingest.wire import MAX_VALUE_BYTES, BadRecord, session_of
+from ingest.wire import JSON_START, LENGTH_DELIMITED, MAX_VALUE_BYTES, BadRecord, session_of
 
 #: The frames of a Decoded: which record, which of its sessions, then the columns of `analytics.channels.FRAMES`.
 DECODED_FRAMES = pa.schema(
@@ -35,7 +35,6 @@ DECODED_FRAMES = pa.schema(
 )
 
 _Ints = npt.NDArray[np.int64]
-_LENGTH_DELIMITED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +184,7 @@ def _sort(
     _, offsets, data = column.buffers()
     starts = np.frombuffer(offsets, dtype=np.int64)[: len(column)]
     first = np.frombuffer(data, dtype=np.uint8)[np.where(wanted, starts, 0)]
-    other = ((first & 7) == _LENGTH_DELIMITED) | (first == ord("{"))
+    other = ((first & 7) == LENGTH_DELIMITED) | (first == JSON_START)
     return wanted & ~other, wanted & other
 
 

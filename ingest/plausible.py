@@ -54,11 +54,11 @@ def _impossible_sequences(sequences: npt.NDArray[np.int64]) -> Iterator[tuple[in
 def _out_of_range(channel: Channel, values: npt.NDArray[Any]) -> Iterator[tuple[int, str]]:
     low, high = _limits(channel, values.dtype)
     for row in _outside(values, low, high):
-        value = values[row]
+        value = values[row].item()
         if not np.isfinite(value):
             yield row, f"value: {channel.name}={value} is not finite"
         else:
-            yield row, f"value: {channel.name}={value:g} is outside {_bounds(channel)}"
+            yield row, f"value: {channel.name}={_short(value)} is outside {_bounds(channel)}"
 
 
 def _limits(channel: Channel, dtype: np.dtype[Any]) -> tuple[float, float]:
@@ -72,8 +72,11 @@ def _limits(channel: Channel, dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 def _bounds(channel: Channel) -> str:
-    low = "" if channel.low is None else f"{channel.low:g}"
-    return f"{low}..{'' if channel.high is None else f'{channel.high:g}'}"
+    return "..".join("" if limit is None else _short(limit) for limit in (channel.low, channel.high))
+
+
+def _short(number: float) -> str:
+    return str(int(number)) if float(number).is_integer() and abs(number) < SEQUENCE_END else f"{number:g}"
 
 
 def _outside(values: npt.NDArray[Any], low: float, high: float) -> list[int]:

@@ -15,7 +15,8 @@ MAX_KEY_BYTES = 256
 # Control characters, invisible format marks (they turn text around on screen), and line and paragraph separators.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
-_LENGTH_DELIMITED = 2
+LENGTH_DELIMITED = 2
+JSON_START = ord("{")
 _TELEMETRY_TAG = b"\x0a"  # TelemetryMessage.telemetry = 1
 _SESSION_ID_TAG = b"\x32"  # TelemetryMessage.session_id = 6
 
@@ -45,9 +46,9 @@ def kind_of(value: bytes | None) -> Kind:
     """The form of a value by its first byte. It says nothing about whether the rest is valid."""
     if not value:
         return Kind.EMPTY
-    if value[0] == ord("{"):
+    if value[0] == JSON_START:
         return Kind.JSON
-    return Kind.MESSAGE if value[0] & 7 == _LENGTH_DELIMITED else Kind.FRAME
+    return Kind.MESSAGE if value[0] & 7 == LENGTH_DELIMITED else Kind.FRAME
 
 
 def session_of(key: bytes | None) -> str:

@@ -6,5 +6,5 @@
 from hypothesis import settings
 
 settings.register_profile("every commit", deadline=None, max_examples=50)
-settings.register_profile("thorough", deadline=None, max_examples=5000)
+settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile("every commit")

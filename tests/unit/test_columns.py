@@ -68,7 +68,11 @@ def test_any_bytes(values):
     check_against_judge(values)
 
 
-@given(st.lists(st.tuples(ANY_FRAME, st.lists(st.tuples(st.integers(0, 200), ODDITIES), max_size=3)), max_size=4))
+@given(
+    st.lists(
+        st.tuples(ANY_FRAME, st.lists(st.tuples(st.just(0) | st.integers(0, 200), ODDITIES), max_size=3)), max_size=4
+    )
+)
 def test_frames_with_oddities_inside(mutants):
     values = []
     for some, insertions in mutants:
