@@ -117,10 +117,9 @@ def telemetry_topic(settings: KafkaSettings, user_id: str) -> str:
     if not settings.topic_per_user:
         return settings.topic_telemetry
     name = f"{settings.topic_telemetry}-user-{user_id}"
-    if len(name) > LONGEST_TOPIC_NAME or not re.fullmatch(r"[A-Za-z0-9._-]+", name):
-        raise SettingsError(
-            "USER_ID", user_id, f"letters, digits and ._- with topic name of {LONGEST_TOPIC_NAME} at most"
-        )
+    if len(name) > LONGEST_TOPIC_NAME or not re.fullmatch(r"[A-Za-z0-9._-]+", user_id):
+        accepted = f"want letters, digits and ._- that make a topic name of at most {LONGEST_TOPIC_NAME}"
+        raise SettingsError("USER_ID", user_id, accepted)
     return name
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from ingest.collectors import wire
+from ingest.collectors import records
 from ingest.collectors.outbox import Outbox, Record
 from ingest.collectors.statistics import ProducerStatistics, Statistics
 from ingest.collectors.uplink import Uplink
@@ -57,15 +57,15 @@ class Sender:
     ) -> None:
         self._facts = _completed(facts, collector.user_id)
         self.key = self._facts.id
-        self._encoding: wire.Encoding = "protobuf" if collector.protobuf_enabled else "json"
-        self._encode = wire.frame_encoder(self._encoding)
+        self._encoding: records.Encoding = "protobuf" if collector.protobuf_enabled else "json"
+        self._encode = records.frame_encoder(self._encoding)
         self._clock = clock
         self._outbox = Outbox(capacity)
         self._uplink = Uplink(
             kafka,
             telemetry_spec(kafka, telemetry_topic(kafka, self._facts.user_id)),
             self.key.encode(),
-            wire.headers(self.key, self._facts.user_id, self._encoding),
+            records.headers(self.key, self._facts.user_id, self._encoding),
             confirmed=self._confirmed,
             lost=self._lost,
             linger_ms=linger_ms,
@@ -137,7 +137,7 @@ class Sender:
         return unacknowledged
 
     def _add_facts(self, timestamp_ms: int) -> None:
-        self._queue(Record(0, max(0, timestamp_ms), wire.facts_value(self._facts, self._encoding)))
+        self._queue(Record(0, max(0, timestamp_ms), records.facts_value(self._facts, self._encoding)))
 
     def _add(self, frame: TelemetryFrame) -> None:
         try:
@@ -148,8 +148,8 @@ class Sender:
         self._queue(Record(self._sequence, max(0, frame.timestamp), value))
 
     def _queue(self, record: Record) -> None:
-        if len(record.value) > wire.LARGEST_RECORD_BYTES:
-            self._refuse(f"{len(record.value)} bytes, at most {wire.LARGEST_RECORD_BYTES}")
+        if len(record.value) > records.LARGEST_RECORD_BYTES:
+            self._refuse(f"{len(record.value)} bytes, at most {records.LARGEST_RECORD_BYTES}")
             return
         self._outbox.add(record)
 
@@ -165,8 +165,8 @@ class Sender:
             self._published += 1
 
     def _lost(self) -> None:
-        records = self._outbox.rewind()
-        log.info("producing again what was not confirmed", session=self.key, records=records)
+        again = self._outbox.rewind()
+        log.info("producing again what was not confirmed", session=self.key, records=again)
 
 
 def _completed(facts: Session, user_id: str) -> Session:
@@ -174,5 +174,5 @@ def _completed(facts: Session, user_id: str) -> Session:
     complete = Session()
     complete.CopyFrom(facts)
     complete.user_id = facts.user_id or user_id
-    complete.id = facts.id or wire.new_session_key(complete.user_id, now=datetime.now(UTC))
+    complete.id = facts.id or records.new_session_key(complete.user_id, now=datetime.now(UTC))
     return complete

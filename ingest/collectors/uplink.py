@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest.collectors.outbox import Record
-from ingest.collectors.wire import Headers
+from ingest.collectors.records import Headers
 from ingest.errors import BrokerUnavailable, TopicUnavailable
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET, Cluster, TopicSpec, error_of, partition_of

@@ -1,0 +1,113 @@
+"""A recording, row by row, as telemetry frames.
+
+Takes plain lists by column name, as whoever opened the file gives them; knows no file and no Arrow. Frames come as fast as
+they are asked for. The rule to remember: a wrong row ends the replay by name and number; nothing is repaired in silence.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from ingest.errors import RecordingError
+from ingest.telemetry_pb2 import TelemetryFrame
+
+TIMESTAMP = "timestamp_ms"
+#: The columns that every recording has, and the field of the frame that each becomes.
+REQUIRED = {
+    TIMESTAMP: "timestamp",
+    "lap_time_ms": "lap_time",
+    "throttle": "throttle",
+    "brake": "brake",
+    "steering": "steering",
+    "speed_kmh": "speed",
+    "gear": "gear",
+    "rpm": "rpm",
+    "normalized_position": "normalized_position",
+    "lap_number": "lap_number",
+}
+#: Those that it may have; there a value may be missing (None), which is zero on the wire.
+OPTIONAL = {
+    "x_m": "x",
+    "y_m": "y",
+    "z_m": "z",
+    "heading_rad": "heading",
+    "last_lap_time_ms": "last_lap_time",
+    "sector": "sector",
+    "pit": "pit",
+    "validity": "validity",
+}
+
+Columns = Mapping[str, Sequence[Any]]
+
+
+def replay(batches: Iterable[Columns], *, first_timestamp_ms: int | None = None) -> Iterator[TelemetryFrame]:
+    """The frames of a recording, from its rows in batches (column name to values).
+
+    ``first_timestamp_ms`` moves the whole session in time so that it begins there; None leaves it where it was driven.
+    Raises RecordingError, with the row counted from 0 over all batches.
+    """
+    first_row, shift_ms, last_ms = 0, 0, None
+    for batch in batches:
+        columns = _columns(batch, first_row)
+        times = columns[TIMESTAMP]
+        if first_row == 0 and times and first_timestamp_ms is not None:
+            shift_ms = first_timestamp_ms - times[0]
+        _check_order(last_ms, times, first_row)
+        for frame in _frames(columns, first_row):
+            frame.timestamp += shift_ms
+            yield frame
+        first_row += len(times)
+        last_ms = times[-1] if times else last_ms
+
+
+def _columns(batch: Columns, first_row: int) -> dict[str, Sequence[Any]]:
+    """The columns that are known, each as long as the first and with nothing but finite numbers."""
+    for name in REQUIRED:
+        if name not in batch:
+            raise RecordingError(name, None, "is missing")
+    rows = len(batch[TIMESTAMP])
+    known = {name: batch[name] for name in REQUIRED}
+    known |= {name: [value or 0 for value in batch[name]] for name in OPTIONAL if name in batch}
+    for name, values in known.items():
+        if len(values) != rows:
+            raise RecordingError(name, None, f"has {len(values)} rows where {TIMESTAMP} has {rows}")
+        _check_finite(name, values, first_row)
+    return known
+
+
+def _check_finite(name: str, values: Sequence[Any], first_row: int) -> None:
+    try:
+        if all(map(isfinite, values)):
+            return
+    except (TypeError, OverflowError):
+        pass  # found below
+    for row, value in enumerate(values, first_row):
+        if not isinstance(value, int | float) or not isfinite(value):
+            raise RecordingError(name, row, f"{value!r} is not a finite number")
+
+
+def _check_order(last_ms: int | None, times: Sequence[int], first_row: int) -> None:
+    for row, time_ms in enumerate(times, first_row):
+        if last_ms is not None and time_ms <= last_ms:
+            raise RecordingError(TIMESTAMP, row, f"{time_ms} is not after {last_ms}")
+        last_ms = time_ms
+
+
+def _frames(columns: Mapping[str, Sequence[Any]], first_row: int) -> Iterator[TelemetryFrame]:
+    names = [(REQUIRED | OPTIONAL)[name] for name in columns]
+    for row, values in enumerate(zip(*columns.values(), strict=True), first_row):
+        try:
+            yield TelemetryFrame(**dict(zip(names, values, strict=True)))
+        except (TypeError, ValueError):
+            raise _blame(columns, values, row) from None
+
+
+def _blame(columns: Iterable[str], values: Iterable[Any], row: int) -> RecordingError:
+    """The first column whose value the frame does not take: a fraction of a gear, a number beyond 32 bits."""
+    for name, value in zip(columns, values, strict=True):
+        field = (REQUIRED | OPTIONAL)[name]
+        try:
+            TelemetryFrame(**{field: value})
+        except (TypeError, ValueError) as refused:
+            return RecordingError(name, row, f"{value!r} does not fit: {refused}")
+    return RecordingError(TIMESTAMP, row, "does not make a frame")
