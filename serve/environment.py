@@ -27,6 +27,8 @@ MODE = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
     "RAY_SERVE_HAPROXY_NBTHREAD": "2",
+    # Ray starts its workers with niceness 15: on a busy machine a frame then waits behind everything else.
+    "RAY_worker_niceness": "0",
     **SAME_LOOP,
 }
 

@@ -1,0 +1,53 @@
+"""A cluster of Ray with nothing on it but the bridge, as a process of its own.
+
+Ray reads its environment when it is imported, and whichever test ran before may have imported it: so a child process. It
+prints its port when viewers can connect, and ends when its stdin does.
+
+    python -m tests.service.run_bridge BROKERS DATABASE_URL
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from ingest.settings import DatabaseSettings, KafkaSettings, ServeSettings
+from serve.environment import free_ports, serve_environment
+
+
+def main(brokers: str, database_url: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="ps", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        os.environ.update(serve_environment(Path(folder)))
+        import ray
+        import ray.serve
+
+        ray.init(
+            include_dashboard=False,
+            num_cpus=2,
+            object_store_memory=80 * 2**20,
+            _temp_dir=folder,
+            log_to_driver=False,
+            logging_level="error",
+        )
+        try:
+            serve_until_told(brokers, database_url)
+        finally:
+            ray.serve.shutdown()
+            ray.shutdown()
+
+
+def serve_until_told(brokers: str, database_url: str) -> None:
+    from serve.app import deploy
+
+    (port,) = free_ports(1)
+    deploy(
+        KafkaSettings.read(brokers=brokers),
+        DatabaseSettings.read(url=database_url),
+        ServeSettings.read(host="127.0.0.1", port=port),
+    )
+    print(f"port {port}", flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,334 @@
+"""The bridge as it runs: real Kafka, real Ray Serve behind HAProxy, real sockets."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import dataclass
+
+import psutil
+import pytest
+from confluent_kafka import Producer
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from ingest.settings import KafkaSettings
+from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
+from ingest.topics import create_topics
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@dataclass
+class RunningBridge:
+    """A bridge in a process of its own."""
+
+    port: int
+    process: psutil.Process
+    producer: Producer
+
+    def ws(self, query):
+        return f"ws://127.0.0.1:{self.port}/ws{query}"
+
+    def get(self, path):
+        """Status, headers and JSON of a GET."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.headers, answer.read()
+        except urllib.error.HTTPError as refusal:
+            return refusal.code, refusal.headers, refusal.read()
+
+    def stats(self):
+        return json.loads(self.get("/api/stats")[2])
+
+    def replica(self):
+        """The process that holds the sockets."""
+        (found,) = [p for p in self.process.children(recursive=True) if _title(p).startswith("ray::ServeReplica")]
+        return found
+
+    def produce(self, session, *frames, user="anna", pad=0):
+        for frame in frames:
+            value = frame.SerializeToString()
+            if pad:
+                value = TelemetryMessage(frames=[frame] * pad).SerializeToString()
+            self.producer.produce("telemetry", value, key=session, headers={"userId": user})
+        self.producer.flush(10)
+
+    async def wait_until_read(self, session):
+        """Produce until the bridge has seen the session: it reads from the live end, which it must have found first."""
+        for _ in range(100):
+            self.produce(session, TelemetryFrame(timestamp=1))
+            await asyncio.sleep(0.1)
+            if session in self.stats()["kafkaStats"]["sessionStats"]:
+                return
+        pytest.fail("the bridge reads nothing")
+
+
+def _title(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def bridge(kafka):
+    create_topics(KafkaSettings.read(brokers=kafka.brokers))
+    nowhere = "postgresql://postgres@127.0.0.1:1/postgres"
+    command = [sys.executable, "-m", "tests.service.run_bridge", kafka.brokers, nowhere]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    producer = Producer({"bootstrap.servers": kafka.brokers, "linger.ms": 0, "acks": "all"})
+    try:
+        ready = next((line for line in child.stdout if line.startswith("port ")), None)
+        assert ready, "the bridge did not start"
+        yield RunningBridge(int(ready.split()[1]), psutil.Process(child.pid), producer)
+    finally:
+        child.communicate(timeout=60)
+
+
+@pytest.fixture
+def session():
+    return f"session-{uuid.uuid4()}"
+
+
+def drive(count, first=1):
+    return [TelemetryFrame(timestamp=1_000 + n, speed=n, sequence=n) for n in range(first, first + count)]
+
+
+async def frames(socket, count):
+    """The next ``count`` frames of a viewer, in either format, as (sequence, speed, throttle)."""
+    found = []
+    async with asyncio.timeout(30):
+        while len(found) < count:
+            found += [f for f in numbers(await socket.recv()) if f[0]]
+    return found
+
+
+def numbers(raw):
+    if isinstance(raw, bytes):
+        message = TelemetryMessage.FromString(raw)
+        return [(f.sequence, f.speed, f.throttle) for f in [message.telemetry, *message.frames]]
+    message = json.loads(raw)
+    return [(f["sequence"], f["speed"], f["throttle"]) for f in [message["telemetry"]] if f]
+
+
+def viewer(bridge, query, **options):
+    return connect(bridge.ws(query), compression=None, **options)
+
+
+async def told(socket):
+    """The next JSON text that is an answer."""
+    async with asyncio.timeout(10):
+        while True:
+            raw = await socket.recv()
+            if isinstance(raw, str) and "type" in (answer := json.loads(raw)):
+                return answer
+
+
+async def closed(socket):
+    """The code with which a socket ends."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await socket.recv()
+            except ConnectionClosed as end:
+                return end.rcvd.code if end.rcvd else None
+
+
+def test_frames_arrive_in_order_in_both_formats(bridge, session):
+    async def watch():
+        await bridge.wait_until_read(session)
+        async with viewer(bridge, f"?session={session}") as one, viewer(bridge, "?userId=anna&format=json") as other:
+            await asyncio.to_thread(bridge.produce, session, *drive(200))
+            return await frames(one, 200), await frames(other, 200)
+
+    binary, text = asyncio.run(watch())
+
+    assert binary == text == [(n, n, 0) for n in range(1, 201)]
+
+
+def test_a_late_viewer_learns_the_track(bridge, session):
+    async def watch():
+        await bridge.wait_until_read(session)
+        facts = TelemetryMessage(session=Session(track="Monza", user_id="anna"), session_id=session)
+        bridge.producer.produce("telemetry", facts.SerializeToString(), key=session)
+        bridge.produce(session, TelemetryFrame(timestamp=2))
+        await asyncio.sleep(0.5)
+        async with viewer(bridge, f"?session={session}&format=json") as socket:
+            return json.loads(await asyncio.wait_for(socket.recv(), 10))
+
+    assert asyncio.run(watch())["session"]["track"] == "Monza"
+
+
+def test_a_viewer_chooses_by_message(bridge, session):
+    async def watch():
+        await bridge.wait_until_read(session)
+        async with viewer(bridge, "") as socket:
+            await socket.send(json.dumps({"type": "subscribe", "session": session}))
+            answer = await told(socket)
+            await asyncio.to_thread(bridge.produce, session, *drive(3))
+            return answer, await frames(socket, 3)
+
+    answer, seen = asyncio.run(watch())
+
+    assert answer == {"type": "subscribed", "session": session}
+    assert [sequence for sequence, _, _ in seen] == [1, 2, 3]
+
+
+def test_nonsense_is_answered_and_the_stream_goes_on(bridge, session):
+    async def watch():
+        await bridge.wait_until_read(session)
+        async with viewer(bridge, f"?session={session}") as socket:
+            answers = []
+            for nonsense in ["", "{", "[" * 10_000, '{"type": "reboot"}', b"\x00\xff"]:
+                await socket.send(nonsense)
+                answers.append(await told(socket))
+            await socket.send('{"type": "ping"}')
+            answers.append(await told(socket))
+            await asyncio.to_thread(bridge.produce, session, *drive(3))
+            return answers, await frames(socket, 3)
+
+    answers, seen = asyncio.run(watch())
+
+    assert [a["type"] for a in answers] == ["error"] * 5 + ["pong"]
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "origin", "said", "code"),
+    [
+        ("", None, ["x" * 20_000], 1009),
+        ("", None, ['{"type": "ping"}'] * 60, 4029),
+        ("?format=xml", None, [], 4400),
+        ("?session=", None, [], 4400),
+        ("", "http://elsewhere.example", [], 4403),
+    ],
+)
+def test_who_goes_too_far_is_closed_with_a_code(bridge, query, origin, said, code):
+    async def watch():
+        async with viewer(bridge, query, origin=origin) as socket:
+            for text in said:
+                try:
+                    await socket.send(text)
+                except ConnectionClosed:
+                    break
+            return await closed(socket)
+
+    assert asyncio.run(watch()) == code
+
+
+def test_the_demo_needs_nobody(bridge):
+    async def watch():
+        async with viewer(bridge, "?format=json") as socket:
+            await socket.send('{"type": "START_DEMO"}')
+            status, facts = [json.loads(await asyncio.wait_for(socket.recv(), 10)) for _ in range(2)]
+            seen = await frames(socket, 30)
+            await socket.send('{"type": "STOP_DEMO"}')
+            return status, facts, seen, await told(socket)
+
+    status, facts, seen, stopped = asyncio.run(watch())
+
+    assert status["status"]["state"] == "demo"
+    assert facts["session"]["track"] == "Aldermoor Park"
+    assert [sequence for sequence, _, _ in seen] == list(range(seen[0][0], seen[0][0] + 30))
+    assert stopped == {"type": "demo_stopped"}
+
+
+def test_a_viewer_that_never_reads_costs_nobody_anything(bridge, session):
+    """Back-pressure: what it does not read stays in Kafka's past, not in the replica's memory, and it is told to go."""
+    large = TelemetryFrame(timestamp=5, speed=1.0, sequence=1)
+    flooded_mb = 0
+
+    async def watch():
+        nonlocal flooded_mb
+        await bridge.wait_until_read(session)
+        async with viewer(bridge, "", max_queue=1) as deaf:
+            await deaf.send(json.dumps({"type": "subscribe", "session": session}))
+            await told(deaf)
+            deaf.transport.pause_reading()
+            before = bridge.replica().memory_info().rss
+            started = time.monotonic()
+            while time.monotonic() - started < 16:
+                await asyncio.to_thread(bridge.produce, session, *[large] * 100, pad=1000)
+                flooded_mb += 100 * len(TelemetryMessage(frames=[large] * 1000).SerializeToString()) / 1e6
+                await asyncio.sleep(0.05)
+            grown = bridge.replica().memory_info().rss - before
+            async with viewer(bridge, f"?session={session}") as healthy:
+                bridge.produce(session, *drive(50))
+                seen = await frames(healthy, 50)
+            deaf.transport.resume_reading()
+            return grown, seen, await closed(deaf)
+
+    grown, seen, code = asyncio.run(watch())
+
+    assert flooded_mb > 50
+    assert grown < 30 * 2**20
+    assert [sequence for sequence, _, _ in seen] == list(range(1, 51))
+    assert code == 4008
+
+
+def test_without_a_database_only_stored_things_are_missing(bridge):
+    code, _, body = bridge.get("/api/sessions")
+
+    assert code == 503
+    assert "no database answers" in json.loads(body)["error"]
+    assert bridge.get("/api/health")[0] == 200
+
+
+def test_every_answer_says_what_a_browser_may_do(bridge):
+    for path in ("/", "/api/stats", "/api/nothing"):
+        _, headers, _ = bridge.get(path)
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_files_outside_the_page_stay_there(bridge):
+    for path in ("/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "//etc/passwd"):
+        assert bridge.get(path)[0] == 404
+
+
+def test_statistics_have_the_agreed_shape(bridge, session):
+    async def watch():
+        await bridge.wait_until_read(session)
+        async with viewer(bridge, f"?session={session}") as socket:
+            bridge.produce(session, *drive(5))
+            await frames(socket, 5)
+            return bridge.stats()
+
+    stats = asyncio.run(watch())
+
+    assert set(stats) == {"clientsConnected", "messagesRelayed", "bytesRelayed", "kafkaStats"}
+    assert stats["clientsConnected"] == 1
+    assert stats["messagesRelayed"] >= 5
+    assert stats["kafkaStats"]["messagesReceived"] >= 6
+    assert abs(stats["kafkaStats"]["sessionStats"][session]["lastSeen"] / 1000 - time.time()) < 60
+
+
+def test_a_killed_replica_is_replaced_and_its_viewers_come_back(bridge, session):
+    async def watch():
+        await bridge.wait_until_read(session)
+        async with viewer(bridge, f"?session={session}") as socket:
+            bridge.replica().kill()
+            await closed(socket)
+        socket = await reconnect()
+        await bridge.wait_until_read(session)
+        bridge.produce(session, *drive(10))
+        try:
+            return await frames(socket, 10)
+        finally:
+            await socket.close()
+
+    async def reconnect():
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    return await viewer(bridge, f"?session={session}")
+                except Exception:
+                    await asyncio.sleep(0.2)
+
+    assert [sequence for sequence, _, _ in asyncio.run(watch())] == list(range(1, 11))
