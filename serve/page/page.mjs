@@ -178,7 +178,9 @@ const STATE_WORDS = {
 function drawStates() {
   const node = byId("connection");
   const state = lineState();
-  const words = page.words ? `${STATE_WORDS[state]}: ${page.words}` : STATE_WORDS[state];
+  const ended = state === "waiting" && !page.demo && facts(page.viewing.key)?.live === false;
+  const word = ended ? "Not live" : STATE_WORDS[state];
+  const words = page.words ? `${word}: ${page.words}` : word;
   if (node.dataset.state !== state) node.dataset.state = state;
   if (node.lastChild.textContent !== words) node.lastChild.textContent = words;
   node.dataset.frames = String(page.viewing?.drive.frames ?? 0);

@@ -22,10 +22,10 @@ export class TrackMap {
     if (width < 20 || height < 20) return;
     const shape = line?.hasPlace ? line : (lap?.hasPlace ? lap : null);
     // A lap that is still being driven grows: its line is drawn anew now and then.
-    const grown = shape === null ? "ring" : (shape === lap ? lap.length >> 4 : "whole");
+    const grown = shape === null ? `ring ${Boolean(lap)}` : (shape === lap ? lap.length >> 4 : "whole");
     const wanted = `${version} ${grown}`;
     if (resized || wanted !== this.#drawn) {
-      this.#trace(shape, width, height);
+      this.#trace(shape, width, height, Boolean(lap));
       this.colours = palette().colours;
       this.#drawn = wanted;
     }
@@ -33,13 +33,13 @@ export class TrackMap {
     this.#paint(lap, shape !== null && lap?.hasPlace);
   }
 
-  #trace(shape, width, height) {
+  #trace(shape, width, height, ring) {
     this.#fit = shape ? fitted(shape, width, height) : null;
     this.#outline = new Path2D();
-    if (!shape) {
+    if (!shape && ring) {
       this.#outline.arc(width / 2, height / 2, Math.min(width, height) / 2 - MARGIN, 0, 2 * Math.PI);
-      return;
     }
+    if (!shape) return;
     const { x, z } = shape.columns;
     for (let i = 0; i < shape.length; i += 1) if (placed(x[i], z[i])) this.#outline.lineTo(...this.#fit(x[i], z[i]));
   }

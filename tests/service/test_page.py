@@ -1,0 +1,192 @@
+"""The viewer page in a real browser, on a running system.
+
+``page_url`` is the address of a system on which one session is live and has finished laps; the rest is what a race engineer
+would look for on the second monitor.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+PICTURE = Path(__file__).resolve().parents[2] / "build" / "page.png"
+PATIENCE_S = 60
+
+FLAGS = (
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1600,900",
+)
+
+# How many pixels of a canvas are drawn, and how many of them have the given colour within a little.
+COUNT = """
+const [canvas, colour] = arguments;
+const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+let drawn = 0, like = 0;
+for (let i = 0; i < data.length; i += 4) {
+  if (data[i + 3] < 100) continue;
+  drawn += 1;
+  if (colour && Math.abs(data[i] - colour[0]) + Math.abs(data[i + 1] - colour[1]) + Math.abs(data[i + 2] - colour[2]) < 40) like += 1;
+}
+return [drawn, like];
+"""
+THROTTLE_GREEN = [69, 207, 139]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A browser with an empty profile, that keeps what it writes to its console."""
+    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("needs chromium and chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # Chromium refuses to sandbox itself as root
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, page_url: str) -> webdriver.Chrome:
+    """The page, showing the live session."""
+    browser.get("about:blank")
+    browser.get_log("browser")
+    browser.get(page_url)
+    until(browser, "the page is live", lambda: one(browser, "#connection").get_attribute("data-state") == "live")
+    return browser
+
+
+def one(page: webdriver.Chrome, selector: str) -> WebElement:
+    return page.find_element(By.CSS_SELECTOR, selector)
+
+
+def until(page: webdriver.Chrome, what: str, holds: Callable[[], object]) -> None:
+    """Wait for a fact; it is named if it never comes true."""
+    waiting = WebDriverWait(page, PATIENCE_S, 0.2, [StaleElementReferenceException])
+    waiting.until(lambda _: holds(), f"never came true: {what}")
+
+
+def pixels(page: webdriver.Chrome, canvas: str, colour: list[int] | None = None) -> tuple[int, int]:
+    drawn, like = page.execute_script(COUNT, one(page, canvas), colour)
+    return drawn, like
+
+
+def picture_of(page: webdriver.Chrome, canvas: str) -> str:
+    return sha256(page.execute_script("return arguments[0].toDataURL()", one(page, canvas)).encode()).hexdigest()
+
+
+def rows(page: webdriver.Chrome) -> list[WebElement]:
+    return page.find_elements(By.CSS_SELECTOR, "#laps tbody tr")
+
+
+def chosen(page: webdriver.Chrome) -> str | None:
+    found = page.find_elements(By.CSS_SELECTOR, "#laps tr[aria-selected=true]")
+    return found[0].get_attribute("data-lap") if found else None
+
+
+def test_page_opens_on_the_live_session(page: webdriver.Chrome) -> None:
+    shown = one(page, "#sessions button[aria-current=true]")
+    assert one(page, "#sessions li[data-live=true]").is_displayed()
+    assert one(page, "#session-title b").text in shown.text
+    assert not one(page, "#empty").is_displayed()
+
+
+def test_instruments_follow_the_car(page: webdriver.Chrome) -> None:
+    """A car on track never has the same clock twice, and frames keep coming."""
+    clocks, frames = set(), []
+    for _ in range(4):
+        clocks.add(one(page, "#lap-clock").text)
+        frames.append(int(one(page, "#connection").get_attribute("data-frames") or 0))
+        time.sleep(0.6)
+    assert len(clocks) >= 3
+    assert frames[-1] > frames[0]
+    assert one(page, "#speed").text.isdigit()
+    assert one(page, "#gear").text in {"R", "N", *"12345678"}
+
+
+def test_traces_are_drawn_and_grow(page: webdriver.Chrome) -> None:
+    until(page, "traces are drawn", lambda: pixels(page, "#canvas-live")[0] > 200)
+    until(page, "the throttle is green", lambda: pixels(page, "#canvas-live", THROTTLE_GREEN)[1] > 10)
+    before = picture_of(page, "#canvas-live")
+    until(page, "the traces grow", lambda: picture_of(page, "#canvas-live") != before)
+
+
+def test_rolling_window_is_drawn(page: webdriver.Chrome) -> None:
+    page.execute_script("document.querySelector('input[value=time]').click()")
+    until(page, "the window is drawn", lambda: pixels(page, "#canvas-live", THROTTLE_GREEN)[1] > 50)
+
+
+def test_laps_are_listed_and_one_is_purple(page: webdriver.Chrome) -> None:
+    until(page, "a best lap is listed", lambda: page.find_elements(By.CSS_SELECTOR, "#laps tr[data-best=true]"))
+    times = [row.find_elements(By.TAG_NAME, "td")[1].text for row in rows(page)]
+    assert any(":" in time and len(time.partition(".")[2]) == 3 for time in times)
+    assert one(page, "#best-lap").text.count(":") == 1
+
+
+def test_best_lap_is_the_reference_until_another_is_chosen(page: webdriver.Chrome) -> None:
+    """The reference is drawn under the traces, the delta is told, and Enter on a lap chooses it."""
+    until(page, "a reference is chosen", lambda: chosen(page) is not None)
+    best = chosen(page)
+    assert one(page, f"#laps tr[data-lap='{best}']").get_attribute("data-best") == "true"
+    until(page, "the delta is told", lambda: one(page, "#delta").text[:1] in "+−±")
+    others = [row for row in rows(page) if row.get_attribute("data-lap") != best]
+    if not others:
+        pytest.skip("the session has one lap only")
+    before = picture_of(page, "#canvas-base")
+    other = others[0].get_attribute("data-lap")
+    others[0].send_keys(Keys.ENTER)
+    until(page, "the other lap is the reference", lambda: chosen(page) == other)
+    until(page, "the other lap is drawn", lambda: picture_of(page, "#canvas-base") != before)
+    one(page, "#reference-best").click()
+    until(page, "the best lap is the reference again", lambda: chosen(page) == best)
+
+
+def test_arrow_keys_move_a_cursor_along_the_lap(page: webdriver.Chrome) -> None:
+    charts = one(page, "#charts")
+    charts.send_keys(Keys.ARROW_LEFT)
+    until(page, "the cursor is told in words", lambda: one(page, "#cursor-note").text.startswith("at "))
+    charts.send_keys(Keys.ESCAPE)
+    until(page, "the cursor is gone", lambda: not one(page, "#cursor-note").text)
+
+
+def test_page_is_clean_and_has_its_picture_taken(page: webdriver.Chrome) -> None:
+    """Nothing failed: no script error, no policy violation, no missing file."""
+    until(page, "a reference is chosen", lambda: chosen(page) is not None)
+    time.sleep(2)
+    PICTURE.parent.mkdir(exist_ok=True)
+    page.save_screenshot(str(PICTURE))
+    errors = [entry["message"] for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not errors
+
+
+def test_demo_plays_without_a_session(browser: webdriver.Chrome, page_url: str) -> None:
+    """The demo needs neither collector nor database; here it is started as the button does it."""
+    browser.get(page_url)
+    browser.execute_script("document.getElementById('demo').click()")
+    until(browser, "the demo plays", lambda: one(browser, "#connection").get_attribute("data-state") == "demo")
+    until(browser, "the demo drives", lambda: int(one(browser, "#connection").get_attribute("data-frames") or 0) > 60)
+    one(browser, "#demo").click()
+    until(
+        browser, "the live session is back", lambda: one(browser, "#connection").get_attribute("data-state") == "live"
+    )
