@@ -119,7 +119,7 @@ def resume(frames: pa.Table, *, lap_number: int, started_at_us: int) -> tuple[li
     in order of time, beginning with the last one before ``started_at_us - RESUME_MARGIN_US`` (or with the first one, if none is
     so old); `analytics.database.frames_to_resume` reads them. Where no lap is stored, give all frames to `advance` instead.
     The frames before the lap stand for it being entered: what they make of the lap before is thrown away.
-    Exact as long as two crossings are more than the margin apart and no resend filled a hole meanwhile.
+    Exact as long as laps are longer than ten seconds and no resend filled a hole meanwhile.
     """
     laps, carry = advance(frames, None)
     if carry is None:
@@ -233,10 +233,11 @@ class _Timing:
     def _clock_says_line(self, i: int) -> bool:
         """A clock also restarts when the lights go green, and seconds after the line where the game is slow to show it."""
         stretch = self.stretch
+        if self.open.timed_from_line and stretch.time[i] - self.open.started_at_us < 1000 * _SHORTEST_LAP_MS:
+            return False
         off_line = abs(float(from_line(stretch.normalized_position[i : i + 1])[0]))
         return bool(
             stretch.lap_clock_ms[i - 1] >= _SHORTEST_LAP_MS
-            and stretch.time[i] - self.open.started_at_us >= 1000 * _SHORTEST_LAP_MS
             and stretch.speed_kmh[i] >= _STANDING_KMH
             and off_line <= 0.02 + self.between.reach[i]
         )
