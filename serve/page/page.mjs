@@ -149,7 +149,9 @@ async function refreshLaps() {
   const { viewing } = page;
   if (!viewing || page.demo || document.hidden || !facts(viewing.key)) return;
   try {
-    viewing.putLaps(await fetchLaps(viewing.key));
+    const laps = await fetchLaps(viewing.key);
+    viewing.trouble = "";
+    viewing.putLaps(laps);
     viewing.lapsRead = true;
   } catch (error) {
     viewing.trouble = `The stored laps can't be read: ${error.message}`;
@@ -184,6 +186,8 @@ function drawStates() {
   if (node.dataset.state !== state) node.dataset.state = state;
   if (node.lastChild.textContent !== words) node.lastChild.textContent = words;
   node.dataset.frames = String(page.viewing?.drive.frames ?? 0);
+  // A speed that is no longer true must not look like one that is.
+  document.body.classList.toggle("stale", !isLive() && page.viewing?.sample != null);
   drawNote();
   drawDemo();
   drawEmpty(state);
