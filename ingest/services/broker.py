@@ -1,0 +1,31 @@
+"""Which broker this machine gets: Apache Kafka, or what stands in for it, and why."""
+
+from pathlib import Path
+
+import structlog
+
+from ingest.services.jars import kafka_jars
+from ingest.services.kafka import Kafka, find_java
+from ingest.services.mesh import COSTS, MeshBroker
+from ingest.services.process import Progress, ServiceUnavailable, Step, quiet
+
+Broker = Kafka | MeshBroker
+
+log = structlog.get_logger()
+
+
+def start_broker(
+    folder: Path, *, cache: Path | None = None, offline: bool = False, progress: Progress = quiet
+) -> Broker:
+    """Start Apache Kafka on ``folder`` if Java and the jars can be had, else the in-memory broker.
+
+    ``offline`` rules fetching out. A Kafka that can be had and does not start is an error, not a reason to make do:
+    ServiceUnavailable, like no broker at all.
+    """
+    try:
+        java, jars = find_java(), kafka_jars(cache, offline=offline, progress=progress)
+    except ServiceUnavailable as missing:
+        log.warning("no apache kafka", reason=str(missing))
+        progress(Step("broker", f"{missing}; {COSTS}"))
+        return MeshBroker.start(folder, progress=progress)
+    return Kafka.start(folder, java=java, jars=jars, progress=progress)

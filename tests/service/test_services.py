@@ -1,0 +1,343 @@
+"""Each service starts, answers, comes back after a crash with what it had, and leaves nothing behind."""
+
+import functools
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from ingest.services.broker import start_broker
+from ingest.services.jars import cache_folder, kafka_jars, wanted
+from ingest.services.kafka import Kafka, Node, find_java, lists_topics
+from ingest.services.mesh import COSTS, MeshBroker
+from ingest.services.postgres import Postgres
+from ingest.services.process import Process, ServiceUnavailable, Step, free_port
+
+QUIET: dict[str, Any] = {"log_level": 0}
+
+
+@pytest.fixture(scope="module")
+def jars() -> Path:
+    try:
+        find_java()
+        return kafka_jars()
+    except ServiceUnavailable as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def folder(service_folder: Path, request: pytest.FixtureRequest) -> Path:
+    return service_folder / request.node.name
+
+
+def make_topic(brokers: str, topic: str) -> None:
+    # Named, because the answer never comes once the client is collected.
+    admin = AdminClient({"bootstrap.servers": brokers} | QUIET)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+
+
+def produce(brokers: str, topic: str, *, records: int) -> None:
+    producer = Producer({"bootstrap.servers": brokers, "acks": "all"} | QUIET)
+    for number in range(records):
+        producer.produce(topic, str(number).encode(), partition=0)
+    assert producer.flush(30) == 0
+
+
+def count(brokers: str, topic: str) -> int:
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "nobody"} | QUIET)
+    try:
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
+    finally:
+        consumer.close()
+    return int(end)
+
+
+def gone(pid: int, *, within_s: float = 20.0) -> bool:
+    """Whether the process ends; one that nobody has buried yet counts as ended."""
+    gives_up_at = time.monotonic() + within_s
+    while time.monotonic() < gives_up_at:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def can_listen(port: int) -> bool:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def test_laps_survive_a_crash_of_postgresql(folder: Path) -> None:
+    """What was committed is there after kill -9 and after a stop, on the same port."""
+    with Postgres.start(folder) as server:
+        with psycopg.connect(server.url, autocommit=True) as conn:
+            conn.execute("CREATE TABLE lap AS SELECT generate_series(1, 1000) AS frame")
+        port = server.port
+
+        server.kill()
+        server.restart()
+
+        assert server.port == port
+        with psycopg.connect(server.url) as conn:
+            assert conn.execute("SELECT count(*) FROM lap").fetchone() == (1000,)
+
+    with Postgres.start(folder) as again, psycopg.connect(again.url) as conn:
+        assert conn.execute("SELECT count(*) FROM lap").fetchone() == (1000,)
+
+
+def test_postgresql_comes_back_when_another_program_has_its_old_process_id(folder: Path) -> None:
+    """After a reboot the number in a stale lock file may be anybody's."""
+    with Postgres.start(folder, durable=False) as server:
+        server.kill()
+        lock = folder / "data" / "postmaster.pid"
+        lock.write_text("\n".join([str(os.getpid()), *lock.read_text().splitlines()[1:]]) + "\n")
+
+        server.restart()
+
+        assert server.pid != os.getpid()
+
+
+def test_kill_ends_a_query_too(folder: Path) -> None:
+    """A backend that computes does not notice that its server is gone."""
+    with Postgres.start(folder, durable=False) as server, psycopg.connect(server.url, autocommit=True) as conn:
+        pid = conn.info.backend_pid
+        query = threading.Thread(target=_until_cut_off, args=(conn,))
+        query.start()
+
+        server.kill()
+
+        query.join(20)
+        assert gone(pid)
+
+
+def _until_cut_off(conn: psycopg.Connection) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        conn.execute("SELECT count(*) FROM generate_series(1, 10000000000)")
+
+
+def test_postgresql_takes_its_temporary_folder_with_it() -> None:
+    server = Postgres.start(durable=False)
+    pid, port, folder = server.pid, server.port, server.folder
+
+    server.stop()
+
+    assert gone(pid)
+    assert can_listen(port)
+    assert not folder.exists()
+
+
+def test_frames_survive_a_crash_of_kafka(folder: Path, jars: Path) -> None:
+    """Topics and records are there after kill -9 and after a stop; the address stays."""
+    with Kafka.start(folder, jars=jars) as broker:
+        make_topic(broker.brokers, "telemetry")
+        produce(broker.brokers, "telemetry", records=500)
+        address = broker.brokers
+
+        broker.kill()
+        broker.restart()
+
+        assert broker.brokers == address
+        assert count(broker.brokers, "telemetry") == 500
+
+    with Kafka.start(folder, jars=jars) as again:
+        assert count(again.brokers, "telemetry") == 500
+        pid = again.pid
+    assert gone(pid)
+    assert can_listen(again.node.port)
+
+
+def test_kafka_makes_no_topic_that_nobody_asked_for(folder: Path, jars: Path) -> None:
+    with Kafka.start(folder, jars=jars) as broker:
+        admin = AdminClient({"bootstrap.servers": broker.brokers} | QUIET)
+
+        admin.list_topics("telemetyr", timeout=10)
+
+        assert "telemetyr" not in admin.list_topics(timeout=10).topics
+
+
+def test_three_brokers_share_voters_and_copies(folder: Path) -> None:
+    """A cluster is the same settings with three voters: every internal topic has three copies, two of them in sync."""
+    voters = ("1@127.0.0.1:5001", "2@127.0.0.1:5002", "3@127.0.0.1:5003")
+
+    properties = Node(id=2, port=4002, controller_port=5002, voters=voters).properties(folder)
+
+    assert "controller.quorum.voters=1@127.0.0.1:5001,2@127.0.0.1:5002,3@127.0.0.1:5003\n" in properties
+    assert "offsets.topic.replication.factor=3\n" in properties
+    assert "transaction.state.log.min.isr=2\n" in properties
+
+
+def test_the_broker_in_memory_carries_records(folder: Path) -> None:
+    with MeshBroker.start(folder) as broker:
+        pid, port = broker.pid, broker.port
+        make_topic(broker.brokers, "telemetry")
+        produce(broker.brokers, "telemetry", records=10)
+
+        consumer = Consumer({"bootstrap.servers": broker.brokers, "group.id": "nobody"} | QUIET)
+        consumer.assign([TopicPartition("telemetry", 0, 0)])
+        values = [record.value() for record in consumer.consume(10, timeout=20)]
+        consumer.close()
+
+        assert values == [str(number).encode() for number in range(10)]
+    assert gone(pid)
+    assert can_listen(port)
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from ingest.services.kafka import Kafka
+from ingest.services.mesh import MeshBroker
+from ingest.services.postgres import Postgres
+service = {service}.start(Path(sys.argv[1]))
+sys.stderr.write(f"STARTED {{service.pid}}\\n")
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("service", ["Postgres", "Kafka", "MeshBroker"])
+def test_nothing_outlives_an_owner_that_is_killed(service_folder: Path, jars: Path, service: str) -> None:
+    """kill -9 runs no clean-up of ours, and still no server is left behind."""
+    command = [sys.executable, "-c", OWNER.format(service=service), str(service_folder / f"orphan-{service}")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as owner:
+        pid = _pid_from(owner)
+
+        owner.send_signal(signal.SIGKILL)
+
+        assert gone(pid)
+
+
+def _pid_from(owner: "subprocess.Popen[str]") -> int:
+    assert owner.stderr is not None
+    for line in owner.stderr:
+        if line.startswith("STARTED "):
+            return int(line.split()[1])
+    raise AssertionError(f"the owner ended with {owner.wait()}")
+
+
+def test_a_service_goes_with_its_guardian(tmp_path: Path) -> None:
+    process = Process.start("sleeper", ["/bin/sleep", "600"], log_file=tmp_path / "log")
+    guardian = int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+    os.kill(guardian, signal.SIGKILL)
+
+    assert gone(process.pid)
+    assert process.wait(5.0)
+
+
+def test_a_service_that_ignores_politeness_is_stopped_all_the_same(tmp_path: Path) -> None:
+    deaf = ["/bin/sh", "-c", "trap '' TERM; echo deaf; while true; do sleep 0.1; done"]
+    process = Process.start("deaf", deaf, log_file=tmp_path / "log")
+    process.await_ready(lambda: "deaf" in (tmp_path / "log").read_text(), deadline_s=10.0)
+
+    process.stop(patience_s=0.3)
+
+    assert gone(process.pid)
+
+
+def test_a_service_that_ends_while_starting_says_what_it_logged(tmp_path: Path) -> None:
+    process = Process.start("brief", ["/bin/sh", "-c", "echo no room; exit 3"], log_file=tmp_path / "log")
+
+    with pytest.raises(ServiceUnavailable, match=r"brief: ended while starting \(status 3\) \| no room; its log is "):
+        process.await_ready(lambda: False, deadline_s=10.0)
+
+
+def test_a_service_that_never_answers_is_not_left_running(tmp_path: Path) -> None:
+    process = Process.start("mute", ["/bin/sleep", "600"], log_file=tmp_path / "log")
+
+    with pytest.raises(ServiceUnavailable, match="gave no answer"):
+        process.await_ready(lambda: False, deadline_s=0.1)
+
+    assert gone(process.pid)
+
+
+def test_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ServiceUnavailable, match="/no/such/program could not be run"):
+        Process.start("nothing", ["/no/such/program"], log_file=tmp_path / "log")
+
+
+class OneJarThenSilence(http.server.SimpleHTTPRequestHandler):
+    """A registry whose line is cut in the middle of its second jar."""
+
+    def do_GET(self) -> None:
+        if not self.path.endswith(".jar"):
+            self.send_error(404)
+            return
+        content = b"" if self._found() is None else self._found().read_bytes()  # type: ignore[union-attr]
+        first = self.path.endswith(wanted()[0].file_name)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content if first else content[: len(content) // 2])
+
+    def _found(self) -> Path | None:
+        file = Path(self.directory) / Path(self.path).name
+        return file if file.exists() else None
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def cut_registry(jars: Path) -> Iterator[dict[str, str]]:
+    handler = functools.partial(OneJarThenSilence, directory=str(jars))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield {"cut": f"http://127.0.0.1:{server.server_port}"}
+        server.shutdown()
+        thread.join()
+
+
+def test_an_interrupted_fetch_leaves_nothing_behind(tmp_path: Path, cut_registry: dict[str, str]) -> None:
+    """Half a cache would be taken for a whole one at the next start."""
+    steps: list[Step] = []
+
+    with pytest.raises(ServiceUnavailable, match=f"{wanted()[1]} could not be fetched"):
+        kafka_jars(tmp_path, registries=cut_registry, progress=steps.append)
+
+    assert [file.suffix for file in tmp_path.iterdir()] == [".lock"]
+    assert steps[0].done_bytes == wanted()[0].size_bytes
+
+
+def test_a_registry_that_cannot_be_reached_is_named_in_the_error(tmp_path: Path) -> None:
+    port = free_port()
+
+    with pytest.raises(ServiceUnavailable, match=f"could not be fetched: .*{port}"):
+        kafka_jars(tmp_path, registries={"nowhere": f"http://127.0.0.1:{port}"})
+
+    assert [file.suffix for file in tmp_path.iterdir()] == [".lock"]
+
+
+def test_without_jars_the_broker_in_memory_steps_in_and_says_so(folder: Path, tmp_path: Path) -> None:
+    steps: list[Step] = []
+
+    with start_broker(folder, cache=tmp_path, offline=True, progress=steps.append) as broker:
+        assert lists_topics(broker.brokers)
+        assert broker.costs == COSTS
+
+    assert any(COSTS in str(step) and "fetching was ruled out" in str(step) for step in steps)
+
+
+def test_the_cache_is_where_the_user_says() -> None:
+    assert cache_folder({"PURPLE_SECTOR_CACHE": "/big/disk"}) == Path("/big/disk")
+    assert cache_folder({"XDG_CACHE_HOME": "/home/max/cache"}) == Path("/home/max/cache/purple-sector")
