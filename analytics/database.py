@@ -1,0 +1,210 @@
+"""The read API: sessions, laps and frames out of the store, as small values and Arrow tables.
+
+Every function takes an open psycopg connection and reads once; none of them writes, keeps state or knows who ingests. Rule: the
+frames of a lap are those from its start to the next lap's, by time, whatever the game's counter said in them (`analytics.laps`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+from psycopg.rows import class_row, dict_row
+
+from analytics.channels import FRAMES
+from analytics.copy_binary import copy_table
+from analytics.laps import RESUME_MARGIN_US, Lap
+
+Connection = psycopg.Connection[Any]
+
+
+class UnknownSession(LookupError):
+    """No frame of this session is stored."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"session {key!r} is not in the store; sessions() lists those that are")
+        self.key = key
+
+
+class UnknownLap(LookupError):
+    """The session is stored, but no such lap of it has ended."""
+
+    def __init__(self, key: str, lap_number: int) -> None:
+        super().__init__(f"session {key!r} has no finished lap {lap_number}; laps() lists those that it has")
+        self.key = key
+        self.lap_number = lap_number
+
+
+class UnknownChannel(LookupError):
+    """A column that no frame has."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no column {name!r}; there are {', '.join(FRAMES.names)}")
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A stored session. Text that nobody sent is empty, numbers and times are None."""
+
+    id: int
+    key: str
+    user_id: str
+    game: str
+    track: str
+    car: str
+    driver: str
+    track_length_m: float | None
+    sector_count: int | None
+    sample_rate_hz: float | None
+    started_at: datetime | None
+    last_frame_at: datetime | None
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A loss that has not healed: sequences of a session, or offsets of a partition. Both ends are lost too."""
+
+    id: int
+    session_key: str | None
+    from_sequence: int | None
+    to_sequence: int | None
+    topic: str | None
+    partition: int | None
+    from_offset: int | None
+    to_offset: int | None
+    reason: str
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a partition is stored: ``next_offset`` is the next record to read."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    owner: str
+    heartbeat: datetime
+
+
+_SESSION = """
+SELECT id, key, user_id, game, track, car, driver, track_length_m, sector_count, sample_rate_hz, started_at, last_frame_at, frames
+  FROM sessions
+"""
+
+_LAPS = """
+SELECT lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us, lap_time_ms, official_lap_time_ms,
+       sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh
+  FROM laps WHERE session_id = %(session_id)s
+"""
+
+_GAPS = """
+SELECT g.id, s.key AS session_key, from_sequence, to_sequence, g.topic, g.partition, from_offset, to_offset, reason, seen_at
+  FROM gaps g LEFT JOIN sessions s ON s.id = g.session_id
+ WHERE healed_at IS NULL ORDER BY g.id DESC LIMIT %(limit)s
+"""
+
+# An attempt that the driver broke off lies between a lap and one that is flagged reset: that one's start is no end.
+_LAP_BOUNDS = """
+SELECT l.started_at, l.frames, n.started_at AS ended_at
+  FROM laps l
+  LEFT JOIN laps n ON n.session_id = l.session_id AND n.lap_number = l.lap_number + 1 AND NOT 'reset' = ANY (n.flags)
+ WHERE l.session_id = %(session_id)s AND l.lap_number = %(lap_number)s
+"""
+
+_FRAMES_OF_LAP = """
+  FROM telemetry
+ WHERE session_id = %(session_id)s AND time >= %(started_at)s AND time < coalesce(%(ended_at)s::timestamptz, 'infinity')
+ ORDER BY time LIMIT %(frames)s
+"""
+
+_FRAMES_TO_RESUME = """
+  FROM telemetry
+ WHERE session_id = %(session_id)s
+   AND time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_id)s AND time < to_timestamp(%(margin_us)s / 1e6)), '-infinity')
+ ORDER BY time
+"""
+
+
+def sessions(conn: Connection, *, limit: int = 100) -> list[Session]:
+    """The sessions that came last into the store, newest first: one that is replayed today is new, whenever it was driven."""
+    with conn.cursor(row_factory=class_row(Session)) as cursor:
+        return cursor.execute(_SESSION + " ORDER BY id DESC LIMIT %s", [limit]).fetchall()
+
+
+def session(conn: Connection, key: str) -> Session:
+    """The session of this key. Raises UnknownSession."""
+    with conn.cursor(row_factory=class_row(Session)) as cursor:
+        found = cursor.execute(_SESSION + " WHERE key = %s", [key]).fetchone()
+    if found is None:
+        raise UnknownSession(key)
+    return found
+
+
+def laps(conn: Connection, key: str) -> list[Lap]:
+    """The finished laps of a session, first to last. Raises UnknownSession."""
+    return _laps(conn, _LAPS + " ORDER BY lap_number", session(conn, key).id)
+
+
+def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence[str] = FRAMES.names) -> pa.Table:
+    """The frames of a finished lap in order of time: those columns of FRAMES, in that order.
+
+    Raises UnknownSession, UnknownLap, UnknownChannel.
+    """
+    schema = _schema(columns)
+    where = {"session_id": session(conn, key).id, "lap_number": lap_number}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        bounds = cursor.execute(_LAP_BOUNDS, where).fetchone()
+    if bounds is None:
+        raise UnknownLap(key, lap_number)
+    if bounds["ended_at"] is not None:
+        # A resend may have filled a hole since the lap was counted: all there is until the next lap, then.
+        bounds["frames"] = None
+    return copy_table(conn, schema, sql.SQL(_FRAMES_OF_LAP).format(), where | bounds)
+
+
+def frames_to_resume(conn: Connection, session_id: int) -> tuple[pa.Table, Lap | None]:
+    """The stored frames that `analytics.laps.resume` wants, in order of time, and the last finished lap.
+
+    Without such a lap all frames come, and `analytics.laps.advance` is the one to take them.
+    """
+    last = _laps(conn, _LAPS + " ORDER BY lap_number DESC LIMIT 1", session_id)
+    # 1970 less a bit, if there is no lap: earlier than every frame.
+    margin_us = last[0].started_at_us - RESUME_MARGIN_US if last else -RESUME_MARGIN_US
+    source = sql.SQL(_FRAMES_TO_RESUME).format()
+    table = copy_table(conn, FRAMES, source, {"session_id": session_id, "margin_us": margin_us})
+    return table, last[0] if last else None
+
+
+def open_gaps(conn: Connection, *, limit: int = 100) -> list[Gap]:
+    """Losses that nothing has healed yet, the latest first."""
+    with conn.cursor(row_factory=class_row(Gap)) as cursor:
+        return cursor.execute(_GAPS, {"limit": limit}).fetchall()
+
+
+def positions(conn: Connection) -> list[Position]:
+    """How far ingest has come in every partition."""
+    with conn.cursor(row_factory=class_row(Position)) as cursor:
+        return cursor.execute(
+            "SELECT topic, partition, next_offset, owner, heartbeat FROM positions ORDER BY topic, partition"
+        ).fetchall()
+
+
+def _laps(conn: Connection, query: str, session_id: int) -> list[Lap]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query.encode(), {"session_id": session_id}).fetchall()
+    return [
+        Lap(**row | {"sector_times_ms": tuple(row["sector_times_ms"]), "flags": tuple(row["flags"])}) for row in rows
+    ]
+
+
+def _schema(columns: Sequence[str]) -> pa.Schema:
+    for name in columns:
+        if name not in FRAMES.names:
+            raise UnknownChannel(name)
+    return pa.schema([FRAMES.field(name) for name in columns])
