@@ -17,6 +17,7 @@ const place = (key) => `api/sessions/${encodeURIComponent(key)}`;
 
 export const fetchSessions = async () => (await get("api/sessions")).sessions;
 
-export const fetchLaps = async (key) => (await get(`${place(key)}/laps`)).laps;
+// -> {laps, open_lap}: open_lap is the number of the lap in progress, where the server gives its columns, too.
+export const fetchLaps = (key) => get(`${place(key)}/laps`);
 
 export const fetchLapColumns = async (key, lapNumber) => (await get(`${place(key)}/laps/${lapNumber}`)).columns;

@@ -149,9 +149,10 @@ async function refreshLaps() {
   const { viewing } = page;
   if (!viewing || page.demo || document.hidden || !facts(viewing.key)) return;
   try {
-    const laps = await fetchLaps(viewing.key);
+    const { laps, open_lap: openLap } = await fetchLaps(viewing.key);
     viewing.trouble = "";
     viewing.putLaps(laps);
+    viewing.recall(openLap);
     viewing.lapsRead = true;
   } catch (error) {
     viewing.trouble = `The stored laps can't be read: ${error.message}`;

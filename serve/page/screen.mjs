@@ -117,7 +117,7 @@ export class Screen {
     if (cursor === null) return "";
     const { facts, reference } = this.viewing;
     const words = [`at ${(cursor * 100).toFixed(1)} %`];
-    if (facts?.trackLengthM > 0) words.push(`${whole(cursor * facts.trackLengthM)} m`);
+    if (facts?.track_length_m > 0) words.push(`${whole(cursor * facts.track_length_m)} m`);
     if (here >= 0) words.push(`this lap ${runningClock(lap.columns.clock[here])}`);
     if (reference) words.push(`lap ${reference.lapNumber} ${runningClock(reference.valueAt("clock", cursor))}`);
     return words.join(" · ");

@@ -8,11 +8,11 @@ import { Scales } from "./scales.mjs";
 
 const WHOLE_LAP = 0.95;
 const JOINED_LATE = 0.005;
-const STORED_AFTER_MS = 1000;
 
 export class Viewing {
   #pinned = null;
   #asked = null;
+  #recalled = null;
   #traces = new Map();
 
   // fetchColumns(lapNumber) -> the columns of a stored lap; null where nothing is stored, as in the demo.
@@ -71,20 +71,21 @@ export class Viewing {
     if (!pushed) return;
     const before = this.sample;
     this.sample = pushed.sample;
-    if (this.drive.current !== current) this.#beginLap(pushed.sample, before?.delta ?? NaN);
+    if (this.drive.current !== current) this.#beginLap(before?.delta ?? NaN);
     this.#scale(pushed.sample);
     if (pushed.lap) this.putLaps([pushed.lap]);
   }
 
-  // Whoever looks in the middle of a lap sees its beginning, too, if it is stored.
-  #beginLap({ progress }, deltaBefore) {
+  #beginLap(deltaBefore) {
     this.scales.reset("delta");
     this.scales.include("delta", deltaBefore); // still in sight in the rolling window
-    if (progress > JOINED_LATE && this.fetchColumns && this.drive.frames === 1) setTimeout(() => this.#recall(), STORED_AFTER_MS);
   }
 
-  async #recall() {
-    const { lapNumber } = this.drive.current;
+  // Whoever looks in the middle of a lap sees its beginning, too, if the server gives the lap in progress.
+  async recall(lapNumber) {
+    const lap = this.drive.current;
+    if (!lap || lap.lapNumber !== lapNumber || lap.columns.progress[0] < JOINED_LATE || lapNumber === this.#recalled) return;
+    this.#recalled = lapNumber;
     try {
       this.drive.recall(referenceFromColumns(lapNumber, await this.fetchColumns(lapNumber)));
       this.#scaleLap();

@@ -48,8 +48,7 @@ export function sessionFrom(json) {
     track: json.track ?? "",
     car: json.car ?? "",
     driver: json.driver ?? "",
-    trackLengthM: number(json.trackLength),
-    sampleRateHz: number(json.sampleRate),
+    track_length_m: number(json.trackLength),
   };
 }
 
