@@ -16,6 +16,8 @@ import pyarrow as pa
 from psycopg import ClientCursor, sql
 
 from analytics.channels import FRAMES
+from analytics.database import frames_to_resume
+from analytics.laps import Carry, advance, resume
 from ingest.chunk import Chunk, OpenSession, TimedLap
 from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
@@ -142,7 +144,7 @@ class Store:
         self.resume(fence)
 
     def open_sessions(self, keys: Sequence[str], users: dict[str, str]) -> dict[str, OpenSession]:
-        """The sessions of these keys, made where they are new. Frames of a stored session are not read here."""
+        """The sessions of these keys, made where they are new, remembered where frames of them are stored."""
         with self._reachable():
             self._conn.execute(
                 "INSERT INTO sessions (key, user_id, topic, partition)"
@@ -151,12 +153,19 @@ class Store:
                 [self.partition.topic, self.partition.index, list(keys), [users.get(key, "") for key in keys]],
             )
             rows = self._conn.execute(_OPEN_SESSIONS, [list(keys)]).fetchall()
-        return {
-            key: OpenSession(id, key, SequenceSet.from_multirange(received), started_at_ms)
-            for key, id, received, started_at_ms, _ in rows
-        }
+            return {
+                key: OpenSession(id, key, SequenceSet.from_multirange(received), started_at_ms, self._carry(id, frames))
+                for key, id, received, started_at_ms, frames in rows
+            }
 
-    def frames_from_lap(self, session_id: int, lap_number: int) -> pa.Table: ...
+    def _carry(self, session_id: int, frames: int) -> Carry | None:
+        """What the lap engine would remember of a session if this worker had timed it from its start."""
+        if frames == 0:
+            return None
+        stored, last = frames_to_resume(self._conn, session_id)
+        if last is None:
+            return advance(stored, None)[1]
+        return resume(stored, lap_number=last.lap_number, started_at_us=last.started_at_us)[1]
 
     def write(self, chunk: Chunk, fence: int) -> None:
         """Store a chunk and move the partition on, all or nothing. Raises PartitionTaken, SessionsChanged."""

@@ -107,6 +107,7 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
     """
     from analytics.recording import RecordingError, open_recording
     from ingest.collectors.replay import replay as frames_of
+    from ingest.instants import EARLIEST_MS
 
     try:
         recording = open_recording(file)
@@ -124,6 +125,9 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
         sample_rate=recording.sample_rate_hz or 0,
     )
     first_ms = None
+    if not now and recording.started_at_ms < EARLIEST_MS:
+        click.echo("its times do not say on which day it was driven, so it is driven now")
+        now = True
     if now:
         first_ms = first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=_now_ms())
     sender = Sender(KafkaSettings.read(), collector, told, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)

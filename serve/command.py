@@ -224,6 +224,7 @@ def cluster_stop() -> None:
 
 
 def _run(folder: Path, *, durable: bool, cars: int) -> None:
+    from ingest.services.process import Step
     from serve.local import run_local
 
     home = state_folder(os.environ)
@@ -234,11 +235,16 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
     started_at = time.monotonic()
     with ExitStack() as stack:
         spinner = stack.enter_context(console.status("starting"))
+        # What is ready is said below in words; the log keeps to what goes wrong, unless it is asked for more.
+        start_logging(LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"})))
 
         def tell(line: str) -> None:
             console.print(f"[dim]{time.monotonic() - started_at:5.1f} s[/]  {line}", soft_wrap=True)
 
-        local = stack.enter_context(run_local(folder, durable=durable, tell=tell))
+        def progress(step: Step) -> None:
+            spinner.update(str(step))
+
+        local = stack.enter_context(run_local(folder, durable=durable, tell=tell, progress=progress))
         url = local.database.url.get_secret_value()
         Running(os.getpid(), local.page, local.kafka.brokers, url).write(home)
         stack.callback(forget, home)

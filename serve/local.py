@@ -21,10 +21,12 @@ from ingest.errors import PurpleSectorError, StoreUnavailable
 from ingest.schema import edition, migrate
 from ingest.services.broker import start_broker
 from ingest.services.postgres import Postgres
+from ingest.services.process import Progress, Step, quiet
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings, ServeSettings
 from ingest.topics import create_topics
 from serve.environment import serve_environment
 
+#: Hears of each thing that is ready; `Progress` hears what is being waited for.
 Tell = Callable[[str], None]
 
 _RAY_CPUS = 2  # what ingest spreads its partitions over: the rest of a laptop is for its owner
@@ -47,32 +49,37 @@ class Local:
 
 
 @contextmanager
-def run_local(folder: Path, *, durable: bool, tell: Tell) -> Iterator[Local]:
-    """Start the system with its data in ``folder``; stop it on leaving. ``tell`` gets a line for each thing that is ready.
+def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet) -> Iterator[Local]:
+    """Start the system with its data in ``folder``; stop it on leaving. ``durable``: the data outlives a power cut.
 
     Raises PurpleSectorError when something can't be had, saying what to do.
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     with ExitStack() as stack:
-        database = stack.enter_context(run_database(folder / "postgres", durable=durable, tell=tell))
-        kafka = stack.enter_context(run_broker(folder / "kafka", tell=tell))
+        database = stack.enter_context(run_database(folder / "postgres", durable=durable, tell=tell, progress=progress))
+        kafka = stack.enter_context(run_broker(folder / "kafka", tell=tell, progress=progress))
         create_topics(kafka)
+        progress(Step("Ray", "starting"))
         stack.enter_context(run_ray(tell))
+        progress(Step("ingest", "starting"))
         stack.enter_context(_ingest(kafka, database, ingest, log, tell))
         serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
         if serve.port != wanted.port:
             tell(f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another")
+        progress(Step("bridge", "starting"))
         stack.enter_context(_serve(kafka, database, serve, tell))
         yield Local(kafka, database, serve)
 
 
 @contextmanager
-def run_database(folder: Path, *, durable: bool, tell: Tell) -> Iterator[DatabaseSettings]:
+def run_database(
+    folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet
+) -> Iterator[DatabaseSettings]:
     """The database that the environment names, or an embedded one with its data in ``folder``; its schema up to date."""
     settings = DatabaseSettings.read()
     with ExitStack() as stack:
         if "url" not in settings.model_fields_set:
-            postgres = Postgres.start(folder, durable=durable, progress=lambda step: tell(str(step)))
+            postgres = Postgres.start(folder, durable=durable, progress=progress)
             stack.callback(postgres.stop)
             settings = DatabaseSettings.read(url=postgres.url)
         prepare_database(settings, tell)
@@ -90,13 +97,14 @@ def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
 
 
 @contextmanager
-def run_broker(folder: Path, *, tell: Tell) -> Iterator[KafkaSettings]:
+def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Iterator[KafkaSettings]:
     """The brokers that the environment names, or one on this machine with its data in ``folder``."""
     settings = KafkaSettings.read()
     if "brokers" in settings.model_fields_set:
         yield settings
         return
-    broker = start_broker(folder, progress=lambda step: tell(str(step)))
+    broker = start_broker(folder, progress=progress)
+    tell(f"{broker.name} {broker.version}, at {broker.brokers}{broker.costs and chr(10)}{broker.costs}")
     try:
         yield KafkaSettings.read(brokers=broker.brokers)
     finally:

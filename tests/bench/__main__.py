@@ -1,25 +1,94 @@
-"""``python -m tests.bench``: prints a table, and writes build/bench.json."""
+"""``python -m tests.bench``: prints a table, and writes build/bench.json.
+
+Starts its own broker and database, unless KAFKA_BROKERS and DATABASE_URL name others; whose tables it empties.
+"""
 
 import json
-import platform
-import sys
+import os
 import tempfile
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import click
 import psycopg
+from rich.console import Console
+from rich.table import Table
 
 from ingest.schema import edition
+from ingest.settings import DatabaseSettings, KafkaSettings, ServeSettings
+from ingest.topics import create_topics
+from serve.environment import free_ports
 from serve.local import run_broker, run_database, run_ray
 from tests.bench.ingest import measure_ingest
 from tests.bench.latency import measure_latency
 
-FRAMES = 2_000_000
 REPORT = Path("build/bench.json")
+# What the design promises; shown beside what was measured, never asserted.
+BUDGETS = {"frames_per_s": 250_000, "ratio": 0.8, "p50": 3.0, "p99": 10.0}
+
+console = Console(highlight=False)
 
 
-def main() -> None:
-    print("not yet")
+@click.command()
+@click.option("--frames", default=2_000_000, show_default=True, help="Frames to ingest.")
+@click.option("--seconds", default=20.0, show_default=True, help="How long to measure latency.")
+def main(frames: int, seconds: float) -> None:
+    """Measure ingest throughput beside a bare COPY, and latency from a producer to a viewer."""
+    with ExitStack() as stack:
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True))
+        )
+        folder.chmod(0o755)
+        database = stack.enter_context(run_database(folder / "postgres", durable=True, tell=_tell))
+        kafka = stack.enter_context(run_broker(folder / "kafka", tell=_tell))
+        create_topics(kafka)
+        stack.enter_context(run_ray(_tell))
+        ingest = measure_ingest(kafka, database, frames=frames, tell=_tell)
+        latency = measure_latency(kafka, _bridge(kafka, database), duration_s=seconds, tell=_tell)
+        report = {
+            "machine": {"cpus": os.cpu_count()},
+            "ingest": asdict(ingest) | {"broker": kafka.brokers, "database": _edition(database)},
+            "latency_ms": asdict(latency),
+        }
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps(report, indent=2))
+    console.print(_table(report))
+    console.print(f"written to {REPORT}")
+
+
+def _bridge(kafka: KafkaSettings, database: DatabaseSettings) -> str:
+    """Start the bridge; the address of its socket. It ends with Ray."""
+    from serve.app import deploy
+
+    (port,) = free_ports(1)
+    deploy(kafka, database, ServeSettings(port=port))
+    return f"ws://127.0.0.1:{port}/ws"
+
+
+def _edition(database: DatabaseSettings) -> str:
+    with psycopg.connect(database.url.get_secret_value()) as conn:
+        return edition(conn)
+
+
+def _table(report: dict[str, Any]) -> Table:
+    ingest, latency = report["ingest"], report["latency_ms"]
+    table = Table(
+        title=f"{ingest['frames']:,} frames, {ingest['laps']} laps; {ingest['database']}", title_justify="left"
+    )
+    for column in ("what", "measured", "budget"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    table.add_row("ingest, frames/s", f"{ingest['frames_per_s']:,.0f}", f"≥ {BUDGETS['frames_per_s']:,}")
+    table.add_row("bare COPY, rows/s", f"{ingest['copy_rows_per_s']:,.0f}", "")
+    table.add_row("ingest / COPY", f"{ingest['ratio']:.2f}", f"≥ {BUDGETS['ratio']}")
+    table.add_row("producer → viewer, p50", f"{latency['p50']:.1f} ms", f"≤ {BUDGETS['p50']:.0f} ms")
+    table.add_row("producer → viewer, p99", f"{latency['p99']:.1f} ms", f"≤ {BUDGETS['p99']:.0f} ms")
+    return table
+
+
+def _tell(line: str) -> None:
+    console.print(f"[dim]{line}[/]", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import LiteralString
 import pgpq
 import psycopg
 import pyarrow as pa
+
 from analytics.channels import FRAMES
 from ingest.chunk import of_store
 from ingest.cluster import ClusterSettings, start_ingest, stop_ingest
