@@ -156,16 +156,22 @@ class Cluster:
         return found
 
     def create(self, spec: TopicSpec, *, compare: bool = True) -> TopicOutcome:
-        """Create a topic, or (``compare``) say how the one that is there differs. Raises BrokerUnavailable."""
-        if spec.name in self.topics():
-            return TopicOutcome(spec.name, False, differences=self.compare(spec).differences if compare else ())
-        refusal = self._refusal(NewTopic(spec.name, spec.partitions, spec.replication, config=dict(spec.config)))
-        if refusal is None:
+        """Create a topic and wait until the brokers know it, or (``compare``) say how the one that is there differs.
+
+        Raises BrokerUnavailable.
+        """
+        created = False
+        if spec.name not in self.topics():
+            refusal = self._refusal(NewTopic(spec.name, spec.partitions, spec.replication, config=dict(spec.config)))
+            # "Exists" means that another process was quicker: as good as ours.
+            if refusal is not None and refusal.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                return TopicOutcome(spec.name, False, problem=refusal.str())
+            created = refusal is None
+            # A controller answers before its brokers have heard: who asks them next would be told that there is none.
+            self.await_partitions(spec.name)
+        if created:
             log.info("topic created", topic=spec.name, partitions=spec.partitions, replication=spec.replication)
-            return TopicOutcome(spec.name, True)
-        if refusal.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another process was quicker: as good as ours
-            return TopicOutcome(spec.name, False)
-        return TopicOutcome(spec.name, False, problem=refusal.str())
+        return TopicOutcome(spec.name, created, differences=self.compare(spec).differences if compare else ())
 
     def compare(self, spec: TopicSpec) -> TopicReport:
         """How a topic differs from ``spec``, in words. Raises BrokerUnavailable."""

@@ -119,7 +119,7 @@ class Uplink:
     def poll(self, timeout_s: float) -> None:
         """Hand out reports, waiting for the first of them at most ``timeout_s``."""
         if self._producer is not None:
-            self._producer.poll(timeout_s)
+            self._poll_producer(self._producer, timeout_s)
         elif self._search is not None:
             wait([self._search], timeout_s)
         else:
@@ -137,10 +137,18 @@ class Uplink:
         self._drop_producer()
         self._searcher.shutdown(wait=False, cancel_futures=True)
 
+    def _poll_producer(self, producer: Producer, timeout_s: float) -> None:
+        try:
+            producer.poll(timeout_s)
+        except KafkaException as fatal:  # a fatal error is raised here, and error_cb does not hear of it
+            self._break(error_of(fatal))
+
     def _connect(self, *, now: float) -> None:
         if self._search is None:
             if now >= self._retry_at:
-                self._search = self._searcher.submit(find_partitions, self._settings, self._topic, timeout_s=FIND_TIMEOUT_S)
+                self._search = self._searcher.submit(
+                    find_partitions, self._settings, self._topic, timeout_s=FIND_TIMEOUT_S
+                )
         elif self._search.done():
             search, self._search = self._search, None
             self._conclude(search, now=now)
@@ -168,16 +176,14 @@ class Uplink:
         self._confirmed()
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._break(error)
-        elif error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION):
+        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION):
             self._fall_silent(error.str())
 
     def _break(self, error: KafkaError) -> None:
         if self._broken is None:
             self._broken = error
             self.errors += 1
-            log.warning("producer failed", topic=self._topic.name, reason=error.str(), fatal=error.fatal())
+            log.warning("producer failed", topic=self._topic.name, reason=error.str())
 
     def _abandon(self, *, now: float) -> None:
         self._drop_producer()
@@ -190,7 +196,7 @@ class Uplink:
             return
         self._broken = self._broken or KafkaError(KafkaError._DESTROY)  # the reports of purged records say nothing
         self._producer.purge()
-        self._producer.poll(0)
+        self._poll_producer(self._producer, 0)
         self._producer = None
 
     def _fall_silent(self, reason: str) -> None:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import confluent_kafka
 import pytest
+import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from ingest.collectors.replay import replay
@@ -170,8 +171,9 @@ def test_a_growing_topic_moves_no_running_session(settings):
     sender = Sender(settings, ANNA, Session(id="s"))
     send(sender, 10)
     grown = confluent_kafka.admin.NewPartitions(settings.topic_telemetry, 13)
+    admin = open_admin(settings)  # an answer comes only while its client lives
     try:
-        open_admin(settings).create_partitions([grown])[settings.topic_telemetry].result(30)
+        admin.create_partitions([grown])[settings.topic_telemetry].result(30)
     except confluent_kafka.KafkaException as refused:
         pytest.skip(f"this broker adds no partitions: {refused}")
     send(sender, 10, first=10)
@@ -259,9 +261,10 @@ def test_a_broken_producer_is_replaced_and_nothing_is_lost(settings):
     """The broker may have what was on its way, so that frames can come twice; the store drops the second."""
     sender = Sender(settings, ANNA, Session(id="s"), linger_ms=100)
     send(sender, 100)
-    while not sender.statistics.frames_published:
-        sender.poll(0.1)
     for first in (100, 200, 300):
+        confirmed = sender.statistics.frames_published
+        while sender.statistics.frames_published == confirmed:
+            sender.poll(0.1)
         send(sender, 100, first=first)
         break_producer(sender)
     assert sender.close(timeout_s=60) is None
@@ -283,8 +286,8 @@ def test_a_recording_at_full_speed(settings):
     assert sequences(read(settings, len(table) + 1)["s"]) == list(range(1, len(table) + 1))
 
 
-def test_publishing_at_full_speed_loses_nothing(settings, record_property):
-    """The rate goes into the report and is not judged: it is the machine's as much as ours."""
+def test_publishing_at_full_speed_loses_nothing(settings):
+    """The rate is logged and not judged: it is the machine's as much as ours."""
     sender = Sender(settings, ANNA, Session(id="s"), linger_ms=20)
     while sender.partition is None:
         sender.poll(0.01)
@@ -292,6 +295,6 @@ def test_publishing_at_full_speed_loses_nothing(settings, record_property):
     send(sender, 50_000)
     assert sender.close(timeout_s=60) is None
     rate = 50_000 / (time.perf_counter() - started)
-    record_property("frames_per_s", round(rate))
+    structlog.get_logger().info("published", frames_per_s=round(rate))
 
     assert sender.statistics.frames_published == 50_000

@@ -9,7 +9,7 @@ from confluent_kafka.admin import NewTopic
 
 from ingest.errors import BrokerUnavailable
 from ingest.settings import KafkaSettings
-from ingest.topics import cluster_of, create_topics, describe_topics, open_admin
+from ingest.topics import Cluster, cluster_of, create_topics, describe_topics, open_admin
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def settings(kafka):
 
 def by_hand(settings, name, partitions, config):
     topic = NewTopic(name, partitions, 1, config=config)
-    open_admin(settings).create_topics([topic])[name].result(30)
+    admin = open_admin(settings)  # an answer comes only while its client lives
+    admin.create_topics([topic])[name].result(30)
+    assert Cluster(settings, timeout_s=30).await_partitions(name) == partitions
 
 
 def known(differences):
