@@ -27,7 +27,7 @@ def copy_table(
     """
     statement = sql.SQL("COPY (SELECT {} {}) TO STDOUT (FORMAT BINARY)").format(_selected(schema), source)
     with conn.cursor() as cursor, cursor.copy(statement, parameters) as copy:
-        data = b"".join(bytes(block) for block in copy)
+        data = b"".join(copy)
     rows = np.frombuffer(data[_HEADER_BYTES : len(data) - _TRAILER_BYTES], _row_type(schema))
     return pa.table([_column(rows, field) for field in schema], schema=schema)
 
