@@ -176,7 +176,9 @@ class Uplink:
         self._confirmed()
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION):
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._fall_silent("not reachable")
+        elif error.code() == KafkaError._AUTHENTICATION:
             self._fall_silent(error.str())
 
     def _break(self, error: KafkaError) -> None:
