@@ -5,6 +5,8 @@ sentence, something it does not know is 404, and neither touches the live path.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import psycopg
@@ -13,6 +15,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from analytics import database
+from analytics.laps import Lap
 from ingest.errors import StoreUnavailable
 from ingest.settings import DatabaseSettings
 from serve.bridge import Bridge
@@ -32,10 +36,6 @@ TRACE = (
 
 _CONNECTIONS = 4
 _WAIT_S = 2.0
-
-
-class NotStored(Exception):
-    """The store knows no such thing. The sentence goes to the client."""
 
 
 class Stored:
@@ -75,41 +75,38 @@ class Stored:
 def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
     """Add /api/sessions and what is below it."""
 
-    import importlib
-
-    database = importlib.import_module("analytics.database") if importlib.util.find_spec("analytics.database") else None
-
     @app.exception_handler(StoreUnavailable)
     async def unavailable(_: Request, error: StoreUnavailable) -> JSONResponse:
         return JSONResponse({"error": f"no database answers at {error.address}; stored laps are back when it is"}, 503)
 
-    @app.exception_handler(NotStored)
-    async def unknown(_: Request, error: NotStored) -> JSONResponse:
+    @app.exception_handler(database.UnknownSession)
+    @app.exception_handler(database.UnknownLap)
+    async def unknown(_: Request, error: LookupError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 404)
 
     @app.get("/api/sessions")
     def sessions() -> dict[str, list[dict[str, Any]]]:
         live = bridge.hub.sessions
-        return {"sessions": [row | {"live": row["key"] in live} for row in stored.ask(database.sessions)]}
+        rows = [asdict(session) for session in stored.ask(database.sessions)]
+        return {"sessions": [row | {"live": row["key"] in live} for row in rows]}
 
     @app.get("/api/sessions/{key}/laps")
     def laps(key: str) -> dict[str, list[dict[str, Any]]]:
-        return {"laps": stored.ask(lambda conn: _known(database.laps(conn, key), f"no session {key!r}"))}
+        return {"laps": [lap_row(lap) for lap in stored.ask(lambda conn: database.laps(conn, key))]}
 
     @app.get("/api/sessions/{key}/laps/{lap_number}")
     def lap(key: str, lap_number: int) -> dict[str, Any]:
-        frames = stored.ask(lambda conn: database.lap_frames(conn, key, lap_number))
-        if frames is None or not frames.num_rows:
-            raise NotStored(f"no lap {lap_number} of session {key!r}")
+        frames = stored.ask(lambda conn: database.lap_frames(conn, key, lap_number, columns=TRACE))
         return {"session": key, "lap_number": lap_number, "columns": trace(frames)}
+
+
+def lap_row(lap: Lap) -> dict[str, Any]:
+    """A lap with its start as an instant, as sessions have theirs."""
+    row = asdict(lap)
+    row["started_at"] = datetime.fromtimestamp(row.pop("started_at_us") / 1e6, UTC)
+    return row
 
 
 def trace(frames: pa.Table) -> dict[str, list[Any]]:
     """The columns that lap comparison draws, as lists of the same length."""
     return {name: frames.column(name).to_pylist() for name in TRACE}
-
-
-def _known(rows: list[dict[str, Any]] | None, otherwise: str) -> list[dict[str, Any]]:
-    if rows is None:
-        raise NotStored(otherwise)
-    return rows
