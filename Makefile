@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
-BENCH ?= bench.ingest
+BENCH ?= tests.bench
 
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -46,7 +46,7 @@ proto: $(VENV)/test.stamp  ## generate ingest/telemetry_pb2.py from proto/
 .PHONY: clean
 clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find analytics bench ingest notebooks serve tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find analytics ingest notebooks serve tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 .PHONY: help
 help:  ## this list

@@ -1,5 +1,6 @@
 """What the store must hold after everything that was done to the pipeline: each frame once, in order, and the same laps."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +13,8 @@ def wait_for_frames(database_url: str, expected: Mapping[str, int], *, within_s:
     deadline = time.monotonic() + within_s
     stored: dict[str, int] = {}
     while time.monotonic() < deadline:
-        try:
+        with contextlib.suppress(psycopg.OperationalError):  # the database may be what is being restarted
             stored = _frames(database_url, list(expected))
-        except psycopg.OperationalError:
-            pass  # the database may be what is being restarted
         if all(stored.get(key, 0) >= count for key, count in expected.items()):
             return
         time.sleep(0.2)
@@ -43,7 +42,7 @@ def laps_of(database_url: str, key: str) -> list[tuple[Any, ...]]:
     """A session's laps without what names the session."""
     with psycopg.connect(database_url) as conn:
         return conn.execute(
-            "SELECT lap_number, started_at, lap_time_ms, official_lap_time_ms, sector_times_ms, sector_source, flags,"
+            "SELECT lap_number, l.started_at, lap_time_ms, official_lap_time_ms, sector_times_ms, sector_source, flags,"
             " l.frames, gaps, max_speed_kmh FROM laps l JOIN sessions s ON s.id = l.session_id WHERE s.key = %s"
             " ORDER BY lap_number",
             [key],

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from serve.command import command as cli
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "cluster.yaml"
 
@@ -75,9 +77,12 @@ def test_every_install_is_of_tested_versions(config: dict[str, Any]) -> None:
 
 
 def test_head_starts_what_the_command_offers(config: dict[str, Any]) -> None:
-    named = [re.findall(r"purple-sector ([a-z]+ [a-z]+)$", command) for command in config["head_start_ray_commands"]]
-    assert [name for names in named for name in names] == ["cluster start"]
-    assert "purple-sector" in _project()["scripts"]
+    """The words after ``purple-sector`` are parsed by the command itself: it knows them and their options."""
+    called = [re.search(r"purple-sector (.+)$", command) for command in config["head_start_ray_commands"]]
+    (words,) = [match.group(1).split() for match in called if match]
+    assert words[:2] == ["cluster", "start"]
+    cluster_start = cli.commands["cluster"].commands["start"]
+    assert set(words[2::2]) <= {option for p in cluster_start.params for option in p.opts}
 
 
 def test_secrets_are_mounted_never_written() -> None:
