@@ -45,7 +45,8 @@ def serve_until_told(brokers: str, database_url: str) -> None:
         DatabaseSettings.read(url=database_url),
         ServeSettings.read(host="127.0.0.1", port=port),
     )
-    print(f"port {port}", flush=True)
+    sys.stdout.write(f"port {port}\n")
+    sys.stdout.flush()
     sys.stdin.read()
 
 
