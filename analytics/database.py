@@ -117,6 +117,13 @@ SELECT l.started_at, l.frames, n.started_at AS ended_at
  WHERE l.session_id = %(session_id)s AND l.lap_number = %(lap_number)s
 """
 
+# The lap in progress begins where the last finished one ended.
+_OPEN_LAP_BOUNDS = """
+SELECT started_at + lap_time_ms * interval '1 ms' AS started_at, NULL::integer AS frames, NULL::timestamptz AS ended_at
+  FROM laps
+ WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s - 1 AND lap_time_ms IS NOT NULL
+"""
+
 _FRAMES_OF_LAP = """
   FROM telemetry
  WHERE session_id = %(session_id)s AND time >= %(started_at)s AND time < coalesce(%(ended_at)s::timestamptz, 'infinity')
@@ -151,15 +158,21 @@ def laps(conn: Connection, key: str) -> list[Lap]:
     return _laps(conn, _LAPS + " ORDER BY lap_number", session(conn, key).id)
 
 
-def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence[str] = FRAMES.names) -> pa.Table:
-    """The frames of a finished lap in order of time: those columns of FRAMES, in that order.
+def open_lap(finished: Sequence[Lap]) -> int | None:
+    """The number of the lap in progress after these; None where it is not known when it began."""
+    return finished[-1].lap_number + 1 if finished and finished[-1].lap_time_ms is not None else None
 
+
+def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence[str] = FRAMES.names) -> pa.Table:
+    """The frames of a lap in order of time: those columns of FRAMES, in that order.
+
+    Of the lap in progress, `open_lap`, as many as are stored.
     Raises UnknownSession, UnknownLap, UnknownChannel.
     """
     schema = _schema(columns)
     where = {"session_id": session(conn, key).id, "lap_number": lap_number}
     with conn.cursor(row_factory=dict_row) as cursor:
-        bounds = cursor.execute(_LAP_BOUNDS, where).fetchone()
+        bounds = cursor.execute(_LAP_BOUNDS, where).fetchone() or cursor.execute(_OPEN_LAP_BOUNDS, where).fetchone()
     if bounds is None:
         raise UnknownLap(key, lap_number)
     if bounds["ended_at"] is not None:

@@ -29,6 +29,7 @@ _CONSUMER: dict[str, Any] = {
     "fetch.message.max.bytes": 4 * 1024 * 1024,
     # Kafka is the queue: hold little more than the next batch here.
     "queued.min.messages": 40_000,
+    "fetch.queue.backoff.ms": 10,  # by default it looks away for a second once so many wait
     "queued.max.messages.kbytes": 16 * 1024,
     "socket.keepalive.enable": True,
     "reconnect.backoff.max.ms": 2_000,

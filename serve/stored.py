@@ -32,6 +32,8 @@ TRACE = (
     "steering",
     "gear",
     "rpm",
+    "x_m",
+    "z_m",
 )
 
 _CONNECTIONS = 4
@@ -91,8 +93,9 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
         return {"sessions": [row | {"live": row["key"] in live} for row in rows]}
 
     @app.get("/api/sessions/{key}/laps")
-    def laps(key: str) -> dict[str, list[dict[str, Any]]]:
-        return {"laps": [lap_row(lap) for lap in stored.ask(lambda conn: database.laps(conn, key))]}
+    def laps(key: str) -> dict[str, Any]:
+        finished = stored.ask(lambda conn: database.laps(conn, key))
+        return {"laps": [lap_row(lap) for lap in finished], "open_lap": database.open_lap(finished)}
 
     @app.get("/api/sessions/{key}/laps/{lap_number}")
     def lap(key: str, lap_number: int) -> dict[str, Any]:

@@ -58,8 +58,8 @@ export function referenceFromColumns(lapNumber, stored) {
   return new Reference(lapNumber, stored.normalized_position.length, (i) => {
     const sample = { progress: unwrapped.advance(stored.normalized_position[i], clocks[i]), clock: clocks[i] };
     for (const { key, stored: name } of CHANNELS) sample[key] = stored[name]?.[i] ?? 0;
-    sample.x = stored.x?.[i] ?? 0;
-    sample.z = stored.z?.[i] ?? 0;
+    sample.x = stored.x_m?.[i] ?? 0;
+    sample.z = stored.z_m?.[i] ?? 0;
     return sample;
   });
 }

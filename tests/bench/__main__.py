@@ -82,6 +82,8 @@ def _table(report: dict[str, Any]) -> Table:
     table.add_row("ingest, frames/s", f"{ingest['frames_per_s']:,.0f}", f"≥ {BUDGETS['frames_per_s']:,}")
     table.add_row("bare COPY, rows/s", f"{ingest['copy_rows_per_s']:,.0f}", "")
     table.add_row("ingest / COPY", f"{ingest['ratio']:.2f}", f"≥ {BUDGETS['ratio']}")
+    table.add_row("bare COPY over two connections, rows/s", f"{ingest['parallel_copy_rows_per_s']:,.0f}", "")
+    table.add_row("ingest / COPY over two connections", f"{ingest['parallel_ratio']:.2f}", "")
     table.add_row("producer → viewer, p50", f"{latency['p50']:.1f} ms", f"≤ {BUDGETS['p50']:.0f} ms")
     table.add_row("producer → viewer, p99", f"{latency['p99']:.1f} ms", f"≤ {BUDGETS['p99']:.0f} ms")
     return table
