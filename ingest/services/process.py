@@ -105,12 +105,16 @@ class Process:
         """Whether the service, or anything that it started, is still there."""
         return self._guardian.poll() is None
 
-    def stop(self, polite: signal.Signals = signal.SIGTERM, *, patience_s: float = 20.0) -> None:
-        """End it by ``polite``, by SIGKILL after ``patience_s``; returns when nothing of it is left."""
+    def stop(self, polite: signal.Signals = signal.SIGTERM, *, patience_s: float = 20.0) -> bool:
+        """End it by ``polite``, by SIGKILL after ``patience_s``; returns when nothing of it is left.
+
+        True if it went without being killed.
+        """
         self._send(polite)
-        if not self.wait(patience_s):
-            self.kill()
-        self._close()
+        if self.wait(patience_s):
+            return True
+        self.kill()
+        return False
 
     def kill(self) -> None:
         """SIGKILL it and all that it started, as a crash would; returns when nothing of it is left."""

@@ -16,7 +16,8 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from ingest.services.broker import start_broker
 from ingest.services.jars import cache_folder, kafka_jars, wanted
@@ -32,14 +33,15 @@ QUIET: dict[str, Any] = {"log_level": 0}
 def jars() -> Path:
     try:
         find_java()
-        return kafka_jars()
+        folder = kafka_jars()
     except ServiceUnavailable as missing:
         pytest.skip(str(missing))
+    return folder
 
 
 @pytest.fixture
 def folder(service_folder: Path, request: pytest.FixtureRequest) -> Path:
-    return service_folder / request.node.name
+    return service_folder / str(request.node.name)
 
 
 def make_topic(brokers: str, topic: str) -> None:
