@@ -25,6 +25,8 @@ _CONSUMER: dict[str, Any] = {
     "auto.offset.reset": "error",  # an offset that is gone is a gap to write down, not a place to guess
     "check.crcs": True,
     "isolation.level": "read_committed",
+    # Rows may wait for company: a fetch for every frame of a live session would keep the broker busy, and viewers waiting.
+    "fetch.min.bytes": 64 * 1024,
     "fetch.wait.max.ms": 100,
     "fetch.message.max.bytes": 4 * 1024 * 1024,
     # Kafka is the queue: hold little more than the next batch here.

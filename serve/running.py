@@ -31,8 +31,8 @@ class Running:
         return running
 
     def write(self, state_folder: Path) -> None:
-        """Leave a note for the commands to come."""
-        state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Leave a note, for this user only, for the commands to come."""
+        state_folder.mkdir(parents=True, exist_ok=True)
         draft = _note(state_folder).with_suffix(".draft")
         draft.write_text(json.dumps(asdict(self)))
         draft.chmod(0o600)
@@ -53,6 +53,9 @@ def state_folder(environ: MutableMapping[str, str]) -> Path:
     """Where the note lies, and by default the data: PURPLE_SECTOR_HOME, else the user's state folder."""
     if home := environ.get("PURPLE_SECTOR_HOME"):
         return Path(home)
+    if os.geteuid() == 0:
+        # PostgreSQL refuses to run as root and runs as another user, who can't enter root's home.
+        return Path("/var/lib/purple-sector")
     base = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "purple-sector"
 

@@ -6,6 +6,7 @@ Starts its own broker and database, unless KAFKA_BROKERS and DATABASE_URL name o
 import json
 import os
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -16,13 +17,14 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from ingest.cluster import ClusterSettings, start_ingest, stop_ingest
 from ingest.schema import edition
-from ingest.settings import DatabaseSettings, KafkaSettings, ServeSettings
+from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings, ServeSettings
 from ingest.topics import create_topics
 from serve.environment import free_ports
 from serve.local import run_broker, run_database, run_ray
 from tests.bench.ingest import measure_ingest
-from tests.bench.latency import measure_latency
+from tests.bench.latency import PARTITIONS, LatencyFigures, measure_latency
 
 REPORT = Path("build/bench.json")
 # What the design promises; shown beside what was measured, never asserted.
@@ -32,7 +34,7 @@ console = Console(highlight=False)
 
 
 @click.command()
-@click.option("--frames", default=2_000_000, show_default=True, help="Frames to ingest.")
+@click.option("--frames", default=4_000_000, show_default=True, help="Frames to ingest.")
 @click.option("--seconds", default=20.0, show_default=True, help="How long to measure latency.")
 def main(frames: int, seconds: float) -> None:
     """Measure ingest throughput beside a bare COPY, and latency from a producer to a viewer."""
@@ -45,8 +47,11 @@ def main(frames: int, seconds: float) -> None:
         kafka = stack.enter_context(run_broker(folder / "kafka", tell=_tell))
         create_topics(kafka)
         stack.enter_context(run_ray(_tell))
-        ingest = measure_ingest(kafka, database, frames=frames, tell=_tell)
-        latency = measure_latency(kafka, _bridge(kafka, database), duration_s=seconds, tell=_tell)
+        latency = _latency(kafka, database, seconds)
+        # A topic of its own, or ingest would find the frames of the viewers in it.
+        throughput = kafka.model_copy(update={"topic_telemetry": "throughput"})
+        create_topics(throughput)
+        ingest = measure_ingest(throughput, database, frames=frames, tell=_tell)
         report = {
             "machine": {"cpus": os.cpu_count()},
             "ingest": asdict(ingest) | {"broker": kafka.brokers, "database": _edition(database)},
@@ -58,13 +63,28 @@ def main(frames: int, seconds: float) -> None:
     console.print(f"written to {REPORT}")
 
 
-def _bridge(kafka: KafkaSettings, database: DatabaseSettings) -> str:
-    """Start the bridge; the address of its socket. It ends with Ray."""
+def _latency(kafka: KafkaSettings, database: DatabaseSettings, seconds: float) -> LatencyFigures:
+    """From producers to viewers while ingest stores the same frames, as it does in life."""
+    import ray.serve
+
     from serve.app import deploy
 
     (port,) = free_ports(1)
     deploy(kafka, database, ServeSettings(port=port))
-    return f"ws://127.0.0.1:{port}/ws"
+    start_ingest(ClusterSettings(kafka, database, IngestSettings(), LogSettings(level="ERROR")))
+    try:
+        _await_owners(database, PARTITIONS)
+        return measure_latency(kafka, f"ws://127.0.0.1:{port}/ws", duration_s=seconds, tell=_tell)
+    finally:
+        stop_ingest()
+        ray.serve.shutdown()
+
+
+def _await_owners(database: DatabaseSettings, partitions: int) -> None:
+    """Wait until every partition has a worker: to start them takes both CPUs for seconds."""
+    with psycopg.connect(database.url.get_secret_value(), autocommit=True) as conn:
+        while conn.execute("SELECT count(*) FROM positions").fetchone() != (partitions,):
+            time.sleep(0.1)
 
 
 def _edition(database: DatabaseSettings) -> str:

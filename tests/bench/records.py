@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 from ingest.collectors.circuit import aldermoor_park
 from ingest.collectors.simulate import drive
 from ingest.settings import KafkaSettings
-from ingest.topics import partition_of
+from ingest.topics import QUIET, partition_of
 
 
 def serialized_session(frames: int, *, seed: int = 1) -> list[bytes]:
@@ -46,6 +46,7 @@ def publish(kafka: KafkaSettings, keys: list[bytes], values: list[bytes], *, par
                 "compression.type": "lz4",
                 "enable.idempotence": True,
                 "queue.buffering.max.messages": 500_000,
+                **QUIET,
             }
         )
     )
