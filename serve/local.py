@@ -104,7 +104,7 @@ def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Itera
         yield settings
         return
     broker = start_broker(folder, progress=progress)
-    tell(f"{broker.name} {broker.version}, at {broker.brokers}{broker.costs and chr(10)}{broker.costs}")
+    tell(f"{broker.name}, at {broker.brokers}{broker.costs and chr(10)}{broker.costs}")
     try:
         yield KafkaSettings.read(brokers=broker.brokers)
     finally:
