@@ -234,6 +234,8 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
         )
     started_at = time.monotonic()
     with ExitStack() as stack:
+        # First in, last out: who waits for the note to go waits for everything to have stopped.
+        stack.callback(forget, home)
         spinner = stack.enter_context(console.status("starting"))
         # What is ready is said below in words; the log keeps to what goes wrong, unless it is asked for more.
         start_logging(LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"})))
@@ -247,7 +249,6 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
         local = stack.enter_context(run_local(folder, durable=durable, tell=tell, progress=progress))
         url = local.database.url.get_secret_value()
         Running(os.getpid(), local.page, local.kafka.brokers, url).write(home)
-        stack.callback(forget, home)
         if cars:
             stack.enter_context(_cars(cars, local.kafka.brokers))
             tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")

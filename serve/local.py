@@ -6,6 +6,7 @@ that the environment names (KAFKA_BROKERS, DATABASE_URL) is used as it is, and n
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -120,6 +121,7 @@ def run_ray(tell: Tell) -> Iterator[None]:
     os.environ.update(serve_environment(temporary))
     import ray  # it reads its environment once, when it is imported
 
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             include_dashboard=False,
@@ -129,6 +131,8 @@ def run_ray(tell: Tell) -> Iterator[None]:
             log_to_driver=False,
             logging_level="error",
         )
+        # Ray's own handler ends this process on the spot, and leaves some of its children behind.
+        signal.signal(signal.SIGTERM, before)
         tell(f"Ray {ray.__version__}, started in {time.monotonic() - started_at:.1f} s")
         yield
     finally:
