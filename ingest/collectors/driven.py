@@ -6,7 +6,7 @@ frames and no clock but the session's own, in seconds from its start.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import sqrt
 
@@ -91,9 +91,7 @@ def _drive_lap(
     steps = circuit.nodes - first
     energies = smooth([*joint.tail, *raw[: steps + 2 + MARGIN]])
     if from_pits:
-        energies[:_LAUNCH_NODES] = [
-            min(e, _LAUNCH_MPS2 * circuit.step_m * i) for i, e in enumerate(energies[:_LAUNCH_NODES])
-        ]
+        energies = _launched(energies, circuit.step_m)
     speeds = [sqrt(2 * e) for e in energies[:-1]]
     gained = [(after - before) / circuit.step_m for before, after in pairwise(energies)]
     durations = (2 * circuit.step_m / (before + after) for before, after in pairwise(speeds))
@@ -121,8 +119,7 @@ def _drive_lap(
         sector_times_ms=_sector_times(circuit, clock, first),
         last_lap_time_ms=joint.last_lap_time_ms,
     )
-    return lap, replace(
-        joint,
+    at_line = _Joint(
         lap_number=lap.number + 1,
         start_s=lap.start_s + lap.time_s,
         energy=raw[steps],
@@ -131,6 +128,13 @@ def _drive_lap(
         gear=done.gear[-1],
         last_lap_time_ms=lap.time_ms,
     )
+    return lap, at_line
+
+
+def _launched(energies: Sequence[float], step_m: float) -> list[float]:
+    """A car that stands gathers speed no faster than its clutch lets it."""
+    launch = [min(e, _LAUNCH_MPS2 * step_m * i) for i, e in enumerate(energies[:_LAUNCH_NODES])]
+    return [*launch, *energies[_LAUNCH_NODES:]]
 
 
 def _profile(
