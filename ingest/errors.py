@@ -44,7 +44,7 @@ class RecordingError(PurpleSectorError):
 
 
 class StoreUnavailable(PurpleSectorError):
-    """The database does not answer, or it ended the connection. The only error that a worker retries."""
+    """The database does not answer, or it ended the connection."""
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"no database answers at {address}: {reason}; start one, or set DATABASE_URL")
@@ -77,10 +77,8 @@ class StoreRefused(PurpleSectorError):
 
 
 class OffsetsLost(PurpleSectorError):
-    """Retention took records before they were read; ``earliest`` is the first that is left."""
+    """The broker has no record where the store stands: retention was quicker, or the log is another one."""
 
-    def __init__(self, partition: object, position: int, earliest: int) -> None:
-        super().__init__(f"{partition}: offsets {position} to {earliest - 1} were deleted before they were read")
+    def __init__(self, partition: object) -> None:
+        super().__init__(f"{partition}: the broker's log does not reach to the next offset any more")
         self.partition = partition
-        self.position = position
-        self.earliest = earliest

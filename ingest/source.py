@@ -96,8 +96,7 @@ class Source:
         for message in messages:
             error = message.error()
             if error and error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-                first, _ = self.offsets()
-                raise OffsetsLost(self.partition, message.offset() or 0, first)
+                raise OffsetsLost(self.partition)
             if error and error.code() != KafkaError._PARTITION_EOF:
                 self._complain(error)
         return [m for m in messages if not m.error()]

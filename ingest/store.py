@@ -18,7 +18,7 @@ from psycopg import ClientCursor, sql
 from analytics.channels import FRAMES
 from analytics.database import frames_to_resume
 from analytics.laps import Carry, advance, resume
-from ingest.chunk import Chunk, OpenSession, TimedLap
+from ingest.chunk import Chunk, DeadLetter, OpenSession, TimedLap
 from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
@@ -81,7 +81,15 @@ SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigi
 COMMIT
 """
 
-_SAVE_DEAD_LETTERS = 'COPY dead_letters (topic, partition, "offset", key, value, reason) FROM STDIN'
+# A log that begins anew has its own record at an offset that the old one had a dead letter at.
+_SAVE_DEAD_LETTERS = """
+INSERT INTO dead_letters (topic, partition, "offset", key, value, reason)
+SELECT %s, %s, * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %s::text[])
+ON CONFLICT (topic, partition, "offset") DO UPDATE
+   SET key = excluded.key, value = excluded.value, reason = excluded.reason, seen_at = now()
+"""
+
+_LETTERS_AT_ONCE = 200  # of 64 KiB at most: a statement and its values must stay far below a gigabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +192,13 @@ class Store:
                 "INSERT INTO gaps (topic, partition, from_offset, to_offset, reason) VALUES (%s, %s, %s, %s, 'retention')",
                 [*place, position, earliest - 1],
             )
-            nothing = Chunk(position, earliest, FRAMES.empty_table())
-            self._advance_and_commit(nothing, fence)
+            self._advance_and_commit(_nothing(position, earliest), fence)
+
+    def rewind(self, fence: int, position: int, earliest: int) -> None:
+        """Go on at ``earliest``, which is before ``position``: the log that was read up to there is not there any more."""
+        with self._reachable():
+            self._conn.execute("BEGIN")
+            self._advance_and_commit(_nothing(position, earliest), fence)
 
     def _copy_frames(self, frames: pa.Table) -> None:
         if not frames.num_rows:
@@ -208,10 +221,12 @@ class Store:
                     "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason) VALUES (%s, %s, %s, 'missing')",
                     [(g.session_id, g.from_sequence, g.to_sequence) for g in chunk.gaps],
                 )
-            if chunk.dead_letters:
-                with cursor.copy(_SAVE_DEAD_LETTERS) as copy:
-                    for d in chunk.dead_letters:
-                        copy.write_row((self.partition.topic, self.partition.index, d.offset, d.key, d.value, d.reason))
+            for start in range(0, len(chunk.dead_letters), _LETTERS_AT_ONCE):
+                self._save_letters(cursor, chunk.dead_letters[start : start + _LETTERS_AT_ONCE])
+
+    def _save_letters(self, cursor: psycopg.Cursor, letters: Sequence[DeadLetter]) -> None:
+        columns = zip(*((d.offset, d.key, d.value, d.reason) for d in letters), strict=True)
+        cursor.execute(_SAVE_DEAD_LETTERS, [self.partition.topic, self.partition.index, *map(list, columns)])
 
     def _advance_and_commit(self, chunk: Chunk, fence: int) -> None:
         progress = chunk.progress
@@ -250,6 +265,11 @@ class Store:
             if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
                 raise StoreUnavailable(self._address, said) from error
             raise StoreRefused(self.partition, said) from error
+
+
+def _nothing(start: int, end: int) -> Chunk:
+    """A move from one offset to another that stores no record."""
+    return Chunk(start, end, FRAMES.empty_table())
 
 
 def _facts_row(id: int, facts: SessionFacts) -> dict[str, Any]:

@@ -108,8 +108,8 @@ class PartitionWorker:
     def _own(self, stop: threading.Event) -> None:
         task = self._assignment
         with Source(task.kafka, task.partition) as source, Store(task.database, task.partition) as store:
-            first, _ = source.offsets()
-            ownership = self._skip_lost(store, self._claim(store, first), first)
+            first, end = source.offsets()
+            ownership = self._placed(store, self._claim(store, first), first, end)
             self._log.info("reading", offset=ownership.next_offset, fence=ownership.fence)
             self.progress.last_error = ""
             source.read_from(ownership.next_offset)
@@ -123,12 +123,22 @@ class PartitionWorker:
             return ownership
         return store.resume(self._fence)
 
-    def _skip_lost(self, store: Store, ownership: Ownership, first_offset: int) -> Ownership:
-        if ownership.next_offset >= first_offset:
+    def _placed(self, store: Store, ownership: Ownership, first: int, end: int) -> Ownership:
+        """Where to read on: where the store stands, or at ``first`` if the broker has nothing to read there."""
+        position = ownership.next_offset
+        if first <= position <= end:
             return ownership
-        self._log.error("records were deleted before they were read", next=ownership.next_offset, first=first_offset)
-        store.skip_lost(ownership.fence, ownership.next_offset, first_offset)
-        return Ownership(ownership.fence, first_offset)
+        if position < first:
+            self._log.error("records were deleted before they were read", next=position, first=first)
+            store.skip_lost(ownership.fence, position, first)
+        else:
+            # The topic was made anew, or the broker lost its last records: what is in the log now may not be what was
+            # read. Frames with a sequence are stored once all the same.
+            self._log.error(
+                "the log ends before what is stored of it: reading it anew", next=position, first=first, end=end
+            )
+            store.rewind(ownership.fence, position, first)
+        return Ownership(ownership.fence, first)
 
 
 class Turn:
