@@ -32,6 +32,8 @@ _OFFICIAL_TOLERANCE_MS = 5
 # A counter that follows a restart of the clock by less belongs to the same crossing.
 _COUNTER_WITHIN_US = 3_000_000
 _SHORTEST_LAP_MS = 10_000
+# Longer is a clock that was set, or a session's name that was used again: no time, and none that a column could not hold.
+_LONGEST_LAP_MS = 86_400_000
 # Beyond this, the lap clock and the time that went by disagree because the game was paused.
 _PAUSE_MS = 250
 _STANDING_KMH = 5.0
@@ -288,10 +290,10 @@ class _Timing:
         passed_ms = _ms(line_us - self.open.started_at_us)
         clock_ms = int(self.stretch.lap_clock_ms[i - 1]) + _ms(line_us - int(self.stretch.time[i - 1]))
         if not self.open.timed_from_line:
-            return clock_ms if clock_ms > self.open.first_clock_ms + 1000 else None
+            return clock_ms if self.open.first_clock_ms + 1000 < clock_ms <= _LONGEST_LAP_MS else None
         paused = _SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
         lap_time_ms = clock_ms if paused else passed_ms
-        return lap_time_ms if lap_time_ms > 0 else None
+        return lap_time_ms if 0 < lap_time_ms <= _LONGEST_LAP_MS else None
 
     def _drive(self, a: int, b: int) -> None:
         """Frames a..b-1 belong to the open lap."""

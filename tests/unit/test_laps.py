@@ -340,6 +340,16 @@ def test_sectors_add_up_to_the_lap():
     assert lap.sector_times_ms == pytest.approx((12_000, 16_000, 12_000), abs=9)
 
 
+def test_a_clock_that_is_set_at_the_line_makes_no_lap_of_months():
+    """The store's columns hold 24 days of milliseconds, and a lap that does not fit would stop its partition."""
+    drive = Drive()
+    drive["time"] = drive["time"] + np.where(drive.at(LAP_MS), 60 * 86_400_000, 0)
+    laps = timed(drive.frames())
+    assert laps[2].lap_time_ms is None
+    assert "partial" in laps[2].flags
+    assert laps[3].lap_time_ms == LAP_MS
+
+
 def test_a_missed_sector_leaves_the_lap_without():
     drive = Drive()
     sector = 1 + (drive["normalized_position"] >= 0.3).astype(int) + (drive["normalized_position"] >= 0.7)
