@@ -24,9 +24,23 @@ def _broker_list(value: str) -> str:
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in {"postgresql", "postgres"}:
+    try:
+        parts = urlsplit(value.get_secret_value())
+    except ValueError:
+        parts = urlsplit("")  # its words would show the password
+    if parts.scheme not in {"postgresql", "postgres"}:
         raise ValueError("want postgresql://user@host:port/database")
+    ports = [host.rpartition("]")[2].partition(":")[2] for host in _hosts(parts.netloc).split(",")]
+    # A / in a password ends the address in the middle of it.
+    if "@" in parts.path or not all(port.isdigit() for port in ports if port):
+        raise ValueError(
+            "want postgresql://user:password@host:port/database, with / and @ in a password as %2F and %40"
+        )
     return value
+
+
+def _hosts(netloc: str) -> str:
+    return netloc.rpartition("@")[2]
 
 
 class _Environment(BaseSettings):
@@ -46,7 +60,8 @@ class _Environment(BaseSettings):
 def _first_error(wrong: ValidationError) -> SettingsError:
     first = wrong.errors(include_url=False)[0]
     variable = str(first["loc"][0])
-    secret = any(word in variable for word in ("PASSWORD", "URL"))
+    # In either case: what is given by the program has the field's name.
+    secret = any(word in variable.upper() for word in ("PASSWORD", "URL"))
     message = first["msg"].removeprefix("Value error, ")
     return SettingsError(variable, "***" if secret else first["input"], message)
 
@@ -99,9 +114,10 @@ class DatabaseSettings(_Environment):
 
     @property
     def address(self) -> str:
-        """Host, port and database, without user and password: what a message may show."""
+        """Hosts with their ports, and database, without user and password: what a message may show."""
         parts = urlsplit(self.url.get_secret_value())
-        return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+        hosts = [host or "localhost" for host in _hosts(parts.netloc).split(",")]
+        return ",".join(h if ":" in h.rpartition("]")[2] else f"{h}:5432" for h in hosts) + parts.path
 
 
 class IngestSettings(_Environment):
