@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
 from ingest.settings import LogSettings
 
@@ -17,7 +19,7 @@ def start_logging(settings: LogSettings) -> None:
     )
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _of_service(settings.service_name),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -27,4 +29,12 @@ def start_logging(settings: LogSettings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=settings.service_name)
+
+
+def _of_service(name: str) -> structlog.typing.Processor:
+    # Not a context variable: threads that the program starts have a context of their own, and workers are threads.
+    def add(_: Any, __: str, event: EventDict) -> EventDict:
+        event.setdefault("service", name)
+        return event
+
+    return add
