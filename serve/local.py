@@ -73,9 +73,7 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
 
 
 @contextmanager
-def run_database(
-    folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet
-) -> Iterator[DatabaseSettings]:
+def run_database(folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet) -> Iterator[DatabaseSettings]:
     """The database that the environment names, or an embedded one with its data in ``folder``; its schema up to date."""
     settings = DatabaseSettings.read()
     with ExitStack() as stack:

@@ -76,7 +76,7 @@ def test_what_is_no_number_is_null():
 
 
 # Not to the very end: printed in decimal, the largest floats are beyond what the JSON parser takes.
-FLOATS = st.floats(-2.0**127, 2.0**127, width=32)
+FLOATS = st.floats(-(2.0**127), 2.0**127, width=32)
 
 
 @given(st.builds(TelemetryFrame, timestamp=st.integers(0, 2**53), speed=FLOATS, x=FLOATS, gear=st.integers(-1, 9)))

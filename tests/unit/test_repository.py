@@ -64,7 +64,9 @@ def test_machine_paths_are_recognised(text: str) -> None:
     assert MACHINE_PATH.search(text)
 
 
-@pytest.mark.parametrize("text", ["~/" + "work/x", "ingest/work/x", "the work/life of", "https://example.net/work/", "/api"])
+@pytest.mark.parametrize(
+    "text", ["~/" + "work/x", "ingest/work/x", "the work/life of", "https://example.net/work/", "/api"]
+)
 def test_other_paths_are_not_machine_paths(text: str) -> None:
     assert not MACHINE_PATH.search(text)
 
