@@ -36,6 +36,7 @@ _TICK_S = 0.5
 _DISCOVER_EVERY_S = 3.0
 _ANSWER_WITHIN_S = 3.0
 _START_WITHIN_S = 60.0
+_FAREWELL_WITHIN_S = 10.0
 _NICENESS = 10
 
 # Detached, or they die with whoever started them; named, so that the next supervisor finds them.
@@ -87,7 +88,7 @@ class Staff:
         self.answer: dict[str, Any] = {}
 
     def ask(self, share: list[Partition], *, now: float) -> None:
-        """Ask it to host its share, unless it still thinks about the last time. Raises RayActorError if it is dead."""
+        """Ask it to host its share, unless it still thinks about the last time. Raises RayError if it is dead or failed."""
         if self._call is not None and not self._call.done():
             return
         if self._call is not None:
@@ -108,13 +109,18 @@ class Staff:
 
     async def farewell(self) -> None:
         """Let it store what it holds, and end."""
-        with contextlib.suppress(ray.exceptions.RayActorError, TimeoutError):
-            await asyncio.wait_for(_answer(self._handle.stop.remote()), 10)
+        try:
+            await asyncio.wait_for(_answer(self._handle.stop.remote()), _FAREWELL_WITHIN_S)
+        except TimeoutError:
+            self.dismiss()
+        except ray.exceptions.RayActorError:
+            pass  # it has ended, as it was told
 
     def _hear(self) -> None:
         assert self._call is not None
+        call, self._call = self._call, None
         try:
-            self.answer = self._call.result()
+            self.answer = call.result()
         except ray.exceptions.ActorUnavailableError:
             log.warning("a worker is being restarted", was=self.answer.get("pid"))
             self.answer = {}
@@ -146,12 +152,16 @@ class Supervisor:
         self._staff = {}
 
     async def _discover(self) -> None:
-        admin = open_admin(self._settings.kafka)
+        admin: AdminClient | None = None
         while True:
-            found = await asyncio.to_thread(_partitions_to_read, admin, self._settings.kafka)
-            if found is not None and found != self._partitions:
-                log.info("partitions", before=len(self._partitions), now=len(found))
-                self._partitions = found
+            try:
+                admin = admin or open_admin(self._settings.kafka)
+                found = await asyncio.to_thread(_partitions_to_read, admin, self._settings.kafka)
+                if found is not None and found != self._partitions:
+                    log.info("partitions", before=len(self._partitions), now=len(found))
+                    self._partitions = found
+            except Exception:
+                log.exception("looking for partitions failed, will go on")
             await asyncio.sleep(_DISCOVER_EVERY_S)
 
     async def _supervise(self) -> None:
@@ -170,8 +180,8 @@ class Supervisor:
         for worker, share in shares.items():
             try:
                 self._staff[worker].ask(share, now=now)
-            except ray.exceptions.RayActorError:
-                self._replace(worker, "dead")
+            except ray.exceptions.RayError as error:
+                self._replace(worker, "dead" if isinstance(error, ray.exceptions.RayActorError) else repr(error))
             else:
                 if self._staff[worker].silent(now=now):
                     self._replace(worker, "silent")

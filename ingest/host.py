@@ -4,6 +4,7 @@ Most of a worker's time is spent in librdkafka, Arrow and libpq, which release t
 """
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -50,8 +51,9 @@ class Host:
 
     def stop(self) -> None:
         """Stop every worker, and wait for what is being stored."""
+        deadline = time.monotonic() + _LAST_BATCH_WITHIN_S
         for hosted in self._release(tuple(self._hosted)):
-            hosted.thread.join(_LAST_BATCH_WITHIN_S)
+            hosted.thread.join(max(0.0, deadline - time.monotonic()))
         self._announcer.flush(2)
 
     def _start(self, partition: Partition) -> "_Hosted":
