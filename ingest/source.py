@@ -18,6 +18,8 @@ from ingest.topics import QUIET
 
 log = structlog.get_logger()
 
+_REMEMBERED = 20_000  # users of sessions
+
 _CONSUMER: dict[str, Any] = {
     **QUIET,
     "enable.auto.commit": False,
@@ -109,6 +111,10 @@ class Source:
             self._seen.add(key)
             headers = dict(messages[keys.index(key)].headers() or [])
             self.users[_text(key)] = _text(headers.get("userId") or b"")
+        if len(self._seen) > _REMEMBERED:
+            # Sessions end without a word. One that goes on is noted again; the newest may still wait to be stored.
+            self._seen = {key for key in keys if key is not None}
+            self.users = dict(list(self.users.items())[-_REMEMBERED // 2 :])
 
     def _complain(self, error: KafkaError) -> None:
         if not self._complained.is_set():
