@@ -52,6 +52,14 @@ SELECT pg_terminate_backend(a.pid, 5000)
  WHERE p.topic = %(topic)s AND p.partition = %(index)s AND a.pid <> pg_backend_pid()
 """
 
+# A conflict takes a number from the sequence too, and sessions are opened again with every restart: look first.
+_MAKE_SESSIONS = """
+INSERT INTO sessions (key, user_id, topic, partition)
+SELECT key, user_id, %s, %s FROM unnest(%s::text[], %s::text[]) AS new(key, user_id)
+ WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.key = new.key)
+ON CONFLICT (key) DO NOTHING
+"""
+
 _OPEN_SESSIONS = """
 SELECT key, id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames
   FROM sessions WHERE key = ANY (%s)
@@ -155,9 +163,7 @@ class Store:
         """The sessions of these keys, made where they are new, remembered where frames of them are stored."""
         with self._reachable():
             self._conn.execute(
-                "INSERT INTO sessions (key, user_id, topic, partition)"
-                " SELECT key, user_id, %s, %s FROM unnest(%s::text[], %s::text[]) AS new(key, user_id)"
-                " ON CONFLICT (key) DO NOTHING",
+                _MAKE_SESSIONS,
                 [self.partition.topic, self.partition.index, list(keys), [users.get(key, "") for key in keys]],
             )
             rows = self._conn.execute(_OPEN_SESSIONS, [list(keys)]).fetchall()
