@@ -33,7 +33,7 @@ class TopicUnavailable(PurpleSectorError):
         self.reason = reason
 
 
-class RecordingError(PurpleSectorError):
+class ReplayError(PurpleSectorError):
     """A recording cannot be replayed: ``column`` is wrong at ``row`` (from 0; None: the column as a whole)."""
 
     def __init__(self, column: str, row: int | None, reason: str) -> None:

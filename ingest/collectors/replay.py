@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from ingest.errors import RecordingError
+from ingest.errors import ReplayError
 from ingest.telemetry_pb2 import TelemetryFrame
 
 TIMESTAMP = "timestamp_ms"
@@ -44,7 +44,7 @@ def replay(batches: Iterable[Columns], *, first_timestamp_ms: int | None = None)
     """The frames of a recording, from its rows in batches (column name to values).
 
     ``first_timestamp_ms`` moves the whole session in time so that it begins there; None leaves it where it was driven.
-    Raises RecordingError, with the row counted from 0 over all batches.
+    Raises ReplayError, with the row counted from 0 over all batches.
     """
     first_row, shift_ms, last_ms = 0, 0, None
     for batch in batches:
@@ -64,13 +64,13 @@ def _columns(batch: Columns, first_row: int) -> dict[str, Sequence[Any]]:
     """The columns that are known, each as long as the first and with nothing but finite numbers."""
     for name in REQUIRED:
         if name not in batch:
-            raise RecordingError(name, None, "is missing")
+            raise ReplayError(name, None, "is missing")
     rows = len(batch[TIMESTAMP])
     known = {name: batch[name] for name in REQUIRED}
     known |= {name: [value or 0 for value in batch[name]] for name in OPTIONAL if name in batch}
     for name, values in known.items():
         if len(values) != rows:
-            raise RecordingError(name, None, f"has {len(values)} rows where {TIMESTAMP} has {rows}")
+            raise ReplayError(name, None, f"has {len(values)} rows where {TIMESTAMP} has {rows}")
         _check_finite(name, values, first_row)
     return known
 
@@ -83,13 +83,13 @@ def _check_finite(name: str, values: Sequence[Any], first_row: int) -> None:
         pass  # found below
     for row, value in enumerate(values, first_row):
         if not isinstance(value, int | float) or not isfinite(value):
-            raise RecordingError(name, row, f"{value!r} is not a finite number")
+            raise ReplayError(name, row, f"{value!r} is not a finite number")
 
 
 def _check_order(last_ms: int | None, times: Sequence[int], first_row: int) -> None:
     for row, time_ms in enumerate(times, first_row):
         if last_ms is not None and time_ms <= last_ms:
-            raise RecordingError(TIMESTAMP, row, f"{time_ms} is not after {last_ms}")
+            raise ReplayError(TIMESTAMP, row, f"{time_ms} is not after {last_ms}")
         last_ms = time_ms
 
 
@@ -102,12 +102,12 @@ def _frames(columns: Mapping[str, Sequence[Any]], first_row: int) -> Iterator[Te
             raise _blame(columns, values, row) from None
 
 
-def _blame(columns: Iterable[str], values: Iterable[Any], row: int) -> RecordingError:
+def _blame(columns: Iterable[str], values: Iterable[Any], row: int) -> ReplayError:
     """The first column whose value the frame does not take: a fraction of a gear, a number beyond 32 bits."""
     for name, value in zip(columns, values, strict=True):
         field = (REQUIRED | OPTIONAL)[name]
         try:
             TelemetryFrame(**{field: value})
         except (TypeError, ValueError) as refused:
-            return RecordingError(name, row, f"{value!r} does not fit: {refused}")
-    return RecordingError(TIMESTAMP, row, "does not make a frame")
+            return ReplayError(name, row, f"{value!r} does not fit: {refused}")
+    return ReplayError(TIMESTAMP, row, "does not make a frame")

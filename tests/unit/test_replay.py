@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ingest.collectors.replay import REQUIRED, replay
-from ingest.errors import RecordingError
+from ingest.errors import ReplayError
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.unit.frames import NOON_MS
 
@@ -69,7 +69,7 @@ def test_a_missing_column_is_named(name):
     columns = rows(2)
     del columns[name]
 
-    with pytest.raises(RecordingError, match=f"column {name}: is missing"):
+    with pytest.raises(ReplayError, match=f"column {name}: is missing"):
         list(replay([columns]))
 
 
@@ -77,29 +77,29 @@ def test_a_missing_column_is_named(name):
 def test_a_value_that_is_no_number_is_named_with_its_row(bad):
     second = rows(3, first_ms=NOON_MS + 300, speed_kmh=[200.0, bad, 200.0])
 
-    with pytest.raises(RecordingError, match=r"column speed_kmh, row 4: .* is not a finite number"):
+    with pytest.raises(ReplayError, match=r"column speed_kmh, row 4: .* is not a finite number"):
         list(replay([rows(3), second]))
 
 
 @pytest.mark.parametrize("bad", [2.5, 2**40])
 def test_a_value_that_does_not_fit_the_wire_is_named(bad):
-    with pytest.raises(RecordingError, match=r"column gear, row 1: .* does not fit") as caught:
+    with pytest.raises(ReplayError, match=r"column gear, row 1: .* does not fit") as caught:
         list(replay([rows(2, gear=[3, bad])]))
     assert (caught.value.column, caught.value.row) == ("gear", 1)
 
 
 def test_time_stands_still_within_a_batch():
-    with pytest.raises(RecordingError, match="column timestamp_ms, row 1: 5 is not after 5"):
+    with pytest.raises(ReplayError, match="column timestamp_ms, row 1: 5 is not after 5"):
         list(replay([rows(2, timestamp_ms=[5, 5])]))
 
 
 def test_time_runs_back_between_batches():
-    with pytest.raises(RecordingError, match="column timestamp_ms, row 2"):
+    with pytest.raises(ReplayError, match="column timestamp_ms, row 2"):
         list(replay([rows(2), rows(2)]))
 
 
 def test_columns_of_different_length():
-    with pytest.raises(RecordingError, match="column brake: has 1 rows where timestamp_ms has 2"):
+    with pytest.raises(ReplayError, match="column brake: has 1 rows where timestamp_ms has 2"):
         list(replay([rows(2, brake=[0.0])]))
 
 
