@@ -6,10 +6,10 @@ viewer that never reads fills the replica's memory.
 """
 
 import resource
-import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
+
+from ingest.services.process import free_ports
 
 #: The one that makes `await send` wait for the viewer. The deployment sets it for its replicas as well.
 SAME_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
@@ -84,15 +84,6 @@ def sockets_allowed(open_files: int) -> int:
     if open_files < 0:  # no limit
         return _MOST_SOCKETS
     return max(100, min(_MOST_SOCKETS, (open_files - 200) * 2 // 5))
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that the kernel says are free now, all different."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _port_range(kind: str, first: int) -> dict[str, str]:

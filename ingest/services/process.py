@@ -53,11 +53,18 @@ def quiet(step: Step) -> None:
     """Progress for those who do not care."""
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on, chosen by the kernel."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """TCP ports of the loopback that nobody listens on, chosen by the kernel, all different."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def free_port() -> int:
+    """One of `free_ports`."""
+    return free_ports(1)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.environment import free_ports
+from ingest.services.process import free_ports
 from serve.local import run_ray
 from serve.running import Running
 

@@ -11,8 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ingest.services.process import free_ports
 from ingest.settings import DatabaseSettings, KafkaSettings, ServeSettings
-from serve.environment import free_ports, serve_environment
+from serve.environment import serve_environment
 
 
 def main(brokers: str, database_url: str) -> None:
