@@ -63,7 +63,8 @@ def _first_error(wrong: ValidationError) -> SettingsError:
     # In either case: what is given by the program has the field's name.
     secret = any(word in variable.upper() for word in ("PASSWORD", "URL"))
     message = first["msg"].removeprefix("Value error, ")
-    return SettingsError(variable, "***" if secret else first["input"], message)
+    # A quoted value in .env may have line breaks in it.
+    return SettingsError(variable, "***" if secret else " ".join(str(first["input"]).splitlines()), message)
 
 
 class KafkaSettings(_Environment):
