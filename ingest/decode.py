@@ -106,6 +106,11 @@ def reject_absurd_times(decoded: Decoded, started_at_ms: Mapping[str, int], *, n
     return _without(decoded, faults)
 
 
+def reject_all(decoded: Decoded, records: int, reason: str) -> Decoded:
+    """Of ``records`` records nothing, for one reason."""
+    return _without(decoded, dict.fromkeys(range(records), reason))
+
+
 def _starts(
     decoded: Decoded, known: Mapping[str, int], times: _Ints, acceptable: npt.NDArray[np.bool_] | slice
 ) -> _Ints:

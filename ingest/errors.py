@@ -69,11 +69,13 @@ class SessionsChanged(PurpleSectorError):
 
 
 class StoreRefused(PurpleSectorError):
-    """The database answered, and refused what was sent."""
+    """The database answered, and refused what was sent; ``for_data`` says that it was a value which it refused."""
 
-    def __init__(self, partition: object, reason: str) -> None:
+    def __init__(self, partition: object, reason: str, *, for_data: bool = False) -> None:
         super().__init__(f"{partition}: the database refused a batch: {reason}")
         self.partition = partition
+        self.reason = reason
+        self.for_data = for_data
 
 
 class OffsetsLost(PurpleSectorError):

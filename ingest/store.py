@@ -270,7 +270,8 @@ class Store:
                 raise SessionsChanged(self.partition, said) from None
             if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
                 raise StoreUnavailable(self._address, said) from error
-            raise StoreRefused(self.partition, said) from error
+            for_data = isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+            raise StoreRefused(self.partition, said, for_data=for_data) from error
 
 
 def _nothing(start: int, end: int) -> Chunk:

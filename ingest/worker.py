@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from ingest.chunk import Chunk, OpenSession, TimedLap, make_chunk
-from ingest.decode import decode, reject_absurd_times
+from ingest.decode import decode, reject_absurd_times, reject_all
 from ingest.errors import (
     BrokerUnavailable,
     OffsetsLost,
@@ -23,6 +23,7 @@ from ingest.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from ingest.isolation import Isolation
 from ingest.partition import Batch, Partition, PartitionLog
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.source import Source
@@ -74,6 +75,7 @@ class PartitionWorker:
         self._assignment = assignment
         self._on_laps = on_laps
         self._fence: int | None = None
+        self._isolation = Isolation(assignment.ingest.batch_max_rows)
         self._log = log.bind(partition=str(assignment.partition), owner=assignment.owner)
 
     def run(self, stop: threading.Event) -> None:
@@ -113,7 +115,7 @@ class PartitionWorker:
             self._log.info("reading", offset=ownership.next_offset, fence=ownership.fence)
             self.progress.last_error = ""
             source.read_from(ownership.next_offset)
-            Turn(task, source, store, ownership, self.progress, self._on_laps).carry_on(stop)
+            Turn(task, source, store, ownership, self._isolation, self.progress, self._on_laps).carry_on(stop)
 
     def _claim(self, store: Store, first_offset: int) -> Ownership:
         # Only the first claim may push somebody aside: one that wakes from a freeze must find out that it was replaced.
@@ -150,10 +152,11 @@ class Turn:
         source: Source,
         store: Store,
         ownership: Ownership,
+        isolation: Isolation,
         progress: Progress,
         on_laps: LapsListener,
     ) -> None:
-        self._max_records = task.ingest.batch_max_rows
+        self._isolation = isolation
         self._source = source
         self._store = store
         self._fence = ownership.fence
@@ -163,22 +166,28 @@ class Turn:
         self._waiting = PartitionLog(
             task.partition,
             ownership.next_offset,
-            max_records=task.ingest.batch_max_rows,
+            max_records=isolation.limit,
             max_age_s=task.ingest.batch_max_age_ms / 1000,
         )
 
     def carry_on(self, stop: threading.Event) -> None:
-        """Read and store until ``stop`` is set; what waits then is read again by whoever comes next."""
+        """Read and store until ``stop`` is set; what waits then is read again by whoever comes next.
+
+        While a record that the database refuses is being looked for, a turn is one batch.
+        """
+        searching = self._isolation.searching
         self._progress.state = "reading"
         self._progress.next_offset = self._waiting.stored
         beat_at = time.monotonic() + _HEARTBEAT_S
         while not stop.is_set():
-            records = self._source.read(self._max_records, _READ_S)
+            records = self._source.read(self._isolation.limit, _READ_S)
             now = time.monotonic()
             self._waiting.append(records, now=now)
             if self._waiting.due(now=now):
                 self._keep(self._waiting.take())
                 beat_at = now + _HEARTBEAT_S
+                if searching:
+                    return
             elif now >= beat_at:
                 self._store.beat(self._fence)
                 beat_at = now + _HEARTBEAT_S
@@ -188,13 +197,26 @@ class Turn:
         self._open(decoded.sessions)
         starts = {key: s.started_at_ms for key, s in self._sessions.items() if s.started_at_ms is not None}
         decoded = reject_absurd_times(decoded, starts, now_ms=time.time_ns() // 1_000_000)
+        if batch.start == self._isolation.culprit:
+            decoded = reject_all(
+                decoded, len(batch.records), "refused: the database does not take what this record holds"
+            )
         chunk = make_chunk(batch, decoded, self._sessions)
-        self._store.write(chunk, self._fence)
+        self._write(batch, chunk)
         self._waiting.mark_stored(batch)
         self._source.commit(batch.end)
         if chunk.laps:
             self._on_laps(chunk.laps)
         self._count(chunk)
+
+    def _write(self, batch: Batch, chunk: Chunk) -> None:
+        try:
+            self._store.write(chunk, self._fence)
+        except StoreRefused as refused:
+            if refused.for_data:
+                self._isolation.refused(batch.start, len(batch.records))
+            raise
+        self._isolation.stored()
 
     def _open(self, keys: Sequence[str]) -> None:
         if len(self._sessions) > _REMEMBERED:
