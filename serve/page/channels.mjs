@@ -19,6 +19,6 @@ export const CHANNELS = [
 ];
 
 // Not on the wire: the page works it out against the reference lap.
-export const DELTA = { key: "delta", label: "Delta", unit: "s", text: (ms) => signedSeconds(ms, 2) };
+export const DELTA = { key: "delta", label: "Delta", unit: "s", text: (ms) => signedSeconds(ms, Math.abs(ms) < 10000 ? 2 : 1) };
 
 export const STRIPS = [DELTA, ...CHANNELS];

@@ -71,9 +71,11 @@ function receive(message) {
   if (message.error) noteLine(page.line, message.error);
   if (page.demo && message.sessionId && message.sessionId !== page.viewing.key) beginDemo(message.sessionId);
   if (message.sessionId && message.sessionId !== page.viewing.key) return;
+  const isFirst = page.viewing.drive.frames === 0 && message.frames.length > 0;
   page.viewing.receive(message);
   if (message.frames.length > 0) page.heardAt = performance.now();
-  if (message.lap) setTimeout(refreshLaps, LAPS_AFTER_LAP_MS);
+  // The lap's beginning can be asked for once the car is seen, and what was driven until then is stored by that time.
+  if (message.lap || isFirst) setTimeout(refreshLaps, LAPS_AFTER_LAP_MS);
 }
 
 // Each demo is a session of its own.
@@ -187,7 +189,8 @@ function drawStates() {
   if (node.dataset.state !== state) node.dataset.state = state;
   if (node.lastChild.textContent !== words) node.lastChild.textContent = words;
   node.dataset.frames = String(page.viewing?.drive.frames ?? 0);
-  // A speed that is no longer true must not look like one that is.
+  // A speed that is no longer true must not look like one that is; nor a list.
+  document.body.classList.toggle("unlisted", page.trouble !== "");
   document.body.classList.toggle("stale", !isLive() && page.viewing?.sample != null);
   drawNote();
   drawDemo();

@@ -1,7 +1,7 @@
 // How high each strip is. A scale only grows, in round steps, so that the picture jumps seldom and never shrinks under the eye.
 
 const LOWEST_LIMIT_RPM = 5000;
-const DELTA_STEPS_MS = [250, 500, 1000, 2000, 5000, 10000];
+const DELTA_STEPS_MS = [250, 500, 1000, 2000, 5000, 10000, 25000, 50000];
 
 const upTo = (value, step) => Math.ceil(value / step - 1e-9) * step;
 
