@@ -39,7 +39,7 @@ Report = Callable[[Statistics], None]
 
 @click.group()
 def collect() -> None:
-    """Put a car's telemetry on Kafka: a simulated car, or a recorded session."""
+    """Put a simulated car or a recorded session on Kafka."""
 
 
 @collect.command()

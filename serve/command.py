@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,13 +24,14 @@ from ingest.errors import PurpleSectorError, SettingsError
 from ingest.logs import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
 from serve.collecting import collect
-from serve.running import Running, forget, state_folder
+from serve.running import Running, state_folder, the_only_one
 
 if TYPE_CHECKING:
     from serve.status import Status
 
 _STOP_WITHIN_S = 60.0
 _DEMO_PAST_LAPS = 4
+_WIDEST = 1000
 
 console = Console(highlight=False)
 
@@ -82,9 +84,9 @@ command.add_command(collect)
 @command.command()
 @click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars drive.")
 def demo(cars: int) -> None:
-    """Start everything on this machine and let a car drive; Ctrl-C ends it all.
+    """Start everything on this machine, with a car that drives.
 
-    Nothing is kept: the broker and the database live in a folder that is removed at the end.
+    Ctrl-C ends it all. Nothing is kept: the broker and the database live in a folder that is removed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True) as folder:
         # An embedded PostgreSQL that root starts runs as another user, who has to get to its data.
@@ -98,10 +100,10 @@ def demo(cars: int) -> None:
     "--data", type=click.Path(file_okay=False, path_type=Path), help="Where broker and database keep their data."
 )
 def up(detach: bool, data: Path | None) -> None:
-    """Start Kafka, PostgreSQL, Ray, ingest and the page on this machine, and stay until Ctrl-C.
+    """Start everything on this machine, and stay until Ctrl-C.
 
-    KAFKA_BROKERS and DATABASE_URL, where they are set, name services that run elsewhere: these are used instead. Data is
-    kept from one time to the next.
+    Everything is Kafka, PostgreSQL, Ray, ingest and the page. KAFKA_BROKERS and DATABASE_URL, where they are set, name
+    services that run elsewhere: these are used instead. Data is kept from one time to the next.
     """
     folder = data or state_folder(os.environ) / "data"
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,10 @@ def down() -> None:
 @command.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def status(as_json: bool) -> None:
-    """Show brokers, topics, lag per partition, workers, sessions, and the edition of the store."""
+    """Show what runs: brokers, topics, lag, workers, sessions, store.
+
+    What the store says of a worker is what counts; Ray is not asked.
+    """
     import json
 
     from serve.status import read_status
@@ -147,7 +152,7 @@ def status(as_json: bool) -> None:
 
 @command.group()
 def topics() -> None:
-    """The Kafka topics: create them, or see how they differ from what they should be."""
+    """The Kafka topics: create them, or see how they differ."""
 
 
 @topics.command("create")
@@ -173,7 +178,7 @@ def topics_describe() -> None:
 
 @command.group()
 def database() -> None:
-    """The store: bring its schema up to date, or see which edition it is."""
+    """The store: make its tables, or see which edition it is."""
 
 
 @database.command("upgrade")
@@ -186,7 +191,7 @@ def database_upgrade() -> None:
 
 @database.command("status")
 def database_status() -> None:
-    """Say which edition of the store this is, and what is therefore off."""
+    """Say which edition of the store this is, and what is off."""
     import psycopg
 
     from ingest.errors import StoreUnavailable
@@ -202,7 +207,10 @@ def database_status() -> None:
 
 @command.group()
 def cluster() -> None:
-    """Ingest and the page on a Ray cluster that runs already; `ray up cluster.yaml` makes one."""
+    """Ingest and the page on a Ray cluster that runs already.
+
+    `ray up cluster.yaml` makes one.
+    """
 
 
 @cluster.command("start")
@@ -228,14 +236,10 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
     from serve.local import run_local
 
     home = state_folder(os.environ)
-    if running := Running.find(home):
-        raise PurpleSectorError(
-            f"already running as process {running.pid}, on {running.page}; purple-sector down stops it"
-        )
     started_at = time.monotonic()
     with ExitStack() as stack:
         # First in, last out: who waits for the note to go waits for everything to have stopped.
-        stack.callback(forget, home)
+        stack.enter_context(the_only_one(home))
         spinner = stack.enter_context(console.status("starting"))
         # What is ready is said below in words; the log keeps to what goes wrong, unless it is asked for more.
         start_logging(LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"})))
@@ -294,7 +298,8 @@ def _wait() -> None:
 
 def _run_in_background(folder: Path) -> None:
     home = state_folder(os.environ)
-    home.mkdir(parents=True, exist_ok=True)
+    with the_only_one(home):
+        pass  # so that the log of one that runs is not written over
     log_file = home / "up.log"
     with log_file.open("w") as log:
         process = subprocess.Popen(
@@ -304,37 +309,56 @@ def _run_in_background(folder: Path) -> None:
             stderr=log,
             start_new_session=True,
         )
-    with console.status(f"starting; {log_file} has the details"):
-        while (running := Running.find(home)) is None or running.pid != process.pid:
-            if process.poll() is not None:
-                raise PurpleSectorError(
-                    f"it did not start: {log_file.read_text().strip().splitlines()[-1:]}, see {log_file}"
-                )
-            time.sleep(0.2)
+    try:
+        with console.status(f"starting; {log_file} has the details"):
+            while (running := Running.find(home)) is None or running.pid != process.pid:
+                if process.poll() is not None:
+                    raise PurpleSectorError(f"it did not start: {_last_line(log_file)}; {log_file} has the details")
+                time.sleep(0.2)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
     click.echo(f"up, on {running.page}; purple-sector down stops it")
 
 
+def _last_line(log_file: Path) -> str:
+    lines = log_file.read_text(errors="replace").split("\n")
+    return next((line.removeprefix("purple-sector: ") for line in reversed(lines) if line.strip()), "it said nothing")
+
+
 def _show(seen: "Status") -> None:
-    console.print(f"[bold]broker[/]   {', '.join(seen.brokers)}")
+    say = partial(console.print, soft_wrap=True)
+    say(f"[bold]broker[/]   {', '.join(seen.brokers)}")
     for line in seen.topics:
-        console.print(f"[bold]topic[/]    {line}")
-    console.print(f"[bold]store[/]    {seen.store}; {seen.dead_letters} dead letters")
+        say(f"[bold]topic[/]    {line}")
+    say(f"[bold]store[/]    {seen.store}; {seen.dead_letters} dead letters")
     for owner, partitions in seen.workers.items():
-        console.print(f"[bold]worker[/]   {owner}: {partitions} partitions")
-    table = Table(title="partitions", title_justify="left")
-    for column in ("partition", "stored up to", "lag", "owner", "last sign of life"):
-        table.add_column(column, justify="left" if column in ("partition", "owner") else "right")
+        say(f"[bold]worker[/]   {owner}: {partitions} partitions")
+    table = _table("partition", "stored up to", "lag", "owner", "last sign of life", right={1, 2, 4})
     for p in seen.partitions:
         lag = "topic gone" if p.lag is None else f"{p.lag:,}"
         table.add_row(f"{p.topic}[{p.partition}]", f"{p.next_offset:,}", lag, p.owner, f"{p.heartbeat_age_s:.1f} s ago")
-    console.print(table)
-    table = Table(title="sessions written to last", title_justify="left")
-    for column in ("session", "driver", "car", "track", "frames", "laps", "gaps", "written"):
-        table.add_column(column, justify="right" if column in ("frames", "laps", "gaps") else "left")
+    _say_whole(table)
+    table = _table("session", "driver", "car", "track", "frames", "laps", "gaps", "written", right={4, 5, 6})
     for s in seen.sessions:
         written = f"{s.updated_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(s.key, s.driver, s.car, s.track, f"{s.frames:,}", str(s.laps), str(s.open_gaps), written)
-    console.print(table)
+    _say_whole(table)
+
+
+def _table(*columns: str, right: set[int]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i in right else "left", no_wrap=True)
+    return table
+
+
+def _say_whole(table: Table) -> None:
+    # A key that is cut short is of no use, in a pipe or in a narrow window: what is too wide runs on in the next line.
+    console.print()
+    wide = Console(highlight=False, width=_WIDEST, file=console.file)
+    wide.print(table, soft_wrap=True)
 
 
 if __name__ == "__main__":
