@@ -4,6 +4,7 @@ Everything that is started here ends with it, in the reverse order, whether it l
 that the environment names (KAFKA_BROKERS, DATABASE_URL) is used as it is, and neither started nor stopped.
 """
 
+import io
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
     Raises PurpleSectorError when something can't be had, saying what to do.
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
-    with ExitStack() as stack:
+    with _last_words_unheard() as stack:
         database = stack.enter_context(run_database(folder / "postgres", durable=durable, tell=tell, progress=progress))
         kafka = stack.enter_context(run_broker(folder / "kafka", tell=tell, progress=progress))
         create_topics(kafka)
@@ -70,6 +71,17 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
         progress(Step("bridge", "starting"))
         stack.enter_context(_serve(kafka, database, serve, tell))
         yield Local(kafka, database, serve)
+
+
+@contextmanager
+def _last_words_unheard() -> Iterator[ExitStack]:
+    """A stack that is unwound without what Ray prints meanwhile: that its controller died, which is what was asked for."""
+    stack = ExitStack()
+    try:
+        yield stack
+    finally:
+        with redirect_stdout(io.StringIO()):
+            stack.close()
 
 
 @contextmanager
@@ -148,13 +160,13 @@ def _ingest(
 
     supervisor = start_ingest(ClusterSettings(kafka, database, ingest, log))
     deadline = time.monotonic() + _FIRST_ANSWER_WITHIN_S
-    while not (workers := ray.get(supervisor.stats.remote())["workers"]):
+    while not ray.get(supervisor.stats.remote())["workers"]:
         if time.monotonic() > deadline:
             raise PurpleSectorError(
                 f"no ingest worker started within {_FIRST_ANSWER_WITHIN_S:.0f} s; Ray's logs are below {tempfile.gettempdir()}"
             )
         time.sleep(0.1)
-    tell(f"ingest, {len(workers)} workers")
+    tell("ingest")
     try:
         yield
     finally:
