@@ -4,6 +4,8 @@ Here, and in serve/local.py, Ray is imported; what is deployed is the plain appl
 defaults are for short requests, and a viewer is a request that lasts for hours, so every limit is set on purpose.
 """
 
+import gc
+import logging
 from typing import Any
 
 import ray
@@ -38,7 +40,10 @@ class BridgeReplica:
         self._settings = (kafka, database)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return make_api(*self._settings)
+        api = make_api(*self._settings)
+        # What is here now stays: a search for cycles need not walk all of Ray while a frame waits.
+        gc.freeze()
+        return api
 
 
 def build(args: dict[str, str]) -> ray.serve.Application:
@@ -51,6 +56,7 @@ def build(args: dict[str, str]) -> ray.serve.Application:
 
 def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> None:
     """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; returns when viewers can connect."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # who calls this says itself what is ready
     ray.serve.start(proxy_location="HeadOnly", http_options={"host": serve.host, "port": serve.port})
     ray.serve.run(_bind(kafka, database), name=NAME, route_prefix="/")
 
