@@ -78,8 +78,8 @@ def test_every_install_is_of_tested_versions(config: dict[str, Any]) -> None:
 
 def test_head_starts_what_the_command_offers(config: dict[str, Any]) -> None:
     """The words after ``purple-sector`` are parsed by the command itself: it knows them and their options."""
-    called = [re.search(r"purple-sector (.+)$", command) for command in config["head_start_ray_commands"]]
-    words = [match.group(1).split() for match in called if match][-1]
+    called = [re.search(r"(?<!/)purple-sector (.+)$", command) for command in config["head_start_ray_commands"]]
+    (words,) = [match.group(1).split() for match in called if match]
     assert words[:2] == ["cluster", "start"]
     cluster_start = cli.commands["cluster"].commands["start"]
     assert set(words[2::2]) <= {option for p in cluster_start.params for option in p.opts}
