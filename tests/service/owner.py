@@ -1,0 +1,81 @@
+"""The owner of a partition without a broker: records go in by hand, at the offsets that the store expects."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from ingest.chunk import Chunk, OpenSession, make_chunk
+from ingest.decode import decode
+from ingest.partition import Batch, Partition, Records
+from ingest.settings import DatabaseSettings
+from ingest.store import Store
+from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
+
+STARTED_AT_MS = 1_767_268_800_000
+PARTITION = Partition("telemetry", 3)
+
+Record = tuple[bytes | None, bytes | None]
+
+
+class Owner(AbstractContextManager["Owner"]):
+    """A Store, and what a worker would remember beside it."""
+
+    def __init__(
+        self,
+        database_url: str,
+        partition: Partition = PARTITION,
+        *,
+        fence: int | None = None,
+        made: type[Store] = Store,
+    ) -> None:
+        self.store = made(DatabaseSettings(url=database_url), partition)
+        self.partition = partition
+        ownership = self.store.take_over("test", first_offset=0) if fence is None else self.store.resume(fence)
+        self.fence, self.position = ownership.fence, ownership.next_offset
+        self.sessions: dict[str, OpenSession] = {}
+
+    def __exit__(self, *_: object) -> None:
+        self.store.__exit__()
+
+    def chunk(self, *records: Record) -> Chunk:
+        """What these records, read next, become."""
+        keys, values = [key for key, _ in records], [value for _, value in records]
+        end = self.position + len(records)
+        batch = Batch(self.partition, self.position, end, Records(values, keys, np.arange(self.position, end)))
+        decoded = decode(values, keys)
+        new = [key for key in decoded.sessions if key not in self.sessions]
+        self.sessions |= self.store.open_sessions(new, {})
+        return make_chunk(batch, decoded, self.sessions)
+
+    def write(self, *records: Record) -> Chunk:
+        """Store these records."""
+        chunk = self.chunk(*records)
+        self.store.write(chunk, self.fence)
+        self.position = chunk.end
+        return chunk
+
+
+def drove(key: str, *sequences: int) -> list[Record]:
+    """Records of a car's frames, 16 ms apart."""
+    return [
+        (
+            key.encode(),
+            TelemetryFrame(
+                timestamp=STARTED_AT_MS + 16 * n, sequence=n, lap_number=1, speed=200, rpm=7000, lap_time=16 * n
+            ).SerializeToString(),
+        )
+        for n in sequences
+    ]
+
+
+def told(key: str, **facts: Any) -> Record:
+    """A record with the facts of a session."""
+    return key.encode(), TelemetryMessage(session=Session(id=key, **facts), session_id=key).SerializeToString()
+
+
+def rows(database_url: str, query: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
+    """Asked over a connection of its own."""
+    with psycopg.connect(database_url) as conn:
+        return conn.execute(query, values).fetchall()
