@@ -138,8 +138,8 @@ def test_owner_resumes_over_a_new_connection_with_what_is_stored(database, owner
 
 
 def test_session_keeps_the_books_of_its_frames(database, owner):
-    owner.write(*drove("a", 1, 2))
-    owner.write(*drove("a", 4, 3))
+    for sequences in [(1, 2), (4,), (3,)]:
+        owner.write(*drove("a", *sequences))
 
     ((key, frames, received, first_ms, last_ms, topic, partition),) = rows(
         database.url,

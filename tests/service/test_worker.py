@@ -1,0 +1,252 @@
+"""Workers on a real broker and a real database: what is lost is written down, what is late is waited for."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from ingest.host import Host
+from ingest.partition import Partition
+from ingest.schema import migrate
+from ingest.services.mesh import MeshBroker
+from ingest.services.postgres import Postgres
+from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
+from ingest.telemetry_pb2 import TelemetryMessage
+from tests.service.audit import assert_each_frame_once, wait_for_frames
+from tests.service.owner import Record, drove, rows
+from tests.service.traffic import Field
+
+FRAMES = 300
+WITHIN_S = 30
+
+
+@pytest.fixture
+def settings(kafka) -> Iterator[KafkaSettings]:
+    """Topics of the test's own, frames in two partitions."""
+    name = f"worker-{uuid.uuid4().hex[:8]}"
+    settings = KafkaSettings(
+        brokers=kafka.brokers, topic_telemetry=name, topic_laps=f"{name}-laps", consumer_group=f"{name}-group"
+    )
+    admin = AdminClient({"bootstrap.servers": kafka.brokers})
+    for future in admin.create_topics([NewTopic(name, 2, 1), NewTopic(settings.topic_laps, 1, 1)]).values():
+        future.result(10)
+    yield settings
+    for future in admin.delete_topics([name, settings.topic_laps]).values():
+        future.result(10)
+
+
+def test_records_that_retention_took_are_a_row_and_reading_goes_on(kafka, database, settings):
+    """The worker was away for longer than the broker keeps what it should have read."""
+    if isinstance(kafka, MeshBroker):
+        pytest.skip(f"{kafka.name} deletes no records")
+    publish(settings, drove("a", *range(1, 101)))
+    with hosting(settings, database.url):
+        wait_for_frames(database.url, {"a": 100}, within_s=WITHIN_S)
+
+    publish(settings, drove("a", *range(101, 201)))
+    delete_records(settings, before=150)
+
+    with hosting(settings, database.url):
+        wait_for_frames(database.url, {"a": 150}, within_s=WITHIN_S)
+        publish(settings, drove("a", *range(201, 211)))
+        wait_for_frames(database.url, {"a": 160}, within_s=WITHIN_S)
+    query = "SELECT topic, partition, from_offset, to_offset FROM gaps WHERE reason = 'retention'"
+    assert rows(database.url, query) == [(settings.topic_telemetry, 0, 100, 149)]
+    query = "SELECT from_sequence, to_sequence FROM gaps WHERE reason = 'missing' AND healed_at IS NULL"
+    assert rows(database.url, query) == [(101, 150)]
+    assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,101),[151,211)}",)]
+
+
+def test_topic_whose_first_records_are_gone_is_no_loss(kafka, database, settings):
+    """Nobody had begun to read it: a new store begins where the log does."""
+    if isinstance(kafka, MeshBroker):
+        pytest.skip(f"{kafka.name} deletes no records")
+    publish(settings, drove("a", *range(1, 101)))
+    delete_records(settings, before=50)
+
+    with hosting(settings, database.url):
+        wait_for_frames(database.url, {"a": 50}, within_s=WITHIN_S)
+
+    assert rows(database.url, "SELECT count(*) FROM gaps WHERE reason = 'retention'") == [(0,)]
+
+
+def test_database_that_is_down_at_the_start_is_waited_for(settings, service_folder):
+    with Postgres.start(service_folder / "waited-for", durable=False) as postgres:
+        with psycopg.connect(postgres.url) as conn:
+            migrate(conn)
+        postgres.stop()
+        publish(settings, drove("a", *range(1, FRAMES + 1)))
+
+        with hosting(settings, postgres.url) as progress:
+            wait_until(lambda: progress(0)["errors"] > 1)
+            assert progress(0)["state"] == "waiting"
+            assert "no database answers" in progress(0)["last_error"]
+            postgres.restart()
+            wait_for_frames(postgres.url, {"a": FRAMES}, within_s=WITHIN_S)
+            wait_until(lambda: progress(0)["state"] == "reading")
+
+        assert_each_frame_once(postgres.url, {"a": FRAMES})
+
+
+def test_every_other_record_may_be_poison(database, settings):
+    frames = drove("a", *range(1, FRAMES + 1))
+    poison = [(b"a", b"\xff" + bytes([n % 256, 0])) for n in range(FRAMES)]
+    publish(settings, [record for pair in zip(frames, poison, strict=True) for record in pair])
+
+    with hosting(settings, database.url) as progress:
+        wait_until(lambda: progress(0)["next_offset"] == 2 * FRAMES)
+
+    letters = rows(database.url, 'SELECT "offset", key, value FROM dead_letters ORDER BY "offset"')
+    assert letters == [(2 * n + 1, *record) for n, record in enumerate(poison)]
+    assert_each_frame_once(database.url, {"a": FRAMES})
+
+
+def test_session_that_comes_by_two_partitions_is_stored_once(database, settings):
+    """Both workers hold half of it and some of the other half, and store at the same time."""
+    frames = drove("a", *range(1, FRAMES + 1))
+    third = FRAMES // 3
+    with hosting(settings, database.url, partitions=2):
+        for start in range(0, FRAMES, 20):
+            publish(settings, [f for f in frames[: 2 * third] if f in frames[start : start + 20]], partition=0)
+            publish(settings, [f for f in frames[third:] if f in frames[start : start + 20]], partition=1)
+        wait_for_frames(database.url, {"a": FRAMES}, within_s=WITHIN_S)
+
+    assert_each_frame_once(database.url, {"a": FRAMES})
+    assert rows(database.url, "SELECT count(*) FROM dead_letters") == [(0,)]
+
+
+def test_lap_is_announced_when_it_is_stored(database, settings):
+    """Who hears of a lap can ask for it at once."""
+    field = Field(cars=1, frames=12_000)
+    with hosting(settings, database.url, partitions=2), listening(settings) as next_lap:
+        field.publish(settings, "lap")
+        heard = next_lap()
+        stored = rows(
+            database.url,
+            "SELECT key, lap_number, lap_time_ms FROM laps JOIN sessions ON sessions.id = session_id WHERE lap_number = %s",
+            [heard.lap.lap_number],
+        )
+
+    assert stored == [("lap-0", heard.lap.lap_number, heard.lap.lap_time)]
+    assert heard.session_id == heard.lap.session_id == "lap-0"
+
+
+def test_group_offset_follows_the_store(database, settings):
+    """Dashboards read lag there; a partition without records has none."""
+    publish(settings, drove("a", *range(1, FRAMES + 1)))
+    with hosting(settings, database.url, partitions=2):
+        wait_until(lambda: committed(settings, 0) == FRAMES)
+        assert rows(database.url, "SELECT next_offset FROM positions WHERE partition = 0") == [(FRAMES,)]
+
+    assert committed(settings, 1) < 0
+
+
+def test_offset_of_the_group_is_not_believed(database, settings):
+    """It may have been reset by hand: the store knows what it holds."""
+    publish(settings, drove("a", *range(1, FRAMES + 1)))
+    with hosting(settings, database.url):
+        wait_for_frames(database.url, {"a": FRAMES}, within_s=WITHIN_S)
+        wait_until(lambda: committed(settings, 0) == FRAMES)
+    commit(settings, 0)
+    publish(settings, drove("a", FRAMES + 1))
+
+    with hosting(settings, database.url) as progress:
+        wait_for_frames(database.url, {"a": FRAMES + 1}, within_s=WITHIN_S)
+        assert progress(0)["resent"] == 0
+    assert_each_frame_once(database.url, {"a": FRAMES + 1})
+
+
+def test_partition_that_is_not_wanted_any_more_is_left(database, settings):
+    host = host_of(settings, database.url)
+    both = [Partition(settings.topic_telemetry, n) for n in range(2)]
+    try:
+        assert set(host.host(both)) == {str(p) for p in both}
+        assert set(host.host(both[1:])) == {str(both[1])}
+    finally:
+        host.stop()
+
+
+def publish(settings: KafkaSettings, records: list[Record], *, partition: int = 0) -> None:
+    producer = Producer({"bootstrap.servers": settings.brokers, "acks": "all", "linger.ms": 20})
+    for key, value in records:
+        producer.produce(settings.topic_telemetry, value, key, partition)
+    assert producer.flush(20) == 0
+
+
+def delete_records(settings: KafkaSettings, *, before: int) -> None:
+    admin = AdminClient({"bootstrap.servers": settings.brokers})
+    for future in admin.delete_records([TopicPartition(settings.topic_telemetry, 0, before)]).values():
+        future.result(10)
+
+
+def host_of(settings: KafkaSettings, database_url: str) -> Host:
+    return Host(
+        name="test",
+        kafka=settings,
+        database=DatabaseSettings(url=database_url),
+        ingest=IngestSettings(batch_max_age_ms=50),
+    )
+
+
+@contextmanager
+def hosting(
+    settings: KafkaSettings, database_url: str, *, partitions: int = 1
+) -> Iterator[Callable[[int], dict[str, object]]]:
+    """Workers for the first partitions, until the block ends; answers with the progress of one."""
+    host = host_of(settings, database_url)
+    hosted = [Partition(settings.topic_telemetry, n) for n in range(partitions)]
+    host.host(hosted)
+    try:
+        yield lambda index: host.host(hosted)[str(hosted[index])]
+    finally:
+        host.stop()
+
+
+@contextmanager
+def listening(settings: KafkaSettings) -> Iterator[Callable[[], TelemetryMessage]]:
+    """Hears the laps that are announced."""
+    consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": "listener"})
+    consumer.assign([TopicPartition(settings.topic_laps, 0, 0)])
+
+    def next_lap() -> TelemetryMessage:
+        message = consumer.poll(WITHIN_S)
+        assert message is not None, "no lap was announced"
+        assert message.error() is None
+        return TelemetryMessage.FromString(message.value())
+
+    try:
+        yield next_lap
+    finally:
+        consumer.close()
+
+
+@contextmanager
+def group(settings: KafkaSettings) -> Iterator[Consumer]:
+    consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": settings.consumer_group})
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def committed(settings: KafkaSettings, partition: int) -> int:
+    with group(settings) as consumer:
+        (place,) = consumer.committed([TopicPartition(settings.topic_telemetry, partition)], timeout=10)
+    return place.offset
+
+
+def commit(settings: KafkaSettings, offset: int) -> None:
+    with group(settings) as consumer:
+        consumer.commit(offsets=[TopicPartition(settings.topic_telemetry, 0, offset)], asynchronous=False)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)
