@@ -170,6 +170,8 @@ def test_an_oversize_record_is_refused_and_leaves_a_gap(settings):
 def test_a_growing_topic_moves_no_running_session(settings):
     sender = Sender(settings, ANNA, Session(id="s"))
     send(sender, 10)
+    while sender.partition is None:  # it runs from when the topic has been found
+        sender.poll(0.1)
     grown = confluent_kafka.admin.NewPartitions(settings.topic_telemetry, 13)
     admin = open_admin(settings)  # an answer comes only while its client lives
     try:
