@@ -127,6 +127,7 @@ SELECT started_at + lap_time_ms * interval '1 ms' AS started_at, NULL::integer A
 _FRAMES_OF_LAP = """
   FROM telemetry
  WHERE session_id = %(session_id)s AND time >= %(started_at)s AND time < coalesce(%(ended_at)s::timestamptz, 'infinity')
+   AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity')
  ORDER BY time LIMIT %(frames)s
 """
 
@@ -170,7 +171,9 @@ def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence
     Raises UnknownSession, UnknownLap, UnknownChannel.
     """
     schema = _schema(columns)
-    where = {"session_id": session(conn, key).id, "lap_number": lap_number}
+    found = session(conn, key)
+    # The session's last frame rules out the days after it, where no next lap does.
+    where = {"session_id": found.id, "lap_number": lap_number, "last_frame_at": found.last_frame_at}
     with conn.cursor(row_factory=dict_row) as cursor:
         bounds = cursor.execute(_LAP_BOUNDS, where).fetchone() or cursor.execute(_OPEN_LAP_BOUNDS, where).fetchone()
     if bounds is None:
@@ -181,12 +184,17 @@ def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence
     return copy_table(conn, schema, sql.SQL(_FRAMES_OF_LAP).format(), where | bounds)
 
 
-def frames_to_resume(conn: Connection, session_id: int) -> tuple[pa.Table, Lap | None]:
+def frames_to_resume(
+    conn: Connection, session_id: int, *, late_from_us: int | None = None
+) -> tuple[pa.Table, Lap | None]:
     """The stored frames that `analytics.laps.resume` wants, in order of time, and the last finished lap.
 
-    Without such a lap all frames come, and `analytics.laps.advance` is the one to take them.
+    With ``late_from_us``, the last lap that frames from then on cannot change: not even where it ended, hence the one before
+    the lap that was being driven. Without such a lap all frames come, and `analytics.laps.advance` is the one to take them.
     """
-    last = _laps(conn, _LAPS + " ORDER BY lap_number DESC LIMIT 1", session_id)
+    before = " AND started_at <= to_timestamp(%(late_from_us)s / 1e6)" if late_from_us is not None else ""
+    skip = 0 if late_from_us is None else 1
+    last = _laps(conn, f"{_LAPS}{before} ORDER BY lap_number DESC LIMIT 1 OFFSET {skip}", session_id, late_from_us)
     # 1970 less a bit, if there is no lap: earlier than every frame.
     margin_us = last[0].started_at_us - RESUME_MARGIN_US if last else -RESUME_MARGIN_US
     source = sql.SQL(_FRAMES_TO_RESUME).format()
@@ -208,9 +216,10 @@ def positions(conn: Connection) -> list[Position]:
         ).fetchall()
 
 
-def _laps(conn: Connection, query: str, session_id: int) -> list[Lap]:
+def _laps(conn: Connection, query: str, session_id: int, late_from_us: int | None = None) -> list[Lap]:
+    values = {"session_id": session_id, "late_from_us": late_from_us}
     with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query.encode(), {"session_id": session_id}).fetchall()
+        rows = cursor.execute(query.encode(), values).fetchall()
     return [
         Lap(**row | {"sector_times_ms": tuple(row["sector_times_ms"]), "flags": tuple(row["flags"])}) for row in rows
     ]

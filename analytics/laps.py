@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from analytics.line import LOOKBACK_US, clock_restarts, crossing_us, from_line, reach
-from analytics.stretch import Mask, Stretch
+from analytics.stretch import Integers, Mask, Stretch
 
 #: All there are, in the order in which a lap names them. A lap without any is a flying lap.
 FLAGS = ("out", "in", "partial", "invalid", "reset")
@@ -61,6 +61,31 @@ class Lap:
 
 
 @dataclass(frozen=True, slots=True)
+class _Tally:
+    """What frames that follow one another in a session say of the lap that they belong to."""
+
+    event: bool
+    partial: bool
+    invalid: bool
+    reset: bool
+    holes: int
+    max_speed_kmh: float
+    last_sector: int
+    sector_rises: bool
+    on_far_side: bool
+
+    @property
+    def quiet(self) -> bool:
+        """Whether there is neither a line nor the end of a sector among them."""
+        return not (self.event or self.sector_rises)
+
+    @property
+    def flags(self) -> frozenset[str]:
+        raised = (("partial", self.partial), ("invalid", self.invalid), ("reset", self.reset))
+        return frozenset(flag for flag, is_raised in raised if is_raised)
+
+
+@dataclass(frozen=True, slots=True)
 class OpenLap:
     """The lap being driven, as far as it has come."""
 
@@ -77,6 +102,19 @@ class OpenLap:
     max_speed_kmh: float = 0.0
     last_sector: int = 0
     splits_us: tuple[int, ...] = ()
+
+    def driven(self, frames: int, tally: _Tally, splits_us: tuple[int, ...]) -> "OpenLap":
+        """This lap with so many more frames, which ``tally`` is of."""
+        return replace(
+            self,
+            flags=self.flags | tally.flags,
+            frames=self.frames + frames,
+            gaps=self.gaps + tally.holes,
+            max_speed_kmh=max(self.max_speed_kmh, tally.max_speed_kmh),
+            last_sector=max(self.last_sector, tally.last_sector),
+            splits_us=splits_us,
+            saw_far_side=self.saw_far_side or tally.on_far_side,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +142,42 @@ def advance(frames: pa.Table, carry: Carry | None) -> tuple[list[Lap], Carry | N
     ``frames`` has the columns of `analytics.channels.FRAMES` and holds one session in driven order. A lap may come again, in this
     call's answer or a later one's; the last emission counts. The carry is None only before the first frame.
     """
-    driven = Stretch.of(frames).after(int(carry.recent.time[-1]) if carry else None)
-    if not len(driven):
-        return [], carry
-    if carry is None:
-        number = int(driven.lap_number[0])
-        carry = Carry(driven.take(slice(0)), _attempt(driven, 0, number))
-    stretch = carry.recent.then(driven) if len(carry.recent) else driven
-    return _Timing(stretch, carry).run(len(carry.recent))
+    return advance_each(frames, [frames.num_rows], [carry])[0]
+
+
+def advance_each(
+    frames: pa.Table, ends: Sequence[int], carries: Sequence[Carry | None]
+) -> list[tuple[list[Lap], Carry | None]]:
+    """`advance` for several sessions at once, which costs hardly more than for one with as many frames.
+
+    The frames of session i are those from ``ends[i - 1]`` (0 for the first) to before ``ends[i]``; ``carries[i]`` is its own.
+    """
+    everything = Stretch.of(frames)
+    answers: list[tuple[list[Lap], Carry | None]] = [([], carry) for carry in carries]
+    pieces: list[Stretch] = []
+    moving: list[tuple[int, Carry, int]] = []
+    for i, (start, end, carry) in enumerate(zip([0, *ends], ends, carries, strict=False)):
+        driven = everything.take(slice(start, end)).after(int(carry.recent.time[-1]) if carry else None)
+        if len(driven):
+            carry = carry or Carry(driven.take(slice(0)), _attempt(driven, 0, int(driven.lap_number[0])))
+            pieces += [carry.recent, driven]
+            moving.append((i, carry, len(carry.recent) + len(driven)))
+    if moving:
+        stretch = Stretch.joined(pieces)
+        edges = np.cumsum([0, *(length for _, _, length in moving)])
+        between = _Between.of(stretch, edges[:-1])
+        firsts = edges[:-1] + [len(carry.recent) for _, carry, _ in moving]
+        tallies = _tallies(stretch, between, firsts, edges[1:])
+        for (i, carry, length), start, tally in zip(moving, edges.tolist(), tallies, strict=False):
+            rows = slice(start, start + length)
+            mine = stretch.take(rows)
+            if tally.quiet and not carry.ended:
+                # Nearly always, and then nothing needs to be looked at frame by frame.
+                lap = carry.open.driven(length - len(carry.recent), tally, carry.open.splits_us)
+                answers[i] = [], Carry(mine.recent(LOOKBACK_US), lap, None, carry.ahead)
+            else:
+                answers[i] = _Timing(mine, between.take(rows), carry).run(len(carry.recent), tally)
+    return answers
 
 
 def resume(frames: pa.Table, *, lap_number: int, started_at_us: int) -> tuple[list[Lap], Carry | None]:
@@ -160,21 +226,20 @@ def _attempt(stretch: Stretch, i: int, number: int) -> OpenLap:
 
 @dataclass(slots=True)
 class _Between:
-    """What happened between frame i-1 and frame i. Nothing is known of frame 0's past."""
+    """What happened between frame i-1 and frame i. Nothing is known of the past of a session's first frame."""
 
     hole: Mask
     long_hole: Mask
     jump: Mask
     jump_back: Mask
     event: Mask
-    clock_restart: Mask
     reach: np.ndarray = field(repr=False)
 
     @classmethod
-    def of(cls, stretch: Stretch) -> "_Between":
+    def of(cls, stretch: Stretch, firsts: Integers) -> "_Between":
+        """Of sessions that lie one behind the other, each beginning at one of ``firsts``."""
         sequence, position = stretch.sequence, stretch.normalized_position
         far = reach(stretch)
-        restart = clock_restarts(stretch)
         step = np.diff(position)
         moved = step - np.rint(step)
         jump = np.abs(moved) > far
@@ -185,36 +250,71 @@ class _Between:
             long_hole,
             jump,
             jump & ((moved < 0) | (step < 0)),
-            (np.diff(stretch.lap_number) != 0) | restart,
-            restart,
+            (np.diff(stretch.lap_number) != 0) | clock_restarts(stretch),
             far,
         )
-        return cls(*(np.concatenate([np.zeros(1, column.dtype), column]) for column in columns))
+        between = cls(*(np.concatenate([np.zeros(1, column.dtype), column]) for column in columns))
+        for column in between._columns():
+            column[firsts] = 0
+        return between
+
+    def take(self, frames: slice) -> "_Between":
+        return _Between(*(column[frames] for column in self._columns()))
+
+    def _columns(self) -> tuple[np.ndarray, ...]:
+        return (self.hole, self.long_hole, self.jump, self.jump_back, self.event, self.reach)
 
     def forget(self, i: int) -> None:
         for column in (self.hole, self.long_hole, self.jump, self.jump_back):
             column[i] = False
 
 
-class _Timing:
-    """One call of `advance`: the open lap and the ended one move along the stretch from event to event."""
+def _tallies(stretch: Stretch, between: _Between, firsts: Integers, ends: Integers) -> list[_Tally]:
+    """A tally of frames ``firsts[i]`` to before ``ends[i]`` for each i. None is empty, and they are in order."""
+    # Of the stretches from each place to the next, the even ones are wanted and the odd ones lie between them.
+    places = np.column_stack([firsts, ends]).ravel()
+    places = places[places < len(stretch)]
+    rises = np.diff(stretch.sector, prepend=stretch.sector[:1]) > 0
+    answers = [
+        np.logical_or.reduceat(between.event, places),
+        np.logical_or.reduceat(between.long_hole | between.jump, places),
+        np.logical_or.reduceat(stretch.validity == _INVALID, places),
+        np.logical_or.reduceat(between.jump_back, places),
+        np.add.reduceat(between.hole.astype(np.int64), places),
+        np.maximum.reduceat(stretch.speed_kmh, places),
+        np.maximum.reduceat(stretch.sector, places),
+        np.logical_or.reduceat(rises, places),
+        np.logical_or.reduceat(np.abs(from_line(stretch.normalized_position)) > 0.4, places),
+    ]
+    return [_Tally(*row) for row in zip(*(answer[::2].tolist() for answer in answers), strict=True)]
 
-    def __init__(self, stretch: Stretch, carry: Carry) -> None:
+
+class _Timing:
+    """One session in one call: the open lap and the ended one move along the stretch from event to event."""
+
+    def __init__(self, stretch: Stretch, between: _Between, carry: Carry) -> None:
         self.stretch = stretch
-        self.between = _Between.of(stretch)
+        self.between = between
         self.open = carry.open
         self.ended = carry.ended
         self.ahead = carry.ahead
         self.laps: dict[int, Lap] = {}
 
-    def run(self, first: int) -> tuple[list[Lap], Carry]:
+    def run(self, first: int, tally: _Tally) -> tuple[list[Lap], Carry]:
+        """Take in the frames from ``first`` on, which ``tally`` is of."""
+        if tally.event:
+            self._from_event_to_event(first)
+        else:
+            self._drive(first, len(self.stretch), tally)
+        return list(self.laps.values()), Carry(self.stretch.recent(LOOKBACK_US), self.open, self.ended, self.ahead)
+
+    def _from_event_to_event(self, first: int) -> None:
         start = first
         for event in (np.flatnonzero(self.between.event[first:]) + first).tolist():
             self._drive(start, event)
             self._meet(event)
             start = event
         self._drive(start, len(self.stretch))
-        return list(self.laps.values()), Carry(self.stretch.recent(LOOKBACK_US), self.open, self.ended, self.ahead)
 
     def _meet(self, i: int) -> None:
         """Decide what the moving counter or the restarting clock at frame ``i`` means."""
@@ -295,28 +395,15 @@ class _Timing:
         lap_time_ms = clock_ms if paused else passed_ms
         return lap_time_ms if 0 < lap_time_ms <= _LONGEST_LAP_MS else None
 
-    def _drive(self, a: int, b: int) -> None:
-        """Frames a..b-1 belong to the open lap."""
+    def _drive(self, a: int, b: int, tally: _Tally | None = None) -> None:
+        """Frames a..b-1 belong to the open lap; ``tally`` is theirs, if it is known."""
         if a == b:
             return
         self._listen(a, b)
-        between, rows, lap = self.between, slice(a, b), self.open
-        seen = {
-            "partial": (between.long_hole[rows] | between.jump[rows]).any(),
-            "invalid": (self.stretch.validity[rows] == _INVALID).any(),
-            "reset": between.jump_back[rows].any(),
-        }
-        self.open = replace(
-            lap,
-            flags=lap.flags | {flag for flag, raised in seen.items() if raised},
-            frames=lap.frames + b - a,
-            gaps=lap.gaps + int(np.count_nonzero(between.hole[rows])),
-            max_speed_kmh=max(lap.max_speed_kmh, float(self.stretch.speed_kmh[rows].max())),
-            last_sector=max(lap.last_sector, int(self.stretch.sector[rows].max())),
-            splits_us=self._splits_us(a, b),
-            saw_far_side=lap.saw_far_side
-            or bool((np.abs(from_line(self.stretch.normalized_position[rows])) > 0.4).any()),
-        )
+        if tally is None:
+            (tally,) = _tallies(self.stretch, self.between, np.array([a]), np.array([b]))
+        splits_us = self._splits_us(a, b) if tally.sector_rises else self.open.splits_us
+        self.open = self.open.driven(b - a, tally, splits_us)
 
     def _splits_us(self, a: int, b: int) -> tuple[int, ...]:
         """Where the game went from one sector to the next, half way between the frames that tell."""

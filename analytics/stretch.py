@@ -4,6 +4,7 @@ What the lap engine computes on: only the channels that it needs, NULL as 0. It 
 strictly; `Stretch.after` is where that is made true.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -94,9 +95,10 @@ class Stretch:
     def take(self, frames: slice | Mask) -> Self:
         return type(self)(self.whole[:, frames], self.real[:, frames])
 
-    def then(self, later: Self) -> Self:
-        """This stretch with another one behind it."""
-        return type(self)(np.hstack([self.whole, later.whole]), np.hstack([self.real, later.real]))
+    @classmethod
+    def joined(cls, stretches: Sequence["Stretch"]) -> Self:
+        """One behind the other; they may be of several sessions."""
+        return cls(np.hstack([s.whole for s in stretches]), np.hstack([s.real for s in stretches]))
 
     def after(self, time_us: int | None) -> Self:
         """Those frames that are later than ``time_us`` and than every frame before them here."""
@@ -109,7 +111,8 @@ class Stretch:
 
     def recent(self, span_us: int) -> Self:
         """The last frames: as many as lie within ``span_us`` of the last one."""
-        first = int(np.searchsorted(self.time, self.time[-1] - span_us))
+        # Not searchsorted, which lets go of the interpreter: a worker's other threads would take it, once for each session.
+        first = int(np.count_nonzero(self.time < self.time[-1] - span_us))
         # A copy: a view would keep the whole batch in memory for as long as the session waits for its next frame.
         return type(self)(self.whole[:, first:].copy(), self.real[:, first:].copy())
 

@@ -18,8 +18,14 @@ CREATE TABLE IF NOT EXISTS sessions (
     received       int8multirange NOT NULL DEFAULT '{}',  -- the sequences stored
     topic          text NOT NULL,
     partition      integer NOT NULL,
-    updated_at     timestamptz NOT NULL DEFAULT now()     -- when ingest last wrote to it, by the server's clock
+    updated_at     timestamptz NOT NULL DEFAULT now(),    -- when ingest last wrote to it, by the server's clock
+    last_sequence  bigint NOT NULL DEFAULT 0,             -- the highest one that its collector said it had sent
+    told_at        timestamptz,                           -- when it said so last
+    late_from      timestamptz                            -- the laps from here on lack frames that came late (NULL: none do)
 );
+ALTER TABLE sessions ADD COLUMN IF NOT EXISTS last_sequence bigint NOT NULL DEFAULT 0,
+                     ADD COLUMN IF NOT EXISTS told_at timestamptz,
+                     ADD COLUMN IF NOT EXISTS late_from timestamptz;
 
 CREATE TABLE IF NOT EXISTS laps (
     session_id           integer NOT NULL,
@@ -36,7 +42,8 @@ CREATE TABLE IF NOT EXISTS laps (
     PRIMARY KEY (session_id, lap_number)
 );
 
--- Every loss is a row, never silence: missing sequences of a session, or offsets that retention took from a partition.
+-- Every loss is a row, never silence: missing sequences of a session, or offsets that retention took from a partition. A row keeps
+-- its range until all of it has come; what is missing of it still is the range less the session's received.
 CREATE TABLE IF NOT EXISTS gaps (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     session_id    integer,
@@ -45,12 +52,13 @@ CREATE TABLE IF NOT EXISTS gaps (
     topic         text,
     partition     integer,
     from_offset   bigint,
-    to_offset     bigint,                                 -- both included
-    reason        text NOT NULL,                          -- missing, retention
+    to_offset     bigint,                                 -- both included; NULL: how many there were is not known
+    reason        text NOT NULL,                          -- missing, retention, replaced (the topic was made anew)
     seen_at       timestamptz NOT NULL DEFAULT now(),
     healed_at     timestamptz
 );
 CREATE INDEX IF NOT EXISTS gaps_open ON gaps (session_id) WHERE healed_at IS NULL;
+CREATE INDEX IF NOT EXISTS gaps_asked_for ON gaps (seen_at) WHERE healed_at IS NULL;
 
 CREATE TABLE IF NOT EXISTS dead_letters (
     topic     text NOT NULL,
@@ -73,5 +81,7 @@ CREATE TABLE IF NOT EXISTS positions (
     backend_pid   integer NOT NULL,
     backend_start timestamptz NOT NULL,
     heartbeat     timestamptz NOT NULL DEFAULT now(),
+    topic_id      text,                                   -- Kafka's; another id is another log (NULL: not known)
     PRIMARY KEY (topic, partition)
 );
+ALTER TABLE positions ADD COLUMN IF NOT EXISTS topic_id text;

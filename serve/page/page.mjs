@@ -1,6 +1,6 @@
 // The viewer page: chooses a session, keeps its line open and lets the screen draw it. The only module with state of its own.
 
-import { fetchLapColumns, fetchLaps, fetchSessions } from "./api.mjs";
+import { fetchLapColumns, fetchLaps, fetchLapSummaries, fetchSeconds, fetchSessions } from "./api.mjs";
 import { Choice } from "./choice.mjs";
 import { Feed, socketAddress } from "./feed.mjs";
 import { SessionList } from "./lists.mjs";
@@ -9,6 +9,7 @@ import { Viewing } from "./viewing.mjs";
 
 const SESSIONS_EVERY_MS = 3000;
 const LAPS_EVERY_MS = 10000;
+const SECONDS_EVERY_MS = 2000;
 const LAPS_AFTER_LAP_MS = 700;
 const QUIET_AFTER_MS = 2000;
 
@@ -27,7 +28,7 @@ const page = {
   countedAt: 0,
 };
 const choice = new Choice();
-const screen = new Screen({ onLap: (number) => page.viewing?.compareWith(number) });
+const screen = new Screen({ onLap: (number) => page.viewing?.compareWith(number), onMode: refreshSeconds });
 const list = new SessionList(byId("sessions"), choose);
 
 const pinned = () => new URLSearchParams(location.hash.slice(1)).get("session");
@@ -38,9 +39,15 @@ const isLive = () => performance.now() - page.heardAt < QUIET_AFTER_MS;
 
 function open(key) {
   leave();
-  page.viewing = new Viewing(key, { facts: facts(key), fetchColumns: (number) => fetchLapColumns(key, number) });
+  page.viewing = new Viewing(key, {
+    facts: facts(key),
+    fetchColumns: (number) => fetchLapColumns(key, number),
+    fetchPiece: (since) => fetchSeconds(key, since),
+    fetchSums: (first, last) => fetchLapSummaries(key, first, last),
+  });
   connect({ session: key }, []);
   refreshLaps();
+  refreshSeconds();
 }
 
 function openDemo() {
@@ -52,6 +59,7 @@ function openDemo() {
 
 function leave() {
   page.feed?.close();
+  page.viewing?.leave();
   Object.assign(page, { feed: null, demo: false, viewing: null, line: "none", words: "", heardAt: -Infinity });
 }
 
@@ -156,9 +164,17 @@ async function refreshLaps() {
     viewing.putLaps(laps);
     viewing.recall(openLap);
     viewing.lapsRead = true;
+    await viewing.readSums();
   } catch (error) {
     viewing.trouble = `The stored laps can't be read: ${error.message}`;
   }
+}
+
+// While they are looked at: of a live session what is new, of one that has ended all of it once.
+function refreshSeconds() {
+  const seconds = page.viewing?.seconds;
+  if (!seconds || !screen.showsSession || document.hidden || !facts(page.viewing.key)) return;
+  if (isLive() || !seconds.whole) seconds.read();
 }
 
 // Saying how things are
@@ -213,7 +229,7 @@ function drawDemo() {
 // What to say instead of empty strips; null where there is something to see.
 function emptiness(state) {
   const { viewing } = page;
-  if (viewing && (viewing.drive.frames > 0 || viewing.reference)) return null;
+  if (viewing && (viewing.drive.frames > 0 || viewing.reference || screen.showsSession)) return null;
   if (state === "reconnecting" || (!viewing && page.trouble)) {
     return { title: "The server does not answer", text: "The page keeps trying. Is purple-sector up still running?", offer: false };
   }
@@ -265,6 +281,7 @@ follow();
 refreshSessions();
 setInterval(refreshSessions, SESSIONS_EVERY_MS);
 setInterval(refreshLaps, LAPS_EVERY_MS);
+setInterval(refreshSeconds, SECONDS_EVERY_MS);
 setInterval(drawStates, 250);
 setInterval(drawRate, 2000);
 requestAnimationFrame(animate);

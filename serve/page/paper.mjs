@@ -36,6 +36,8 @@ export function palette() {
   for (const name of ["delta", "speed", "throttle", "brake", "steering", "gear", "rpm"]) {
     colours[name] = style.getPropertyValue(`--${name}`).trim();
   }
+  colours.lap = style.getPropertyValue("--lap-line").trim();
+  colours.purpleGround = style.getPropertyValue("--purple-ground").trim();
   colours.otherLap = style.getPropertyValue("--other-lap").trim();
   return { colours, rem: parseFloat(style.fontSize), family: style.fontFamily };
 }

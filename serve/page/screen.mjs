@@ -3,10 +3,11 @@
 import { CHANNELS, STRIPS } from "./channels.mjs";
 import { Charts } from "./charts.mjs";
 import { Dash } from "./dash.mjs";
-import { lapTime, readable, runningClock, whole } from "./format.mjs";
+import { elapsed, lapTime, readable, runningClock, whole } from "./format.mjs";
 import { LapList } from "./lists.mjs";
 import { timeOf } from "./laps.mjs";
 import { lastAtOrBefore } from "./progress.mjs";
+import { Overview } from "./overview.mjs";
 import { TrackMap } from "./trackmap.mjs";
 
 const KEY_STEP = 0.0025;
@@ -21,10 +22,15 @@ export class Screen {
   #arrivedAt = 0;
   #frames = 0;
 
-  constructor({ onLap }) {
+  // onLap(number): a lap was chosen; onMode(): something else runs along the axis now.
+  constructor({ onLap, onMode }) {
     this.viewing = null;
+    this.onLap = onLap;
+    this.onMode = onMode;
+    this.showsSession = false;
     this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.charts = new Charts(byId("strips"));
+    this.overview = new Overview(byId("overview"));
     this.dash = new Dash(document);
     this.laps = new LapList(document.querySelector("#laps tbody"), onLap);
     this.map = new TrackMap(byId("map"), byId("map-note"));
@@ -37,6 +43,7 @@ export class Screen {
     this.#version = -1;
     this.#frames = 0;
     this.charts.cursor = null;
+    this.overview.cursor = null;
     this.charts.invalidate();
     this.dash.clear();
   }
@@ -58,9 +65,11 @@ export class Screen {
   #drawTraces(now, withNumbers) {
     const { viewing, charts } = this;
     const { drive, reference, version } = viewing;
+    if (this.showsSession) this.overview.draw(viewing);
     // A calm screen's window moves four times a second.
-    if (!(this.calm.matches && charts.mode === "time" && !withNumbers)) charts.draw(viewing, this.#windowEnd(now));
-    if (withNumbers) this.#readings();
+    else if (!(this.calm.matches && charts.mode === "time" && !withNumbers)) charts.draw(viewing, this.#windowEnd(now));
+    if (withNumbers && this.showsSession) this.#sessionReadings();
+    else if (withNumbers) this.#readings();
     this.map.draw({ line: reference?.hasPlace ? reference : drive.outline, lap: drive.current, version });
   }
 
@@ -123,9 +132,40 @@ export class Screen {
     return words.join(" · ");
   }
 
+  // The same of the session: of the second at the cursor, else of the last one.
+  #sessionReadings() {
+    const { overview, viewing } = this;
+    const { seconds } = viewing;
+    const { here } = overview;
+    for (const { channel, label } of overview.strips.all) {
+      const value = here < 0 ? NaN : seconds.columns[channel.key][here];
+      put(label.value, Number.isFinite(value) ? channel.text(value) : "–");
+      if (channel.key === "speed") put(label.other, here < 0 ? "" : channel.text(seconds.columns.topSpeed[here]));
+    }
+    const { lap } = overview;
+    byId("overview").classList.toggle("choosable", lap !== null && viewing.board.get(lap.number) !== null);
+    const note = byId("overview-note");
+    note.hidden = Boolean(seconds?.length);
+    if (!note.hidden) put(note, emptyOverview(seconds));
+    put(byId("cursor-note"), seconds?.trouble || this.#lapWords(lap));
+  }
+
+  #lapWords(lap) {
+    const { overview, viewing } = this;
+    if (overview.cursor === null || !viewing.seconds?.length) return "";
+    const words = [`at ${elapsed(overview.time - viewing.seconds.start)}`];
+    const known = lap && viewing.board.get(lap.number);
+    if (lap) words.push(known ? `lap ${lap.number}, ${lapTime(timeOf(known))}` : `lap ${lap.number}`);
+    return words.join(" · ");
+  }
+
   #listen() {
     const area = byId("charts");
     const strips = byId("strips");
+    const overview = byId("overview");
+    overview.addEventListener("pointermove", (event) => { this.overview.cursor = this.overview.strips.shareAt(event.clientX); });
+    overview.addEventListener("pointerleave", () => { this.overview.cursor = null; });
+    overview.addEventListener("click", () => this.#chooseLap());
     strips.addEventListener("pointermove", (event) => { this.charts.cursor = this.charts.progressAt(event.clientX); });
     strips.addEventListener("pointerleave", () => { this.charts.cursor = null; });
     area.addEventListener("keydown", (event) => { if (event.target === area) this.#key(event); });
@@ -135,18 +175,33 @@ export class Screen {
   }
 
   #turnTo(mode) {
-    this.charts.mode = mode;
+    this.showsSession = mode === "session";
+    byId("strips").hidden = this.showsSession;
+    byId("overview").hidden = !this.showsSession;
+    byId("charts").dataset.axis = mode;
+    if (!this.showsSession) this.charts.mode = mode;
     this.charts.cursor = null;
+    this.overview.cursor = null;
     this.charts.invalidate();
+    this.onMode();
+  }
+
+  // The lap at the cursor, corner by corner.
+  #chooseLap() {
+    const { lap } = this.overview;
+    if (!lap || !this.viewing.board.get(lap.number)) return;
+    if (this.viewing.reference?.lapNumber !== lap.number) this.onLap(lap.number);
+    document.querySelector("input[name=axis][value=position]").click();
   }
 
   #key(event) {
-    const { charts, viewing } = this;
+    const shown = this.showsSession ? this.overview : this.charts;
     const step = { ArrowLeft: -KEY_STEP, ArrowRight: KEY_STEP }[event.key];
-    if (event.key === "Escape") charts.cursor = null;
-    if (!step || charts.mode !== "position") return;
-    const from = charts.cursor ?? viewing?.sample?.progress ?? 0;
-    charts.cursor = Math.max(0, Math.min(1, from + step * (event.shiftKey ? 10 : 1)));
+    if (event.key === "Escape") shown.cursor = null;
+    if (event.key === "Enter" && this.showsSession) this.#chooseLap();
+    if (!step || shown.mode === "time") return;
+    const from = shown.cursor ?? (this.showsSession ? 1 : (this.viewing?.sample?.progress ?? 0));
+    shown.cursor = Math.max(0, Math.min(1, from + step * (event.shiftKey ? 10 : 1)));
     event.preventDefault();
   }
 }
@@ -155,6 +210,12 @@ export class Screen {
 function reached({ columns: { progress }, length }, at) {
   if (length === 0 || at > progress[length - 1] || at < progress[0]) return -1;
   return lastAtOrBefore(progress, length, at);
+}
+
+// What to say instead of a session's lines.
+function emptyOverview(seconds) {
+  if (!seconds) return "The demo is not stored, and only what is stored is summed up by the second.";
+  return seconds.whole ? "Nothing of this session is summed up yet." : "Reading the session.";
 }
 
 function title(facts) {

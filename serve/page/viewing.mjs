@@ -5,21 +5,28 @@ import { Drive } from "./drive.mjs";
 import { LapBoard, timeOf } from "./laps.mjs";
 import { referenceFromColumns, referenceFromTrace } from "./reference.mjs";
 import { Scales } from "./scales.mjs";
+import { Seconds } from "./seconds.mjs";
 
 const WHOLE_LAP = 0.95;
 const JOINED_LATE = 0.005;
+const LAPS_AT_ONCE = 20;
 
 export class Viewing {
   #pinned = null;
   #asked = null;
   #recalled = null;
   #traces = new Map();
+  #summing = false;
 
-  // fetchColumns(lapNumber) -> the columns of a stored lap; null where nothing is stored, as in the demo.
-  constructor(key, { facts = null, fetchColumns = null } = {}) {
+  // fetchColumns(lapNumber) -> the columns of a stored lap, fetchPiece(since) -> a piece of the session's seconds,
+  // fetchSums(first, last) -> what those laps came to; null where nothing is stored, as in the demo.
+  constructor(key, { facts = null, fetchColumns = null, fetchPiece = null, fetchSums = null } = {}) {
     this.key = key;
     this.facts = facts;
     this.fetchColumns = fetchColumns;
+    this.fetchSums = fetchSums;
+    this.left = false;
+    this.seconds = fetchPiece && new Seconds(fetchPiece);
     this.drive = new Drive();
     this.scales = new Scales();
     this.board = new LapBoard();
@@ -56,6 +63,25 @@ export class Viewing {
     for (const lap of laps) this.board.put(lap);
     this.version += 1;
     this.#chooseReference();
+  }
+
+  // Ask what laps came to, the newest first and some at a time: the store may have to read each of their frames.
+  async readSums() {
+    if (this.#summing || !this.fetchSums) return;
+    this.#summing = true;
+    try {
+      for (let wanted; !this.left && (wanted = this.board.lackingSums(LAPS_AT_ONCE));) {
+        this.board.summarise(wanted, await this.fetchSums(...wanted));
+        this.version += 1;
+      }
+    } finally {
+      this.#summing = false;
+    }
+  }
+
+  leave() {
+    this.left = true;
+    if (this.seconds) this.seconds.left = true;
   }
 
   // Compare with this lap; null, or the same lap again, goes back to the best.

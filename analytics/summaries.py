@@ -1,0 +1,119 @@
+"""Summaries of frames: what each second and each lap of a session came to.
+
+Whoever draws a whole session, or compares laps at a glance, reads these and not the frames. They are views or continuous
+aggregates of the store (`ingest.summaries`), with the same columns and answers in every edition. Rule: the laps here are those
+of the game's counter, in whole frames; a lap's time is `analytics.database.laps`' affair.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+from psycopg.rows import class_row
+
+from analytics.copy_binary import copy_table
+from analytics.database import session
+
+#: A pedal at or beyond these counts as pressed: sensors neither reach their ends nor rest at zero.
+FULL_THROTTLE, BRAKING = 0.98, 0.02
+
+#: One row a second in which the car sent anything. Averages are over its frames; ``lap_number`` is the highest.
+SECONDS = pa.schema(
+    [
+        pa.field("second", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("frames", pa.int64(), nullable=False),
+        pa.field("lap_number", pa.int32(), nullable=False),
+        pa.field("avg_speed_kmh", pa.float64(), nullable=False),
+        pa.field("max_speed_kmh", pa.float32(), nullable=False),
+        pa.field("avg_throttle", pa.float64(), nullable=False),
+        pa.field("avg_brake", pa.float64(), nullable=False),
+        pa.field("avg_steering", pa.float64(), nullable=False),
+        pa.field("avg_rpm", pa.float64(), nullable=False),
+        pa.field("avg_x_m", pa.float64()),
+        pa.field("avg_z_m", pa.float64()),
+    ]
+)
+
+# Functions, for what a view is asked about its seconds or minutes reaches no index on time (`ingest.summaries`).
+_SECONDS_OF_SESSION = """
+  FROM telemetry_1s_of(%(session_id)s, coalesce(%(since)s::timestamptz, '-infinity'), coalesce(%(until)s::timestamptz, 'infinity'))
+ ORDER BY second
+"""
+
+_LAPS_OF_SESSION = """
+SELECT lap_number, first_frame_at, last_frame_at, frames, min_speed_kmh, avg_speed_kmh, max_speed_kmh, full_throttle_share,
+       braking_share, max_rpm
+  FROM lap_summary_of(%(session_id)s, coalesce(%(since)s::timestamptz, '-infinity'), coalesce(%(until)s::timestamptz, 'infinity'))
+ WHERE lap_number BETWEEN coalesce(%(first)s::integer, -2147483648) AND coalesce(%(last)s::integer, 2147483647)
+ ORDER BY lap_number
+"""
+
+# From the start of the lap before, for a driver may begin a lap more than once; to where the lap after has surely begun.
+_TIME_OF_LAPS = """
+SELECT max(started_at) FILTER (WHERE lap_number < %(first)s) AS since,
+       min(started_at) FILTER (WHERE lap_number > %(last)s) AS until
+  FROM laps WHERE session_id = %(session_id)s
+"""
+_SURELY = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class LapSummary:
+    """A lap by the game's counter, finished or not. Shares are of its frames, 0..1."""
+
+    lap_number: int
+    first_frame_at: datetime
+    last_frame_at: datetime
+    frames: int
+    min_speed_kmh: float
+    avg_speed_kmh: float
+    max_speed_kmh: float
+    full_throttle_share: float
+    braking_share: float
+    max_rpm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some seconds of a session. ``next`` is where the piece after it begins, None where this is the last."""
+
+    seconds: pa.Table
+    next: datetime | None
+
+
+def seconds(conn: psycopg.Connection[Any], key: str) -> pa.Table:
+    """The seconds of a session in order of time, as `SECONDS`. Raises UnknownSession."""
+    return _seconds(conn, session(conn, key).id, since=None, until=None)
+
+
+def seconds_from(conn: psycopg.Connection[Any], key: str, since: datetime | None, *, length: timedelta) -> Piece:
+    """The seconds from that of ``since`` on, or from the first; as many as a piece of that length holds. Raises UnknownSession."""
+    found = session(conn, key)
+    since = since and since.replace(microsecond=0)
+    begin = since or (found.started_at and found.started_at.replace(microsecond=0))
+    until = begin + length if begin else None
+    if until is None or found.last_frame_at is None or found.last_frame_at < until:
+        until = None
+    return Piece(_seconds(conn, found.id, since=since, until=until), until)
+
+
+def lap_summaries(
+    conn: psycopg.Connection[Any], key: str, *, first: int | None = None, last: int | None = None
+) -> list[LapSummary]:
+    """The laps of a session, first to last, with the one in progress; or those from one to another. Raises UnknownSession."""
+    where: dict[str, Any] = {"session_id": session(conn, key).id, "first": first, "last": last}
+    since, until = conn.execute(_TIME_OF_LAPS, where).fetchone() or (None, None)
+    where["since"] = since and since.replace(second=0, microsecond=0)
+    where["until"] = until and until.replace(second=0, microsecond=0) + _SURELY
+    with conn.cursor(row_factory=class_row(LapSummary)) as cursor:
+        return cursor.execute(_LAPS_OF_SESSION, where).fetchall()
+
+
+def _seconds(
+    conn: psycopg.Connection[Any], session_id: int, *, since: datetime | None, until: datetime | None
+) -> pa.Table:
+    where = {"session_id": session_id, "since": since, "until": until}
+    return copy_table(conn, SECONDS, sql.SQL(_SECONDS_OF_SESSION).format(), where)

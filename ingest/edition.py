@@ -1,0 +1,101 @@
+"""Which edition of the store a database is: plain PostgreSQL, TimescaleDB Apache, or TimescaleDB Community.
+
+Tables, views and columns have the same names in all of them, and queries the same answers. Rule: the edition decides features,
+never correctness; what an edition lacks is found out here, said, and done without.
+"""
+
+import re
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import class_row
+
+# Where the server did not preload the library, CREATE EXTENSION would end the connection: only the library knows the setting
+# that is asked for here, and the roles that may read shared_preload_libraries are few.
+_EDITION = """
+SELECT current_setting('server_version_num')::integer / 10000 AS postgresql,
+       coalesce(extversion, '') AS timescaledb,
+       coalesce(default_version, '') AS available,
+       current_setting('timescaledb.max_background_workers', true) IS NOT NULL AS preloaded,
+       extversion IS NOT NULL AND coalesce(current_setting('timescaledb.license', true) = 'timescale', false) AS licensed
+  FROM (VALUES ('timescaledb')) AS wanted(name)
+  LEFT JOIN pg_extension ON extname = name
+  LEFT JOIN pg_available_extensions USING (name)
+"""
+
+# The columnstore's procedures and refreshes in one piece: all that we ask for is there since.
+_FIRST = (2, 19)
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """What is in force. ``timescaledb`` is its version in this database, ``available`` the one that the server could make."""
+
+    postgresql: int
+    timescaledb: str
+    available: str
+    preloaded: bool
+    licensed: bool
+
+    @property
+    def hypertable(self) -> bool:
+        """Whether table telemetry is in chunks."""
+        return bool(self.timescaledb)
+
+    @property
+    def community(self) -> bool:
+        """Whether old chunks are compressed, jobs run, and summaries are computed ahead."""
+        return self.licensed and _numbers(self.timescaledb) >= _FIRST
+
+    @property
+    def off(self) -> tuple[str, ...]:
+        """What is done without, each with its reason."""
+        if not self.hypertable:
+            return (f"hypertable, columnstore, policies, continuous aggregates: {self._why_plain}",)
+        if not self.community:
+            why = f"{self.timescaledb} is older than 2.19" if self.licensed else "the Apache edition has none"
+            return (f"columnstore, policies, continuous aggregates: {why}",)
+        return ()
+
+    @property
+    def _why_plain(self) -> str:
+        if not self.available:
+            return "the server has no TimescaleDB"
+        if not self.preloaded:
+            return f"the server has TimescaleDB {self.available}, but not in shared_preload_libraries"
+        return (
+            f"the server has TimescaleDB {self.available}, this database has not:"
+            " purple-sector database upgrade makes it, as a user who may"
+        )
+
+    def __str__(self) -> str:
+        if not self.hypertable:
+            return f"PostgreSQL {self.postgresql}, without TimescaleDB: an ordinary table, no compression"
+        kind = "Community edition" if self.licensed else "Apache edition"
+        kind += ": a hypertable, " + ("compressed when it is old" if self.community else "no compression")
+        return f"PostgreSQL {self.postgresql} with TimescaleDB {self.timescaledb}, {kind}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """2.23.0-dev as (2, 23)."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
+def read_edition(conn: psycopg.Connection) -> Edition:
+    """Ask the database that ``conn`` is connected to."""
+    with conn.cursor(row_factory=class_row(Edition)) as cursor:
+        edition = cursor.execute(_EDITION).fetchone()
+    assert edition is not None
+    return edition
+
+
+def make_extension(conn: psycopg.Connection) -> None:
+    """Make TimescaleDB where the server has it and this user may; where not, the table stays an ordinary one."""
+    edition = read_edition(conn)
+    if edition.timescaledb or not (edition.available and edition.preloaded):
+        return
+    try:
+        with conn.transaction():
+            conn.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+    except psycopg.errors.InsufficientPrivilege:
+        pass  # `Edition.off` says it

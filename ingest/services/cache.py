@@ -1,0 +1,52 @@
+"""The cache folder: what was fetched once and need not be fetched again.
+
+The rule to remember: an entry has its name only once it is complete.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where downloads are kept: PURPLE_SECTOR_CACHE, else the user's cache folder."""
+    if chosen := environ.get("PURPLE_SECTOR_CACHE"):
+        return Path(chosen)
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "purple-sector"
+
+
+def entry(name: str, cache: Path | None = None) -> Path:
+    """The folder of that name in ``cache``; None: the user's."""
+    return (cache or cache_folder(os.environ)) / name
+
+
+def filled(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """``folder``, which ``fill`` fills if it is not there; of several processes one fills and the others wait.
+
+    ``fill`` gets an empty folder beside it, which is removed if it raises.
+    """
+    if folder.is_dir():
+        return folder
+    with _one_at_a_time(folder):
+        if not folder.is_dir():
+            unfinished = folder.with_name(f"{folder.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+            unfinished.mkdir(parents=True)
+            try:
+                fill(unfinished)
+                unfinished.rename(folder)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the lock of this entry; the kernel drops it if we are killed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,14 @@
+"""A Ray cluster, which ends with these tests: beside it others would find a machine that is busy."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from serve.local import run_ray
+
+
+@pytest.fixture(scope="package")
+def ray_cluster() -> Iterator[None]:
+    """Ray on this machine, and this process connected to it."""
+    with run_ray(lambda _: None):
+        yield

@@ -1,0 +1,70 @@
+"""What a broker keeps when it ends, and what it deletes while it runs."""
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from ingest.source import Source
+from ingest.topics import Cluster
+from tests.contract.clients import WITHIN_S, disconnect, numbered, produce, read
+from tests.contract.gaps import gap_of_mesh
+from tests.contract.topics import await_leader, new_partition, settings_of
+from tests.waiting import wait_until
+
+KEPT = 1_000
+
+
+@pytest.fixture
+def settings(own_broker):
+    return settings_of(own_broker.brokers)
+
+
+def commit(settings, partition, offset):
+    consumer = Consumer(settings.client({"group.id": settings.consumer_group}))
+    place = TopicPartition(partition.topic, partition.index, offset)
+    consumer.commit(offsets=[place], asynchronous=False)
+    consumer.close()
+
+
+def committed(settings, partition):
+    consumer = Consumer(settings.client({"group.id": settings.consumer_group}))
+    (place,) = consumer.committed([TopicPartition(partition.topic, partition.index)], timeout=WITHIN_S)
+    consumer.close()
+    return place.offset
+
+
+def identify(settings, partition):
+    with Source(settings, partition) as source:
+        return source.identify()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+@gap_of_mesh("forgets all that it had", broker="own_broker")
+def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partition, how):
+    """Records, the topic with its id, and the offset of the group: after an orderly end, and after kill -9."""
+    produce(settings, partition, numbered(KEPT))
+    commit(settings, partition, 700)
+    topic_id = identify(settings, partition)
+
+    disconnect()
+    getattr(own_broker, how)()
+    own_broker.restart()
+    wait_until(lambda: partition.topic in Cluster(settings, timeout_s=WITHIN_S).topics(), within_s=4)
+    await_leader(settings, partition)
+
+    with Source(settings, partition) as source:
+        assert source.offsets() == (0, KEPT)
+        source.read_from(0)
+        assert read(source, KEPT) == (list(range(KEPT)), numbered(KEPT))
+    assert identify(settings, partition) == topic_id
+    assert committed(settings, partition) == 700
+    assert produce(settings, partition, [b"next"]) == [KEPT]
+
+
+@gap_of_mesh("deletes nothing", broker="own_broker")
+def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(own_broker, settings):
+    partition = new_partition(settings, **{"retention.ms": "1000", "segment.ms": "500"})
+    produce(settings, partition, numbered(100))
+
+    with Source(settings, partition) as source:
+        wait_until(lambda: source.offsets() == (100, 100), within_s=6)
+    assert produce(settings, partition, [b"next"]) == [100]

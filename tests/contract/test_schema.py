@@ -1,0 +1,80 @@
+"""The schema: made once by whoever comes first, and brought up to date under frames that are there."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+from psycopg import sql
+
+from ingest.schema import migrate
+from tests.service.owner import Owner, drove, rows
+
+SEQUENCES = "SELECT sequence FROM telemetry ORDER BY sequence"
+
+
+def test_migrating_again_changes_nothing(database, owner):
+    owner.write(*drove("a", 1))
+    before = shape(database.url)
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        migrate(conn)
+
+    assert shape(database.url) == before
+    owner.write(*drove("a", 2))
+
+
+def test_two_may_migrate_at_once(database):
+    """Two machines of a cluster that start together."""
+    before = shape(database.url)
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    start = threading.Barrier(2)
+
+    def bring_up_to_date(_: int) -> None:
+        with psycopg.connect(database.url, autocommit=True) as conn:
+            start.wait(20)
+            migrate(conn)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(bring_up_to_date, range(2)))
+
+    assert shape(database.url) == before
+
+
+def test_new_channel_is_empty_in_the_frames_that_are_there(database, owner):
+    """NULL is for channels that a game may lack; frames must have this one, and 0 is what the wire says for nothing."""
+    owner.write(*drove("a", 1, 2))
+    add_channel(database.url, "rpm")
+    with Owner(database.url) as later:
+        later.write(*drove("b", 3))
+
+    nullable = (
+        "SELECT is_nullable FROM information_schema.columns WHERE table_name = 'telemetry' AND column_name = 'rpm'"
+    )
+    assert rows(database.url, nullable) == [("NO",)]
+    assert rows(database.url, "SELECT sequence, rpm FROM telemetry ORDER BY 1") == [(1, 0), (2, 0), (3, 7000)]
+
+
+def test_session_goes_on_after_a_new_channel_came(database, owner):
+    """Its first frames know nothing of the channel."""
+    owner.write(*drove("a", 1, 2))
+    add_channel(database.url, "rpm")
+    with Owner(database.url) as later:
+        later.write(*drove("a", 3))
+
+    assert rows(database.url, SEQUENCES) == [(1,), (2,), (3,)]
+
+
+def add_channel(url: str, name: str) -> None:
+    """As if this version were the first one to have it."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        # With the summaries of it, which come back too.
+        conn.execute(sql.SQL("ALTER TABLE telemetry DROP COLUMN {} CASCADE").format(sql.Identifier(name)))
+        migrate(conn)
+
+
+def shape(url: str) -> list[tuple]:
+    return rows(
+        url,
+        "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
+        " WHERE table_schema = 'public' ORDER BY table_name, ordinal_position",
+    )

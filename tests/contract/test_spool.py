@@ -1,0 +1,148 @@
+"""What a sender relies on in a spool, held by the one in memory and the one on disk."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.collectors.outbox import Record
+from ingest.collectors.spool import MemorySpool, SpooledSession
+from ingest.collectors.spool_folder import SpoolFolder
+
+SESSION = SpooledSession("s", "anna", "protobuf")
+
+
+def in_memory(_):
+    return MemorySpool(SESSION)
+
+
+def on_disk(folder):
+    """Segments of a few records, so that there are many."""
+    return SpoolFolder(folder, max_bytes=10**8, keep_s=3600, segment_bytes=200).begin(SESSION)
+
+
+@pytest.fixture(params=[in_memory, on_disk])
+def spool(request, tmp_path):
+    spool = request.param(tmp_path)
+    yield spool
+    spool.close()
+
+
+def record(sequence):
+    return Record(sequence, 1_000 + sequence, b"frame %d" % sequence)
+
+
+def fill(spool, count, first=1):
+    for sequence in range(first, first + count):
+        spool.append(record(sequence))
+
+
+def take_all(spool):
+    return [taken.sequence for taken in iter(spool.take, None)]
+
+
+def test_records_are_taken_as_they_were_appended(spool):
+    spool.append(Record(0, 999, b"facts"))
+    fill(spool, 50)
+
+    assert [spool.take() for _ in range(51)] == [Record(0, 999, b"facts"), *map(record, range(1, 51))]
+    assert spool.take() is None
+
+
+def test_what_is_appended_later_is_taken_later(spool):
+    for sequence in range(1, 60):
+        spool.append(record(sequence))
+        assert spool.take() == record(sequence)
+        assert spool.take() is None
+
+
+def test_facts_are_not_counted_as_frames(spool):
+    spool.append(Record(0, 999, b"facts"))
+    fill(spool, 2)
+    assert spool.waiting == 2
+
+    take_all(spool)
+    spool.acknowledge()
+    spool.acknowledge()
+    assert spool.waiting == 1
+
+
+def test_it_is_drained_when_all_is_acknowledged(spool):
+    fill(spool, 20)
+    assert not spool.drained
+    take_all(spool)
+    for _ in range(19):
+        spool.acknowledge()
+        assert not spool.drained
+    spool.acknowledge()
+
+    assert spool.drained
+    assert spool.waiting == 0
+
+
+@pytest.mark.parametrize("taken", [0, 10, 30])
+def test_a_range_is_read_again_whether_taken_or_not(spool, taken):
+    fill(spool, 30)
+    for _ in range(taken):
+        spool.take()
+
+    assert list(spool.read(5, 20)) == [record(n) for n in range(5, 21)]
+    assert list(spool.read(31, 40)) == []
+
+
+def test_reading_again_takes_nothing(spool):
+    fill(spool, 30)
+    list(spool.read(1, 30))
+
+    assert take_all(spool) == list(range(1, 31))
+
+
+def test_the_partition_is_known_when_it_is_written_down(spool):
+    assert spool.partition is None
+    spool.choose(7)
+
+    deadline = time.monotonic() + 5
+    while spool.partition is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert spool.partition == 7
+
+
+def test_a_spool_has_room_until_it_is_full():
+    spool = MemorySpool(SESSION, 3)
+    fill(spool, 2)
+    assert spool.has_room
+    fill(spool, 1, first=3)
+    assert not spool.has_room
+
+    spool.take()
+    assert not spool.has_room
+    spool.acknowledge()
+    assert spool.has_room
+
+
+def test_a_spool_has_room_for_one_at_least():
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        MemorySpool(SESSION, 0)
+
+
+@pytest.mark.parametrize("make", [in_memory, on_disk])
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(st.sampled_from(["append", "take", "acknowledge"]), max_size=80))
+def test_whatever_happens_each_is_taken_once_and_in_order(tmp_path_factory, make, steps):
+    spool, seen = make(tmp_path_factory.mktemp("spool")), SimpleNamespace(appended=0, taken=[], acknowledged=0)
+    for step in steps:
+        if step == "append":
+            seen.appended += 1
+            spool.append(record(seen.appended))
+        elif step == "take" and (taken := spool.take()) is not None:
+            seen.taken.append(taken.sequence)
+        elif step == "acknowledge" and seen.acknowledged < len(seen.taken):
+            seen.acknowledged += 1
+            spool.acknowledge()
+        assert spool.waiting == seen.appended - seen.acknowledged
+    seen.taken += take_all(spool)
+    spool.close()
+
+    assert seen.taken == list(range(1, seen.appended + 1))

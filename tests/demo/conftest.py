@@ -1,0 +1,61 @@
+"""The whole system as its users start it. It ends with these tests: beside it others would find a machine that is busy."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ingest.services.process import free_ports
+from serve.running import Running
+
+_UP_WITHIN_S = 240  # on a busy machine that fetches Kafka first
+
+
+@contextmanager
+def running_demo(home: Path, **environment: str) -> Iterator[tuple[Running, "subprocess.Popen[str]"]]:
+    """``purple-sector demo`` as a process of its own, until Ctrl-C."""
+    (port,) = free_ports(1)
+    settings = {"PURPLE_SECTOR_HOME": str(home), "WS_PORT": str(port), "LOG_LEVEL": "WARNING"} | environment
+    said = home / "demo.log"
+    with said.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serve.command", "demo"],
+            env=os.environ | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        yield _await(process, home, said), process
+    finally:
+        if process.poll() is None:
+            process.terminate()  # whoever starts tests in the background has Ctrl-C ignored by all of them
+        process.wait(90)
+
+
+def _await(process: "subprocess.Popen[str]", home: Path, said: Path) -> Running:
+    deadline = time.monotonic() + _UP_WITHIN_S
+    while (running := Running.find(home)) is None:
+        assert process.poll() is None, f"the demo ended:\n{said.read_text()}"
+        assert time.monotonic() < deadline, f"the demo is not up:\n{said.read_text()}"
+        time.sleep(0.1)
+    return running
+
+
+@pytest.fixture(scope="package")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The addresses of a demo that runs, with one car."""
+    with running_demo(tmp_path_factory.mktemp("demo")) as (running, _):
+        yield running
+
+
+@pytest.fixture
+def page_url(demo: Running) -> str:
+    return demo.page

@@ -1,0 +1,29 @@
+"""Node programs of the tests, with the packages that their package.json names, in the cache folder."""
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ingest.services.cache import entry, filled
+
+_INSTALL = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+
+
+def installed(folder: Path) -> Path:
+    """A copy of ``folder`` beside its packages, which are fetched at first. Skips where node or the packages can't be had."""
+    if lacking := [program for program in ("node", "npm") if shutil.which(program) is None]:
+        pytest.skip(f"{' and '.join(lacking)} not installed")
+    sources = sorted([*folder.glob("*.mjs"), folder / "package.json"])
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+
+    def fill(place: Path) -> None:
+        for source in sources:
+            shutil.copy(source, place)
+        ran = subprocess.run(_INSTALL, cwd=place, capture_output=True, text=True, timeout=240, check=False)
+        if ran.returncode != 0:
+            pytest.skip(f"npm could not fetch the packages of {folder.name}: {ran.stderr.strip()[-500:]}")
+
+    return filled(entry(f"npm-{folder.name}-{digest}"), fill)

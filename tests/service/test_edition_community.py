@@ -1,0 +1,203 @@
+"""TimescaleDB's Community edition, a real one in WebAssembly: what it is asked to do, done and looked at.
+
+Background workers it has none, so its jobs are run by hand.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from analytics import database as store
+from analytics import summaries
+from ingest.edition import read_edition
+from ingest.schema import migrate, migrate_to
+from ingest.settings import Retention
+from serve.store_status import read_store_status
+from tests.pglite import community, connect, make_timescaledb
+from tests.service.field import Conn, answers, driven, keep, plan, stored
+
+NEVER = Retention()
+START = datetime.now(UTC) - timedelta(days=5)
+JOBS = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = %s ORDER BY job_id"
+CHUNKS = (
+    "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'telemetry' ORDER BY range_start"
+)
+
+
+@pytest.fixture
+def plain() -> Iterator[Conn]:
+    """A server that could become TimescaleDB, and has not."""
+    with community() as url, connect(url) as conn:
+        migrate(conn)
+        yield conn
+
+
+@pytest.fixture
+def conn(plain: Conn) -> Conn:
+    make_timescaledb(plain)
+    migrate(plain)
+    return plain
+
+
+def run_jobs(conn: Conn, proc: str) -> None:
+    jobs = conn.execute(JOBS, [proc]).fetchall()
+    assert jobs
+    for (job,) in jobs:
+        conn.execute("CALL run_job(%s)", [job])
+
+
+def test_each_upgrade_keeps_every_frame_and_every_answer(plain: Conn) -> None:
+    """Plain, then a hypertable as in the Apache edition, then Community; upgraded twice in each; at last computed and compressed."""
+    frames = keep(plain, "spa", driven(days_ago=3))
+    told = answers(plain, "spa")
+    make_timescaledb(plain)
+    apache = replace(read_edition(plain), licensed=False)
+    for _ in range(2):
+        with plain.transaction():
+            migrate_to(plain, apache, NEVER)
+        assert answers(plain, "spa") == told
+    assert plain.execute(JOBS, ["policy_compression"]).fetchall() == []
+    migrate(plain)
+    jobs = plain.execute("SELECT job_id, config FROM timescaledb_information.jobs ORDER BY 1").fetchall()
+    migrate(plain)
+
+    assert plain.execute("SELECT job_id, config FROM timescaledb_information.jobs ORDER BY 1").fetchall() == jobs
+    assert answers(plain, "spa") == told
+    run_jobs(plain, "policy_refresh_continuous_aggregate")
+    run_jobs(plain, "policy_compression")
+    assert plain.execute(CHUNKS).fetchall() == [(True,)]
+    assert answers(plain, "spa") == told
+    assert stored(plain, frames).equals(frames)
+
+
+def test_only_old_chunks_are_compressed_and_take_late_frames(conn: Conn) -> None:
+    old, new = keep(conn, "old", driven(days_ago=5)), keep(conn, "new", driven(days_ago=0.1))
+    run_jobs(conn, "policy_compression")
+    late = keep(conn, "late", driven(days_ago=5, seed=2))
+
+    assert conn.execute(CHUNKS).fetchall() == [(True,), (False,)]
+    for frames in (old, new, late):
+        assert stored(conn, frames).equals(frames)
+
+
+def test_a_new_channel_comes_to_compressed_frames_too(conn: Conn) -> None:
+    keep(conn, "old", driven(days_ago=5))
+    run_jobs(conn, "policy_compression")
+    conn.execute("ALTER TABLE telemetry DROP COLUMN rpm CASCADE")
+    migrate(conn)
+
+    assert conn.execute("SELECT DISTINCT rpm FROM telemetry").fetchall() == [(0,)]
+    assert {lap.max_rpm for lap in summaries.lap_summaries(conn, "old")} == {0}
+
+
+def test_a_running_session_is_summed_up_at_once_and_late_frames_with_the_next_run(conn: Conn) -> None:
+    keep(conn, "old", driven(days_ago=5))
+    run_jobs(conn, "policy_refresh_continuous_aggregate")
+    now, late = keep(conn, "now", driven(days_ago=0.003)), keep(conn, "late", driven(days_ago=5.5))
+
+    assert sum(summaries.seconds(conn, "now")["frames"].to_pylist()) == now.num_rows
+    assert sum(lap.frames for lap in summaries.lap_summaries(conn, "now")) == now.num_rows
+    assert summaries.seconds(conn, "late").num_rows == 0
+    run_jobs(conn, "policy_refresh_continuous_aggregate")
+    assert sum(summaries.seconds(conn, "late")["frames"].to_pylist()) == late.num_rows
+    assert sum(lap.frames for lap in summaries.lap_summaries(conn, "late")) == late.num_rows
+
+
+@pytest.mark.parametrize(
+    ("question", "index"),
+    [
+        (lambda conn: summaries.seconds(conn, "old"), "_session_id_second"),
+        (lambda conn: summaries.seconds_from(conn, "old", None, length=timedelta(hours=1)), "_session_id_second"),
+        (lambda conn: summaries.seconds_from(conn, "old", START, length=timedelta(hours=1)), "_session_id_second"),
+        (lambda conn: summaries.lap_summaries(conn, "old"), "_session_id_minute"),
+        (lambda conn: summaries.lap_summaries(conn, "old", first=1, last=1), "_session_id_minute"),
+    ],
+)
+def test_plans_read_what_was_computed(conn: Conn, question: Callable[[Conn], object], index: str) -> None:
+    """As the page and notebooks ask, by the index of the table behind the aggregate; frames are read only where they are newer than it."""
+    keep(conn, "old", driven(days_ago=5))
+    run_jobs(conn, "policy_refresh_continuous_aggregate")
+    told = plan(conn, question)
+
+    assert "_materialized_hypertable" in told
+    assert index in told
+    assert "Function Scan" not in told
+
+
+def test_frames_go_when_they_are_old_and_their_summaries_stay(conn: Conn) -> None:
+    keep(conn, "old", driven(days_ago=30))
+    keep(conn, "new", driven(days_ago=3))
+    run_jobs(conn, "policy_refresh_continuous_aggregate")
+    told = answers(conn, "old")[:2]
+    migrate(conn, Retention(telemetry_days=10))
+    run_jobs(conn, "policy_retention")
+    run_jobs(conn, "policy_refresh_continuous_aggregate")
+
+    assert conn.execute("SELECT DISTINCT session_id FROM telemetry").fetchall() == [(2,)]
+    assert (summaries.seconds(conn, "old"), summaries.lap_summaries(conn, "old")) == told
+
+
+def test_summaries_and_small_tables_have_their_own_time(conn: Conn) -> None:
+    keep(conn, "old", driven(days_ago=30))
+    keep(conn, "new", driven(days_ago=3))
+    run_jobs(conn, "policy_refresh_continuous_aggregate")
+    for days in (1, 20):
+        conn.execute("INSERT INTO gaps (reason, seen_at) VALUES (%s, now() - %s)", [f"{days}", timedelta(days=days)])
+        conn.execute(
+            "INSERT INTO dead_letters (topic, partition, \"offset\", reason, seen_at) VALUES ('t', 0, %s, 'r', now() - %s)",
+            [days, timedelta(days=days)],
+        )
+    migrate(conn, Retention(summaries_days=10, laps_days=10, gaps_days=10, dead_letters_days=30))
+    run_jobs(conn, "policy_retention")
+    run_jobs(conn, "expire")
+
+    assert summaries.seconds(conn, "old").num_rows == 0
+    assert summaries.lap_summaries(conn, "new")
+    assert (len(store.laps(conn, "old")), len(store.laps(conn, "new"))) == (0, 1)
+    assert conn.execute("SELECT reason FROM gaps").fetchall() == [("1",)]
+    assert conn.execute('SELECT "offset" FROM dead_letters ORDER BY 1').fetchall() == [(1,), (20,)]
+
+
+def test_jobs_follow_the_settings(conn: Conn) -> None:
+    def kept() -> list[tuple[Any, ...]]:
+        return [(job.relation, job.does) for job in read_store_status(conn).jobs]
+
+    always = kept()
+    migrate(conn, Retention(10, 20, 30, 40, 50))
+    limited = set(kept()) - set(always)
+    migrate(conn, Retention(11, 20, 30, 0, 51))
+    changed = set(kept()) - set(always)
+    migrate(conn, NEVER)
+
+    assert limited == {
+        ("telemetry", "drops chunks older than 10 days"),
+        ("telemetry_1s", "drops chunks older than 20 days"),
+        ("lap_minutes", "drops chunks older than 20 days"),
+        ("laps", "deletes rows older than 30 days"),
+        ("gaps", "deletes rows older than 40 days"),
+        ("dead_letters", "deletes rows older than 50 days"),
+    }
+    assert changed - limited == {
+        ("telemetry", "drops chunks older than 11 days"),
+        ("dead_letters", "deletes rows older than 51 days"),
+    }
+    assert ("gaps", "deletes rows older than 40 days") not in changed
+    assert kept() == always
+
+
+def test_status_says_what_was_saved(conn: Conn) -> None:
+    keep(conn, "old", driven(days_ago=5))
+    keep(conn, "new", driven(days_ago=0.1))
+    run_jobs(conn, "policy_compression")
+    status = read_store_status(conn)
+
+    assert "Community edition: a hypertable, compressed when it is old" in status.lines[0]
+    assert status.edition.off == ()
+    assert status.chunks is not None
+    assert (status.chunks.count, status.chunks.compressed) == (2, 1)
+    assert status.compression is not None
+    assert status.compression.before_bytes > 3 * status.compression.after_bytes
+    assert any(line.startswith("telemetry: compresses chunks older than 1 day") for line in status.lines)

@@ -1,0 +1,71 @@
+"""Three brokers die, freeze and roll while twenty sessions stream: what was acknowledged is kept, once and in order."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.services.kafka_cluster import KafkaCluster
+from ingest.services.process import ServiceUnavailable
+from ingest.settings import KafkaSettings
+from ingest.topics import create_topics
+from tests.conftest import _report
+from tests.service.convoy import Convoy
+from tests.service.kafka_faults import Course, run_faults, signalled
+
+SEED = 3
+WITHIN_S = 60
+BUSY_S = 0.3  # of CPU in two seconds; a thread that spins takes most of them
+
+
+@pytest.fixture(scope="module")
+def cluster(service_folder: Path) -> Iterator[KafkaCluster]:
+    try:
+        cluster = KafkaCluster.start(service_folder / "cluster")
+    except ServiceUnavailable as missing:
+        pytest.skip(f"no brokers: {missing}")
+    with cluster:
+        yield cluster
+
+
+@pytest.mark.timeout(900)  # three brokers elect, start and catch up again and again, on the CPUs that there are
+def test_nothing_acknowledged_is_lost_or_doubled(cluster, database, pytestconfig):
+    def faults(course: Course) -> None:
+        course.kill_a_leader()
+        course.freeze_two()
+        course.kill_a_leader()
+        course.kill_two()
+        course.roll()
+
+    ledger = run_faults(cluster, database.url, faults, name="faults", seed=SEED)
+
+    _report(pytestconfig, f"three brokers: {ledger}")
+    assert len(ledger.frames) == 20
+    assert sum(map(len, ledger.pauses_s.values())) == 5
+
+
+def test_collector_that_waits_for_copies_costs_no_cpu(cluster):
+    """Two of three are silent, so that nothing is acknowledged; the game needs its CPU itself."""
+    kafka = KafkaSettings(_env_file=None, brokers=cluster.brokers, replication=3, topic_telemetry="patient")
+    create_topics(kafka)
+    with Convoy(kafka, "patient", sessions=1) as convoy:
+        convoy.await_acknowledgements(within_s=WITHIN_S)
+        leader = cluster.leader_of("patient", convoy.partitions[0])
+        silent = [broker.pid for broker in cluster.nodes if broker.node.id != leader]
+        with signalled(silent, signal.SIGSTOP, signal.SIGCONT):
+            time.sleep(0.5)
+            before_s, acknowledged = cpu_s(), convoy.acknowledged
+            time.sleep(2)
+            assert convoy.acknowledged == acknowledged
+            assert cpu_s() - before_s < BUSY_S
+        convoy.await_acknowledgements(within_s=WITHIN_S)
+        assert list(convoy.finish()) == ["patient-0"]
+
+
+def cpu_s() -> float:
+    """Of this process, all threads, driving the car included."""
+    times = os.times()
+    return times.user + times.system

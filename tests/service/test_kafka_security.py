@@ -1,0 +1,383 @@
+"""Who may do what on a Kafka that asks: each user can do its work, and nothing else."""
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+from pydantic import SecretStr
+
+from ingest.collectors.sender import Sender
+from ingest.collectors.spool_folder import SpoolFolder
+from ingest.errors import BrokerUnavailable
+from ingest.host import Host
+from ingest.partition import Partition
+from ingest.services.certificates import Authority
+from ingest.services.kafka_cluster import ADMIN, KafkaCluster
+from ingest.services.process import ServiceUnavailable
+from ingest.settings import CollectorSettings, DatabaseSettings, IngestSettings, KafkaSettings
+from ingest.telemetry_pb2 import Session, TelemetryMessage
+from ingest.topics import create_topics, describe_topics
+from tests.contract.test_live_end import reading
+from tests.service.audit import assert_each_frame_once, wait_for_frames
+from tests.service.test_foreign_lag import tools
+from tests.service.test_resend import Car, asking, healed, on_air
+from tests.service.test_resend import delete_records as delete_before
+from tests.service.test_worker import hosting
+from tests.service.traffic import Field
+from tests.waiting import wait_until
+
+__all__ = ["tools"]
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "kafka-access.md"
+WITHIN_S = 30
+PARTITIONS = 10
+
+TOPIC = KafkaError.TOPIC_AUTHORIZATION_FAILED
+CLUSTER = KafkaError.CLUSTER_AUTHORIZATION_FAILED
+GROUP = KafkaError.GROUP_AUTHORIZATION_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A broker with the users of the document, and the rights that its commands gave them."""
+
+    cluster: KafkaCluster
+    passwords: Mapping[str, SecretStr]
+
+    def settings(self, user: str, **more: Any) -> KafkaSettings:
+        given: dict[str, Any] = {
+            "brokers": self.cluster.brokers,
+            "security_protocol": "SASL_SSL",
+            "username": user,
+            "password": self.passwords[user],
+            "ca_file": str(self.cluster.ca_file),
+        }
+        return KafkaSettings(_env_file=None, **given | more)
+
+
+@pytest.fixture(scope="module")
+def secured(service_folder: Path, tools: list[str]) -> Iterator[Secured]:
+    try:
+        cluster = KafkaCluster.start(service_folder / "secured", brokers=1, secured=True)
+    except ServiceUnavailable as missing:
+        pytest.skip(f"no broker: {missing}")
+    with cluster:
+        users = (ADMIN, "collector", "ingest", "bridge")
+        secured = Secured(cluster, {user: cluster.add_user(user) for user in users})
+        assert [outcome.problem for outcome in create_topics(secured.settings(ADMIN))] == [""] * 3
+        grant_as_documented(secured, tools, service_folder / "secured")
+        yield secured
+
+
+def grant_as_documented(secured: Secured, tools: list[str], folder: Path) -> None:
+    admin = folder / "admin.properties"
+    admin.touch(mode=0o600)
+    admin.write_text(java_properties(secured.settings(ADMIN)))
+    commands = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("kafka-acls.sh ")]
+    assert len(commands) == 6
+    for command in commands:
+        words = shlex.split(command.replace('"$KAFKA_BROKERS"', secured.cluster.brokers))[1:]
+        done = subprocess.run(
+            [*tools, "org.apache.kafka.tools.AclCommand", *words], cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def java_properties(settings: KafkaSettings) -> str:
+    module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+    password = settings.password.get_secret_value()
+    return "\n".join(
+        [
+            "security.protocol=SASL_SSL",
+            "sasl.mechanism=SCRAM-SHA-512",
+            f'sasl.jaas.config={module} required username="{settings.username}" password="{password}";',
+            "ssl.truststore.type=PEM",
+            f"ssl.truststore.location={settings.ca_file}",
+        ]
+    )
+
+
+def admin_of(settings: KafkaSettings) -> AdminClient:
+    return AdminClient(settings.client({"log_level": 0}))
+
+
+def read(settings: KafkaSettings, topic: str) -> None:
+    """Without a group, to the first record or the end."""
+    config = {"group.id": "nobody", "enable.auto.commit": False, "enable.partition.eof": True, "log_level": 0}
+    consumer = Consumer(settings.client(config))
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    error = first_answer(consumer, unheeded=GROUP).error()
+    if error and error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+
+
+def join(settings: KafkaSettings, group: str) -> None:
+    consumer = Consumer(settings.client({"group.id": group, "enable.auto.commit": False, "log_level": 0}))
+    consumer.subscribe([settings.topic_telemetry])
+    if error := first_answer(consumer).error():
+        raise KafkaException(error)
+
+
+def first_answer(consumer: Consumer, *, unheeded: int | None = None) -> Message:
+    try:
+        deadline = time.monotonic() + WITHIN_S
+        while time.monotonic() < deadline:
+            message = consumer.poll(0.2)
+            if message is not None and not (message.error() and message.error().code() == unheeded):
+                return message
+        raise AssertionError("neither a record nor an error")
+    finally:
+        consumer.close()
+
+
+def commit(settings: KafkaSettings, group: str) -> None:
+    place = TopicPartition(settings.topic_telemetry, 0, 0)
+    admin = admin_of(settings)
+    admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, [place])])[group].result(20)
+
+
+def write(settings: KafkaSettings, topic: str) -> None:
+    failed: list[KafkaError] = []
+    producer = Producer(settings.client({"message.timeout.ms": 10_000, "log_level": 0}))
+    producer.produce(topic, b"x", partition=0, on_delivery=lambda error, _: failed.append(error) if error else None)
+    assert producer.flush(15) == 0
+    if failed:
+        raise KafkaException(failed[0])
+
+
+def alter(settings: KafkaSettings, topic: str) -> None:
+    entry = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    admin = admin_of(settings)
+    admin.incremental_alter_configs([resource])[resource].result(20)
+
+
+def look_at_config(settings: KafkaSettings, topic: str) -> None:
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    admin = admin_of(settings)
+    admin.describe_configs([resource])[resource].result(20)
+
+
+def describe(settings: KafkaSettings, topic: str) -> None:
+    admin = admin_of(settings)
+    admin.describe_topics(TopicCollection([topic]))[topic].result(20)
+
+
+def create(settings: KafkaSettings, topic: str) -> None:
+    admin = admin_of(settings)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
+
+
+def grow(settings: KafkaSettings, topic: str) -> None:
+    admin = admin_of(settings)
+    admin.create_partitions([NewPartitions(topic, 20)])[topic].result(20)
+
+
+def delete(settings: KafkaSettings, topic: str) -> None:
+    admin = admin_of(settings)
+    admin.delete_topics([topic])[topic].result(20)
+
+
+def delete_records(settings: KafkaSettings, topic: str) -> None:
+    place = TopicPartition(topic, 0, 1)
+    admin = admin_of(settings)
+    admin.delete_records([place])[place].result(20)
+
+
+def grant(settings: KafkaSettings, user: str) -> None:
+    everything = AclBinding(
+        ResourceType.TOPIC, "telemetry", ResourcePatternType.LITERAL, f"User:{user}", "*", AclOperation.ALL,
+        AclPermissionType.ALLOW,
+    )  # fmt: skip
+    admin = admin_of(settings)
+    admin.create_acls([everything])[everything].result(20)
+
+
+def rights_shown(settings: KafkaSettings) -> int:
+    anything = AclBindingFilter(
+        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+    )
+    admin = admin_of(settings)
+    return len(admin.describe_acls(anything).result(20))
+
+
+def change_password(settings: KafkaSettings, user: str) -> None:
+    change = UserScramCredentialUpsertion(user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), b"x")
+    admin = admin_of(settings)
+    admin.alter_user_scram_credentials([change])[user].result(20)
+
+
+@pytest.mark.parametrize(
+    ("user", "act", "on", "code"),
+    [
+        ("collector", read, "telemetry", TOPIC),
+        ("collector", create, "mine", TOPIC),
+        ("collector", alter, "telemetry", TOPIC),
+        ("collector", look_at_config, "telemetry", TOPIC),
+        ("collector", grow, "telemetry", TOPIC),
+        ("collector", delete, "telemetry", TOPIC),
+        ("collector", delete_records, "telemetry", TOPIC),
+        ("collector", write, "laps", TOPIC),
+        ("collector", delete, "commands", TOPIC),
+        ("collector", alter, "commands", TOPIC),
+        ("collector", describe, "laps", TOPIC),
+        ("collector", join, "telemetry-processors", GROUP),
+        ("collector", commit, "telemetry-processors", GROUP),
+        ("collector", grant, "collector", CLUSTER),
+        ("collector", change_password, "admin", CLUSTER),
+        ("ingest", write, "telemetry", TOPIC),
+        ("ingest", read, "commands", TOPIC),
+        ("ingest", read, "laps", TOPIC),
+        ("ingest", create, "mine", TOPIC),
+        ("ingest", alter, "telemetry", TOPIC),
+        ("ingest", delete, "telemetry", TOPIC),
+        ("ingest", delete_records, "telemetry", TOPIC),
+        ("ingest", commit, "somebody-else", GROUP),
+        ("ingest", grant, "ingest", CLUSTER),
+        ("bridge", write, "telemetry", TOPIC),
+        ("bridge", write, "laps", TOPIC),
+        ("bridge", describe, "commands", TOPIC),
+        ("bridge", join, "telemetry-processors", GROUP),
+    ],
+)
+def test_what_is_not_granted_is_refused(
+    secured: Secured, user: str, act: Callable[[KafkaSettings, str], None], on: str, code: int
+) -> None:
+    with pytest.raises(KafkaException) as refused:
+        act(secured.settings(user), on)
+
+    assert refused.value.args[0].code() == code
+
+
+@pytest.mark.parametrize(
+    ("user", "act", "on"),
+    [
+        ("collector", write, "telemetry"),
+        ("collector", describe, "telemetry"),
+        ("collector", read, "commands"),
+        ("collector", write, "commands"),
+        ("ingest", write, "commands"),
+        ("ingest", read, "telemetry"),
+        ("ingest", describe, "telemetry"),
+        ("ingest", write, "laps"),
+        ("ingest", commit, "telemetry-processors"),
+        ("bridge", read, "telemetry"),
+        ("bridge", read, "laps"),
+        ("admin", alter, "commands"),
+    ],
+)
+def test_what_is_granted_works(secured: Secured, user: str, act: Callable[[KafkaSettings, str], None], on: str) -> None:
+    act(secured.settings(user), on)
+
+
+def test_rights_are_shown_to_the_administrator_alone(secured):
+    """Others get an empty answer: librdkafka hands out no error here."""
+    assert rights_shown(secured.settings(ADMIN)) >= 10
+    assert rights_shown(secured.settings("collector")) == 0
+
+
+def test_session_arrives_with_the_least_rights(secured, database):
+    """From a collector's sender, which is idempotent and makes no topic, to rows and to the announcement of its laps."""
+    host = Host(
+        name="least",
+        kafka=secured.settings("ingest"),
+        database=DatabaseSettings(_env_file=None, url=database.url),
+        ingest=IngestSettings(_env_file=None),
+    )
+    host.host([Partition("telemetry", index) for index in range(PARTITIONS)])
+    try:
+        with reading(secured.settings("bridge")) as delivered:
+            field = Field(cars=1, frames=12_000)
+            field.publish(secured.settings("collector"), "least")
+            wait_for_frames(database.url, field.expected("least"), within_s=WITHIN_S)
+            wait_until(lambda: laps_among(delivered) > 0)
+    finally:
+        host.stop()
+
+    assert_each_frame_once(database.url, field.expected("least"))
+
+
+def test_what_is_missing_is_asked_for_with_the_least_rights(secured, database, tmp_path):
+    """Kafka deletes the first half of a session before anybody read it; the collector has it still."""
+    collector, ingest = secured.settings("collector"), secured.settings("ingest")
+    spool = SpoolFolder(tmp_path / "spool", max_bytes=100_000_000, keep_s=7200)
+    with asking(ingest, database.url), on_air(collector, spool):
+        car = Car(collector, spool, "halved")
+        car.drive(100)
+        car.await_acknowledged()
+        delete_before(secured.settings(ADMIN), Partition("telemetry", car.sender.partition), before=OFFSET_END)
+        car.drive(50)
+        car.await_acknowledged()
+        with hosting(ingest, database.url, partitions=PARTITIONS):
+            wait_until(lambda: healed(database.url, "missing", 1))
+        car.park()
+
+    assert_each_frame_once(database.url, {"halved": 150})
+
+
+def laps_among(values: list[bytes]) -> int:
+    """How many messages tell of a lap; frames begin with another field."""
+    return sum(TelemetryMessage.FromString(value).HasField("lap") for value in values if value[0] & 7 == 2)
+
+
+@pytest.mark.parametrize("wrong", ["password", "authority"])
+def test_who_cannot_come_in_is_told_in_one_line(secured, tmp_path, wrong):
+    """Without the password in it; and the sender asks again after ever longer pauses."""
+    secret = "not-the-password-" + os.urandom(8).hex()
+    if wrong == "password":
+        settings, reason = secured.settings("collector", password=SecretStr(secret)), "(?i)authentication failed"
+    else:
+        stranger = str(Authority(tmp_path).ca_file)
+        settings, reason = secured.settings("collector", ca_file=stranger), "certificate verify failed"
+
+    with pytest.raises(BrokerUnavailable, match=reason) as refused:
+        describe_topics(settings, timeout_s=3)
+    assert "\n" not in str(refused.value)
+    assert secret not in str(refused.value)
+
+    with structlog.testing.capture_logs() as said:
+        sender = Sender(settings, CollectorSettings(_env_file=None, user_id="anna"), Session(id="s"))
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            sender.poll(0.1)
+        sender.close(timeout_s=0)
+    assert len(said) == 1
+    assert said[0]["log_level"] == "warning"
+    assert secret not in str(said)
+    assert sender._delivery._uplink._backoff.failures >= 1
