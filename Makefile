@@ -26,6 +26,10 @@ test: style types  ## style, types, then all tests
 unit: $(VENV)/test.stamp  ## the tests that need neither network nor Ray
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
+.PHONY: services
+services: $(VENV)/test.stamp  ## fetch now what tests and the embedded services would fetch when first asked for
+	$(BIN)/python -m ingest.services
+
 .PHONY: style
 style: $(VENV)/test.stamp  ## ruff
 	$(BIN)/ruff check

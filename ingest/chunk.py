@@ -4,14 +4,14 @@ A Chunk is everything that one transaction writes. It is plain values: it knows 
 made from have moved on in memory, so a chunk is stored or everything in memory is dropped; it is never made again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from analytics.channels import FRAMES
-from analytics.laps import Carry, Lap, advance
+from analytics.laps import Carry, Lap, advance_each
 from ingest.decode import Decoded
 from ingest.partition import Batch
 from ingest.sequences import SequenceSet
@@ -29,10 +29,21 @@ class OpenSession:
     received: SequenceSet
     started_at_ms: int | None = None
     carry: Carry | None = None
+    told: int = 0  # its collector sent this sequence, and all before it
+
+    @property
+    def known(self) -> int:
+        """The highest sequence that is known to exist. What is missing below it is written down already."""
+        return max(self.told, self.received.highest)
 
     def heed(self, facts: SessionFacts) -> None:
         """Facts say when a session began better than its first frame does."""
         self.started_at_ms = facts.started_at or self.started_at_ms
+
+    def hear(self, last_sequence: int) -> "list[Gap]":
+        """Its collector had sent so many frames before it said this: what has not arrived by now is missing."""
+        before, self.told = self.known, max(self.told, last_sequence)
+        return [Gap(self.id, before + 1, last_sequence)] if last_sequence > before else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,15 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """A session got frames, the first of them at ``from_us``, when its laps had been timed further than that."""
+
+    session_id: int
+    session_key: str
+    from_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A record that is kept for a person to look at instead of being stored."""
 
@@ -86,6 +106,7 @@ class Chunk:
     laps: tuple[TimedLap, ...] = ()
     gaps: tuple[Gap, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
+    late: tuple[Late, ...] = ()
     resent: int = 0  # frames dropped because they are stored already
 
 
@@ -96,99 +117,140 @@ def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSessio
     """
     for facts in decoded.facts:
         sessions[decoded.sessions[facts.session_index]].heed(facts.message)
-    chapters = [_take_in(sessions[decoded.sessions[index]], frames) for index, frames in _by_session(decoded.frames)]
-    kept = [c for c in chapters if c.frames.num_rows]
+    field_of_cars = [sessions[key] for key in decoded.sessions]
+    frames, index = _by_session(decoded.frames)
+    chapters, new = _arrivals(field_of_cars, index, frames["sequence"].fill_null(0).to_numpy())
+    if not new.all():
+        frames, index = frames.filter(pa.array(new)), index[new]
+    kept = of_store(frames, np.array([session.id for session in field_of_cars], dtype=np.int32)[index])
+    # Before the laps are timed: then everything has been seen, and nothing would be late.
+    late = tuple(_late(chapters, kept))
+    # After the frames have arrived, of which some may lie behind the facts: those were sent later, and are not missed.
+    untold = [gap for f in decoded.facts for gap in field_of_cars[f.session_index].hear(f.message.last_sequence)]
     return Chunk(
         start=batch.start,
         end=batch.end,
-        frames=pa.concat_tables([c.frames for c in kept]) if kept else FRAMES.empty_table(),
-        progress=tuple(_progress(c) for c in kept),
-        facts=tuple((sessions[decoded.sessions[f.session_index]].id, f.message) for f in decoded.facts),
-        laps=tuple(TimedLap(c.session.id, c.session.key, lap) for c in kept for lap in c.laps),
-        gaps=tuple(gap for c in kept for gap in c.gaps),
+        frames=kept,
+        progress=tuple(_progress(chapters, kept)),
+        facts=tuple((field_of_cars[f.session_index].id, f.message) for f in decoded.facts),
+        laps=tuple(_time_laps(chapters, kept)),
+        gaps=tuple([gap for c in chapters for gap in c.gaps] + untold),
         dead_letters=tuple(_dead_letters(batch, decoded)),
-        resent=decoded.frames.num_rows - sum(c.frames.num_rows for c in kept),
+        late=late,
+        resent=decoded.frames.num_rows - kept.num_rows,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Chapter:
-    """What a batch brings of one session."""
+    """What a batch brings of one session: so many frames that are new, the set of their sequences, and gaps before them."""
 
     session: OpenSession
-    frames: pa.Table
-    sequences: np.ndarray
-    laps: list[Lap]
+    frames: int
+    sequences: SequenceSet
     gaps: list[Gap]
+    in_a_row: bool
 
 
-def _by_session(frames: pa.Table) -> Iterable[tuple[int, pa.Table]]:
-    """(index, frames) for each session of the batch; frames keep the order in which they were read."""
+def _by_session(frames: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """The frames session by session, each session's in the order in which they were read; and the session of each."""
     index = frames["session"].to_numpy()
-    if not len(index):
-        return
-    if index[0] == index[-1] and (index == index[0]).all():
-        yield int(index[0]), frames
-        return
+    if (index[1:] >= index[:-1]).all():
+        return frames, index
     order = np.argsort(index, kind="stable")
-    ordered, index = frames.take(order), index[order]
-    edges = np.flatnonzero(np.diff(index)) + 1
-    for start, end in zip([0, *edges], [*edges, len(index)], strict=True):
-        yield int(index[start]), ordered.slice(start, end - start)
+    return frames.take(order), index[order]
 
 
-def _take_in(session: OpenSession, frames: pa.Table) -> _Chapter:
-    sequences = frames["sequence"]
-    if sequences.null_count == 0:
-        numbers = sequences.to_numpy()
-        unseen = session.received.unseen(numbers)
-    else:
-        # A frame without a number cannot be recognised when it is sent again: it is stored as it comes.
-        numbers = sequences.fill_null(0).to_numpy()
-        unseen = session.received.unseen(numbers) | (numbers == 0)
-    if not unseen.all():
-        frames, numbers = frames.filter(pa.array(unseen)), numbers[unseen]
-    numbers = numbers[numbers > 0]
-    gaps = _new_gaps(session, numbers)
-    session.received.add(numbers)
-    frames = of_store(frames, session.id)
-    laps: list[Lap] = []
-    if frames.num_rows:
-        laps, session.carry = advance(frames, session.carry)
-        if session.started_at_ms is None:
-            session.started_at_ms = frames["time"].cast(pa.int64())[0].as_py() // 1000
-    return _Chapter(session, frames, numbers, laps, gaps)
+def _arrivals(
+    field_of_cars: Sequence[OpenSession], index: np.ndarray, numbers: np.ndarray
+) -> tuple[list[_Chapter], np.ndarray]:
+    """A chapter for each session that has new frames, in the order of ``index``; and which frames are new."""
+    new = np.ones(len(index), dtype=np.bool_)
+    starts = np.flatnonzero(np.diff(index, prepend=-1))
+    if not len(starts):
+        return [], new
+    ends = np.append(starts[1:], len(index))
+    follows = np.diff(numbers, prepend=0) == 1
+    follows[starts] = True
+    in_a_row = np.logical_and.reduceat(follows, starts)
+    chapters = []
+    columns = (index[starts], starts, ends, numbers[starts], numbers[ends - 1], in_a_row)
+    for car, start, end, first, last, follow in zip(*(column.tolist() for column in columns), strict=True):
+        session = field_of_cars[car]
+        if follow and first == session.received.highest + 1:
+            # Nearly always: the session goes on where it stopped.
+            session.received.extend(last)
+            chapters.append(_Chapter(session, end - start, SequenceSet([(first, last + 1)]), [], True))
+            continue
+        # A frame without a number (0) cannot be recognised when it is sent again: it is stored as it comes.
+        new[start:end] = session.received.unseen(numbers[start:end]) | (numbers[start:end] == 0)
+        if new[start:end].any():
+            chapters.append(_disturbed(session, numbers[start:end][new[start:end]]))
+    return chapters, new
+
+
+def _disturbed(session: OpenSession, numbers: np.ndarray) -> _Chapter:
+    sequences = numbers[numbers > 0]
+    gaps = _new_gaps(session, sequences)
+    session.received.add(sequences)
+    arrived = SequenceSet()
+    arrived.add(sequences)
+    return _Chapter(session, len(numbers), arrived, gaps, False)
+
+
+def _late(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[Late]:
+    """The sessions that have frames here which are not later than all before them: the lap engine does not look at those."""
+    end = 0
+    for chapter in chapters:
+        start, end = end, end + chapter.frames
+        if chapter.in_a_row:
+            continue
+        session = chapter.session
+        times_us = frames["time"].slice(start, chapter.frames).cast(pa.int64()).to_numpy()
+        timed_us = session.carry.recent.time[-1:] if session.carry else times_us[:1] - 1
+        latest_us = np.maximum.accumulate(np.concatenate([timed_us, times_us]))
+        late_us = times_us[times_us <= latest_us[:-1]]
+        if len(late_us):
+            yield Late(session.id, session.key, int(late_us.min()))
+
+
+def _time_laps(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[TimedLap]:
+    ends = np.cumsum([c.frames for c in chapters], dtype=np.int64).tolist()
+    answers = advance_each(frames, ends, [c.session.carry for c in chapters])
+    for chapter, (laps, carry) in zip(chapters, answers, strict=True):
+        chapter.session.carry = carry
+        yield from (TimedLap(chapter.session.id, chapter.session.key, lap) for lap in laps)
 
 
 def _new_gaps(session: OpenSession, numbers: np.ndarray) -> list[Gap]:
     """The holes that open where a batch jumps ahead of what had arrived. A hole in what is stored is known already."""
     if not len(numbers):
         return []
-    highest = session.received.highest
-    ahead = np.sort(numbers[numbers > highest])
-    before = np.concatenate(([highest], ahead[:-1])) if len(ahead) else ahead
+    known = session.known
+    ahead = np.sort(numbers[numbers > known])
+    before = np.concatenate(([known], ahead[:-1])) if len(ahead) else ahead
     jumps = np.flatnonzero(ahead - before > 1)
     return [Gap(session.id, int(before[j]) + 1, int(ahead[j]) - 1) for j in jumps]
 
 
-def of_store(frames: pa.Table, session_id: int) -> pa.Table:
-    """The frames of one session with the columns of `FRAMES`."""
+def of_store(frames: pa.Table, session_id: int | np.ndarray) -> pa.Table:
+    """The frames with the columns of `FRAMES`; ``session_id`` is the store's number of their session, or one for each frame."""
     ids = pa.array(np.full(frames.num_rows, session_id, dtype=np.int32))
     columns = [ids if name == "session_id" else frames[name] for name in FRAMES.names]
     return pa.table(columns, schema=FRAMES)
 
 
-def _progress(chapter: _Chapter) -> SessionProgress:
-    times_us = chapter.frames["time"].cast(pa.int64()).to_numpy()
-    arrived = SequenceSet()
-    arrived.add(chapter.sequences)
-    return SessionProgress(
-        id=chapter.session.id,
-        received=arrived.to_multirange(),
-        frames=len(times_us),
-        first_at_us=int(times_us.min()),
-        last_at_us=int(times_us.max()),
-    )
+def _progress(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[SessionProgress]:
+    if not chapters:
+        return
+    times_us = frames["time"].cast(pa.int64()).to_numpy()
+    starts = np.cumsum([0, *(c.frames for c in chapters[:-1])])
+    firsts, lasts = np.minimum.reduceat(times_us, starts), np.maximum.reduceat(times_us, starts)
+    begun = times_us[starts] // 1000
+    for chapter, first, last, begun_ms in zip(chapters, firsts.tolist(), lasts.tolist(), begun.tolist(), strict=True):
+        if chapter.session.started_at_ms is None:
+            chapter.session.started_at_ms = begun_ms
+        yield SessionProgress(chapter.session.id, chapter.sequences.to_multirange(), chapter.frames, first, last)
 
 
 def _dead_letters(batch: Batch, decoded: Decoded) -> Iterable[DeadLetter]:

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import re
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ import ray
 import structlog
 from confluent_kafka.admin import AdminClient
 
+from ingest.asking import Asking
 from ingest.errors import BrokerUnavailable
 from ingest.host import Host
 from ingest.logs import start_logging
+from ingest.memory import keep_freed_memory
 from ingest.partition import Partition
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings
 from ingest.spread import spread, worker_count
@@ -66,6 +69,7 @@ class IngestWorker:
         # took a third of the worker's time.
         gc.freeze()
         gc.set_threshold(1_000_000, 10, 10)
+        keep_freed_memory()
         self._host = Host(name=name, kafka=settings.kafka, database=settings.database, ingest=settings.ingest)
 
     def host(self, partitions: list[Partition]) -> dict[str, Any]:
@@ -127,7 +131,7 @@ class Staff:
 
 
 class Supervisor:
-    """Keeps every partition with a worker that answers."""
+    """Keeps every partition with a worker that answers, and asks collectors for what is missing."""
 
     def __init__(self, settings: ClusterSettings) -> None:
         start_logging(settings.log)
@@ -138,6 +142,9 @@ class Supervisor:
         # An actor that Ray restarts runs __init__ again, so the loops come back by themselves.
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._discover()), loop.create_task(self._supervise())]
+        self._asking_ends = threading.Event()
+        asking = Asking(settings.kafka, settings.database, settings.ingest)
+        threading.Thread(target=asking.run, args=[self._asking_ends], name="asking", daemon=True).start()
 
     async def stats(self) -> dict[str, Any]:
         """Each worker's process and the progress of its partitions, as of its last answer."""
@@ -146,6 +153,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop the workers, each after what it is storing."""
+        self._asking_ends.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(staff.farewell() for staff in self._staff.values()))

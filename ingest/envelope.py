@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from ingest.instants import time_fault
+from ingest.plausible import SEQUENCE_END
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.wire import MAX_VALUE_BYTES, BadRecord, Kind, guess_encoding, has_controls, kind_of
 
@@ -114,6 +115,8 @@ def _check_facts(facts: Session) -> None:
         number = getattr(facts, name)
         if not 0 <= number <= high:
             raise BadRecord(f"facts: {name}={number:g} is outside 0..{high:g}")
+    if not 0 <= facts.last_sequence < SEQUENCE_END:
+        raise BadRecord(f"facts: last_sequence={facts.last_sequence} is outside 0..2^53")
     fault = facts.started_at and time_fault(facts.started_at)
     if fault:
         raise BadRecord(f"facts: started_at: {fault.removeprefix('time: ')}")

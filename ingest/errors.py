@@ -33,6 +33,17 @@ class TopicUnavailable(PurpleSectorError):
         self.reason = reason
 
 
+class SpoolUnavailable(PurpleSectorError):
+    """Frames cannot be kept on this disk."""
+
+    def __init__(self, folder: str, reason: str) -> None:
+        super().__init__(
+            f"frames cannot be kept in {folder}: {reason}; make room there, or set SPOOL_DIR to a folder of yours"
+        )
+        self.folder = folder
+        self.reason = reason
+
+
 class ReplayError(PurpleSectorError):
     """A recording cannot be replayed: ``column`` is wrong at ``row`` (from 0; None: the column as a whole)."""
 
@@ -48,6 +59,15 @@ class StoreUnavailable(PurpleSectorError):
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"no database answers at {address}: {reason}; start one, or set DATABASE_URL")
+        self.address = address
+        self.reason = reason
+
+
+class NotUpgraded(PurpleSectorError):
+    """The database answers, and refused a step of the upgrade; none of it was done."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the database at {address} was not upgraded, and nothing in it has changed: {reason}")
         self.address = address
         self.reason = reason
 
@@ -83,4 +103,12 @@ class OffsetsLost(PurpleSectorError):
 
     def __init__(self, partition: object) -> None:
         super().__init__(f"{partition}: the broker's log does not reach to the next offset any more")
+        self.partition = partition
+
+
+class TopicReplaced(PurpleSectorError):
+    """The topic was deleted and made anew while it was read: its offsets are those of another log."""
+
+    def __init__(self, partition: object) -> None:
+        super().__init__(f"{partition}: its topic was deleted and made anew")
         self.partition = partition

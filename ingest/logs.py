@@ -1,21 +1,36 @@
-"""Logs: one line per event, with fields. ``simple`` is for people, ``json`` for machines."""
+"""Logs: one line per event, with fields. ``simple`` is for people, ``json`` for machines.
+
+They go to stderr and, where a file is named, to that as well; a file that has grown makes room for a new one.
+"""
 
 import logging
 import sys
+from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict
 
+from ingest.errors import SettingsError
 from ingest.settings import LogSettings
+
+FILE_BYTES = 2_000_000
+OLDER_FILES = 4
 
 
 def start_logging(settings: LogSettings) -> None:
-    """Send every event to stderr in the format and from the level that ``settings`` names."""
+    """Send every event to stderr, and to a file if ``settings`` names one, in the format and from the level it names.
+
+    Raises SettingsError where the file cannot be written to.
+    """
+    # Colours are for eyes: a file, and what reads it later, has none.
+    colors = not settings.file and sys.stderr is not None and sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=colors)
     )
     structlog.configure(
         processors=[
@@ -26,9 +41,30 @@ def start_logging(settings: LogSettings) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_to_file(settings.file) if settings.file else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _to_file(name: str) -> Callable[..., logging.Logger]:
+    logger = logging.getLogger("purple-sector")
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)  # the level was looked at before
+    for handler in logger.handlers.copy():
+        logger.removeHandler(handler)
+        handler.close()
+    logger.addHandler(_rotating(name))
+    if sys.stderr is not None:  # what Windows starts without a window has none
+        logger.addHandler(logging.StreamHandler(sys.stderr))
+    return lambda *_: logger
+
+
+def _rotating(name: str) -> RotatingFileHandler:
+    try:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        return RotatingFileHandler(name, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8")
+    except OSError as refused:
+        raise SettingsError("LOG_FILE", name, f"cannot be written to: {refused.strerror}") from None
 
 
 def _of_service(name: str) -> structlog.typing.Processor:

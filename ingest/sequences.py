@@ -69,15 +69,18 @@ class SequenceSet:
         first[np.unique(sequences, return_index=True)[1]] = True
         return first & ~self._holds(sequences)
 
+    def extend(self, last: int) -> None:
+        """Put everything after the highest one up to ``last`` into the set."""
+        if len(self._ends):
+            self._ends[-1] = last + 1
+        else:
+            self._starts, self._ends = np.array([1], dtype=np.int64), np.array([last + 1], dtype=np.int64)
+
     def add(self, sequences: Sequences) -> None:
         """Put these into the set, in any order and any number of times."""
         if not len(sequences):
             return
         starts, ends = _runs(sequences if _ascending(sequences) else np.unique(sequences))
-        if len(starts) == 1 and len(self._ends) and starts[0] == self._ends[-1]:
-            # The common case: the session goes on where it stopped.
-            self._ends = np.concatenate((self._ends[:-1], ends))
-            return
         self._starts, self._ends = _merged(np.concatenate((self._starts, starts)), np.concatenate((self._ends, ends)))
 
     def holes(self) -> list[tuple[int, int]]:

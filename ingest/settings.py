@@ -4,6 +4,7 @@ The names of the variables are the contract. A wrong value is one line that name
 accepted. Settings are frozen and pickle, so that an actor gets them as one argument; secrets never show in their repr.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -20,6 +21,12 @@ def _broker_list(value: str) -> str:
         host, colon, port = address.strip().rpartition(":")
         if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
             raise ValueError(f"want host:port[,host:port...], and {address.strip()!r} is not one")
+    return value
+
+
+def _broker_count(value: int) -> int:
+    if value not in {1, 3}:
+        raise ValueError("want 1, or 3 of which one may die")
     return value
 
 
@@ -106,12 +113,38 @@ class KafkaSettings(_Environment):
         return config | (more or {})
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many days the store keeps the rows of each table that has a time; 0: for ever."""
+
+    telemetry_days: int = 0
+    summaries_days: int = 0
+    laps_days: int = 0
+    gaps_days: int = 0
+    dead_letters_days: int = 0
+
+
+_Days = Annotated[int, Field(ge=0, le=36_500)]
+
+
 class DatabaseSettings(_Environment):
-    """Where the store is."""
+    """Where the store is, and how long it keeps what it has."""
 
     url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
         SecretStr(DEVELOPMENT_DATABASE), alias="DATABASE_URL"
     )
+    telemetry_days: _Days = Field(0, alias="RETENTION_TELEMETRY_DAYS")
+    summaries_days: _Days = Field(0, alias="RETENTION_SUMMARIES_DAYS")
+    laps_days: _Days = Field(0, alias="RETENTION_LAPS_DAYS")
+    gaps_days: _Days = Field(0, alias="RETENTION_GAPS_DAYS")
+    dead_letters_days: _Days = Field(0, alias="RETENTION_DEAD_LETTERS_DAYS")
+
+    @property
+    def retention(self) -> Retention:
+        """How long rows are kept."""
+        return Retention(
+            self.telemetry_days, self.summaries_days, self.laps_days, self.gaps_days, self.dead_letters_days
+        )
 
     @property
     def address(self) -> str:
@@ -121,19 +154,53 @@ class DatabaseSettings(_Environment):
         return ",".join(h if ":" in h.rpartition("]")[2] else f"{h}:5432" for h in hosts) + parts.path
 
 
+class EmbeddedSettings(_Environment):
+    """Which services this machine starts where none are named."""
+
+    brokers: Annotated[int, AfterValidator(_broker_count)] = Field(1, alias="EMBEDDED_BROKERS")
+    database: Literal["postgresql", "timescaledb"] = Field("postgresql", alias="EMBEDDED_DATABASE")
+
+
 class IngestSettings(_Environment):
-    """When a batch closes, and how partitions spread over actors."""
+    """When a batch closes, how partitions spread over actors, and for how long collectors can be asked for frames."""
 
     batch_max_rows: int = Field(20_000, alias="INGEST_BATCH_MAX_ROWS", ge=1, le=1_000_000)
     batch_max_age_ms: int = Field(250, alias="INGEST_BATCH_MAX_AGE_MS", ge=1, le=60_000)
     partitions_per_actor: int = Field(0, alias="PARTITIONS_PER_ACTOR", ge=0)  # 0: spread over the cluster's CPUs
+    spool_keep_s: int = Field(7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000)  # as collectors have it
 
 
 class CollectorSettings(_Environment):
-    """Who drives, and how frames are written."""
+    """Who drives, how frames are written, and where they wait until Kafka has them."""
 
     user_id: str = Field("driver", alias="USER_ID", pattern=r"^[A-Za-z0-9._-]{1,100}$")
     protobuf_enabled: bool = Field(True, alias="PROTOBUF_ENABLED")
+    spool_dir: str = Field("", alias="SPOOL_DIR")  # empty: where the user's programs keep their state
+    spool_max_mb: int = Field(1000, alias="SPOOL_MAX_MB", ge=8, le=1_000_000)
+    spool_keep_s: int = Field(7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000)
+
+
+class AccSettings(_Environment):
+    """How to follow Assetto Corsa Competizione. What is empty or 0 is found out."""
+
+    rate_hz: int = Field(60, alias="ACC_RATE_HZ", ge=1, le=400)
+    shared_memory: str = Field("", alias="ACC_SHARED_MEMORY")
+    host: str = Field("127.0.0.1", alias="ACC_HOST", min_length=1)
+    broadcast_port: int = Field(0, alias="ACC_BROADCAST_PORT", ge=0, le=65535)
+    udp_port: int = Field(0, alias="ACC_UDP_PORT", ge=0, le=65535)
+    display_name: str = Field("Purple Sector", alias="ACC_DISPLAY_NAME", min_length=1, max_length=100)
+    password: SecretStr = Field(SecretStr(""), alias="ACC_PASSWORD")
+    broadcasting_json: str = Field("", alias="ACC_BROADCASTING_JSON")
+
+
+class AcSettings(_Environment):
+    """How to follow the first Assetto Corsa."""
+
+    host: str = Field("127.0.0.1", alias="AC_HOST", min_length=1)
+    udp_port: int = Field(9996, alias="AC_UDP_PORT", ge=1, le=65535)
+    rate_hz: int = Field(60, alias="AC_RATE_HZ", ge=1, le=333)
+    shared_memory: str = Field("", alias="AC_SHARED_MEMORY")
+    steering_lock_deg: int = Field(0, alias="AC_STEERING_LOCK_DEG", ge=0, le=1080)
 
 
 class ServeSettings(_Environment):
@@ -149,3 +216,4 @@ class LogSettings(_Environment):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL")
     format: Literal["simple", "json"] = Field("simple", alias="LOG_FORMAT")
     service_name: str = Field("purple-sector", alias="SERVICE_NAME", min_length=1)
+    file: str = Field("", alias="LOG_FILE")

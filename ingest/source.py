@@ -5,13 +5,15 @@ all the same, after the rows are, because that is where people look for lag.
 """
 
 import threading
+import time
 from typing import Any, Self
 
 import numpy as np
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from ingest.errors import BrokerUnavailable, OffsetsLost
+from ingest.errors import BrokerUnavailable, OffsetsLost, TopicReplaced
+from ingest.identity import Question, identity_of
 from ingest.partition import Partition, Records
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET
@@ -19,6 +21,11 @@ from ingest.topics import QUIET
 log = structlog.get_logger()
 
 _REMEMBERED = 20_000  # users of sessions
+_AT_ONCE = 1_000  # messages: so few that each next lot finds their memory in the processor's cache
+_LOOK_EVERY_S = 1.0
+_LOOK_WITHIN_S = 1.0
+_LOOK_AGAIN_AFTER_S = 15.0  # where nobody answered: the brokers have other things to do
+_ANSWER_WITHIN_S = 5.0
 
 _CONSUMER: dict[str, Any] = {
     **QUIET,
@@ -47,6 +54,12 @@ class Source:
     def __init__(self, settings: KafkaSettings, partition: Partition) -> None:
         self.partition = partition
         self.users: dict[str, str] = {}
+        self.topic_id: str | None = None
+        self.known_end: int | None = None  # of the log with that id, when it was last looked at
+        self._identity = identity_of(settings, partition.topic)
+        self._question: Question | None = None
+        self._end_when_asked: int | None = None
+        self._look_at = 0.0
         self._brokers = settings.brokers
         self._seen: set[bytes] = set()
         self._complained = threading.Event()
@@ -60,7 +73,30 @@ class Source:
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
-    def offsets(self, timeout_s: float = 5.0) -> tuple[int, int]:
+    def identify(self) -> str | None:
+        """The id of the topic, to be asked before anything else of it; None where the brokers have no ids.
+
+        Raises BrokerUnavailable.
+        """
+        self.topic_id = self._identity.heard(self._identity.ask(_ANSWER_WITHIN_S))
+        return self.topic_id
+
+    def look(self, *, now: float) -> None:
+        """Ask, once in a while and without waiting, whether the topic is still the one that was identified.
+
+        Raises TopicReplaced. Nothing else would say so once the new log has grown beyond the offset that is read next.
+        """
+        if self._question is None:
+            if self.topic_id is not None and now >= self._look_at:
+                self._look_at = now + _LOOK_EVERY_S
+                self._end_when_asked = self._end()
+                self._question = self._identity.ask(_LOOK_WITHIN_S)
+        elif self._question.done():
+            question, self._question = self._question, None
+            if not self._hear(question):
+                self._look_at = now + _LOOK_AGAIN_AFTER_S
+
+    def offsets(self, timeout_s: float = _ANSWER_WITHIN_S) -> tuple[int, int]:
         """The earliest offset that is left, and the one after the last. Raises BrokerUnavailable."""
         place = TopicPartition(self.partition.topic, self.partition.index)
         try:
@@ -75,24 +111,45 @@ class Source:
         self._seen.clear()
 
     def read(self, max_records: int, timeout_s: float) -> Records:
-        """Up to ``max_records`` records, in order; none if nothing comes for ``timeout_s``. Raises OffsetsLost."""
-        messages = self._consumer.consume(max_records, timeout_s)
-        if any(m.error() for m in messages):
-            messages = self._without_errors(messages)
-        elif messages:
-            self._complained.clear()
-        keys = [m.key() for m in messages]
-        self._note_users(keys, messages)
-        return Records(
-            values=[m.value() for m in messages],
-            keys=keys,
-            offsets=np.fromiter((m.offset() for m in messages), dtype=np.int64, count=len(messages)),
-        )
+        """Up to ``max_records`` records, in order; what there is after ``timeout_s``, perhaps none. Raises OffsetsLost."""
+        values: list[bytes | None] = []
+        keys: list[bytes | None] = []
+        offsets: list[int] = []
+        gives_up_at = time.monotonic() + timeout_s
+        while (wanted := min(_AT_ONCE, max_records - len(values))) and (left_s := gives_up_at - time.monotonic()) > 0:
+            messages = self._consumer.consume(wanted, left_s)
+            if any(map(Message.error, messages)):
+                messages = self._without_errors(messages)
+            elif messages:
+                self._complained.clear()
+            keys_here = list(map(Message.key, messages))
+            self._note_users(keys_here, messages)
+            keys += keys_here
+            values += map(Message.value, messages)
+            offsets += map(Message.offset, messages)  # type: ignore[arg-type]  # a record has one
+        return Records(values, keys, np.array(offsets, dtype=np.int64))
 
     def commit(self, offset: int) -> None:
         """Tell the group how far the store is. For people and dashboards; nothing here reads it."""
         place = TopicPartition(self.partition.topic, self.partition.index, offset)
         self._consumer.commit(offsets=[place], asynchronous=True)
+
+    def _hear(self, question: Question) -> bool:
+        """Whether there was an answer. Raises TopicReplaced if it names another topic."""
+        try:
+            heard = self._identity.heard(question)
+        except BrokerUnavailable:
+            return False  # away, or between two topics: the next answer will tell
+        if heard != self.topic_id:
+            raise TopicReplaced(self.partition)
+        self.known_end = self._end_when_asked
+        return True
+
+    def _end(self) -> int | None:
+        """The offset after the last record that the broker spoke of."""
+        place = TopicPartition(self.partition.topic, self.partition.index)
+        known = self._consumer.get_watermark_offsets(place, cached=True)
+        return known[1] if known and known[1] >= 0 else None
 
     def _without_errors(self, messages: list[Message]) -> list[Message]:
         for message in messages:

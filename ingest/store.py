@@ -17,8 +17,8 @@ from psycopg import ClientCursor, sql
 
 from analytics.channels import FRAMES
 from analytics.database import frames_to_resume
-from analytics.laps import Carry, advance, resume
-from ingest.chunk import Chunk, DeadLetter, OpenSession, TimedLap
+from analytics.laps import Carry, Lap, advance, resume
+from ingest.chunk import Chunk, DeadLetter, Late, OpenSession, TimedLap
 from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
@@ -30,20 +30,31 @@ COPY_FRAMES = sql.SQL("COPY telemetry ({}) FROM STDIN (FORMAT BINARY)").format(
 )
 
 _TAKE_OVER = """
-INSERT INTO positions (topic, partition, next_offset, fence, owner, backend_pid, backend_start)
-SELECT %(topic)s, %(index)s, %(first)s, 1, %(owner)s, pid, backend_start
+INSERT INTO positions (topic, partition, next_offset, fence, owner, backend_pid, backend_start, topic_id)
+SELECT %(topic)s, %(index)s, %(first)s, 1, %(owner)s, pid, backend_start, %(topic_id)s
   FROM pg_stat_activity WHERE pid = pg_backend_pid()
 ON CONFLICT (topic, partition) DO UPDATE
    SET fence = positions.fence + 1, owner = excluded.owner, backend_pid = excluded.backend_pid,
-       backend_start = excluded.backend_start, heartbeat = clock_timestamp()
-RETURNING next_offset, fence
+       backend_start = excluded.backend_start, heartbeat = clock_timestamp(),
+       topic_id = coalesce(positions.topic_id, excluded.topic_id)
+RETURNING next_offset, fence, topic_id
 """
 
 _RESUME = """
 UPDATE positions p SET backend_pid = a.pid, backend_start = a.backend_start, heartbeat = clock_timestamp()
   FROM pg_stat_activity a
  WHERE a.pid = pg_backend_pid() AND p.topic = %(topic)s AND p.partition = %(index)s AND p.fence = %(fence)s
-RETURNING next_offset
+RETURNING next_offset, topic_id
+"""
+
+# In the transaction that moves the position, which the fence refuses as a whole if this worker was replaced.
+_SET_TOPIC_ID = """
+UPDATE positions SET topic_id = %(topic_id)s WHERE topic = %(topic)s AND partition = %(index)s AND fence = %(fence)s
+"""
+
+_SAVE_LOST = """
+INSERT INTO gaps (topic, partition, from_offset, to_offset, reason)
+VALUES (%(topic)s, %(index)s, %(from_offset)s, %(to_offset)s, %(reason)s)
 """
 
 _END_PREDECESSOR = """
@@ -61,7 +72,7 @@ ON CONFLICT (key) DO NOTHING
 """
 
 _OPEN_SESSIONS = """
-SELECT key, id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames
+SELECT key, id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames, last_sequence
   FROM sessions WHERE key = ANY (%s)
 """
 
@@ -71,6 +82,27 @@ UPDATE sessions SET user_id = coalesce(nullif(%(user_id)s, ''), user_id), game =
        sample_rate_hz = nullif(%(sample_rate)s, 0),
        started_at = CASE WHEN %(started_at)s > 0 THEN to_timestamp(%(started_at)s / 1000.0) ELSE started_at END
  WHERE id = %(id)s
+"""
+
+_SAVE_STATEMENT = """
+UPDATE sessions SET user_id = coalesce(nullif(%(user_id)s, ''), user_id), told_at = clock_timestamp(),
+       last_sequence = greatest(last_sequence, %(last_sequence)s)
+ WHERE id = %(id)s
+"""
+
+_WHAT_IS_DRIVEN = ("game", "track", "car", "driver", "track_length", "sector_count", "sample_rate", "started_at")
+
+# Kept until the laps have been timed again: the worker may be another one by then.
+_SAVE_LATE = "UPDATE sessions SET late_from = least(late_from, to_timestamp(%s / 1e6)) WHERE id = %s"
+
+_LATE_SESSIONS = """
+SELECT id, key, (extract(epoch FROM late_from) * 1000000)::bigint
+  FROM sessions WHERE topic = %(topic)s AND partition = %(index)s AND late_from IS NOT NULL
+"""
+
+# A lap that was split where frames were missing, or counted from elsewhere, is none of the laps that there are now.
+_DROP_LAPS = """
+DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer AND NOT lap_number = ANY (%(numbers)s)
 """
 
 _SAVE_LAP = """
@@ -102,10 +134,11 @@ _LETTERS_AT_ONCE = 200  # of 64 KiB at most: a statement and its values must sta
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """That a worker owns a partition: the fence it holds, and the next offset to read."""
+    """That a worker owns a partition: the fence it holds, and the next offset to read, in the topic of that id."""
 
     fence: int
     next_offset: int
+    topic_id: str | None = None
 
 
 class Store:
@@ -113,6 +146,7 @@ class Store:
 
     def __init__(self, settings: DatabaseSettings, partition: Partition) -> None:
         self.partition = partition
+        self._place: dict[str, Any] = {"topic": partition.topic, "index": partition.index}
         self._address = settings.address
         with self._reachable():
             self._conn = psycopg.connect(
@@ -133,27 +167,25 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self._conn.close()
 
-    def take_over(self, owner: str, *, first_offset: int) -> Ownership:
+    def take_over(self, owner: str, *, first_offset: int, topic_id: str | None = None) -> Ownership:
         """Become the partition's owner, ending the predecessor's connection.
 
-        ``first_offset`` is where to begin a partition that nobody has read yet.
+        ``first_offset`` is where to begin a partition that nobody has read yet; ``topic_id`` is kept where none is.
         """
-        row = {"topic": self.partition.topic, "index": self.partition.index, "owner": owner, "first": first_offset}
+        row = self._place | {"owner": owner, "first": first_offset, "topic_id": topic_id}
         with self._reachable():
             # A predecessor that is frozen in a COPY can be ended by nothing else, and its rows must not come later.
             self._conn.execute(_END_PREDECESSOR, row)
-            next_offset, fence = self._one(_TAKE_OVER, row)
-            return Ownership(fence=fence, next_offset=next_offset)
+            next_offset, fence, stored_id = self._one(_TAKE_OVER, row)
+            return Ownership(fence, next_offset, stored_id)
 
     def resume(self, fence: int) -> Ownership:
         """Go on as the owner over a new connection. Raises PartitionTaken if somebody else has taken over since."""
         with self._reachable():
-            found = self._conn.execute(
-                _RESUME, {"topic": self.partition.topic, "index": self.partition.index, "fence": fence}
-            ).fetchone()
+            found = self._conn.execute(_RESUME, self._place | {"fence": fence}).fetchone()
         if found is None:
             raise PartitionTaken(self.partition, f"fence {fence} is not in force any more")
-        return Ownership(fence=fence, next_offset=found[0])
+        return Ownership(fence, *found)
 
     def beat(self, fence: int) -> None:
         """Say that the owner is alive although nothing arrives. Raises PartitionTaken."""
@@ -168,18 +200,41 @@ class Store:
             )
             rows = self._conn.execute(_OPEN_SESSIONS, [list(keys)]).fetchall()
             return {
-                key: OpenSession(id, key, SequenceSet.from_multirange(received), started_at_ms, self._carry(id, frames))
-                for key, id, received, started_at_ms, frames in rows
+                key: OpenSession(
+                    id, key, SequenceSet.from_multirange(received), started_at_ms, self._carry(id, frames), told
+                )
+                for key, id, received, started_at_ms, frames, told in rows
             }
 
     def _carry(self, session_id: int, frames: int) -> Carry | None:
         """What the lap engine would remember of a session if this worker had timed it from its start."""
         if frames == 0:
             return None
-        stored, last = frames_to_resume(self._conn, session_id)
-        if last is None:
-            return advance(stored, None)[1]
-        return resume(stored, lap_number=last.lap_number, started_at_us=last.started_at_us)[1]
+        return _timed(*frames_to_resume(self._conn, session_id))[1]
+
+    def late_sessions(self) -> list[Late]:
+        """The sessions of this partition whose laps are to be timed again."""
+        with self._reachable():
+            return [Late(*row) for row in self._conn.execute(_LATE_SESSIONS, self._place)]
+
+    def time_again(self, late: Late, position: int, fence: int) -> tuple[list[TimedLap], Carry | None]:
+        """Time the laps from all frames that are stored, and write them: as if none had come late. Raises PartitionTaken.
+
+        Answers with those laps, from the one before the late frames on, and with what the lap engine now remembers.
+        """
+        with self._reachable():
+            stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=late.from_us)
+            laps, carry = _timed(stored, sure)
+            timed = [TimedLap(late.session_id, late.session_key, lap) for lap in laps]
+            numbers = [lap.lap_number for lap in laps]
+            self._conn.execute("BEGIN")
+            first = sure.lap_number if sure else -1
+            self._conn.execute(_DROP_LAPS, {"id": late.session_id, "from": first, "numbers": numbers})
+            if timed:
+                self._conn.cursor().executemany(_SAVE_LAP, [_lap_row(lap) for lap in timed])
+            self._conn.execute("UPDATE sessions SET late_from = NULL WHERE id = %s", [late.session_id])
+            self._advance_and_commit(_nothing(position, position), fence)
+        return timed, carry
 
     def write(self, chunk: Chunk, fence: int) -> None:
         """Store a chunk and move the partition on, all or nothing. Raises PartitionTaken, SessionsChanged."""
@@ -191,13 +246,9 @@ class Store:
 
     def skip_lost(self, fence: int, position: int, earliest: int) -> None:
         """Go on at ``earliest``: retention took the records from ``position`` on before they were read."""
-        place = [self.partition.topic, self.partition.index]
         with self._reachable():
             self._conn.execute("BEGIN")
-            self._conn.execute(
-                "INSERT INTO gaps (topic, partition, from_offset, to_offset, reason) VALUES (%s, %s, %s, %s, 'retention')",
-                [*place, position, earliest - 1],
-            )
+            self._save_lost(position, earliest - 1, "retention")
             self._advance_and_commit(_nothing(position, earliest), fence)
 
     def rewind(self, fence: int, position: int, earliest: int) -> None:
@@ -205,6 +256,22 @@ class Store:
         with self._reachable():
             self._conn.execute("BEGIN")
             self._advance_and_commit(_nothing(position, earliest), fence)
+
+    def begin_anew(self, fence: int, position: int, earliest: int, *, topic_id: str, old_end: int | None) -> None:
+        """Go on at ``earliest`` of another topic of the same name, which has ``topic_id``.
+
+        What the old one still held from ``position`` on is lost. It went up to ``old_end``; None if nobody knows.
+        """
+        with self._reachable():
+            self._conn.execute("BEGIN")
+            if old_end is None or old_end > position:
+                self._save_lost(position, None if old_end is None else old_end - 1, "replaced")
+            self._conn.execute(_SET_TOPIC_ID, self._place | {"fence": fence, "topic_id": topic_id})
+            self._advance_and_commit(_nothing(position, earliest), fence)
+
+    def _save_lost(self, from_offset: int, to_offset: int | None, reason: str) -> None:
+        row = self._place | {"from_offset": from_offset, "to_offset": to_offset, "reason": reason}
+        self._conn.execute(_SAVE_LOST, row)
 
     def _copy_frames(self, frames: pa.Table) -> None:
         if not frames.num_rows:
@@ -218,8 +285,7 @@ class Store:
 
     def _save_the_rest(self, chunk: Chunk) -> None:
         with self._conn.cursor() as cursor:
-            if chunk.facts:
-                cursor.executemany(_SAVE_FACTS, [_facts_row(id, facts) for id, facts in chunk.facts])
+            self._save_facts(cursor, [_facts_row(id, facts) for id, facts in chunk.facts])
             if chunk.laps:
                 cursor.executemany(_SAVE_LAP, [_lap_row(timed) for timed in chunk.laps])
             if chunk.gaps:
@@ -227,8 +293,17 @@ class Store:
                     "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason) VALUES (%s, %s, %s, 'missing')",
                     [(g.session_id, g.from_sequence, g.to_sequence) for g in chunk.gaps],
                 )
+            if chunk.late:
+                cursor.executemany(_SAVE_LATE, [(late.from_us, late.session_id) for late in chunk.late])
             for start in range(0, len(chunk.dead_letters), _LETTERS_AT_ONCE):
                 self._save_letters(cursor, chunk.dead_letters[start : start + _LETTERS_AT_ONCE])
+
+    def _save_facts(self, cursor: psycopg.Cursor, facts: Sequence[dict[str, Any]]) -> None:
+        # A collector that says how far it sent a session may have forgotten what it was.
+        if known := [row for row in facts if not row["last_sequence"] or any(row[name] for name in _WHAT_IS_DRIVEN)]:
+            cursor.executemany(_SAVE_FACTS, known)
+        if statements := [row for row in facts if row["last_sequence"]]:
+            cursor.executemany(_SAVE_STATEMENT, statements)
 
     def _save_letters(self, cursor: psycopg.Cursor, letters: Sequence[DeadLetter]) -> None:
         columns = zip(*((d.offset, d.key, d.value, d.reason) for d in letters), strict=True)
@@ -279,6 +354,13 @@ def _nothing(start: int, end: int) -> Chunk:
     return Chunk(start, end, FRAMES.empty_table())
 
 
+def _timed(frames: pa.Table, last: Lap | None) -> tuple[list[Lap], Carry | None]:
+    """What the lap engine makes of stored frames that begin with, or shortly before, the lap ``last``."""
+    if last is None:
+        return advance(frames, None)
+    return resume(frames, lap_number=last.lap_number, started_at_us=last.started_at_us)
+
+
 def _facts_row(id: int, facts: SessionFacts) -> dict[str, Any]:
     return {
         "id": id,
@@ -291,6 +373,7 @@ def _facts_row(id: int, facts: SessionFacts) -> dict[str, Any]:
         "sector_count": facts.sector_count,
         "sample_rate": facts.sample_rate,
         "started_at": facts.started_at,
+        "last_sequence": facts.last_sequence,
     }
 
 

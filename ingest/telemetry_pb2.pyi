@@ -86,7 +86,7 @@ class TelemetryMessage(_message.Message):
     def __init__(self, telemetry: _Optional[_Union[TelemetryFrame, _Mapping]] = ..., session: _Optional[_Union[Session, _Mapping]] = ..., lap: _Optional[_Union[Lap, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., frames: _Optional[_Iterable[_Union[TelemetryFrame, _Mapping]]] = ..., session_id: _Optional[str] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("id", "user_id", "game", "track", "car", "driver", "track_length", "sector_count", "sample_rate", "started_at")
+    __slots__ = ("id", "user_id", "game", "track", "car", "driver", "track_length", "sector_count", "sample_rate", "started_at", "last_sequence")
     ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     GAME_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +97,7 @@ class Session(_message.Message):
     SECTOR_COUNT_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     id: str
     user_id: str
     game: str
@@ -107,7 +108,8 @@ class Session(_message.Message):
     sector_count: int
     sample_rate: float
     started_at: int
-    def __init__(self, id: _Optional[str] = ..., user_id: _Optional[str] = ..., game: _Optional[str] = ..., track: _Optional[str] = ..., car: _Optional[str] = ..., driver: _Optional[str] = ..., track_length: _Optional[float] = ..., sector_count: _Optional[int] = ..., sample_rate: _Optional[float] = ..., started_at: _Optional[int] = ...) -> None: ...
+    last_sequence: int
+    def __init__(self, id: _Optional[str] = ..., user_id: _Optional[str] = ..., game: _Optional[str] = ..., track: _Optional[str] = ..., car: _Optional[str] = ..., driver: _Optional[str] = ..., track_length: _Optional[float] = ..., sector_count: _Optional[int] = ..., sample_rate: _Optional[float] = ..., started_at: _Optional[int] = ..., last_sequence: _Optional[int] = ...) -> None: ...
 
 class Lap(_message.Message):
     __slots__ = ("session_id", "lap_number", "started_at", "lap_time", "official_lap_time", "sector_times", "flags", "frames", "max_speed")
@@ -140,3 +142,95 @@ class Status(_message.Message):
     missed_frames: int
     detail: str
     def __init__(self, state: _Optional[str] = ..., missed_frames: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class CommandMessage(_message.Message):
+    __slots__ = ("command", "answer")
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    command: Command
+    answer: Answer
+    def __init__(self, command: _Optional[_Union[Command, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ...) -> None: ...
+
+class Command(_message.Message):
+    __slots__ = ("id", "user_id", "session_id", "resend", "roll_call", "start", "stop", "sample_rate", "status")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    RESEND_FIELD_NUMBER: _ClassVar[int]
+    ROLL_CALL_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    user_id: str
+    session_id: str
+    resend: Resend
+    roll_call: RollCall
+    start: Start
+    stop: Stop
+    sample_rate: SampleRate
+    status: AskStatus
+    def __init__(self, id: _Optional[str] = ..., user_id: _Optional[str] = ..., session_id: _Optional[str] = ..., resend: _Optional[_Union[Resend, _Mapping]] = ..., roll_call: _Optional[_Union[RollCall, _Mapping]] = ..., start: _Optional[_Union[Start, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., sample_rate: _Optional[_Union[SampleRate, _Mapping]] = ..., status: _Optional[_Union[AskStatus, _Mapping]] = ...) -> None: ...
+
+class Resend(_message.Message):
+    __slots__ = ("ranges",)
+    RANGES_FIELD_NUMBER: _ClassVar[int]
+    ranges: _containers.RepeatedCompositeFieldContainer[SequenceRange]
+    def __init__(self, ranges: _Optional[_Iterable[_Union[SequenceRange, _Mapping]]] = ...) -> None: ...
+
+class SequenceRange(_message.Message):
+    __slots__ = ("from_sequence", "to_sequence")
+    FROM_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TO_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    from_sequence: int
+    to_sequence: int
+    def __init__(self, from_sequence: _Optional[int] = ..., to_sequence: _Optional[int] = ...) -> None: ...
+
+class RollCall(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Start(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Stop(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SampleRate(_message.Message):
+    __slots__ = ("rate",)
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    rate: float
+    def __init__(self, rate: _Optional[float] = ...) -> None: ...
+
+class AskStatus(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("command_id", "user_id", "session_id", "state", "frames_collected", "frames_published", "frames_resent", "errors", "messages_sent", "bytes_sent", "producer_errors")
+    COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_COLLECTED_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_RESENT_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_SENT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    command_id: str
+    user_id: str
+    session_id: str
+    state: str
+    frames_collected: int
+    frames_published: int
+    frames_resent: int
+    errors: int
+    messages_sent: int
+    bytes_sent: int
+    producer_errors: int
+    def __init__(self, command_id: _Optional[str] = ..., user_id: _Optional[str] = ..., session_id: _Optional[str] = ..., state: _Optional[str] = ..., frames_collected: _Optional[int] = ..., frames_published: _Optional[int] = ..., frames_resent: _Optional[int] = ..., errors: _Optional[int] = ..., messages_sent: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., producer_errors: _Optional[int] = ...) -> None: ...

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from ingest.chunk import Chunk, OpenSession, TimedLap, make_chunk
+from ingest.chunk import Chunk, Late, OpenSession, TimedLap, make_chunk
 from ingest.decode import decode, reject_absurd_times, reject_all
 from ingest.errors import (
     BrokerUnavailable,
@@ -22,8 +22,10 @@ from ingest.errors import (
     SessionsChanged,
     StoreRefused,
     StoreUnavailable,
+    TopicReplaced,
 )
 from ingest.isolation import Isolation
+from ingest.lateness import Lateness
 from ingest.partition import Batch, Partition, PartitionLog
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.source import Source
@@ -36,7 +38,7 @@ _HEARTBEAT_S = 2.0
 _BACKOFF_S = (0.1, 5.0)
 _REMEMBERED = 2_000  # sessions
 
-_TRY_AGAIN = (StoreUnavailable, StoreRefused, SessionsChanged, BrokerUnavailable, OffsetsLost)
+_TRY_AGAIN = (StoreUnavailable, StoreRefused, SessionsChanged, BrokerUnavailable, OffsetsLost, TopicReplaced)
 
 LapsListener = Callable[[Sequence[TimedLap]], None]
 
@@ -75,6 +77,7 @@ class PartitionWorker:
         self._assignment = assignment
         self._on_laps = on_laps
         self._fence: int | None = None
+        self._known_end: tuple[str | None, int | None] = (None, None)  # topic id, and how far that log went
         self._isolation = Isolation(assignment.ingest.batch_max_rows)
         self._log = log.bind(partition=str(assignment.partition), owner=assignment.owner)
 
@@ -110,37 +113,50 @@ class PartitionWorker:
     def _own(self, stop: threading.Event) -> None:
         task = self._assignment
         with Source(task.kafka, task.partition) as source, Store(task.database, task.partition) as store:
+            topic_id = source.identify()
             first, end = source.offsets()
-            ownership = self._placed(store, self._claim(store, first), first, end)
+            ownership = self._placed(store, self._claim(store, first, topic_id), topic_id, first, end)
             self._log.info("reading", offset=ownership.next_offset, fence=ownership.fence)
             self.progress.last_error = ""
             source.read_from(ownership.next_offset)
-            Turn(task, source, store, ownership, self._isolation, self.progress, self._on_laps).carry_on(stop)
+            source.commit(ownership.next_offset)
+            try:
+                Turn(task, source, store, ownership, self._isolation, self.progress, self._on_laps).carry_on(stop)
+            finally:
+                self._known_end = (topic_id, source.known_end)
 
-    def _claim(self, store: Store, first_offset: int) -> Ownership:
+    def _claim(self, store: Store, first_offset: int, topic_id: str | None) -> Ownership:
         # Only the first claim may push somebody aside: one that wakes from a freeze must find out that it was replaced.
         if self._fence is None:
-            ownership = store.take_over(self._assignment.owner, first_offset=first_offset)
+            ownership = store.take_over(self._assignment.owner, first_offset=first_offset, topic_id=topic_id)
             self._fence = ownership.fence
             return ownership
         return store.resume(self._fence)
 
-    def _placed(self, store: Store, ownership: Ownership, first: int, end: int) -> Ownership:
+    def _placed(self, store: Store, ownership: Ownership, topic_id: str | None, first: int, end: int) -> Ownership:
         """Where to read on: where the store stands, or at ``first`` if the broker has nothing to read there."""
         position = ownership.next_offset
+        if topic_id and ownership.topic_id and topic_id != ownership.topic_id:
+            of_topic, known_end = self._known_end
+            old_end = known_end if of_topic == ownership.topic_id else None
+            self._log.error(
+                "the topic was deleted and made anew: reading it from its start", next=position, old_end=old_end
+            )
+            store.begin_anew(ownership.fence, position, first, topic_id=topic_id, old_end=old_end)
+            return Ownership(ownership.fence, first, topic_id)
         if first <= position <= end:
             return ownership
         if position < first:
             self._log.error("records were deleted before they were read", next=position, first=first)
             store.skip_lost(ownership.fence, position, first)
         else:
-            # The topic was made anew, or the broker lost its last records: what is in the log now may not be what was
-            # read. Frames with a sequence are stored once all the same.
+            # The broker lost its last records, or it has no ids and the topic was made anew: what is in the log now may not
+            # be what was read. Frames with a sequence are stored once all the same.
             self._log.error(
                 "the log ends before what is stored of it: reading it anew", next=position, first=first, end=end
             )
             store.rewind(ownership.fence, position, first)
-        return Ownership(ownership.fence, first)
+        return Ownership(ownership.fence, first, topic_id)
 
 
 class Turn:
@@ -163,6 +179,7 @@ class Turn:
         self._progress = progress
         self._on_laps = on_laps
         self._sessions: dict[str, OpenSession] = {}
+        self._lateness = Lateness()
         self._waiting = PartitionLog(
             task.partition,
             ownership.next_offset,
@@ -179,9 +196,11 @@ class Turn:
         self._progress.state = "reading"
         self._progress.next_offset = self._waiting.stored
         beat_at = time.monotonic() + _HEARTBEAT_S
+        self._lateness.note(self._store.late_sessions(), now=time.monotonic())
         while not stop.is_set():
             records = self._source.read(self._isolation.limit, _READ_S)
             now = time.monotonic()
+            self._source.look(now=now)
             self._waiting.append(records, now=now)
             if self._waiting.due(now=now):
                 self._keep(self._waiting.take())
@@ -190,7 +209,11 @@ class Turn:
                     return
             elif now >= beat_at:
                 self._store.beat(self._fence)
+                # Told again: the broker may have missed it, a person may have reset it, and after a week Kafka forgets it.
+                self._source.commit(self._waiting.stored)
                 beat_at = now + _HEARTBEAT_S
+            for late in self._lateness.due(now=now):
+                self._time_again(late)
 
     def _keep(self, batch: Batch) -> None:
         decoded = decode(batch.records.values, batch.records.keys)
@@ -207,7 +230,16 @@ class Turn:
         self._source.commit(batch.end)
         if chunk.laps:
             self._on_laps(chunk.laps)
+        self._lateness.note(chunk.late, now=time.monotonic())
         self._count(chunk)
+
+    def _time_again(self, late: Late) -> None:
+        laps, carry = self._store.time_again(late, self._waiting.stored, self._fence)
+        if late.session_key in self._sessions:
+            self._sessions[late.session_key].carry = carry
+        log.info("laps timed again, with frames that came late", session=late.session_key, laps=len(laps))
+        if laps:
+            self._on_laps(laps)
 
     def _write(self, batch: Batch, chunk: Chunk) -> None:
         try:

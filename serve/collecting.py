@@ -26,6 +26,8 @@ from ingest.collectors.statistics import Statistics
 from ingest.errors import PurpleSectorError
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame
+from serve.game_pc.driving import ac, acc
+from serve.game_pc.setting_up import doctor, init
 
 log = structlog.get_logger()
 
@@ -39,7 +41,11 @@ Report = Callable[[Statistics], None]
 
 @click.group()
 def collect() -> None:
-    """Put a simulated car or a recorded session on Kafka."""
+    """Put what a car does on Kafka: a game's, a simulated one's, or a recorded one's."""
+
+
+for _command in (acc, ac, init, doctor):
+    collect.add_command(_command)
 
 
 @collect.command()

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -25,6 +26,7 @@ from ingest.logs import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
 from serve.collecting import collect
 from serve.running import Running, state_folder, the_only_one
+from serve.telling import tell
 
 if TYPE_CHECKING:
     from serve.status import Status
@@ -79,9 +81,30 @@ def command() -> None:
 
 
 command.add_command(collect)
+command.add_command(tell)
+
+
+def _embedded(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of those commands that start services. What they say wins over the environment and .env."""
+    brokers = click.option(
+        "--brokers", type=click.Choice(["1", "3"]), help="Kafka brokers to start: 1, or 3 of which one may die."
+    )
+    database = click.option(
+        "--database", type=click.Choice(["postgresql", "timescaledb"]), help="The database to start.  [postgresql]"
+    )
+
+    @wraps(function)
+    def chosen(*, brokers: str | None, database: str | None, **others: Any) -> None:
+        os.environ |= {
+            name: value for name, value in (("EMBEDDED_BROKERS", brokers), ("EMBEDDED_DATABASE", database)) if value
+        }
+        function(**others)
+
+    return brokers(database(chosen))
 
 
 @command.command()
+@_embedded
 @click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars drive.")
 def demo(cars: int) -> None:
     """Start everything on this machine, with a car that drives.
@@ -95,6 +118,7 @@ def demo(cars: int) -> None:
 
 
 @command.command()
+@_embedded
 @click.option("--detach", "-d", is_flag=True, help="Return when it is up; `purple-sector down` stops it.")
 @click.option(
     "--data", type=click.Path(file_okay=False, path_type=Path), help="Where broker and database keep their data."
@@ -191,16 +215,18 @@ def database_upgrade() -> None:
 
 @database.command("status")
 def database_status() -> None:
-    """Say which edition of the store this is, and what is off."""
+    """Say which edition of the store this is, what is off, what it holds, and which jobs it runs."""
     import psycopg
 
     from ingest.errors import StoreUnavailable
-    from ingest.schema import edition
+    from serve.store_status import read_store_status
 
     settings = DatabaseSettings.read()
     try:
         with psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
-            click.echo(f"{edition(conn)}, at {settings.address}")
+            click.echo("\n".join([f"the store at {settings.address}", *read_store_status(conn).lines]))
+    except psycopg.errors.UndefinedTable:
+        raise StoreUnavailable(settings.address, "it has no tables yet: run purple-sector database upgrade") from None
     except psycopg.OperationalError as error:
         raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
 
@@ -252,7 +278,7 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
 
         local = stack.enter_context(run_local(folder, durable=durable, tell=tell, progress=progress))
         url = local.database.url.get_secret_value()
-        Running(os.getpid(), local.page, local.kafka.brokers, url).write(home)
+        Running(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication).write(home)
         if cars:
             stack.enter_context(_cars(cars, local.kafka.brokers))
             tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")

@@ -14,6 +14,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from ingest.collectors.records import RESENT
 from ingest.settings import KafkaSettings
 from ingest.wire import BadRecord, session_of
 from serve.hub import Record
@@ -134,7 +135,7 @@ class LiveReader:
         log.info("partitions_followed", new=len(new), gone=len(gone), all=len(found))
 
     def _hand_over(self, messages: list[Message]) -> None:
-        records = [record_of(m) for m in messages if m.error() is None]
+        records = [record_of(m) for m in messages if m.error() is None and not _resent(m)]
         if not records:
             return
         while not self._ahead.acquire(timeout=0.5):
@@ -148,6 +149,11 @@ class LiveReader:
     def _arrive(self, records: list[Record]) -> None:
         self._ahead.release()
         self._deliver(records)
+
+
+def _resent(message: Message) -> bool:
+    """Whether ingest asked for it: it is old, and a session that ended is not live again because of it."""
+    return RESENT in (message.headers() or ())
 
 
 def _ignore(_: KafkaError) -> None:

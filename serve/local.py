@@ -19,18 +19,33 @@ from pathlib import Path
 import psycopg
 from dotenv import load_dotenv
 
-from ingest.errors import PurpleSectorError, StoreUnavailable
-from ingest.schema import edition, migrate
+from ingest.edition import read_edition
+from ingest.errors import NotUpgraded, PurpleSectorError, StoreUnavailable
+from ingest.schema import migrate
 from ingest.services.broker import start_broker
-from ingest.services.postgres import Postgres
+from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.services.process import Progress, Step, quiet
-from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings, ServeSettings
+from ingest.services.timescale import timescale_programs
+from ingest.settings import (
+    DatabaseSettings,
+    EmbeddedSettings,
+    IngestSettings,
+    KafkaSettings,
+    LogSettings,
+    Retention,
+    ServeSettings,
+)
 from ingest.topics import create_topics
 from serve.environment import serve_environment
 
 #: Hears of each thing that is ready; `Progress` hears what is being waited for.
 Tell = Callable[[str], None]
 
+#: What EMBEDDED_DATABASE names: a folder for each, since one server cannot read the other's data, and its programs.
+_DATABASES: dict[str, tuple[str, FindPrograms]] = {
+    "postgresql": ("postgres", embedded_programs),
+    "timescaledb": ("timescaledb", timescale_programs),
+}
 _RAY_CPUS = 2  # what ingest spreads its partitions over: the rest of a laptop is for its owner
 _OBJECT_STORE_BYTES = 80 * 2**20  # near the least that Ray takes: nothing here puts objects there
 _FIRST_ANSWER_WITHIN_S = 60.0
@@ -58,7 +73,7 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     with _last_words_unheard() as stack:
-        database = stack.enter_context(run_database(folder / "postgres", durable=durable, tell=tell, progress=progress))
+        database = stack.enter_context(run_database(folder, durable=durable, tell=tell, progress=progress))
         kafka = stack.enter_context(run_broker(folder / "kafka", tell=tell, progress=progress))
         create_topics(kafka)
         progress(Step("Ray", "starting"))
@@ -86,11 +101,12 @@ def _last_words_unheard() -> Iterator[ExitStack]:
 
 @contextmanager
 def run_database(folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet) -> Iterator[DatabaseSettings]:
-    """The database that the environment names, or an embedded one with its data in ``folder``; its schema up to date."""
+    """The database that the environment names, or an embedded one with its data below ``folder``; its schema up to date."""
     settings = DatabaseSettings.read()
     with ExitStack() as stack:
         if "url" not in settings.model_fields_set:
-            postgres = Postgres.start(folder, durable=durable, progress=progress)
+            place, programs = _DATABASES[EmbeddedSettings.read().database]
+            postgres = Postgres.start(folder / place, programs=programs, durable=durable, progress=progress)
             stack.callback(postgres.stop)
             settings = DatabaseSettings.read(url=postgres.url)
         prepare_database(settings, tell)
@@ -98,13 +114,20 @@ def run_database(folder: Path, *, durable: bool, tell: Tell, progress: Progress 
 
 
 def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
-    """Bring the schema up to date, and say which edition of the store it is. Raises StoreUnavailable."""
+    """Bring the schema up to date, and say which edition of the store it is. Raises StoreUnavailable, NotUpgraded."""
     try:
         with psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
-            migrate(conn)
-            tell(f"{edition(conn)}, at {settings.address}")
+            migrate(conn, settings.retention)
+            edition = read_edition(conn)
+            tell(f"{edition}, at {settings.address}")
+            if settings.retention != Retention() and not edition.community:
+                tell(
+                    "nothing is dropped, whatever RETENTION_… says: only TimescaleDB's Community edition has the jobs for it"
+                )
     except psycopg.OperationalError as error:
         raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
+    except psycopg.Error as error:
+        raise NotUpgraded(settings.address, str(error).partition("\n")[0]) from error
 
 
 @contextmanager
@@ -114,10 +137,13 @@ def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Itera
     if "brokers" in settings.model_fields_set:
         yield settings
         return
-    broker = start_broker(folder, progress=progress)
+    count = EmbeddedSettings.read().brokers
+    # A folder for each: the data of one broker alone is no cluster's.
+    place = folder if count == 1 else folder.with_name(f"{folder.name}-{count}")
+    broker = start_broker(place, brokers=count, progress=progress)
     tell(f"{broker.name}, at {broker.brokers}{broker.costs and chr(10)}{broker.costs}")
     try:
-        yield KafkaSettings.read(brokers=broker.brokers)
+        yield KafkaSettings.read(brokers=broker.brokers, replication=count)
     finally:
         broker.stop()
 

@@ -27,6 +27,7 @@ class Running:
     page: str
     brokers: str
     database_url: str
+    replication: int = 1
 
     @classmethod
     def find(cls, state_folder: Path) -> Self | None:
@@ -48,7 +49,8 @@ class Running:
 
     def offer_to(self, environ: MutableMapping[str, str]) -> None:
         """Set the addresses that the environment does not have."""
-        environ.setdefault("KAFKA_BROKERS", self.brokers)
+        if environ.setdefault("KAFKA_BROKERS", self.brokers) == self.brokers:
+            environ.setdefault("KAFKA_REPLICATION", str(self.replication))
         environ.setdefault("DATABASE_URL", self.database_url)
 
 

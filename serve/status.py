@@ -11,8 +11,8 @@ import psycopg
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from psycopg.rows import class_row
 
+from ingest.edition import read_edition
 from ingest.errors import BrokerUnavailable, StoreUnavailable
-from ingest.schema import edition
 from ingest.settings import DatabaseSettings, KafkaSettings
 from ingest.topics import QUIET, cluster_of, describe_topics, open_admin
 
@@ -83,7 +83,7 @@ def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
             positions = conn.execute(_POSITIONS).fetchall()
             sessions = conn.cursor(row_factory=class_row(SessionStatus)).execute(_LAST_SESSIONS, [_SESSIONS]).fetchall()
             (dead_letters,) = conn.execute("SELECT count(*) FROM dead_letters").fetchone() or (0,)
-            store = f"{edition(conn)}, at {database.address}"
+            store = f"{read_edition(conn)}, at {database.address}"
     except psycopg.errors.UndefinedTable:
         raise StoreUnavailable(database.address, "it has no tables yet: run purple-sector database upgrade") from None
     except psycopg.OperationalError as error:

@@ -1,21 +1,24 @@
-"""REST over what is stored: sessions, laps and the traces of a lap.
+"""REST over what is stored: sessions, laps and the traces of a lap, and what each second and lap came to.
 
 Its functions run in the server's thread pool, never on the loop. The rule: a database that does not answer is 503 with one
 sentence, something it does not know is 404, and neither touches the live path.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import psycopg
 import pyarrow as pa
-from fastapi import FastAPI, Request
+import pyarrow.compute as pc
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from psycopg_pool import ConnectionPool, PoolTimeout
+from pydantic import AwareDatetime
 
-from analytics import database
+from analytics import database, summaries
 from analytics.laps import Lap
 from ingest.errors import StoreUnavailable
 from ingest.settings import DatabaseSettings
@@ -35,6 +38,11 @@ TRACE = (
     "x_m",
     "z_m",
 )
+
+# As much of a session as one answer holds: whoever makes it keeps the interpreter, and the live path waits (20 ms for an hour).
+_PIECE = timedelta(hours=1)
+
+_INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 _CONNECTIONS = 4
 _WAIT_S = 2.0
@@ -102,6 +110,19 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
         frames = stored.ask(lambda conn: database.lap_frames(conn, key, lap_number, columns=TRACE))
         return {"session": key, "lap_number": lap_number, "columns": trace(frames)}
 
+    @app.get("/api/sessions/{key}/seconds")
+    def seconds(key: str, since: AwareDatetime | None = None) -> Response:
+        piece = stored.ask(lambda conn: summaries.seconds_from(conn, key, since, length=_PIECE))
+        following = piece.next and piece.next.astimezone(UTC).strftime(_INSTANT)
+        answer = {"session": key, "columns": summed(piece.seconds), "next": following}
+        # Written here and not by FastAPI, which would look at every value for itself, and on the loop.
+        return Response(json.dumps(answer), media_type="application/json")
+
+    @app.get("/api/sessions/{key}/lap-summaries")
+    def lap_summaries(key: str, first: int | None = None, last: int | None = None) -> dict[str, Any]:
+        laps = stored.ask(lambda conn: summaries.lap_summaries(conn, key, first=first, last=last))
+        return {"session": key, "laps": [asdict(lap) for lap in laps]}
+
 
 def lap_row(lap: Lap) -> dict[str, Any]:
     """A lap with its start as an instant, as sessions have theirs."""
@@ -113,3 +134,14 @@ def lap_row(lap: Lap) -> dict[str, Any]:
 def trace(frames: pa.Table) -> dict[str, list[Any]]:
     """The columns that lap comparison draws, as lists of the same length."""
     return {name: frames.column(name).to_pylist() for name in TRACE}
+
+
+def summed(seconds: pa.Table) -> dict[str, list[Any]]:
+    """The columns of seconds as JSON has them: instants as text, numbers to a thousandth, which no pixel tells apart."""
+    columns = {name: seconds.column(name) for name in seconds.column_names if name != "second"}
+    floats = {name for name, column in columns.items() if pa.types.is_floating(column.type)}
+    rounded = {
+        name: pc.round(column.cast(pa.float64()), 3) if name in floats else column for name, column in columns.items()
+    }
+    second = pc.strftime(seconds.column("second").cast(pa.timestamp("s", tz="UTC")), format=_INSTANT)
+    return {"second": second.to_pylist()} | {name: column.to_pylist() for name, column in rounded.items()}

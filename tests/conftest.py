@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,11 @@ import pytest
 from psycopg import sql
 
 from ingest.schema import migrate
-from ingest.services import jars, postgres
+from ingest.services import jars, postgres, timescale
 from ingest.services.broker import Broker, start_broker
-from ingest.services.postgres import Postgres
+from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.services.process import ServiceUnavailable
+from ingest.services.timescale import timescale_programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,26 @@ class Database:
 
 def pytest_report_header() -> list[str]:
     """Which services the tests would run against."""
+    if url := os.environ.get("DATABASE_URL"):
+        databases = f"{_versions(url)}, which DATABASE_URL names"
+    else:
+        databases = f"{timescale.installed()}, and {postgres.installed()}; started when first asked for"
     kafka = os.environ.get("KAFKA_BROKERS") or f"{jars.NAME}, started when first asked for"
-    database = "DATABASE_URL" if os.environ.get("DATABASE_URL") else f"{postgres.installed()}, started when asked for"
-    return [f"broker: {kafka}", f"database: {database}"]
+    return [f"broker: {kafka}", f"database: {databases}"]
+
+
+def _versions(url: str) -> str:
+    """What answers there: the server, and TimescaleDB with its edition if it has it."""
+    with psycopg.connect(url, connect_timeout=10) as conn:
+        row = conn.execute("""
+            SELECT current_setting('server_version'), default_version, current_setting('timescaledb.license', true)
+              FROM (VALUES ('timescaledb')) AS wanted(name) LEFT JOIN pg_available_extensions USING (name)
+        """).fetchone()
+    assert row is not None
+    server, timescaledb, edition = row
+    # The edition is known only where the extension is made.
+    which = f" ({edition} edition)" if edition else ""
+    return f"PostgreSQL {server}" + (f" with TimescaleDB {timescaledb}{which}" if timescaledb else "")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -81,23 +100,46 @@ def kafka(service_folder: Path, pytestconfig: pytest.Config) -> Iterator[Broker 
 
 
 @pytest.fixture(scope="session")
-def database_server(service_folder: Path, pytestconfig: pytest.Config) -> Iterator[str]:
-    """The URL of a PostgreSQL server for the whole run, as a user who may create databases."""
-    if url := os.environ.get("DATABASE_URL"):
-        yield url
-        return
+def postgresql_server(service_folder: Path, pytestconfig: pytest.Config) -> Iterator[str]:
+    """The URL of a plain PostgreSQL for the whole run, as a user who may create databases."""
+    yield from _server(service_folder / "postgresql", embedded_programs, pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def timescaledb_server(service_folder: Path, pytestconfig: pytest.Config) -> Iterator[str]:
+    """The URL of a PostgreSQL with TimescaleDB for the whole run, as a user who may create databases."""
+    yield from _server(service_folder / "timescaledb", timescale_programs, pytestconfig)
+
+
+def _server(folder: Path, programs: FindPrograms, config: pytest.Config) -> Iterator[str]:
     try:
-        server = Postgres.start(service_folder / "postgres", durable=False)
+        server = Postgres.start(folder, programs=programs, durable=False)
     except ServiceUnavailable as missing:
         pytest.skip(f"no database: {missing}")
-    _report(pytestconfig, f"tests ran against {postgres.installed()}")
     with server:
+        if programs is timescale_programs:
+            with psycopg.connect(server.url) as conn:
+                conn.execute("CREATE EXTENSION timescaledb")
+        _report(config, f"tests ran against {_versions(server.url)}")
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def database_server(request: pytest.FixtureRequest) -> str:
+    """The server that DATABASE_URL names, else one with TimescaleDB."""
+    return os.environ.get("DATABASE_URL") or str(request.getfixturevalue("timescaledb_server"))
 
 
 @pytest.fixture
 def database(database_server: str) -> Iterator[Database]:
     """A fresh database on that server, migrated, dropped after the test."""
+    with fresh_database(database_server) as database:
+        yield database
+
+
+@contextmanager
+def fresh_database(database_server: str) -> Iterator[Database]:
+    """The same for as long as the block lasts."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(database_server, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -2,7 +2,7 @@
 
 Pure: knows no Kafka. Records wait in ``unsent`` until the producer takes them, then in ``in_flight`` until the broker
 acknowledges them; a new producer gets both again, oldest first. The rule to remember: only a confirmed record leaves,
-and always the oldest. It is the one place where frames wait, so where they must outlive the process, they wait here.
+and always the oldest. It is a window onto the spool, where frames wait for as long as it takes.
 """
 
 from collections import deque

@@ -21,6 +21,8 @@ Headers = list[tuple[str, str | bytes | None]]
 LARGEST_RECORD_BYTES = 64 * 1024
 #: The fields that the published contract names; JSON always has them, also where they are zero.
 LAST_PUBLISHED_FIELD = 10
+#: The header of what is sent again because ingest asked for it: not live, and nothing for viewers.
+RESENT = ("resent", b"1")
 
 
 def new_session_key(user_id: str, *, now: datetime, random: Callable[[int], str] = secrets.token_hex) -> str:

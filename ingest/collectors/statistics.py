@@ -11,6 +11,11 @@ class ProducerStatistics:
     bytes_sent: int = 0
     errors: int = 0
 
+    def __add__(self, other: "ProducerStatistics") -> "ProducerStatistics":
+        return ProducerStatistics(
+            self.messages_sent + other.messages_sent, self.bytes_sent + other.bytes_sent, self.errors + other.errors
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -20,6 +25,14 @@ class Statistics:
     frames_published: int = 0
     errors: int = 0
     producer: ProducerStatistics = ProducerStatistics()
+
+    def __add__(self, other: "Statistics") -> "Statistics":
+        return Statistics(
+            self.frames_collected + other.frames_collected,
+            self.frames_published + other.frames_published,
+            self.errors + other.errors,
+            self.producer + other.producer,
+        )
 
     def as_json(self) -> dict[str, int | dict[str, int]]:
         """The same with the published names."""

@@ -26,11 +26,17 @@ FIND_TIMEOUT_S = 3.0
 PRODUCER = QUIET | {
     "enable.idempotence": True,
     "acks": "all",
+    # While as many requests are in flight as may be, and more waits, librdkafka's thread spins: a whole core of the game's
+    # PC as long as brokers are slow to acknowledge. It does not with one; frames that wait for it travel together.
+    "max.in.flight": 1,
     "compression.type": "lz4",
     # Frames wait until they are acknowledged; one that timed out would be a hole in the session.
     "message.timeout.ms": 0,
     # What waits is held in the outbox as well; here it need only cover the way to the broker and back.
     "queue.buffering.max.kbytes": 8192,
+    # Each attempt makes a thread, and librdkafka forgets after each how often it has tried: with its 100 ms, a broker that is
+    # away would cost the game's PC more than one that is there.
+    "reconnect.backoff.ms": 500,
     "reconnect.backoff.max.ms": 2000,
     "socket.keepalive.enable": True,
 }
@@ -62,8 +68,9 @@ def find_partitions(settings: KafkaSettings, spec: TopicSpec, *, timeout_s: floa
 
 
 class Uplink:
-    """Produces records of one key to one partition of ``topic``; ``confirmed`` is called once per record, in order.
+    """Produces records of one key to one partition of ``topic``, chosen here unless ``partition`` is given.
 
+    ``confirmed`` is called once per record, in order.
     ``lost`` is called when the producer was replaced: what was produced and not confirmed is to be produced again.
     """
 
@@ -74,11 +81,12 @@ class Uplink:
         key: bytes,
         headers: Headers,
         *,
+        partition: int | None = None,
         confirmed: Callable[[], None],
         lost: Callable[[], None],
         linger_ms: float,
     ) -> None:
-        self.partition: int | None = None
+        self.partition = partition
         self.errors = 0
         self._settings, self._topic, self._key, self._headers = settings, topic, key, headers
         self._confirmed, self._lost = confirmed, lost

@@ -65,12 +65,12 @@ def _payloads(values: list[bytes]) -> list[list[bytes]]:
     """For each session, the COPY data of its batches."""
     table = decode(values, [b"bench"] * len(values)).frames
     return [
-        [_encoded(of_store(table.slice(start, BATCH_ROWS), session)) for start in range(0, len(values), BATCH_ROWS)]
+        [encoded(of_store(table.slice(start, BATCH_ROWS), session)) for start in range(0, len(values), BATCH_ROWS)]
         for session in range(1, SESSIONS + 1)
     ]
 
 
-def _encoded(frames: pa.Table) -> bytes:
+def encoded(frames: pa.Table) -> bytes:
     encoder = pgpq.ArrowToPostgresBinaryEncoder(FRAMES)
     header = encoder.write_header()
     batches = [encoder.write_batch(batch) for batch in frames.to_batches()]
@@ -80,7 +80,7 @@ def _encoded(frames: pa.Table) -> bytes:
 def _time_copy(database: DatabaseSettings, payloads: list[list[bytes]], connections: int) -> float:
     """Rows per second into the empty table, a transaction for each batch."""
     url = database.url.get_secret_value()
-    _empty(url)
+    empty(database)
     threads = [threading.Thread(target=_copy, args=[url, payloads[i::connections]]) for i in range(connections)]
     started_at = time.perf_counter()
     for thread in threads:
@@ -89,7 +89,7 @@ def _time_copy(database: DatabaseSettings, payloads: list[list[bytes]], connecti
         thread.join()
     elapsed_s = time.perf_counter() - started_at
     rows = _count(url, "SELECT count(*) FROM telemetry")
-    _empty(url)
+    empty(database)
     return rows / elapsed_s
 
 
@@ -130,7 +130,8 @@ def _count(url: str, query: LiteralString) -> int:
         return int(count)
 
 
-def _empty(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as conn:
+def empty(database: DatabaseSettings) -> None:
+    """Leave nothing in the store."""
+    with psycopg.connect(database.url.get_secret_value(), autocommit=True) as conn:
         conn.execute("TRUNCATE telemetry, sessions, laps, gaps, dead_letters, positions")
         conn.execute("CHECKPOINT")

@@ -6,14 +6,16 @@ import time
 from confluent_kafka import Producer
 
 from ingest.collectors.circuit import aldermoor_park
+from ingest.collectors.records import Headers, headers
 from ingest.collectors.simulate import drive
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET, partition_of
 
 
-def serialized_session(frames: int, *, seed: int = 1) -> list[bytes]:
-    """The values of a session of ``frames`` frames at 60 Hz that ends about now."""
-    started_at_ms = time.time_ns() // 1_000_000 - frames * 1000 // 60
+def serialized_session(frames: int, *, seed: int = 1, started_at_ms: int | None = None) -> list[bytes]:
+    """The values of a session of ``frames`` frames at 60 Hz, by default one that ends about now."""
+    if started_at_ms is None:
+        started_at_ms = time.time_ns() // 1_000_000 - frames * 1000 // 60
     values = []
     for sequence, frame in enumerate(
         itertools.islice(drive(aldermoor_park(), seed=seed, started_at_ms=started_at_ms), frames), start=1
@@ -51,19 +53,20 @@ def publish(kafka: KafkaSettings, keys: list[bytes], values: list[bytes], *, par
         )
     )
     places = [(key, partition_of(key, partitions)) for key in keys]
+    headers_of = {key: headers(key.decode(), "bench", "protobuf") for key in keys}
     for start in range(0, len(values), 600):
         for key, partition in places:
             for value in values[start : start + 600]:
-                _produce(producer, kafka.topic_telemetry, key, value, partition)
+                _produce(producer, kafka.topic_telemetry, key, value, partition, headers_of[key])
     left = producer.flush(120)
     if left:
         raise RuntimeError(f"{left} records were not acknowledged")
 
 
-def _produce(producer: Producer, topic: str, key: bytes, value: bytes, partition: int) -> None:
+def _produce(producer: Producer, topic: str, key: bytes, value: bytes, partition: int, headers: Headers) -> None:
     while True:
         try:
-            producer.produce(topic, value=value, key=key, partition=partition)
+            producer.produce(topic, value=value, key=key, partition=partition, headers=headers)
             return
         except BufferError:
             producer.poll(0.1)

@@ -57,13 +57,13 @@ class Owner(AbstractContextManager["Owner"]):
         return chunk
 
 
-def drove(key: str, *sequences: int) -> list[Record]:
+def drove(key: str, *sequences: int, started_at_ms: int = STARTED_AT_MS) -> list[Record]:
     """Records of a car's frames, 16 ms apart."""
     return [
         (
             key.encode(),
             TelemetryFrame(
-                timestamp=STARTED_AT_MS + 16 * n, sequence=n, lap_number=1, speed=200, rpm=7000, lap_time=16 * n
+                timestamp=started_at_ms + 16 * n, sequence=n, lap_number=1, speed=200, rpm=7000, lap_time=16 * n
             ).SerializeToString(),
         )
         for n in sequences

@@ -4,6 +4,7 @@ Needs a package index; skipped, with the reason, where none answers.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("analytics", "ingest", "serve")
 NOT_ON_A_GAME_PC = {"ray", "pyarrow", "numpy", "pandas", "psycopg", "fastapi"}
 NO_INDEX = ("Could not find a version", "NewConnectionError", "Failed to establish", "Could not fetch URL")
+
+NO_COMPILER = ("--only-binary", ":all:")
+WINDOWS = ("--platform", "win_amd64", "--python-version", "3.11", "--implementation", "cp")
 
 IMPORT = """
 import importlib, json, sys
@@ -52,7 +58,7 @@ def game_pc(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
     commands = environment / ("Scripts" if sys.platform == "win32" else "bin")
     python = commands / "python"
-    _pip(python, "install", "--quiet", f"{wheel}[collector]", "--constraint", ROOT / "constraints.txt")
+    _pip(python, "install", "--quiet", *NO_COMPILER, f"{wheel}[collector]", "--constraint", ROOT / "constraints.txt")
     return commands
 
 
@@ -91,3 +97,56 @@ def test_game_pc_has_the_command(game_pc: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+
+
+def test_windows_gets_wheels_only(wheel: Path, tmp_path: Path) -> None:
+    """Resolved and not installed: each requirement has a wheel for it, and no driver needs a compiler."""
+    resolve = ("install", "--quiet", "--dry-run", *NO_COMPILER, *WINDOWS, "--target", tmp_path / "none")
+    _pip(sys.executable, *resolve, f"{wheel}[collector]", "--constraint", ROOT / "constraints.txt")
+
+
+def test_game_pc_collects(game_pc: Path, tmp_path: Path) -> None:
+    """It waits for game and broker, and stops when it is told to."""
+    settings = {
+        "KAFKA_BROKERS": "127.0.0.1:9",
+        "SPOOL_DIR": str(tmp_path / "spool"),
+        "PURPLE_SECTOR_HOME": str(tmp_path),
+    }
+    log_file = tmp_path / "acc.log"
+    collector = subprocess.Popen(
+        [game_pc / "purple-sector", "collect", "acc", "--log-file", log_file],
+        cwd=tmp_path,
+        env=os.environ | settings | {"ACC_SHARED_MEMORY": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(lambda: log_file.exists() and "following" in log_file.read_text())
+    finally:
+        collector.terminate()
+        said, _ = collector.communicate(timeout=60)
+
+    assert collector.returncode == 0, log_file.read_text()
+    assert json.loads(said.splitlines()[-1])["framesCollected"] == 0
+
+
+def test_game_pc_has_a_doctor(game_pc: Path, tmp_path: Path) -> None:
+    settings = {
+        "KAFKA_BROKERS": "127.0.0.1:9",
+        "SPOOL_DIR": str(tmp_path / "spool"),
+        "PURPLE_SECTOR_HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [game_pc / "purple-sector", "collect", "doctor", "acc", "--json"],
+        cwd=tmp_path,
+        env=os.environ | settings | {"ACC_SHARED_MEMORY": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 1, done.stderr
+    levels = [(finding["check"], finding["level"]) for finding in json.loads(done.stdout)]
+    assert levels[:3] == [("settings", "ok"), ("game", "warning"), ("broker", "error")]
+    assert levels[-1] == ("spool", "ok")

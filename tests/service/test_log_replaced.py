@@ -1,9 +1,8 @@
 """A partition whose log is not the one that was read: a topic deleted and made anew, a broker that lost its disk."""
 
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -15,10 +14,13 @@ from ingest.partition import Partition
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from ingest.worker import Assignment, PartitionWorker
+from tests.meanwhile import meanwhile
+from tests.waiting import wait_until
 
 FRAMES = 300
 STARTED_AT_MS = 1_750_000_000_000
 WITHIN_S = 30
+LOOKED_S = 2.5  # a worker has looked at its topic since, and heard the answer
 NO_TELEMETRY = b"\xff\xff\xff"
 
 
@@ -58,6 +60,78 @@ def test_bad_record_where_the_old_log_had_one_stops_nothing(kafka, database, par
     assert rows(database, 'SELECT "offset", value FROM dead_letters') == [(0, NO_TELEMETRY * 2)]
 
 
+def test_new_topic_that_has_grown_beyond_the_old_one_is_read_from_its_start(kafka, database, partition):
+    """Its offsets look as if the worker had only been slow; its id does not. What the old one still held, nobody knows."""
+    produce(kafka.brokers, partition.topic, "before", FRAMES)
+    with working(kafka, database, partition):
+        wait_until(lambda: stored(database, "before") == FRAMES)
+
+    make_anew(kafka.brokers, partition.topic)
+    produce(kafka.brokers, partition.topic, "after", 2 * FRAMES)
+
+    with working(kafka, database, partition):
+        wait_until(lambda: position(database) == 2 * FRAMES)
+    assert each_once(database, "before", FRAMES)
+    assert each_once(database, "after", 2 * FRAMES)
+    assert replaced(database) == [(FRAMES, None)]
+
+
+def test_topic_made_anew_between_two_reads_is_noticed(kafka, database, partition):
+    """It is there again before the worker misses it, and longer than the old one: every frame of both is stored once."""
+    with working(kafka, database, partition):
+        produce(kafka.brokers, partition.topic, "before", FRAMES)
+        wait_until(lambda: stored(database, "before") == FRAMES)
+        time.sleep(LOOKED_S)
+        make_anew(kafka.brokers, partition.topic)
+        produce(kafka.brokers, partition.topic, "after", 2 * FRAMES)
+        wait_until(lambda: stored(database, "after") == 2 * FRAMES)
+
+    assert each_once(database, "before", FRAMES)
+    assert each_once(database, "after", 2 * FRAMES)
+    assert replaced(database) == []
+
+
+def test_what_was_not_stored_of_the_old_topic_is_a_row(kafka, database, partition):
+    """A running worker knows how far the log went that is gone."""
+    with working(kafka, database, partition, batch_max_age_ms=60_000):
+        produce(kafka.brokers, partition.topic, "before", FRAMES)
+        time.sleep(LOOKED_S)
+        make_anew(kafka.brokers, partition.topic)
+        wait_until(lambda: replaced(database) == [(0, FRAMES - 1)])
+
+    assert rows(database, "SELECT next_offset FROM positions") == [(0,)]
+    assert rows(database, "SELECT count(*) FROM telemetry") == [(0,)]
+
+
+def test_session_that_goes_on_in_the_new_topic_is_one_session(kafka, database, partition):
+    """Its last frames of before are sent again, as after every failure: the store has them already."""
+    produce(kafka.brokers, partition.topic, "s", FRAMES)
+    with working(kafka, database, partition):
+        wait_until(lambda: stored(database, "s") == FRAMES)
+
+    make_anew(kafka.brokers, partition.topic)
+    produce(kafka.brokers, partition.topic, "s", 2 * FRAMES, begin=FRAMES - 20)
+
+    with working(kafka, database, partition):
+        wait_until(lambda: stored(database, "s") == 2 * FRAMES)
+    assert each_once(database, "s", 2 * FRAMES)
+
+
+def test_store_without_topic_ids_takes_the_id_that_it_finds(kafka, database, partition):
+    """It was filled before ids were kept: nothing is read anew."""
+    produce(kafka.brokers, partition.topic, "s", FRAMES)
+    with working(kafka, database, partition):
+        wait_until(lambda: stored(database, "s") == FRAMES)
+    with psycopg.connect(database.url) as conn:
+        conn.execute("UPDATE positions SET topic_id = NULL")
+
+    produce(kafka.brokers, partition.topic, "s", FRAMES + 1, begin=FRAMES + 1)
+    with working(kafka, database, partition):
+        wait_until(lambda: stored(database, "s") == FRAMES + 1)
+    assert replaced(database) == []
+    assert rows(database, "SELECT next_offset FROM positions WHERE topic_id IS NOT NULL") == [(FRAMES + 1,)]
+
+
 def create(brokers: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": brokers})  # an answer comes only while its client lives
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
@@ -74,11 +148,11 @@ def delete(brokers: str, topic: str) -> None:
     wait_until(lambda: topic not in admin.list_topics(timeout=5).topics)
 
 
-def produce(brokers: str, topic: str, session: str, frames: int, *, first: bytes | None = None) -> None:
+def produce(brokers: str, topic: str, session: str, last: int, *, begin: int = 1, first: bytes | None = None) -> None:
     producer = Producer({"bootstrap.servers": brokers, "acks": "all"})
     if first is not None:
         producer.produce(topic, first, session)
-    for number in range(1, frames + 1):
+    for number in range(begin, last + 1):
         frame = TelemetryFrame(timestamp=STARTED_AT_MS + 16 * number, lap_time=16 * number, lap_number=1, rpm=1)
         frame.sequence = number
         producer.produce(topic, frame.SerializeToString(), session)
@@ -86,23 +160,17 @@ def produce(brokers: str, topic: str, session: str, frames: int, *, first: bytes
 
 
 @contextmanager
-def working(kafka, database, partition: Partition) -> Iterator[None]:
+def working(kafka, database, partition: Partition, *, batch_max_age_ms: int = 50) -> Iterator[None]:
     """A worker of the partition, until the block ends."""
     task = Assignment(
         partition,
         "test",
         KafkaSettings(_env_file=None, brokers=kafka.brokers),
         DatabaseSettings(_env_file=None, url=database.url),
-        IngestSettings(_env_file=None, batch_max_age_ms=50),
+        IngestSettings(_env_file=None, batch_max_age_ms=batch_max_age_ms),
     )
-    worker, stop = PartitionWorker(task, on_laps=lambda _: None), threading.Event()
-    thread = threading.Thread(target=worker.run, args=[stop])
-    thread.start()
-    try:
+    with meanwhile(PartitionWorker(task, on_laps=lambda _: None).run):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def stored(database, session: str) -> int:
@@ -110,13 +178,23 @@ def stored(database, session: str) -> int:
     return rows(database, query, [session])[0][0]
 
 
+def each_once(database, session: str, frames: int) -> bool:
+    query = """
+        SELECT count(*), count(DISTINCT sequence), min(sequence), max(sequence), s.received::text
+          FROM telemetry t JOIN sessions s ON s.id = t.session_id WHERE s.key = %s GROUP BY s.id
+    """
+    return rows(database, query, [session]) == [(frames, frames, 1, frames, f"{{[1,{frames + 1})}}")]
+
+
+def replaced(database) -> list[tuple]:
+    """The losses that a topic made anew has left."""
+    return rows(database, "SELECT from_offset, to_offset FROM gaps WHERE reason = 'replaced'")
+
+
+def position(database) -> int:
+    return rows(database, "SELECT next_offset FROM positions")[0][0]
+
+
 def rows(database, query: str, values: list | None = None) -> list[tuple]:
     with psycopg.connect(database.url) as conn:
         return conn.execute(query, values).fetchall()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)

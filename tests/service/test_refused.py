@@ -1,6 +1,5 @@
 """A value that passes every check of ours and that the database refuses all the same costs one record, not the partition."""
 
-import threading
 import time
 
 import psycopg
@@ -11,6 +10,8 @@ from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from ingest.topics import create_topics
 from ingest.worker import Assignment, PartitionWorker
+from tests.meanwhile import meanwhile
+from tests.waiting import wait_until
 
 FRAMES = 500
 REFUSED = {3, 250}
@@ -29,17 +30,9 @@ def test_refused_records_become_dead_letters_and_the_rest_is_stored(kafka, datab
         DatabaseSettings(url=database.url),
         IngestSettings(batch_max_rows=128),
     )
-    worker, stop = PartitionWorker(task, on_laps=lambda _: None), threading.Event()
-    thread = threading.Thread(target=worker.run, args=[stop])
-    thread.start()
-    try:
-        deadline = time.monotonic() + 90
-        while worker.progress.next_offset < FRAMES:
-            assert time.monotonic() < deadline, worker.progress
-            time.sleep(0.1)
-    finally:
-        stop.set()
-        thread.join()
+    worker = PartitionWorker(task, on_laps=lambda _: None)
+    with meanwhile(worker.run):
+        wait_until(lambda: worker.progress.next_offset >= FRAMES, "all that was sent", within_s=90)
 
     with psycopg.connect(database.url) as conn:
         letters = conn.execute('SELECT "offset", reason FROM dead_letters ORDER BY "offset"').fetchall()

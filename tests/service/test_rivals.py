@@ -1,30 +1,17 @@
-"""Exactly once is a claim about rivals and cut connections. The harness that makes it is shown to find what breaks it."""
+"""The harness that the store's claim of exactly once rests on (tests/contract/test_exactly_once.py) finds what breaks it."""
 
 from importlib.resources import files
 
 import psycopg
 import pytest
 
-from ingest.store import Store
 from tests.service.rivals import NoGrip, PositionFirst, RowsFirst, fight
 
-SECONDS = 5.0
 SECONDS_TO_BE_FOUND_IN = 3.0
 SEED = 7
 
 NO_FENCE = (" AND fence = in_fence AND next_offset = in_start", "")
 REFUSAL_IGNORED = ("IF NOT FOUND THEN", "IF false THEN")
-
-
-@pytest.mark.parametrize("store", [Store, NoGrip])
-def test_rivals_with_cut_connections_store_each_frame_once(database, store):
-    verdict = fight(database.url, [store, store], duration_s=SECONDS, seed=SEED)
-
-    assert verdict.exactly_once, verdict
-    # Or else nothing was tried.
-    assert verdict.position > 100
-    assert verdict.cuts > 10
-    assert verdict.takeovers > 10
 
 
 @pytest.mark.parametrize("mistake", [NO_FENCE, REFUSAL_IGNORED], ids=["no fence", "refusal ignored"])

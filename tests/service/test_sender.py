@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from ingest.collectors.replay import replay
 from ingest.collectors.run import collect
 from ingest.collectors.sender import Sender
+from ingest.collectors.spool import MemorySpool
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.topics import cluster_of, create_topics, open_admin, partition_of
@@ -148,7 +149,7 @@ def test_a_users_topic_is_created_when_it_is_needed(kafka):
 
 
 def test_without_room_it_waits_and_drops_nothing(settings):
-    sender = Sender(settings, ANNA, Session(id="s"), capacity=50, linger_ms=20)
+    sender = Sender(settings, ANNA, Session(id="s"), open_spool=lambda session: MemorySpool(session, 50), linger_ms=20)
     send(sender, 2_000)
     sender.close(timeout_s=30)
 
@@ -254,7 +255,7 @@ def break_producer(sender):
     if not libraries:
         pytest.skip("librdkafka is not to be found beside confluent_kafka")
     out_of_order_sequence = 45
-    producer = sender._uplink._producer
+    producer = sender._delivery._uplink._producer
     handle = ctypes.c_void_p.from_address(id(producer) + object.__basicsize__)
     ctypes.CDLL(str(libraries[0])).rd_kafka_test_fatal_error(handle, out_of_order_sequence, b"a test")
 

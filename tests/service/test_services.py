@@ -19,12 +19,15 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from ingest.services import timescale
 from ingest.services.broker import start_broker
-from ingest.services.jars import cache_folder, kafka_jars, wanted
+from ingest.services.cache import cache_folder
+from ingest.services.jars import kafka_jars, wanted
 from ingest.services.kafka import Kafka, Node, find_java, lists_topics
 from ingest.services.mesh import COSTS, MeshBroker
-from ingest.services.postgres import Postgres
+from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.services.process import Process, ServiceUnavailable, Step, free_port
+from ingest.services.timescale import timescale_programs
 
 QUIET: dict[str, Any] = {"log_level": 0}
 
@@ -89,9 +92,10 @@ def can_listen(port: int) -> bool:
     return True
 
 
-def test_laps_survive_a_crash_of_postgresql(folder: Path) -> None:
+@pytest.mark.parametrize("programs", [embedded_programs, timescale_programs])
+def test_laps_survive_a_crash_of_postgresql(folder: Path, programs: FindPrograms) -> None:
     """What was committed is there after kill -9 and after a stop, on the same port."""
-    with Postgres.start(folder) as server:
+    with Postgres.start(folder, programs=programs) as server:
         with psycopg.connect(server.url, autocommit=True) as conn:
             conn.execute("CREATE TABLE lap AS SELECT generate_series(1, 1000) AS frame")
         port = server.port
@@ -103,8 +107,41 @@ def test_laps_survive_a_crash_of_postgresql(folder: Path) -> None:
         with psycopg.connect(server.url) as conn:
             assert conn.execute("SELECT count(*) FROM lap").fetchone() == (1000,)
 
-    with Postgres.start(folder) as again, psycopg.connect(again.url) as conn:
+    with Postgres.start(folder, programs=programs) as again, psycopg.connect(again.url) as conn:
         assert conn.execute("SELECT count(*) FROM lap").fetchone() == (1000,)
+
+
+def test_one_postgresql_does_not_start_on_the_data_of_another(folder: Path) -> None:
+    """The wheel's release and Debian's differ: who starts the wrong one is told so."""
+    with Postgres.start(folder, programs=timescale_programs):
+        pass
+
+    with pytest.raises(ServiceUnavailable, match=r"PostgreSQL: .*is of release 17.*installed is PostgreSQL 18"):
+        Postgres.start(folder, programs=embedded_programs)
+
+
+def test_timescaledb_is_what_its_name_says(folder: Path) -> None:
+    with Postgres.start(folder, programs=timescale_programs, durable=False) as server:
+        assert server.name == timescale.installed()
+        with psycopg.connect(server.url, autocommit=True) as conn:
+            conn.execute("CREATE EXTENSION timescaledb")
+            row = conn.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
+
+    assert row is not None
+    assert server.name.endswith(f"with TimescaleDB {row[0]}")
+
+
+def test_packages_that_cannot_be_had_are_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
+    """Without apt there is no TimescaleDB to unpack, and nothing half-made is left in the cache."""
+    monkeypatch.setenv("PURPLE_SECTOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(
+        ServiceUnavailable, match=r"TimescaleDB: its packages need apt-get; install it, set DATABASE_URL"
+    ):
+        timescale.fetch_packages()
+
+    assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 def test_postgresql_comes_back_when_another_program_has_its_old_process_id(folder: Path) -> None:

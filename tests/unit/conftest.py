@@ -12,11 +12,11 @@ _OUTWARD = ("bind", "connect", "connect_ex", "sendto")
 
 
 def _refuse_ray(*args: Any, **kwargs: Any) -> NoReturn:
-    pytest.fail("a unit test starts no Ray; this one belongs in tests/service")
+    pytest.fail("a unit test starts no Ray; this one belongs elsewhere")
 
 
 def _refuse_socket(self: socket.socket, *args: Any) -> NoReturn:
-    pytest.fail(f"a unit test opens no socket, this one got to {args}; it belongs in tests/service")
+    pytest.fail(f"a unit test opens no socket, this one got to {args}; it belongs elsewhere")
 
 
 @pytest.fixture(autouse=True)
@@ -32,4 +32,4 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(sys.modules["ray"], "init", _refuse_ray)
     yield
     ray = sys.modules.get("ray")
-    assert ray is None or not ray.is_initialized(), "a unit test starts no Ray; this one belongs in tests/service"
+    assert ray is None or not ray.is_initialized(), "a unit test starts no Ray; this one belongs elsewhere"

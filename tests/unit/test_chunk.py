@@ -118,6 +118,25 @@ def test_frames_out_of_order_within_a_batch_open_no_gap(reader):
     assert reader.arrive(3, 1, 2).gaps == ()
 
 
+def test_what_its_collector_sent_and_did_not_arrive_is_a_gap(reader):
+    """And is not one again when the session jumps over it."""
+    assert reader.read(("a", drove(1)), ("a", facts(id="a", last_sequence=5))).gaps == (Gap(1, 2, 5),)
+    assert reader.read(("a", facts(id="a", last_sequence=5))).gaps == ()
+    assert reader.arrive(3, 8).gaps == (Gap(1, 6, 7),)
+
+
+def test_what_was_sent_before_the_facts_may_be_read_with_them(reader):
+    assert reader.read(("a", facts(id="a", last_sequence=2)), ("a", drove(1)), ("a", drove(2))).gaps == ()
+
+
+def test_frames_behind_later_ones_are_late(reader):
+    reader.arrive(1, 2, 8, 9)
+
+    assert reader.arrive(10, 11).late == ()
+    (late,) = reader.arrive(5, 12, 4).late
+    assert (late.session_key, late.from_us) == ("a", 1000 * (NOON_MS + 16 * 4))
+
+
 def test_gap_of_one_session_is_not_the_gap_of_another(reader):
     chunk = reader.read(("a", drove(1)), ("b", drove(3)), ("a", drove(2)))
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.channels import FRAMES
-from analytics.laps import RESUME_MARGIN_US, Carry, Lap, advance, resume
+from analytics.laps import RESUME_MARGIN_US, Carry, Lap, advance, advance_each, resume
 from analytics.recording import open_recording
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -444,6 +444,23 @@ def test_any_cut_gives_the_same_laps(frames, data):
     cuts = data.draw(st.lists(places(frames), max_size=12))
 
     assert timed_in_pieces(frames, cuts) == timed(frames)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(drives(), min_size=2, max_size=4), st.integers(2, 9))
+def test_sessions_are_timed_together_as_each_alone(field, pieces):
+    """A batch holds many cars; what one of them does is nothing to the others."""
+    laps: list[dict[int, Lap]] = [{} for _ in field]
+    carries: list[Carry | None] = [None] * len(field)
+    for n in range(pieces):
+        cuts = [(frames.num_rows * n // pieces, frames.num_rows * (n + 1) // pieces) for frames in field]
+        together = pa.concat_tables([frames.slice(a, b - a) for frames, (a, b) in zip(field, cuts, strict=True)])
+        answers = advance_each(together, np.cumsum([b - a for a, b in cuts]).tolist(), carries)
+        carries = [carry for _, carry in answers]
+        for timed_so_far, (ended, _) in zip(laps, answers, strict=True):
+            timed_so_far.update({lap.lap_number: lap for lap in ended})
+
+    assert laps == [timed(frames) for frames in field]
 
 
 @settings(max_examples=150, deadline=None)

@@ -19,6 +19,7 @@ MAY_IMPORT_RAY = {"ingest/cluster.py", "serve/app.py", "serve/local.py"}
 # A game PC has these and the standard library.
 COLLECTORS_MAY_IMPORT = {
     "confluent_kafka",
+    "crc32c",
     "google.protobuf",
     "structlog",
     "ingest.collectors",

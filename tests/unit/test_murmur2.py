@@ -1,4 +1,4 @@
-"""Keys find the partition that Java's clients give them. Against librdkafka itself: tests/service/test_partitioner.py."""
+"""Keys find the partition that Java's clients give them. Against librdkafka itself: tests/contract/test_records.py."""
 
 import pytest
 

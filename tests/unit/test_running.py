@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,10 @@ def test_folder_of_a_user_and_of_root(monkeypatch):
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert not state_folder({}).is_relative_to(Path.home())
+
+
+def test_copies_of_a_topic_go_with_the_brokers_that_keep_them():
+    environ: dict[str, str] = {}
+    replace(NOTE, replication=3).offer_to(environ)
+
+    assert environ["KAFKA_REPLICATION"] == "3"

@@ -1,0 +1,139 @@
+"""The order of the moments that a game tells of: which comes next, which came late, and where the course of things breaks. Pure.
+
+Datagrams overtake each other, get lost, and have a value now and then that fits nothing; games are restarted, and drivers put
+back into the pits. All of that shows as a lap clock or a place that does not go on from where it was. The rule to remember: a
+break is believed when what follows goes on from it for a while. Until then it is held back, and the old course may still go on.
+"""
+
+from itertools import pairwise
+from math import dist
+from typing import NamedTuple
+
+from ingest.collectors.complaints import Complaints
+from ingest.telemetry_pb2 import TelemetryFrame
+
+#: So much more may pass in the game than between two arrivals: one that was delayed comes right before the next.
+SLACK_MS = 1000
+#: What follows a break goes on for so long before it is believed. Datagrams overtake each other by a few, not by this.
+CONVINCING_MS = 100
+#: No game begins a session again without a menu or a picture to look at for so long.
+LOADING_MS = 500
+# Farther than any car gets: it was put there.
+_STEP_M, _FASTEST_M_PER_MS = 20.0, 0.15
+
+
+class Moment(NamedTuple):
+    """A frame, still without its time, and when we got it."""
+
+    frame: TelemetryFrame
+    at_s: float
+
+
+def stands(before: Moment, moment: Moment) -> bool:
+    """The game is paused, or has told the same twice."""
+    return (before.frame.lap_number, before.frame.lap_time) == (moment.frame.lap_number, moment.frame.lap_time)
+
+
+def goes_on(before: Moment, moment: Moment) -> bool:
+    """Whether ``moment`` can come after ``before``; others between them may have been lost."""
+    laps = _laps(before, moment)
+    since_ms = moment.frame.lap_time - before.frame.lap_time
+    most_ms = _waited_ms(before, moment) + SLACK_MS
+    if laps == 0:
+        return 0 < since_ms <= most_ms and not _was_put(before, moment, since_ms)
+    # The counter may be a moment ahead of the clock.
+    return laps > 0 and (moment.frame.lap_time <= most_ms or 0 <= since_ms <= most_ms)
+
+
+def passed_ms(before: Moment, moment: Moment) -> int:
+    """What has passed in the game from ``before`` to ``moment``, which goes on from it."""
+    if _laps(before, moment) == 0:
+        return moment.frame.lap_time - before.frame.lap_time
+    # The rest of the old lap is known once its official time has come; until then, that of the lap before it does not fit.
+    rest_ms = moment.frame.last_lap_time - before.frame.lap_time
+    passed = rest_ms + moment.frame.lap_time
+    waited_ms = _waited_ms(before, moment)
+    return passed if rest_ms >= 0 and passed <= waited_ms + SLACK_MS else round(waited_ms)
+
+
+def begins_anew(before: Moment, moment: Moment) -> bool:
+    """Whether a break between two moments is another session of the same driver in the same car on the same track.
+
+    A lap counter that has gone back is. Once a lap has been counted, nothing else is: the car was put back into the pits. In
+    the first lap the clock goes back at the line of a flying start too; but not where the car was put somewhere else, or the
+    game had nothing to tell for a while.
+    """
+    laps, since_ms = _laps(before, moment), moment.frame.lap_time - before.frame.lap_time
+    if laps or since_ms >= 0 or moment.frame.lap_number > 1:
+        return laps < 0
+    waited_ms = _waited_ms(before, moment)
+    return waited_ms > LOADING_MS or _was_put(before, moment, waited_ms)
+
+
+def _is_past(last: Moment, moment: Moment, waited_s: float) -> bool:
+    """A clock that goes back, but not to zero, while the game is talking: it came late, or is a replay."""
+    laps, since_ms = _laps(last, moment), moment.frame.lap_time - last.frame.lap_time
+    behind = laps < 0 or (laps == 0 and since_ms < 0)
+    return behind and waited_s * 1000 < LOADING_MS and moment.frame.lap_time > SLACK_MS
+
+
+def _laps(before: Moment, moment: Moment) -> int:
+    return moment.frame.lap_number - before.frame.lap_number
+
+
+def _waited_ms(before: Moment, moment: Moment) -> float:
+    return (moment.at_s - before.at_s) * 1000
+
+
+def _was_put(before: Moment, moment: Moment, driven_ms: float) -> bool:
+    a, b = before.frame, moment.frame
+    return dist((a.x, a.y, a.z), (b.x, b.y, b.z)) > _STEP_M + _FASTEST_M_PER_MS * driven_ms
+
+
+class Course:
+    """Takes moments as they come, and gives back those that have turned out to come in order."""
+
+    def __init__(self, complaints: Complaints) -> None:
+        self._complaints = complaints
+        self._last: Moment | None = None
+        self._held: list[Moment] = []
+        self._past = False  # what is held has been seen before
+        self._heard_s = 0.0
+
+    def take(self, moment: Moment) -> list[Moment]:
+        """What can be believed now, oldest first. Only the first of it may be a break with what was believed before."""
+        waited_s, self._heard_s = moment.at_s - self._heard_s, moment.at_s
+        last = self._last
+        if last is not None and stands(last, moment):
+            return []
+        if last is None or not goes_on(last, moment):
+            return self._hold(moment, waited_s)
+        # The clock may be a moment ahead of the counter: then what was held back is the first of the new lap.
+        if self._held and (self._past or goes_on(self._held[0], last) or not goes_on(self._held[-1], moment)):
+            self._drop_held()
+        return self._believe(moment)
+
+    def _hold(self, moment: Moment, waited_s: float) -> list[Moment]:
+        if self._held and stands(self._held[-1], moment):
+            return []
+        if not (self._held and goes_on(self._held[-1], moment)):
+            self._drop_held()
+            self._past = self._last is not None and _is_past(self._last, moment, waited_s)
+        elif self._past:
+            self._drop_held()
+        self._held.append(moment)
+        # The very first breaks with nothing. It need only move, as a paused game does not.
+        needed_ms = CONVINCING_MS if self._last else 1
+        if self._past or sum(passed_ms(a, b) for a, b in pairwise(self._held)) < needed_ms:
+            return []
+        return self._believe(self._held.pop())
+
+    def _believe(self, moment: Moment) -> list[Moment]:
+        believed, self._held, self._last = [*self._held, moment], [], moment
+        return believed
+
+    def _drop_held(self) -> None:
+        for held in self._held:
+            late = self._last is not None and goes_on(held, self._last)
+            self._complaints.add("came late" if late else "does not go on from what came before")
+        self._held = []

@@ -1,0 +1,114 @@
+"""Frames and facts out of what Assetto Corsa says, by datagram or by shared memory. Pure.
+
+A frame has no time yet. What a car cannot have done makes no frame: `Malformed`, with what was wrong.
+"""
+
+from math import isfinite
+
+from ingest.collectors.ac.datagrams import Answer, CarInfo, Malformed
+from ingest.collectors.ac.pages import Graphics, Physics, Static
+from ingest.collectors.sound import unsound
+from ingest.telemetry_pb2 import (
+    PIT_STATE_ON_TRACK,
+    PIT_STATE_PIT_BOX,
+    PIT_STATE_PIT_LANE,
+    PitState,
+    Session,
+    TelemetryFrame,
+)
+
+GAME = "Assetto Corsa"
+#: "No time" is 0 in AC; ACC, from whose page this one was made, has this one.
+_NO_TIME_MS = 2**31 - 1
+
+
+def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> TelemetryFrame:
+    """The frame of a datagram; ``last_lap_ms`` is the official time, which may have come by another one.
+
+    It has no heading, sector or validity: this protocol does not tell them.
+    """
+    return _sound(
+        lap_number=car.lap_count + 1,
+        lap_time=car.lap_time_ms,
+        throttle=car.gas,
+        brake=car.brake,
+        steering=steering,
+        speed=car.speed_kmh,
+        gear=car.gear - 1,
+        rpm=round(car.rpm),
+        normalized_position=car.position,
+        x=car.x_m,
+        y=car.y_m,
+        z=car.z_m,
+        last_lap_time=_time_ms(last_lap_ms),
+        # Whether in the lane or in the box, it does not say; the lane is the less that is true of both.
+        pit=PIT_STATE_PIT_LANE if car.in_pit else PIT_STATE_ON_TRACK,
+    )
+
+
+def frame_of_pages(physics: Physics, graphics: Graphics, *, steering: float) -> TelemetryFrame:
+    """The frame of a moment in shared memory. AC does not judge laps, so that it has no validity."""
+    return _sound(
+        lap_number=graphics.lap_count + 1,
+        lap_time=graphics.lap_time_ms,
+        throttle=physics.gas,
+        brake=physics.brake,
+        steering=steering,
+        speed=physics.speed_kmh,
+        gear=physics.gear - 1,
+        rpm=physics.rpm,
+        normalized_position=graphics.position,
+        x=graphics.x_m,
+        y=graphics.y_m,
+        z=graphics.z_m,
+        heading=physics.heading_rad,
+        last_lap_time=_time_ms(graphics.last_lap_ms),
+        sector=graphics.sector + 1,
+        pit=_pit(graphics),
+    )
+
+
+def facts_of_answer(answer: Answer) -> Session:
+    """What the answer to a handshake tells of a session."""
+    return Session(game=GAME, car=answer.car, driver=answer.driver, track=_track(answer.track, answer.layout))
+
+
+def facts_of_static(static: Static, *, rate_hz: float) -> Session:
+    """What the static page tells of a session."""
+    known = isfinite(static.track_length_m) and static.track_length_m > 0
+    return Session(
+        game=GAME,
+        car=static.car,
+        driver=static.driver,
+        track=_track(static.track, static.layout),
+        track_length=static.track_length_m if known else 0,
+        sector_count=max(0, static.sector_count),
+        sample_rate=rate_hz,
+    )
+
+
+def _track(track: str, layout: str) -> str:
+    """With the layout, where there is one: no name of a folder, which both are, has a slash in it."""
+    return track if layout in ("", track) else f"{track}/{layout}"
+
+
+def _time_ms(told_ms: int) -> int:
+    return told_ms if 0 < told_ms < _NO_TIME_MS else 0
+
+
+def _pit(graphics: Graphics) -> PitState:
+    if graphics.in_box:
+        return PIT_STATE_PIT_BOX
+    return PIT_STATE_PIT_LANE if graphics.in_pit_lane else PIT_STATE_ON_TRACK
+
+
+def _sound(**fields: float | int) -> TelemetryFrame:
+    if fields["lap_number"] < 1:
+        raise Malformed("lap_number out of range", str(fields["lap_number"]))
+    try:
+        frame = TelemetryFrame(**fields)  # type: ignore[arg-type]  # the names are the frame's
+    except (TypeError, ValueError) as refused:
+        raise Malformed("number too large", str(refused)) from None
+    if wrong := unsound(frame):
+        raise Malformed(wrong)
+    return frame

@@ -1,0 +1,174 @@
+"""``purple-sector collect doctor``: whether a game PC could collect now, and what to do where it could not.
+
+Each check says what it saw as a Finding; none of them raises for what it finds. They look and leave nothing behind.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from ingest.collectors.game import Game, Happening, SessionBegan
+from ingest.collectors.spool_cursor import Cursor
+from ingest.collectors.spool_folder import SpoolFolder
+from ingest.errors import BrokerUnavailable, SettingsError
+from ingest.settings import CollectorSettings, KafkaSettings
+from ingest.telemetry_pb2 import TelemetryFrame
+from ingest.topics import telemetry_topic
+from serve.game_pc.reach import Offset, Reach, Topic
+
+Level = Literal["ok", "warning", "error"]
+
+_LISTEN_S = 2.0
+_BROKER_WITHIN_S = 5.0
+_LEAST_FREE_BYTES = 1_000_000_000
+_SLOW_SYNC_MS = 100.0
+_CLOCK_OFF_MS = 1000.0
+#: What ingest takes for a broken clock, in front of its own.
+_CLOCK_REFUSED_MS = 5 * 60 * 1000.0
+_WHO_MAKES_TOPICS = "whoever runs the broker types `purple-sector topics create` once"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check saw; ``to_do`` is empty where there is nothing to do."""
+
+    check: str
+    level: Level
+    seen: str
+    to_do: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def check_game(game: Game, name: str, *, listen_s: float = _LISTEN_S) -> Iterator[Finding]:
+    """Whether the game, which people call ``name``, is there, and what it says within ``listen_s``."""
+    heard: list[Happening] = []
+    until = time.monotonic() + listen_s
+    while (left_s := until - time.monotonic()) > 0:
+        heard += game.poll(min(0.1, left_s))
+    frames = sum(isinstance(one, TelemetryFrame) for one in heard)
+    began = [one.facts for one in heard if isinstance(one, SessionBegan)]
+    if not game.running:
+        yield Finding("game", "warning", f"{name} is not there", "start it, and this again when you sit in a car")
+    elif not began:
+        yield Finding("game", "ok", f"{name} is there; nobody drives")
+    else:
+        what = ", ".join(filter(None, (began[-1].track, began[-1].car))) or "no facts yet"
+        yield Finding("game", "ok", f"{name} is there: {what}; {frames / listen_s:.0f} frames a second")
+    for kind, count in game.counts.items():
+        yield Finding("game", "warning", f"not used: {kind}, {count} times", "say so to us if it is more than a few")
+
+
+def check_broker(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator[Finding]:
+    """Whether frames would arrive, and whether their times would be right."""
+    try:
+        topic = telemetry_topic(kafka, collector.user_id)
+        reach = Reach(kafka, timeout_s=_BROKER_WITHIN_S)
+        asked = time.monotonic()
+        brokers = reach.brokers()
+        took_ms = (time.monotonic() - asked) * 1000
+        yield Finding("broker", "ok", f"{kafka.brokers} answers in {took_ms:.0f} ms; {brokers} in all")
+        yield _topic_of_frames(reach.topic(topic))
+        yield from _commands(reach, reach.topic(kafka.topic_commands))
+    except SettingsError as wrong:
+        yield Finding("broker", "error", str(wrong), "correct the setting")
+    except BrokerUnavailable as away:
+        yield Finding(
+            "broker",
+            "error",
+            f"no answer from {away.brokers}: {away.reason}",
+            "look at KAFKA_BROKERS and KAFKA_SECURITY_*, at the network and at the firewall",
+        )
+
+
+def _topic_of_frames(topic: Topic) -> Finding:
+    if not topic.partitions:
+        to_do = f"the first session makes it if it may; else {_WHO_MAKES_TOPICS}"
+        return Finding("topic", "warning", f"{topic.name} is not there", to_do)
+    if topic.may_write is False:
+        return Finding(
+            "topic", "error", f"{topic.name} may not be written to by this user", "its owner grants Write on it"
+        )
+    written = "may be written to" if topic.may_write else "does not say who may write to it"
+    return Finding("topic", "ok", f"{topic.name} has {topic.partitions} partitions and {written}")
+
+
+def _commands(reach: Reach, topic: Topic) -> Iterator[Finding]:
+    if not topic.partitions:
+        seen = f"{topic.name} is not there, or hidden: what the broker loses cannot be asked for again"
+        yield Finding("commands", "warning", seen, f"{_WHO_MAKES_TOPICS}, and grants Read and Write on it")
+        return
+    yield Finding("commands", "ok", f"{topic.name} has {topic.partitions} partitions")
+    yield clock_finding(reach.clock_offset(topic.name))
+
+
+def clock_finding(offset: Offset | str) -> Finding:
+    """What an offset between our clock and the broker's means."""
+    if isinstance(offset, str):
+        return Finding(
+            "clock", "warning", f"not compared with the broker's: {offset}", "see that this PC sets its clock by itself"
+        )
+    # As the driver sees it: this PC's clock.
+    ahead_ms = -offset.ahead_ms
+    seen = f"{abs(ahead_ms) / 1000:.2f} s {'ahead of' if ahead_ms > 0 else 'behind'} the broker's, within {offset.within_ms:.0f} ms"
+    if ahead_ms > _CLOCK_REFUSED_MS:
+        return Finding(
+            "clock", "error", f"{seen}: frames would be refused", "set the clock; let the PC do it by itself"
+        )
+    if abs(ahead_ms) > _CLOCK_OFF_MS + offset.within_ms:
+        return Finding("clock", "warning", seen, "set the clock; let the PC do it by itself")
+    return Finding("clock", "ok", seen)
+
+
+def check_disk(folder: Path) -> Iterator[Finding]:
+    """Whether frames can wait on the disk: room, and how long it takes until they are safe there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        sync_ms = _sync_ms(folder)
+    except OSError as refused:
+        yield Finding(
+            "disk",
+            "error",
+            f"{folder} cannot be written to: {refused.strerror}",
+            "make it writable, or name another folder",
+        )
+        return
+    room = f"{free / 1e9:.1f} GB free at {folder}"
+    if free < _LEAST_FREE_BYTES:
+        yield Finding("disk", "warning", room, "make room: without it, frames are lost while the broker is away")
+    else:
+        yield Finding("disk", "ok", room)
+    slow = sync_ms > _SLOW_SYNC_MS
+    to_do = "a power cut loses so much more; name a folder on a quicker disk" if slow else ""
+    yield Finding("disk", "warning" if slow else "ok", f"what is written is safe after {sync_ms:.1f} ms", to_do)
+
+
+def check_spool(folder: SpoolFolder) -> Finding:
+    """What waits on the disk, and what is kept there in case it is asked for again."""
+    kept = list(folder.kept())
+    waiting = sum(not Cursor.read(session.folder).drained for session in kept)
+    seen = f"sessions: {len(kept)}, in {folder.used_bytes / 1e6:.1f} MB"
+    return Finding("spool", "ok", f"{seen}; not sent to the end: {waiting}, which goes by itself" if waiting else seen)
+
+
+def _sync_ms(folder: Path) -> float:
+    """The slowest of a few writes of what a tenth of a second of frames takes."""
+    probe = folder / f"doctor-{os.getpid()}"
+    slowest_s = 0.0
+    try:
+        with probe.open("wb") as file:
+            for _ in range(5):
+                began = time.perf_counter()
+                file.write(bytes(1024))
+                file.flush()
+                os.fsync(file.fileno())
+                slowest_s = max(slowest_s, time.perf_counter() - began)
+    finally:
+        probe.unlink(missing_ok=True)
+    return slowest_s * 1000

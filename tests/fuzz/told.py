@@ -1,0 +1,40 @@
+"""What holds of everything that a game tells, whatever it was given: checked as it is told."""
+
+from collections.abc import Sequence
+
+from ingest.collectors.game import FactsChanged, Happening, SessionBegan, SessionEnded
+from ingest.collectors.sound import unsound
+from ingest.telemetry_pb2 import TelemetryFrame
+
+
+class Told:
+    """Sessions come one after the other, frames only within one, in time, and each could have come from a car."""
+
+    def __init__(self) -> None:
+        self.sessions = self.frames = 0
+        self._runs = False
+        self._last_ms = 0
+
+    def take(self, happenings: Sequence[Happening]) -> None:
+        """Raises AssertionError."""
+        for happening in happenings:
+            match happening:
+                case SessionBegan(facts):
+                    assert not self._runs, "a session within a session"
+                    assert facts.started_at > 0
+                    facts.SerializeToString()
+                    self._runs, self._last_ms = True, 0
+                    self.sessions += 1
+                case FactsChanged(facts):
+                    assert self._runs, "facts of no session"
+                    facts.SerializeToString()
+                case SessionEnded():
+                    assert self._runs, "an end without a begin"
+                    self._runs = False
+                case TelemetryFrame():
+                    assert self._runs, "a frame outside of a session"
+                    assert (fault := unsound(happening)) is None, fault
+                    assert happening.timestamp > self._last_ms, "time went back"
+                    self._last_ms = happening.timestamp
+                    happening.SerializeToString()
+                    self.frames += 1

@@ -1,0 +1,128 @@
+"""A game that writes down what it gave, in a collector of its own, and the store that is held to it.
+
+python -m tests.service.given FOLDER: the collector as `collect acc` starts it, but for the game, until it is stopped or
+killed; the book is in FOLDER, the spool where SPOOL_DIR says.
+"""
+
+import itertools
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from ingest.collectors.circuit import val_sarine
+from ingest.collectors.game import Happening, SessionBegan
+from ingest.collectors.simulate import drive, facts
+from ingest.sequences import SequenceSet
+from tests.waiting import wait_until
+
+SPEED = 5  # times real time
+_AGO_MS = 3_600_000  # frames that are driven faster than they are timed must not be ahead of the clock
+
+
+class BookedGame:
+    """A session that never ends; each frame is in the book as given before the collector has it, and as taken after."""
+
+    name = "Booked"
+    counts: dict[str, int] = {}
+    running = True
+
+    def __init__(self, folder: Path) -> None:
+        self._key = f"booked-{os.getpid()}-{time.time_ns()}"
+        self._started_at_ms = time.time_ns() // 1_000_000 - _AGO_MS
+        self._frames = drive(val_sarine(), seed=os.getpid(), started_at_ms=self._started_at_ms)
+        self._given_at = time.monotonic()
+        self._given = 0
+        self._book = os.open(folder / "book", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def poll(self, timeout_s: float) -> Sequence[Happening]:
+        if not self._given:
+            began: list[Happening] = [SessionBegan(self._facts())]
+        else:
+            began = []
+            self._write("taken")
+            self._given_at += 1 / 60 / SPEED
+            time.sleep(max(0.0, self._given_at - time.monotonic()))
+        self._given += 1
+        self._write("given")
+        return [*began, next(self._frames)]
+
+    def close(self) -> None:
+        self._write("taken")
+
+    def _facts(self):
+        return facts(val_sarine(), session_id=self._key, user_id="", driver="", started_at_ms=self._started_at_ms)
+
+    def _write(self, what: str) -> None:
+        os.write(self._book, f"{what} {self._key} {self._given}\n".encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """By session: how many frames the collector had for sure, and how many the game gave."""
+
+    taken: dict[str, int]
+    given: dict[str, int]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Book":
+        last: dict[str, dict[str, int]] = {"taken": defaultdict(int), "given": defaultdict(int)}
+        path = folder / "book"
+        for line in path.read_text().splitlines() if path.exists() else []:
+            what, key, sequence = line.split()
+            last[what][key] = int(sequence)
+        return cls(dict(last["taken"]), dict(last["given"]))
+
+
+def stored(database_url: str, key: str) -> SequenceSet:
+    """The sequences of a session that the store has, as its rows say, each once."""
+    with psycopg.connect(database_url) as conn:
+        rows = conn.execute(
+            "SELECT sequence FROM telemetry JOIN sessions s ON s.id = session_id WHERE s.key = %s ORDER BY sequence",
+            [key],
+        ).fetchall()
+    sequences = [sequence for (sequence,) in rows]
+    assert len(set(sequences)) == len(sequences), f"session {key}: frames twice"
+    return SequenceSet((sequence, sequence + 1) for sequence in sequences)
+
+
+def open_gaps(database_url: str, key: str) -> list[tuple[int, int]]:
+    """The holes that the store knows of."""
+    with psycopg.connect(database_url) as conn:
+        return conn.execute(
+            "SELECT from_sequence, to_sequence FROM gaps JOIN sessions s ON s.id = session_id"
+            " WHERE s.key = %s AND healed_at IS NULL ORDER BY 1",
+            [key],
+        ).fetchall()
+
+
+def await_last(database_url: str, key: str, sequence: int, *, within_s: float = 60.0) -> None:
+    """Until a frame is stored that is this far."""
+    wait_until(
+        lambda: stored(database_url, key).highest >= sequence, f"frame {sequence} of session {key}", within_s=within_s
+    )
+
+
+def assert_nothing_lost(database_url: str, key: str, taken: int, given: int) -> None:
+    """What the game gave is what the store has; of the one frame that was on its way into a killed collector, either."""
+    await_last(database_url, key, taken)
+    has = stored(database_url, key)
+    assert has.holes() == open_gaps(database_url, key) == [], f"session {key}"
+    assert taken <= has.highest <= given, f"session {key}: {taken} <= {has.highest} <= {given}"
+
+
+def frames(count: int, *, ago_ms: int = _AGO_MS):
+    """So many of a car, numbered by nobody yet."""
+    started_at_ms = time.time_ns() // 1_000_000 - ago_ms
+    return itertools.islice(drive(val_sarine(), seed=1, started_at_ms=started_at_ms), count)
+
+
+if __name__ == "__main__":
+    from serve.game_pc.driving import _collect
+
+    _collect(BookedGame(Path(sys.argv[1])), None, None)

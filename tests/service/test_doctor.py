@@ -1,0 +1,164 @@
+"""What `purple-sector collect doctor` says of a real broker, of none, and of clocks and disks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from ingest.collectors.game import SessionBegan
+from ingest.collectors.outbox import Record
+from ingest.collectors.spool import SpooledSession
+from ingest.collectors.spool_folder import SpoolFolder
+from ingest.services.process import free_ports
+from ingest.settings import CollectorSettings, KafkaSettings
+from ingest.telemetry_pb2 import Session, TelemetryFrame
+from ingest.topics import create_topics
+from serve.game_pc.doctor import check_broker, check_disk, check_game, check_spool, clock_finding
+from serve.game_pc.reach import Offset
+
+ANNA = CollectorSettings(_env_file=None, user_id="anna")
+
+
+def settings_for(brokers):
+    mine = uuid4().hex[:8]
+    names = {f"topic_{name}": f"{name}{mine}" for name in ("telemetry", "commands", "laps")}
+    return KafkaSettings(_env_file=None, brokers=brokers, **names)
+
+
+def seen(findings):
+    return {finding.check: (finding.level, finding.seen) for finding in findings}
+
+
+def end_of(settings, topic):
+    consumer = Consumer(settings.client({"group.id": "nobody"}))
+    try:
+        return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in range(10))
+    finally:
+        consumer.close()
+
+
+def test_a_broker_that_will_do(kafka):
+    settings = settings_for(kafka.brokers)
+    create_topics(settings)
+    found = seen(check_broker(settings, ANNA))
+
+    assert {check: level for check, (level, _) in found.items()} == dict.fromkeys(
+        ["broker", "topic", "commands", "clock"], "ok"
+    )
+    assert found["topic"][1] == f"{settings.topic_telemetry} has 10 partitions and may be written to"
+    assert end_of(settings, settings.topic_telemetry) == 0, "a check is not a frame"
+
+
+def test_topics_that_are_missing(kafka):
+    found = seen(check_broker(settings_for(kafka.brokers), ANNA))
+
+    assert {check: level for check, (level, _) in found.items()} == {
+        "broker": "ok",
+        "topic": "warning",
+        "commands": "warning",
+    }
+
+
+def doctor(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "serve.command", "collect", "doctor", *arguments],
+        cwd=folder,
+        env=os.environ | {"PURPLE_SECTOR_HOME": str(folder)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_without_a_broker_it_is_an_error_that_says_what_to_do(tmp_path):
+    (port,) = free_ports(1)
+    done = doctor(tmp_path, "acc", "--json", KAFKA_BROKERS=f"127.0.0.1:{port}")
+
+    assert done.returncode == 1, done.stderr
+    (broker,) = [finding for finding in json.loads(done.stdout) if finding["check"] == "broker"]
+    assert broker["level"] == "error"
+    assert "refused" in broker["seen"]
+    assert "KAFKA_BROKERS" in broker["to_do"]
+
+
+def test_a_setting_that_is_wrong_is_one_too(tmp_path):
+    done = doctor(tmp_path, KAFKA_BROKERS="nowhere")
+
+    assert done.returncode == 1
+    assert "error    settings  KAFKA_BROKERS=nowhere: want host:port" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "level", "words"),
+    [
+        (3, "ok", "0.00 s behind"),
+        (-1500, "warning", "1.50 s ahead of"),
+        (90_000, "warning", "90.00 s behind"),
+        (-301_000, "error", "301.00 s ahead of the broker's, within 5 ms: frames would be refused"),
+    ],
+)
+def test_a_clock_that_is_wrong_is_told_as_the_driver_sees_it(ahead_ms, level, words):
+    finding = clock_finding(Offset(ahead_ms, 5))
+
+    assert finding.level == level
+    assert words in finding.seen
+
+
+def test_a_folder_that_takes_frames(tmp_path):
+    folder = tmp_path / "new"
+    findings = list(check_disk(folder))
+
+    assert [finding.check for finding in findings] == ["disk", "disk"]
+    assert "GB free" in findings[0].seen
+    assert "ms" in findings[1].seen
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_takes_none(tmp_path):
+    (tmp_path / "taken").write_text("")
+    (finding,) = check_disk(tmp_path / "taken" / "spool")
+
+    assert finding.level == "error"
+
+
+def test_what_waits_in_the_spool_is_said(tmp_path):
+    spool = SpoolFolder(tmp_path, max_bytes=100_000_000, keep_s=7200)
+    assert check_spool(spool).seen == "sessions: 0, in 0.0 MB"
+
+    left = spool.begin(SpooledSession("s", "anna", "protobuf"))
+    left.append(Record(1, 1, b"frame"))
+    left.close()
+    assert check_spool(spool).seen == "sessions: 1, in 0.0 MB; not sent to the end: 1, which goes by itself"
+
+
+class Script:
+    name = "Scripted"
+    running = True
+
+    def __init__(self, *happenings, counts=None):
+        self.said, self.counts = [list(happenings)], counts or {}
+
+    def poll(self, timeout_s):
+        return self.said.pop() if self.said else []
+
+
+def test_a_game_with_a_car():
+    game = Script(SessionBegan(Session(track="Spa", car="488")), *(TelemetryFrame() for _ in range(6)))
+
+    assert [str(f.seen) for f in check_game(game, "Scripted", listen_s=0.1)] == [
+        "Scripted is there: Spa, 488; 60 frames a second"
+    ]
+
+
+def test_a_game_that_is_not_there():
+    game = Script(counts={"truncated": 3})
+    game.running = False
+    away, odd = check_game(game, "Scripted", listen_s=0.05)
+
+    assert (away.level, away.seen) == ("warning", "Scripted is not there")
+    assert (odd.level, odd.seen) == ("warning", "not used: truncated, 3 times")

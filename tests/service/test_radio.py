@@ -1,0 +1,274 @@
+"""A collector's radio on a real broker: what it is told it does, what it cannot understand it says once, and it outlives its broker."""
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import structlog
+from click.testing import CliRunner
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from ingest.collectors.radio import Radio
+from ingest.collectors.sender import Sender
+from ingest.collectors.spool_folder import SpoolFolder
+from ingest.collectors.statistics import ProducerStatistics, Statistics
+from ingest.errors import PurpleSectorError
+from ingest.settings import CollectorSettings, KafkaSettings
+from ingest.telemetry_pb2 import (
+    AskStatus,
+    Command,
+    CommandMessage,
+    Resend,
+    RollCall,
+    SampleRate,
+    SequenceRange,
+    Session,
+    Start,
+    Stop,
+    TelemetryFrame,
+    TelemetryMessage,
+)
+from ingest.topics import create_topics, partition_of
+from serve.telling import tell
+from tests.contract.topics import settings_of
+from tests.meanwhile import meanwhile
+from tests.waiting import wait_until
+
+ANNA = CollectorSettings(_env_file=None, user_id="anna")
+COMMANDS_PARTITIONS = 3
+
+
+class Driven:
+    """Who follows the game, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.session: str | None = "s"
+        self.statistics = Statistics(9, 7, 1, ProducerStatistics(8, 300, 2))
+        self.told: list[object] = []
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+    def limit_rate(self, rate_hz: float) -> None:
+        self.told.append(rate_hz)
+
+
+@pytest.fixture
+def settings(kafka) -> KafkaSettings:
+    settings = settings_of(kafka.brokers)
+    create_topics(settings, timeout_s=30)
+    return settings
+
+
+@pytest.fixture
+def spool(tmp_path) -> SpoolFolder:
+    return SpoolFolder(tmp_path / "spool", max_bytes=100_000_000, keep_s=7200)
+
+
+@pytest.fixture
+def radio(settings, spool) -> Iterator[Radio]:
+    radio = Radio(settings, ANNA, spool)
+    radio.start()
+    wait_until(lambda: radio.listening)
+    time.sleep(1)  # until the broker has said where the end is
+    yield radio
+    radio.close()
+
+
+def say(settings: KafkaSettings, *values: bytes, user: str = "anna") -> None:
+    producer = Producer({"bootstrap.servers": settings.brokers})
+    for value in values:
+        place = partition_of(user.encode(), COMMANDS_PARTITIONS)
+        producer.produce(settings.topic_commands, value, user.encode(), place)
+    assert producer.flush(10) == 0
+
+
+def told(user: str = "anna", **command) -> bytes:
+    return CommandMessage(command=Command(id=uuid.uuid4().hex, user_id=user, **command)).SerializeToString()
+
+
+def records(settings: KafkaSettings, topic: str, partition: int, *, at_least: int) -> list:
+    """What lies in the partition, once there is so much."""
+    consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": "reader", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, partition, 0)])
+    found: list = []
+
+    def come() -> bool:
+        found.extend(m for m in consumer.consume(10_000, 0.2) if m.error() is None)
+        return len(found) >= at_least
+
+    try:
+        wait_until(come)
+        return found
+    finally:
+        consumer.close()
+
+
+def test_what_concerns_the_game_is_passed_on_in_order(settings, radio):
+    driven = Driven()
+    say(
+        settings,
+        told(stop=Stop()),
+        told("ben", stop=Stop()),
+        told(start=Start()),
+        told(session_id="another", stop=Stop()),
+        told(session_id="s", sample_rate=SampleRate(rate=20)),
+    )
+
+    def arrived() -> bool:
+        radio.pass_on(driven)
+        return 20 in driven.told
+
+    wait_until(arrived)
+    assert driven.told == ["pause", "resume", 20]
+
+
+def test_status_is_answered_on_the_same_topic(settings, radio):
+    driven = Driven()
+    say(settings, told(stop=Stop()), told(status=AskStatus()))
+    place = partition_of(b"anna", COMMANDS_PARTITIONS)
+
+    def answered() -> bool:
+        radio.pass_on(driven)
+        return radio._producer is not None
+
+    wait_until(answered)
+    *_, asked, answer = records(settings, settings.topic_commands, place, at_least=3)
+    said = CommandMessage.FromString(answer.value()).answer
+    assert answer.key() == b"anna"
+    assert said.command_id == CommandMessage.FromString(asked.value()).command.id
+    assert (said.user_id, said.session_id, said.state) == ("anna", "s", "stopped")
+    assert (said.frames_collected, said.frames_published, said.errors) == (9, 7, 1)
+    assert (said.messages_sent, said.bytes_sent, said.producer_errors) == (8, 300, 2)
+
+
+def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, radio):
+    driven = Driven()
+    with structlog.testing.capture_logs() as said:
+        say(settings, b"\xff", b"\xff\xff", b"{}", told(), told(sample_rate=SampleRate(rate=-1)), told(start=Start()))
+
+        def arrived() -> bool:
+            radio.pass_on(driven)
+            return bool(driven.told)
+
+        wait_until(arrived)
+
+    assert radio.ignored == {"no command": 3, "an order that is not known": 1, "a sample rate that no game has": 1}
+    assert [line["kind"] for line in said if line["event"] == "command ignored"] == list(radio.ignored)
+
+
+def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool, radio):
+    """The statement first; frames that were never sent are left out; a session that this PC does not have is no news to it."""
+    sender = drive(settings, spool, frames=50)
+    assert sender.close(timeout_s=20) is None
+    ranges = [SequenceRange(from_sequence=8, to_sequence=10), SequenceRange(from_sequence=49, to_sequence=70)]
+    say(settings, told(session_id="not-here", resend=Resend(ranges=ranges)))
+    say(settings, told(session_id=sender.key, resend=Resend(ranges=ranges)))
+
+    wait_until(lambda: radio.frames_resent == 5)
+    live, again = split(records(settings, settings.topic_telemetry, sender.partition, at_least=51 + 6))
+
+    assert len(live) == 51
+    facts, frames = TelemetryMessage.FromString(again[-6].value()).session, again[-5:]
+    assert (facts.id, facts.user_id, facts.track, facts.last_sequence) == (sender.key, "anna", "Spa", 50)
+    assert [TelemetryFrame.FromString(m.value()).sequence for m in frames] == [8, 9, 10, 49, 50]
+    assert [m.value() for m in frames] == [m.value() for m in live if m.value() in {f.value() for f in frames}]
+    assert {m.key() for m in again} == {sender.key.encode()}
+
+
+def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, radio):
+    over, driving = drive(settings, spool, frames=30), drive(settings, spool, frames=40)
+    assert over.close(timeout_s=20) is None
+    wait_until(lambda: acknowledged(driving) == 40)
+    time.sleep(1.2)  # the spool writes down once a second what was acknowledged
+    say(settings, CommandMessage(command=Command(id="1", roll_call=RollCall())).SerializeToString())
+
+    wait_until(lambda: stated(settings, driving) == {40})
+    wait_until(lambda: stated(settings, over) == {30})
+    driving.close(timeout_s=20)
+
+
+def test_session_that_ends_is_stated_unasked(settings, spool):
+    """Whose collector then goes: no later frame would tell of one that was lost."""
+    radio = Radio(settings, ANNA, spool)
+    radio.start()
+    wait_until(lambda: radio.listening)
+    sender = drive(settings, spool, frames=30)
+    assert sender.close(timeout_s=20) is None
+    radio.close()
+
+    assert stated(settings, sender) == {30}
+
+
+def drive(settings: KafkaSettings, spool: SpoolFolder, *, frames: int) -> Sender:
+    sender = Sender(settings, ANNA, Session(game="test", track="Spa"), open_spool=spool.begin)
+    now_ms = time.time_ns() // 1_000_000
+    for number in range(frames):
+        sender.send(TelemetryFrame(timestamp=now_ms - 60_000 + 16 * number, rpm=1, lap_number=1))
+    return sender
+
+
+def acknowledged(sender: Sender) -> int:
+    sender.poll(0.05)
+    return sender.statistics.frames_published
+
+
+def split(messages: list) -> tuple[list, list]:
+    """Live ones, and those that were sent again."""
+    live = [m for m in messages if ("resent", b"1") not in m.headers()]
+    return live, [m for m in messages if m not in live]
+
+
+def stated(settings: KafkaSettings, sender: Sender) -> set[int]:
+    """How far the statements of a session say that it was sent."""
+    messages = records(settings, settings.topic_telemetry, sender.partition, at_least=1)
+    _, again = split([m for m in messages if m.key() == sender.key.encode()])
+    return {TelemetryMessage.FromString(m.value()).session.last_sequence for m in again}
+
+
+def test_a_person_tells_and_asks(settings, radio, monkeypatch):
+    """`purple-sector tell`, against a collector whose game is followed by a thread as it would be."""
+    monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
+    monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
+    driven = Driven()
+    with followed(radio, driven):
+        assert run("rate", "anna", "20") == (0, "said to the collectors of anna")
+        assert run("stop", "anna") == (0, "said to the collectors of anna")
+        wait_until(lambda: driven.told == [20, "pause"])
+        code, said = run("status", "anna", "--wait", "3")
+
+    assert code == 0
+    answer = json.loads(said)
+    assert (answer["user"], answer["session"], answer["state"]) == ("anna", "s", "stopped")
+    assert (answer["framesCollected"], answer["producerStats"]["messagesSent"]) == (9, 8)
+
+
+def test_who_is_not_there_does_not_answer(settings, monkeypatch):
+    monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
+    monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
+    with pytest.raises(PurpleSectorError, match=r"no collector of zoe answered within 0\.5 s"):
+        tell.main(["status", "zoe", "--wait", "0.5"], standalone_mode=False)
+
+
+@contextmanager
+def followed(radio: Radio, driven: Driven) -> Iterator[None]:
+
+    def follow(stop: threading.Event) -> None:
+        while not stop.wait(0.05):
+            radio.pass_on(driven)
+
+    with meanwhile(follow):
+        yield
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """The exit code and the last line; the radio's thread logs meanwhile."""
+    outcome = CliRunner().invoke(tell, arguments)
+    return outcome.exit_code, outcome.output.splitlines()[-1]

@@ -1,0 +1,137 @@
+"""Of a datagram all is right, or it is malformed, by a name that can be counted."""
+
+import struct
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ingest.collectors.ac import datagrams
+from ingest.collectors.ac.datagrams import Malformed, parse
+from ingest.collectors.ac.frames import facts_of_answer, frame_of_car
+from tests.games.ac_packets import CAR_INFO, RESPONSE, Request, read_request
+from tests.unit import ac
+
+
+@pytest.mark.parametrize(
+    ("request_", "operation"),
+    [("HANDSHAKE", 0), ("SUBSCRIBE_UPDATE", 1), ("SUBSCRIBE_SPOT", 2), ("DISMISS", 3)],
+)
+def test_requests(request_, operation):
+    assert read_request(getattr(datagrams, request_)) == Request(1, 1, operation)
+
+
+def test_a_car():
+    car = parse(ac.info())
+
+    assert (car.speed_kmh, car.lap_time_ms, car.last_lap_ms, car.lap_count) == (180.0, 50_000, 107_123, 2)
+    assert (car.rpm, car.steer_deg, car.gear, car.position) == (7000.25, -90.0, 5, 0.5)
+    assert not car.in_pit
+    assert parse(ac.info(isInPit=1)).in_pit
+
+
+def test_the_frame_of_a_car():
+    frame = frame_of_car(parse(ac.info(gear=0)), steering=-0.2, last_lap_ms=107_123)
+
+    assert (frame.lap_number, frame.gear, frame.rpm, frame.last_lap_time) == (3, -1, 7000, 107_123)
+    assert frame.steering == pytest.approx(-0.2)
+    assert (frame.heading, frame.sector, frame.validity) == (0, 0, 0), "what is not told is not known"
+
+
+def test_a_layout_belongs_to_the_track():
+    assert facts_of_answer(parse(ac.answer())).track == "ks_nurburgring/layout_gp"
+    assert facts_of_answer(parse(ac.answer(trackConfig=""))).track == "ks_nurburgring"
+
+
+def test_a_text_may_end_with_nul_and_hold_any_letter():
+    datagram = bytearray(ac.answer(driverName="Łukasz Škoda 梅"))
+    datagram[:8] = "mx5\0".encode("utf-16-le")
+
+    assert parse(datagram)[:2] == ("mx5", "Łukasz Škoda 梅")
+
+
+@pytest.mark.parametrize("field", ["carName", "driverName", "trackName", "trackConfig"])
+def test_a_text_without_end(field):
+    datagram = bytearray(ac.answer())
+    place = RESPONSE.fields[field].offset
+    datagram[place : place + 100] = ("x" * 50).encode("utf-16-le")
+
+    assert kind(datagram).endswith(" without end")
+
+
+@pytest.mark.parametrize("size", [0, 1, 12, 211, 213, 327, 329, 407, 409, 1500, 65_507])
+def test_other_sizes(size):
+    assert kind(bytes(size)) == "datagram of unknown size"
+
+
+@pytest.mark.parametrize(
+    ("datagram", "wrong"),
+    [
+        (ac.answer(version=2), "protocol version not known"),
+        (ac.answer(identifier=0), "answer without its identifier"),
+        (ac.answer(carName=""), "answer without a car or a track"),
+        (ac.info(identifier=ord("b")), "car without its identifier"),
+        (ac.info(size=324), "car of another size than it says"),
+        (ac.info(speed_Kmh=float("nan")), "speed_kmh not finite"),
+        (ac.info(engineRPM=float("inf")), "rpm not finite"),
+        (ac.info(carCoordinates=(0.0, 0.0, -float("inf"))), "z_m not finite"),
+    ],
+)
+def test_malformed(datagram, wrong):
+    assert kind(datagram) == wrong
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"lapCount": -1}, "lap_number out of range"),
+        ({"lapCount": 2**31 - 1}, "number too large"),
+        ({"engineRPM": 3e38}, "number too large"),
+        ({"engineRPM": -1000.0}, "rpm out of range"),
+        ({"lapTime": -5}, "lap_time out of range"),
+        ({"gear": 77}, "gear out of range"),
+        ({"carPositionNormalized": 7.0}, "normalized_position out of range"),
+        ({"carCoordinates": (1e30, 0.0, 0.0)}, "x out of range"),
+    ],
+)
+def test_what_no_car_does_makes_no_frame(fields, wrong):
+    with pytest.raises(Malformed) as refused:
+        frame_of_car(parse(ac.info(**fields)), steering=0.0, last_lap_ms=0)
+    assert refused.value.kind == wrong
+
+
+@given(st.binary(max_size=500) | st.binary(min_size=212, max_size=212) | st.binary(min_size=408, max_size=408))
+def test_any_bytes_are_a_message_or_malformed(datagram):
+    kind(datagram)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([(f.name, f.kind) for f in CAR_INFO.fields.values() if f.count == 1 and f.kind in "if"]),
+        st.integers(-(2**31), 2**31 - 1),
+    )
+)
+@example({("engineRPM", "f"): 0x7FC00000, ("lapCount", "i"): 2**31 - 1})
+def test_any_numbers_make_a_frame_that_ingest_takes_or_none(values):
+    """Floats by their bits, so that there are NaNs, infinities and tiny ones."""
+    fields = {name: number if kind == "i" else _float(number) for (name, kind), number in values.items()}
+    try:
+        frame = frame_of_car(parse(ac.info(**fields)), steering=0.0, last_lap_ms=fields.get("lastLap", 0))
+    except Malformed:
+        return
+    assert frame.lap_number == fields.get("lapCount", 2) + 1
+    assert frame.speed == pytest.approx(fields.get("speed_Kmh", 180.0))
+    assert 0 <= frame.last_lap_time < 2**31 - 1
+
+
+def _float(bits):
+    return struct.unpack("<f", struct.pack("<i", bits))[0]
+
+
+def kind(datagram):
+    """Of what is wrong with it; None: nothing."""
+    try:
+        parse(bytes(datagram))
+    except Malformed as wrong:
+        return wrong.kind
+    return None

@@ -1,0 +1,40 @@
+"""Editions in words: what is in force, and what is done without for which reason."""
+
+import pytest
+
+from ingest.edition import Edition
+
+PLAIN = Edition(17, timescaledb="", available="2.19.3", preloaded=True, licensed=False)
+
+
+def made(version: str, *, licensed: bool) -> Edition:
+    return Edition(17, timescaledb=version, available=version, preloaded=True, licensed=licensed)
+
+
+@pytest.mark.parametrize("version", ["2.19.3", "2.23.0-dev", "3.0.0"])
+def test_community_has_everything(version: str) -> None:
+    edition = made(version, licensed=True)
+
+    assert edition.off == ()
+    assert str(edition) == (
+        f"PostgreSQL 17 with TimescaleDB {version}, Community edition: a hypertable, compressed when it is old"
+    )
+
+
+def test_apache_has_the_hypertable() -> None:
+    edition = made("2.23.0", licensed=False)
+
+    assert (edition.hypertable, edition.community) == (True, False)
+    assert edition.off == ("columnstore, policies, continuous aggregates: the Apache edition has none",)
+
+
+def test_community_before_the_columnstore_is_used_like_apache() -> None:
+    edition = made("2.9.3", licensed=True)
+
+    assert (edition.hypertable, edition.community) == (True, False)
+    assert edition.off == ("columnstore, policies, continuous aggregates: 2.9.3 is older than 2.19",)
+
+
+def test_plain_says_what_the_server_could_do() -> None:
+    assert str(PLAIN) == "PostgreSQL 17, without TimescaleDB: an ordinary table, no compression"
+    assert "purple-sector database upgrade makes it" in PLAIN.off[0]
