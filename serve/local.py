@@ -24,7 +24,7 @@ from ingest.errors import NotUpgraded, PurpleSectorError, StoreUnavailable
 from ingest.schema import migrate
 from ingest.services.broker import start_broker
 from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
-from ingest.services.process import Progress, Step, quiet
+from ingest.services.process import Progress, Step, free_port, quiet
 from ingest.services.timescale import timescale_programs
 from ingest.settings import (
     DatabaseSettings,
@@ -214,13 +214,13 @@ def _serve(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSetting
 
 
 def _free_port_near(host: str, port: int) -> int:
-    """``port`` if nobody listens there, else one that the kernel names."""
+    """``port`` if nobody listens there, else one of `free_ports`."""
     with socket.socket() as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             attempt.bind((host, port))
         except OSError:
-            attempt.bind((host, 0))
+            return free_port()
         return int(attempt.getsockname()[1])
 
 

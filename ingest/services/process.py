@@ -7,6 +7,7 @@ The rule to remember: what is started here is stopped here, by its own process i
 """
 
 import contextlib
+import random
 import signal
 import socket
 import subprocess
@@ -20,6 +21,12 @@ from typing import Self
 from ingest.errors import PurpleSectorError
 
 _GUARDIAN = Path(__file__).with_name("child.py")
+
+# Above those of Ray's workers, below those of outgoing connections on Linux (32,768) and macOS (49,152).
+_LISTENING_PORTS = (20_000, 32_768)
+_PORTS_TRIED = 100
+# Not the shared generator: whoever seeds that (property tests do) would get the same ports as the next one.
+_SYSTEM_RANDOM = random.SystemRandom()
 
 
 class ServiceUnavailable(PurpleSectorError):
@@ -54,12 +61,23 @@ def quiet(step: Step) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports of the loopback that nobody listens on, chosen by the kernel, all different."""
+    """TCP ports of the loopback that nobody listens on, all different, by asking the kernel for each.
+
+    Below those that the kernel itself hands to outgoing connections: one of these can be taken in the seconds until a
+    service binds it, by any connection of anybody.
+    """
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
-            probe.bind(("127.0.0.1", 0))
+            _bind_somewhere(probe)
         return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def _bind_somewhere(probe: socket.socket) -> None:
+    for port in _SYSTEM_RANDOM.sample(range(*_LISTENING_PORTS), _PORTS_TRIED):
+        with contextlib.suppress(OSError):
+            return probe.bind(("127.0.0.1", port))
+    return probe.bind(("127.0.0.1", 0))
 
 
 def free_port() -> int:

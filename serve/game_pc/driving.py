@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,11 @@ def open_game(name: str, *, broadcast_only: bool = False) -> Game:
 def _collect(game: Game, user: str | None, log_file: str | None) -> None:
     if log_file:
         start_logging(LogSettings.read(file=log_file))
+    with stop_on_signals() as stop:
+        _follow(game, user, stop)
+
+
+def _follow(game: Game, user: str | None, stop: Callable[[], bool]) -> None:
     kafka, collector = KafkaSettings.read(), CollectorSettings.read(**({"user_id": user} if user else {}))
     topic = telemetry_topic(kafka, collector.user_id)  # a name that is refused is refused now
     folder = SpoolFolder.of(collector, os.environ)
@@ -91,7 +97,6 @@ def _collect(game: Game, user: str | None, log_file: str | None) -> None:
     gc.collect()
     gc.freeze()
     with held or nullcontext(), ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals())
         stack.callback(backlog.close)
         stack.enter_context(in_background(partial(backlog.poll, STEP_S), name="backlog"))
         radio.start()
