@@ -5,7 +5,8 @@ The source is read, not imported: an import inside a function counts as much as 
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), filename=str(path))
 
@@ -56,6 +58,11 @@ def imported(tree: ast.Module) -> set[str]:
 
 def _imports(path: Path) -> set[str]:
     return imported(_tree(path))
+
+
+def _importing(packages: set[str], paths: Iterable[Path]) -> set[tuple[str, str]]:
+    """Which of the files import from the packages, and what."""
+    return {(_name(path), name) for path in paths for name in _imports(path) if within(name, packages)}
 
 
 def within(name: str, packages: set[str]) -> bool:
@@ -99,51 +106,52 @@ def reachable(start: Path) -> set[Path]:
     return found
 
 
-@pytest.mark.parametrize("path", _sources("analytics"), ids=_name)
-def test_analytics_knows_nothing_above_it(path: Path) -> None:
-    above = {"ingest", "serve", "ray", "confluent_kafka", "socket"}
-    assert {name for name in _imports(path) if within(name, above)} == set()
+def test_analytics_knows_nothing_above_it() -> None:
+    assert _importing({"ingest", "serve", "ray", "confluent_kafka", "socket"}, _sources("analytics")) == set()
 
 
-@pytest.mark.parametrize("path", _sources("ingest"), ids=_name)
-def test_ingest_knows_no_viewers(path: Path) -> None:
-    assert {name for name in _imports(path) if within(name, {"serve"})} == set()
+def test_ingest_knows_no_viewers() -> None:
+    assert _importing({"serve"}, _sources("ingest")) == set()
 
 
-@pytest.mark.parametrize("path", _sources(*PACKAGES), ids=_name)
-def test_few_files_know_ray(path: Path) -> None:
-    if _name(path) not in MAY_IMPORT_RAY:
-        assert {name for name in _imports(path) if within(name, {"ray"})} == set()
+def test_few_files_know_ray() -> None:
+    others = [path for path in _sources(*PACKAGES) if _name(path) not in MAY_IMPORT_RAY]
+    assert _importing({"ray"}, others) == set()
 
 
-@pytest.mark.parametrize("path", _sources("serve"), ids=_name)
-def test_serve_means_ours(path: Path) -> None:
+def test_serve_means_ours() -> None:
     """``from ray import serve`` would make two things of one name."""
-    assert "ray.serve" not in {
-        f"{node.module}.{alias.name}"
+    from_imports = [
+        (_name(path), f"{node.module}.{alias.name}")
+        for path in _sources("serve")
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
-    }
+    ]
+    assert [each for each in from_imports if each[1] == "ray.serve"] == []
 
 
-@pytest.mark.parametrize("path", _sources("ingest/collectors"), ids=_name)
-def test_collectors_import_what_a_game_pc_has(path: Path) -> None:
+def test_collectors_import_what_a_game_pc_has() -> None:
     allowed = COLLECTORS_MAY_IMPORT | sys.stdlib_module_names
-    assert {name for name in _imports(path) if not within(name, allowed)} == set()
+    named = {(_name(path), name) for path in _sources("ingest/collectors") for name in _imports(path)}
+    assert {(where, name) for where, name in named if not within(name, allowed)} == set()
 
 
-@pytest.mark.parametrize("path", _sources("ingest/collectors"), ids=_name)
-def test_collectors_reach_no_cluster_library(path: Path) -> None:
+def test_collectors_reach_no_cluster_library() -> None:
     """Not through the modules that they import either."""
-    heavy = {(_name(below), name) for below in reachable(path) for name in _imports(below)}
-    assert {(where, name) for where, name in heavy if within(name, NOT_ON_A_GAME_PC)} == set()
+    reached = set().union(*map(reachable, _sources("ingest/collectors")))
+    assert _importing(NOT_ON_A_GAME_PC, reached) == set()
 
 
-@pytest.mark.parametrize("path", _sources(*PACKAGES), ids=_name)
-def test_importing_reads_no_environment(path: Path) -> None:
+def test_importing_reads_no_environment() -> None:
     """Settings are read at the edge, once; a module means the same wherever it is imported."""
-    assert [ast.unparse(node) for node in run_at_import(_tree(path)) if reads_environment(node)] == []
+    read = [
+        (_name(path), ast.unparse(node))
+        for path in _sources(*PACKAGES)
+        for node in run_at_import(_tree(path))
+        if reads_environment(node)
+    ]
+    assert read == []
 
 
 @pytest.mark.parametrize("package", ["ingest", "serve"])
