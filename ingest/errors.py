@@ -72,6 +72,17 @@ class NotUpgraded(PurpleSectorError):
         self.reason = reason
 
 
+class SchemaOutdated(PurpleSectorError):
+    """The database answers, and lacks a table, column or function that this version reads."""
+
+    def __init__(self, address: str, lacking: str) -> None:
+        super().__init__(
+            f"the database at {address} is of another version: {lacking}; run purple-sector database upgrade"
+        )
+        self.address = address
+        self.lacking = lacking
+
+
 class PartitionTaken(PurpleSectorError):
     """Another worker has taken the partition over; this one has written nothing and stops."""
 

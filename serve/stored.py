@@ -1,7 +1,7 @@
 """REST over what is stored: sessions, laps and the traces of a lap, and what each second and lap came to.
 
-Its functions run in the server's thread pool, never on the loop. The rule: a database that does not answer is 503 with one
-sentence, something it does not know is 404, and neither touches the live path.
+Its functions run in the server's thread pool, never on the loop. The rule: a database that does not answer, or was
+not upgraded, is 503 with one sentence, something it does not know is 404, and neither touches the live path.
 """
 
 import json
@@ -20,7 +20,7 @@ from pydantic import AwareDatetime
 
 from analytics import database, summaries
 from analytics.laps import Lap
-from ingest.errors import StoreUnavailable
+from ingest.errors import SchemaOutdated, StoreUnavailable
 from ingest.settings import DatabaseSettings
 from serve.bridge import Bridge
 
@@ -43,6 +43,8 @@ TRACE = (
 _PIECE = timedelta(hours=1)
 
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
+
+_LACKING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 
 _CONNECTIONS = 4
 _WAIT_S = 2.0
@@ -74,10 +76,12 @@ class Stored:
         self._pool.close()
 
     def ask(self, question: Callable[[psycopg.Connection[Any]], T]) -> T:
-        """The answer to a question. Raises StoreUnavailable."""
+        """The answer to a question. Raises StoreUnavailable, SchemaOutdated."""
         try:
             with self._pool.connection() as conn:
                 return question(conn)
+        except _LACKING as lacking:
+            raise SchemaOutdated(self._address, str(lacking).partition("\n")[0]) from lacking
         except (psycopg.OperationalError, PoolTimeout) as failure:
             raise StoreUnavailable(self._address, str(failure).partition("\n")[0]) from failure
 
@@ -88,6 +92,10 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
     @app.exception_handler(StoreUnavailable)
     async def unavailable(_: Request, error: StoreUnavailable) -> JSONResponse:
         return JSONResponse({"error": f"no database answers at {error.address}; stored laps are back when it is"}, 503)
+
+    @app.exception_handler(SchemaOutdated)
+    async def outdated(_: Request, error: SchemaOutdated) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 503)
 
     @app.exception_handler(database.UnknownSession)
     @app.exception_handler(database.UnknownLap)
