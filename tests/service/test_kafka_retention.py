@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 import structlog
+from psycopg import sql
 
 from ingest.partition import Partition
 from ingest.services.kafka import Kafka, Node
@@ -18,11 +22,11 @@ from tests.service.owner import drove, rows
 from tests.service.test_worker import hosting, publish
 from tests.waiting import wait_until
 
-RETENTION_MS = 1_000
+HASTY = {"retention.ms": "1000", "segment.ms": "500", "file.delete.delay.ms": "0"}
 WITHIN_S = 30
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hasty_kafka(service_folder: Path) -> Iterator[Kafka]:
     """A broker that looks every second for what to delete."""
     node = Node(settings={"log.retention.check.interval.ms": "1000", "log.initial.task.delay.ms": "500"})
@@ -40,8 +44,7 @@ def settings(hasty_kafka: Kafka) -> KafkaSettings:
 
 
 def test_retention_that_overtakes_a_stopped_worker_is_a_row(settings, database):
-    config = {"retention.ms": str(RETENTION_MS), "segment.ms": "500", "file.delete.delay.ms": "0"}
-    partition = new_partition(settings, **config)
+    partition = new_partition(settings, **HASTY)
     with hosting(settings, database.url):
         publish(settings, drove("a", *range(1, 101)))
         wait_for_frames(database.url, {"a": 100}, within_s=WITHIN_S)
@@ -58,6 +61,34 @@ def test_retention_that_overtakes_a_stopped_worker_is_a_row(settings, database):
     assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,101),[201,211)}",)]
     (loud,) = [line for line in said if line["log_level"] == "error"]
     assert (loud["event"], loud["next"], loud["first"]) == ("records were deleted before they were read", 100, 200)
+
+
+def test_retention_that_overtakes_a_running_worker_is_a_row(settings, database, database_server):
+    """Its database is away for longer than Kafka keeps what it was about to store."""
+    partition = new_partition(settings, **HASTY)
+    with hosting(settings, database.url):
+        publish(settings, drove("a", *range(1, 101)))
+        wait_for_frames(database.url, {"a": 100}, within_s=WITHIN_S)
+        with away(database.url, database_server):
+            publish(settings, drove("a", *range(101, 201)))
+            wait_until(lambda: first_offset(settings, partition) == 200)
+        publish(settings, drove("a", *range(201, 211)))
+        wait_for_frames(database.url, {"a": 110}, within_s=WITHIN_S)
+
+    assert lost(database) == [(settings.topic_telemetry, 0, 100, 199)]
+    assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,101),[201,211)}",)]
+
+
+@contextmanager
+def away(url: str, server: str) -> Iterator[None]:
+    """Nobody is connected to the database, or gets in, for as long as the block lasts."""
+    name = urlsplit(url).path.lstrip("/")
+    allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        conn.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
+        yield
+        conn.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
 
 
 def lost(database) -> list[tuple]:
