@@ -1,4 +1,4 @@
-"""When a car crossed the start line, from the frames around it.
+"""When a car crossed the start line, or a mark on the way, from the frames around it.
 
 Knows nothing of laps. The line is where the game's counter or clock says it is, not where the position wraps; the position only
 helps to interpolate. Rule: a crossing depends on the frames of `LOOKBACK_US` before it and on nothing older, so that it comes
@@ -15,21 +15,30 @@ from analytics.stretch import Integers, Mask, Reals, Stretch
 LOOKBACK_US = 1_000_000
 #: How much longer than the pause between two frames the new clock may have run: the counter comes up to a few frames late.
 _LATE_MS = 500
-#: The track's length is not known here. What needs one assumes this, with a wide margin (`reach`).
-_ASSUMED_LENGTH_M = 5_000
-_REACH_MARGIN = 5
+#: By how much more than its speed allows a car may have moved, for positions and arrival times are not exact.
+_REACH_MARGIN_M = 20.0
+#: Where the track's length is not known, this one is assumed, with margins that do for every track.
+_ASSUMED_LENGTH_M = 5_000.0
+_ASSUMED_MARGIN, _ASSUMED_MARGIN_M = 5.0, 50.0
 
 
-def from_line(position: Reals) -> Reals:
-    """Signed distance from the origin of the spline in laps, -0.5..0.5: negative before it."""
-    return position - np.rint(position)
+def from_line(since_line: Reals) -> Reals:
+    """Signed distance from the line in laps, -0.5..0.5: negative before it."""
+    return since_line - np.rint(since_line)
 
 
-def reach(stretch: Stretch) -> Reals:
-    """The most that a car can have moved between frame i and i+1, in laps: beyond it, it was put there."""
+def reach(stretch: Stretch, length_m: Reals | float) -> Reals:
+    """The most that a car can have moved between frame i and i+1, in laps: beyond it, it was put there.
+
+    ``length_m`` of the track, one or one for each frame; 0 where it is not known.
+    """
     speed = np.abs(stretch.speed_kmh)
     metres = np.maximum(speed[1:], speed[:-1]) / 3.6 * np.diff(stretch.time) / 1e6
-    return _REACH_MARGIN * metres / _ASSUMED_LENGTH_M + 0.01
+    length = np.atleast_1d(length_m)
+    known = length > 0
+    share = np.where(known, 1.0, _ASSUMED_MARGIN) / np.where(known, length, _ASSUMED_LENGTH_M)
+    margin = np.where(known, _REACH_MARGIN_M, _ASSUMED_MARGIN_M) / np.where(known, length, _ASSUMED_LENGTH_M)
+    return metres * share[-len(metres) :] + margin[-len(metres) :]
 
 
 def clock_restarts(stretch: Stretch) -> Mask:
@@ -56,7 +65,7 @@ def _crossing_by_position(stretch: Stretch, i: int) -> int | None:
     moving = near.take((near.normalized_position > 0) & (near.normalized_position < 1))
     if len(moving) < 2:
         return None
-    distance = from_line(moving.normalized_position)
+    distance = from_line(moving.since_line)
     if (
         moving.time[-1] == stretch.time[i]
         and moving.time[-2] == stretch.time[i - 1]
@@ -84,3 +93,25 @@ def _beyond(time: Integers, distance: Reals, first_us: int) -> int | None:
         return None
     line = int(time[1]) - round(float(distance[1]) / pace)
     return line if abs(line - first_us) <= LOOKBACK_US else None
+
+
+def mark_us(stretch: Stretch, i: int, share: float) -> int:
+    """When the car passed ``share`` of the lap, which lies between frame ``i - 1`` and frame ``i``."""
+    around = slice(i - 1, i + 1)
+    return _between(stretch.time[around], stretch.speed_kmh[around], stretch.since_line[around] - share)
+
+
+def share_at_crossing(stretch: Stretch, i: int, line_us: int) -> float:
+    """Where the car was at the crossing that frame ``i`` is the first after, as a share of the lap, -0.5..0.5.
+
+    When the clock restarted is known to the millisecond. Where only the counter tells, the crossing was timed by where the line
+    was thought to be, and is no witness of where it is: then half way between the frames that the counter tells apart.
+    """
+    first = min(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i - 1)
+    near = stretch.take(slice(first, i + 1))
+    driven = np.unwrap(near.since_line, period=1.0)
+    if clock_restarts(near.take(slice(-2, None)))[0]:
+        share = float(np.interp(line_us, near.time, driven))
+    else:
+        share = float(driven[-1] + driven[-2]) / 2
+    return share - round(share)

@@ -33,7 +33,7 @@ _REAL = ("normalized_position", "speed_kmh")
 class Stretch:
     """One row for each channel and one column for each frame: a batch of 15 frames costs two array operations, not ten.
 
-    ``time`` is in µs since the Unix epoch.
+    ``time`` is in µs since the Unix epoch; ``since_line`` is the share of the lap that the position lies behind the line, 0..1.
     """
 
     whole: Integers
@@ -82,14 +82,19 @@ class Stretch:
     def speed_kmh(self) -> Reals:
         return _row(self.real, 1)
 
+    @property
+    def since_line(self) -> Reals:
+        return _row(self.real, 2)
+
     @classmethod
-    def of(cls, frames: pa.Table) -> Self:
-        """The frames of a table that has the columns of `analytics.channels.FRAMES`."""
+    def of(cls, frames: pa.Table, line: Reals | float = 0.0) -> Self:
+        """The frames of a table that has the columns of `analytics.channels.FRAMES`; ``line`` is the position of each one's line."""
         whole = np.zeros((len(_WHOLE), frames.num_rows), np.int64)
-        real = np.zeros((len(_REAL), frames.num_rows), np.float64)
-        for names, rows in ((_WHOLE, whole), (_REAL, real)):
+        real = np.zeros((len(_REAL) + 1, frames.num_rows), np.float64)
+        for names, rows in ((_WHOLE, whole), (_REAL, real[:2])):
             for name, row in zip(names, rows, strict=True):
                 _fill(row, frames.column(name))
+        real[2] = (real[0] - line) % 1.0
         return cls(whole, real)
 
     def take(self, frames: slice | Mask) -> Self:

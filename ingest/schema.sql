@@ -35,12 +35,26 @@ CREATE TABLE IF NOT EXISTS laps (
     official_lap_time_ms integer,                         -- the game's
     sector_times_ms      integer[] NOT NULL DEFAULT '{}',
     sector_source        text NOT NULL DEFAULT '',        -- game or computed
-    flags                text[] NOT NULL DEFAULT '{}',    -- out, in, partial, invalid, reset; none: a flying lap
+    flags                text[] NOT NULL DEFAULT '{}',    -- out, in, pit, partial, invalid, reset; none: a flying lap
     frames               integer NOT NULL,
     gaps                 integer NOT NULL,
     max_speed_kmh        real NOT NULL,
+    max_speed_position   real,                            -- where it was reached
+    reasons              text[] NOT NULL DEFAULT '{}',    -- why it has its flags (analytics/lap.py lists them)
+    computed_sector_times_ms integer[] NOT NULL DEFAULT '{}', -- measured where the track's sectors lie
+    mini_sector_times_ms integer[] NOT NULL DEFAULT '{}', -- of 25 equal parts; NULL: not seen whole
+    line_position        real,                            -- where the game counted it (NULL: no line was seen)
+    sector_positions     real[] NOT NULL DEFAULT '{}',    -- where the game went on to sectors 2, 3 ...
+    engine               integer NOT NULL DEFAULT 1,      -- the version of the lap engine that timed it
     PRIMARY KEY (session_id, lap_number)
 );
+ALTER TABLE laps ADD COLUMN IF NOT EXISTS max_speed_position real,
+                 ADD COLUMN IF NOT EXISTS reasons text[] NOT NULL DEFAULT '{}',
+                 ADD COLUMN IF NOT EXISTS computed_sector_times_ms integer[] NOT NULL DEFAULT '{}',
+                 ADD COLUMN IF NOT EXISTS mini_sector_times_ms integer[] NOT NULL DEFAULT '{}',
+                 ADD COLUMN IF NOT EXISTS line_position real,
+                 ADD COLUMN IF NOT EXISTS sector_positions real[] NOT NULL DEFAULT '{}',
+                 ADD COLUMN IF NOT EXISTS engine integer NOT NULL DEFAULT 1;
 
 -- Every loss is a row, never silence: missing sequences of a session, or offsets that retention took from a partition. A row keeps
 -- its range until all of it has come; what is missing of it still is the range less the session's received.

@@ -105,16 +105,33 @@ _DROP_LAPS = """
 DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer AND NOT lap_number = ANY (%(numbers)s)
 """
 
-_SAVE_LAP = """
-INSERT INTO laps (session_id, lap_number, started_at, lap_time_ms, official_lap_time_ms, sector_times_ms, sector_source,
-                  flags, frames, gaps, max_speed_kmh)
-VALUES (%s, %s, to_timestamp(%s / 1e6), %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (session_id, lap_number) DO UPDATE
-   SET started_at = excluded.started_at, lap_time_ms = excluded.lap_time_ms,
-       official_lap_time_ms = excluded.official_lap_time_ms, sector_times_ms = excluded.sector_times_ms,
-       sector_source = excluded.sector_source, flags = excluded.flags, frames = excluded.frames, gaps = excluded.gaps,
-       max_speed_kmh = excluded.max_speed_kmh
-"""
+# Of an `analytics.lap.Lap`, but for when it began.
+_LAP_VALUES = (
+    "lap_time_ms",
+    "official_lap_time_ms",
+    "sector_times_ms",
+    "sector_source",
+    "flags",
+    "frames",
+    "gaps",
+    "max_speed_kmh",
+    "max_speed_position",
+    "reasons",
+    "computed_sector_times_ms",
+    "mini_sector_times_ms",
+    "line_position",
+    "sector_positions",
+    "engine",
+)
+
+_SAVE_LAP = sql.SQL("""
+INSERT INTO laps (session_id, lap_number, started_at, {columns}) VALUES (%s, %s, to_timestamp(%s / 1e6), {values})
+ON CONFLICT (session_id, lap_number) DO UPDATE SET started_at = excluded.started_at, {renewed}
+""").format(
+    columns=sql.SQL(", ").join(map(sql.Identifier, _LAP_VALUES)),
+    values=sql.SQL(", ").join(sql.Placeholder() * len(_LAP_VALUES)),
+    renewed=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in _LAP_VALUES),
+)
 
 _ADVANCE_AND_COMMIT = """
 SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigint[], %s::bigint[], %s::bigint[]);
@@ -379,16 +396,6 @@ def _facts_row(id: int, facts: SessionFacts) -> dict[str, Any]:
 
 def _lap_row(timed: TimedLap) -> tuple[Any, ...]:
     lap = timed.lap
-    return (
-        timed.session_id,
-        lap.lap_number,
-        lap.started_at_us,
-        lap.lap_time_ms,
-        lap.official_lap_time_ms,
-        list(lap.sector_times_ms),
-        lap.sector_source,
-        list(lap.flags),
-        lap.frames,
-        lap.gaps,
-        lap.max_speed_kmh,
-    )
+    values = (getattr(lap, name) for name in _LAP_VALUES)
+    plain = (list(value) if isinstance(value, tuple) else value for value in values)
+    return (timed.session_id, lap.lap_number, lap.started_at_us, *plain)

@@ -1,0 +1,86 @@
+"""What the lap engine carries from one batch of a session to the next: the lap being driven, and the one whose time may come.
+
+Small and explicit: a session's past is in here and nowhere else. `analytics.laps.resume` makes it anew from stored frames.
+"""
+
+from dataclasses import dataclass, replace
+
+from analytics.happenings import Tally
+from analytics.lap import Lap
+from analytics.stretch import Stretch
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where the game went from one sector to the next: when, and at what normalized position."""
+
+    at_us: int
+    position: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLap:
+    """The lap being driven, as far as it has come.
+
+    ``bits`` are all happenings among its frames, ``fastest`` its top speed and where (`analytics.happenings`). ``marks`` are the
+    course's that were passed in order, each with its number and when. ``off_line`` is how far from the course's line, in laps,
+    the game counted it; None where no line was seen.
+    """
+
+    lap_number: int
+    started_at_us: int
+    official_before_ms: int
+    timed_from_line: bool = True
+    entered_by_clock: bool = False
+    first_clock_ms: int = 0
+    reasons: frozenset[str] = frozenset()
+    off_line: float | None = None
+    bits: int = 0
+    frames: int = 0
+    gaps: int = 0
+    fastest: int = -(1 << 62)
+    last_sector: int = 0
+    splits: tuple[Split, ...] = ()
+    marks: tuple[tuple[int, int], ...] = ()
+
+    def driven(
+        self, frames: int, tally: Tally, splits: tuple[Split, ...], marks: tuple[tuple[int, int], ...]
+    ) -> "OpenLap":
+        """This lap with so many more frames, which ``tally`` is of."""
+        return replace(
+            self,
+            bits=self.bits | tally.bits,
+            frames=self.frames + frames,
+            gaps=self.gaps + tally.holes,
+            fastest=max(self.fastest, tally.fastest),
+            last_sector=max(self.last_sector, tally.last_sector),
+            splits=splits,
+            marks=marks,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EndedLap:
+    """A lap whose official time may still come."""
+
+    lap: Lap
+    ended_at_us: int
+    official_before_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carry:
+    """What one batch of a session leaves to the next. ``ahead`` is our lap number less the game's counter."""
+
+    recent: Stretch
+    open: OpenLap
+    ended: EndedLap | None = None
+    ahead: int = 0
+
+    def renumbered(self, shift: int) -> "Carry":
+        """With every lap number higher by ``shift``."""
+        ended = self.ended
+        if ended:
+            ended = replace(ended, lap=replace(ended.lap, lap_number=ended.lap.lap_number + shift))
+        lap = replace(self.open, lap_number=self.open.lap_number + shift)
+        return Carry(self.recent, lap, ended, self.ahead + shift)

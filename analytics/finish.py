@@ -1,0 +1,144 @@
+"""What a lap comes to when it ends: its times, its sectors and mini-sectors, and the reasons why it does not count.
+
+Pure, of the open lap and the frames at the line. Rule: parts of a lap add up to it to the millisecond, or are not told.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from analytics.carry import EndedLap, OpenLap
+from analytics.course import Course
+from analytics.happenings import (
+    FAR_SIDE,
+    HOLE,
+    IN_PIT,
+    INVALID,
+    JUMP,
+    JUMP_BACK,
+    LONG_HOLE,
+    PIT_ENTRY,
+    speed_kmh,
+    speed_position,
+)
+from analytics.lap import Lap, flags_of, in_order
+from analytics.stretch import Integers, Stretch
+
+_OFFICIAL_TOLERANCE_MS = 5
+_SHORTEST_LAP_MS = 10_000
+# Longer is a clock that was set, or a session's name that was used again: no time, and none that a column could not hold.
+_LONGEST_LAP_MS = 86_400_000
+# Beyond this, the lap clock and the time that went by disagree because the game was paused.
+_PAUSE_MS = 250
+# As many mini-sectors may go unseen, each by a short hole or where the game holds the position, before a lap was not driven round.
+_UNSEEN_MARKS = 2
+# A game that counts laps so far from where the course has its line means another line.
+_OFF_LINE = 0.01
+
+_SAYS = (
+    (LONG_HOLE, "hole"),
+    (JUMP, "jump"),
+    (INVALID, "the game says so"),
+    (JUMP_BACK, "put back"),
+)
+
+
+def finished(lap: OpenLap, course: Course, stretch: Stretch, i: int, bits: int, line_us: int) -> Lap:
+    """The lap that ended at ``line_us``, before frame ``i``; ``bits`` is what happened between that frame and the one before."""
+    reasons = _reasons(lap, course, bits, ends_in_pit=bool(stretch.pit[i - 1] >= IN_PIT))
+    flags = flags_of(reasons)
+    lap_time_ms = _lap_time_ms(lap, stretch, i, line_us)
+    whole = "partial" not in flags and _ms(line_us - lap.started_at_us) == lap_time_ms
+    told = _told_sectors_ms(lap, line_us) if whole else ()
+    measured = whole and abs(lap.off_line or 0.0) <= _OFF_LINE
+    computed = _between_marks_ms(lap, course.sector_marks, line_us) if measured else ()
+    minis = _between_marks_ms(lap, course.mini_marks, line_us) if measured else ()
+    computed = () if None in computed else computed
+    return Lap(
+        lap_number=lap.lap_number,
+        started_at_us=lap.started_at_us,
+        lap_time_ms=lap_time_ms,
+        official_lap_time_ms=None,
+        sector_times_ms=told or _known(computed),
+        sector_source="game" if told else "computed" if computed else "",
+        flags=flags,
+        frames=lap.frames,
+        gaps=lap.gaps + int(bool(bits & HOLE)),
+        max_speed_kmh=speed_kmh(lap.fastest),
+        max_speed_position=speed_position(lap.fastest),
+        reasons=in_order(reasons),
+        computed_sector_times_ms=_known(computed),
+        mini_sector_times_ms=minis,
+        line_position=None if lap.off_line is None else round((course.line + lap.off_line) % 1.0, 6),
+        sector_positions=tuple(round(split.position, 6) for split in lap.splits),
+    )
+
+
+def official_ms(ended: EndedLap, told_ms: Integers) -> int | None:
+    """The first time that differs from what was told before the line; else one that fits ours (two laps may be equal)."""
+    known, ours = ended.lap.official_lap_time_ms, ended.lap.lap_time_ms
+    if known is not None and known != ended.official_before_ms:
+        return None
+    changed = told_ms[(told_ms > 0) & (told_ms != ended.official_before_ms)]
+    if len(changed):
+        return int(changed[0])
+    if known is None and ours is not None:
+        fitting = told_ms[(told_ms > 0) & (np.abs(told_ms - ours) <= _OFFICIAL_TOLERANCE_MS)]
+        return int(fitting[0]) if len(fitting) else None
+    return None
+
+
+def _reasons(lap: OpenLap, course: Course, bits: int, *, ends_in_pit: bool) -> frozenset[str]:
+    # A hole or a jump over the line is of both laps; everything else at the first frame after it is of the next one.
+    happened = lap.bits | bits & (LONG_HOLE | JUMP)
+    reasons = {reason for bit, reason in _SAYS if happened & bit} | lap.reasons
+    if ends_in_pit:
+        reasons.add("entered the pits")
+    elif happened & PIT_ENTRY:
+        reasons.add("through the pits")
+    # Recorded from a grid just before the line, and counted there: most of the lap was never driven.
+    if not lap.timed_from_line and not lap.bits & FAR_SIDE:
+        reasons.add("counted before it was driven")
+    passed = {mark for mark, _ in lap.marks}
+    unseen = sum(mark not in passed for mark in course.mini_marks)
+    if unseen > _UNSEEN_MARKS and (lap.timed_from_line or not reasons):
+        reasons.add("not driven round")
+    return frozenset(reasons)
+
+
+def _lap_time_ms(lap: OpenLap, stretch: Stretch, i: int, line_us: int) -> int | None:
+    """Line to line, unless the lap began elsewhere or the game was paused: then what the game's clock read at the line."""
+    passed_ms = _ms(line_us - lap.started_at_us)
+    clock_ms = int(stretch.lap_clock_ms[i - 1]) + _ms(line_us - int(stretch.time[i - 1]))
+    if not lap.timed_from_line:
+        return clock_ms if lap.first_clock_ms + 1000 < clock_ms <= _LONGEST_LAP_MS else None
+    paused = _SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
+    lap_time_ms = clock_ms if paused else passed_ms
+    return lap_time_ms if 0 < lap_time_ms <= _LONGEST_LAP_MS else None
+
+
+def _told_sectors_ms(lap: OpenLap, line_us: int) -> tuple[int, ...]:
+    """The sectors that the game told; none where one was missed."""
+    if not lap.splits or len(lap.splits) + 1 != lap.last_sector:
+        return ()
+    return _known(_parts_ms(lap.started_at_us, [*(split.at_us for split in lap.splits), line_us]))
+
+
+def _between_marks_ms(lap: OpenLap, marks: Sequence[int], line_us: int) -> tuple[int | None, ...]:
+    passed = dict(lap.marks)
+    return _parts_ms(lap.started_at_us, [*(passed.get(mark) for mark in marks), line_us])
+
+
+def _parts_ms(start_us: int, ends_us: Sequence[int | None]) -> tuple[int | None, ...]:
+    """Rounded as the lap is, so that they add up to it; None for the parts on both sides of an end that is not known."""
+    ends_ms = [0, *(None if end is None else _ms(end - start_us) for end in ends_us)]
+    return tuple(None if a is None or b is None else b - a for a, b in pairwise(ends_ms))
+
+
+def _known(parts: Sequence[int | None]) -> tuple[int, ...]:
+    return tuple(part for part in parts if part is not None)
+
+
+def _ms(us: int) -> int:
+    return (us + 500) // 1000

@@ -1,0 +1,187 @@
+"""One session in one batch: the open lap and the ended one move along the frames from happening to happening.
+
+Decides what a happening means: a line, a restart, or nothing. Where it lies is `analytics.line`'s affair, what the lap comes to
+`analytics.finish`'s.
+"""
+
+from bisect import bisect_right
+from dataclasses import replace
+
+import numpy as np
+
+from analytics.carry import Carry, EndedLap, OpenLap, Split
+from analytics.course import Course
+from analytics.finish import finished, official_ms
+from analytics.happenings import (
+    EVENT,
+    HOLE,
+    IN_PIT,
+    JUMP,
+    JUMP_BACK,
+    LONG_HOLE,
+    MARK,
+    PIT_ENTRY,
+    SECTOR,
+    Happenings,
+    Tally,
+    tallies,
+)
+from analytics.lap import Lap
+from analytics.line import LOOKBACK_US, crossing_us, from_line, mark_us, share_at_crossing
+from analytics.stretch import Stretch
+
+# A counter that follows a restart of the clock by less belongs to the same crossing.
+_COUNTER_WITHIN_US = 3_000_000
+_OFFICIAL_WITHIN_US = 10_000_000
+_SHORTEST_LAP_MS = 10_000
+_STANDING_KMH = 5.0
+
+
+def attempt(stretch: Stretch, i: int, number: int) -> OpenLap:
+    """A lap that frame ``i`` begins without a line before it: the session's first, or the first after a restart."""
+    off_line = float(from_line(stretch.since_line[i : i + 1])[0])
+    clock_ms = int(stretch.lap_clock_ms[i])
+    standing = abs(stretch.speed_kmh[i]) < _STANDING_KMH and abs(off_line) < 0.1
+    at_line = 0 <= off_line < 0.02 and clock_ms <= 1000
+    if stretch.pit[i] >= IN_PIT:
+        reasons = ["left the pits"]
+    else:
+        reasons = ["standing start"] if standing else [] if at_line else ["seen from mid-lap"]
+    return OpenLap(
+        lap_number=number,
+        started_at_us=int(stretch.time[i]) - 1000 * clock_ms,
+        official_before_ms=int(stretch.last_lap_time_ms[i]),
+        timed_from_line=False,
+        first_clock_ms=clock_ms,
+        reasons=frozenset(reasons),
+    )
+
+
+class Timing:
+    """``stretch`` is the end of what was there before, and then the batch; ``happenings`` are of all of it."""
+
+    def __init__(self, stretch: Stretch, happenings: Happenings, carry: Carry, course: Course) -> None:
+        self.stretch = stretch
+        self.happenings = happenings
+        self.course = course
+        self.open = carry.open
+        self.ended = carry.ended
+        self.ahead = carry.ahead
+        self.laps: dict[int, Lap] = {}
+
+    def run(self, first: int, tally: Tally) -> tuple[list[Lap], Carry]:
+        """Take in the frames from ``first`` on, which ``tally`` is of."""
+        if tally.bits & EVENT:
+            self._from_event_to_event(first)
+        else:
+            self._drive(first, len(self.stretch), tally)
+        return list(self.laps.values()), Carry(self.stretch.recent(LOOKBACK_US), self.open, self.ended, self.ahead)
+
+    def _from_event_to_event(self, first: int) -> None:
+        start = first
+        for event in (np.flatnonzero(self.happenings.bits[first:] & EVENT) + first).tolist():
+            self._drive(start, event)
+            self._meet(event)
+            start = event
+        self._drive(start, len(self.stretch))
+
+    def _meet(self, i: int) -> None:
+        """Decide what the moving counter or the restarting clock at frame ``i`` means."""
+        counted = int(self.stretch.lap_number[i] - self.stretch.lap_number[i - 1])
+        if counted < 0 or (counted == 0 and self.happenings.bits[i] & JUMP):
+            self._restart(i)
+        elif counted > 0 and self._same_crossing(i):
+            self.ahead -= counted
+        elif counted > 0:
+            self._cross(i, int(self.stretch.lap_number[i]) + self.ahead, by_clock=False)
+        elif self._clock_says_line(i):
+            self.ahead += 1
+            self._cross(i, self.open.lap_number + 1, by_clock=True)
+
+    def _same_crossing(self, i: int) -> bool:
+        return self.open.entered_by_clock and self.stretch.time[i] - self.open.started_at_us <= _COUNTER_WITHIN_US
+
+    def _clock_says_line(self, i: int) -> bool:
+        """A clock also restarts when the lights go green, and seconds after the line where the game is slow to show it."""
+        stretch = self.stretch
+        if self.open.timed_from_line and stretch.time[i] - self.open.started_at_us < 1000 * _SHORTEST_LAP_MS:
+            return False
+        off_line = abs(float(from_line(stretch.since_line[i : i + 1])[0]))
+        return bool(
+            stretch.lap_clock_ms[i - 1] >= _SHORTEST_LAP_MS
+            and stretch.speed_kmh[i] >= _STANDING_KMH
+            and off_line <= 0.02 + self.happenings.reach[i]
+        )
+
+    def _restart(self, i: int) -> None:
+        number = self.open.lap_number
+        begun = attempt(self.stretch, i, number)
+        self.open = replace(begun, reasons=begun.reasons | {"driven anew"})
+        self.ended = None
+        self.ahead = number - int(self.stretch.lap_number[i])
+        self.happenings.forget(i, HOLE | LONG_HOLE | JUMP | JUMP_BACK | PIT_ENTRY | MARK)
+
+    def _cross(self, i: int, number: int, *, by_clock: bool) -> None:
+        line_us = crossing_us(self.stretch, i)
+        before = int(self.stretch.last_lap_time_ms[i - 1]) if self.ended else self.open.official_before_ms
+        lap = finished(self.open, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us)
+        self.laps[lap.lap_number] = lap
+        self.ended = EndedLap(lap, line_us, before)
+        number = max(number, lap.lap_number + 1)
+        self.ahead = number - int(self.stretch.lap_number[i])
+        self.open = OpenLap(
+            number,
+            line_us,
+            before,
+            entered_by_clock=by_clock,
+            reasons=frozenset(["left the pits"] if self.stretch.pit[i] >= IN_PIT else []),
+            off_line=share_at_crossing(self.stretch, i, line_us),
+        )
+        # What lies between these two frames lies on both sides of the line.
+        self.happenings.forget(i, PIT_ENTRY | MARK)
+
+    def _drive(self, a: int, b: int, tally: Tally | None = None) -> None:
+        """Frames a..b-1 belong to the open lap; ``tally`` is theirs, if it is known."""
+        if a == b:
+            return
+        self._listen(a, b)
+        if tally is None:
+            (tally,) = tallies(self.stretch, self.happenings.bits, np.array([a]), np.array([b]))
+        splits = self._splits(a, b) if tally.bits & SECTOR else self.open.splits
+        marks = self._marks(a, b) if tally.bits & MARK else self.open.marks
+        self.open = self.open.driven(b - a, tally, splits, marks)
+
+    def _splits(self, a: int, b: int) -> tuple[Split, ...]:
+        """Where the game went from one sector to the next, half way between the frames that tell."""
+        splits, stretch = self.open.splits, self.stretch
+        for j in (np.flatnonzero(self.happenings.bits[a:b] & SECTOR) + a).tolist():
+            # The first frames of a lap may still carry the last sector of the one before: only the next one counts.
+            if stretch.sector[j] == len(splits) + 2 and stretch.sector[j - 1] == len(splits) + 1:
+                around = slice(j - 1, j + 1)
+                at_us = int(stretch.time[around].sum()) // 2
+                splits = (*splits, Split(at_us, float(stretch.normalized_position[around].mean())))
+        return splits
+
+    def _marks(self, a: int, b: int) -> tuple[tuple[int, int], ...]:
+        """The marks that were passed for the first time: who spins, and drives on from before one, passes it only once."""
+        marks, share = list(self.open.marks), self.stretch.since_line
+        for j in (np.flatnonzero(self.happenings.bits[a:b] & MARK) + a).tolist():
+            passed = (bisect_right(self.course.marks, float(share[k])) for k in (j - 1, j))
+            for mark in range(*passed):
+                if not marks or mark > marks[-1][0]:
+                    marks.append((mark, mark_us(self.stretch, j, self.course.marks[mark])))
+        return tuple(marks)
+
+    def _listen(self, a: int, b: int) -> None:
+        """Take the official time of the lap that ended, if it is among frames a..b-1."""
+        if not self.ended:
+            return
+        until = a + int(np.searchsorted(self.stretch.time[a:b], self.ended.ended_at_us + _OFFICIAL_WITHIN_US, "right"))
+        official = official_ms(self.ended, self.stretch.last_lap_time_ms[a:until])
+        if official is not None:
+            lap = replace(self.ended.lap, official_lap_time_ms=official)
+            self.laps[lap.lap_number] = lap
+            self.ended = replace(self.ended, lap=lap)
+        if until < b:
+            self.open = replace(self.open, official_before_ms=int(self.stretch.last_lap_time_ms[until - 1]))
+            self.ended = None
