@@ -1,1 +1,37 @@
-"""Arrow tables in, Arrow tables out: what laps are, and how to read them back."""
+"""Arrow tables in, Arrow tables out: what laps are, and how to read them back.
+
+`connect` and `open` are where a notebook begins: both give a `analytics.garage.Garage`. Importing this package imports nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+    from analytics.garage import Garage
+
+__all__ = ["connect", "open"]
+
+
+def connect(url: str | None = None) -> "Garage":
+    """The sessions and laps of a running store: of ``url``, else of the one that DATABASE_URL names.
+
+    Raises analytics.stored.NoDatabase if neither is given, and psycopg.OperationalError if the database does not answer.
+    """
+    from analytics.garage import Garage
+    from analytics.stored import Store
+
+    return Garage(Store(url))
+
+
+def open(path: "str | os.PathLike[str]") -> "Garage":
+    """The same of a recording, ``.parquet``, ``.arrow`` or ``.csv``, or of all those in a folder; no server is needed.
+
+    Raises analytics.recording.RecordingError, which says what is wrong with the file.
+    """
+    from pathlib import Path
+
+    from analytics.files import Files
+    from analytics.garage import Garage
+
+    return Garage(Files(Path(path)))

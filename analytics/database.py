@@ -92,16 +92,18 @@ class Position:
     heartbeat: datetime
 
 
-_SESSION = """
+SESSION = """
 SELECT id, key, user_id, game, track, car, driver, track_length_m, sector_count, sample_rate_hz, started_at, last_frame_at, frames
   FROM sessions
 """
 
-_LAPS = """
-SELECT lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us, lap_time_ms, official_lap_time_ms,
-       sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh
-  FROM laps WHERE session_id = %(session_id)s
+#: A row is `lap_of` and whose it is.
+LAPS = """
+SELECT session_id, lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us, lap_time_ms,
+       official_lap_time_ms, sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh
+  FROM laps
 """
+_LAPS_OF_SESSION = LAPS + " WHERE session_id = %(session_id)s"
 
 _GAPS = """
 SELECT g.id, s.key AS session_key, from_sequence, to_sequence, g.topic, g.partition, from_offset, to_offset, reason, seen_at
@@ -142,13 +144,13 @@ _FRAMES_TO_RESUME = """
 def sessions(conn: Connection, *, limit: int = 100) -> list[Session]:
     """The sessions that came last into the store, newest first: one that is replayed today is new, whenever it was driven."""
     with conn.cursor(row_factory=class_row(Session)) as cursor:
-        return cursor.execute(_SESSION + " ORDER BY id DESC LIMIT %s", [limit]).fetchall()
+        return cursor.execute(SESSION + " ORDER BY id DESC LIMIT %s", [limit]).fetchall()
 
 
 def session(conn: Connection, key: str) -> Session:
     """The session of this key. Raises UnknownSession."""
     with conn.cursor(row_factory=class_row(Session)) as cursor:
-        found = cursor.execute(_SESSION + " WHERE key = %s", [key]).fetchone()
+        found = cursor.execute(SESSION + " WHERE key = %s", [key]).fetchone()
     if found is None:
         raise UnknownSession(key)
     return found
@@ -156,7 +158,7 @@ def session(conn: Connection, key: str) -> Session:
 
 def laps(conn: Connection, key: str) -> list[Lap]:
     """The finished laps of a session, first to last. Raises UnknownSession."""
-    return _laps(conn, _LAPS + " ORDER BY lap_number", session(conn, key).id)
+    return _laps(conn, _LAPS_OF_SESSION + " ORDER BY lap_number", session(conn, key).id)
 
 
 def open_lap(finished: Sequence[Lap]) -> int | None:
@@ -170,14 +172,20 @@ def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence
     Of the lap in progress, `open_lap`, as many as are stored.
     Raises UnknownSession, UnknownLap, UnknownChannel.
     """
-    schema = _schema(columns)
-    found = session(conn, key)
+    return frames_of_lap(conn, session(conn, key), lap_number, columns=columns)
+
+
+def frames_of_lap(
+    conn: Connection, found: Session, lap_number: int, *, columns: Sequence[str] = FRAMES.names
+) -> pa.Table:
+    """`lap_frames` of a session that is at hand. Raises UnknownLap, UnknownChannel."""
+    schema = schema_of(columns)
     # The session's last frame rules out the days after it, where no next lap does.
     where = {"session_id": found.id, "lap_number": lap_number, "last_frame_at": found.last_frame_at}
     with conn.cursor(row_factory=dict_row) as cursor:
         bounds = cursor.execute(_LAP_BOUNDS, where).fetchone() or cursor.execute(_OPEN_LAP_BOUNDS, where).fetchone()
     if bounds is None:
-        raise UnknownLap(key, lap_number)
+        raise UnknownLap(found.key, lap_number)
     if bounds["ended_at"] is not None:
         # A resend may have filled a hole since the lap was counted: all there is until the next lap, then.
         bounds["frames"] = None
@@ -194,7 +202,9 @@ def frames_to_resume(
     """
     before = " AND started_at <= to_timestamp(%(late_from_us)s / 1e6)" if late_from_us is not None else ""
     skip = 0 if late_from_us is None else 1
-    last = _laps(conn, f"{_LAPS}{before} ORDER BY lap_number DESC LIMIT 1 OFFSET {skip}", session_id, late_from_us)
+    last = _laps(
+        conn, f"{_LAPS_OF_SESSION}{before} ORDER BY lap_number DESC LIMIT 1 OFFSET {skip}", session_id, late_from_us
+    )
     # 1970 less a bit, if there is no lap: earlier than every frame.
     margin_us = last[0].started_at_us - RESUME_MARGIN_US if last else -RESUME_MARGIN_US
     source = sql.SQL(_FRAMES_TO_RESUME).format()
@@ -219,13 +229,18 @@ def positions(conn: Connection) -> list[Position]:
 def _laps(conn: Connection, query: str, session_id: int, late_from_us: int | None = None) -> list[Lap]:
     values = {"session_id": session_id, "late_from_us": late_from_us}
     with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query.encode(), values).fetchall()
-    return [
-        Lap(**row | {"sector_times_ms": tuple(row["sector_times_ms"]), "flags": tuple(row["flags"])}) for row in rows
-    ]
+        return [lap_of(row) for row in cursor.execute(query.encode(), values)]
 
 
-def _schema(columns: Sequence[str]) -> pa.Schema:
+def lap_of(row: dict[str, Any]) -> Lap:
+    """The lap that a row of `LAPS` is."""
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    del known["session_id"]
+    return Lap(**known)
+
+
+def schema_of(columns: Sequence[str]) -> pa.Schema:
+    """Those columns of FRAMES, in that order. Raises UnknownChannel."""
     for name in columns:
         if name not in FRAMES.names:
             raise UnknownChannel(name)

@@ -1,4 +1,4 @@
-"""Recorded sessions: a Parquet or CSV file of frames, with a JSON file of the same name beside it that says what was driven.
+"""Recorded sessions: a Parquet, Arrow or CSV file of frames, with a JSON file of the same name beside it that says what was driven.
 
 Opens, checks and hands out; knows no broker and no database. Rule: what `open_recording` returns is fit to be replayed: every
 frame is complete, plausible and later than the one before. Everything else is a `RecordingError` that names file, column and row.
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.ipc
 import pyarrow.parquet
 
 from analytics.channels import CHANNELS, FRAMES, Channel
@@ -21,6 +22,8 @@ from analytics.channels import CHANNELS, FRAMES, Channel
 #: Columns of a recording that are named otherwise than the channel. Optional channels may be there too, under their own names.
 _NAMES = {"lap_clock_ms": "lap_time_ms"}
 _TIME = "timestamp_ms"
+#: What a recording's file may be.
+SUFFIXES = frozenset({".parquet", ".arrow", ".csv"})
 
 
 class RecordingError(Exception):
@@ -78,7 +81,7 @@ class Recording:
 
 
 def open_recording(path: Path) -> Recording:
-    """Read and check a ``.parquet`` or ``.csv`` file. Raises RecordingError."""
+    """Read and check a ``.parquet``, ``.arrow`` or ``.csv`` file. Raises RecordingError."""
     table = _checked(path, _read(path))
     facts = _facts(path.with_suffix(".json"))
     return Recording(
@@ -93,21 +96,33 @@ def open_recording(path: Path) -> Recording:
     )
 
 
+def as_recorded(frames: pa.Table) -> pa.Table:
+    """Frames with the columns of `analytics.channels.FRAMES` as a recording has them; without channels that nobody sent.
+
+    Times are cut to whole ms, as games give them.
+    """
+    time_ms = frames.column("time").cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64())
+    sent = [channel for channel in CHANNELS if frames.column(channel.name).null_count < frames.num_rows]
+    return pa.table({_TIME: time_ms} | {_name(channel): frames.column(channel.name) for channel in sent})
+
+
 def _name(channel: Channel) -> str:
     return _NAMES.get(channel.name, channel.name)
 
 
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
-        raise RecordingError(path, "there is no such file; give the path of a .parquet or .csv recording")
+        raise RecordingError(path, "there is no such file; give the path of a .parquet, .arrow or .csv recording")
     try:
         if path.suffix == ".parquet":
             return pyarrow.parquet.read_table(path)
+        if path.suffix == ".arrow":
+            return pyarrow.ipc.open_file(path).read_all()
         if path.suffix == ".csv":
             return pyarrow.csv.read_csv(path)
     except (pa.ArrowInvalid, OSError) as exc:
         raise RecordingError(path, f"cannot be read ({exc}); record or export it again") from exc
-    raise RecordingError(path, "is neither .parquet nor .csv; export it as one of them")
+    raise RecordingError(path, "is none of .parquet, .arrow and .csv; export it as one of them")
 
 
 def _checked(path: Path, table: pa.Table) -> pa.Table:

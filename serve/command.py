@@ -25,6 +25,7 @@ from ingest.errors import PurpleSectorError, SettingsError
 from ingest.logs import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
 from serve.collecting import collect
+from serve.exporting import export
 from serve.running import Running, state_folder, the_only_one
 from serve.telling import tell
 
@@ -81,6 +82,7 @@ def command() -> None:
 
 
 command.add_command(collect)
+command.add_command(export)
 command.add_command(tell)
 
 

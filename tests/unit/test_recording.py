@@ -141,7 +141,7 @@ def test_a_missing_column_is_named(tmp_path):
         ("drive.parquet", b"PAR1 and nothing else", "cannot be read"),
         ("drive.csv", b"", "cannot be read"),
         ("drive.csv", b"timestamp_ms,gear\n", "has no frames"),
-        ("drive.xlsx", b"PK", "neither .parquet nor .csv"),
+        ("drive.xlsx", b"PK", "none of .parquet, .arrow and .csv"),
     ],
 )
 def test_what_is_no_recording_is_refused(tmp_path, name, content, says):

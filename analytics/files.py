@@ -1,0 +1,119 @@
+"""Recorded files as a source of sessions and laps: what `analytics.open` reads from, without a server.
+
+A file is a session whose key is the file's name; a folder is all recordings in it. Files are read when they are first asked for,
+and their laps are timed by the same engine as those of the store.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from analytics.database import Session, UnknownLap, schema_of
+from analytics.laps import Lap, advance
+from analytics.recording import SUFFIXES, Recording, RecordingError, open_recording
+from analytics.stretch import Integers
+from analytics.wanted import Found, Wanted
+
+
+class Files:
+    """Sessions, laps and frames of a recording, or of those in a folder. Raises RecordingError."""
+
+    def __init__(self, path: Path) -> None:
+        paths = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+        if not paths:
+            raise RecordingError(path, f"holds no recording; put {', '.join(sorted(SUFFIXES))} files there")
+        self._recorded = [_Recorded(open_recording(path), number) for number, path in enumerate(paths, 1)]
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def sessions(self, wanted: Wanted) -> list[Session]:
+        """Those that are wanted, the ones that were driven last first."""
+        found = [one.session for one in self._those(wanted) if wanted.overlaps(one.session)]
+        return sorted(found, key=lambda session: str(session.started_at), reverse=True)[: wanted.limit]
+
+    def laps(self, wanted: Wanted) -> list[Found]:
+        """Those that are wanted, in their order."""
+        every = ((one.session, lap) for one in self._those(wanted) for lap in one.laps)
+        return wanted.in_order((session, lap) for session, lap in every if wanted.has_lap(lap))
+
+    def lap_frames(self, session: Session, lap_number: int, columns: Sequence[str]) -> pa.Table:
+        """The frames of a lap in order of time. Raises UnknownLap."""
+        recorded = self._recorded[session.id - 1]
+        return recorded.frames.slice(*recorded.rows(lap_number)).select(list(columns))
+
+    def frames(self, session: Session, columns: Sequence[str]) -> pa.Table:
+        """All frames of a session in order of time."""
+        return self._recorded[session.id - 1].frames.select(list(columns))
+
+    def news(self, session: Session, columns: Sequence[str]) -> "RecordedNews":
+        """All that was recorded, at the first poll."""
+        return RecordedNews(self.frames(session, columns), schema_of(columns).empty_table())
+
+    def _those(self, wanted: Wanted) -> list["_Recorded"]:
+        return [one for one in self._recorded if wanted.has_session(one.session)]
+
+
+class RecordedNews:
+    """A recording has no news but itself."""
+
+    def __init__(self, *polls: pa.Table) -> None:
+        self._polls = list(polls)
+
+    def poll(self) -> pa.Table:
+        """All frames, then none."""
+        return self._polls.pop(0) if len(self._polls) > 1 else self._polls[0]
+
+
+class _Recorded:
+    """A recording with its laps, which are timed when they are first asked for."""
+
+    def __init__(self, recording: Recording, number: int) -> None:
+        self.session = _session(recording, number)
+        self.frames = recording.frames(session_id=number)
+
+    @cached_property
+    def laps(self) -> list[Lap]:
+        return advance(self.frames, None)[0]
+
+    def rows(self, lap_number: int) -> tuple[int, int]:
+        """Where the frames of a lap begin and how many there are, as `analytics.database.lap_frames` has them."""
+        following = {lap.lap_number: lap for lap in self.laps}
+        if lap_number not in following:
+            raise UnknownLap(self.session.key, lap_number)
+        lap, after = following[lap_number], following.get(lap_number + 1)
+        first = self._row_at(lap.started_at_us)
+        if after is None or "reset" in after.flags:
+            return first, lap.frames
+        return first, self._row_at(after.started_at_us) - first
+
+    @cached_property
+    def _time_us(self) -> Integers:
+        time_us: Integers = self.frames.column("time").cast(pa.int64()).to_numpy()
+        return time_us
+
+    def _row_at(self, time_us: int) -> int:
+        return int(np.searchsorted(self._time_us, time_us))
+
+
+def _session(recording: Recording, number: int) -> Session:
+    started_at_s = recording.started_at_ms / 1000
+    return Session(
+        id=number,
+        key=recording.path.stem,
+        user_id="",
+        game=recording.game,
+        track=recording.track,
+        car=recording.car,
+        driver=recording.driver,
+        track_length_m=recording.track_length_m,
+        sector_count=None,
+        sample_rate_hz=recording.sample_rate_hz,
+        started_at=datetime.fromtimestamp(started_at_s, UTC),
+        last_frame_at=datetime.fromtimestamp(started_at_s + recording.duration_s, UTC),
+        frames=len(recording),
+    )

@@ -1,0 +1,198 @@
+"""MoTeC i2 files: a ``.ld`` log of channels at a steady rate, and the ``.ldx`` beside it that says where each lap began.
+
+MoTeC publishes no description. The layout is what others found in files that i2 opens: the header tables of gotzl/ldparser and
+the ``.ldx`` that GeekyDeaks/sim-to-motec writes. Rule: every number is little-endian and every text ASCII, padded with zeros.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from analytics.channels import CHANNELS, Channel
+from analytics.database import Session
+from analytics.laps import Lap
+from analytics.stretch import Integers, Reals
+
+_HEADER = np.dtype(
+    {
+        "names": [
+            "marker", "channels_at", "data_at", "event_at", "signature", "serial", "device", "version", "signature_2",
+            "channel_count", "date", "time", "driver", "vehicle", "venue", "comment",
+        ],
+        "formats": [
+            "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "S8", "<u2", "<u2", "<u4", "S16", "S16", "S64", "S64", "S64", "S64",
+        ],
+        "offsets": [
+            0x000, 0x008, 0x00C, 0x024, 0x042, 0x046, 0x04A, 0x052, 0x054, 0x056, 0x05E, 0x07E, 0x09E, 0x0DE, 0x15E, 0x624,
+        ],
+        "itemsize": 0x6E2,
+    }
+)  # fmt: skip
+_EVENT = np.dtype([("name", "S64"), ("session", "S64"), ("comment", "S1024"), ("venue_at", "<u2")])
+_CHANNEL = np.dtype(
+    [
+        ("previous_at", "<u4"), ("next_at", "<u4"), ("data_at", "<u4"), ("samples", "<u4"), ("id", "<u2"),
+        ("type", "<u2"), ("sample_bytes", "<u2"), ("rate_hz", "<u2"), ("shift", "<i2"), ("multiplier", "<i2"),
+        ("scale", "<i2"), ("decimals", "<i2"), ("name", "S32"), ("short_name", "S8"), ("unit", "S12"), ("rest", "V40"),
+    ]
+)  # fmt: skip
+
+#: What i2 wants to see before it opens a log, as the ADL loggers wrote it.
+_ADL = {"marker": 64, "signature": 1_000_000, "serial": 12_007, "device": b"ADL", "version": 420, "signature_2": 128}
+_FLOAT = {"type": 7, "sample_bytes": 4, "multiplier": 1, "scale": 1}
+
+#: What i2's own workbooks call a channel, its unit there, and times what. The others keep their names.
+_AT_MOTEC = {
+    "speed_kmh": ("Ground Speed", "km/h", 1.0),
+    "throttle": ("Throttle Pos", "%", 100.0),
+    "brake": ("Brake Pos", "%", 100.0),
+    "steering": ("Steering Pos", "%", 100.0),
+    "rpm": ("Engine RPM", "rpm", 1.0),
+    "gear": ("Gear", "", 1.0),
+    "lap_number": ("Lap Number", "", 1.0),
+    "normalized_position": ("Lap Position", "%", 100.0),
+    "x_m": ("Car Coord X", "m", 1.0),
+    "y_m": ("Car Coord Y", "m", 1.0),
+    "z_m": ("Car Coord Z", "m", 1.0),
+    "heading_rad": ("Car Heading", "rad", 1.0),
+}
+_MOST_HZ = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """A channel at a steady rate."""
+
+    name: str
+    unit: str
+    values: NDArray[np.float32]
+
+
+def write_motec(path: Path, frames: pa.Table, session: Session, laps: Sequence[Lap]) -> None:
+    """Write ``path`` and the ``.ldx`` beside it. ``frames`` has the columns of `analytics.channels.FRAMES`, and at least one row."""
+    time_us = frames.column("time").cast(pa.int64()).to_numpy()
+    rate_hz = _rate_hz(time_us)
+    traces = list(_traces(frames, time_us, rate_hz))
+    path.write_bytes(_log(session, int(time_us[0]), rate_hz, traces))
+    beacons = _beacons_us(laps, int(time_us[0]), int(time_us[-1]))
+    path.with_suffix(".ldx").write_bytes(_extra(beacons, laps))
+
+
+def _rate_hz(time_us: Integers) -> int:
+    """The nearest whole rate to the frames' own: i2 knows no other."""
+    if len(time_us) < 2:
+        return 1
+    return int(np.clip(round(1e6 / float(np.median(np.diff(time_us)))), 1, _MOST_HZ))
+
+
+def _traces(frames: pa.Table, time_us: Integers, rate_hz: int) -> Iterator[_Trace]:
+    steady_us = np.arange(time_us[0], time_us[-1] + 1, 1e6 / rate_hz)
+    for channel in CHANNELS:
+        column = frames.column(channel.name)
+        if column.null_count < len(column):
+            name, unit, times = _AT_MOTEC.get(channel.name, (channel.name, channel.unit, 1.0))
+            values = column.fill_null(0).to_numpy().astype(np.float64)
+            yield _Trace(name, unit, (times * _sampled(channel, time_us, values, steady_us)).astype("<f4"))
+
+
+def _sampled(channel: Channel, time_us: Integers, values: Reals, at_us: Reals) -> Reals:
+    if channel.interpolation == "linear":
+        return np.interp(at_us, time_us, values)
+    return values[np.searchsorted(time_us, at_us, "right") - 1]
+
+
+def _log(session: Session, started_at_us: int, rate_hz: int, traces: Sequence[_Trace]) -> bytes:
+    event_at = _HEADER.itemsize
+    channels_at = event_at + _EVENT.itemsize
+    data_at = channels_at + _CHANNEL.itemsize * len(traces)
+    when = np.datetime64(started_at_us, "us").item()
+    header = _record(
+        _HEADER,
+        **_ADL,
+        channels_at=channels_at,
+        data_at=data_at,
+        event_at=event_at,
+        channel_count=len(traces),
+        date=_ascii(f"{when:%d/%m/%Y}"),
+        time=_ascii(f"{when:%H:%M:%S}"),
+        driver=_ascii(session.driver),
+        vehicle=_ascii(session.car),
+        venue=_ascii(session.track),
+        comment=_ascii(session.game),
+    )
+    event = _record(_EVENT, name=_ascii(session.track), session=_ascii(session.key))
+    channels = _channels(channels_at, data_at, rate_hz, traces)
+    return b"".join([header, event, channels, *(trace.values.tobytes() for trace in traces)])
+
+
+def _channels(first_at: int, data_at: int, rate_hz: int, traces: Sequence[_Trace]) -> bytes:
+    """A list that is linked both ways, 0 at either end."""
+    at = [0, *(first_at + i * _CHANNEL.itemsize for i in range(len(traces))), 0]
+    records = [
+        _record(
+            _CHANNEL,
+            **_FLOAT,
+            previous_at=at[i],
+            next_at=at[i + 2],
+            data_at=data_at + i * trace.values.nbytes,
+            samples=len(trace.values),
+            id=i,
+            rate_hz=rate_hz,
+            name=_ascii(trace.name),
+            short_name=_ascii(trace.name[:8]),
+            unit=_ascii(trace.unit),
+        )
+        for i, trace in enumerate(traces)
+    ]
+    return b"".join(records)
+
+
+def _record(layout: np.dtype[Any], **values: object) -> bytes:
+    record = np.zeros((), layout)
+    for name, value in values.items():
+        record[name] = value
+    return record.tobytes()
+
+
+def _ascii(text: str) -> bytes:
+    return text.encode("ascii", "replace")
+
+
+def _beacons_us(laps: Sequence[Lap], first_us: int, last_us: int) -> list[int]:
+    """The line crossings that lie within the log, in µs from its start."""
+    crossings = {lap.started_at_us for lap in laps}
+    crossings |= {lap.started_at_us + 1000 * lap.lap_time_ms for lap in laps if lap.lap_time_ms is not None}
+    # One line is two laps' and may differ by the rounding of a lap time to ms.
+    ordered = np.array(sorted(us for us in crossings if first_us < us <= last_us))
+    return [int(us) - first_us for us in ordered[np.diff(ordered, prepend=-np.inf) > 1000]]
+
+
+def _extra(beacons_us: Sequence[int], laps: Sequence[Lap]) -> bytes:
+    root = ElementTree.Element("LDXFile", Locale="English_United Kingdom.1252", DefaultLocale="C", Version="1.6")
+    layers = ElementTree.SubElement(root, "Layers")
+    block = ElementTree.SubElement(ElementTree.SubElement(layers, "Layer"), "MarkerBlock")
+    group = ElementTree.SubElement(block, "MarkerGroup", Name="Beacons", Index=str(max(len(beacons_us) - 1, 0)))
+    for number, time_us in enumerate(beacons_us, 1):
+        marker = {"Version": "100", "ClassName": "BCN", "Name": f"Manual.{number}", "Flags": "77", "Time": str(time_us)}
+        ElementTree.SubElement(group, "Marker", marker)
+    details = ElementTree.SubElement(layers, "Details")
+    for name, value in _details(len(beacons_us), laps).items():
+        ElementTree.SubElement(details, "String", Id=name, Value=value)
+    ElementTree.indent(root)
+    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _details(beacons: int, laps: Sequence[Lap]) -> dict[str, str]:
+    timed = [(lap.lap_time_ms, lap.lap_number) for lap in laps if lap.lap_time_ms and not lap.flags]
+    known = {"Total Laps": str(beacons + 1)}
+    if not timed:
+        return known
+    fastest_ms, number = min(timed)
+    time = f"{fastest_ms // 60_000:02d}:{fastest_ms % 60_000 / 1000:06.3f}"
+    return known | {"Fastest Time": time, "Fastest Lap": str(number)}

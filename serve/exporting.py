@@ -1,0 +1,37 @@
+"""``purple-sector export``: a stored session, or one lap of it, as a file for other programs."""
+
+from pathlib import Path
+
+import click
+
+from ingest.errors import PurpleSectorError, StoreUnavailable
+from ingest.settings import DatabaseSettings
+
+
+@click.command()
+@click.argument("session")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--lap", "lap_number", type=click.IntRange(0), help="Only this lap.")
+def export(session: str, file: Path, lap_number: int | None) -> None:
+    """Write SESSION, by its key, into FILE, whose suffix is the format.
+
+    .parquet, .arrow and .csv can be replayed and opened again; .ld is for MoTeC i2, with the laps in an .ldx beside it.
+    `purple-sector status` lists the last sessions.
+    """
+    import psycopg
+
+    import analytics
+    from analytics.exports import ExportError
+    from analytics.garage import NoLap, NoSession
+
+    settings = DatabaseSettings.read()
+    try:
+        with analytics.connect(settings.url.get_secret_value()) as garage:
+            drive = garage.sessions[session]
+            what = drive if lap_number is None else drive.laps.numbered(lap_number).only()
+            what.export(file)
+    except (NoSession, NoLap, ExportError, OSError) as error:
+        raise PurpleSectorError(str(error)) from error
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
+    click.echo(f"{file}: {drive.title}")

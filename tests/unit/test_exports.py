@@ -1,0 +1,92 @@
+"""Files for other programs: what is written can be read again, and is the same."""
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import analytics
+from analytics.exports import ExportError
+from analytics.garage import Drive, lap_time
+from ingest.collectors.circuit import val_sarine
+from ingest.simulated import record
+from tests.unit.ld import read_ld
+
+OKAYAMA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "iracing_okayama_driverA.parquet"
+STARTED_AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Drive:
+    path = tmp_path_factory.mktemp("driven") / "stint.parquet"
+    record(path, val_sarine(), seed=5, laps=3, started_at=STARTED_AT, rate_hz=20)
+    return analytics.open(path).sessions.newest()
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
+def test_a_session_comes_back_as_it_was(drive: Drive, tmp_path: Path, suffix: str) -> None:
+    again = analytics.open(drive.export(tmp_path / f"stint{suffix}")).sessions.newest()
+
+    assert again.facts == drive.facts
+    assert again.telemetry().equals(drive.telemetry())
+    assert [lap.lap for lap in again.laps] == [lap.lap for lap in drive.laps]
+
+
+def test_a_lap_alone_is_a_recording_too(drive: Drive, tmp_path: Path) -> None:
+    lap = drive.laps.numbered(2).fastest()
+
+    again = analytics.open(lap.export(tmp_path / "lap.parquet")).sessions.newest()
+
+    assert again.facts.frames == lap.lap.frames
+    assert again.telemetry(["speed_kmh"]).equals(lap.telemetry(["speed_kmh"]))
+
+
+def test_an_unknown_format_is_refused(drive: Drive, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"\.xlsx is no format; choose \.ld, \.parquet"):
+        drive.export(tmp_path / "stint.xlsx")
+
+
+def test_a_motec_log_holds_the_channels_at_a_steady_rate(drive: Drive, tmp_path: Path) -> None:
+    log = read_ld(drive.export(tmp_path / "stint.ld").read_bytes())
+
+    frames = drive.telemetry()
+    assert (log.driver, log.vehicle, log.venue) == ("Ada Okafor", "Purple Sector GT3", "Val Sarine")
+    assert log.started_at == STARTED_AT.replace(tzinfo=None)
+    speed, throttle = log.channels["Ground Speed"], log.channels["Throttle Pos"]
+    assert (speed.unit, speed.rate_hz) == ("km/h", 20)
+    assert speed.values[::100] == pytest.approx(frames["speed_kmh"].to_pylist()[::100], abs=0.01)
+    assert max(throttle.values) == pytest.approx(100)
+    assert set(log.channels["Gear"].values) == {float(gear) for gear in set(frames["gear"].to_pylist())}
+    assert len({len(channel.values) for channel in log.channels.values()}) == 1
+
+
+def test_beacons_are_where_the_line_was_crossed(drive: Drive, tmp_path: Path) -> None:
+    """i2 cuts laps at the beacons: the time between two is a lap's."""
+    drive.export(tmp_path / "stint.ld")
+
+    extra = ElementTree.parse(tmp_path / "stint.ldx")
+
+    beacons_us = [int(marker.attrib["Time"]) for marker in extra.iter("Marker")]
+    laps = list(drive.laps)
+    assert [lap.number for lap in laps] == [1, 2, 3]
+    between_ms = [(after - before) / 1000 for before, after in pairwise([0, *beacons_us])]
+    assert between_ms == pytest.approx([lap.lap.lap_time_ms for lap in laps], abs=1)
+    fastest = drive.laps.flying().fastest()
+    assert {s.attrib["Id"]: s.attrib["Value"] for s in extra.iter("String")} == {
+        "Total Laps": "4",
+        "Fastest Time": "01:" + lap_time(fastest.lap.lap_time_ms).removeprefix("1:"),
+        "Fastest Lap": str(fastest.number),
+    }
+
+
+def test_a_real_session_becomes_a_motec_log(tmp_path: Path) -> None:
+    if not OKAYAMA.is_file():
+        pytest.skip(f"needs the real recording {OKAYAMA.name} beside the checkout")
+    real = analytics.open(OKAYAMA).sessions.newest()
+
+    log = read_ld(real.export(tmp_path / "okayama.ld").read_bytes())
+
+    assert log.channels["Ground Speed"].rate_hz == 32
+    assert len(log.channels["Ground Speed"].values) / 32 == pytest.approx(919.45, abs=1)

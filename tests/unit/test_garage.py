@@ -1,0 +1,112 @@
+"""Choosing sessions and laps from recordings: what is found, in which order, and what is said when there is nothing."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import analytics
+from analytics.channels import FRAMES
+from analytics.database import UnknownChannel
+from analytics.garage import LAPS, Garage, NoLap, NoSession, lap_time
+from analytics.recording import RecordingError
+from ingest.collectors.circuit import aldermoor_park, val_sarine
+from ingest.simulated import record
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def garage(tmp_path_factory: pytest.TempPathFactory) -> Garage:
+    """Ada Okafor at Val Sarine at noon, and the driver of seed 2 at Aldermoor an hour later; at 10 Hz."""
+    folder = tmp_path_factory.mktemp("recordings")
+    record(folder / "noon.parquet", val_sarine(), seed=5, laps=4, started_at=NOON, rate_hz=10)
+    later = NOON + timedelta(hours=1)
+    record(folder / "one.csv", aldermoor_park(), seed=2, laps=2, started_at=later, rate_hz=10)
+    return analytics.open(folder)
+
+
+def test_importing_analytics_imports_no_arrow() -> None:
+    """Whoever only wants the name pays nothing."""
+    program = "import analytics, sys; sys.exit('pyarrow' in sys.modules or 'psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_fastest_lap_of_a_driver_in_one_line(garage: Garage) -> None:
+    fastest = garage.laps.of("ada okafor").on("sarine").flying().fastest()
+
+    assert fastest.time_ms == min(lap.time_ms or 0 for lap in garage.sessions["noon"].laps.flying())
+    assert str(fastest) == f"Ada Okafor, lap {fastest.number}, {lap_time(fastest.time_ms)}"
+
+
+def test_a_selection_is_a_value(garage: Garage) -> None:
+    """A step makes a new one: the selection it was made from still means what it meant."""
+    every = garage.laps
+    flying = every.flying()
+
+    assert [lap.number for lap in every.on("sarine")] == [1, 2, 3, 4]
+    assert [lap.number for lap in flying.on("sarine")] == [2, 3, 4]
+    assert len(list(every)) == 6
+    assert [lap.number for lap in flying.numbered(3).on("sarine")] == [3]
+
+
+def test_laps_come_in_the_order_they_were_driven_or_by_time(garage: Garage) -> None:
+    assert [lap.started_at for lap in garage.laps] == sorted(lap.started_at for lap in garage.laps)
+    times = [lap.time_ms or 0 for lap in garage.laps.fastest_first(4)]
+    assert times == sorted(times)
+    assert len(times) == 4
+
+
+def test_time_restricts_laps_and_sessions(garage: Garage) -> None:
+    half_past = NOON + timedelta(minutes=30)
+
+    assert {lap.session.key for lap in garage.laps.between(half_past, None)} == {"one"}
+    assert [drive.key for drive in garage.sessions.between(None, half_past)] == ["noon"]
+    assert garage.sessions.newest().key == "one"
+
+
+def test_a_lap_is_the_columns_that_were_asked_for(garage: Garage) -> None:
+    lap = garage.sessions["noon"].laps.numbered(2).fastest()
+
+    frames = lap.telemetry(["speed_kmh", "time"])
+
+    assert frames.column_names == ["speed_kmh", "time"]
+    assert frames.num_rows == lap.lap.frames
+    assert frames["time"][0].as_py() >= lap.started_at
+    assert lap.telemetry().schema == FRAMES
+
+
+def test_laps_are_a_table_too(garage: Garage) -> None:
+    table = garage.laps.to_arrow()
+
+    assert table.schema == LAPS
+    assert table["flags"].to_pylist()[0] == ["out"]
+    assert sum(table["sector_times_ms"].to_pylist()[1]) == table["lap_time_ms"].to_pylist()[1]
+
+
+def test_a_recording_is_followed_to_its_end(garage: Garage) -> None:
+    drive = garage.sessions["one"]
+
+    followed = list(drive.follow(["sequence", "speed_kmh"], every_s=0, quiet_s=0.01))
+
+    assert sum(frames.num_rows for frames in followed) == drive.facts.frames
+    assert drive.telemetry(["speed_kmh"]).num_rows == drive.facts.frames
+
+
+def test_what_is_not_there_is_said(garage: Garage, tmp_path: Path) -> None:
+    with pytest.raises(NoLap, match=r"no lap fits drivers=\('alice',\), flying=True"):
+        garage.laps.of("alice").flying().fastest()
+    with pytest.raises(NoSession, match="no session fits keys="):
+        garage.sessions["yesterday"]
+    with pytest.raises(UnknownChannel, match="no column 'downforce'"):
+        garage.laps.fastest().telemetry(["downforce"])
+    with pytest.raises(ValueError, match="names no time zone"):
+        garage.laps.between(datetime(2026, 5, 1), None)
+    with pytest.raises(RecordingError, match="holds no recording"):
+        analytics.open(tmp_path)
+
+
+def test_stopwatch_times() -> None:
+    assert [lap_time(ms) for ms in (118_432, 59_005, None)] == ["1:58.432", "0:59.005", "no time"]
