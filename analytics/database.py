@@ -100,7 +100,8 @@ SELECT id, key, user_id, game, track, car, driver, track_length_m, sector_count,
 #: A row is `lap_of` and whose it is.
 LAPS = """
 SELECT session_id, lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us, lap_time_ms,
-       official_lap_time_ms, sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh
+       official_lap_time_ms, sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh, max_speed_position, reasons,
+       computed_sector_times_ms, mini_sector_times_ms, line_position, sector_positions, engine
   FROM laps
 """
 _LAPS_OF_SESSION = LAPS + " WHERE session_id = %(session_id)s"
