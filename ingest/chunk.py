@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from analytics.channels import FRAMES
+from analytics.course import UNKNOWN, Course
 from analytics.laps import Carry, Lap, advance_each
 from ingest.decode import Decoded
 from ingest.partition import Batch
@@ -30,6 +31,11 @@ class OpenSession:
     started_at_ms: int | None = None
     carry: Carry | None = None
     told: int = 0  # its collector sent this sequence, and all before it
+    game: str = ""
+    track: str = ""
+    car: str = ""
+    track_id: int | None = None  # the store's number of the version that its laps are timed on
+    course: Course = UNKNOWN
 
     @property
     def known(self) -> int:
@@ -37,8 +43,15 @@ class OpenSession:
         return max(self.told, self.received.highest)
 
     def heed(self, facts: SessionFacts) -> None:
-        """Facts say when a session began better than its first frame does."""
+        """Facts say when a session began better than its first frame does, and what is driven where."""
         self.started_at_ms = facts.started_at or self.started_at_ms
+        self.game, self.track, self.car = facts.game or self.game, facts.track or self.track, facts.car or self.car
+
+    def begin_on(self, track_id: int, course: Course) -> None:
+        """Time its laps on this version of its track, from the first frame on."""
+        if self.carry is not None:
+            raise ValueError(f"session {self.key}: expected to get its course before its first frame, not under way")
+        self.track_id, self.course = track_id, course
 
     def hear(self, last_sequence: int) -> "list[Gap]":
         """Its collector had sent so many frames before it said this: what has not arrived by now is missing."""
@@ -103,6 +116,7 @@ class Chunk:
     frames: pa.Table = field(repr=False)
     progress: tuple[SessionProgress, ...] = ()
     facts: tuple[tuple[int, SessionFacts], ...] = ()
+    begun_on: tuple[tuple[int, int], ...] = ()  # sessions, and the version of the track that each is timed on
     laps: tuple[TimedLap, ...] = ()
     gaps: tuple[Gap, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
@@ -118,6 +132,7 @@ def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSessio
     for facts in decoded.facts:
         sessions[decoded.sessions[facts.session_index]].heed(facts.message)
     field_of_cars = [sessions[key] for key in decoded.sessions]
+    begun_on = tuple((s.id, s.track_id) for s in field_of_cars if s.carry is None and s.track_id is not None)
     frames, index = _by_session(decoded.frames)
     chapters, new = _arrivals(field_of_cars, index, frames["sequence"].fill_null(0).to_numpy())
     if not new.all():
@@ -133,6 +148,7 @@ def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSessio
         frames=kept,
         progress=tuple(_progress(chapters, kept)),
         facts=tuple((field_of_cars[f.session_index].id, f.message) for f in decoded.facts),
+        begun_on=begun_on,
         laps=tuple(_time_laps(chapters, kept)),
         gaps=tuple([gap for c in chapters for gap in c.gaps] + untold),
         dead_letters=tuple(_dead_letters(batch, decoded)),
@@ -216,7 +232,7 @@ def _late(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[Late]:
 
 def _time_laps(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[TimedLap]:
     ends = np.cumsum([c.frames for c in chapters], dtype=np.int64).tolist()
-    answers = advance_each(frames, ends, [c.session.carry for c in chapters])
+    answers = advance_each(frames, ends, [c.session.carry for c in chapters], [c.session.course for c in chapters])
     for chapter, (laps, carry) in zip(chapters, answers, strict=True):
         chapter.session.carry = carry
         yield from (TimedLap(chapter.session.id, chapter.session.key, lap) for lap in laps)

@@ -21,11 +21,31 @@ CREATE TABLE IF NOT EXISTS sessions (
     updated_at     timestamptz NOT NULL DEFAULT now(),    -- when ingest last wrote to it, by the server's clock
     last_sequence  bigint NOT NULL DEFAULT 0,             -- the highest one that its collector said it had sent
     told_at        timestamptz,                           -- when it said so last
-    late_from      timestamptz                            -- the laps from here on lack frames that came late (NULL: none do)
+    late_from      timestamptz,                           -- the laps from here on lack frames that came late (NULL: none do)
+    track_id       integer                                -- the version of its track that its laps are timed on (NULL: none was known)
 );
 ALTER TABLE sessions ADD COLUMN IF NOT EXISTS last_sequence bigint NOT NULL DEFAULT 0,
                      ADD COLUMN IF NOT EXISTS told_at timestamptz,
-                     ADD COLUMN IF NOT EXISTS late_from timestamptz;
+                     ADD COLUMN IF NOT EXISTS late_from timestamptz,
+                     ADD COLUMN IF NOT EXISTS track_id integer;
+CREATE INDEX IF NOT EXISTS sessions_track ON sessions (game, track, id);
+
+-- Where a track's line and sectors lie, learnt from laps or written by a person (authored). A version is never changed: sessions
+-- keep the one that they began with.
+CREATE TABLE IF NOT EXISTS tracks (
+    id               integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    game             text NOT NULL,
+    name             text NOT NULL,
+    version          integer NOT NULL,
+    origin           text NOT NULL CHECK (origin IN ('learnt', 'authored')),
+    line_position    double precision NOT NULL,           -- normalized, as in telemetry
+    sector_positions double precision[] NOT NULL,         -- where sectors 2, 3 ... begin; none: nobody told
+    length_m         double precision,
+    laps             integer NOT NULL DEFAULT 0,          -- how many it was learnt from
+    spread           double precision NOT NULL DEFAULT 0, -- robust standard deviation of their lines, in laps
+    made_at          timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (game, name, version)
+);
 
 CREATE TABLE IF NOT EXISTS laps (
     session_id           integer NOT NULL,

@@ -5,7 +5,7 @@ The order inside the transaction matters: COPY first, the small tables next, and
 was replaced is refused by the fence and has written nothing. After any error the caller drops what it has in memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,14 +16,17 @@ import pyarrow as pa
 from psycopg import ClientCursor, sql
 
 from analytics.channels import FRAMES
+from analytics.course import Course
 from analytics.database import frames_to_resume
 from analytics.laps import Carry, Lap, advance, resume
+from analytics.tracks import Track
 from ingest.chunk import Chunk, DeadLetter, Late, OpenSession, TimedLap
 from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
 from ingest.settings import DatabaseSettings
 from ingest.telemetry_pb2 import Session as SessionFacts
+from ingest.tracks import Place, StoredTrack, course_of, learn_track, newest_tracks
 
 COPY_FRAMES = sql.SQL("COPY telemetry ({}) FROM STDIN (FORMAT BINARY)").format(
     sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
@@ -72,8 +75,14 @@ ON CONFLICT (key) DO NOTHING
 """
 
 _OPEN_SESSIONS = """
-SELECT key, id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames, last_sequence
-  FROM sessions WHERE key = ANY (%s)
+SELECT key, s.id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames, last_sequence, s.game, track, car,
+       t.id, t.line_position, t.sector_positions, t.length_m, t.version
+  FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE key = ANY (%s)
+"""
+
+_COURSE_OF = """
+SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
+  FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE s.id = %(id)s
 """
 
 _SAVE_FACTS = """
@@ -216,18 +225,31 @@ class Store:
                 [self.partition.topic, self.partition.index, list(keys), [users.get(key, "") for key in keys]],
             )
             rows = self._conn.execute(_OPEN_SESSIONS, [list(keys)]).fetchall()
-            return {
-                key: OpenSession(
-                    id, key, SequenceSet.from_multirange(received), started_at_ms, self._carry(id, frames), told
-                )
-                for key, id, received, started_at_ms, frames, told in rows
-            }
+            return {row[0]: self._open_session(*row) for row in rows}
 
-    def _carry(self, session_id: int, frames: int) -> Carry | None:
-        """What the lap engine would remember of a session if this worker had timed it from its start."""
-        if frames == 0:
-            return None
-        return _timed(*frames_to_resume(self._conn, session_id))[1]
+    def _open_session(
+        self, key: str, id: int, received: str, started_at_ms: int | None, frames: int, told: int, *place: Any
+    ) -> OpenSession:
+        game, track, car, track_id, *course = place
+        session = OpenSession(
+            id, key, SequenceSet.from_multirange(received), started_at_ms, None, told, game, track, car
+        )
+        if track_id is not None:
+            session.begin_on(track_id, course_of(track_id, *course))
+        if frames:
+            # What the lap engine would remember of it if this worker had timed it from its start.
+            session.carry = _timed(*frames_to_resume(self._conn, id), session.course)[1]
+        return session
+
+    def newest_tracks(self, places: Collection[Place]) -> dict[Place, StoredTrack]:
+        """The newest version of each of these tracks, of those that have one."""
+        with self._reachable():
+            return newest_tracks(self._conn, places)
+
+    def learn_track(self, place: Place) -> Track | None:
+        """The next version of a track, if its laps ask for one."""
+        with self._reachable():
+            return learn_track(self._conn, *place)
 
     def late_sessions(self) -> list[Late]:
         """The sessions of this partition whose laps are to be timed again."""
@@ -241,7 +263,8 @@ class Store:
         """
         with self._reachable():
             stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=late.from_us)
-            laps, carry = _timed(stored, sure)
+            course = course_of(*self._one(_COURSE_OF, {"id": late.session_id}))
+            laps, carry = _timed(stored, sure, course)
             timed = [TimedLap(late.session_id, late.session_key, lap) for lap in laps]
             numbers = [lap.lap_number for lap in laps]
             self._conn.execute("BEGIN")
@@ -303,6 +326,10 @@ class Store:
     def _save_the_rest(self, chunk: Chunk) -> None:
         with self._conn.cursor() as cursor:
             self._save_facts(cursor, [_facts_row(id, facts) for id, facts in chunk.facts])
+            if chunk.begun_on:
+                cursor.executemany(
+                    "UPDATE sessions SET track_id = %s WHERE id = %s", [(t, s) for s, t in chunk.begun_on]
+                )
             if chunk.laps:
                 cursor.executemany(_SAVE_LAP, [_lap_row(timed) for timed in chunk.laps])
             if chunk.gaps:
@@ -346,7 +373,7 @@ class Store:
         )
 
     def _one(self, query: str, values: dict[str, Any]) -> tuple[Any, ...]:
-        row = self._conn.execute(query, values).fetchone()
+        row = self._conn.execute(query.encode(), values).fetchone()
         assert row is not None
         return row
 
@@ -371,11 +398,11 @@ def _nothing(start: int, end: int) -> Chunk:
     return Chunk(start, end, FRAMES.empty_table())
 
 
-def _timed(frames: pa.Table, last: Lap | None) -> tuple[list[Lap], Carry | None]:
+def _timed(frames: pa.Table, last: Lap | None, course: Course) -> tuple[list[Lap], Carry | None]:
     """What the lap engine makes of stored frames that begin with, or shortly before, the lap ``last``."""
     if last is None:
-        return advance(frames, None)
-    return resume(frames, lap_number=last.lap_number, started_at_us=last.started_at_us)
+        return advance(frames, None, course)
+    return resume(frames, lap_number=last.lap_number, started_at_us=last.started_at_us, course=course)
 
 
 def _facts_row(id: int, facts: SessionFacts) -> dict[str, Any]:

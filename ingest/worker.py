@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from ingest.chunk import Chunk, Late, OpenSession, TimedLap, make_chunk
-from ingest.decode import decode, reject_absurd_times, reject_all
+from ingest.decode import Decoded, decode, reject_absurd_times, reject_all
 from ingest.errors import (
     BrokerUnavailable,
     OffsetsLost,
@@ -26,10 +26,12 @@ from ingest.errors import (
 )
 from ingest.isolation import Isolation
 from ingest.lateness import Lateness
+from ingest.paced import Paced
 from ingest.partition import Batch, Partition, PartitionLog
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.source import Source
 from ingest.store import Ownership, Store
+from ingest.tracks import Place
 
 log = structlog.get_logger()
 
@@ -37,6 +39,7 @@ _READ_S = 0.05  # how long a read may wait: short, so that a batch closes on tim
 _HEARTBEAT_S = 2.0
 _BACKOFF_S = (0.1, 5.0)
 _REMEMBERED = 2_000  # sessions
+_LEARN_EVERY_S = 10.0  # a track
 
 _TRY_AGAIN = (StoreUnavailable, StoreRefused, SessionsChanged, BrokerUnavailable, OffsetsLost, TopicReplaced)
 
@@ -180,6 +183,7 @@ class Turn:
         self._on_laps = on_laps
         self._sessions: dict[str, OpenSession] = {}
         self._lateness = Lateness()
+        self._tracks: Paced[Place] = Paced(_LEARN_EVERY_S)
         self._waiting = PartitionLog(
             task.partition,
             ownership.next_offset,
@@ -214,6 +218,8 @@ class Turn:
                 beat_at = now + _HEARTBEAT_S
             for late in self._lateness.due(now=now):
                 self._time_again(late)
+            for place in self._tracks.due(now=now):
+                self._learn(place)
 
     def _keep(self, batch: Batch) -> None:
         decoded = decode(batch.records.values, batch.records.keys)
@@ -224,6 +230,7 @@ class Turn:
             decoded = reject_all(
                 decoded, len(batch.records), "refused: the database does not take what this record holds"
             )
+        self._begin(decoded)
         chunk = make_chunk(batch, decoded, self._sessions)
         self._write(batch, chunk)
         self._waiting.mark_stored(batch)
@@ -231,7 +238,30 @@ class Turn:
         if chunk.laps:
             self._on_laps(chunk.laps)
         self._lateness.note(chunk.late, now=time.monotonic())
+        self._note_tracks(chunk.laps)
         self._count(chunk)
+
+    def _begin(self, decoded: Decoded) -> None:
+        """Put the sessions that begin on the newest version of their track."""
+        told = ((self._sessions[decoded.sessions[f.session_index]], f.message) for f in decoded.facts)
+        places = {session.key: (facts.game, facts.track) for session, facts in told if not session.carry}
+        if not places:
+            return
+        tracks = self._store.newest_tracks(set(places.values()))
+        for key, place in places.items():
+            if place in tracks:
+                self._sessions[key].begin_on(tracks[place].id, tracks[place].track.course)
+
+    def _note_tracks(self, laps: Sequence[TimedLap]) -> None:
+        now = time.monotonic()
+        for session in {timed.session_key: self._sessions[timed.session_key] for timed in laps}.values():
+            if session.track:
+                self._tracks.want((session.game, session.track), now=now)
+
+    def _learn(self, place: Place) -> None:
+        learnt = self._store.learn_track(place)
+        if learnt:
+            log.info("track learnt", track=learnt.name, version=learnt.version, line=learnt.line, laps=learnt.laps)
 
     def _time_again(self, late: Late) -> None:
         laps, carry = self._store.time_again(late, self._waiting.stored, self._fence)
