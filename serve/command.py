@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -280,13 +281,14 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
 
         local = stack.enter_context(run_local(folder, durable=durable, tell=tell, progress=progress))
         url = local.database.url.get_secret_value()
+        told = _told_to_stop()
         Running(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication).write(home)
         if cars:
             stack.enter_context(_cars(cars, local.kafka.brokers))
             tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
         spinner.stop()
         console.print(f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True)
-        _wait()
+        told.wait()
         console.print("stopping")
 
 
@@ -314,14 +316,12 @@ def _cars(count: int, brokers: str) -> "ExitStack":
     return stack
 
 
-def _wait() -> None:
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        # A second Ctrl-C while things are being stopped would leave some of them running.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _told_to_stop() -> threading.Event:
+    """Set by Ctrl-C or SIGTERM from now on. A second one, while things are being stopped, would leave some of them running."""
+    told = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    return told
 
 
 def _run_in_background(folder: Path) -> None:
