@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from analytics.bests import Colours, Scope
 from analytics.channels import FRAMES
 from analytics.course import UNKNOWN, Course
 from analytics.laps import Carry, Lap, advance_each
@@ -36,6 +37,11 @@ class OpenSession:
     car: str = ""
     track_id: int | None = None  # the store's number of the version that its laps are timed on
     course: Course = UNKNOWN
+
+    @property
+    def scope(self) -> Scope | None:
+        """What its laps are compared with; None where nobody said which track it is."""
+        return Scope(self.game, self.track, self.car) if self.track else None
 
     @property
     def known(self) -> int:
@@ -72,11 +78,12 @@ class SessionProgress:
 
 @dataclass(frozen=True, slots=True)
 class TimedLap:
-    """A lap and the session it was driven in."""
+    """A lap and the session it was driven in. Its colours are None as long as it has not been judged."""
 
     session_id: int
     session_key: str
     lap: Lap
+    colours: Colours | None = None
 
 
 @dataclass(frozen=True, slots=True)

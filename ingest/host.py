@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Producer
 
+from analytics.bests import Colours
 from ingest.chunk import TimedLap
 from ingest.partition import Partition
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
@@ -91,7 +92,7 @@ class _Hosted:
 
 def lap_message(timed: TimedLap) -> TelemetryMessage:
     """The event that viewers get when a lap ends or is corrected. A time that is not known is 0."""
-    lap = timed.lap
+    lap, colours = timed.lap, timed.colours or Colours()
     return TelemetryMessage(
         session_id=timed.session_key,
         lap=LapMessage(
@@ -104,5 +105,8 @@ def lap_message(timed: TimedLap) -> TelemetryMessage:
             flags=lap.flags,
             frames=lap.frames,
             max_speed=lap.max_speed_kmh,
+            colour=colours.lap,
+            sector_colours=colours.sectors,
+            colour_version=colours.version,
         ),
     )

@@ -76,6 +76,35 @@ ALTER TABLE laps ADD COLUMN IF NOT EXISTS max_speed_position real,
                  ADD COLUMN IF NOT EXISTS sector_positions real[] NOT NULL DEFAULT '{}',
                  ADD COLUMN IF NOT EXISTS engine integer NOT NULL DEFAULT 1;
 
+CREATE INDEX IF NOT EXISTS laps_started_at ON laps (started_at);
+
+-- Who was fastest when (analytics/bests.py), apart from the laps: workers judge each other's, and wait for nobody's.
+CREATE TABLE IF NOT EXISTS lap_colours (
+    session_id     integer NOT NULL,
+    lap_number     integer NOT NULL,
+    colour         text NOT NULL,                         -- purple, green, yellow; empty: not judged
+    sector_colours text[] NOT NULL DEFAULT '{}',
+    version        integer NOT NULL,                      -- how often they were told
+    time_ms        integer,                               -- the lap time that was judged
+    PRIMARY KEY (session_id, lap_number)
+);
+
+-- Every record that was set, with the lap that set it: of each owner, and of everybody (owner is empty). The fastest row of a
+-- part is the best; the ones before it are what it beat.
+CREATE TABLE IF NOT EXISTS bests (
+    game       text NOT NULL,
+    track      text NOT NULL,
+    car        text NOT NULL,
+    owner      text NOT NULL,
+    part       integer NOT NULL,                          -- 0: the lap; 1, 2 ...: its sectors
+    layout     text NOT NULL,                             -- sectors compare within one: the game's, or those of a track's version
+    time_ms    integer NOT NULL,
+    set_at     timestamptz NOT NULL,
+    session_id integer NOT NULL,
+    lap_number integer NOT NULL,
+    PRIMARY KEY (game, track, car, owner, part, layout, time_ms)
+);
+
 -- Every loss is a row, never silence: missing sequences of a session, or offsets that retention took from a partition. A row keeps
 -- its range until all of it has come; what is missing of it still is the range less the session's received.
 CREATE TABLE IF NOT EXISTS gaps (

@@ -15,12 +15,14 @@ import psycopg
 import pyarrow as pa
 from psycopg import ClientCursor, sql
 
+from analytics.bests import Scope
 from analytics.channels import FRAMES
 from analytics.course import Course
 from analytics.database import frames_to_resume
 from analytics.laps import Carry, Lap, advance, resume
 from analytics.tracks import Track
 from ingest.chunk import Chunk, DeadLetter, Late, OpenSession, TimedLap
+from ingest.colours import judge_scope, unjudged
 from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
@@ -250,6 +252,19 @@ class Store:
         """The next version of a track, if its laps ask for one."""
         with self._reachable():
             return learn_track(self._conn, *place)
+
+    def unjudged(self) -> dict[Scope, int]:
+        """The scopes in which laps of this partition wait for their colours, and since when, in µs."""
+        with self._reachable():
+            return unjudged(self._conn, self.partition)
+
+    def judge(self, scope: Scope, since_us: int) -> list[TimedLap] | None:
+        """The laps of a scope that ended since then and whose colours are new, of any partition; None: try again later."""
+        with self._reachable():
+            judged = judge_scope(self._conn, scope, since_us)
+        if judged is None:
+            return None
+        return [TimedLap(j.driven.session_id, j.session_key, j.driven.lap, j.driven.told) for j in judged]
 
     def late_sessions(self) -> list[Late]:
         """The sessions of this partition whose laps are to be timed again."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from analytics.bests import Scope
 from ingest.chunk import Chunk, Late, OpenSession, TimedLap, make_chunk
 from ingest.decode import Decoded, decode, reject_absurd_times, reject_all
 from ingest.errors import (
@@ -184,6 +185,7 @@ class Turn:
         self._sessions: dict[str, OpenSession] = {}
         self._lateness = Lateness()
         self._tracks: Paced[Place] = Paced(_LEARN_EVERY_S)
+        self._unjudged: dict[Scope, int] = {}
         self._waiting = PartitionLog(
             task.partition,
             ownership.next_offset,
@@ -201,6 +203,7 @@ class Turn:
         self._progress.next_offset = self._waiting.stored
         beat_at = time.monotonic() + _HEARTBEAT_S
         self._lateness.note(self._store.late_sessions(), now=time.monotonic())
+        self._unjudged = self._store.unjudged()
         while not stop.is_set():
             records = self._source.read(self._isolation.limit, _READ_S)
             now = time.monotonic()
@@ -220,6 +223,8 @@ class Turn:
                 self._time_again(late)
             for place in self._tracks.due(now=now):
                 self._learn(place)
+            if self._unjudged:
+                self._tell(())
 
     def _keep(self, batch: Batch) -> None:
         decoded = decode(batch.records.values, batch.records.keys)
@@ -235,10 +240,8 @@ class Turn:
         self._write(batch, chunk)
         self._waiting.mark_stored(batch)
         self._source.commit(batch.end)
-        if chunk.laps:
-            self._on_laps(chunk.laps)
+        self._tell(chunk.laps)
         self._lateness.note(chunk.late, now=time.monotonic())
-        self._note_tracks(chunk.laps)
         self._count(chunk)
 
     def _begin(self, decoded: Decoded) -> None:
@@ -252,11 +255,28 @@ class Turn:
             if place in tracks:
                 self._sessions[key].begin_on(tracks[place].id, tracks[place].track.course)
 
-    def _note_tracks(self, laps: Sequence[TimedLap]) -> None:
+    def _tell(self, laps: Sequence[TimedLap]) -> None:
+        """Judge what was stored, and announce it with its colours; with it those laps whose colours it has changed."""
+        self._note(laps)
+        told = {(timed.session_id, timed.lap.lap_number): timed for timed in laps}
+        for scope, since_us in tuple(self._unjudged.items()):
+            judged = self._store.judge(scope, since_us)
+            if judged is not None:
+                del self._unjudged[scope]
+                told |= {(timed.session_id, timed.lap.lap_number): timed for timed in judged}
+        if told:
+            self._on_laps(tuple(told.values()))
+
+    def _note(self, laps: Sequence[TimedLap]) -> None:
+        """Have these laps judged, and their tracks learnt."""
         now = time.monotonic()
-        for session in {timed.session_key: self._sessions[timed.session_key] for timed in laps}.values():
-            if session.track:
-                self._tracks.want((session.game, session.track), now=now)
+        for timed in laps:
+            session = self._sessions.get(timed.session_key)
+            scope = session.scope if session else None
+            if scope:
+                since_us = timed.lap.started_at_us
+                self._unjudged[scope] = min(self._unjudged.get(scope, since_us), since_us)
+                self._tracks.want((scope.game, scope.track), now=now)
 
     def _learn(self, place: Place) -> None:
         learnt = self._store.learn_track(place)
@@ -268,8 +288,7 @@ class Turn:
         if late.session_key in self._sessions:
             self._sessions[late.session_key].carry = carry
         log.info("laps timed again, with frames that came late", session=late.session_key, laps=len(laps))
-        if laps:
-            self._on_laps(laps)
+        self._tell(laps)
 
     def _write(self, batch: Batch, chunk: Chunk) -> None:
         try:

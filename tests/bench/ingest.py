@@ -133,5 +133,5 @@ def _count(url: str, query: LiteralString) -> int:
 def empty(database: DatabaseSettings) -> None:
     """Leave nothing in the store."""
     with psycopg.connect(database.url.get_secret_value(), autocommit=True) as conn:
-        conn.execute("TRUNCATE telemetry, sessions, laps, gaps, dead_letters, positions")
+        conn.execute("TRUNCATE telemetry, sessions, laps, lap_colours, bests, tracks, gaps, dead_letters, positions")
         conn.execute("CHECKPOINT")

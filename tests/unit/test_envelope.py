@@ -51,6 +51,9 @@ def test_an_envelope_names_only_what_it_carries():
             "flags": [],
             "frames": 0,
             "maxSpeed": 0,
+            "colour": "",
+            "sectorColours": [],
+            "colourVersion": 0,
         },
         "sessionId": "monza",
     }

@@ -1,0 +1,139 @@
+"""Colours of laps, and bests, in the store: who was fastest when, among all workers' laps.
+
+Statements on an open connection; who gets what is decided in `analytics.bests`. Rule: a scope is judged by one worker at a time,
+in one transaction of its own after the laps were stored, so that no two of them call two laps the best. A worker that finds a
+scope being judged does not wait: it comes again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from analytics.bests import Colours, Driven, Part, Record, Scope, judge
+from analytics.database import LAPS, lap_of
+from ingest.partition import Partition
+
+# A lap that takes longer than this to end is not judged again when one before it is corrected.
+_LONGEST_LAP_US = 3_600_000_000
+
+_LOCK = (
+    "SELECT pg_try_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', %s::text, %s::text, %s::text), 0))"
+)
+
+_DRIVEN = sql.SQL("""
+SELECT l.*, s.key, coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key) AS owner, coalesce(s.track_id, 0) AS course,
+       coalesce(c.colour, '') AS colour, coalesce(c.sector_colours, '{{}}') AS sector_colours, coalesce(c.version, 0) AS version
+  FROM ({laps} WHERE started_at >= to_timestamp(%(since_us)s / 1e6) - %(longest_us)s * interval '1 microsecond') l
+  JOIN sessions s ON s.id = l.session_id
+  LEFT JOIN lap_colours c ON c.session_id = l.session_id AND c.lap_number = l.lap_number
+ WHERE s.game = %(game)s AND s.track = %(track)s AND s.car = %(car)s
+   AND l.started_at_us + 1000 * coalesce(l.lap_time_ms, 0)::bigint >= %(since_us)s
+""").format(laps=sql.SQL(LAPS))
+
+_STANDING = """
+SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, 0, session_id, lap_number FROM bests
+ WHERE game = %(game)s AND track = %(track)s AND car = %(car)s AND set_at < to_timestamp(%(since_us)s / 1e6)
+ ORDER BY owner, part, layout, time_ms
+"""
+
+_FORGET = """
+DELETE FROM bests
+ WHERE game = %(game)s AND track = %(track)s AND car = %(car)s AND set_at >= to_timestamp(%(since_us)s / 1e6)
+"""
+
+_SAVE_RECORD = """
+INSERT INTO bests (game, track, car, owner, part, layout, time_ms, set_at, session_id, lap_number)
+VALUES (%s, %s, %s, %s, %s, %s, %s, to_timestamp(%s / 1e6), %s, %s)
+"""
+
+_SAVE_COLOURS = """
+INSERT INTO lap_colours AS c (session_id, lap_number, colour, sector_colours, version, time_ms) VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (session_id, lap_number) DO UPDATE
+   SET colour = excluded.colour, sector_colours = excluded.sector_colours, version = excluded.version, time_ms = excluded.time_ms
+ WHERE (c.version, c.time_ms) IS DISTINCT FROM (excluded.version, excluded.time_ms)
+"""
+
+# What was stored and not judged, because the worker ended in between. Of today: older laps are for `purple-sector laps recompute`.
+_UNJUDGED = """
+SELECT s.game, s.track, s.car, (extract(epoch FROM min(l.started_at)) * 1000000)::bigint
+  FROM sessions s
+  JOIN laps l ON l.session_id = s.id
+  LEFT JOIN lap_colours c ON c.session_id = l.session_id AND c.lap_number = l.lap_number
+ WHERE s.topic = %(topic)s AND s.partition = %(index)s AND s.track <> '' AND s.updated_at > now() - interval '1 day'
+   AND CASE WHEN l.flags = '{}' AND l.lap_time_ms IS NOT NULL
+            THEN c.time_ms IS DISTINCT FROM coalesce(l.official_lap_time_ms, l.lap_time_ms)
+            ELSE c.colour <> '' END
+ GROUP BY s.game, s.track, s.car
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A lap whose colours are new, and the session it was driven in."""
+
+    session_key: str
+    driven: Driven
+
+
+def judge_scope(conn: psycopg.Connection[Any], scope: Scope, since_us: int) -> list[Judged] | None:
+    """Judge all that ended in a scope from ``since_us`` on, and keep it. None if another worker is doing so."""
+    place = (scope.game, scope.track, scope.car)
+    where = {
+        "game": scope.game,
+        "track": scope.track,
+        "car": scope.car,
+        "since_us": since_us,
+        "longest_us": _LONGEST_LAP_US,
+    }
+    with conn.transaction():
+        if conn.execute(_LOCK, place).fetchone() != (True,):
+            return None
+        with conn.cursor(row_factory=dict_row) as cursor:
+            found = [_driven(row) for row in cursor.execute(_DRIVEN, where)]
+        told, records = judge([driven for _, driven in found], _standing(conn, where), since_us=since_us)
+        changed = {(d.session_id, d.lap.lap_number): replace(d, told=colours) for d, colours in told}
+        now = [(key, changed.get((d.session_id, d.lap.lap_number), d)) for key, d in found]
+        conn.execute(_FORGET, where)
+        with conn.cursor() as cursor:
+            cursor.executemany(_SAVE_RECORD, [(*place, *_record_row(record)) for record in records])
+            cursor.executemany(_SAVE_COLOURS, [_colours_row(d) for _, d in now if d.counts or d.told.version])
+    return [Judged(key, driven) for key, driven in now if (driven.session_id, driven.lap.lap_number) in changed]
+
+
+def unjudged(conn: psycopg.Connection[Any], partition: Partition) -> dict[Scope, int]:
+    """The scopes that have laps of this partition which were not judged, and when the first of them began, in µs."""
+    rows = conn.execute(_UNJUDGED, {"topic": partition.topic, "index": partition.index})
+    return {Scope(game, track, car): since_us for game, track, car, since_us in rows}
+
+
+def _standing(conn: psycopg.Connection[Any], where: dict[str, Any]) -> list[Record]:
+    return [Record(owner, Part(index, layout), *rest) for owner, index, layout, *rest in conn.execute(_STANDING, where)]
+
+
+def _driven(row: dict[str, Any]) -> tuple[str, Driven]:
+    key, owner, course = (row.pop(name) for name in ("key", "owner", "course"))
+    told = Colours(row.pop("colour"), tuple(row.pop("sector_colours")), row.pop("version"))
+    return key, Driven(row["session_id"], owner, course, lap_of(row), told)
+
+
+def _record_row(record: Record) -> tuple[Any, ...]:
+    part = record.part
+    return (
+        record.owner,
+        part.index,
+        part.layout,
+        record.time_ms,
+        record.set_at_us,
+        record.session_id,
+        record.lap_number,
+    )
+
+
+def _colours_row(driven: Driven) -> tuple[Any, ...]:
+    told: Colours = driven.told
+    sectors: Sequence[str] = list(told.sectors)
+    return driven.session_id, driven.lap.lap_number, told.lap, sectors, told.version, driven.lap.time_ms

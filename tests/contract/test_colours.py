@@ -1,0 +1,99 @@
+"""Colours in the store: one judge for the laps of all workers, whatever comes late, at once, or is corrected."""
+
+from dataclasses import replace
+
+import psycopg
+
+from analytics.bests import Scope
+from analytics.lap import Lap
+from ingest.chunk import TimedLap
+from ingest.partition import Partition
+from tests.service.owner import STARTED_AT_MS, Owner, rows, told
+
+SCOPE = Scope("acc", "spa", "porsche")
+BESTS = "SELECT owner, part, time_ms FROM bests WHERE part = 0 ORDER BY owner, time_ms DESC"
+
+
+def lap(number: int, time_ms: int, *, at_s: float) -> Lap:
+    thirds = (30_000, 30_000, time_ms - 60_000)
+    return Lap(number, STARTED_AT_MS * 1000 + int(at_s * 1e6), time_ms, None, thirds, "game", (), 100, 0, 200.0)
+
+
+def keep(owner: Owner, key: str, *laps: Lap) -> int:
+    """Store laps that this session drove; when the first of them began."""
+    facts = owner.chunk(told(key, game="acc", track="spa", car="porsche", user_id=key))
+    timed = tuple(TimedLap(owner.sessions[key].id, key, each) for each in laps)
+    owner.store.write(replace(facts, laps=timed), owner.fence)
+    owner.position = facts.end
+    return min(each.started_at_us for each in laps)
+
+
+def colours_of(url: str) -> dict[tuple[str, int], tuple[str, int]]:
+    query = "SELECT key, lap_number, colour, c.version FROM lap_colours c JOIN sessions s ON s.id = session_id"
+    return {(key, number): (colour, version) for key, number, colour, version in rows(url, query)}
+
+
+def test_cars_of_two_workers_are_compared(database, owner):
+    with Owner(database.url, Partition("telemetry", 4)) as other:
+        owner.store.judge(SCOPE, keep(owner, "alice", lap(1, 90_000, at_s=0)))
+        judged = other.store.judge(SCOPE, keep(other, "bob", lap(1, 91_000, at_s=10), lap(2, 89_000, at_s=101)))
+
+    assert [(t.session_key, t.lap.lap_number, t.colours.lap) for t in judged] == [
+        ("bob", 1, "green"),
+        ("bob", 2, "purple"),
+    ]
+    assert colours_of(database.url)["alice", 1] == ("purple", 1)
+    assert rows(database.url, BESTS) == [
+        ("", 0, 90_000),
+        ("", 0, 89_000),
+        ("alice", 0, 90_000),
+        ("bob", 0, 91_000),
+        ("bob", 0, 89_000),
+    ]
+
+
+def test_late_lap_corrects_who_was_called_the_best(database, owner):
+    owner.store.judge(SCOPE, keep(owner, "alice", lap(1, 90_000, at_s=100)))
+
+    judged = owner.store.judge(SCOPE, keep(owner, "bob", lap(1, 89_000, at_s=0)))
+
+    assert sorted((t.session_key, t.colours.lap, t.colours.version) for t in judged) == [
+        ("alice", "green", 2),
+        ("bob", "purple", 1),
+    ]
+    assert rows(database.url, "SELECT time_ms FROM bests WHERE owner = '' AND part = 0") == [(89_000,)]
+
+
+def test_lap_that_becomes_invalid_gives_the_record_back(database, owner):
+    owner.store.judge(SCOPE, keep(owner, "alice", lap(1, 90_000, at_s=0)))
+    first = lap(1, 80_000, at_s=100)
+    owner.store.judge(SCOPE, keep(owner, "bob", first, lap(2, 89_000, at_s=180)))
+
+    owner.store.judge(SCOPE, keep(owner, "bob", replace(first, flags=("invalid",))))
+
+    assert colours_of(database.url) == {("alice", 1): ("purple", 1), ("bob", 1): ("", 2), ("bob", 2): ("purple", 2)}
+    assert rows(database.url, "SELECT time_ms FROM bests WHERE owner = 'bob' AND part = 0") == [(89_000,)]
+
+
+def test_scope_that_is_being_judged_is_left_for_later(database, owner):
+    since_us = keep(owner, "alice", lap(1, 90_000, at_s=0))
+    with psycopg.connect(database.url) as rival:
+        lock = (
+            "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', 'acc', 'spa', 'porsche'), 0))"
+        )
+        rival.execute(lock)
+        assert owner.store.judge(SCOPE, since_us) is None
+
+    assert len(owner.store.judge(SCOPE, since_us)) == 1
+
+
+def test_laps_that_a_worker_stored_and_did_not_judge_are_found_by_the_next(database, owner):
+    since_us = keep(owner, "alice", lap(1, 90_000, at_s=0))
+    with Owner(database.url) as successor:
+        assert successor.store.unjudged() == {SCOPE: since_us}
+        successor.store.judge(SCOPE, since_us)
+        assert successor.store.unjudged() == {}
+        keep(successor, "alice", replace(lap(1, 90_000, at_s=0), official_lap_time_ms=90_001))
+        assert successor.store.unjudged() == {SCOPE: since_us}
+        assert successor.store.judge(SCOPE, since_us) == []
+        assert successor.store.unjudged() == {}
