@@ -14,7 +14,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from analytics.database import Session
-from analytics.laps import Lap
+from analytics.lap import Lap
 from analytics.recording import as_recorded
 
 

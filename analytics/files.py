@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from analytics.database import Session, UnknownLap, schema_of
-from analytics.laps import Lap, advance
+from analytics.lap import Lap
+from analytics.laps import advance
 from analytics.recording import SUFFIXES, Recording, RecordingError, open_recording
 from analytics.stretch import Integers
 from analytics.wanted import Found, Wanted

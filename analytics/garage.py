@@ -18,8 +18,8 @@ import pyarrow as pa
 from analytics.channels import FRAMES
 from analytics.database import Session, schema_of
 from analytics.exports import export
-from analytics.laps import Lap
-from analytics.wanted import EVERYTHING, Found, Wanted, best_known_ms
+from analytics.lap import Lap
+from analytics.wanted import EVERYTHING, Found, Wanted
 
 #: How long a followed session may take to show a new frame.
 EVERY_S = 0.1
@@ -75,7 +75,7 @@ class TimedLap:
     @property
     def time_ms(self) -> int | None:
         """The game's official time where there is one, else ours."""
-        return best_known_ms(self.lap)
+        return self.lap.time_ms
 
     @property
     def started_at(self) -> datetime:

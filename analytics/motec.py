@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from analytics.channels import CHANNELS, Channel
 from analytics.database import Session
-from analytics.laps import Lap
+from analytics.lap import Lap
 from analytics.stretch import Integers, Reals
 
 _HEADER = np.dtype(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from analytics.database import Session
-from analytics.laps import Lap
+from analytics.lap import Lap
 
 Found = tuple[Session, Lap]
 
@@ -68,14 +68,14 @@ class Wanted:
             (self.since is None or begun >= self.since)
             and (self.until is None or begun < self.until)
             and (not self.numbers or lap.lap_number in self.numbers)
-            and (not self.flying or (not lap.flags and best_known_ms(lap) is not None))
+            and (not self.flying or (not lap.flags and lap.time_ms is not None))
         )
 
     def in_order(self, found: Iterable[Found]) -> list[Found]:
         """As many as are wanted, by start or by time; laps without a time come last."""
         laps = sorted(found, key=lambda one: one[1].started_at_us)
         if self.fastest_first:
-            laps.sort(key=lambda one: best_known_ms(one[1]) or float("inf"))
+            laps.sort(key=lambda one: one[1].time_ms or float("inf"))
         return laps[: self.limit]
 
     def as_parameters(self) -> dict[str, Any]:
@@ -96,8 +96,3 @@ class Wanted:
 
 #: What restricts nothing.
 EVERYTHING = Wanted()
-
-
-def best_known_ms(lap: Lap) -> int | None:
-    """The game's official time where there is one, else ours."""
-    return lap.official_lap_time_ms or lap.lap_time_ms
