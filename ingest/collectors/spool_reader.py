@@ -23,6 +23,7 @@ log = structlog.get_logger()
 QUARANTINE = "quarantine"
 _CHUNK_BYTES = 2 * LARGEST_BYTES
 _MOST_QUARANTINED = 100  # files
+_MOST_NOTED = 1_000  # records
 _NOTHING = Record(0, 0, b"")
 
 
@@ -39,6 +40,12 @@ class SegmentReader:
     def at(self, end: Position) -> bool:
         """Everything before ``end`` has been read."""
         return not self._ahead and self._position >= end
+
+    def note(self, record: Record, *, after: Position, end: Position) -> None:
+        """A record was written there: who has read all before it, and does not lag behind, need not read it from the disk."""
+        if self._position == after and len(self._ahead) < _MOST_NOTED:
+            self._ahead.append((record, end))
+            self._position = end
 
     def next(self) -> tuple[Record, Position] | None:
         """The next record and the position after it; None at the end of what there is."""
