@@ -77,7 +77,7 @@ class SharedMemory:
     ) -> None:
         self._sizes, self._complaints, self._folder, self._sleep = sizes, complaints, folder, sleep
         self._open: list[Page] = []
-        self._physics_id = b""
+        self._physics_id = self._static = b""
         self._moved_s = 0.0
 
     @property
@@ -89,23 +89,33 @@ class SharedMemory:
         """The pages as they are at one moment; None when they are not there, were made anew since the last call, or are
         being written whenever one looks. Takes a millisecond or a few. Never raises for what is there or not.
         """
-        if any(page.replaced() for page in self._open):
-            self.close()
-            return None  # the game's end is seen before its next start
-        if self._open and now_s - self._moved_s > STILL_S:
-            self.close()
         if not self._open and not self._opened():
             return None
         pages = self._unchanging()
-        if pages and (pages.physics[:4] != self._physics_id or now_s - self._moved_s > STILL_S):
-            self._physics_id, self._moved_s = pages.physics[:4], now_s
-        return pages
+        if pages is None or self._moved(pages, now_s):
+            return pages
+        # Only a page that nobody writes can be one that was replaced. To ask for all names at each look takes as long as to read.
+        if any(page.replaced() for page in self._open):
+            self.close()
+            return None  # the game's end is seen before its next start
+        return pages if now_s - self._moved_s <= STILL_S or self._opened_again(now_s) else None
 
     def close(self) -> None:
         """Let go of the pages. The next snapshot opens them again."""
         for page in self._open:
             page.close()
         self._open = []
+
+    def _moved(self, pages: Pages, now_s: float) -> bool:
+        if pages.physics[:4] == self._physics_id:
+            return False
+        self._physics_id, self._moved_s = pages.physics[:4], now_s
+        return True
+
+    def _opened_again(self, now_s: float) -> bool:
+        self._moved_s = now_s
+        self.close()
+        return self._opened()
 
     def _opened(self) -> bool:
         for name, size in self._sizes._asdict().items():
@@ -136,21 +146,20 @@ class SharedMemory:
         The pages have no lock. The packet id alone would not tell a half written page: nobody says whether a game writes it
         first or last.
         """
-        before = self._copies()
+        physics, graphics, static = self._open
+        before = Pages(physics.copy(), graphics.copy(), self._static)  # which was whole, and hardly ever changes
         for _ in range(TRIES):
             self._sleep(SETTLE_S)
-            after = self._copies()
+            after = Pages(physics.copy(), graphics.copy(), static.copy())
             if tuple(map(len, after)) != self._sizes:
                 self.close()  # cut short: reading on would be inventing
                 return None
             if before == after:
+                self._static = after.static
                 return after
             before = after
         self._complaints.add("pages changed while they were copied")
         return None
-
-    def _copies(self) -> Pages:
-        return Pages(*(page.copy() for page in self._open))
 
 
 def wide_text(page: bytes, offset: int, units: int) -> str:
