@@ -37,7 +37,7 @@ class Sending(Protocol):
     def key(self) -> str: ...
     @property
     def statistics(self) -> Statistics: ...
-    def send(self, frame: TelemetryFrame) -> None: ...
+    def keep(self, frame: TelemetryFrame) -> None: ...
     def describe(self, facts: Session) -> None: ...
     def poll(self, timeout_s: float) -> None: ...
     def close(self, *, timeout_s: float) -> object | None: ...
@@ -76,7 +76,7 @@ class Follower:
         self._complaints = Complaints(game.name)
         self._thinning = Thinning()
         self._sending = True
-        self._sent = self._seen_running = False
+        self._seen_running = False
 
     @property
     def session(self) -> str | None:
@@ -96,11 +96,10 @@ class Follower:
 
     def step(self, timeout_s: float) -> None:
         """Take what the game says, waiting at most ``timeout_s`` for it, and keep the sender moving."""
-        self._sent = False
         for happening in self._game.poll(timeout_s):
             self._take(happening)
         self._note_game()
-        if self._live is not None and not self._sent:  # whoever sends is moved by that
+        if self._live is not None:
             self._live.poll(0)
         self._count_closed()
 
@@ -129,7 +128,7 @@ class Follower:
     def _take(self, happening: Happening) -> None:
         match happening:
             case TelemetryFrame():
-                self._send(happening)
+                self._keep(happening)
             case SessionBegan(facts):
                 self._end("another began")
                 self._begin(facts)
@@ -140,12 +139,11 @@ class Follower:
             case SessionEnded(reason):
                 self._end(reason)
 
-    def _send(self, frame: TelemetryFrame) -> None:
+    def _keep(self, frame: TelemetryFrame) -> None:
         if self._live is None:
             self._complaints.add("frame outside of a session")
         elif self._sending and self._thinning.lets_through(frame.timestamp):
-            self._live.send(frame)
-            self._sent = True
+            self._live.keep(frame)
 
     def _begin(self, facts: Session) -> None:
         self._facts = facts

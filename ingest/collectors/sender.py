@@ -81,6 +81,11 @@ class Sender:
 
     def send(self, frame: TelemetryFrame) -> None:
         """Number the frame (``frame.sequence`` is set) and send it; waits while there is no room for it."""
+        self.keep(frame)
+        self.poll(0)
+
+    def keep(self, frame: TelemetryFrame) -> None:
+        """The same, but it is on its way only with the next `poll`."""
         if self._closed:
             raise ValueError(f"the sender of session {self.key} is closed")
         while not self._spool.has_room:
@@ -91,7 +96,6 @@ class Sender:
         self._sequence += 1
         frame.sequence = self._sequence
         self._add(frame)
-        self.poll(0)
 
     def describe(self, facts: Session) -> None:
         """Facts have become known or have changed; they are sent if they differ. Key, user and start stay."""

@@ -30,7 +30,7 @@ from ingest.topics import telemetry_topic
 log = structlog.get_logger()
 
 #: Three frames at 60 Hz in one request: a third of the wake-ups and half of the bytes, for a picture that is 25 ms older.
-_GATHER_S = 0.05
+_GATHER_S = 0.04
 
 _user = click.option("--user", help="Who drives; USER_ID by default.")
 _log_file = click.option(

@@ -45,7 +45,7 @@ class Way:
     def statistics(self):
         return Statistics(len(self.sent), self.acknowledged)
 
-    def send(self, frame):
+    def keep(self, frame):
         assert not self.closed
         self.sent.append(frame.timestamp)
 

@@ -6,7 +6,16 @@ A frame says what the page says. What cannot be a frame is None, and counted: it
 from ingest.collectors.acc.layout import NO_TIME, Graphics, Physics
 from ingest.collectors.complaints import Complaints
 from ingest.collectors.sound import unsound
-from ingest.telemetry_pb2 import LapValidity, PitState, TelemetryFrame
+from ingest.telemetry_pb2 import (
+    LAP_VALIDITY_INVALID,
+    LAP_VALIDITY_VALID,
+    PIT_STATE_ON_TRACK,
+    PIT_STATE_PIT_BOX,
+    PIT_STATE_PIT_LANE,
+    LapValidity,
+    PitState,
+    TelemetryFrame,
+)
 
 Place = tuple[float, float, float]
 
@@ -60,11 +69,11 @@ def told_ms(time_ms: int) -> int:
 
 def validity(*, valid: bool) -> LapValidity:
     """As a frame has it."""
-    return LapValidity.LAP_VALIDITY_VALID if valid else LapValidity.LAP_VALIDITY_INVALID
+    return LAP_VALIDITY_VALID if valid else LAP_VALIDITY_INVALID
 
 
 def _pit(graphics: Graphics) -> PitState:
     # That the box has a flag of its own rests on its name: nobody has seen it set.
     if graphics.in_pit_box:
-        return PitState.PIT_STATE_PIT_BOX
-    return PitState.PIT_STATE_PIT_LANE if graphics.in_pit_lane else PitState.PIT_STATE_ON_TRACK
+        return PIT_STATE_PIT_BOX
+    return PIT_STATE_PIT_LANE if graphics.in_pit_lane else PIT_STATE_ON_TRACK

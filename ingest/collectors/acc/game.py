@@ -14,15 +14,16 @@ from ingest.collectors.acc.layout import SIZES
 from ingest.collectors.acc.watching import LACKING, Watching
 from ingest.collectors.complaints import Complaints
 from ingest.collectors.game import Happening
-from ingest.collectors.shared_memory import SharedMemory
+from ingest.collectors.shared_memory import Pages, SharedMemory
 from ingest.settings import AccSettings
 
 log = structlog.get_logger()
 
 #: How often the game broadcasts beside its pages: a lap that becomes invalid is known so soon.
 _BESIDE_MS = 250
-#: What has come meanwhile waits in the socket; to look for it at each frame would cost more than the frame's own bytes.
-_LISTEN_EVERY_S = 0.05
+#: Pages lie so long before they are understood: three looks at 60 Hz. What is done once for three costs half of what it costs
+#: for each, as a processor that has slept between two looks has forgotten all of it.
+_GATHER_S = 0.04
 #: And alone. It may be asked for more often; nobody is known to have done so.
 _ALONE_MS = 50
 #: How often pages that are not there are looked for.
@@ -131,7 +132,8 @@ class _FollowPages:
         self._clock, self._sleep = clock, sleep
         self._interval_s = 1 / rate_hz
         self._ours = False
-        self._due_s = self._listen_s = 0.0
+        self._due_s = self._tell_s = 0.0
+        self._looks: list[tuple[Pages, float, int]] = []
 
     @property
     def car_index(self) -> int | None:
@@ -147,16 +149,30 @@ class _FollowPages:
         self._due_s = max(self._due_s + self._interval_s, now_s)
         pages = self._memory.snapshot(now_s)
         now_s = self._clock()  # it was a moment's work to get a whole one, now and then more
-        if pages is None and not self._memory.present:
-            self._ours, self._due_s = False, now_s + _SEARCH_S
-            return self._driving.gone("the game is gone")
-        if pages is None:
-            return []
-        self._ours = self._driving.recognises(pages)
-        if self._ours and now_s >= self._listen_s:  # nobody else's port is knocked at
-            self._listen_s = now_s + _LISTEN_EVERY_S
+        if pages is not None:
+            self._looks.append((pages, now_s, wall_ms))
+        elif not self._memory.present:
+            self._due_s = now_s + _SEARCH_S
+            return [*self._tell(now_s), *self._gone()]
+        return self._tell(now_s) if now_s >= self._tell_s else []
+
+    def _tell(self, now_s: float) -> list[Happening]:
+        """What was seen in all looks since the last call."""
+        looks, self._looks = self._looks, []
+        self._tell_s = now_s + _GATHER_S
+        if looks:
+            self._ours = self._driving.recognises(looks[-1][0])
+        if self._ours:  # nobody else's port is knocked at
             self._broadcasting.poll(now_s)
-        return self._driving.take(pages, now_s=now_s, wall_ms=wall_ms, broadcast=self._broadcasting.told)
+        told = self._broadcasting.told
+        takes = (
+            self._driving.take(pages, now_s=at_s, wall_ms=wall_ms, broadcast=told) for pages, at_s, wall_ms in looks
+        )
+        return [happening for happenings in takes for happening in happenings]
+
+    def _gone(self) -> Sequence[Happening]:
+        self._ours = False
+        return self._driving.gone("the game is gone")
 
     def wait(self, now_s: float, until_s: float) -> None:
         self._sleep(max(0.0, min(self._due_s, until_s) - now_s))
