@@ -59,21 +59,21 @@ CREATE TABLE IF NOT EXISTS laps (
     frames               integer NOT NULL,
     gaps                 integer NOT NULL,
     max_speed_kmh        real NOT NULL,
-    max_speed_position   real,                            -- where it was reached
+    max_speed_position   double precision,                -- where it was reached
     reasons              text[] NOT NULL DEFAULT '{}',    -- why it has its flags (analytics/lap.py lists them)
     computed_sector_times_ms integer[] NOT NULL DEFAULT '{}', -- measured where the track's sectors lie
     mini_sector_times_ms integer[] NOT NULL DEFAULT '{}', -- of 25 equal parts; NULL: not seen whole
-    line_position        real,                            -- where the game counted it (NULL: no line was seen)
-    sector_positions     real[] NOT NULL DEFAULT '{}',    -- where the game went on to sectors 2, 3 ...
+    line_position        double precision,                -- where the game counted it (NULL: no line was seen)
+    sector_positions     double precision[] NOT NULL DEFAULT '{}', -- where the game went on to sectors 2, 3 ...
     engine               integer NOT NULL DEFAULT 1,      -- the version of the lap engine that timed it
     PRIMARY KEY (session_id, lap_number)
 );
-ALTER TABLE laps ADD COLUMN IF NOT EXISTS max_speed_position real,
+ALTER TABLE laps ADD COLUMN IF NOT EXISTS max_speed_position double precision,
                  ADD COLUMN IF NOT EXISTS reasons text[] NOT NULL DEFAULT '{}',
                  ADD COLUMN IF NOT EXISTS computed_sector_times_ms integer[] NOT NULL DEFAULT '{}',
                  ADD COLUMN IF NOT EXISTS mini_sector_times_ms integer[] NOT NULL DEFAULT '{}',
-                 ADD COLUMN IF NOT EXISTS line_position real,
-                 ADD COLUMN IF NOT EXISTS sector_positions real[] NOT NULL DEFAULT '{}',
+                 ADD COLUMN IF NOT EXISTS line_position double precision,
+                 ADD COLUMN IF NOT EXISTS sector_positions double precision[] NOT NULL DEFAULT '{}',
                  ADD COLUMN IF NOT EXISTS engine integer NOT NULL DEFAULT 1;
 
 CREATE INDEX IF NOT EXISTS laps_started_at ON laps (started_at);

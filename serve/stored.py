@@ -18,7 +18,8 @@ from fastapi.responses import JSONResponse
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import AwareDatetime
 
-from analytics import database, summaries
+from analytics import colours, database, summaries
+from analytics.bests import Colours
 from analytics.laps import Lap
 from ingest.errors import SchemaOutdated, StoreUnavailable
 from ingest.settings import DatabaseSettings
@@ -110,8 +111,9 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
 
     @app.get("/api/sessions/{key}/laps")
     def laps(key: str) -> dict[str, Any]:
-        finished = stored.ask(lambda conn: database.laps(conn, key))
-        return {"laps": [lap_row(lap) for lap in finished], "open_lap": database.open_lap(finished)}
+        finished, told = stored.ask(lambda conn: (database.laps(conn, key), colours.colours(conn, key)))
+        rows = [lap_row(lap, told.get(lap.lap_number, Colours())) for lap in finished]
+        return {"laps": rows, "open_lap": database.open_lap(finished)}
 
     @app.get("/api/sessions/{key}/laps/{lap_number}")
     def lap(key: str, lap_number: int) -> dict[str, Any]:
@@ -132,11 +134,11 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
         return {"session": key, "laps": [asdict(lap) for lap in laps]}
 
 
-def lap_row(lap: Lap) -> dict[str, Any]:
-    """A lap with its start as an instant, as sessions have theirs."""
+def lap_row(lap: Lap, told: Colours) -> dict[str, Any]:
+    """A lap with its start as an instant, as sessions have theirs, and its colours."""
     row = asdict(lap)
     row["started_at"] = datetime.fromtimestamp(row.pop("started_at_us") / 1e6, UTC)
-    return row
+    return row | {"colour": told.lap, "sector_colours": told.sectors, "colour_version": told.version}
 
 
 def trace(frames: pa.Table) -> dict[str, list[Any]]:

@@ -11,6 +11,11 @@ export function lapTime(ms) {
   return `${minutes}:${seconds}`;
 }
 
+// 28749 ms -> "28.749", and from a minute on as a lap.
+export function sectorTime(ms) {
+  return ms > 0 && ms < 60000 ? (ms / 1000).toFixed(3) : lapTime(ms);
+}
+
 // A running clock shows tenths: thousandths of a clock that moves can't be read.
 export function runningClock(ms) {
   if (!Number.isFinite(ms) || ms < 0) return NOTHING;

@@ -6,6 +6,15 @@ export const timeOf = (lap) => lap.official_lap_time_ms || lap.lap_time_ms || nu
 
 const flying = (lap) => (lap.flags ?? []).length === 0 && timeOf(lap) !== null;
 
+// The colours that were told last: a lap may come again before it is judged again, and an answer later than the event it missed.
+function newest(known, lap) {
+  const told = (known?.colour_version ?? 0) > (lap.colour_version ?? 0) ? known : lap;
+  return { colour: told.colour ?? "", sector_colours: told.sector_colours ?? [], colour_version: told.colour_version ?? 0 };
+}
+
+// [{timeMs, colour}] of the sectors, in order; the colour is empty where there is none.
+export const sectorsOf = (lap) => (lap.sector_times_ms ?? []).map((timeMs, i) => ({ timeMs, colour: lap.sector_colours?.[i] ?? "" }));
+
 export class LapBoard {
   #laps = new Map();
 
@@ -17,7 +26,7 @@ export class LapBoard {
   put(lap) {
     const known = this.#laps.get(lap.lap_number);
     if (known && lap.seen && !known.seen) return;
-    this.#laps.set(lap.lap_number, { ...known, ...lap, seen: Boolean(lap.seen) });
+    this.#laps.set(lap.lap_number, { ...known, ...lap, ...newest(known, lap), seen: Boolean(lap.seen) });
   }
 
   // The numbers of the newest stored laps, at most so many, whose sums nobody has asked for: [first, last], or null.

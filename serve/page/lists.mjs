@@ -1,7 +1,11 @@
 // The two lists: sessions on the left, laps on the right. Rows are kept and only changed where they differ, so that focus,
 // scroll position and a finger on its way to a row survive a refresh.
 
-import { ago, lapTime, readable, signedSeconds, whole } from "./format.mjs";
+import { ago, lapTime, readable, sectorTime, signedSeconds, whole } from "./format.mjs";
+import { sectorsOf } from "./laps.mjs";
+
+const FLAGS = 7;
+const SECTORS = 6;
 
 export class SessionList {
   #rows = new Map();
@@ -75,9 +79,11 @@ export class LapList {
       isBest ? "best" : (diffMs === null ? "" : signedSeconds(diffMs)),
       whole(lap.summary?.max_speed_kmh),
       whole(lap.summary?.full_throttle_share * 100),
-      flags.join(", "),
     ];
     texts.forEach((text, i) => put(row.cells[i], text));
+    put(row.cells[FLAGS], flags.join(", "));
+    drawSectors(row.cells[SECTORS], sectorsOf(lap));
+    row.dataset.colour = lap.colour ?? "";
     row.dataset.best = String(isBest);
     row.dataset.flying = String(flags.length === 0);
     row.setAttribute("aria-selected", String(lap.lap_number === chosen));
@@ -90,7 +96,7 @@ export class LapList {
     const row = document.createElement("tr");
     row.dataset.lap = String(number);
     row.tabIndex = 0;
-    for (let i = 0; i < 7; i += 1) row.append(document.createElement("td"));
+    for (let i = 0; i <= FLAGS; i += 1) row.append(document.createElement("td"));
     row.addEventListener("click", () => this.onChoose(number));
     row.addEventListener("keydown", (event) => this.#key(event, number));
     this.#rows.set(number, row);
@@ -105,6 +111,18 @@ export class LapList {
     next?.focus();
     event.preventDefault();
   }
+}
+
+// A sector is a bar in its colour, and says its time to who points at it or listens.
+function drawSectors(cell, sectors) {
+  while (cell.children.length > sectors.length) cell.lastElementChild.remove();
+  while (cell.children.length < sectors.length) cell.append(document.createElement("i"));
+  const words = sectors.map(({ timeMs, colour }, i) => [`S${i + 1} ${sectorTime(timeMs)}`, colour].filter(Boolean).join(" "));
+  sectors.forEach(({ colour }, i) => {
+    cell.children[i].dataset.colour = colour;
+    cell.children[i].title = words[i];
+  });
+  cell.setAttribute("aria-label", words.join(", "));
 }
 
 function put(node, text) {

@@ -37,6 +37,9 @@ export function lapFrom(json) {
     flags: json.flags ?? [],
     frames: number(json.frames),
     max_speed_kmh: number(json.maxSpeed) || null,
+    colour: json.colour ?? "",
+    sector_colours: json.sectorColours ?? [],
+    colour_version: number(json.colourVersion),
   };
 }
 

@@ -69,6 +69,17 @@ def test_laps_have_their_times(rest):
     assert (lap["lap_number"], lap["lap_time_ms"], lap["started_at"]) == (4, 80123, "2024-05-04T10:00:00Z")
 
 
+def test_laps_have_their_colours(rest, database):
+    """Those that were judged; the others say that they were not."""
+    with psycopg.connect(database.url) as conn:
+        (before,) = rest.get("/api/sessions/monza/laps").json()["laps"]
+        conn.execute("INSERT INTO lap_colours SELECT id, 4, 'purple', '{green}', 2 FROM sessions")
+    (after,) = rest.get("/api/sessions/monza/laps").json()["laps"]
+
+    assert (before["colour"], before["sector_colours"], before["colour_version"]) == ("", [], 0)
+    assert (after["colour"], after["sector_colours"], after["colour_version"]) == ("purple", ["green"], 2)
+
+
 def test_a_lap_comes_as_columns(rest):
     columns = rest.get("/api/sessions/monza/laps/4").json()["columns"]
 

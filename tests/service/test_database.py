@@ -1,6 +1,7 @@
 """The read API on a real PostgreSQL: what was stored comes back, and what was not is said."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
+from psycopg import sql
 
 from analytics import database as store
 from analytics.channels import FRAMES
@@ -66,22 +68,10 @@ def keep(conn: psycopg.Connection[Any], key: str, frames: pa.Table, laps: list[L
         for frame in reversed(frames.to_pylist()):
             copy.write_row(list((frame | {"session_id": session_id}).values()))
     for lap in laps:
-        conn.execute(
-            "INSERT INTO laps VALUES (%s, %s, to_timestamp(%s / 1e6), %s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                session_id,
-                lap.lap_number,
-                lap.started_at_us,
-                lap.lap_time_ms,
-                lap.official_lap_time_ms,
-                list(lap.sector_times_ms),
-                lap.sector_source,
-                list(lap.flags),
-                lap.frames,
-                lap.gaps,
-                lap.max_speed_kmh,
-            ],
-        )
+        values = [list(value) if isinstance(value, tuple) else value for value in astuple(lap)]
+        rest = sql.SQL(", ").join(sql.Placeholder() * (len(values) - 2))
+        insert = sql.SQL("INSERT INTO laps VALUES (%s, %s, to_timestamp(%s / 1e6), {})").format(rest)
+        conn.execute(insert, [session_id, *values])
     return int(session_id)
 
 

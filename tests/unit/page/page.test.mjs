@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { backoffMs } from "../../../serve/page/backoff.mjs";
 import { Choice } from "../../../serve/page/choice.mjs";
 import { closeWords, socketAddress } from "../../../serve/page/feed.mjs";
-import { LapBoard } from "../../../serve/page/laps.mjs";
+import { LapBoard, sectorsOf } from "../../../serve/page/laps.mjs";
 import { lightsLit, Scales } from "../../../serve/page/scales.mjs";
 import { Viewing } from "../../../serve/page/viewing.mjs";
 import { messageFrom } from "../../../serve/page/wire.mjs";
@@ -30,6 +30,19 @@ test("what the page timed itself never replaces what the lap engine says", () =>
   board.put(lap(1, 90000));
   board.put({ ...lap(1, 1), seen: true });
   assert.equal(board.last.lap_time_ms, 90000);
+});
+
+test("the colours that were told last stand, in whichever order they arrive", () => {
+  const board = new LapBoard();
+  const told = (colour, version) => ({ ...lap(1, 90000), sector_times_ms: [40000, 50000], colour, sector_colours: [colour, "yellow"], colour_version: version });
+  for (const one of [told("purple", 1), told("green", 2), told("purple", 1), lap(1, 90000)]) board.put(one);
+  assert.equal(board.last.colour, "green");
+  assert.deepEqual(sectorsOf(board.last), [{ timeMs: 40000, colour: "green" }, { timeMs: 50000, colour: "yellow" }]);
+});
+
+test("a lap as the socket tells it has its colours", () => {
+  const { lap: told } = messageFrom('{"lap":{"lapNumber":3,"colour":"purple","sectorColours":["green"],"colourVersion":2}}');
+  assert.deepEqual([told.colour, told.sector_colours, told.colour_version], ["purple", ["green"], 2]);
 });
 
 test("whole numbers of 64 bits come as text or as numbers", () => {
