@@ -135,7 +135,8 @@ _LAP_VALUES = (
     "engine",
 )
 
-_SAVE_LAP = sql.SQL("""
+#: Takes a `lap_row`.
+SAVE_LAP = sql.SQL("""
 INSERT INTO laps (session_id, lap_number, started_at, {columns}) VALUES (%s, %s, to_timestamp(%s / 1e6), {values})
 ON CONFLICT (session_id, lap_number) DO UPDATE SET started_at = excluded.started_at, {renewed}
 """).format(
@@ -286,7 +287,7 @@ class Store:
             first = sure.lap_number if sure else -1
             self._conn.execute(_DROP_LAPS, {"id": late.session_id, "from": first, "numbers": numbers})
             if timed:
-                self._conn.cursor().executemany(_SAVE_LAP, [_lap_row(lap) for lap in timed])
+                self._conn.cursor().executemany(SAVE_LAP, [lap_row(late.session_id, lap) for lap in laps])
             self._conn.execute("UPDATE sessions SET late_from = NULL WHERE id = %s", [late.session_id])
             self._advance_and_commit(_nothing(position, position), fence)
         return timed, carry
@@ -346,7 +347,7 @@ class Store:
                     "UPDATE sessions SET track_id = %s WHERE id = %s", [(t, s) for s, t in chunk.begun_on]
                 )
             if chunk.laps:
-                cursor.executemany(_SAVE_LAP, [_lap_row(timed) for timed in chunk.laps])
+                cursor.executemany(SAVE_LAP, [lap_row(timed.session_id, timed.lap) for timed in chunk.laps])
             if chunk.gaps:
                 cursor.executemany(
                     "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason) VALUES (%s, %s, %s, 'missing')",
@@ -436,8 +437,8 @@ def _facts_row(id: int, facts: SessionFacts) -> dict[str, Any]:
     }
 
 
-def _lap_row(timed: TimedLap) -> tuple[Any, ...]:
-    lap = timed.lap
+def lap_row(session_id: int, lap: Lap) -> tuple[Any, ...]:
+    """The values of `SAVE_LAP`."""
     values = (getattr(lap, name) for name in _LAP_VALUES)
     plain = (list(value) if isinstance(value, tuple) else value for value in values)
-    return (timed.session_id, lap.lap_number, lap.started_at_us, *plain)
+    return (session_id, lap.lap_number, lap.started_at_us, *plain)

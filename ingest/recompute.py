@@ -1,0 +1,118 @@
+"""Times the laps of stored sessions again, with this version of the lap engine and the newest version of their track.
+
+Says what would change, lap by lap, and writes only when it is told. Rule: a session that a worker is writing to is left alone, for
+its worker goes on with what it remembers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from analytics.bests import Scope
+from analytics.channels import FRAMES
+from analytics.copy_binary import copy_table
+from analytics.course import UNKNOWN
+from analytics.database import laps
+from analytics.lap import Lap
+from analytics.laps import Carry, advance
+from ingest.colours import judge_scope
+from ingest.store import SAVE_LAP, lap_row
+from ingest.tracks import StoredTrack, newest_tracks
+
+_ROWS_AT_ONCE = 200_000
+
+_SESSIONS = """
+SELECT id, key, game, track, car, frames > 0 AND updated_at > now() - interval '1 minute' FROM sessions
+ WHERE %(key)s::text IS NULL OR key = %(key)s ORDER BY id
+"""
+
+_FRAMES = """
+  FROM telemetry WHERE session_id = %(session_id)s AND time > coalesce(%(after)s::timestamptz, '-infinity')
+ ORDER BY time LIMIT %(rows)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A session whose laps can be timed again. ``live``: a worker wrote to it in the last minute."""
+
+    id: int
+    key: str
+    scope: Scope
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a lap has become: None before where it is new, None after where it is no lap any more."""
+
+    lap_number: int
+    before: Lap | None
+    after: Lap | None
+
+    @property
+    def differences(self) -> dict[str, tuple[Any, Any]]:
+        """The fields of a lap that are not as they were, each with its value before and after."""
+        if self.before is None or self.after is None:
+            return {}
+        both = ((f.name, getattr(self.before, f.name), getattr(self.after, f.name)) for f in fields(Lap))
+        return {name: (before, after) for name, before, after in both if before != after}
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """The laps of a session as they come out now, and how they differ from those that are stored."""
+
+    session: StoredSession
+    track: StoredTrack | None
+    laps: tuple[Lap, ...]
+    changes: tuple[Change, ...]
+
+
+def stored_sessions(conn: psycopg.Connection[Any], key: str | None = None) -> list[StoredSession]:
+    """All sessions, or the one of this key if there is one."""
+    rows = conn.execute(_SESSIONS, {"key": key}).fetchall()
+    return [StoredSession(id, key, Scope(*place), live) for id, key, *place, live in rows]
+
+
+def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomputed:
+    """Time a session's laps from all its stored frames. Writes nothing."""
+    place = (session.scope.game, session.scope.track)
+    track = newest_tracks(conn, [place]).get(place)
+    course = track.track.course if track else UNKNOWN
+    carry: Carry | None = None
+    now: dict[int, Lap] = {}
+    for frames in _frames(conn, session.id):
+        ended, carry = advance(frames, carry, course)
+        now |= {lap.lap_number: lap for lap in ended}
+    before = {lap.lap_number: lap for lap in laps(conn, session.key)}
+    changes = (Change(number, before.get(number), now.get(number)) for number in sorted({*before, *now}))
+    changed = tuple(change for change in changes if change.before != change.after)
+    return Recomputed(session, track, tuple(now.values()), changed)
+
+
+def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
+    """Make these the session's laps, all or nothing, and have them judged. Its further laps are timed on the same track."""
+    session, numbers = done.session, [lap.lap_number for lap in done.laps]
+    with conn.transaction(), conn.cursor() as cursor:
+        cursor.execute("DELETE FROM laps WHERE session_id = %s AND NOT lap_number = ANY (%s)", [session.id, numbers])
+        cursor.executemany(SAVE_LAP, [lap_row(session.id, lap) for lap in done.laps])
+        cursor.execute(
+            "UPDATE sessions SET track_id = %s WHERE id = %s", [done.track.id if done.track else None, session.id]
+        )
+    if session.scope.track and done.laps:
+        # A worker that is judging the scope reads what has been written here, or is asked about it at its next start.
+        judge_scope(conn, session.scope, min(lap.started_at_us for lap in done.laps))
+
+
+def _frames(conn: psycopg.Connection[Any], session_id: int) -> Iterator[Any]:
+    where = {"session_id": session_id, "after": None, "rows": _ROWS_AT_ONCE}
+    while True:
+        frames = copy_table(conn, FRAMES, sql.SQL(_FRAMES).format(), where)
+        if not frames.num_rows:
+            return
+        yield frames
+        where["after"] = frames["time"][-1].as_py()

@@ -1,0 +1,80 @@
+"""``purple-sector laps``: what another version of the lap engine makes of the laps that are stored."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ingest.errors import PurpleSectorError, StoreUnavailable
+from ingest.settings import DatabaseSettings
+
+if TYPE_CHECKING:
+    from ingest.recompute import Change, Recomputed
+
+_WIDEST = 1000
+
+
+@click.group()
+def laps() -> None:
+    """The laps that are stored."""
+
+
+@laps.command("recompute")
+@click.option("--session", "key", help="Only this session, by its key.")
+@click.option("--dry-run/--write", "dry_run", default=True, help="Say what would change, or change it.  [--dry-run]")
+def recompute_laps(key: str | None, dry_run: bool) -> None:
+    """Time laps again from their frames, with this engine and the newest version of their track.
+
+    A session that is being driven is left alone.
+    """
+    import psycopg
+
+    from ingest.recompute import recompute, stored_sessions, write
+
+    settings = DatabaseSettings.read()
+    try:
+        with psycopg.connect(settings.url.get_secret_value(), autocommit=True, connect_timeout=5) as conn:
+            sessions = stored_sessions(conn, key)
+            if key and not sessions:
+                raise PurpleSectorError(
+                    f"session {key!r} is not in the store; purple-sector status lists the last ones"
+                )
+            for session in sessions:
+                if session.live:
+                    click.echo(f"{session.key}: being driven; left alone")
+                    continue
+                done = recompute(conn, session)
+                _show(done)
+                if not dry_run:
+                    write(conn, done)
+    except psycopg.errors.UndefinedTable:
+        raise StoreUnavailable(
+            settings.address, "it is not of this version: run purple-sector database upgrade"
+        ) from None
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
+    click.echo("nothing was written; --write does" if dry_run else "written")
+
+
+def _show(done: "Recomputed") -> None:
+    click.echo(f"{done.session.key}: {len(done.laps)} laps, {len(done.changes)} of them would change")
+    if not done.changes:
+        return
+    table = Table("lap", "what", "stored", "now", box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for change in done.changes:
+        for what, before, after in _lines(change):
+            table.add_row(str(change.lap_number), what, before, after)
+    Console(highlight=False, width=_WIDEST).print(table, soft_wrap=True)
+
+
+def _lines(change: "Change") -> list[tuple[str, str, str]]:
+    if change.before is None or change.after is None:
+        there = change.after or change.before
+        time = _text(there and there.time_ms)
+        return [("lap", "", time)] if change.before is None else [("lap", time, "")]
+    return [(name, _text(before), _text(after)) for name, (before, after) in change.differences.items()]
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(_text, value)) if isinstance(value, tuple) else "–" if value is None else str(value)

@@ -1,0 +1,64 @@
+"""Laps timed again from what is stored: nothing differs, until an engine or a track does."""
+
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from analytics.tracks import Track
+from ingest.recompute import recompute, stored_sessions, write
+from ingest.tracks import save_track
+from tests.bench.records import serialized_session
+from tests.service.audit import laps_of
+from tests.service.owner import rows, told
+
+FRAMES = 13_000  # a lap out of the pits, and a flying one
+
+
+@pytest.fixture
+def conn(database, owner):
+    values = serialized_session(FRAMES)
+    owner.write(told("a", game="simulator", track="ring", car="gt3"), *[(b"a", value) for value in values[:7_000]])
+    owner.write(*[(b"a", value) for value in values[7_000:]])
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute("UPDATE sessions SET updated_at = now() - interval '1 hour'")
+        yield conn
+
+
+def test_history_gives_the_laps_that_were_timed_live(conn):
+    (session,) = stored_sessions(conn, "a")
+    done = recompute(conn, session)
+
+    assert len(done.laps) == 2
+    assert done.changes == ()
+
+
+def test_what_another_engine_made_is_shown_and_written_only_when_told(conn, database):
+    """And judged then; the track that was learnt meanwhile is the session's from now on."""
+    live = laps_of(database.url, "a")
+    conn.execute("UPDATE laps SET lap_time_ms = lap_time_ms + 7, engine = 1 WHERE lap_number = 2")
+    conn.execute("DELETE FROM laps WHERE lap_number = 1")
+    save_track(conn, Track("simulator", "ring", length_m=4_000.0))
+    (session,) = stored_sessions(conn)
+
+    done = recompute(conn, session)
+
+    assert [(change.lap_number, sorted(change.differences)) for change in done.changes] == [
+        (1, []),
+        (2, ["engine", "lap_time_ms"]),
+    ]
+    assert laps_of(database.url, "a") != live
+    write(conn, done)
+    assert laps_of(database.url, "a") == live
+    assert rows(database.url, "SELECT lap_number, colour FROM lap_colours") == [(2, "purple")]
+    assert recompute(conn, session).changes == ()
+    assert rows(database.url, "SELECT track_id IS NOT NULL FROM sessions") == [(True,)]
+
+
+def test_session_that_is_being_driven_says_so(conn):
+    conn.execute("UPDATE sessions SET updated_at = now()")
+    (session,) = stored_sessions(conn, "a")
+
+    assert session.live
+    assert not replace(session, live=False).live
+    assert stored_sessions(conn, "b") == []
