@@ -89,7 +89,7 @@ class PartitionWorker:
         """Own the partition until ``stop`` is set or it is taken over; outlive brokers and databases."""
         delay_s = _BACKOFF_S[0]
         while not stop.is_set():
-            batches_before = self.progress.batches
+            batches_before, narrowing = self.progress.batches, False
             try:
                 self._own(stop)
             except PartitionTaken as taken:
@@ -97,12 +97,15 @@ class PartitionWorker:
                 self._log.warning("partition taken over", reason=str(taken))
                 return
             except _TRY_AGAIN as error:
+                # Half as many records next time: to find the culprit is a step ahead, too.
+                narrowing = isinstance(error, StoreRefused) and error.for_data
                 self._note(str(error))
             except Exception as error:
                 # A mistake of ours must not end a partition for good; it is said with all that is known of it.
                 self._log.exception("unexpected")
                 self._note(repr(error))
-            delay_s = _BACKOFF_S[0] if self.progress.batches > batches_before else min(delay_s * 2, _BACKOFF_S[1])
+            ahead = narrowing or self.progress.batches > batches_before
+            delay_s = _BACKOFF_S[0] if ahead else min(delay_s * 2, _BACKOFF_S[1])
             # Workers of one database that failed together should not come back together.
             stop.wait(delay_s * random.uniform(0.5, 1.0))
         self.progress.state = "stopped"
