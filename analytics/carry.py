@@ -22,8 +22,7 @@ class Split:
 class OpenLap:
     """The lap being driven, as far as it has come.
 
-    ``bits`` are all happenings among its frames, ``fastest`` its top speed and where (`analytics.happenings`). ``marks`` are the
-    course's that were passed in order, each with its number and when. ``off_line`` is how far from the course's line, in laps,
+    ``bits`` are all happenings among its frames (`analytics.happenings`). ``marks`` are the course's that were passed in order, each with its number and when. ``off_line`` is how far from the course's line, in laps,
     the game counted it; None where no line was seen.
     """
 
@@ -38,21 +37,33 @@ class OpenLap:
     bits: int = 0
     frames: int = 0
     gaps: int = 0
-    fastest: int = -(1 << 62)
+    max_speed_kmh: float = 0.0
+    max_speed_position: float | None = None
     last_sector: int = 0
     splits: tuple[Split, ...] = ()
     marks: tuple[tuple[int, int], ...] = ()
 
     def driven(
-        self, frames: int, tally: Tally, splits: tuple[Split, ...], marks: tuple[tuple[int, int], ...]
+        self,
+        stretch: Stretch,
+        frames: slice,
+        tally: Tally,
+        *,
+        splits: tuple[Split, ...],
+        marks: tuple[tuple[int, int], ...],
     ) -> "OpenLap":
-        """This lap with so many more frames, which ``tally`` is of."""
+        """This lap with these frames of a stretch, which ``tally`` is of."""
+        speed, place = self.max_speed_kmh, self.max_speed_position
+        if tally.max_speed_kmh > speed:
+            fastest = int(stretch.speed_kmh[frames].argmax())
+            speed, place = tally.max_speed_kmh, round(float(stretch.normalized_position[frames][fastest]), 6)
         return replace(
             self,
             bits=self.bits | tally.bits,
-            frames=self.frames + frames,
+            frames=self.frames + frames.stop - frames.start,
             gaps=self.gaps + tally.holes,
-            fastest=max(self.fastest, tally.fastest),
+            max_speed_kmh=speed,
+            max_speed_position=place,
             last_sector=max(self.last_sector, tally.last_sector),
             splits=splits,
             marks=marks,

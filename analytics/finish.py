@@ -19,8 +19,6 @@ from analytics.happenings import (
     JUMP_BACK,
     LONG_HOLE,
     PIT_ENTRY,
-    speed_kmh,
-    speed_position,
 )
 from analytics.lap import Lap, flags_of, in_order
 from analytics.stretch import Integers, Stretch
@@ -65,8 +63,8 @@ def finished(lap: OpenLap, course: Course, stretch: Stretch, i: int, bits: int, 
         flags=flags,
         frames=lap.frames,
         gaps=lap.gaps + int(bool(bits & HOLE)),
-        max_speed_kmh=speed_kmh(lap.fastest),
-        max_speed_position=speed_position(lap.fastest),
+        max_speed_kmh=lap.max_speed_kmh,
+        max_speed_position=lap.max_speed_position,
         reasons=in_order(reasons),
         computed_sector_times_ms=_known(computed),
         mini_sector_times_ms=minis,

@@ -14,7 +14,7 @@ from analytics.course import Course
 from analytics.line import clock_restarts, from_line, reach
 from analytics.stretch import Integers, Mask, Reals, Stretch
 
-Bits = NDArray[np.int64]
+Bits = NDArray[np.int16]
 
 EVENT = 1  # the counter moved, or the clock restarted
 HOLE = 2  # frames are missing
@@ -34,10 +34,6 @@ IN_PIT = 2
 _HOLE_US = 500_000
 _INVALID = 2
 
-# A speed to a thousandth and the place where it was reached, in one number of which the greatest can be asked for.
-_PLACE_BITS = 20
-_PLACES = (1 << _PLACE_BITS) - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -45,7 +41,7 @@ class Tally:
 
     bits: int
     holes: int
-    fastest: int
+    max_speed_kmh: float
     last_sector: int
 
 
@@ -83,33 +79,16 @@ def tallies(stretch: Stretch, bits: Bits, firsts: Integers, ends: Integers) -> l
     places = places[places < len(stretch)]
     answers = (
         np.bitwise_or.reduceat(bits, places),
-        np.add.reduceat((bits & HOLE) // HOLE, places),
-        np.maximum.reduceat(_fastest(stretch), places),
+        np.add.reduceat((bits & HOLE) // HOLE, places, dtype=np.int64),
+        np.maximum.reduceat(stretch.speed_kmh, places),
         np.maximum.reduceat(stretch.sector, places),
     )
     return [Tally(*row) for row in zip(*(answer[::2].tolist() for answer in answers), strict=True)]
 
 
-def speed_kmh(fastest: int) -> float:
-    """The speed in a tally's ``fastest``."""
-    return (fastest >> _PLACE_BITS) / 1000
-
-
-def speed_position(fastest: int) -> float:
-    """And the normalized position where it was reached."""
-    return round((fastest & _PLACES) / _PLACES, 6)
-
-
-def _fastest(stretch: Stretch) -> Integers:
-    speed = np.rint(stretch.speed_kmh * 1000).astype(np.int64)
-    place = (np.clip(stretch.normalized_position, 0, 1) * _PLACES).astype(np.int64)
-    fastest: Integers = (speed << _PLACE_BITS) | place
-    return fastest
-
-
 def _own(stretch: Stretch) -> Bits:
     far_side = np.abs(from_line(stretch.since_line)) > 0.4
-    bits: Bits = (stretch.validity == _INVALID) * INVALID + far_side * FAR_SIDE
+    bits: Bits = (stretch.validity == _INVALID) * np.int16(INVALID) + far_side * np.int16(FAR_SIDE)
     return bits
 
 
@@ -122,7 +101,7 @@ def _between(stretch: Stretch, far: Reals) -> Bits:
     long_hole = time > _HOLE_US
     missing = (sequence > 1) & (stretch.sequence[:-1] > 0)
     in_pit = stretch.pit >= IN_PIT
-    bits: Bits = ((counter != 0) | clock_restarts(stretch)) * EVENT
+    bits: Bits = ((counter != 0) | clock_restarts(stretch)) * np.int16(EVENT)
     for mask, bit in (
         (long_hole | missing, HOLE),
         (long_hole, LONG_HOLE),
@@ -131,7 +110,7 @@ def _between(stretch: Stretch, far: Reals) -> Bits:
         (in_pit[1:] & ~in_pit[:-1], PIT_ENTRY),
         (sector > 0, SECTOR),
     ):
-        bits |= mask * bit
+        bits |= mask * np.int16(bit)
     return bits
 
 

@@ -73,7 +73,8 @@ def advance_each(
         mine = stretch.take(rows)
         if not tally.bits & LOUD and not carry.ended:
             # Nearly always, and then nothing needs to be looked at frame by frame.
-            lap = carry.open.driven(length - len(carry.recent), tally, carry.open.splits, carry.open.marks)
+            before, new = carry.open, slice(len(carry.recent), length)
+            lap = before.driven(mine, new, tally, splits=before.splits, marks=before.marks)
             answers[i] = [], Carry(mine.recent(LOOKBACK_US), lap, None, carry.ahead)
         else:
             answers[i] = Timing(mine, happenings.take(rows), carry, courses[i]).run(len(carry.recent), tally)

@@ -76,14 +76,14 @@ def _crossing_by_position(stretch: Stretch, i: int) -> int | None:
 
 
 def _between(time: Integers, speed: Reals, distance: Reals) -> int:
-    """Speed changes linearly between the frames; its integral is the distance, whatever the unit of either."""
-    v0, v1 = float(max(speed[0], 0)), float(max(speed[1], 0))
-    share = -float(distance[0]) / float(distance[1] - distance[0])
+    """When the distance was 0. Speed changes linearly between the two frames; its integral is the way, whatever the units."""
+    t0, t1, d0, d1 = int(time[0]), int(time[1]), float(distance[0]), float(distance[1])
+    v0, v1, share = max(float(speed[0]), 0.0), max(float(speed[1]), 0.0), -d0 / (d1 - d0)
     if v0 + v1 > 0:
         # Solves v0·x + (v1 - v0)·x²/2 = share·(v0 + v1)/2 for x, the share of time; this form holds for v0 = v1 too.
         wanted = share * (v0 + v1)
         share = wanted / (v0 + math.sqrt(max(v0 * v0 + (v1 - v0) * wanted, 0.0)))
-    return int(time[0]) + round(share * int(time[1] - time[0]))
+    return t0 + round(share * (t1 - t0))
 
 
 def _beyond(time: Integers, distance: Reals, first_us: int) -> int | None:

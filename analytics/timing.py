@@ -149,7 +149,7 @@ class Timing:
             (tally,) = tallies(self.stretch, self.happenings.bits, np.array([a]), np.array([b]))
         splits = self._splits(a, b) if tally.bits & SECTOR else self.open.splits
         marks = self._marks(a, b) if tally.bits & MARK else self.open.marks
-        self.open = self.open.driven(b - a, tally, splits, marks)
+        self.open = self.open.driven(self.stretch, slice(a, b), tally, splits=splits, marks=marks)
 
     def _splits(self, a: int, b: int) -> tuple[Split, ...]:
         """Where the game went from one sector to the next, half way between the frames that tell."""

@@ -75,7 +75,7 @@ def test_the_top_speed_has_a_place():
     lap = timed(drive.frames())[3]
 
     assert lap.max_speed_kmh == 251.5
-    assert lap.max_speed_position == pytest.approx(0.26, abs=0.001)
+    assert lap.max_speed_position == pytest.approx(0.25, abs=0.001)
 
 
 @pytest.mark.parametrize(

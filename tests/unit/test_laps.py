@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.channels import FRAMES
+from analytics.course import UNKNOWN, Course
 from analytics.laps import RESUME_MARGIN_US, Carry, Lap, advance, advance_each, resume
 from analytics.recording import open_recording
 
@@ -71,35 +72,38 @@ def _constant(field: pa.Field, rows: int) -> pa.Array:
     return pa.nulls(rows, field.type) if field.nullable else pa.array(np.zeros(rows)).cast(field.type)
 
 
-def timed(frames: pa.Table) -> dict[int, Lap]:
-    return {lap.lap_number: lap for lap in advance(frames, None)[0]}
+def timed(frames: pa.Table, course: Course = UNKNOWN) -> dict[int, Lap]:
+    return {lap.lap_number: lap for lap in advance(frames, None, course)[0]}
 
 
-def timed_in_pieces(frames: pa.Table, cuts: list[int]) -> dict[int, Lap]:
+def timed_in_pieces(frames: pa.Table, cuts: list[int], course: Course = UNKNOWN) -> dict[int, Lap]:
     laps: dict[int, Lap] = {}
     carry: Carry | None = None
     edges = [0, *sorted(cuts), frames.num_rows]
     for start, end in pairwise(edges):
-        ended, carry = advance(frames.slice(start, end - start), carry)
+        ended, carry = advance(frames.slice(start, end - start), carry, course)
         laps.update({lap.lap_number: lap for lap in ended})
     return laps
 
 
-def timed_with_restart(frames: pa.Table, stop: int) -> dict[int, Lap]:
+def timed_with_restart(frames: pa.Table, stop: int, course: Course = UNKNOWN) -> dict[int, Lap]:
     """As ingest does it: stop after ``stop`` frames, forget everything, read back what `resume` wants, go on."""
-    ended, carry = advance(frames.slice(0, stop), None)
+    ended, carry = advance(frames.slice(0, stop), None, course)
     laps = {lap.lap_number: lap for lap in ended}
     if laps:
         last = laps[max(laps)]
         time_us = frames["time"].cast(pa.int64()).to_numpy()[:stop]
         first = max(int(np.searchsorted(time_us, last.started_at_us - RESUME_MARGIN_US)) - 1, 0)
         again, carry = resume(
-            frames.slice(first, stop - first), lap_number=last.lap_number, started_at_us=last.started_at_us
+            frames.slice(first, stop - first),
+            lap_number=last.lap_number,
+            started_at_us=last.started_at_us,
+            course=course,
         )
         assert {lap.lap_number: lap for lap in again} == {last.lap_number: last}
     else:
-        _, carry = advance(frames.slice(0, stop), None)
-    ended, _ = advance(frames.slice(stop), carry)
+        _, carry = advance(frames.slice(0, stop), None, course)
+    ended, _ = advance(frames.slice(stop), carry, course)
     return laps | {lap.lap_number: lap for lap in ended}
 
 
@@ -438,37 +442,44 @@ def places(frames: pa.Table) -> st.SearchStrategy[int]:
     return st.one_of(st.integers(0, frames.num_rows), near_line)
 
 
-@settings(max_examples=150, deadline=None)
-@given(drives(), st.data())
-def test_any_cut_gives_the_same_laps(frames, data):
+#: The line where these cars have it, and a track that says otherwise; sectors, and how far a car can have come.
+ELSEWHERE = Course(line=0.3, sectors=(0.2, 0.75), length_m=2_000.0)
+COURSES = st.sampled_from([UNKNOWN, ELSEWHERE])
+
+
+@settings(max_examples=120, deadline=None)
+@given(drives(), COURSES, st.data())
+def test_any_cut_gives_the_same_laps(frames, course, data):
+    """Their parts, reasons and places too."""
     cuts = data.draw(st.lists(places(frames), max_size=12))
 
-    assert timed_in_pieces(frames, cuts) == timed(frames)
+    assert timed_in_pieces(frames, cuts, course) == timed(frames, course)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(drives(), min_size=2, max_size=4), st.integers(2, 9))
 def test_sessions_are_timed_together_as_each_alone(field, pieces):
-    """A batch holds many cars; what one of them does is nothing to the others."""
+    """A batch holds many cars on several tracks; what one of them does is nothing to the others."""
+    courses = [ELSEWHERE if n % 2 else UNKNOWN for n in range(len(field))]
     laps: list[dict[int, Lap]] = [{} for _ in field]
     carries: list[Carry | None] = [None] * len(field)
     for n in range(pieces):
         cuts = [(frames.num_rows * n // pieces, frames.num_rows * (n + 1) // pieces) for frames in field]
         together = pa.concat_tables([frames.slice(a, b - a) for frames, (a, b) in zip(field, cuts, strict=True)])
-        answers = advance_each(together, np.cumsum([b - a for a, b in cuts]).tolist(), carries)
+        answers = advance_each(together, np.cumsum([b - a for a, b in cuts]).tolist(), carries, courses)
         carries = [carry for _, carry in answers]
         for timed_so_far, (ended, _) in zip(laps, answers, strict=True):
             timed_so_far.update({lap.lap_number: lap for lap in ended})
 
-    assert laps == [timed(frames) for frames in field]
+    assert laps == [timed(frames, course) for frames, course in zip(field, courses, strict=True)]
 
 
-@settings(max_examples=150, deadline=None)
-@given(drives(), st.data())
-def test_any_restart_gives_the_same_laps(frames, data):
+@settings(max_examples=120, deadline=None)
+@given(drives(), COURSES, st.data())
+def test_any_restart_gives_the_same_laps(frames, course, data):
     stop = data.draw(places(frames))
 
-    assert timed_with_restart(frames, stop) == timed(frames)
+    assert timed_with_restart(frames, stop, course) == timed(frames, course)
 
 
 def test_frame_by_frame_gives_the_same_laps():
