@@ -1,0 +1,117 @@
+"""Insights: planted differences are found with their size, and where there are none nothing is said."""
+
+import numpy as np
+import pytest
+
+from analytics.cornering import Cornering, cornering
+from analytics.corners import Corner, Corners
+from analytics.insights import LEAST_LAPS, insights
+from analytics.trace import Axis, Trace
+
+AXIS = Axis(2000.0)
+APEXES_M = (400.0, 900.0, 1500.0)
+SLOWEST_KMH = (90.0, 120.0, 75.0)
+BRAKING_MPS2, PULLING_MPS2 = 14.0, 6.0
+TOP_KMH = 220.0
+CORNERS = Corners(
+    AXIS,
+    "position",
+    1,
+    tuple(
+        Corner(i + 1, begin, apex - 40, apex, apex + 60, end, "left")
+        for i, (begin, apex, end) in enumerate(zip((0, 650, 1200), APEXES_M, (650, 1200, 2000), strict=True))
+    ),
+)
+
+
+def a_lap(early_m: np.ndarray, slowest_kmh: np.ndarray) -> Trace:
+    """A point mass that brakes so many metres too early for each corner, and holds its slowest speed until the apex."""
+    at = AXIS.distance_m
+    energy = np.full(len(at), (TOP_KMH / 3.6) ** 2)
+    braking = np.zeros(len(at), bool)
+    for apex, early, slowest in zip(APEXES_M, early_m, slowest_kmh, strict=True):
+        ahead, behind = np.maximum(apex - early - at, 0), np.maximum(at - apex, 0)
+        limit = (slowest / 3.6) ** 2 + 2 * (BRAKING_MPS2 * ahead + PULLING_MPS2 * behind)
+        braking |= (limit < energy) & (ahead > 0)
+        energy = np.minimum(energy, limit)
+    speed_mps = np.sqrt(energy)
+    slowness = 1 / speed_mps
+    time_s = np.concatenate([[0], np.cumsum((slowness[1:] + slowness[:-1]) / 2 * np.diff(at))])
+    pulling = (
+        np.append(np.diff(energy) >= 0, True) & ~braking & ((np.append(np.diff(energy), 1) > 0) | (speed_mps > 61))
+    )
+    channels = {"speed_kmh": 3.6 * speed_mps, "brake": braking * 0.8, "throttle": pulling * 1.0}
+    return Trace(AXIS, time_s, channels)
+
+
+def a_driver(seed: int, *, laps: int = 12, early_m: float = 0.0, slower_kmh: float = 0.0) -> Cornering:
+    """Laps that scatter as people's do; what is planted is planted in the second corner."""
+    draw = np.random.default_rng(seed)
+    second = np.array([0.0, 1.0, 0.0])
+    driven = [
+        a_lap(
+            5 + draw.normal(0, 2, 3) + early_m * second,
+            SLOWEST_KMH + draw.normal(0, 0.8, 3) - slower_kmh * second,
+        )
+        for _ in range(laps)
+    ]
+    return cornering(driven, CORNERS)
+
+
+def test_braking_early_is_found_with_its_size() -> None:
+    (found,) = insights(a_driver(1, early_m=8), a_driver(2))
+
+    (braking,) = [d for d in found.driving if d.measure == "brake_m"]
+    true_s = a_lap(np.array([5, 13, 5]), np.array(SLOWEST_KMH)).lap_time_s
+    true_s -= a_lap(np.array([5, 5, 5]), np.array(SLOWEST_KMH)).lap_time_s
+    assert str(found.corner) == "T2"
+    assert braking.size == pytest.approx(-8, abs=2)
+    assert braking.low <= -8 <= braking.high
+    assert found.time.size == pytest.approx(true_s, abs=0.03)
+    assert found.time.low <= true_s <= found.time.high
+    assert str(found).startswith("T2: braking ")
+    assert " m early" in str(found)
+    assert "12 laps against 12" in str(found)
+
+
+def test_a_slow_corner_is_found_and_the_costliest_comes_first() -> None:
+    ours = a_driver(3, early_m=4, slower_kmh=6)
+
+    found = insights(ours, a_driver(4))
+
+    slowest = [d for d in found[0].driving if d.measure == "min_speed_kmh"]
+    assert [str(one.corner) for one in found] == ["T2"]
+    assert slowest[0].size == pytest.approx(-6, abs=1.5)
+    assert [one.time.size for one in found] == sorted((one.time.size for one in found), reverse=True)
+
+
+def test_what_is_won_is_said_too() -> None:
+    (found,) = insights(a_driver(2), a_driver(1, early_m=8))
+
+    assert found.time.size < 0
+    assert " s won (" in str(found)
+
+
+def test_nothing_is_found_where_nothing_is() -> None:
+    """Twenty comparisons of a driver with himself: by chance one of them may speak, and two in a quarter of all such rows."""
+    spoken = [bool(insights(a_driver(100 + i), a_driver(200 + i))) for i in range(20)]
+    assert sum(spoken) <= 2
+
+
+def test_few_laps_say_nothing_whatever_they_show() -> None:
+    few, many = a_driver(1, laps=LEAST_LAPS - 1, early_m=20), a_driver(2)
+
+    assert insights(few, many) == []
+    assert insights(many, few) == []
+
+
+def test_the_same_laps_give_the_same_words() -> None:
+    ours, reference = a_driver(1, early_m=8), a_driver(2)
+    assert insights(ours, reference) == insights(ours, reference)
+
+
+def test_corners_must_be_the_same() -> None:
+    ours = a_driver(1)
+    other = Cornering(Corners(AXIS, "speed", 1, CORNERS.corners[:2]), ours.laps, ours.measures)
+    with pytest.raises(ValueError, match="find them once"):
+        insights(ours, other)
