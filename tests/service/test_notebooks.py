@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from analytics import database as store
 from ingest.collectors.circuit import val_sarine
@@ -68,3 +69,16 @@ def test_session_at_a_glance(database: Database, tmp_path: Path) -> None:
     assert f"best {best_ms // 60_000}:{best_ms % 60_000 / 1000:06.3f}" in told
     figures = [b64decode(output["data"]["image/png"]) for output in outputs if "image/png" in output["data"]]
     assert [figure[:8] for figure in figures] == [b"\x89PNG\r\n\x1a\n"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "says"),
+    [("two_laps_compared", 2, "s slower than"), ("consistency_and_corners", 1, "Left out: lap 1: out")],
+)
+def test_laps_are_compared_without_a_server(tmp_path: Path, name: str, figures: int, says: str) -> None:
+    """Without DATABASE_URL a notebook drives its own sessions."""
+    outputs = run(NOTEBOOKS / f"{name}.ipynb", tmp_path, "")
+
+    told = "".join(text for output in outputs for text in output["data"].get("text/markdown", ""))
+    assert says in told
+    assert len([output for output in outputs if "image/png" in output["data"]]) == figures
