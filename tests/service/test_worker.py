@@ -1,5 +1,6 @@
 """Workers on a real broker and a real database: what is lost is written down, what is late is waited for."""
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ from ingest.schema import migrate
 from ingest.services.mesh import MeshBroker
 from ingest.services.postgres import Postgres
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
-from ingest.telemetry_pb2 import TelemetryMessage
+from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
+from tests.bench.records import serialized_session
 from tests.service.audit import assert_each_frame_once, wait_for_frames
-from tests.service.owner import Record, drove, rows
+from tests.service.owner import Record, drove, rows, told
 from tests.service.traffic import Field
 from tests.waiting import wait_until
 
@@ -134,6 +136,25 @@ def test_lap_is_announced_when_it_is_stored(database, settings):
 
     assert stored == [("lap-0", heard.lap.lap_number, heard.lap.lap_time)]
     assert heard.session_id == heard.lap.session_id == "lap-0"
+
+
+def test_flying_lap_has_its_colours_half_a_second_after_the_line(database, settings):
+    """From the record behind the line to the announcement, which carries them."""
+    values = serialized_session(13_000)
+    line = next(i for i, value in enumerate(values) if TelemetryFrame.FromString(value).lap_number == 3)
+    records: list[Record] = [(b"a", value) for value in values]
+    with hosting(settings, database.url), listening(settings) as next_lap:
+        publish(settings, [told("a", game="simulator", track="aldermoor", car="gt3"), *records[:line]])
+        wait_for_frames(database.url, {"a": line}, within_s=WITHIN_S)
+        assert next_lap().lap.colour == "", "a lap out of the pits is not judged"
+        driven_at = time.monotonic()
+        publish(settings, records[line : line + 30])
+        heard = next_lap().lap
+        took_s = time.monotonic() - driven_at
+
+    assert (heard.lap_number, heard.colour, heard.colour_version) == (2, "purple", 1)
+    assert list(heard.sector_colours) == ["purple"] * 3
+    assert took_s < 0.5
 
 
 def test_group_offset_follows_the_store(database, settings):
