@@ -119,7 +119,8 @@ class Follower:
 
     def close(self) -> None:
         """Take leave of the game, and wait until each session is acknowledged, or has waited its time."""
-        self._game.close()
+        for happening in self._game.close():
+            self._take(happening)
         self._end("the collector stops")
         wait(self._closing)
         self._count_closed()

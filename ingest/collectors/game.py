@@ -61,6 +61,6 @@ class Game(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Take leave of the game. Nothing is said after it."""
+    def close(self) -> Sequence[Happening]:
+        """Take leave of the game. What was seen before and has not been said; nothing is said after it."""
         ...

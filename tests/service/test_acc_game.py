@@ -85,6 +85,18 @@ def test_of_a_game_that_tears_its_pages_each_frame_is_one_that_it_wrote(tmp_path
     assert sum(w.torn for w in written) > 0.3 * len(written)
 
 
+def test_what_was_seen_last_is_told_at_the_end(tmp_path, follow):
+    """Looks are understood three at a time; who stops in between has the last ones all the same."""
+    with in_process("acc", tmp_path, "--load", "0.2") as played:
+        game = follow(played.port("broadcasting"))
+        until(game, lambda said: len(frames(said)) >= 3)
+        while game.poll(0.02):  # told this time: the next look waits
+            pass
+        untold = frames(game.close())
+
+    assert 1 <= len(untold) <= 3
+
+
 def test_broadcasts_beside_the_pages_tell_the_length_of_the_track(tmp_path, follow):
     with in_process("acc", tmp_path, "--load", "0.2", "--cars", "5") as played:
         game = follow(played.port("broadcasting"))

@@ -22,6 +22,7 @@ class Script:
         self.polls = list(polls)
         self.running = False
         self.counts = {}
+        self.untold = []
         self.closed = False
 
     def poll(self, timeout_s):
@@ -30,6 +31,8 @@ class Script:
 
     def close(self):
         self.closed = True
+        untold, self.untold = self.untold, []
+        return untold
 
 
 class Way:
@@ -110,6 +113,15 @@ def play(follower):
     while follower.game.polls:
         follower.step(0.1)
     follower.step(0.1)
+
+
+def test_what_the_game_had_not_told_yet_is_sent_before_the_session_ends(following, ways):
+    follower = following([began("Monza"), *frames(1)], [])
+    play(follower)
+    follower.game.untold = frames(2, 3)
+    follower.close()
+
+    assert [(way.sent, way.closed) for way in ways] == [([1, 2, 3], True)]
 
 
 def test_each_session_has_a_sender_and_its_frames(following, ways):

@@ -69,11 +69,12 @@ class AcGame:
                 return told
             self._wait(left_s, now.monotonic_s)
 
-    def close(self) -> None:
-        """Take leave of the game."""
+    def close(self) -> Sequence[Happening]:
+        """Take leave of the game, of which all has been told."""
         self._remote.close()
         if self._memory is not None:
             self._memory.close()
+        return []
 
     def _take(self, now: Now) -> list[Happening]:
         if self._memory is None:

@@ -87,10 +87,11 @@ class AccGame:
         self._note_lap()
         return happenings
 
-    def close(self) -> None:
-        """Take leave of the game."""
-        self._follow.close()
+    def close(self) -> Sequence[Happening]:
+        """Take leave of the game; what was seen and not told yet."""
+        untold = self._follow.close(self._clock())
         self._broadcasting.close()
+        return untold
 
     def _note_lap(self) -> None:
         """The game's own stopwatch has more of a lap than a frame can carry."""
@@ -112,7 +113,7 @@ class _Follow(Protocol):
     def running(self, now_s: float) -> bool: ...
     def look(self, now_s: float, wall_ms: int) -> Sequence[Happening]: ...
     def wait(self, now_s: float, until_s: float) -> None: ...
-    def close(self) -> None: ...
+    def close(self, now_s: float) -> Sequence[Happening]: ...
 
 
 class _FollowPages:
@@ -177,8 +178,10 @@ class _FollowPages:
     def wait(self, now_s: float, until_s: float) -> None:
         self._sleep(max(0.0, min(self._due_s, until_s) - now_s))
 
-    def close(self) -> None:
+    def close(self, now_s: float) -> Sequence[Happening]:
+        untold = self._tell(now_s)
         self._memory.close()
+        return untold
 
 
 class _FollowBroadcasts:
@@ -209,5 +212,5 @@ class _FollowBroadcasts:
         if not self._broadcasting.wait(until_s - now_s):
             self._sleep(until_s - now_s)
 
-    def close(self) -> None:
-        pass  # it holds nothing but the broadcasts
+    def close(self, now_s: float) -> Sequence[Happening]:
+        return []  # it holds nothing but the broadcasts
