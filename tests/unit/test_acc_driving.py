@@ -115,6 +115,15 @@ def test_pause_and_replay_say_nothing(followed, status, moved):
     assert "ended" not in kinds(followed.drive(3))
 
 
+def test_a_step_of_the_replay_under_the_old_status_is_not_told(followed):
+    """The status is on another page than the step, and is written later."""
+    followed.drive()
+    followed.look(physics={"speedKmh": 33.0})
+
+    assert frames(followed.look(physics={"speedKmh": 33.0}, graphics={"status": REPLAY})) == []
+    assert 33.0 not in [frame.speed for frame in frames(followed.drive(3))]
+
+
 def test_a_pause_moves_no_clock(followed):
     first = frames(followed.drive(3))[-1]
     followed.look(graphics={"status": PAUSE})

@@ -13,6 +13,7 @@ from ingest.collectors.acc.frame import build_frame
 from ingest.collectors.acc.layout import (
     LIVE,
     OFF,
+    REPLAY,
     SIZES,
     Graphics,
     Physics,
@@ -89,6 +90,9 @@ class Driving:
         if physics.packet_id == self._physics_id:
             dead = graphics.status == LIVE and now_s - self._moved_s > _DEAD_S
             return self._end("the game stands still") if dead else []
+        if graphics.status == REPLAY:
+            # The status is on the page that is written later: what was held may be the replay's first picture.
+            self._held = None
         # The first look tells nothing: what it finds may be a dead game's.
         said = [] if self._physics_id is None else self._tell_held(broadcast)
         news = self._physics_id is not None and graphics.status == LIVE
