@@ -1,7 +1,7 @@
 """Kafka deletes what is too old, read or not: a worker that comes too late says so, in a row and aloud, and goes on."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import structlog
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from psycopg import sql
 
 from ingest.partition import Partition
@@ -16,13 +17,15 @@ from ingest.services.kafka import Kafka, Node
 from ingest.services.process import ServiceUnavailable
 from ingest.settings import KafkaSettings
 from ingest.source import Source
+from ingest.topics import open_admin
 from tests.contract.topics import new_partition, settings_of
 from tests.service.audit import wait_for_frames
 from tests.service.owner import drove, rows
 from tests.service.test_worker import hosting, publish
 from tests.waiting import wait_until
 
-HASTY = {"retention.ms": "1000", "segment.ms": "500", "file.delete.delay.ms": "0"}
+HASTY = {"retention.ms": "1000", "segment.ms": "500"}
+PATIENT = {"retention.ms": "3600000", "segment.ms": "3600000"}
 WITHIN_S = 30
 
 
@@ -44,13 +47,13 @@ def settings(hasty_kafka: Kafka) -> KafkaSettings:
 
 
 def test_retention_that_overtakes_a_stopped_worker_is_a_row(settings, database):
-    partition = new_partition(settings, **HASTY)
+    partition = new_partition(settings, **PATIENT)
     with hosting(settings, database.url):
         publish(settings, drove("a", *range(1, 101)))
         wait_for_frames(database.url, {"a": 100}, within_s=WITHIN_S)
 
     publish(settings, drove("a", *range(101, 201)))
-    wait_until(lambda: first_offset(settings, partition) == 200)
+    lose_all(settings, partition, first=200)
 
     with structlog.testing.capture_logs() as said, hosting(settings, database.url):
         wait_until(lambda: lost(database) != [])
@@ -65,13 +68,13 @@ def test_retention_that_overtakes_a_stopped_worker_is_a_row(settings, database):
 
 def test_retention_that_overtakes_a_running_worker_is_a_row(settings, database, database_server):
     """Its database is away for longer than Kafka keeps what it was about to store."""
-    partition = new_partition(settings, **HASTY)
+    partition = new_partition(settings, **PATIENT)
     with hosting(settings, database.url):
         publish(settings, drove("a", *range(1, 101)))
         wait_for_frames(database.url, {"a": 100}, within_s=WITHIN_S)
         with away(database.url, database_server):
             publish(settings, drove("a", *range(101, 201)))
-            wait_until(lambda: first_offset(settings, partition) == 200)
+            lose_all(settings, partition, first=200)
         publish(settings, drove("a", *range(201, 211)))
         wait_for_frames(database.url, {"a": 110}, within_s=WITHIN_S)
 
@@ -89,6 +92,19 @@ def away(url: str, server: str) -> Iterator[None]:
         conn.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
         yield
         conn.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+
+
+def lose_all(settings: KafkaSettings, partition: Partition, *, first: int) -> None:
+    """Retention takes all that is before ``first``, and then nothing more: what comes next may wait for its worker."""
+    configure(settings, partition, HASTY)
+    wait_until(lambda: first_offset(settings, partition) == first)
+    configure(settings, partition, PATIENT)
+
+
+def configure(settings: KafkaSettings, partition: Partition, config: Mapping[str, str]) -> None:
+    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()]
+    topic = ConfigResource(ConfigResource.Type.TOPIC, partition.topic, incremental_configs=entries)
+    open_admin(settings).incremental_alter_configs([topic])[topic].result(WITHIN_S)
 
 
 def lost(database) -> list[tuple]:
