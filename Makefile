@@ -7,6 +7,9 @@ DEMO_ARGS ?=
 BENCH ?= tests.bench
 
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+# Tests of services wait more than they work. Each of the two has a broker and databases of its own.
+TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -20,11 +23,13 @@ demo: $(VENV)/demo.stamp  ## everything on this machine: broker, database, Ray, 
 
 .PHONY: test
 test: style types  ## style, types, then all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(TWO_AT_ONCE) tests/unit $(PYTEST_ARGS)
+	$(PYTEST) $(TWO_AT_ONCE) tests/contract tests/service $(PYTEST_ARGS)
+	$(PYTEST) tests/cluster tests/demo $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: $(VENV)/test.stamp  ## the tests that need neither network nor Ray
-	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	$(PYTEST) $(TWO_AT_ONCE) tests/unit $(PYTEST_ARGS)
 
 .PHONY: services
 services: $(VENV)/test.stamp  ## fetch now what tests and the embedded services would fetch when first asked for

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from ingest.schema import migrate
@@ -23,6 +25,11 @@ from ingest.services.broker import Broker, start_broker
 from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.services.process import ServiceUnavailable
 from ingest.services.timescale import timescale_programs
+
+# A quarter of the examples while somebody waits for an answer; a build server tries as many as Hypothesis would.
+settings.register_profile("waited_for", max_examples=25, deadline=None)
+settings.register_profile("thorough", settings.get_profile("ci"), max_examples=100, deadline=None)
+settings.load_profile("thorough" if os.environ.get("CI") else "waited_for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +71,20 @@ def _versions(url: str) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for line in config.stash.get(_STARTED, []):
+    for line in dict.fromkeys(config.stash.get(_STARTED, [])):
         terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What a worker of pytest-xdist has to say, to the process that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["said"] = session.config.stash.get(_STARTED, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for line in getattr(node, "workeroutput", {}).get("said", []):
+        _report(node.config, line)
 
 
 _STARTED = pytest.StashKey[list[str]]()

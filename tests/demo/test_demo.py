@@ -2,24 +2,18 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import psutil
 import psycopg
 import pytest
 from confluent_kafka import Producer
 
 from ingest.topics import partition_of
 from serve.running import Running
-from tests.demo.conftest import running_demo
 from tests.service.audit import assert_each_frame_once, laps_of, wait_for_frames
 from tests.waiting import wait_until
 
@@ -145,19 +139,6 @@ def test_no_database_is_one_line_with_its_address():
     assert "hidden" not in outcome.stderr
 
 
-def test_ctrl_c_ends_every_process_and_a_taken_port_is_no_obstacle(tmp_path):
-    with somebody_listening() as port, running_demo(tmp_path, WS_PORT=str(port)) as (running, process):
-        assert not running.page.endswith(f":{port}/")
-        started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-
-    gone, alive = psutil.wait_procs(started, timeout=10)
-    assert len(gone) > 10
-    assert alive == []
-    assert not (tmp_path / "running.json").exists()
-
-
 def get(demo: Running, path: str):
     return httpx.get(demo.page + path, timeout=10).raise_for_status().json()
 
@@ -165,11 +146,3 @@ def get(demo: Running, path: str):
 def frame_json(timestamp_ms: int, **more: float) -> bytes:
     frame = {"timestamp": timestamp_ms, "lapTime": 1000, "speed": 200.0, "gear": 4, "rpm": 6000, "lapNumber": 1}
     return json.dumps(frame | more).encode()
-
-
-@contextmanager
-def somebody_listening() -> Iterator[int]:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        yield taken.getsockname()[1]

@@ -3,7 +3,7 @@
 from math import inf, nan
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collectors.acc import wire
@@ -295,7 +295,6 @@ spoilt = st.tuples(st.integers(0, 799), st.binary(min_size=4, max_size=4), st.in
 statuses = st.sampled_from([LIVE, LIVE, LIVE, OFF, REPLAY, PAUSE])
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(spoilt, statuses, st.integers(0, 3), st.floats(0, 100)), max_size=25))
 def test_whatever_the_pages_hold_sessions_are_told_in_order(looks):
     """Frames lie within a session, in time, and each could have come from a car."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.channels import FRAMES
@@ -447,7 +447,6 @@ ELSEWHERE = Course(line=0.3, sectors=(0.2, 0.75), length_m=2_000.0)
 COURSES = st.sampled_from([UNKNOWN, ELSEWHERE])
 
 
-@settings(max_examples=120, deadline=None)
 @given(drives(), COURSES, st.data())
 def test_any_cut_gives_the_same_laps(frames, course, data):
     """Their parts, reasons and places too."""
@@ -456,7 +455,6 @@ def test_any_cut_gives_the_same_laps(frames, course, data):
     assert timed_in_pieces(frames, cuts, course) == timed(frames, course)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(drives(), min_size=2, max_size=4), st.integers(2, 9))
 def test_sessions_are_timed_together_as_each_alone(field, pieces):
     """A batch holds many cars on several tracks; what one of them does is nothing to the others."""
@@ -474,7 +472,6 @@ def test_sessions_are_timed_together_as_each_alone(field, pieces):
     assert laps == [timed(frames, course) for frames, course in zip(field, courses, strict=True)]
 
 
-@settings(max_examples=120, deadline=None)
 @given(drives(), COURSES, st.data())
 def test_any_restart_gives_the_same_laps(frames, course, data):
     stop = data.draw(places(frames))

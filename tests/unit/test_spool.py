@@ -5,7 +5,7 @@ import shutil
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collectors import spool_disk
@@ -179,7 +179,7 @@ def test_whose_records_cannot_be_read_is_put_aside(written):
 LAST = b"".join(map(encode, map(record, range(21, 31))))
 
 
-@pytest.mark.parametrize("cut", range(0, len(LAST), 5))  # each byte: test_spool_record
+@pytest.mark.parametrize("cut", range(0, len(LAST), 11))  # each byte: test_spool_record
 def test_a_torn_end_is_cut_and_counted(written, cut):
     last = segment_path(written, 21)
     last.write_bytes(LAST[:cut])
@@ -198,7 +198,7 @@ def test_a_torn_end_is_cut_and_counted(written, cut):
 ALL = [encode(record(n)) for n in range(1, 31)]
 
 
-@pytest.mark.parametrize("byte", range(0, len(b"".join(ALL)), 17))
+@pytest.mark.parametrize("byte", range(0, len(b"".join(ALL)), 37))
 def test_a_wrong_byte_costs_its_record_and_is_put_aside(written, byte):
     place = byte
     for path in segments(written):
@@ -225,7 +225,6 @@ def test_a_segment_that_is_gone_costs_its_records(written):
     assert left(folder_at(written.parent)) == {"s": [*range(1, 11), *range(21, 31)]}
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     steps=st.lists(st.sampled_from(["append", "append", "take", "acknowledge", "kill", "close"]), max_size=60),
     tail=st.integers(0, 200),

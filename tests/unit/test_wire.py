@@ -77,7 +77,7 @@ def test_key_that_can_be_no_session(key, reason):
 @pytest.mark.parametrize(
     ("value", "guess"),
     [
-        (gzip.compress(b"telemetry"), "gzip"),
+        (gzip.compress(b"telemetry", mtime=0), "gzip"),
         (b"\x28\xb5\x2f\xfd\x04", "Zstandard"),
         (b"\x00\x00\x00\x00\x07\x02speed", "Avro with a schema id"),
         (b"speed=212.5;gear=5", "text"),
