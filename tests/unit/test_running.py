@@ -68,6 +68,14 @@ def test_note_of_a_system_that_was_killed_is_no_system(tmp_path):
     assert Running.find(tmp_path) is None
 
 
+def test_note_of_a_crash_is_not_believed_though_its_process_number_is_in_use_again(tmp_path):
+    with the_only_one(tmp_path):
+        pass
+    NOTE.write(tmp_path)
+
+    assert Running.find(tmp_path) is None
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"pid": 1}', '{"pid": "x", "page": 1, "more": 2}'])
 def test_note_that_cannot_be_read_is_no_system(home, text):
     """Half a file, or that of another version."""
@@ -89,6 +97,7 @@ def test_there_is_one_system_at_a_time(home):
 
 
 def test_one_that_is_still_starting_counts_too(home):
+    """Until it is up there is no note, and two at once would write over each other's data."""
     with pytest.raises(PurpleSectorError, match="already starting"), the_only_one(home):
         pass
 
