@@ -6,6 +6,7 @@ out the same wherever a stream is cut.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -71,14 +72,19 @@ def _crossing_by_position(stretch: Stretch, i: int) -> int | None:
         and moving.time[-2] == stretch.time[i - 1]
         and distance[-2] <= 0 < distance[-1]
     ):
-        return _between(moving.time[-2:], moving.speed_kmh[-2:], distance[-2:])
+        return _between(*_pair(moving.time, -2), *_pair(moving.speed_kmh, -2), *_pair(distance, -2))
     return _beyond(moving.time[-2:], distance[-2:], int(stretch.time[i]))
 
 
-def _between(time: Integers, speed: Reals, distance: Reals) -> int:
+def _pair(column: Integers | Reals, i: int) -> tuple[Any, Any]:
+    """Two entries as Python's numbers: with so few of them NumPy takes longer to begin than to reckon."""
+    first, second = column[i : i + 2 or None].tolist()
+    return first, second
+
+
+def _between(t0: int, t1: int, v0: float, v1: float, d0: float, d1: float) -> int:
     """When the distance was 0. Speed changes linearly between the two frames; its integral is the way, whatever the units."""
-    t0, t1, d0, d1 = int(time[0]), int(time[1]), float(distance[0]), float(distance[1])
-    v0, v1, share = max(float(speed[0]), 0.0), max(float(speed[1]), 0.0), -d0 / (d1 - d0)
+    v0, v1, share = max(v0, 0.0), max(v1, 0.0), -d0 / (d1 - d0)
     if v0 + v1 > 0:
         # Solves v0·x + (v1 - v0)·x²/2 = share·(v0 + v1)/2 for x, the share of time; this form holds for v0 = v1 too.
         wanted = share * (v0 + v1)
@@ -97,8 +103,8 @@ def _beyond(time: Integers, distance: Reals, first_us: int) -> int | None:
 
 def mark_us(stretch: Stretch, i: int, share: float) -> int:
     """When the car passed ``share`` of the lap, which lies between frame ``i - 1`` and frame ``i``."""
-    around = slice(i - 1, i + 1)
-    return _between(stretch.time[around], stretch.speed_kmh[around], stretch.since_line[around] - share)
+    d0, d1 = _pair(stretch.since_line, i - 1)
+    return _between(*_pair(stretch.time, i - 1), *_pair(stretch.speed_kmh, i - 1), d0 - share, d1 - share)
 
 
 def share_at_crossing(stretch: Stretch, i: int, line_us: int) -> float:
