@@ -74,7 +74,7 @@ class _Recorded:
     """A recording with its laps, which are timed when they are first asked for."""
 
     def __init__(self, recording: Recording, number: int) -> None:
-        self.session = _session(recording, number)
+        self.session = session_of(recording, number)
         self.frames = recording.frames(session_id=number)
 
     @cached_property
@@ -101,7 +101,8 @@ class _Recorded:
         return int(np.searchsorted(self._time_us, time_us))
 
 
-def _session(recording: Recording, number: int) -> Session:
+def session_of(recording: Recording, number: int = 0) -> Session:
+    """What is known of a recording, as of a stored session."""
     started_at_s = recording.started_at_ms / 1000
     return Session(
         id=number,

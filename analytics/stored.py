@@ -14,7 +14,9 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
 from analytics.copy_binary import copy_table
+from analytics.course import Course
 from analytics.database import LAPS, SESSION, Connection, Session, frames_of_lap, lap_of, schema_of
+from analytics.tracks import Track
 from analytics.wanted import Found, Wanted
 
 _CONNECT_WITHIN_S = 5
@@ -51,6 +53,11 @@ _LAPS_OF_SESSIONS = (
 )
 
 _FRAMES = "FROM telemetry WHERE session_id = %(session_id)s ORDER BY time"
+
+_COURSES = """
+SELECT s.id, t.line_position, t.sector_positions, t.length_m, t.version
+  FROM sessions s JOIN tracks t ON t.id = s.track_id WHERE s.id = ANY (%s)
+"""
 
 _RECEIVED = "SELECT received::text, (received - %(seen)s::int8multirange)::text FROM sessions WHERE id = %(session_id)s"
 
@@ -112,6 +119,14 @@ class Store:
     def frames(self, session: Session, columns: Sequence[str]) -> pa.Table:
         """All frames of a session in order of time."""
         return copy_table(self._conn, schema_of(columns), sql.SQL(_FRAMES).format(), {"session_id": session.id})
+
+    def courses(self, sessions: Sequence[Session]) -> dict[int, Course]:
+        """What each session's laps are timed on, by its id; one that began before its track was learnt is left out."""
+        rows = self._conn.execute(_COURSES, [[session.id for session in sessions]])
+        return {
+            id: Track("", "", line, tuple(sectors), length_m, version=v).course
+            for id, line, sectors, length_m, v in rows
+        }
 
     def news(self, session: Session, columns: Sequence[str]) -> "StoredNews":
         """Its frames from the first on, poll by poll."""

@@ -98,7 +98,7 @@ def traces(
     if axis is None and timed:
         told = [lap.session.track_length_m for lap in timed if lap.session.track_length_m]
         length_m = told[0] if told else float(np.median([driven_m(one) for one in frames]))
-        axis = Axis(length_m, line=_line([lap.lap.line_position for lap in timed]))
+        axis = Axis(length_m, line=median_line([lap.lap.line_position for lap in timed]))
     return [
         _of_lap(lap, table, axis, channels) for lap, table in zip(timed, frames, strict=True) if axis and len(table)
     ]
@@ -157,7 +157,7 @@ def driven_m(frames: pa.Table) -> float:
     return float(np.trapezoid(np.abs(frames.column("speed_kmh").to_numpy()) / 3.6, time_s))
 
 
-def _line(positions: Iterable[float | None]) -> float:
+def median_line(positions: Iterable[float | None]) -> float:
     """Where the laps began, in the middle: 0.999 and 0.001 are both near the origin."""
     off_origin = [position - round(position) for position in positions if position is not None]
     return float(np.median(off_origin)) % 1.0 if off_origin else 0.0

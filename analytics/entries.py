@@ -1,0 +1,105 @@
+"""The entry list of a fleet: which sessions are to be timed, and how one of them is.
+
+An entry is small and plain, so that it can be sent anywhere; whoever gets it reads the frames where they are kept. Rules: an entry's
+name changes with its frames, and with the engine, so that what has been timed is never timed again and never stale; where the
+database is, and its password, is no part of an entry: who times a stored one has its own DATABASE_URL and opens its own connection.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from analytics.course import UNKNOWN
+from analytics.files import session_of
+from analytics.lap import ENGINE
+from analytics.recording import SUFFIXES, RecordingError, open_recording
+from analytics.stored import Store
+from analytics.timesheet import LAYOUT, NEEDED, timesheet
+from analytics.wanted import EVERYTHING, Wanted
+
+
+class NoFrames(ValueError):
+    """A stored session of which there is nothing to time."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"session {key!r} has no frames in the store; have they been deleted?")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A session to be timed: its key, the path of its recording, or none where it is stored, and what changes with its frames."""
+
+    key: str
+    path: str
+    mark: str
+
+    @property
+    def name(self) -> str:
+        """Of its timesheet's file: another one for other frames, another engine or another layout."""
+        digest = hashlib.blake2s(repr((*astuple(self), LAYOUT)).encode(), digest_size=8).hexdigest()
+        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", self.key)[:80]
+        return f"{plain}-{digest}-engine{ENGINE}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timed:
+    """What timing a session came to: its timesheet, and how many frames it was made of."""
+
+    timesheet: pa.Table
+    frames: int
+
+
+def recorded(paths: Iterable[Path]) -> list[Entry]:
+    """Those of recordings, and of all recordings in a folder; none is opened. Raises RecordingError where there is no such file."""
+    return [_recorded(file) for path in paths for file in _files(path)]
+
+
+def stored(store: Store, wanted: Wanted = EVERYTHING) -> list[Entry]:
+    """Those of stored sessions, the oldest first."""
+    sessions = store.sessions(wanted)[::-1]
+    courses = store.courses(sessions)
+    return [
+        Entry(one.key, "", f"{one.frames} frames until {one.last_frame_at} on {courses.get(one.id, UNKNOWN)}")
+        for one in sessions
+    ]
+
+
+def timed(entry: Entry) -> Timed:
+    """Read the frames of a session and time its laps.
+
+    Raises RecordingError, NoFrames, analytics.stored.NoDatabase, psycopg.Error.
+    """
+    return _timed_recording(Path(entry.path)) if entry.path else _timed_from_store(entry.key)
+
+
+def _timed_recording(path: Path) -> Timed:
+    recording = open_recording(path)
+    frames = recording.frames()
+    return Timed(timesheet(session_of(recording), frames), frames.num_rows)
+
+
+def _timed_from_store(key: str) -> Timed:
+    with closing(Store(None)) as store:
+        session = next(iter(store.sessions(Wanted(keys=(key,)))), None)
+        frames = store.frames(session, NEEDED) if session else None
+        if not session or not frames:
+            raise NoFrames(key)
+        course = store.courses([session]).get(session.id, UNKNOWN)
+        return Timed(timesheet(session, frames, course), frames.num_rows)
+
+
+def _recorded(path: Path) -> Entry:
+    try:
+        seen = path.stat()
+    except OSError as error:
+        raise RecordingError(path, f"cannot be read ({error.strerror}); give the path of a recording") from error
+    return Entry(path.stem, str(path.resolve()), f"{seen.st_size} bytes at {seen.st_mtime_ns}")
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]

@@ -1,0 +1,174 @@
+"""The fleet: the lap engine over all sessions, recorded or stored, and what the laps come to together.
+
+    from analytics.entries import recorded
+    from analytics.fleet import time_all
+
+    fleet = time_all(recorded([Path("recordings")]), Path("results"))
+    fleet.bests.to_pandas()
+
+Each session becomes a timesheet, a file of its own below ``results``; a second run times only what has none yet, and one that was
+killed is gone on with. Rules: a session that cannot be timed is a row of `Fleet.failed` and stops nothing; it is tried again in the
+next run. Timing alone is worth many CPUs: `analytics.on_ray` has Ray do it; putting the timesheets together is done here.
+"""
+
+import fcntl
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet
+
+from analytics.bands import bests, lap_bands, mini_bands, speed_bands
+from analytics.entries import Entry, timed
+from analytics.field import fields
+
+#: One row a session that could not be timed, and why.
+FAILED = pa.schema([("session", pa.string()), ("path", pa.string()), ("reason", pa.string())])
+
+_DIED = "the process that timed it, or one beside it, died; run again, and look at its memory if it dies again"
+
+
+class Busy(Exception):
+    """Another run writes to these results."""
+
+    def __init__(self, results: Path) -> None:
+        super().__init__(f"{results}: another run is writing here; wait for it, or choose another folder")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of an entry, by its name: laps and frames, or why there are none."""
+
+    name: str
+    laps: int = 0
+    frames: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fleet:
+    """The tables of a fleet, as `analytics.bands` has them, and `FAILED`. ``timed`` sessions are of this run, ``frames`` too."""
+
+    bests: pa.Table
+    lap_bands: pa.Table
+    mini_bands: pa.Table
+    speed_bands: pa.Table
+    failed: pa.Table
+    timed: int
+    frames: int
+
+    def save(self, folder: Path) -> None:
+        """Each table as a Parquet file of its name."""
+        for name in ("bests", "lap_bands", "mini_bands", "speed_bands", "failed"):
+            _write(getattr(self, name), folder / f"{name}.parquet")
+
+
+#: Times entries into a folder of timesheets; says of each what became of it, in any order.
+Team = Callable[[Sequence[Entry], Path], Iterator[Report]]
+
+
+def time_all(
+    entries: Sequence[Entry],
+    results: Path,
+    *,
+    team: Team | None = None,
+    tell: Callable[[int, int, Report], None] = lambda done, of, report: None,
+) -> Fleet:
+    """Time what has no timesheet in ``results`` yet, put all timesheets of these entries together, and save the tables there.
+
+    ``tell`` hears of each session that is done. Without a ``team`` this process times them, one by one. Raises Busy.
+    """
+    sheets = results / "timesheets"
+    sheets.mkdir(parents=True, exist_ok=True)
+    with _alone(results):
+        _sweep(sheets)
+        missing = [entry for entry in dict.fromkeys(entries) if not _sheet(sheets, entry.name).is_file()]
+        reports = []
+        for report in (team or one_by_one)(missing, sheets):
+            reports.append(report)
+            tell(len(reports), len(missing), report)
+        fleet = _together(entries, sheets, reports)
+        fleet.save(results)
+    return fleet
+
+
+def one_by_one(entries: Sequence[Entry], sheets: Path) -> Iterator[Report]:
+    """The smallest team: this process."""
+    return (time_one(entry, sheets) for entry in entries)
+
+
+def time_one(entry: Entry, sheets: Path) -> Report:
+    """Time a session and keep its timesheet, all of it or nothing; whatever is wrong with the session is a reason."""
+    try:
+        done = timed(entry)
+        _write(done.timesheet, _sheet(sheets, entry.name))
+    except psycopg.Error as error:
+        # Its words may hold the address it was given, and that the password.
+        said = error.diag.message_primary or "the database that DATABASE_URL names does not answer"
+        return Report(entry.name, reason=f"{type(error).__name__}: {said}")
+    except Exception as error:
+        return Report(entry.name, reason=str(error) or type(error).__name__)
+    return Report(entry.name, done.timesheet.num_rows, done.frames)
+
+
+def _together(entries: Sequence[Entry], sheets: Path, reports: Sequence[Report]) -> Fleet:
+    reasons = {report.name: report.reason for report in reports if report.reason}
+    found = fields(_kept(entries, sheets, reasons))
+    failed = [{"session": e.key, "path": e.path, "reason": reasons[e.name]} for e in entries if e.name in reasons]
+    done = [report for report in reports if not report.reason]
+    return Fleet(
+        bests=bests(found),
+        lap_bands=lap_bands(found),
+        mini_bands=mini_bands(found),
+        speed_bands=speed_bands(found),
+        failed=pa.Table.from_pylist(failed, FAILED),
+        timed=len(done),
+        frames=sum(report.frames for report in done),
+    )
+
+
+def _kept(entries: Sequence[Entry], sheets: Path, reasons: dict[str, str]) -> Iterator[pa.Table]:
+    """The timesheets that there are; the reason of each that there is not is added to ``reasons``."""
+    for name in dict.fromkeys(entry.name for entry in entries if entry.name not in reasons):
+        sheet = _sheet(sheets, name)
+        try:
+            yield pyarrow.parquet.read_table(sheet)
+        except FileNotFoundError:
+            reasons[name] = _DIED
+        except (pa.ArrowInvalid, OSError) as error:
+            reasons[name] = f"its timesheet {sheet} cannot be read ({error}); delete it and run again"
+
+
+def _sheet(sheets: Path, name: str) -> Path:
+    return sheets / f"{name}.parquet"
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    """All of the file or nothing, also if the power goes."""
+    unfinished = path.with_name(f".{uuid.uuid4().hex}.unfinished")
+    with unfinished.open("wb") as file:
+        pyarrow.parquet.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def _sweep(sheets: Path) -> None:
+    """What a run that was killed had not finished writing."""
+    for unfinished in sheets.glob(".*.unfinished"):
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(results: Path) -> Iterator[None]:
+    with (results / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(results) from None
+        yield

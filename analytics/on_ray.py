@@ -1,0 +1,51 @@
+"""Ray Data times the sessions of a fleet: `analytics.fleet.time_all` with ``team=on_ray``.
+
+The only file here that knows Ray. What travels is entries there and reports back, a few hundred bytes a session: frames are read where
+they are timed, and timesheets are written from there, so every node must see the recordings or have DATABASE_URL, and see the folder
+of the results. Rule: this process is connected to a cluster already; whose it is, and how large, is its caller's affair.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray.data
+
+from analytics.entries import Entry
+from analytics.fleet import Report, time_one
+
+#: Sessions that one task times: few, so that little is done twice when a process dies.
+_AT_ONCE = 4
+# Reports are small; Ray would set aside 128 MB for what a task gives back, which a laptop's object store does not have.
+_BLOCK_BYTES = 2**20
+
+
+def on_ray(entries: Sequence[Entry], sheets: Path) -> Iterator[Report]:
+    """A team of as many processes as the cluster has CPUs."""
+    if not entries:
+        return
+    _quiet()
+    tasks = -(-len(entries) // _AT_ONCE)
+    sessions = ray.data.from_items([asdict(entry) for entry in entries], override_num_blocks=tasks)
+    reports = sessions.map_batches(partial(_time, sheets=sheets), batch_size=_AT_ONCE, batch_format="numpy")
+    for row in reports.iter_rows():
+        yield Report(**row)
+
+
+def _time(batch: dict[str, Any], *, sheets: Path) -> dict[str, list[Any]]:
+    """Columns of entries in, columns of reports out."""
+    rows = zip(*(batch[name] for name in ("key", "path", "mark")), strict=True)
+    reports = [asdict(time_one(Entry(*map(str, row)), sheets)) for row in rows]
+    return {name: [report[name] for report in reports] for name in reports[0]}
+
+
+def _quiet() -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = _BLOCK_BYTES
+    # A process that dies takes its sessions with it, and not the run.
+    context.max_errored_blocks = -1
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
