@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import psycopg
@@ -15,6 +15,7 @@ from analytics.channels import FRAMES
 from analytics.copy_binary import copy_table
 from analytics.laps import RESUME_MARGIN_US, advance
 from analytics.summaries import FULL_THROTTLE, lap_summaries, seconds
+from analytics.summing import laps_of, seconds_of
 from ingest.chunk import Chunk
 from ingest.collectors.circuit import val_sarine
 from ingest.collectors.simulate import drive, facts
@@ -154,6 +155,11 @@ def test_seconds_are_those_of_the_frames(driven, conn):
     assert summed["max_speed_kmh"].to_numpy().tolist() == np.maximum.reduceat(speed, first).tolist()
     mean = np.add.reduceat(speed.astype(float), first) / np.diff(first, append=len(each))
     assert summed["avg_speed_kmh"].to_numpy() == pytest.approx(mean)
+    of_recording = seconds_of(driven)
+    assert of_recording.schema == summed.schema
+    for name in summed.column_names[1:]:
+        assert of_recording[name].to_numpy() == pytest.approx(summed[name].to_numpy()), name
+    assert of_recording["second"].equals(summed["second"])
 
 
 def test_laps_are_summed_up_from_their_frames(driven, conn):
@@ -165,3 +171,6 @@ def test_laps_are_summed_up_from_their_frames(driven, conn):
         assert lap.avg_speed_kmh == pytest.approx(of_lap["speed_kmh"].to_numpy().astype(float).mean())
         assert lap.full_throttle_share == pytest.approx((of_lap["throttle"].to_numpy() >= FULL_THROTTLE).mean())
     assert {lap.lap_number for lap in lap_summaries(conn, KEY)} == set(numbers.tolist())
+    for stored, of_recording in zip(lap_summaries(conn, KEY), laps_of(driven), strict=True):
+        assert astuple(of_recording)[:4] == astuple(stored)[:4]
+        assert astuple(of_recording)[4:] == pytest.approx(astuple(stored)[4:])
