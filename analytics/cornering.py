@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from analytics.corners import Corner, Corners
 from analytics.stretch import Integers, Mask, Reals
+from analytics.tabular import Tabular
 from analytics.trace import Trace, stacked
 
 _BRAKE_ON, _BRAKE_MEANT = 0.05, 0.20
@@ -37,7 +38,7 @@ MEASURES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cornering:
+class Cornering(Tabular):
     """Measures of laps in corners: for each name in `MEASURES` an array with one row a lap and one column a corner.
 
     Places are in metres from the line. ``time_s`` is that of the corner's part of the lap, so a row adds up to the lap.

@@ -19,6 +19,7 @@ from analytics.channels import FRAMES
 from analytics.database import Session, schema_of
 from analytics.exports import export
 from analytics.lap import Lap
+from analytics.tabular import Tabular
 from analytics.wanted import EVERYTHING, Found, Wanted
 
 #: How long a followed session may take to show a new frame.
@@ -58,8 +59,8 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TimedLap:
-    """A finished lap, whose it is, and the way to its frames."""
+class TimedLap(Tabular):
+    """A finished lap, whose it is, and the way to its frames. As a table, it is all of them."""
 
     session: Session
     lap: Lap
@@ -84,6 +85,9 @@ class TimedLap:
     def telemetry(self, channels: Sequence[str] = FRAMES.names) -> pa.Table:
         """Its frames in order of time: the columns asked for, of `analytics.channels.FRAMES`. Raises UnknownChannel."""
         return self.source.lap_frames(self.session, self.number, _known(channels))
+
+    def to_arrow(self) -> pa.Table:
+        return self.telemetry()
 
     def export(self, path: "str | os.PathLike[str]") -> Path:
         """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises analytics.exports.ExportError."""
@@ -116,7 +120,7 @@ class _Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Laps(_Selection):
+class Laps(_Selection, Tabular):
     """Finished laps, by when they began. ``garage.laps.of("alice").on("spa").flying().fastest()``."""
 
     def __iter__(self) -> Iterator[TimedLap]:
@@ -159,8 +163,8 @@ class Laps(_Selection):
 
 
 @dataclass(frozen=True, slots=True)
-class Drive:
-    """A session, finished or being driven, with its laps and its frames."""
+class Drive(Tabular):
+    """A session, finished or being driven, with its laps and its frames. As a table, it is all its frames so far."""
 
     facts: Session
     source: Source = field(repr=False)
@@ -182,6 +186,9 @@ class Drive:
     def telemetry(self, channels: Sequence[str] = FRAMES.names) -> pa.Table:
         """All its frames so far, in order of time. An hour at 60 Hz with every channel takes 20 MB. Raises UnknownChannel."""
         return self.source.frames(self.facts, _known(channels))
+
+    def to_arrow(self) -> pa.Table:
+        return self.telemetry()
 
     def follow(
         self, channels: Sequence[str] = FRAMES.names, *, every_s: float = EVERY_S, quiet_s: float | None = None

@@ -15,6 +15,7 @@ import pyarrow as pa
 from analytics.channels import CHANNELS
 from analytics.garage import TimedLap
 from analytics.stretch import Mask, Reals
+from analytics.tabular import Tabular
 
 #: What comparing laps takes.
 DRIVING = ("speed_kmh", "throttle", "brake", "steering", "gear")
@@ -56,7 +57,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trace:
+class Trace(Tabular):
     """A lap on an axis: an entry for each place. ``coarsest_m`` is the longest way between two frames that were used."""
 
     axis: Axis
