@@ -4,6 +4,7 @@ The Arrow schema, the table's columns, the COPY column list, the wire decoder's 
 table in the documentation all derive from `CHANNELS`. Nothing else spells a channel out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -151,3 +152,19 @@ def markdown_table() -> str:
         for c in CHANNELS
     ]
     return "\n".join(rows)
+
+
+class UnknownChannel(LookupError):
+    """A column that no frame has."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no column {name!r}; there are {', '.join(FRAMES.names)}")
+        self.name = name
+
+
+def schema_of(columns: Sequence[str]) -> pa.Schema:
+    """Those columns of FRAMES, in that order. Raises UnknownChannel."""
+    for name in columns:
+        if name not in FRAMES.names:
+            raise UnknownChannel(name)
+    return pa.schema([FRAMES.field(name) for name in columns])

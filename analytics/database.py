@@ -11,12 +11,11 @@ from typing import Any
 
 import psycopg
 import pyarrow as pa
-from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from analytics.channels import FRAMES
-from analytics.copy_binary import copy_table
+from analytics.channels import FRAMES, schema_of
 from analytics.laps import RESUME_MARGIN_US, Lap
+from analytics.stored_frames import frames
 
 Connection = psycopg.Connection[Any]
 
@@ -36,14 +35,6 @@ class UnknownLap(LookupError):
         super().__init__(f"session {key!r} has no finished lap {lap_number}; laps() lists those that it has")
         self.key = key
         self.lap_number = lap_number
-
-
-class UnknownChannel(LookupError):
-    """A column that no frame has."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no column {name!r}; there are {', '.join(FRAMES.names)}")
-        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +118,13 @@ SELECT started_at + lap_time_ms * interval '1 ms' AS started_at, NULL::integer A
  WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s - 1 AND lap_time_ms IS NOT NULL
 """
 
-_FRAMES_OF_LAP = """
-  FROM telemetry
- WHERE session_id = %(session_id)s AND time >= %(started_at)s AND time < coalesce(%(ended_at)s::timestamptz, 'infinity')
+_IN_LAP = """
+time >= %(started_at)s AND time < coalesce(%(ended_at)s::timestamptz, 'infinity')
    AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity')
- ORDER BY time LIMIT %(frames)s
 """
 
-_FRAMES_TO_RESUME = """
-  FROM telemetry
- WHERE session_id = %(session_id)s
-   AND time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_id)s AND time < to_timestamp(%(margin_us)s / 1e6)), '-infinity')
- ORDER BY time
+_TO_RESUME = """
+time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_id)s AND time < to_timestamp(%(margin_us)s / 1e6)), '-infinity')
 """
 
 
@@ -190,7 +176,7 @@ def frames_of_lap(
     if bounds["ended_at"] is not None:
         # A resend may have filled a hole since the lap was counted: all there is until the next lap, then.
         bounds["frames"] = None
-    return copy_table(conn, schema, sql.SQL(_FRAMES_OF_LAP).format(), where | bounds)
+    return frames(conn, schema, found.id, condition=_IN_LAP, where=where | bounds, most=bounds["frames"])
 
 
 def frames_to_resume(
@@ -208,8 +194,7 @@ def frames_to_resume(
     )
     # 1970 less a bit, if there is no lap: earlier than every frame.
     margin_us = last[0].started_at_us - RESUME_MARGIN_US if last else -RESUME_MARGIN_US
-    source = sql.SQL(_FRAMES_TO_RESUME).format()
-    table = copy_table(conn, FRAMES, source, {"session_id": session_id, "margin_us": margin_us})
+    table = frames(conn, FRAMES, session_id, condition=_TO_RESUME, where={"margin_us": margin_us})
     return table, last[0] if last else None
 
 
@@ -238,11 +223,3 @@ def lap_of(row: dict[str, Any]) -> Lap:
     known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     del known["session_id"]
     return Lap(**known)
-
-
-def schema_of(columns: Sequence[str]) -> pa.Schema:
-    """Those columns of FRAMES, in that order. Raises UnknownChannel."""
-    for name in columns:
-        if name not in FRAMES.names:
-            raise UnknownChannel(name)
-    return pa.schema([FRAMES.field(name) for name in columns])

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from analytics.database import Session, UnknownLap, schema_of
+from analytics.channels import schema_of
+from analytics.database import Session, UnknownLap
 from analytics.lap import Lap
 from analytics.laps import advance
 from analytics.recording import SUFFIXES, Recording, RecordingError, open_recording

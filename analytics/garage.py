@@ -15,8 +15,8 @@ from typing import Any, Protocol, Self
 
 import pyarrow as pa
 
-from analytics.channels import FRAMES
-from analytics.database import Session, schema_of
+from analytics.channels import FRAMES, schema_of
+from analytics.database import Session
 from analytics.exports import export
 from analytics.lap import Lap
 from analytics.tabular import Tabular

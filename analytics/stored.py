@@ -6,22 +6,20 @@ in one snapshot a poll, its received sequences together with its frames, so that
 
 import os
 from collections.abc import Sequence
-from typing import Any, LiteralString
+from datetime import datetime
 
 import psycopg
 import pyarrow as pa
-from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
-from analytics.copy_binary import copy_table
+from analytics.channels import schema_of
 from analytics.course import Course
-from analytics.database import LAPS, SESSION, Connection, Session, frames_of_lap, lap_of, schema_of
+from analytics.database import LAPS, SESSION, Connection, Session, frames_of_lap, lap_of
+from analytics.stored_frames import frames, page
 from analytics.tracks import Track
 from analytics.wanted import Found, Wanted
 
 _CONNECT_WITHIN_S = 5
-# Of a session that is long already, a poll brings so many frames and the next one more.
-_FRAMES_A_POLL = 50_000
 
 _SESSIONS = (
     SESSION
@@ -52,8 +50,6 @@ _LAPS_OF_SESSIONS = (
 """
 )
 
-_FRAMES = "FROM telemetry WHERE session_id = %(session_id)s ORDER BY time"
-
 _COURSES = """
 SELECT s.id, t.line_position, t.sector_positions, t.length_m, t.version
   FROM sessions s JOIN tracks t ON t.id = s.track_id WHERE s.id = ANY (%s)
@@ -61,16 +57,7 @@ SELECT s.id, t.line_position, t.sector_positions, t.length_m, t.version
 
 _RECEIVED = "SELECT received::text, (received - %(seen)s::int8multirange)::text FROM sessions WHERE id = %(session_id)s"
 
-_FRESH = """
-  FROM telemetry WHERE session_id = %(session_id)s AND time > to_timestamp(%(last_us)s / 1e6)
- ORDER BY time FETCH FIRST %(most)s ROWS WITH TIES
-"""
-
-_LATE = """
-  FROM telemetry
- WHERE session_id = %(session_id)s AND time <= to_timestamp(%(last_us)s / 1e6) AND sequence <@ %(missed)s::int8multirange
- ORDER BY time
-"""
+_LATE = "time <= %(last)s AND sequence <@ %(missed)s::int8multirange"
 
 
 class NoDatabase(LookupError):
@@ -118,7 +105,7 @@ class Store:
 
     def frames(self, session: Session, columns: Sequence[str]) -> pa.Table:
         """All frames of a session in order of time."""
-        return copy_table(self._conn, schema_of(columns), sql.SQL(_FRAMES).format(), {"session_id": session.id})
+        return frames(self._conn, schema_of(columns), session.id)
 
     def courses(self, sessions: Sequence[Session]) -> dict[int, Course]:
         """What each session's laps are timed on, by its id; one that began before its track was learnt is left out."""
@@ -146,25 +133,23 @@ class StoredNews:
         self._columns = list(columns)
         self._schema = schema_of(list(dict.fromkeys([*columns, "time"])))
         self._seen = "{}"
-        self._last_us = -1
+        self._last: datetime | None = None
 
     def poll(self) -> pa.Table:
         """The frames that came since the last poll: late ones, then those after all that were seen before."""
         with self._conn.transaction():
             self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             late, self._seen = self._late()
-            fresh = self._ask(_FRESH, most=_FRAMES_A_POLL)
+            # Of a session that is long already, a poll brings a page and the next one more.
+            fresh = page(self._conn, self._schema, self._session_id, after=self._last)
         if fresh.num_rows:
-            self._last_us = int(fresh.column("time")[-1].value)
+            self._last = fresh.column("time")[-1].as_py()
         return pa.concat_tables([late, fresh]).select(self._columns)
 
     def _late(self) -> tuple[pa.Table, str]:
         where = {"session_id": self._session_id, "seen": self._seen}
         received, missed = self._conn.execute(_RECEIVED, where).fetchone() or ("{}", "{}")
-        if self._last_us < 0 or missed == "{}":
+        if self._last is None or missed == "{}":
             return self._schema.empty_table(), received
-        return self._ask(_LATE, missed=missed), received
-
-    def _ask(self, source: LiteralString, **where: Any) -> pa.Table:
-        parameters = {"session_id": self._session_id, "last_us": self._last_us, **where}
-        return copy_table(self._conn, self._schema, sql.SQL(source).format(), parameters)
+        where = {"last": self._last, "missed": missed}
+        return frames(self._conn, self._schema, self._session_id, condition=_LATE, where=where), received

@@ -14,7 +14,7 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.rows import class_row
 
-from analytics.copy_binary import copy_table
+from analytics.columnar import read_table
 from analytics.database import session
 
 #: A pedal at or beyond these counts as pressed: sensors neither reach their ends nor rest at zero.
@@ -116,4 +116,4 @@ def _seconds(
     conn: psycopg.Connection[Any], session_id: int, *, since: datetime | None, until: datetime | None
 ) -> pa.Table:
     where = {"session_id": session_id, "since": since, "until": until}
-    return copy_table(conn, SECONDS, sql.SQL(_SECONDS_OF_SESSION).format(), where)
+    return read_table(conn, SECONDS, sql.SQL(_SECONDS_OF_SESSION).format(), where)

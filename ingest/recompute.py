@@ -4,34 +4,25 @@ Says what would change, lap by lap, and writes only when it is told. Rule: a ses
 its worker goes on with what it remembers.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from analytics.bests import Scope
 from analytics.channels import FRAMES
-from analytics.copy_binary import copy_table
 from analytics.course import UNKNOWN
 from analytics.database import laps
 from analytics.lap import Lap
 from analytics.laps import Carry, advance
+from analytics.stored_frames import pages
 from ingest.colours import judge_scope
 from ingest.store import SAVE_LAP, lap_row
 from ingest.tracks import StoredTrack, newest_tracks
 
-_ROWS_AT_ONCE = 200_000
-
 _SESSIONS = """
 SELECT id, key, game, track, car, frames > 0 AND updated_at > now() - interval '1 minute' FROM sessions
  WHERE %(key)s::text IS NULL OR key = %(key)s ORDER BY id
-"""
-
-_FRAMES = """
-  FROM telemetry WHERE session_id = %(session_id)s AND time > coalesce(%(after)s::timestamptz, '-infinity')
- ORDER BY time LIMIT %(rows)s
 """
 
 
@@ -85,7 +76,7 @@ def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomput
     course = track.track.course if track else UNKNOWN
     carry: Carry | None = None
     now: dict[int, Lap] = {}
-    for frames in _frames(conn, session.id):
+    for frames in pages(conn, FRAMES, session.id):
         ended, carry = advance(frames, carry, course)
         now |= {lap.lap_number: lap for lap in ended}
     before = {lap.lap_number: lap for lap in laps(conn, session.key)}
@@ -106,13 +97,3 @@ def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
     if session.scope.track and done.laps:
         # A worker that is judging the scope reads what has been written here, or is asked about it at its next start.
         judge_scope(conn, session.scope, min(lap.started_at_us for lap in done.laps))
-
-
-def _frames(conn: psycopg.Connection[Any], session_id: int) -> Iterator[Any]:
-    where = {"session_id": session_id, "after": None, "rows": _ROWS_AT_ONCE}
-    while True:
-        frames = copy_table(conn, FRAMES, sql.SQL(_FRAMES).format(), where)
-        if not frames.num_rows:
-            return
-        yield frames
-        where["after"] = frames["time"][-1].as_py()

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analytics.channels import FRAMES
-from analytics.copy_binary import copy_table
+from analytics.columnar import read_table
 from ingest.chunk import of_store
 from ingest.decode import decode
 from ingest.schema import migrate
@@ -114,7 +114,7 @@ def _read_ms(conn: psycopg.Connection[Any], start: datetime) -> tuple[float, flo
     where = {"start": start, "end": start + timedelta(hours=1)}
     ((explained,),) = conn.execute("EXPLAIN (SUMMARY, FORMAT JSON) SELECT *" + _ONE_CAR, where).fetchall()
     started_at = time.perf_counter()
-    frames = copy_table(conn, FRAMES, sql.SQL(_ONE_CAR).format(), where)
+    frames = read_table(conn, FRAMES, sql.SQL(_ONE_CAR).format(), where)
     read_ms = (time.perf_counter() - started_at) * 1000
     assert frames.num_rows == FRAMES_AN_HOUR
     return explained[0]["Planning Time"], read_ms

@@ -11,9 +11,10 @@ import pytest
 from psycopg import sql
 
 from analytics import database as store
-from analytics.channels import FRAMES
-from analytics.copy_binary import copy_table
+from analytics.channels import FRAMES, schema_of
+from analytics.columnar import read_table
 from analytics.laps import RESUME_MARGIN_US, advance
+from analytics.stored_frames import frames
 from analytics.summaries import FULL_THROTTLE, lap_summaries, seconds
 from analytics.summing import laps_of, seconds_of
 from ingest.chunk import Chunk
@@ -63,7 +64,7 @@ def test_every_channel_keeps_its_extremes_to_the_bit(database):
     with Owner(database.url) as owner:
         owner.store.write(Chunk(0, 1, frames), owner.fence)
     with psycopg.connect(database.url) as conn:
-        back = copy_table(conn, FRAMES, sql.SQL("FROM telemetry ORDER BY time").format(), {})
+        back = read_table(conn, FRAMES, sql.SQL("FROM telemetry ORDER BY time").format(), {})
 
     assert back.schema == FRAMES
     for name in FRAMES.names:
@@ -174,3 +175,26 @@ def test_laps_are_summed_up_from_their_frames(driven, conn):
     for stored, of_recording in zip(lap_summaries(conn, KEY), laps_of(driven), strict=True):
         assert astuple(of_recording)[:4] == astuple(stored)[:4]
         assert astuple(of_recording)[4:] == pytest.approx(astuple(stored)[4:])
+
+
+# --- a page -------------------------------------------------------------------------------------------------------
+
+
+def test_pages_hold_every_frame_once_though_many_have_the_same_time(database, monkeypatch):
+    """Whatever the page's length, and as many as were asked for."""
+    times_us = np.repeat(np.arange(1, 8) * 1_000_000, [1, 4, 1, 1, 3, 2, 1])
+    stored = pa.table([extremes(field).take(np.zeros(len(times_us), int)) for field in FRAMES], schema=FRAMES)
+    stored = stored.set_column(0, FRAMES[0], pa.array(times_us).cast(FRAMES[0].type))
+    stored = stored.set_column(1, FRAMES[1], pa.array(np.arange(len(times_us))).cast(FRAMES[1].type))
+    session_id = stored["session_id"][0].as_py()
+    with Owner(database.url) as owner:
+        owner.store.write(Chunk(0, 1, stored), owner.fence)
+
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        for rows in range(1, len(times_us) + 2):
+            monkeypatch.setattr("analytics.stored_frames.PAGE_ROWS", rows)
+            back = frames(conn, schema_of(["sequence"]), session_id)
+            assert sorted(back["sequence"].to_pylist()) == list(range(len(times_us))), rows
+            for most in range(len(times_us) + 2):
+                cut = frames(conn, schema_of(["time"]), session_id, most=most)
+                assert cut["time"].cast(pa.int64()).to_pylist() == times_us[:most].tolist(), (rows, most)

@@ -11,7 +11,7 @@ from psycopg import sql
 from analytics import database as store
 from analytics import summaries
 from analytics.channels import FRAMES
-from analytics.copy_binary import copy_table
+from analytics.columnar import read_table
 from analytics.laps import advance
 from ingest.chunk import of_store
 from ingest.decode import decode
@@ -51,7 +51,7 @@ def keep(conn: Conn, key: str, frames: pa.Table) -> pa.Table:
 def stored(conn: Conn, session: pa.Table) -> pa.Table:
     """The frames of a session that the store has, in order of time."""
     source = sql.SQL(" FROM telemetry WHERE session_id = %(id)s ORDER BY time").format()
-    return copy_table(conn, FRAMES, source, {"id": session["session_id"][0].as_py()})
+    return read_table(conn, FRAMES, source, {"id": session["session_id"][0].as_py()})
 
 
 def answers(conn: Conn, key: str) -> tuple[Any, ...]:

@@ -91,7 +91,7 @@ def test_a_running_session_is_followed_without_a_gap(database: Database, garage:
 
 
 def test_a_long_session_comes_in_pieces(database: Database, garage: Garage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analytics.stored._FRAMES_A_POLL", 4)
+    monkeypatch.setattr("analytics.stored_frames.PAGE_ROWS", 4)
     with Owner(database.url) as owner:
         owner.write(told("long"), *drove("long", *range(1, 11)))
 

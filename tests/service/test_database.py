@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 from analytics import database as store
-from analytics.channels import FRAMES
+from analytics.channels import FRAMES, UnknownChannel
 from analytics.laps import Lap, advance, resume
 
 START_US = 1_700_000_000_000_000
@@ -136,7 +136,7 @@ def test_what_is_not_there_is_said(conn):
         store.laps(conn, "nowhere")
     with pytest.raises(store.UnknownLap, match="no finished lap 2"):
         store.lap_frames(conn, "spa", 2)
-    with pytest.raises(store.UnknownChannel, match="no column 'speed'"):
+    with pytest.raises(UnknownChannel, match="no column 'speed'"):
         store.lap_frames(conn, "spa", 2, columns=["speed"])
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import analytics
-from analytics.channels import FRAMES
-from analytics.database import UnknownChannel
+from analytics.channels import FRAMES, UnknownChannel
 from analytics.garage import LAPS, Garage, NoLap, NoSession, lap_time
 from analytics.recording import RecordingError
 from ingest.collectors.circuit import aldermoor_park, val_sarine
