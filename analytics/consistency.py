@@ -63,8 +63,7 @@ class Consistency:
 
 def consistency(laps: Sequence[TimedLap]) -> Consistency:
     """Of the laps of one session. Raises TooFewLaps."""
-    left_out = why_not(laps)
-    counted = [lap for lap in laps if lap.number not in left_out]
+    left_out, counted = why_not(laps), in_earnest(laps)
     if len(counted) < LEAST_LAPS:
         raise TooFewLaps(len(counted), left_out)
     times_s = np.array([(lap.time_ms or 0) / 1000 for lap in counted])
@@ -89,6 +88,12 @@ def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
     slowest_ms = _IN_EARNEST * min(flying, default=0)
     reasons = ((lap.number, _reason(lap, slowest_ms)) for lap in laps)
     return {number: reason for number, reason in reasons if reason}
+
+
+def in_earnest(laps: Sequence[TimedLap]) -> list[TimedLap]:
+    """Those of one session that qualify: what may be compared with somebody else's."""
+    left_out = why_not(laps)
+    return [lap for lap in laps if lap.number not in left_out]
 
 
 def _reason(lap: TimedLap, slowest_ms: float) -> str:

@@ -1,9 +1,9 @@
 """Where one set of laps loses time to another, in words and numbers, and never on the strength of chance.
 
 Pure. Compares distributions, not two laps: a corner is spoken of only where shuffling the laps between the two sets hardly ever
-gives as large a difference anywhere on the track. That is a permutation test with the largest statistic over all that is looked at
-(Westfall and Young 1993): however many corners a track has, a false word about any of them comes in one comparison of twenty.
-Sizes are differences of medians, with a bootstrap interval. With fewer laps than `LEAST_LAPS` on either side nothing is said.
+gives as large a difference anywhere on the track (`analytics.chance`), and where the difference has one sign in its whole interval.
+Sizes are differences of medians, with a bootstrap interval; unlike the parts of two laps (`analytics.cornering.time_lost_s`) medians
+need not add up. With fewer laps than `LEAST_LAPS` on either side nothing is said.
 
 What goes with a loss is not proven to cause it: an insight names the differences in driving that stand out in the same corner.
 """
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analytics.chance import chances
 from analytics.cornering import Cornering, robust_spread
 from analytics.corners import Corner
-from analytics.stretch import Mask, Reals
+from analytics.stretch import Reals
 
 #: On either side of a comparison.
 LEAST_LAPS = 6
 
 _CHANCE = 0.05
-_SHUFFLES = 1000
 _RESAMPLES = 1000
 _SMALLEST_S = 0.02
 
@@ -108,39 +108,13 @@ def _found(
     if not enough:
         return
     values = np.column_stack([np.concatenate(pairs[i]) for i in enough])
-    for i, chance in zip(enough, _chances(values, len(ours), draw), strict=True):
+    for i, chance in zip(enough, chances(values, len(ours), draw), strict=True):
         if chance <= _CHANCE:
             measure, column = looked_at[i]
-            yield column, _difference(measure, *pairs[i], chance, draw)
-
-
-def _chances(values: Reals, ours: int, draw: np.random.Generator) -> Reals:
-    """For each column, how often laps that are shuffled as a whole show as large a statistic in any column."""
-    ranks = _ranks(values)
-    as_driven = np.arange(len(ranks)) < ours
-    seen = _statistics(ranks, as_driven[None, :])[0]
-    shuffled = _statistics(ranks, draw.permuted(np.tile(as_driven, (_SHUFFLES, 1)), axis=1)).max(axis=1)
-    chances: Reals = (1 + (shuffled[:, None] >= seen).sum(axis=0)) / (1 + _SHUFFLES)
-    return chances
-
-
-def _statistics(ranks: Reals, ours: Mask) -> Reals:
-    """How far apart the mean ranks are, in units of their spread, a row for each way to choose ``ours`` (a row of it each).
-
-    Ranks, so that a spin weighs no more than a slow lap.
-    """
-    known = np.isfinite(ranks)
-    filled = np.where(known, ranks, 0.0)
-    counts = [np.maximum(side @ known.astype(float), 1e-9) for side in (ours.astype(float), (~ours).astype(float))]
-    means = [side @ filled / n for side, n in zip((ours.astype(float), (~ours).astype(float)), counts, strict=True)]
-    scale = np.nanstd(ranks, axis=0) * np.sqrt(1 / counts[0] + 1 / counts[1])
-    comparable = (scale > 0) & (np.minimum(*counts) >= 1)
-    return np.where(comparable, np.abs(means[0] - means[1]) / np.where(comparable, scale, 1), 0.0)
-
-
-def _ranks(values: Reals) -> Reals:
-    order = np.argsort(np.argsort(values, axis=0), axis=0).astype(np.float64)
-    return np.where(np.isfinite(values), order, np.nan)
+            difference = _difference(measure, *pairs[i], chance, draw)
+            # Ranks may be apart where medians are not: of two modes, say. Then there is no size to tell.
+            if difference.low * difference.high > 0:
+                yield column, difference
 
 
 def _difference(measure: str, ours: Reals, reference: Reals, chance: float, draw: np.random.Generator) -> Difference:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import analytics
-from analytics.consistency import why_not
+from analytics.consistency import in_earnest
 from analytics.cornering import Cornering, cornering
 from analytics.corners import find_corners
 from analytics.garage import Drive
@@ -69,9 +69,7 @@ def against_fastest(driven: Cornering) -> tuple[Reals, Reals]:
 
 
 def _of_session(drive: Drive) -> Iterator[Rows]:
-    every = list(drive.laps)
-    left_out = why_not(every)
-    laps = traces(lap for lap in every if lap.number not in left_out)
+    laps = traces(in_earnest(list(drive.laps)))
     if len(laps) < 2:
         return
     features, lost_s = against_fastest(cornering(laps, find_corners(laps)))

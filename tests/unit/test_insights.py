@@ -110,6 +110,18 @@ def test_the_same_laps_give_the_same_words() -> None:
     assert insights(ours, reference) == insights(ours, reference)
 
 
+def test_no_size_is_told_where_the_medians_are_not_apart() -> None:
+    """Ranks are: half of ours are far slower, half of the reference's far faster, and in the middle both are the same."""
+    ours, reference = a_driver(1, laps=30), a_driver(2, laps=30)
+    halves = np.arange(30)[:, None] % 2 * [0.0, 1.0, 0.0]
+    apart = [
+        Cornering(CORNERS, side.laps, {**side.measures, "time_s": np.ones((30, 3)) + sign * halves + noise})
+        for side, sign, noise in ((ours, 1, 0.0), (reference, -1, 0.001))
+    ]
+
+    assert insights(*apart) == []
+
+
 def test_corners_must_be_the_same() -> None:
     ours = a_driver(1)
     other = Cornering(Corners(AXIS, "speed", 1, CORNERS.corners[:2]), ours.laps, ours.measures)
