@@ -27,6 +27,7 @@ from ingest.logs import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
 from serve.collecting import collect
 from serve.exporting import export
+from serve.fleet import fleet
 from serve.recomputing import laps
 from serve.running import Running, state_folder, the_only_one
 from serve.telling import tell
@@ -87,6 +88,7 @@ command.add_command(collect)
 command.add_command(export)
 command.add_command(tell)
 command.add_command(laps)
+laps.add_command(fleet)
 
 
 def _embedded(function: Callable[..., None]) -> Callable[..., None]:

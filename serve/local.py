@@ -149,7 +149,7 @@ def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Itera
 
 
 @contextmanager
-def run_ray(tell: Tell) -> Iterator[None]:
+def run_ray(tell: Tell, *, cpus: int = _RAY_CPUS) -> Iterator[None]:
     """A Ray cluster on this machine, to which this process is connected."""
     started_at = time.monotonic()
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
@@ -161,7 +161,7 @@ def run_ray(tell: Tell) -> Iterator[None]:
     try:
         ray.init(
             include_dashboard=False,
-            num_cpus=_RAY_CPUS,
+            num_cpus=cpus,
             object_store_memory=_OBJECT_STORE_BYTES,
             _temp_dir=str(temporary),
             log_to_driver=False,
@@ -232,7 +232,7 @@ def start_on_cluster(env_file: str | None, tell: Tell) -> None:
     for outcome in create_topics(kafka):
         tell(str(outcome))
     prepare_database(database, tell)
-    _connect()
+    connect_ray()
     from ingest.cluster import ClusterSettings, start_ingest
     from serve.app import deploy
 
@@ -244,7 +244,7 @@ def start_on_cluster(env_file: str | None, tell: Tell) -> None:
 
 def stop_on_cluster() -> None:
     """Stop ingest and the page on the Ray cluster that this machine belongs to."""
-    _connect()
+    connect_ray()
     import ray.serve
 
     from ingest.cluster import stop_ingest
@@ -253,7 +253,8 @@ def stop_on_cluster() -> None:
     ray.serve.shutdown()
 
 
-def _connect() -> None:
+def connect_ray() -> None:
+    """Join the Ray cluster that this machine belongs to. Raises PurpleSectorError where it belongs to none."""
     import ray
 
     try:
