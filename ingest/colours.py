@@ -26,7 +26,8 @@ _LOCK = (
 
 _DRIVEN = sql.SQL("""
 SELECT l.*, s.key, coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key) AS owner, coalesce(s.track_id, 0) AS course,
-       coalesce(c.colour, '') AS colour, coalesce(c.sector_colours, '{{}}') AS sector_colours, coalesce(c.version, 0) AS version
+       coalesce(c.colour, '') AS colour, coalesce(c.sector_colours, '{{}}') AS sector_colours, coalesce(c.version, 0) AS version,
+       c.time_ms AS judged_ms
   FROM ({laps} WHERE started_at >= to_timestamp(%(since_us)s / 1e6) - %(longest_us)s * interval '1 microsecond') l
   JOIN sessions s ON s.id = l.session_id
   LEFT JOIN lap_colours c ON c.session_id = l.session_id AND c.lap_number = l.lap_number
@@ -93,15 +94,17 @@ def judge_scope(conn: psycopg.Connection[Any], scope: Scope, since_us: int) -> l
         if conn.execute(_LOCK, place).fetchone() != (True,):
             return None
         with conn.cursor(row_factory=dict_row) as cursor:
-            found = [_driven(row) for row in cursor.execute(_DRIVEN, where)]
-        told, records = judge([driven for _, driven in found], _standing(conn, where), since_us=since_us)
+            found = [_found(row) for row in cursor.execute(_DRIVEN, where)]
+        told, records = judge([one.driven for one in found], _standing(conn, where), since_us=since_us)
         changed = {(d.session_id, d.lap.lap_number): replace(d, told=colours) for d, colours in told}
-        now = [(key, changed.get((d.session_id, d.lap.lap_number), d)) for key, d in found]
+        now = [replace(one, driven=changed.get(one.lap, one.driven)) for one in found]
         conn.execute(_FORGET, where)
         with conn.cursor() as cursor:
             cursor.executemany(_SAVE_RECORD, [(*place, *_record_row(record)) for record in records])
-            cursor.executemany(_SAVE_COLOURS, [_colours_row(d) for _, d in now if d.counts or d.told.version])
-    return [Judged(key, driven) for key, driven in now if (driven.session_id, driven.lap.lap_number) in changed]
+            cursor.executemany(
+                _SAVE_COLOURS, [_colours_row(one.driven) for one in now if one.lap in changed or one.is_new]
+            )
+    return [Judged(one.session_key, one.driven) for one in now if one.lap in changed]
 
 
 def unjudged(conn: psycopg.Connection[Any], partition: Partition) -> dict[Scope, int]:
@@ -114,10 +117,28 @@ def _standing(conn: psycopg.Connection[Any], where: dict[str, Any]) -> list[Reco
     return [Record(owner, Part(index, layout), *rest) for owner, index, layout, *rest in conn.execute(_STANDING, where)]
 
 
-def _driven(row: dict[str, Any]) -> tuple[str, Driven]:
-    key, owner, course = (row.pop(name) for name in ("key", "owner", "course"))
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A lap of the scope, and the time that it was judged by before, if it was."""
+
+    session_key: str
+    driven: Driven
+    judged_ms: int | None
+
+    @property
+    def lap(self) -> tuple[int, int]:
+        return self.driven.session_id, self.driven.lap.lap_number
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the store does not know yet that it was judged as it is."""
+        return (self.driven.counts or self.driven.told.version > 0) and self.judged_ms != self.driven.lap.time_ms
+
+
+def _found(row: dict[str, Any]) -> _Found:
+    key, owner, course, judged_ms = (row.pop(name) for name in ("key", "owner", "course", "judged_ms"))
     told = Colours(row.pop("colour"), tuple(row.pop("sector_colours")), row.pop("version"))
-    return key, Driven(row["session_id"], owner, course, lap_of(row), told)
+    return _Found(key, Driven(row["session_id"], owner, course, lap_of(row), told), judged_ms)
 
 
 def _record_row(record: Record) -> tuple[Any, ...]:
