@@ -10,16 +10,19 @@ import pyarrow as pa
 from analytics.channels import FRAMES
 from analytics.database import Session
 from analytics.exports import export
-from ingest.collectors.car import GT3
+from ingest.collectors.car import GT3, Car
 from ingest.collectors.circuit import Circuit
 from ingest.collectors.driver import driver
 from ingest.collectors.simulate import GAME, drive
 from ingest.decode import decode
 
 
-def simulated(circuit: Circuit, *, seed: int, laps: int, started_at: datetime, rate_hz: float = 60.0) -> pa.Table:
+def simulated(
+    circuit: Circuit, *, seed: int, laps: int, started_at: datetime, rate_hz: float = 60.0, car: Car = GT3
+) -> pa.Table:
     """The frames of a session's first ``laps`` laps, with a few of the next, by which the last is known to have ended."""
-    driven = drive(circuit, seed=seed, started_at_ms=round(started_at.timestamp() * 1000), rate_hz=rate_hz)
+    at_ms = round(started_at.timestamp() * 1000)
+    driven = drive(circuit, seed=seed, started_at_ms=at_ms, rate_hz=rate_hz, car=car)
     values = [
         frame.SerializeToString()
         for frame in takewhile(lambda frame: frame.lap_number <= laps or frame.lap_time < 1000, driven)
@@ -33,16 +36,18 @@ def simulated(circuit: Circuit, *, seed: int, laps: int, started_at: datetime, r
     return pa.table([known[name] for name in FRAMES.names], schema=FRAMES)
 
 
-def record(path: Path, circuit: Circuit, *, seed: int, laps: int, started_at: datetime, rate_hz: float = 60.0) -> Path:
+def record(
+    path: Path, circuit: Circuit, *, seed: int, laps: int, started_at: datetime, rate_hz: float = 60.0, car: Car = GT3
+) -> Path:
     """Drive a session into a file that `analytics.open` opens."""
-    frames = simulated(circuit, seed=seed, laps=laps, started_at=started_at, rate_hz=rate_hz)
+    frames = simulated(circuit, seed=seed, laps=laps, started_at=started_at, rate_hz=rate_hz, car=car)
     session = Session(
         id=0,
         key=path.stem,
         user_id="",
         game=GAME,
         track=circuit.name,
-        car=GT3.name,
+        car=car.name,
         driver=driver(seed).name,
         track_length_m=circuit.length_m,
         sector_count=len(circuit.sector_starts),

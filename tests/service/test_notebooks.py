@@ -79,19 +79,23 @@ def figures(outputs: list[Output]) -> list[bytes]:
     return [b64decode(output["data"]["image/png"])[:8] for output in outputs if "image/png" in output["data"]]
 
 
-ALL = ("session_at_a_glance", "two_laps_compared", "consistency_and_corners")
+ALL = ("session_at_a_glance", "two_laps_compared", "consistency_and_corners", "the_fleet")
 
 
 def check(ran: dict[str, list[Output]], name: str) -> None:
     """Who was read, in every notebook, and that all figures are there."""
-    glance, compared, even = (ran[name] for name in ALL)
+    glance, compared, even, fleet = (ran[name] for name in ALL)
     assert said(glance).startswith(f"**{name} · ")
     assert f": {name}, lap " in said(compared)
     assert " s slower than " in said(compared)
     assert f"**{name} · " in said(even)
     assert "Left out: lap 1: out" in said(even)
     assert " laps against " in said(even)
-    assert [figures(outputs) for outputs in (glance, compared, even)] == [[PNG] * 2, [PNG] * 2, [PNG]]
+    assert "| Val Sarine | Purple Sector GT3 | " in said(fleet)
+    assert "Not timed: none." in said(fleet)
+    assert "mini-sectors" in said(fleet)
+    drawn = [figures(outputs) for outputs in (glance, compared, even, fleet)]
+    assert drawn == [[PNG] * 2, [PNG] * 2, [PNG], [PNG] * 2]
 
 
 def test_notebooks_read_the_store(database: Database, tmp_path: Path) -> None:
@@ -106,6 +110,7 @@ def test_notebooks_read_the_store(database: Database, tmp_path: Path) -> None:
 
     check(ran, "Anna")
     assert f"{len(laps)} laps finished, best {lap_time(best_ms)}" in said(ran["session_at_a_glance"])
+    assert f"\n\n2 sessions, {2 * FRAMES_DRIVEN:,} frames." in said(ran["the_fleet"])
 
 
 def test_notebooks_read_recordings_without_a_server(tmp_path: Path) -> None:

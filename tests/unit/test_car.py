@@ -1,11 +1,13 @@
 """What a GT3 car can do, and that the speed profile asks no more of it."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 
-from ingest.collectors.car import GRAVITY_MPS2, GT3
+from ingest.collectors.car import GRAVITY_MPS2, GT3, GT4
+from ingest.collectors.circuit import val_sarine
 from ingest.collectors.controls import shift
+from ingest.collectors.driven import laps
 from ingest.collectors.speed import Demand, brake_backwards, corner_energies, drive_forwards, smooth
 
 
@@ -73,3 +75,9 @@ def test_downshifts_come_one_by_one_under_braking():
     assert gears == sorted(gears, reverse=True)
     assert set(gears) == {6, 5, 4, 3, 2}
     assert all(GT3.engine_rpm(72 - 15 * now, gear) < 7500 for now, gear in zip(clock[3:], gears[3:], strict=True))
+
+
+def test_the_lesser_car_takes_some_seconds_more():
+    best, lesser = (next(islice(laps(val_sarine(), seed=3, car=car), 1, None)).time_s for car in (GT3, GT4))
+
+    assert best * 1.05 < lesser < best * 1.1
