@@ -17,7 +17,7 @@ from analytics.lap import Lap
 from analytics.laps import Carry, advance
 from analytics.stored_frames import pages
 from ingest.colours import judge_scope
-from ingest.store import SAVE_LAP, lap_row
+from ingest.stored_laps import save_laps
 from ingest.tracks import StoredTrack, newest_tracks
 
 _SESSIONS = """
@@ -90,7 +90,7 @@ def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
     session, numbers = done.session, [lap.lap_number for lap in done.laps]
     with conn.transaction(), conn.cursor() as cursor:
         cursor.execute("DELETE FROM laps WHERE session_id = %s AND NOT lap_number = ANY (%s)", [session.id, numbers])
-        cursor.executemany(SAVE_LAP, [lap_row(session.id, lap) for lap in done.laps])
+        save_laps(cursor, [(session.id, lap) for lap in done.laps])
         cursor.execute(
             "UPDATE sessions SET track_id = %s WHERE id = %s", [done.track.id if done.track else None, session.id]
         )

@@ -26,8 +26,9 @@ from ingest.colours import judge_scope, unjudged
 from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
+from ingest.session_facts import save_facts
 from ingest.settings import DatabaseSettings
-from ingest.telemetry_pb2 import Session as SessionFacts
+from ingest.stored_laps import save_laps
 from ingest.tracks import Place, StoredTrack, course_of, learn_track, newest_tracks
 
 COPY_FRAMES = sql.SQL("COPY telemetry ({}) FROM STDIN (FORMAT BINARY)").format(
@@ -87,22 +88,6 @@ SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
   FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE s.id = %(id)s
 """
 
-_SAVE_FACTS = """
-UPDATE sessions SET user_id = coalesce(nullif(%(user_id)s, ''), user_id), game = %(game)s, track = %(track)s, car = %(car)s,
-       driver = %(driver)s, track_length_m = nullif(%(track_length)s, 0), sector_count = nullif(%(sector_count)s, 0),
-       sample_rate_hz = nullif(%(sample_rate)s, 0),
-       started_at = CASE WHEN %(started_at)s > 0 THEN to_timestamp(%(started_at)s / 1000.0) ELSE started_at END
- WHERE id = %(id)s
-"""
-
-_SAVE_STATEMENT = """
-UPDATE sessions SET user_id = coalesce(nullif(%(user_id)s, ''), user_id), told_at = clock_timestamp(),
-       last_sequence = greatest(last_sequence, %(last_sequence)s)
- WHERE id = %(id)s
-"""
-
-_WHAT_IS_DRIVEN = ("game", "track", "car", "driver", "track_length", "sector_count", "sample_rate", "started_at")
-
 # Kept until the laps have been timed again: the worker may be another one by then.
 _SAVE_LATE = "UPDATE sessions SET late_from = least(late_from, to_timestamp(%s / 1e6)) WHERE id = %s"
 
@@ -115,35 +100,6 @@ SELECT id, key, (extract(epoch FROM late_from) * 1000000)::bigint
 _DROP_LAPS = """
 DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer AND NOT lap_number = ANY (%(numbers)s)
 """
-
-# Of an `analytics.lap.Lap`, but for when it began.
-_LAP_VALUES = (
-    "lap_time_ms",
-    "official_lap_time_ms",
-    "sector_times_ms",
-    "sector_source",
-    "flags",
-    "frames",
-    "gaps",
-    "max_speed_kmh",
-    "max_speed_position",
-    "reasons",
-    "computed_sector_times_ms",
-    "mini_sector_times_ms",
-    "line_position",
-    "sector_positions",
-    "engine",
-)
-
-#: Takes a `lap_row`.
-SAVE_LAP = sql.SQL("""
-INSERT INTO laps (session_id, lap_number, started_at, {columns}) VALUES (%s, %s, to_timestamp(%s / 1e6), {values})
-ON CONFLICT (session_id, lap_number) DO UPDATE SET started_at = excluded.started_at, {renewed}
-""").format(
-    columns=sql.SQL(", ").join(map(sql.Identifier, _LAP_VALUES)),
-    values=sql.SQL(", ").join(sql.Placeholder() * len(_LAP_VALUES)),
-    renewed=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in _LAP_VALUES),
-)
 
 _ADVANCE_AND_COMMIT = """
 SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigint[], %s::bigint[], %s::bigint[]);
@@ -286,8 +242,7 @@ class Store:
             self._conn.execute("BEGIN")
             first = sure.lap_number if sure else -1
             self._conn.execute(_DROP_LAPS, {"id": late.session_id, "from": first, "numbers": numbers})
-            if timed:
-                self._conn.cursor().executemany(SAVE_LAP, [lap_row(late.session_id, lap) for lap in laps])
+            save_laps(self._conn.cursor(), [(late.session_id, lap) for lap in laps])
             self._conn.execute("UPDATE sessions SET late_from = NULL WHERE id = %s", [late.session_id])
             self._advance_and_commit(_nothing(position, position), fence)
         return timed, carry
@@ -341,13 +296,12 @@ class Store:
 
     def _save_the_rest(self, chunk: Chunk) -> None:
         with self._conn.cursor() as cursor:
-            self._save_facts(cursor, [_facts_row(id, facts) for id, facts in chunk.facts])
+            save_facts(cursor, chunk.facts)
             if chunk.begun_on:
                 cursor.executemany(
                     "UPDATE sessions SET track_id = %s WHERE id = %s", [(t, s) for s, t in chunk.begun_on]
                 )
-            if chunk.laps:
-                cursor.executemany(SAVE_LAP, [lap_row(timed.session_id, timed.lap) for timed in chunk.laps])
+            save_laps(cursor, [(timed.session_id, timed.lap) for timed in chunk.laps])
             if chunk.gaps:
                 cursor.executemany(
                     "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason) VALUES (%s, %s, %s, 'missing')",
@@ -357,13 +311,6 @@ class Store:
                 cursor.executemany(_SAVE_LATE, [(late.from_us, late.session_id) for late in chunk.late])
             for start in range(0, len(chunk.dead_letters), _LETTERS_AT_ONCE):
                 self._save_letters(cursor, chunk.dead_letters[start : start + _LETTERS_AT_ONCE])
-
-    def _save_facts(self, cursor: psycopg.Cursor, facts: Sequence[dict[str, Any]]) -> None:
-        # A collector that says how far it sent a session may have forgotten what it was.
-        if known := [row for row in facts if not row["last_sequence"] or any(row[name] for name in _WHAT_IS_DRIVEN)]:
-            cursor.executemany(_SAVE_FACTS, known)
-        if statements := [row for row in facts if row["last_sequence"]]:
-            cursor.executemany(_SAVE_STATEMENT, statements)
 
     def _save_letters(self, cursor: psycopg.Cursor, letters: Sequence[DeadLetter]) -> None:
         columns = zip(*((d.offset, d.key, d.value, d.reason) for d in letters), strict=True)
@@ -419,26 +366,3 @@ def _timed(frames: pa.Table, last: Lap | None, course: Course) -> tuple[list[Lap
     if last is None:
         return advance(frames, None, course)
     return resume(frames, lap_number=last.lap_number, started_at_us=last.started_at_us, course=course)
-
-
-def _facts_row(id: int, facts: SessionFacts) -> dict[str, Any]:
-    return {
-        "id": id,
-        "user_id": facts.user_id,
-        "game": facts.game,
-        "track": facts.track,
-        "car": facts.car,
-        "driver": facts.driver,
-        "track_length": facts.track_length,
-        "sector_count": facts.sector_count,
-        "sample_rate": facts.sample_rate,
-        "started_at": facts.started_at,
-        "last_sequence": facts.last_sequence,
-    }
-
-
-def lap_row(session_id: int, lap: Lap) -> tuple[Any, ...]:
-    """The values of `SAVE_LAP`."""
-    values = (getattr(lap, name) for name in _LAP_VALUES)
-    plain = (list(value) if isinstance(value, tuple) else value for value in values)
-    return (session_id, lap.lap_number, lap.started_at_us, *plain)
