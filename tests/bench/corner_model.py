@@ -116,13 +116,13 @@ def beats(model: Errors, other: Errors) -> bool:
     return interval(other.ms - model.ms)[0] > 0
 
 
-def simulate(folder: Path, *, sessions: int, rate_hz: float) -> Path:
-    """Ten laps each of other drivers, on two tracks in turns."""
+def simulate(folder: Path, *, sessions: int, rate_hz: float, laps: int = 10) -> Path:
+    """So many laps each of other drivers, on two tracks in turns."""
     tracks = (val_sarine(), aldermoor_park())
     started_at = datetime(2026, 5, 1, tzinfo=UTC)
     for seed in range(sessions):
         path = folder / f"driver_{seed}.parquet"
-        record(path, tracks[seed % 2], seed=seed, laps=10, started_at=started_at, rate_hz=rate_hz)
+        record(path, tracks[seed % 2], seed=seed, laps=laps, started_at=started_at, rate_hz=rate_hz)
     return folder
 
 
