@@ -1,7 +1,8 @@
 """Times the laps of stored sessions again, with this version of the lap engine and the newest version of their track.
 
-Says what would change, lap by lap, and writes only when it is told. Rule: a session that a worker is writing to is left alone, for
-its worker goes on with what it remembers.
+Says what would change, lap by lap, and writes only when it is told. Rule: what is written is the timing of all frames that are
+stored at that moment, and no worker goes on from another one: a session that went on meanwhile is refused, and the partition's
+worker is made to read anew what it remembers.
 """
 
 from dataclasses import dataclass, fields
@@ -17,13 +18,30 @@ from analytics.lap import Lap
 from analytics.laps import Carry, advance
 from analytics.stored_frames import pages
 from ingest.colours import judge_scope
+from ingest.errors import PurpleSectorError
 from ingest.stored_laps import save_laps
 from ingest.tracks import StoredTrack, newest_tracks
 
 _SESSIONS = """
-SELECT id, key, game, track, car, frames > 0 AND updated_at > now() - interval '1 minute' FROM sessions
+SELECT id, key, frames, frames > 0 AND updated_at > now() - interval '1 minute', game, track, car FROM sessions
  WHERE %(key)s::text IS NULL OR key = %(key)s ORDER BY id
 """
+
+# As a takeover does. The worker ends, and its host starts another that reads the session's laps, and on which track they are timed.
+_END_OWNERSHIP = """
+UPDATE positions p SET fence = fence + 1 FROM sessions s WHERE s.id = %s AND (p.topic, p.partition) = (s.topic, s.partition)
+"""
+
+_FRAMES = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
+
+
+class SessionWentOn(PurpleSectorError):
+    """Frames were stored after the laps had been timed."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"session {key!r} went on while its laps were timed again: nothing of it was written; try again"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +50,9 @@ class StoredSession:
 
     id: int
     key: str
-    scope: Scope
+    frames: int
     live: bool
+    scope: Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +85,7 @@ class Recomputed:
 def stored_sessions(conn: psycopg.Connection[Any], key: str | None = None) -> list[StoredSession]:
     """All sessions, or the one of this key if there is one."""
     rows = conn.execute(_SESSIONS, {"key": key}).fetchall()
-    return [StoredSession(id, key, Scope(*place), live) for id, key, *place, live in rows]
+    return [StoredSession(id, key, frames, live, Scope(*place)) for id, key, frames, live, *place in rows]
 
 
 def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomputed:
@@ -86,9 +105,16 @@ def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomput
 
 
 def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
-    """Make these the session's laps, all or nothing, and have them judged. Its further laps are timed on the same track."""
+    """Make these the session's laps, all or nothing, and have them judged. Its further laps are timed on the same track.
+
+    Raises SessionWentOn.
+    """
     session, numbers = done.session, [lap.lap_number for lap in done.laps]
     with conn.transaction(), conn.cursor() as cursor:
+        # In the order in which `advance` takes them, or one of the two would wait for the other for ever.
+        cursor.execute(_END_OWNERSHIP, [session.id])
+        if cursor.execute(_FRAMES, [session.id]).fetchone() != (session.frames,):
+            raise SessionWentOn(session.key)
         cursor.execute("DELETE FROM laps WHERE session_id = %s AND NOT lap_number = ANY (%s)", [session.id, numbers])
         save_laps(cursor, [(session.id, lap) for lap in done.laps])
         cursor.execute(

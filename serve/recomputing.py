@@ -26,7 +26,8 @@ def laps() -> None:
 def recompute_laps(key: str | None, dry_run: bool) -> None:
     """Time laps again from their frames, with this engine and the newest version of their track.
 
-    A session that is being driven is left alone.
+    A session that is being driven is left alone. Where laps change, the worker of their partition is started anew: that takes
+    a second, and loses nothing.
     """
     import psycopg
 
@@ -46,7 +47,7 @@ def recompute_laps(key: str | None, dry_run: bool) -> None:
                     continue
                 done = recompute(conn, session)
                 _show(done)
-                if not dry_run:
+                if done.changes and not dry_run:
                     write(conn, done)
     except psycopg.errors.UndefinedTable:
         raise StoreUnavailable(

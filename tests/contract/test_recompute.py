@@ -6,18 +6,24 @@ import psycopg
 import pytest
 
 from analytics.tracks import Track
-from ingest.recompute import recompute, stored_sessions, write
+from ingest.errors import PartitionTaken
+from ingest.recompute import SessionWentOn, recompute, stored_sessions, write
 from ingest.tracks import save_track
 from tests.bench.records import serialized_session
 from tests.service.audit import laps_of
-from tests.service.owner import rows, told
+from tests.service.owner import STARTED_AT_MS, Owner, rows, told
 
 FRAMES = 13_000  # a lap out of the pits, and a flying one
 
 
+def driven(frames):
+    """The first frames of one and the same drive."""
+    return serialized_session(frames, started_at_ms=STARTED_AT_MS)
+
+
 @pytest.fixture
 def conn(database, owner):
-    values = serialized_session(FRAMES)
+    values = driven(FRAMES)
     owner.write(told("a", game="simulator", track="ring", car="gt3"), *[(b"a", value) for value in values[:7_000]])
     owner.write(*[(b"a", value) for value in values[7_000:]])
     with psycopg.connect(database.url, autocommit=True) as conn:
@@ -53,6 +59,34 @@ def test_what_another_engine_made_is_shown_and_written_only_when_told(conn, data
     assert rows(database.url, "SELECT lap_number, colour FROM lap_colours") == [(2, "purple")]
     assert recompute(conn, session).changes == ()
     assert rows(database.url, "SELECT track_id IS NOT NULL FROM sessions") == [(True,)]
+
+
+def test_a_worker_goes_on_from_what_was_written(conn, database, owner):
+    """Who remembers the old laps is refused; who takes over times the rest as one who never stopped."""
+    later = [(b"a", value) for value in driven(FRAMES + 6_000)[FRAMES:]]
+    conn.execute("UPDATE laps SET lap_time_ms = lap_time_ms + 7 WHERE lap_number = 2")
+    save_track(conn, Track("simulator", "ring", line=0.25, length_m=4_000.0))
+    (session,) = stored_sessions(conn, "a")
+    write(conn, recompute(conn, session))
+
+    with pytest.raises(PartitionTaken):
+        owner.write(*later)
+    with Owner(database.url) as next_owner:
+        next_owner.write(*later)
+    (session,) = stored_sessions(conn, "a")
+    assert recompute(conn, session).changes == ()
+
+
+def test_a_session_that_goes_on_meanwhile_is_refused(conn, database, owner):
+    (session,) = stored_sessions(conn, "a")
+    done = recompute(conn, session)
+    before = laps_of(database.url, "a")
+    owner.write(*[(b"a", value) for value in driven(FRAMES + 100)[FRAMES:]])
+
+    with pytest.raises(SessionWentOn, match="'a' went on"):
+        write(conn, done)
+    assert laps_of(database.url, "a") == before
+    owner.write(*[(b"a", value) for value in driven(FRAMES + 200)[FRAMES + 100 :]])
 
 
 def test_session_that_is_being_driven_says_so(conn):
