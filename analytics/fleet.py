@@ -30,7 +30,10 @@ from analytics.field import fields
 #: One row a session that could not be timed, and why.
 FAILED = pa.schema([("session", pa.string()), ("path", pa.string()), ("reason", pa.string())])
 
-_DIED = "the process that timed it, or one beside it, died; run again, and look at its memory if it dies again"
+# Who times in other processes tries so often; Ray Data would try for ever what kills its process.
+_TRIES = 3
+_DEADLY = f"each of {_TRIES} processes that timed it died; has the machine memory for all of its frames?"
+_UNHEARD = "nobody reported on it; Ray's log says what became of its task"
 
 
 class Busy(Exception):
@@ -116,6 +119,18 @@ def time_one(entry: Entry, sheets: Path) -> Report:
     return Report(entry.name, done.timesheet.num_rows, done.frames)
 
 
+def time_with_care(entry: Entry, sheets: Path) -> Report:
+    """The same in a process that may die of it, and be replaced by one that tries again: not more than a few times."""
+    tries = sheets / f".{entry.name}.tries"
+    if tries.is_file() and tries.stat().st_size >= _TRIES:
+        return Report(entry.name, reason=_DEADLY)
+    with tries.open("ab") as file:
+        file.write(b"x")
+    report = time_one(entry, sheets)
+    tries.unlink(missing_ok=True)
+    return report
+
+
 def _together(entries: Sequence[Entry], sheets: Path, reports: Sequence[Report]) -> Fleet:
     reasons = {report.name: report.reason for report in reports if report.reason}
     found = fields(_kept(entries, sheets, reasons))
@@ -139,7 +154,7 @@ def _kept(entries: Sequence[Entry], sheets: Path, reasons: dict[str, str]) -> It
         try:
             yield pyarrow.parquet.read_table(sheet)
         except FileNotFoundError:
-            reasons[name] = _DIED
+            reasons[name] = _UNHEARD
         except (pa.ArrowInvalid, OSError) as error:
             reasons[name] = f"its timesheet {sheet} cannot be read ({error}); delete it and run again"
 
@@ -159,9 +174,9 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def _sweep(sheets: Path) -> None:
-    """What a run that was killed had not finished writing."""
-    for unfinished in sheets.glob(".*.unfinished"):
-        unfinished.unlink(missing_ok=True)
+    """What an earlier run had not finished writing, and how often it had tried."""
+    for left in sheets.glob(".*"):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import ray.data
 
 from analytics.entries import Entry
-from analytics.fleet import Report, time_one
+from analytics.fleet import Report, time_with_care
 
 #: Sessions that one task times: few, so that little is done twice when a process dies.
 _AT_ONCE = 4
@@ -38,7 +38,7 @@ def on_ray(entries: Sequence[Entry], sheets: Path) -> Iterator[Report]:
 def _time(batch: dict[str, Any], *, sheets: Path) -> dict[str, list[Any]]:
     """Columns of entries in, columns of reports out."""
     rows = zip(*(batch[name] for name in ("key", "path", "mark")), strict=True)
-    reports = [asdict(time_one(Entry(*map(str, row)), sheets)) for row in rows]
+    reports = [asdict(time_with_care(Entry(*map(str, row)), sheets)) for row in rows]
     return {name: [report[name] for report in reports] for name in reports[0]}
 
 
@@ -46,6 +46,6 @@ def _quiet() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = _BLOCK_BYTES
-    # A process that dies takes its sessions with it, and not the run.
+    # A task that fails all the same takes its sessions with it, and not the run.
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -13,7 +13,7 @@ import pytest
 
 import analytics
 from analytics.entries import Entry, recorded
-from analytics.fleet import Busy, Fleet, Report, time_all
+from analytics.fleet import Busy, Fleet, Report, time_all, time_with_care
 from analytics.recording import RecordingError
 from analytics.timesheet import PLACES
 from analytics.trace import traces
@@ -124,6 +124,7 @@ def test_what_a_killed_run_left_unfinished_is_swept_away(run: Run, tmp_path: Pat
     sheets = tmp_path / "results" / "timesheets"
     sheets.mkdir(parents=True)
     (sheets / ".1234.unfinished").write_bytes(b"half a tim")
+    (sheets / ".session_1.tries").write_bytes(b"xxx")
     run()
     assert len(list(sheets.iterdir())) == 3
 
@@ -139,10 +140,32 @@ def test_a_damaged_timesheet_is_named(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_session_that_nobody_reported_on_has_failed(recordings: Path, tmp_path: Path) -> None:
-    """Its process died, and Ray went on without it."""
+    """Ray went on without it."""
     fleet = time_all(recorded([recordings]), tmp_path / "results", team=lambda entries, sheets: iter(()))
     assert fleet.failed.num_rows == 3
-    assert "died" in fleet.failed.column("reason")[0].as_py()
+    assert "nobody reported" in fleet.failed.column("reason")[0].as_py()
+
+
+def test_what_kills_each_process_is_given_up(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where processes are replaced for ever, one such session would hold up all others."""
+    (entry,) = recorded([recordings / "session_1.parquet"])
+    with monkeypatch.context() as deadly:
+        deadly.setattr("analytics.fleet.timed", _exit)
+        for _ in range(3):
+            with pytest.raises(SystemExit):
+                time_with_care(entry, tmp_path)
+    assert "died" in time_with_care(entry, tmp_path).reason
+
+
+def test_what_was_timed_at_the_second_try_is_no_risk(recordings: Path, tmp_path: Path) -> None:
+    (entry,) = recorded([recordings / "session_1.parquet"])
+    (tmp_path / f".{entry.name}.tries").write_bytes(b"x")
+    assert time_with_care(entry, tmp_path).laps == 3
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def _exit(_entry: Entry) -> None:
+    raise SystemExit
 
 
 def test_two_runs_do_not_share_results(recordings: Path, tmp_path: Path) -> None:
