@@ -88,9 +88,10 @@ def time_all(
     """
     sheets = results / "timesheets"
     sheets.mkdir(parents=True, exist_ok=True)
+    entries = list(dict.fromkeys(entries))
     with _alone(results):
         _sweep(sheets)
-        missing = [entry for entry in dict.fromkeys(entries) if not _sheet(sheets, entry.name).is_file()]
+        missing = [entry for entry in entries if not _sheet(sheets, entry.name).is_file()]
         reports = []
         for report in (team or one_by_one)(missing, sheets):
             reports.append(report)
@@ -149,7 +150,7 @@ def _together(entries: Sequence[Entry], sheets: Path, reports: Sequence[Report])
 
 def _kept(entries: Sequence[Entry], sheets: Path, reasons: dict[str, str]) -> Iterator[pa.Table]:
     """The timesheets that there are; the reason of each that there is not is added to ``reasons``."""
-    for name in dict.fromkeys(entry.name for entry in entries if entry.name not in reasons):
+    for name in [entry.name for entry in entries if entry.name not in reasons]:
         sheet = _sheet(sheets, name)
         try:
             yield pyarrow.parquet.read_table(sheet)
