@@ -174,13 +174,18 @@ class Radio:
                 self._orders.put(command)
 
     def _queue(self, session: str, ranges: tuple[Range, ...]) -> None:
-        """Ingest asks again as long as anything is missing: what is under way need not wait here twice."""
-        under_way = ranges and self._resending is not None and self._resending.session == session
-        if under_way or any(session == waiting for waiting, _ in self._waiting):
+        """Ingest asks again as long as anything is missing: what is under way need not wait here twice.
+
+        A roll call comes with the question for the frames that it finds missing: a statement is no reason to forget those.
+        """
+        waiting = dict(self._waiting)
+        under_way = self._resending is not None and self._resending.session == session and self._resending.ranges
+        if waiting.get(session) or (ranges and under_way):
             return
         if ranges:
+            self._waiting = deque((other, theirs) for other, theirs in self._waiting if other != session)
             self._waiting.append((session, ranges))
-        else:
+        elif session not in waiting:
             self._waiting.appendleft((session, ranges))
 
     def _resend(self, *, timeout_s: float) -> None:

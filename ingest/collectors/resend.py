@@ -36,6 +36,7 @@ class Resending:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.frames = 0  # acknowledged
+        self.ranges = tuple(ranges)
         session = holding.session
         self.session = session.key
         self._records: Iterator[Record] | None = _records(holding, ranges)

@@ -195,6 +195,17 @@ def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, rad
     driving.close(timeout_s=20)
 
 
+def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, radio):
+    """A statement that waits, or is under way, is no reason to forget what was asked for."""
+    senders = [drive(settings, spool, frames=30) for _ in range(3)]
+    assert [sender.close(timeout_s=20) for sender in senders] == [None] * 3
+    ranges = [SequenceRange(from_sequence=8, to_sequence=10)]
+    roll_call = CommandMessage(command=Command(id="1", roll_call=RollCall())).SerializeToString()
+    say(settings, roll_call, *(told(session_id=sender.key, resend=Resend(ranges=ranges)) for sender in senders))
+
+    wait_until(lambda: radio.frames_resent == 9)
+
+
 def test_session_that_ends_is_stated_unasked(settings, spool):
     """Whose collector then goes: no later frame would tell of one that was lost."""
     radio = Radio(settings, ANNA, spool)
