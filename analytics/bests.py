@@ -112,12 +112,27 @@ def judge(
     return [(driven, told) for driven, told in answers if told != driven.told], records
 
 
+def colour_against(time_ms: int, *, of_all_ms: int | None, own_ms: int | None) -> str:
+    """The colour of a part of a lap in progress, against the best times from before it ended; None: there is none yet."""
+    if _is_record(time_ms, of_all_ms):
+        return PURPLE
+    return GREEN if _is_record(time_ms, own_ms) else YELLOW
+
+
+def layout_of(source: str, course: int) -> str:
+    """The layout of sectors of this `Lap.sector_source`: the game's, or those of this version of the track."""
+    return source if source == "game" else f"{source} {course}"
+
+
 def _beats(best: dict[tuple[str, Part], int], owner: str, part: Part, time_ms: int) -> bool:
-    before = best.get((owner, part))
-    if before is not None and before <= time_ms:
+    if not _is_record(time_ms, best.get((owner, part))):
         return False
     best[owner, part] = time_ms
     return True
+
+
+def _is_record(time_ms: int, before_ms: int | None) -> bool:
+    return before_ms is None or time_ms < before_ms
 
 
 def _colour(set_by: list[str]) -> str:
@@ -132,7 +147,7 @@ def _runs(driven: Driven) -> list[_Run]:
     if not driven.counts:
         return []
     lap = driven.lap
-    layout = lap.sector_source if lap.sector_source == "game" else f"{lap.sector_source} {driven.course}"
+    layout = layout_of(lap.sector_source, driven.course)
     ends = accumulate(lap.sector_times_ms)
     sectors = [
         _Run(driven, Part(k, layout), time_ms, lap.started_at_us + 1000 * end_ms)

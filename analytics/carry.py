@@ -23,7 +23,7 @@ class OpenLap:
     """The lap being driven, as far as it has come.
 
     ``bits`` are all happenings among its frames (`analytics.happenings`). ``marks`` are the course's that were passed in order, each with its number and when. ``off_line`` is how far from the course's line, in laps,
-    the game counted it; None where no line was seen.
+    the game counted it; None where no line was seen. ``last_sector_before`` is what ``last_sector`` came to in the lap before.
     """
 
     lap_number: int
@@ -40,6 +40,7 @@ class OpenLap:
     max_speed_kmh: float = 0.0
     max_speed_position: float | None = None
     last_sector: int = 0
+    last_sector_before: int = 0
     splits: tuple[Split, ...] = ()
     marks: tuple[tuple[int, int], ...] = ()
 

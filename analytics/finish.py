@@ -1,10 +1,11 @@
-"""What a lap comes to when it ends: its times, its sectors and mini-sectors, and the reasons why it does not count.
+"""What a lap comes to when it ends: its times, its sectors and mini-sectors, and the reasons why it does not count; and what of
+that is known of a lap in progress.
 
 Pure, of the open lap and the frames at the line. Rule: parts of a lap add up to it to the millisecond, or are not told.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from analytics.happenings import (
     LONG_HOLE,
     PIT_ENTRY,
 )
-from analytics.lap import Lap, flags_of, in_order
+from analytics.lap import Lap, LapInProgress, flags_of, in_order
 from analytics.stretch import Integers, Stretch
 
 _OFFICIAL_TOLERANCE_MS = 5
@@ -74,6 +75,23 @@ def finished(lap: OpenLap, course: Course, stretch: Stretch, i: int, bits: int, 
     )
 
 
+def in_progress(lap: OpenLap, course: Course) -> LapInProgress:
+    """The sectors of a lap that is being driven, as far as they have ended: to the millisecond those that it will have.
+
+    A lap that turns out partial has none after all, and where the game goes on to skip a sector it has measured ones.
+    """
+    flags = flags_of(_seen(lap, lap.bits) | ({"through the pits"} if lap.bits & PIT_ENTRY else set()))
+    told = _game_tells_sectors(lap)
+    ends_us = [split.at_us for split in lap.splits] if told else _measured_ends_us(lap, course)
+    return LapInProgress(
+        lap_number=lap.lap_number,
+        started_at_us=lap.started_at_us,
+        sector_times_ms=() if "partial" in flags else _known(_parts_ms(lap.started_at_us, ends_us)),
+        sector_source="game" if told else "computed",
+        flags=flags,
+    )
+
+
 def official_ms(ended: EndedLap, told_ms: Integers) -> int | None:
     """The first time that differs from what was told before the line; else one that fits ours (two laps may be equal)."""
     known, ours = ended.lap.official_lap_time_ms, ended.lap.lap_time_ms
@@ -91,7 +109,7 @@ def official_ms(ended: EndedLap, told_ms: Integers) -> int | None:
 def _reasons(lap: OpenLap, course: Course, bits: int, *, ends_in_pit: bool) -> frozenset[str]:
     # A hole or a jump over the line is of both laps; everything else at the first frame after it is of the next one.
     happened = lap.bits | bits & (LONG_HOLE | JUMP)
-    reasons = {reason for bit, reason in _SAYS if happened & bit} | lap.reasons
+    reasons = set(_seen(lap, happened))
     if ends_in_pit:
         reasons.add("entered the pits")
     elif happened & PIT_ENTRY:
@@ -104,6 +122,24 @@ def _reasons(lap: OpenLap, course: Course, bits: int, *, ends_in_pit: bool) -> f
     if unseen > _UNSEEN_MARKS and (lap.timed_from_line or not reasons):
         reasons.add("not driven round")
     return frozenset(reasons)
+
+
+def _seen(lap: OpenLap, happened: int) -> frozenset[str]:
+    """The reasons that are there already, whatever the rest of the lap brings."""
+    return lap.reasons | {reason for bit, reason in _SAYS if happened & bit}
+
+
+def _game_tells_sectors(lap: OpenLap) -> bool:
+    """Some games are in sector 1 all around the lap, and some tracks have no other: those sectors are measured."""
+    return max(lap.last_sector, lap.last_sector_before) > 1 or (lap.last_sector == 1 and lap.last_sector_before == 0)
+
+
+def _measured_ends_us(lap: OpenLap, course: Course) -> list[int]:
+    """When the sectors of the course ended, up to the first end that was not seen."""
+    if abs(lap.off_line or 0.0) > _OFF_LINE:
+        return []
+    passed = dict(lap.marks)
+    return [passed[mark] for mark in takewhile(passed.__contains__, course.sector_marks)]
 
 
 def _lap_time_ms(lap: OpenLap, stretch: Stretch, i: int, line_us: int) -> int | None:

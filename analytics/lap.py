@@ -1,4 +1,4 @@
-"""A lap that ended: its times, what kind of lap it was, and why.
+"""A lap that ended, or is being driven: its times, what kind of lap it was, and why.
 
 Plain values. The lap engine (`analytics.laps`) makes them and the store keeps them. Rule: a lap has all its flags and reasons,
 not one; whoever wants laps that may be compared takes those without any.
@@ -71,6 +71,17 @@ class Lap:
     def time_ms(self) -> int | None:
         """The lap time: the game's where it told one, else ours."""
         return self.official_lap_time_ms or self.lap_time_ms
+
+
+@dataclass(frozen=True, slots=True)
+class LapInProgress:
+    """A lap that is being driven, as far as its sectors have ended. ``flags`` are those that it has already."""
+
+    lap_number: int
+    started_at_us: int
+    sector_times_ms: tuple[int, ...]
+    sector_source: str
+    flags: tuple[str, ...]
 
 
 def flags_of(reasons: frozenset[str]) -> tuple[str, ...]:

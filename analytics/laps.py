@@ -20,13 +20,25 @@ import pyarrow as pa
 
 from analytics.carry import Carry, OpenLap
 from analytics.course import UNKNOWN, Course
+from analytics.finish import in_progress
 from analytics.happenings import LOUD, Happenings, tallies
-from analytics.lap import ENGINE, FLAGS, Lap
+from analytics.lap import ENGINE, FLAGS, Lap, LapInProgress
 from analytics.line import LOOKBACK_US
 from analytics.stretch import Reals, Stretch
 from analytics.timing import Timing, attempt
 
-__all__ = ["ENGINE", "FLAGS", "RESUME_MARGIN_US", "Carry", "Lap", "advance", "advance_each", "resume"]
+__all__ = [
+    "ENGINE",
+    "FLAGS",
+    "RESUME_MARGIN_US",
+    "Carry",
+    "Lap",
+    "LapInProgress",
+    "advance",
+    "advance_each",
+    "resume",
+    "sector_ended",
+]
 
 #: How much of the time before a lap `resume` has to see.
 RESUME_MARGIN_US = 2 * LOOKBACK_US
@@ -100,6 +112,17 @@ def resume(
     shift = lap_number - same.lap_number
     laps = [replace(lap, lap_number=lap.lap_number + shift) for lap in laps]
     return [lap for lap in laps if lap.lap_number >= lap_number], carry.renumbered(shift)
+
+
+def sector_ended(before: Carry | None, now: Carry | None, course: Course = UNKNOWN) -> LapInProgress | None:
+    """The lap in progress, if one of its sectors ended between these two carry-overs of a session; else None."""
+    if now is None or (before and before.open.splits is now.open.splits and before.open.marks is now.open.marks):
+        # Nearly always: `advance` makes new ones only where something was passed.
+        return None
+    lap = in_progress(now.open, course)
+    begun = before.open if before and before.open.started_at_us == lap.started_at_us else None
+    known = in_progress(begun, course).sector_times_ms if begun else ()
+    return lap if len(lap.sector_times_ms) > len(known) else None
 
 
 def _lines(ends: Sequence[int], courses: Sequence[Course]) -> Reals | float:

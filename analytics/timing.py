@@ -136,6 +136,7 @@ class Timing:
             entered_by_clock=by_clock,
             reasons=frozenset(["left the pits"] if self.stretch.pit[i] >= IN_PIT else []),
             off_line=share_at_crossing(self.stretch, i, line_us),
+            last_sector_before=self.open.last_sector,
         )
         # What lies between these two frames lies on both sides of the line.
         self.happenings.forget(i, PIT_ENTRY | MARK)

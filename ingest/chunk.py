@@ -13,7 +13,7 @@ import pyarrow as pa
 from analytics.bests import Colours, Scope
 from analytics.channels import FRAMES
 from analytics.course import UNKNOWN, Course
-from analytics.laps import Carry, Lap, advance_each
+from analytics.laps import Carry, Lap, LapInProgress, advance_each, sector_ended
 from ingest.decode import Decoded
 from ingest.partition import Batch
 from ingest.sequences import SequenceSet
@@ -87,6 +87,20 @@ class TimedLap:
 
 
 @dataclass(frozen=True, slots=True)
+class RunningLap:
+    """A lap of which a sector has ended, and the session it is driven in, on version ``course`` of its track (0: of none).
+
+    ``sector_colours`` are empty where the lap is not judged.
+    """
+
+    session_id: int
+    session_key: str
+    course: int
+    lap: LapInProgress
+    sector_colours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Sequences ``from_sequence`` to ``to_sequence``, both included, that have not arrived."""
 
@@ -125,6 +139,7 @@ class Chunk:
     facts: tuple[tuple[int, SessionFacts], ...] = ()
     begun_on: tuple[tuple[int, int], ...] = ()  # sessions, and the version of the track that each is timed on
     laps: tuple[TimedLap, ...] = ()
+    running: tuple[RunningLap, ...] = ()  # not written: to be told when the rest is
     gaps: tuple[Gap, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
     late: tuple[Late, ...] = ()
@@ -149,6 +164,7 @@ def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSessio
     late = tuple(_late(chapters, kept))
     # After the frames have arrived, of which some may lie behind the facts: those were sent later, and are not missed.
     untold = [gap for f in decoded.facts for gap in field_of_cars[f.session_index].hear(f.message.last_sequence)]
+    laps, running = _time_laps(chapters, kept)
     return Chunk(
         start=batch.start,
         end=batch.end,
@@ -156,7 +172,8 @@ def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSessio
         progress=tuple(_progress(chapters, kept)),
         facts=tuple((field_of_cars[f.session_index].id, f.message) for f in decoded.facts),
         begun_on=begun_on,
-        laps=tuple(_time_laps(chapters, kept)),
+        laps=tuple(laps),
+        running=tuple(running),
         gaps=tuple([gap for c in chapters for gap in c.gaps] + untold),
         dead_letters=tuple(_dead_letters(batch, decoded)),
         late=late,
@@ -237,12 +254,18 @@ def _late(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[Late]:
             yield Late(session.id, session.key, int(late_us.min()))
 
 
-def _time_laps(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[TimedLap]:
+def _time_laps(chapters: Sequence[_Chapter], frames: pa.Table) -> tuple[list[TimedLap], list[RunningLap]]:
+    """The laps that ended or are corrected, and those of which a sector ended."""
+    timed: list[TimedLap] = []
+    running: list[RunningLap] = []
     ends = np.cumsum([c.frames for c in chapters], dtype=np.int64).tolist()
     answers = advance_each(frames, ends, [c.session.carry for c in chapters], [c.session.course for c in chapters])
-    for chapter, (laps, carry) in zip(chapters, answers, strict=True):
-        chapter.session.carry = carry
-        yield from (TimedLap(chapter.session.id, chapter.session.key, lap) for lap in laps)
+    for session, (laps, carry) in zip((c.session for c in chapters), answers, strict=True):
+        timed += [TimedLap(session.id, session.key, lap) for lap in laps]
+        if lap := sector_ended(session.carry, carry, session.course):
+            running.append(RunningLap(session.id, session.key, session.track_id or 0, lap))
+        session.carry = carry
+    return timed, running
 
 
 def _new_gaps(session: OpenSession, numbers: np.ndarray) -> list[Gap]:

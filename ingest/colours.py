@@ -5,16 +5,19 @@ in one transaction of its own after the laps were stored, so that no two of them
 scope being judged does not wait: it comes again.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from analytics.bests import Colours, Driven, Part, Record, Scope, judge
+from analytics.bests import Colours, Driven, Part, Record, Scope, colour_against, judge, layout_of
 from analytics.database import LAPS, lap_of
+from ingest.chunk import RunningLap
 from ingest.partition import Partition
 
 # A lap that takes longer than this to end is not judged again when one before it is corrected.
@@ -39,6 +42,19 @@ _STANDING = """
 SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, 0, session_id, lap_number FROM bests
  WHERE game = %(game)s AND track = %(track)s AND car = %(car)s AND set_at < to_timestamp(%(since_us)s / 1e6)
  ORDER BY owner, part, layout, time_ms
+"""
+
+# What stood when a sector ended, of everybody and of whoever drives.
+_BEATEN = """
+SELECT w.session_id, w.time_ms, min(b.time_ms) FILTER (WHERE b.owner = ''), min(b.time_ms) FILTER (WHERE b.owner <> '')
+  FROM unnest(%s::integer[], %s::integer[], %s::text[], %s::integer[], %s::bigint[])
+       AS w(session_id, part, layout, time_ms, ended_at_us)
+  JOIN sessions s ON s.id = w.session_id AND s.track <> ''
+  LEFT JOIN bests b ON b.game = s.game AND b.track = s.track AND b.car = s.car AND b.part = w.part AND b.layout = w.layout
+   AND b.owner IN ('', coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key))
+   AND b.set_at < to_timestamp(w.ended_at_us / 1e6)
+ GROUP BY w.session_id, w.part, w.time_ms
+ ORDER BY w.session_id, w.part
 """
 
 _FORGET = """
@@ -107,10 +123,31 @@ def judge_scope(conn: psycopg.Connection[Any], scope: Scope, since_us: int) -> l
     return [Judged(one.session_key, one.driven) for one in now if one.lap in changed]
 
 
+def colour_running(conn: psycopg.Connection[Any], laps: Sequence[RunningLap]) -> list[RunningLap]:
+    """These laps with the colours of their sectors, of which nothing is kept: records are set by laps that are over.
+
+    Those of other laps in progress are not known here, so that two cars may both be called purple until their laps are judged.
+    """
+    rows = [row for lap in laps if not lap.lap.flags for row in _ended(lap)]
+    colours: dict[int, list[str]] = defaultdict(list)
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        for session_id, time_ms, of_all_ms, own_ms in conn.execute(_BEATEN, columns):
+            colours[session_id].append(colour_against(time_ms, of_all_ms=of_all_ms, own_ms=own_ms))
+    return [replace(lap, sector_colours=tuple(colours[lap.session_id])) for lap in laps]
+
+
 def unjudged(conn: psycopg.Connection[Any], partition: Partition) -> dict[Scope, int]:
     """The scopes that have laps of this partition which were not judged, and when the first of them began, in µs."""
     rows = conn.execute(_UNJUDGED, {"topic": partition.topic, "index": partition.index})
     return {Scope(game, track, car): since_us for game, track, car, since_us in rows}
+
+
+def _ended(running: RunningLap) -> Iterable[tuple[int, int, str, int, int]]:
+    lap, layout = running.lap, layout_of(running.lap.sector_source, running.course)
+    ends_ms = accumulate(lap.sector_times_ms)
+    for part, (time_ms, end_ms) in enumerate(zip(lap.sector_times_ms, ends_ms, strict=True), 1):
+        yield running.session_id, part, layout, time_ms, lap.started_at_us + 1000 * end_ms
 
 
 def _standing(conn: psycopg.Connection[Any], where: dict[str, Any]) -> list[Record]:

@@ -19,7 +19,7 @@ from ingest.wire import MAX_VALUE_BYTES, BadRecord, Kind, guess_encoding, has_co
 
 _REASON_CHARACTERS = 160
 _FACT_CHARACTERS = 1000
-_MESSAGE_NAMES = frozenset({"telemetry", "frames", "session", "lap", "status"})
+_MESSAGE_NAMES = frozenset({"telemetry", "frames", "session", "lap", "status", "lapInProgress"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,10 @@ import structlog
 from confluent_kafka import Producer
 
 from analytics.bests import Colours
-from ingest.chunk import TimedLap
+from ingest.chunk import RunningLap, TimedLap
 from ingest.partition import Partition
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
-from ingest.telemetry_pb2 import Lap as LapMessage
-from ingest.telemetry_pb2 import TelemetryMessage
+from ingest.telemetry_pb2 import Lap, LapInProgress, TelemetryMessage
 from ingest.topics import QUIET
 from ingest.worker import Assignment, PartitionWorker
 
@@ -69,14 +68,15 @@ class Host:
             hosted.stopping.set()
         return leaving
 
-    def _announce(self, laps: Sequence[TimedLap]) -> None:
-        for timed in laps:
+    def _announce(self, laps: Sequence[TimedLap | RunningLap]) -> None:
+        for lap in laps:
+            message = lap_message(lap) if isinstance(lap, TimedLap) else sectors_message(lap)
             try:
                 self._announcer.produce(
-                    self._kafka.topic_laps, key=timed.session_key.encode(), value=lap_message(timed).SerializeToString()
+                    self._kafka.topic_laps, key=lap.session_key.encode(), value=message.SerializeToString()
                 )
             except BufferError:
-                log.warning("lap not announced: the broker takes none", session=timed.session_key)
+                log.warning("lap not announced: the broker takes none", session=lap.session_key)
         self._announcer.poll(0)
 
 
@@ -95,7 +95,7 @@ def lap_message(timed: TimedLap) -> TelemetryMessage:
     lap, colours = timed.lap, timed.colours or Colours()
     return TelemetryMessage(
         session_id=timed.session_key,
-        lap=LapMessage(
+        lap=Lap(
             session_id=timed.session_key,
             lap_number=lap.lap_number,
             started_at=lap.started_at_us // 1000,
@@ -108,5 +108,20 @@ def lap_message(timed: TimedLap) -> TelemetryMessage:
             colour=colours.lap,
             sector_colours=colours.sectors,
             colour_version=colours.version,
+        ),
+    )
+
+
+def sectors_message(running: RunningLap) -> TelemetryMessage:
+    """The event that viewers get when a sector ends."""
+    lap = running.lap
+    return TelemetryMessage(
+        session_id=running.session_key,
+        lap_in_progress=LapInProgress(
+            session_id=running.session_key,
+            lap_number=lap.lap_number,
+            started_at=lap.started_at_us // 1000,
+            sector_times=lap.sector_times_ms,
+            sector_colours=running.sector_colours,
         ),
     )

@@ -21,8 +21,8 @@ from analytics.course import Course
 from analytics.database import frames_to_resume
 from analytics.laps import Carry, Lap, advance, resume
 from analytics.tracks import Track
-from ingest.chunk import Chunk, DeadLetter, Late, OpenSession, TimedLap
-from ingest.colours import judge_scope, unjudged
+from ingest.chunk import Chunk, DeadLetter, Late, OpenSession, RunningLap, TimedLap
+from ingest.colours import colour_running, judge_scope, unjudged
 from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
@@ -222,6 +222,11 @@ class Store:
         if judged is None:
             return None
         return [TimedLap(j.driven.session_id, j.session_key, j.driven.lap, j.driven.told) for j in judged]
+
+    def colour(self, running: Sequence[RunningLap]) -> list[RunningLap]:
+        """These laps with what their sectors would be called by the records that stand."""
+        with self._reachable():
+            return colour_running(self._conn, running)
 
     def late_sessions(self) -> list[Late]:
         """The sessions of this partition whose laps are to be timed again."""

@@ -70,20 +70,22 @@ class TelemetryFrame(_message.Message):
     def __init__(self, timestamp: _Optional[int] = ..., lap_time: _Optional[int] = ..., throttle: _Optional[float] = ..., brake: _Optional[float] = ..., steering: _Optional[float] = ..., speed: _Optional[float] = ..., gear: _Optional[int] = ..., rpm: _Optional[int] = ..., normalized_position: _Optional[float] = ..., lap_number: _Optional[int] = ..., sequence: _Optional[int] = ..., x: _Optional[float] = ..., y: _Optional[float] = ..., z: _Optional[float] = ..., heading: _Optional[float] = ..., last_lap_time: _Optional[int] = ..., sector: _Optional[int] = ..., pit: _Optional[_Union[PitState, str]] = ..., validity: _Optional[_Union[LapValidity, str]] = ...) -> None: ...
 
 class TelemetryMessage(_message.Message):
-    __slots__ = ("telemetry", "session", "lap", "status", "frames", "session_id")
+    __slots__ = ("telemetry", "session", "lap", "status", "frames", "session_id", "lap_in_progress")
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     LAP_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     FRAMES_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    LAP_IN_PROGRESS_FIELD_NUMBER: _ClassVar[int]
     telemetry: TelemetryFrame
     session: Session
     lap: Lap
     status: Status
     frames: _containers.RepeatedCompositeFieldContainer[TelemetryFrame]
     session_id: str
-    def __init__(self, telemetry: _Optional[_Union[TelemetryFrame, _Mapping]] = ..., session: _Optional[_Union[Session, _Mapping]] = ..., lap: _Optional[_Union[Lap, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., frames: _Optional[_Iterable[_Union[TelemetryFrame, _Mapping]]] = ..., session_id: _Optional[str] = ...) -> None: ...
+    lap_in_progress: LapInProgress
+    def __init__(self, telemetry: _Optional[_Union[TelemetryFrame, _Mapping]] = ..., session: _Optional[_Union[Session, _Mapping]] = ..., lap: _Optional[_Union[Lap, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., frames: _Optional[_Iterable[_Union[TelemetryFrame, _Mapping]]] = ..., session_id: _Optional[str] = ..., lap_in_progress: _Optional[_Union[LapInProgress, _Mapping]] = ...) -> None: ...
 
 class Session(_message.Message):
     __slots__ = ("id", "user_id", "game", "track", "car", "driver", "track_length", "sector_count", "sample_rate", "started_at", "last_sequence")
@@ -138,6 +140,20 @@ class Lap(_message.Message):
     sector_colours: _containers.RepeatedScalarFieldContainer[str]
     colour_version: int
     def __init__(self, session_id: _Optional[str] = ..., lap_number: _Optional[int] = ..., started_at: _Optional[int] = ..., lap_time: _Optional[int] = ..., official_lap_time: _Optional[int] = ..., sector_times: _Optional[_Iterable[int]] = ..., flags: _Optional[_Iterable[str]] = ..., frames: _Optional[int] = ..., max_speed: _Optional[float] = ..., colour: _Optional[str] = ..., sector_colours: _Optional[_Iterable[str]] = ..., colour_version: _Optional[int] = ...) -> None: ...
+
+class LapInProgress(_message.Message):
+    __slots__ = ("session_id", "lap_number", "started_at", "sector_times", "sector_colours")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    LAP_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    SECTOR_TIMES_FIELD_NUMBER: _ClassVar[int]
+    SECTOR_COLOURS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    lap_number: int
+    started_at: int
+    sector_times: _containers.RepeatedScalarFieldContainer[int]
+    sector_colours: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, session_id: _Optional[str] = ..., lap_number: _Optional[int] = ..., started_at: _Optional[int] = ..., sector_times: _Optional[_Iterable[int]] = ..., sector_colours: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Status(_message.Message):
     __slots__ = ("state", "missed_frames", "detail")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from analytics.bests import Scope
-from ingest.chunk import Chunk, Late, OpenSession, TimedLap, make_chunk
+from ingest.chunk import Chunk, Late, OpenSession, RunningLap, TimedLap, make_chunk
 from ingest.decode import Decoded, decode, reject_absurd_times, reject_all
 from ingest.errors import (
     BrokerUnavailable,
@@ -44,7 +44,7 @@ _LEARN_EVERY_S = 10.0  # a track
 
 _TRY_AGAIN = (StoreUnavailable, StoreRefused, SessionsChanged, BrokerUnavailable, OffsetsLost, TopicReplaced)
 
-LapsListener = Callable[[Sequence[TimedLap]], None]
+LapsListener = Callable[[Sequence[TimedLap | RunningLap]], None]
 
 
 @dataclass(slots=True)
@@ -244,6 +244,9 @@ class Turn:
         self._waiting.mark_stored(batch)
         self._source.commit(batch.end)
         self._tell(chunk.laps)
+        if chunk.running:
+            # After the laps: what they have just set is what sectors are measured against.
+            self._on_laps(self._store.colour(chunk.running))
         self._lateness.note(chunk.late, now=time.monotonic())
         self._count(chunk)
 

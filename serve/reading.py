@@ -15,7 +15,7 @@ from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
 from ingest.wire import MAX_VALUE_BYTES, Kind, frame_in_envelope, kind_of
 from serve.envelope import Envelope
 
-_MESSAGE_NAMES = {"telemetry", "frames", "session", "lap"}
+_MESSAGE_NAMES = {"telemetry", "frames", "session", "lap", "lapInProgress"}
 
 
 class Unreadable(Exception):
@@ -77,8 +77,10 @@ def _message(message: TelemetryMessage, session: str) -> Read:
     frames = len(message.frames) + message.HasField("telemetry")
     if message.HasField("session"):
         return _facts(message, session, frames)
-    if message.HasField("lap"):
-        message.lap.session_id = session
+    laps = [name for name in ("lap", "lap_in_progress") if message.HasField(name)]
+    for name in laps:
+        getattr(message, name).session_id = session
+    if laps:
         return Read("lap", Envelope(message.SerializeToString(), session=session), frames=frames)
     if not frames:
         raise Unreadable("an empty message")

@@ -1,9 +1,10 @@
 // The instruments over the traces. Bars follow every frame; numbers change some twenty times a second, so that they can be read.
 
-import { gearName, lapTime, runningClock, signedSeconds, whole } from "./format.mjs";
+import { gearName, lapTime, runningClock, sectorTime, signedSeconds, whole } from "./format.mjs";
 import { lightsLit } from "./scales.mjs";
 
 const LIGHTS = 14;
+const SECTORS = 3;
 const DELTA_BAR_MS = 2000;
 const SMOOTH_MS = 120;
 
@@ -19,6 +20,7 @@ export class Dash {
 
   constructor(root) {
     this.root = root;
+    this.sectors = root.querySelector("#sectors");
     this.lights = Array.from({ length: LIGHTS }, () => root.querySelector("#lights").appendChild(document.createElement("i")));
   }
 
@@ -27,11 +29,12 @@ export class Dash {
     for (const id of ["rpm-bar", "throttle-bar", "brake-bar", "steering-bar", "delta-bar"]) this.#stretch(id, 0);
     this.#light(0);
     this.#show("lap-note", "");
+    this.#split([]);
     this.#delta = NaN;
   }
 
   // Once per animation frame. frame: the newest; sample: what the drive made of it; referenceMs: the reference's lap time.
-  draw({ frame, sample, scales, lap, referenceMs }, { sinceMs, withNumbers }) {
+  draw({ frame, sample, scales, sectors, lap, referenceMs }, { sinceMs, withNumbers }) {
     const highest = scales.largest("rpm");
     this.#stretch("rpm-bar", highest > 0 ? frame.rpm / scales.ends("rpm")[1] : 0);
     this.#stretch("throttle-bar", frame.throttle);
@@ -41,7 +44,9 @@ export class Dash {
     this.#follow(sample.delta, lap, sinceMs);
     this.#stretch("delta-bar", Number.isFinite(this.#delta) ? this.#delta / DELTA_BAR_MS : 0);
     this.#show("gear", gearName(frame.gear));
-    if (withNumbers) this.#numbers(frame, referenceMs);
+    if (!withNumbers) return;
+    this.#numbers(frame, referenceMs);
+    this.#split(sectors.at(frame.lapTime));
   }
 
   summary({ last, best, reference }) {
@@ -63,6 +68,20 @@ export class Dash {
     this.#show("predicted", lapTime(referenceMs + this.#delta));
     this.#mark("delta", sign(this.#delta));
     this.#mark("delta-bar", sign(this.#delta));
+  }
+
+  // Three places for sectors at least, so that they fill as the lap goes on.
+  #split(sectors) {
+    const places = Math.max(SECTORS, sectors.length);
+    while (this.sectors.children.length > places) this.sectors.lastElementChild.remove();
+    while (this.sectors.children.length < places) this.sectors.append(sectorPlace(this.sectors.children.length + 1));
+    for (const [i, place] of [...this.sectors.children].entries()) {
+      const { timeMs, colour } = sectors[i] ?? { timeMs: NaN, colour: "" };
+      const text = sectorTime(timeMs);
+      if (place.lastChild.textContent !== text) place.lastChild.textContent = text;
+      if (place.dataset.colour !== colour) place.dataset.colour = colour;
+      if (place.title !== colour) place.title = colour;
+    }
   }
 
   // Smoothed for the eye only; the strip shows it as it is.
@@ -100,4 +119,10 @@ export class Dash {
     if (!this.#nodes.has(id)) this.#nodes.set(id, document.getElementById(id));
     return this.#nodes.get(id);
   }
+}
+
+function sectorPlace(number) {
+  const place = document.createElement("li");
+  for (const text of [`S${number}`, "–"]) place.appendChild(document.createElement("span")).textContent = text;
+  return place;
 }

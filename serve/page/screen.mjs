@@ -58,8 +58,8 @@ export class Screen {
     const sinceMs = now - this.#drawnAt;
     this.#drawnAt = now;
     this.#drawTraces(now, withNumbers);
-    const { drive, sample, scales, referenceMs } = viewing;
-    if (sample) this.dash.draw({ frame: drive.frame, sample, scales, lap: drive.current, referenceMs }, { sinceMs, withNumbers });
+    const { drive, sample, scales, sectors, referenceMs } = viewing;
+    if (sample) this.dash.draw({ frame: drive.frame, sample, scales, sectors, lap: drive.current, referenceMs }, { sinceMs, withNumbers });
   }
 
   #drawTraces(now, withNumbers) {

@@ -6,6 +6,7 @@ import { LapBoard, timeOf } from "./laps.mjs";
 import { referenceFromColumns, referenceFromTrace } from "./reference.mjs";
 import { Scales } from "./scales.mjs";
 import { Seconds } from "./seconds.mjs";
+import { RunningSectors } from "./sectors.mjs";
 
 const WHOLE_LAP = 0.95;
 const JOINED_LATE = 0.005;
@@ -30,6 +31,7 @@ export class Viewing {
     this.drive = new Drive();
     this.scales = new Scales();
     this.board = new LapBoard();
+    this.sectors = new RunningSectors();
     this.reference = null;
     this.sample = null;
     this.missed = 0;
@@ -51,12 +53,18 @@ export class Viewing {
     return lap ? timeOf(lap) : NaN;
   }
 
-  receive({ frames, session, lap, status }) {
+  receive({ frames, session, lap, lapInProgress, status }) {
     for (const frame of frames) this.#push(frame);
     if (session) this.facts = { ...this.facts, ...session };
-    if (lap) this.putLaps([lap]);
+    if (lapInProgress) this.sectors.tell(lapInProgress);
+    if (lap) this.#finish(lap);
     if (status) this.missed += status.missed;
     if (session || status) this.version += 1;
+  }
+
+  #finish(lap) {
+    this.sectors.finish(lap);
+    this.putLaps([lap]);
   }
 
   putLaps(laps) {
@@ -103,6 +111,7 @@ export class Viewing {
   }
 
   #beginLap(deltaBefore) {
+    this.sectors.cross();
     this.scales.reset("delta");
     this.scales.include("delta", deltaBefore); // still in sight in the rolling window
   }

@@ -43,6 +43,15 @@ export function lapFrom(json) {
   };
 }
 
+// A lap in progress, in the same shape as far as it goes.
+export function lapInProgressFrom(json) {
+  return {
+    lap_number: number(json.lapNumber),
+    sector_times_ms: (json.sectorTimes ?? []).map(number),
+    sector_colours: json.sectorColours ?? [],
+  };
+}
+
 export function sessionFrom(json) {
   return {
     key: json.id ?? "",
@@ -55,7 +64,7 @@ export function sessionFrom(json) {
   };
 }
 
-// -> {sessionId, frames, session, lap, status, error}; frames oldest first, the others null where absent. `error` is the
+// -> {sessionId, frames, session, lap, lapInProgress, status, error}; frames oldest first, the others null where absent. `error` is the
 // server's sentence about something that this page said. Throws on bad JSON.
 export function messageFrom(text) {
   const json = JSON.parse(text);
@@ -67,6 +76,7 @@ export function messageFrom(text) {
     frames,
     session: json.session ? sessionFrom(json.session) : null,
     lap: json.lap ? lapFrom(json.lap) : null,
+    lapInProgress: json.lapInProgress ? lapInProgressFrom(json.lapInProgress) : null,
     status: status ? { state: status.state ?? "", missed: number(status.missedFrames), detail: status.detail ?? "" } : null,
     error: json.type === "error" ? String(json.error ?? json.detail ?? "the server refused a request") : null,
   };

@@ -5,8 +5,8 @@ from dataclasses import replace
 import psycopg
 
 from analytics.bests import Scope
-from analytics.lap import Lap
-from ingest.chunk import TimedLap
+from analytics.lap import Lap, LapInProgress
+from ingest.chunk import RunningLap, TimedLap
 from ingest.partition import Partition
 from tests.service.owner import STARTED_AT_MS, Owner, rows, told
 
@@ -97,3 +97,49 @@ def test_laps_that_a_worker_stored_and_did_not_judge_are_found_by_the_next(datab
         assert successor.store.unjudged() == {SCOPE: since_us}
         assert successor.store.judge(SCOPE, since_us) == []
         assert successor.store.unjudged() == {}
+
+
+def running(owner: Owner, key: str, *sectors_ms: int, at_s: float, source: str = "game", flags=()) -> RunningLap:
+    """A lap in progress; its session is told of, but no frame of it is stored."""
+    facts = owner.chunk(told(key, game="acc", track="spa", car="porsche", user_id=key))
+    owner.store.write(facts, owner.fence)
+    owner.position = facts.end
+    lap = LapInProgress(9, STARTED_AT_MS * 1000 + int(at_s * 1e6), sectors_ms, source, flags)
+    return RunningLap(owner.sessions[key].id, key, 0, lap)
+
+
+def test_sectors_of_laps_in_progress_are_called_by_the_records_that_stood_when_they_ended(database, owner):
+    since_us = keep(owner, "alice", lap(1, 90_000, at_s=0))
+    keep(owner, "bob", lap(1, 95_000, at_s=100))
+    owner.store.judge(SCOPE, since_us)
+    before = rows(database.url, "SELECT * FROM bests ORDER BY 1, 2, 3, 4, 5, 6, 7")
+
+    called = owner.store.colour(
+        [
+            running(owner, "bob", 29_999, 30_000, at_s=500),
+            running(owner, "carol", 30_000, 31_000, at_s=500),
+            running(owner, "alice", 30_000, at_s=0),
+            running(owner, "dave", 29_000, at_s=500, flags=("out",)),
+            running(owner, "erin", 35_000, at_s=500, source="computed"),
+        ]
+    )
+
+    assert [(each.session_key, *each.sector_colours) for each in called] == [
+        ("bob", "purple", "yellow"),
+        ("carol", "green", "green"),
+        ("alice", "purple"),
+        ("dave",),
+        ("erin", "purple"),
+    ]
+    assert rows(database.url, "SELECT * FROM bests ORDER BY 1, 2, 3, 4, 5, 6, 7") == before
+    assert owner.store.colour([running(owner, "dave", 29_000, at_s=500, flags=("out",))])[0].sector_colours == ()
+
+
+def test_sectors_on_a_track_that_nobody_named_are_not_judged(owner):
+    nameless = owner.chunk(told("a", user_id="a"))
+    owner.store.write(nameless, owner.fence)
+    lap_so_far = LapInProgress(2, STARTED_AT_MS * 1000, (30_000,), "game", ())
+
+    (called,) = owner.store.colour([RunningLap(owner.sessions["a"].id, "a", 0, lap_so_far)])
+
+    assert called.sector_colours == ()

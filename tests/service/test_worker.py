@@ -157,6 +157,30 @@ def test_flying_lap_has_its_colours_half_a_second_after_the_line(database, setti
     assert took_s < 0.5
 
 
+def test_sector_is_told_with_its_colour_half_a_second_after_it_ended(database, settings):
+    """In the middle of a flying lap, from the record behind the sector's line to the announcement; the lap that ends keeps it."""
+    values = serialized_session(13_000)
+    frames = [TelemetryFrame.FromString(value) for value in values]
+    ends = [i for i, frame in enumerate(frames) if frame.lap_number == 2 and frame.sector > frames[i - 1].sector]
+    records: list[Record] = [(b"a", value) for value in values]
+    took_s, heard = [], []
+    with hosting(settings, database.url), listening(settings, of="lap_in_progress") as next_sector:
+        publish(settings, [told("a", game="simulator", track="aldermoor", car="gt3"), *records[: ends[0]]])
+        wait_for_frames(database.url, {"a": ends[0]}, within_s=WITHIN_S)
+        for end, until in zip(ends, [*ends[1:], len(records)], strict=True):
+            ended_at = time.monotonic()
+            publish(settings, records[end : end + 1])
+            heard.append(next_sector().lap_in_progress)
+            took_s.append(time.monotonic() - ended_at)
+            publish(settings, records[end + 1 : until])
+        wait_until(lambda: rows(database.url, "SELECT sector_colours FROM lap_colours WHERE lap_number = 2"))
+        ((times,),) = rows(database.url, "SELECT sector_times_ms FROM laps WHERE lap_number = 2")
+
+    assert [(lap.lap_number, list(lap.sector_colours)) for lap in heard] == [(2, ["purple"]), (2, ["purple"] * 2)]
+    assert [list(lap.sector_times) for lap in heard] == [times[:1], times[:2]]
+    assert max(took_s) < 0.5
+
+
 def test_group_offset_follows_the_store(database, settings):
     """Dashboards read lag there, of a partition without records too."""
     publish(settings, drove("a", *range(1, FRAMES + 1)))
@@ -229,16 +253,19 @@ def hosting(
 
 
 @contextmanager
-def listening(settings: KafkaSettings) -> Iterator[Callable[[], TelemetryMessage]]:
-    """Hears the laps that are announced."""
+def listening(settings: KafkaSettings, *, of: str = "lap") -> Iterator[Callable[[], TelemetryMessage]]:
+    """Hears the laps that are announced, or what is said of those in progress."""
     consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": "listener"})
     consumer.assign([TopicPartition(settings.topic_laps, 0, 0)])
 
     def next_lap() -> TelemetryMessage:
-        message = consumer.poll(WITHIN_S)
-        assert message is not None, "no lap was announced"
-        assert message.error() is None
-        return TelemetryMessage.FromString(message.value())
+        while True:
+            message = consumer.poll(WITHIN_S)
+            assert message is not None, "no lap was announced"
+            assert message.error() is None
+            said = TelemetryMessage.FromString(message.value())
+            if said.HasField(of):
+                return said
 
     try:
         yield next_lap

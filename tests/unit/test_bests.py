@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import permutations
 
-from analytics.bests import EVERYBODY, Colours, Driven, Part, Record, judge
+from analytics.bests import EVERYBODY, Colours, Driven, Part, Record, colour_against, judge
 from analytics.lap import Lap
 
 
@@ -120,3 +120,12 @@ def test_records_from_before_stand():
 
     assert colours.lap == "green"
     assert [(r.owner, r.time_ms, r.lap_number) for r in records] == [("alice", 90_000, 4)]
+
+
+def test_a_sector_of_a_lap_in_progress_is_called_what_it_will_be():
+    """By the same rule: a tie is no record, and where nobody drove before one cannot be slower."""
+    assert colour_against(29_999, of_all_ms=30_000, own_ms=31_000) == "purple"
+    assert colour_against(30_000, of_all_ms=30_000, own_ms=31_000) == "green"
+    assert colour_against(31_000, of_all_ms=30_000, own_ms=31_000) == "yellow"
+    assert colour_against(31_000, of_all_ms=30_000, own_ms=None) == "green"
+    assert colour_against(31_000, of_all_ms=None, own_ms=None) == "purple"

@@ -1,10 +1,12 @@
 """Who gets what, and which sessions are live."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.telemetry_pb2 import Lap, Session, Status, TelemetryFrame, TelemetryMessage
+from ingest.telemetry_pb2 import Lap, LapInProgress, Session, Status, TelemetryFrame, TelemetryMessage
 from serve.hub import Hub, Record, Watch
 from serve.viewer import TOO_SLOW, Patience, Viewer, ViewerQueue
 
@@ -126,8 +128,29 @@ def test_a_lap_goes_to_the_viewers_of_its_user_without_naming_one(hub):
     assert seat.messages()[-1].lap == Lap(session_id="monza", lap_number=4, lap_time=80_123)
 
 
+def test_a_sector_reaches_viewers_in_both_formats(hub):
+    binary, text = Seat(hub, session("monza")), Seat(hub, session("monza"), as_text=True)
+    ended = LapInProgress(lap_number=4, sector_times=[30_000], sector_colours=["purple"])
+
+    hub.publish([message("monza", lap_in_progress=ended)], now=1.0)
+
+    (told,) = binary.messages()
+    assert (told.session_id, told.lap_in_progress.session_id) == ("monza", "monza")
+    assert told.lap_in_progress.sector_colours == ["purple"]
+    (envelope,) = text.envelopes()
+    assert envelope.frames == 0, "a slow viewer gets it too"
+    assert json.loads(envelope.text())["lapInProgress"] == {
+        "sessionId": "monza",
+        "lapNumber": 4,
+        "startedAt": 0,
+        "sectorTimes": [30_000],
+        "sectorColours": ["purple"],
+    }
+
+
 def test_a_lap_makes_no_session_live(hub):
-    hub.publish([message("monza", lap=Lap(lap_number=4))], now=1.0)
+    ended = LapInProgress(lap_number=4)
+    hub.publish([message("monza", lap=Lap(lap_number=4)), message("monza", lap_in_progress=ended)], now=1.0)
 
     assert hub.sessions == {}
 

@@ -5,6 +5,7 @@ import { backoffMs } from "../../../serve/page/backoff.mjs";
 import { Choice } from "../../../serve/page/choice.mjs";
 import { closeWords, socketAddress } from "../../../serve/page/feed.mjs";
 import { LapBoard, sectorsOf } from "../../../serve/page/laps.mjs";
+import { RunningSectors } from "../../../serve/page/sectors.mjs";
 import { lightsLit, Scales } from "../../../serve/page/scales.mjs";
 import { Viewing } from "../../../serve/page/viewing.mjs";
 import { messageFrom } from "../../../serve/page/wire.mjs";
@@ -43,6 +44,38 @@ test("the colours that were told last stand, in whichever order they arrive", ()
 test("a lap as the socket tells it has its colours", () => {
   const { lap: told } = messageFrom('{"lap":{"lapNumber":3,"colour":"purple","sectorColours":["green"],"colourVersion":2}}');
   assert.deepEqual([told.colour, told.sector_colours, told.colour_version], ["purple", ["green"], 2]);
+});
+
+test("sectors appear as they end, and the lap's own stay for some seconds after the line", () => {
+  const running = new RunningSectors();
+  const { lapInProgress } = messageFrom('{"sessionId":"a","lapInProgress":{"lapNumber":3,"sectorTimes":[30000],"sectorColours":["purple"]}}');
+  running.tell(lapInProgress);
+  assert.deepEqual(running.at(80000), [{ timeMs: 30000, colour: "purple" }]);
+  running.cross();
+  running.finish({ ...lap(2, 90000), sector_times_ms: [1, 2] });
+  running.finish({ ...lap(3, 90000), sector_times_ms: [30000, 60000], sector_colours: ["green", "yellow"] });
+  assert.deepEqual(running.at(8000), [{ timeMs: 30000, colour: "green" }, { timeMs: 60000, colour: "yellow" }]);
+  assert.deepEqual(running.at(8001), []);
+  running.tell({ ...lapInProgress, lap_number: 4 });
+  assert.equal(running.at(30500).length, 1);
+});
+
+test("a lap that is not judged has sectors without colours", () => {
+  const running = new RunningSectors();
+  assert.deepEqual(running.at(0), []);
+  running.tell(messageFrom('{"lapInProgress":{"lapNumber":1,"sectorTimes":[30000],"sectorColours":[]}}').lapInProgress);
+  assert.deepEqual(running.at(40000), [{ timeMs: 30000, colour: "" }]);
+});
+
+test("the frame that begins a lap ends the sectors of the lap before", () => {
+  const viewing = new Viewing("a");
+  const drive = (timestamp, lapTime, lapNumber) => viewing.receive(messageFrom(JSON.stringify({ telemetry: { timestamp, lapTime, lapNumber } })));
+  drive(1, 89980, 1);
+  viewing.receive(messageFrom('{"lapInProgress":{"lapNumber":1,"sectorTimes":[30000,31000]}}'));
+  assert.equal(viewing.sectors.at(89980).length, 2);
+  drive(21, 0, 2);
+  assert.equal(viewing.sectors.at(0).length, 2);
+  assert.equal(viewing.sectors.at(20000).length, 0);
 });
 
 test("whole numbers of 64 bits come as text or as numbers", () => {
