@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from analytics.course import UNKNOWN
-from analytics.files import session_of
+from analytics.files import own_course, session_of
 from analytics.lap import ENGINE
 from analytics.recording import SUFFIXES, RecordingError, open_recording
 from analytics.stored import Store
@@ -79,8 +79,8 @@ def timed(entry: Entry) -> Timed:
 
 def _timed_recording(path: Path) -> Timed:
     recording = open_recording(path)
-    frames = recording.frames()
-    return Timed(timesheet(session_of(recording), frames), frames.num_rows)
+    session, frames = session_of(recording), recording.frames()
+    return Timed(timesheet(session, frames, own_course(session, frames)), frames.num_rows)
 
 
 def _timed_from_store(key: str) -> Timed:

@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from analytics.channels import schema_of
+from analytics.course import UNKNOWN, Course
 from analytics.database import Session, UnknownLap
 from analytics.lap import Lap
 from analytics.laps import advance
 from analytics.recording import SUFFIXES, Recording, RecordingError, open_recording
 from analytics.stretch import Integers
+from analytics.tracks import Witness, learn
 from analytics.wanted import Found, Wanted
 
 
@@ -80,7 +82,7 @@ class _Recorded:
 
     @cached_property
     def laps(self) -> list[Lap]:
-        return advance(self.frames, None)[0]
+        return advance(self.frames, None, own_course(self.session, self.frames))[0]
 
     def rows(self, lap_number: int) -> tuple[int, int]:
         """Where the frames of a lap begin and how many there are, as `analytics.database.lap_frames` has them."""
@@ -100,6 +102,14 @@ class _Recorded:
 
     def _row_at(self, time_us: int) -> int:
         return int(np.searchsorted(self._time_us, time_us))
+
+
+def own_course(session: Session, frames: pa.Table) -> Course:
+    """Where the laps of a recording say that the line is, which no store has learnt for it; nothing where it is at the origin."""
+    laps, _ = advance(frames, None)
+    witnesses = [Witness(lap.line_position, length_m=session.track_length_m) for lap in laps]
+    track = learn(session.game, session.track, witnesses)
+    return Course(line=track.line, length_m=track.length_m) if track and track.line else UNKNOWN
 
 
 def session_of(recording: Recording, number: int = 0) -> Session:

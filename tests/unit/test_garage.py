@@ -5,6 +5,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet
 import pytest
 
 import analytics
@@ -109,3 +111,21 @@ def test_what_is_not_there_is_said(garage: Garage, tmp_path: Path) -> None:
 
 def test_stopwatch_times() -> None:
     assert [lap_time(ms) for ms in (118_432, 59_005, None)] == ["1:58.432", "0:59.005", "no time"]
+
+
+def test_a_recording_says_itself_where_its_line_is(tmp_path: Path) -> None:
+    """Some games' positions wrap behind the line: its first lap would seem to begin in the middle, and no part could be measured."""
+    path = record(tmp_path / "origin.parquet", val_sarine(), seed=5, laps=4, started_at=NOON, rate_hz=10)
+    frames = pyarrow.parquet.read_table(path)
+    place = frames.column_names.index("normalized_position")
+    moved = np.mod(frames.column(place).to_numpy() + 0.979, 1.0).astype(np.float32)
+    pyarrow.parquet.write_table(frames.set_column(place, frames.field(place), [moved]), tmp_path / "behind.parquet")
+
+    laps = {key: list(analytics.open(tmp_path).sessions[key].laps) for key in ("origin", "behind")}
+
+    assert [(lap.lap.kind, lap.time_ms) for lap in laps["behind"]] == [
+        (lap.lap.kind, lap.time_ms) for lap in laps["origin"]
+    ]
+    for at_origin, behind in zip(laps["origin"][1:], laps["behind"][1:], strict=True):
+        assert behind.lap.line_position == pytest.approx(0.979, abs=0.002)
+        assert behind.lap.mini_sector_times_ms == pytest.approx(at_origin.lap.mini_sector_times_ms, abs=15)
