@@ -77,7 +77,7 @@ class SchemaOutdated(PurpleSectorError):
 
     def __init__(self, address: str, lacking: str) -> None:
         super().__init__(
-            f"the database at {address} is of another version: {lacking}; run purple-sector database upgrade"
+            f"the database at {address} lacks what this version reads: {lacking}; run purple-sector database upgrade"
         )
         self.address = address
         self.lacking = lacking

@@ -225,17 +225,12 @@ def database_status() -> None:
     """Say which edition of the store this is, what is off, what it holds, and which jobs it runs."""
     import psycopg
 
-    from ingest.errors import StoreUnavailable
+    from serve.asking_store import asking_store
     from serve.store_status import read_store_status
 
     settings = DatabaseSettings.read()
-    try:
-        with psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
-            click.echo("\n".join([f"the store at {settings.address}", *read_store_status(conn).lines]))
-    except psycopg.errors.UndefinedTable:
-        raise StoreUnavailable(settings.address, "it has no tables yet: run purple-sector database upgrade") from None
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
+    with asking_store(settings.address), psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
+        click.echo("\n".join([f"the store at {settings.address}", *read_store_status(conn).lines]))
 
 
 @command.group()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ingest.errors import PurpleSectorError, StoreUnavailable
+from ingest.errors import PurpleSectorError
 from ingest.settings import DatabaseSettings
 
 
@@ -18,20 +18,17 @@ def export(session: str, file: Path, lap_number: int | None) -> None:
     .parquet, .arrow and .csv can be replayed and opened again; .ld is for MoTeC i2, with the laps in an .ldx beside it.
     `purple-sector status` lists the last sessions.
     """
-    import psycopg
-
     import analytics
     from analytics.exports import ExportError
     from analytics.garage import NoLap, NoSession
+    from serve.asking_store import asking_store
 
     settings = DatabaseSettings.read()
     try:
-        with analytics.connect(settings.url.get_secret_value()) as garage:
+        with asking_store(settings.address), analytics.connect(settings.url.get_secret_value()) as garage:
             drive = garage.sessions[session]
             what = drive if lap_number is None else drive.laps.numbered(lap_number).only()
             what.export(file)
     except (NoSession, NoLap, ExportError, OSError) as error:
         raise PurpleSectorError(str(error)) from error
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
     click.echo(f"{file}: {drive.title}")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ingest.errors import PurpleSectorError, StoreUnavailable
+from ingest.errors import PurpleSectorError
 from ingest.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -58,25 +58,14 @@ def fleet(results: Path, recordings: tuple[Path, ...], cpus: int | None, on_clus
 
 def _stored() -> "list[Entry]":
     """What the store has. Whoever times a session asks the environment where the store is."""
-    import psycopg
-
     from analytics.entries import stored
     from analytics.stored import Store
+    from serve.asking_store import asking_store
 
     settings = DatabaseSettings.read()
     os.environ["DATABASE_URL"] = settings.url.get_secret_value()
-    try:
-        store = Store(None)
-        try:
-            return stored(store)
-        finally:
-            store.close()
-    except psycopg.errors.UndefinedTable:
-        raise StoreUnavailable(
-            settings.address, "it is not of this version: run purple-sector database upgrade"
-        ) from None
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
+    with asking_store(settings.address), closing(Store(None)) as store:
+        return stored(store)
 
 
 def _team(entries: "Sequence[Entry]", sheets: Path, *, cpus: int, on_cluster: bool) -> "Iterator[Report]":

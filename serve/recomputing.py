@@ -1,12 +1,13 @@
 """``purple-sector laps``: what another version of the lap engine makes of the laps that are stored."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from ingest.errors import PurpleSectorError, StoreUnavailable
+from ingest.errors import PurpleSectorError
 from ingest.settings import DatabaseSettings
 
 if TYPE_CHECKING:
@@ -32,29 +33,22 @@ def recompute_laps(key: str | None, dry_run: bool) -> None:
     import psycopg
 
     from ingest.recompute import recompute, stored_sessions, write
+    from serve.asking_store import asking_store
 
     settings = DatabaseSettings.read()
-    try:
-        with psycopg.connect(settings.url.get_secret_value(), autocommit=True, connect_timeout=5) as conn:
-            sessions = stored_sessions(conn, key)
-            if key and not sessions:
-                raise PurpleSectorError(
-                    f"session {key!r} is not in the store; purple-sector status lists the last ones"
-                )
-            for session in sessions:
-                if session.live:
-                    click.echo(f"{session.key}: being driven; left alone")
-                    continue
-                done = recompute(conn, session)
-                _show(done)
-                if done.changes and not dry_run:
-                    write(conn, done)
-    except psycopg.errors.UndefinedTable:
-        raise StoreUnavailable(
-            settings.address, "it is not of this version: run purple-sector database upgrade"
-        ) from None
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
+    connection = partial(psycopg.connect, settings.url.get_secret_value(), autocommit=True, connect_timeout=5)
+    with asking_store(settings.address), connection() as conn:
+        sessions = stored_sessions(conn, key)
+        if key and not sessions:
+            raise PurpleSectorError(f"session {key!r} is not in the store; purple-sector status lists the last ones")
+        for session in sessions:
+            if session.live:
+                click.echo(f"{session.key}: being driven; left alone")
+                continue
+            done = recompute(conn, session)
+            _show(done)
+            if done.changes and not dry_run:
+                write(conn, done)
     click.echo("nothing was written; --write does" if dry_run else "written")
 
 

@@ -12,9 +12,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from psycopg.rows import class_row
 
 from ingest.edition import read_edition
-from ingest.errors import BrokerUnavailable, StoreUnavailable
+from ingest.errors import BrokerUnavailable
 from ingest.settings import DatabaseSettings, KafkaSettings
 from ingest.topics import QUIET, cluster_of, describe_topics, open_admin
+from serve.asking_store import asking_store
 
 _TIMEOUT_S = 5.0
 _SESSIONS = 10
@@ -75,19 +76,14 @@ class Status:
 
 
 def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
-    """Ask both. Raises BrokerUnavailable and StoreUnavailable."""
+    """Ask both. Raises BrokerUnavailable, StoreUnavailable and SchemaOutdated."""
     cluster = cluster_of(open_admin(kafka), kafka, timeout_s=_TIMEOUT_S)
     topics = tuple(str(report) for report in describe_topics(kafka, timeout_s=_TIMEOUT_S))
-    try:
-        with psycopg.connect(database.url.get_secret_value(), connect_timeout=3) as conn:
-            positions = conn.execute(_POSITIONS).fetchall()
-            sessions = conn.cursor(row_factory=class_row(SessionStatus)).execute(_LAST_SESSIONS, [_SESSIONS]).fetchall()
-            (dead_letters,) = conn.execute("SELECT count(*) FROM dead_letters").fetchone() or (0,)
-            store = f"{read_edition(conn)}, at {database.address}"
-    except psycopg.errors.UndefinedTable:
-        raise StoreUnavailable(database.address, "it has no tables yet: run purple-sector database upgrade") from None
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(database.address, str(error).partition("\n")[0]) from error
+    with asking_store(database.address), psycopg.connect(database.url.get_secret_value(), connect_timeout=3) as conn:
+        positions = conn.execute(_POSITIONS).fetchall()
+        sessions = conn.cursor(row_factory=class_row(SessionStatus)).execute(_LAST_SESSIONS, [_SESSIONS]).fetchall()
+        (dead_letters,) = conn.execute("SELECT count(*) FROM dead_letters").fetchone() or (0,)
+        store = f"{read_edition(conn)}, at {database.address}"
     return Status(
         brokers=tuple(f"{b.host}:{b.port}" for b in cluster.brokers.values()),
         topics=topics,

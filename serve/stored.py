@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 from pydantic import AwareDatetime
 
 from analytics import colours, database, summaries
@@ -23,6 +23,7 @@ from analytics.bests import Colours
 from analytics.laps import Lap
 from ingest.errors import SchemaOutdated, StoreUnavailable
 from ingest.settings import DatabaseSettings
+from serve.asking_store import asking_store
 from serve.bridge import Bridge
 
 T = TypeVar("T")
@@ -44,8 +45,6 @@ TRACE = (
 _PIECE = timedelta(hours=1)
 
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
-
-_LACKING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 
 _CONNECTIONS = 4
 _WAIT_S = 2.0
@@ -78,13 +77,8 @@ class Stored:
 
     def ask(self, question: Callable[[psycopg.Connection[Any]], T]) -> T:
         """The answer to a question. Raises StoreUnavailable, SchemaOutdated."""
-        try:
-            with self._pool.connection() as conn:
-                return question(conn)
-        except _LACKING as lacking:
-            raise SchemaOutdated(self._address, str(lacking).partition("\n")[0]) from lacking
-        except (psycopg.OperationalError, PoolTimeout) as failure:
-            raise StoreUnavailable(self._address, str(failure).partition("\n")[0]) from failure
+        with asking_store(self._address), self._pool.connection() as conn:
+            return question(conn)
 
 
 def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:

@@ -1,0 +1,25 @@
+"""What a database says that does not answer, or is of another version, in the words of whoever asked it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from ingest.errors import SchemaOutdated, StoreUnavailable
+
+_LACKING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
+
+
+@contextmanager
+def asking_store(address: str) -> Iterator[None]:
+    """Questions to the database at ``address``. Raises StoreUnavailable, SchemaOutdated."""
+    try:
+        yield
+    except _LACKING as lacking:
+        raise SchemaOutdated(address, _first_line(lacking)) from lacking
+    except psycopg.OperationalError as failure:
+        raise StoreUnavailable(address, _first_line(failure)) from failure
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).partition("\n")[0]
