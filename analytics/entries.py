@@ -19,7 +19,8 @@ from analytics.files import own_course, session_of
 from analytics.lap import ENGINE
 from analytics.recording import SUFFIXES, RecordingError, open_recording
 from analytics.stored import Store
-from analytics.timesheet import LAYOUT, NEEDED, timesheet
+from analytics.stretch import COLUMNS
+from analytics.timesheet import LAYOUT, timesheet
 from analytics.wanted import EVERYTHING, Wanted
 
 
@@ -86,7 +87,7 @@ def _timed_recording(path: Path) -> Timed:
 def _timed_from_store(key: str) -> Timed:
     with closing(Store(None)) as store:
         session = next(iter(store.sessions(Wanted(keys=(key,)))), None)
-        frames = store.frames(session, NEEDED) if session else None
+        frames = store.frames(session, COLUMNS) if session else None
         if not session or not frames:
             raise NoFrames(key)
         course = store.courses([session]).get(session.id, UNKNOWN)

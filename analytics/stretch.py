@@ -28,6 +28,9 @@ _WHOLE = (
 )
 _REAL = ("normalized_position", "speed_kmh")
 
+#: The columns of frames that the lap engine reads.
+COLUMNS = (*_WHOLE, *_REAL)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:

@@ -46,26 +46,12 @@ TIMESHEET = pa.schema(
     ]
 )
 
-#: The frames' columns that a timesheet is made of.
-NEEDED = (
-    "time",
-    "sequence",
-    "lap_number",
-    "lap_clock_ms",
-    "last_lap_time_ms",
-    "sector",
-    "pit",
-    "validity",
-    "normalized_position",
-    "speed_kmh",
-)
-
 # On an axis of shares every track is as long as it has steps.
 _LENGTH = float(PLACES)
 
 
 def timesheet(session: Session, frames: pa.Table, course: Course = UNKNOWN) -> pa.Table:
-    """The finished laps of a session as `TIMESHEET`. ``frames`` are all of it, in driven order, with the columns `NEEDED`."""
+    """The finished laps of a session as `TIMESHEET`. ``frames`` are all of it, in driven order, with the columns `analytics.stretch.COLUMNS`."""
     laps, _ = advance(frames, None, course)
     axis = Axis(_LENGTH, line=median_line([lap.line_position for lap in laps]))
     facts = {name: [getattr(session, name)] * len(laps) for name in ("game", "track", "car", "driver")}

@@ -11,12 +11,13 @@ from typing import Any
 import psycopg
 
 from analytics.bests import Scope
-from analytics.channels import FRAMES
+from analytics.channels import schema_of
 from analytics.course import UNKNOWN
 from analytics.database import laps
 from analytics.lap import Lap
 from analytics.laps import Carry, advance
 from analytics.stored_frames import pages
+from analytics.stretch import COLUMNS
 from ingest.colours import judge_scope
 from ingest.errors import PurpleSectorError
 from ingest.stored_laps import save_laps
@@ -95,7 +96,7 @@ def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomput
     course = track.track.course if track else UNKNOWN
     carry: Carry | None = None
     now: dict[int, Lap] = {}
-    for frames in pages(conn, FRAMES, session.id):
+    for frames in pages(conn, schema_of(COLUMNS), session.id):
         ended, carry = advance(frames, carry, course)
         now |= {lap.lap_number: lap for lap in ended}
     before = {lap.lap_number: lap for lap in laps(conn, session.key)}
