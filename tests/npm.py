@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingest.services.cache import entry, filled
+from tests.waiting import WITHIN_S
 
 _INSTALL = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
 
@@ -22,7 +23,7 @@ def installed(folder: Path) -> Path:
     def fill(place: Path) -> None:
         for source in sources:
             shutil.copy(source, place)
-        ran = subprocess.run(_INSTALL, cwd=place, capture_output=True, text=True, timeout=240, check=False)
+        ran = subprocess.run(_INSTALL, cwd=place, capture_output=True, text=True, timeout=WITHIN_S, check=False)
         if ran.returncode != 0:
             pytest.skip(f"npm could not fetch the packages of {folder.name}: {ran.stderr.strip()[-500:]}")
 

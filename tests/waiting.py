@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-WITHIN_S = 30.0
+# Only what fails waits this long, and a machine that is many times as busy as usual is no failure.
+WITHIN_S = 300.0
 
 Answer = TypeVar("Answer")
 

@@ -21,14 +21,12 @@ from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, Log
 from ingest.topics import create_topics
 from tests.service.audit import assert_each_frame_once, laps_of, wait_for_frames
 from tests.service.traffic import Field
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 CARS = 4
 FRAMES = 12_000  # 200 s each: an out lap and a flying one
 KILLS = 20
 SEED = 20  # which moments the faults choose
-
-STORED_WITHIN_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +65,7 @@ def supervisor(ray_cluster, kafka_settings, own_postgres):
 def calm_laps(supervisor, field, kafka_settings, own_postgres) -> dict[int, list]:
     """The laps of the same field when nothing disturbs it."""
     field.publish(kafka_settings, "calm")
-    wait_for_frames(own_postgres.url, field.expected("calm"), within_s=STORED_WITHIN_S)
+    wait_for_frames(own_postgres.url, field.expected("calm"))
     assert_each_frame_once(own_postgres.url, field.expected("calm"))
     return {car: laps_of(own_postgres.url, f"calm-{car}") for car in range(CARS)}
 
@@ -80,7 +78,7 @@ def undergo(field, kafka_settings, own_postgres, supervisor, calm_laps, request)
         name = request.node.name
         with field.publishing(kafka_settings, name, duration_s=duration_s):
             fault()
-        wait_for_frames(own_postgres.url, field.expected(name), within_s=STORED_WITHIN_S)
+        wait_for_frames(own_postgres.url, field.expected(name))
         assert_each_frame_once(own_postgres.url, field.expected(name))
         for car in range(CARS):
             assert laps_of(own_postgres.url, f"{name}-{car}") == calm_laps[car]
@@ -89,16 +87,12 @@ def undergo(field, kafka_settings, own_postgres, supervisor, calm_laps, request)
 
 
 def worker_pids(supervisor) -> list[int]:
-    answers = ray.get(supervisor.stats.remote(), timeout=30)["workers"].values()
+    answers = ray.get(supervisor.stats.remote(), timeout=WITHIN_S)["workers"].values()
     return [answer["pid"] for answer in answers if psutil.pid_exists(answer["pid"])]
 
 
 def a_worker(supervisor, chance: random.Random) -> int:
-    deadline = time.monotonic() + 60
-    while not (pids := worker_pids(supervisor)):
-        assert time.monotonic() < deadline, "no worker came back"
-        time.sleep(0.1)
-    return chance.choice(sorted(pids))
+    return chance.choice(sorted(wait_until(lambda: worker_pids(supervisor), "a worker that came back")))
 
 
 def test_calm_laps_are_the_laps_that_were_driven(calm_laps):
@@ -135,9 +129,7 @@ def test_worker_frozen_past_takeover_and_woken(undergo, supervisor, own_postgres
         pid = a_worker(supervisor, chance)
         before = owners(own_postgres.url)
         os.kill(pid, signal.SIGSTOP)
-        wait_until(
-            lambda: len(set(before.items()) - set(owners(own_postgres.url).items())) >= 5, "a takeover", within_s=60
-        )
+        wait_until(lambda: len(set(before.items()) - set(owners(own_postgres.url).items())) >= 5, "a takeover")
         try:
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
@@ -156,7 +148,7 @@ def test_supervisor_killed(undergo, supervisor):
         pids["before"] = sorted(answer["pid"] for answer in stats["workers"].values())
         os.kill(stats["pid"], signal.SIGKILL)
         time.sleep(3)
-        wait_until(lambda: sorted(worker_pids(supervisor)) == pids["before"], "finding the workers again", within_s=60)
+        wait_until(lambda: sorted(worker_pids(supervisor)) == pids["before"], "finding the workers again")
 
     undergo(fault, duration_s=10)
 
@@ -165,7 +157,7 @@ def test_database_killed_in_the_middle_of_copies(undergo, own_postgres):
     def fault():
         for _ in range(3):
             time.sleep(3)
-            wait_until(lambda: copies(own_postgres.url) > 0, "a COPY", within_s=60)
+            wait_until(lambda: copies(own_postgres.url) > 0, "a COPY")
             own_postgres.kill()
             time.sleep(1)
             own_postgres.restart()

@@ -13,10 +13,9 @@ from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, Log
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.owner import drove, rows
 from tests.service.test_worker import publish
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 FRAMES = 200
-WITHIN_S = 60
 
 
 @pytest.fixture
@@ -46,25 +45,25 @@ def supervisor(ray_cluster, database, settings) -> Iterator[object]:
 def test_partitions_and_topics_that_are_added_are_read(kafka, database, settings, supervisor):
     """A topic may grow and users may get topics of their own; nobody starts ingest anew for it."""
     publish(settings, drove("first", *range(1, FRAMES + 1)), partition=1)
-    wait_for_frames(database.url, {"first": FRAMES}, within_s=WITHIN_S)
+    wait_for_frames(database.url, {"first": FRAMES})
 
     of_a_user = settings.model_copy(update={"topic_telemetry": f"{settings.topic_telemetry}-user-jo"})
     create(of_a_user, of_a_user.topic_telemetry)
     publish(of_a_user, drove("jo", *range(1, FRAMES + 1)))
-    wait_for_frames(database.url, {"jo": FRAMES}, within_s=WITHIN_S)
+    wait_for_frames(database.url, {"jo": FRAMES})
 
     expected = {"first": FRAMES, "jo": FRAMES}
     if not isinstance(kafka, MeshBroker):  # whose topics do not grow
         grow(settings, to=4)
         publish(settings, drove("late", *range(1, FRAMES + 1)), partition=3)
         expected |= {"late": FRAMES}
-        wait_for_frames(database.url, expected, within_s=WITHIN_S)
+        wait_for_frames(database.url, expected)
     assert_each_frame_once(database.url, expected)
 
 
 def test_topics_of_others_are_left_alone(database, settings, others, supervisor):
     publish(settings, drove("ours", 1))
-    wait_for_frames(database.url, {"ours": 1}, within_s=WITHIN_S)
+    wait_for_frames(database.url, {"ours": 1})
     wait_until(lambda: len(partitions_read(supervisor)) == 2)
 
     assert rows(database.url, "SELECT DISTINCT topic FROM positions") == [(settings.topic_telemetry,)]
@@ -72,16 +71,16 @@ def test_topics_of_others_are_left_alone(database, settings, others, supervisor)
 
 
 def partitions_read(supervisor) -> set[str]:
-    workers = ray.get(supervisor.stats.remote(), timeout=30)["workers"].values()
+    workers = ray.get(supervisor.stats.remote(), timeout=WITHIN_S)["workers"].values()
     return {partition for worker in workers for partition in worker.get("partitions", {})}
 
 
 def create(settings: KafkaSettings, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": settings.brokers})
-    admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(10)
+    admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(WITHIN_S)
 
 
 def grow(settings: KafkaSettings, *, to: int) -> None:
     admin = AdminClient({"bootstrap.servers": settings.brokers})
     topic = settings.topic_telemetry
-    admin.create_partitions([NewPartitions(topic, to)])[topic].result(10)
+    admin.create_partitions([NewPartitions(topic, to)])[topic].result(WITHIN_S)

@@ -13,9 +13,7 @@ from ingest.partition import Partition
 from ingest.settings import KafkaSettings
 from ingest.source import Source
 from tests.contract.topics import settings_of
-from tests.waiting import wait_until
-
-WITHIN_S = 20.0
+from tests.waiting import WITHIN_S, wait_until
 
 
 @functools.cache

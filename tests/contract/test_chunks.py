@@ -10,6 +10,7 @@ from analytics.database import lap_frames
 from ingest.edition import read_edition
 from ingest.partition import Partition
 from tests.service.owner import PARTITION, STARTED_AT_MS, Owner, drove, rows
+from tests.waiting import WITHIN_S
 
 DAY_MS = 24 * 3_600_000
 DAYS = 60
@@ -98,7 +99,7 @@ def test_two_workers_make_days_at_once(database):
     def drive_through(partition, key):
         try:
             with Owner(database.url, partition) as owner:
-                start.wait(20)
+                start.wait(WITHIN_S)
                 for day in range(DAYS // 2):
                     owner.write(*on_day(day, key, day + 1), *on_day(day, f"{key} {day}", 1))
         except Exception as failure:

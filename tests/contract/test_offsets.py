@@ -8,11 +8,12 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaExcepti
 from ingest.errors import OffsetsLost
 from ingest.source import Source
 from ingest.topics import open_admin
-from tests.contract.clients import WITHIN_S, numbered, produce, read
+from tests.contract.clients import numbered, produce, read
 from tests.contract.gaps import gap_of_mesh
+from tests.waiting import WITHIN_S
 
 QUIET_S = 0.5  # with nothing to read
-TOLD_WITHIN_S = 3.0
+TOLD_WITHIN_S = 10.0
 
 
 @pytest.fixture

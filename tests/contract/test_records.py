@@ -12,8 +12,9 @@ from ingest.collectors.uplink import PRODUCER
 from ingest.partition import Partition
 from ingest.source import Source
 from ingest.topics import QUIET, partition_of
-from tests.contract.clients import WITHIN_S, numbered, produce, read
+from tests.contract.clients import numbered, produce, read
 from tests.contract.gaps import gap_of_mesh
+from tests.waiting import WITHIN_S
 
 EVERY_BYTE = bytes(range(256))
 OFTEN = 500

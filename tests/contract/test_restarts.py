@@ -5,10 +5,10 @@ from confluent_kafka import Consumer, TopicPartition
 
 from ingest.source import Source
 from ingest.topics import Cluster
-from tests.contract.clients import WITHIN_S, disconnect, numbered, produce, read
+from tests.contract.clients import disconnect, numbered, produce, read
 from tests.contract.gaps import gap_of_mesh
 from tests.contract.topics import await_leader, new_partition, settings_of
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 KEPT = 1_000
 
@@ -48,7 +48,7 @@ def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partiti
         disconnect()
         end()
         own_broker.restart()
-        wait_until(lambda: partition.topic in Cluster(settings, timeout_s=WITHIN_S).topics(), within_s=4)
+        wait_until(lambda: partition.topic in Cluster(settings, timeout_s=WITHIN_S).topics(), within_s=10)
         await_leader(settings, partition)
 
         with Source(settings, partition) as source:
@@ -66,5 +66,5 @@ def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(own_broker, 
     produce(settings, partition, numbered(100))
 
     with Source(settings, partition) as source:
-        wait_until(lambda: source.offsets() == (100, 100), within_s=6)
+        wait_until(lambda: source.offsets() == (100, 100), within_s=15)
     assert produce(settings, partition, [b"next"]) == [100]

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from ingest.schema import migrate
 from tests.service.owner import Owner, drove, rows
+from tests.waiting import WITHIN_S
 
 SEQUENCES = "SELECT sequence FROM telemetry ORDER BY sequence"
 
@@ -31,7 +32,7 @@ def test_two_may_migrate_at_once(database):
 
     def bring_up_to_date(_: int) -> None:
         with psycopg.connect(database.url, autocommit=True) as conn:
-            start.wait(20)
+            start.wait(WITHIN_S)
             migrate(conn)
 
     with ThreadPoolExecutor(2) as pool:

@@ -1,6 +1,5 @@
 """What a sender relies on in a spool, held by the one in memory and the one on disk."""
 
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from ingest.collectors.outbox import Record
 from ingest.collectors.spool import MemorySpool, SpooledSession
 from ingest.collectors.spool_folder import SpoolFolder
+from tests.waiting import wait_until
 
 SESSION = SpooledSession("s", "anna", "protobuf")
 
@@ -103,9 +103,7 @@ def test_the_partition_is_known_when_it_is_written_down(spool):
     assert spool.partition is None
     spool.choose(7)
 
-    deadline = time.monotonic() + 5
-    while spool.partition is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: spool.partition is not None)
     assert spool.partition == 7
 
 

@@ -17,6 +17,7 @@ from ingest.services.process import free_ports
 from ingest.settings import DatabaseSettings
 from ingest.store import COPY_FRAMES, Store
 from tests.service.owner import PARTITION, STARTED_AT_MS, Owner, drove, rows, told
+from tests.waiting import WITHIN_S
 
 SEQUENCES = "SELECT sequence FROM telemetry ORDER BY sequence"
 POSITION = "SELECT next_offset, fence FROM positions"
@@ -65,12 +66,12 @@ def test_take_over_ends_a_predecessor_that_froze_in_a_copy(database):
         failures = []
         writing = threading.Thread(target=lambda: failures.append(failure_of(frozen.write, *drove("a", 1, 2))))
         writing.start()
-        assert frozen.store.froze.wait(10)
+        assert frozen.store.froze.wait(WITHIN_S)
 
         with Owner(database.url) as successor:
             successor.write(*drove("a", 1, 2, 3))
             frozen.store.woken.set()
-            writing.join(10)
+            writing.join(WITHIN_S)
 
         assert [type(failure) for failure in failures] == [StoreUnavailable]
         assert rows(database.url, SEQUENCES) == [(1,), (2,), (3,)]
@@ -341,7 +342,7 @@ def connections(url: str) -> int:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE application_name LIKE 'purple-sector telemetry%' AND datname = current_database()"
     )
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + WITHIN_S
     while (count := rows(url, query)[0][0]) > 1 and time.monotonic() < deadline:
         time.sleep(0.05)
     return count

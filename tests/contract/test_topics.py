@@ -12,16 +12,16 @@ from ingest.partition import Partition
 from ingest.settings import KafkaSettings
 from ingest.source import Source
 from ingest.topics import Cluster, cluster_of, create_topics, describe_topics, open_admin
-from tests.contract.clients import WITHIN_S, disconnect, numbered, produce, read
+from tests.contract.clients import disconnect, numbered, produce, read
 from tests.contract.gaps import gap_of_mesh
 from tests.contract.topics import await_leader, delete_topic, new_partition
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 
 def by_hand(settings, name, partitions, config):
     topic = NewTopic(name, partitions, 1, config=config)
     admin = open_admin(settings)  # an answer comes only while its client lives
-    admin.create_topics([topic])[name].result(30)
+    admin.create_topics([topic])[name].result(WITHIN_S)
     assert Cluster(settings, timeout_s=30).await_partitions(name) == partitions
 
 

@@ -9,9 +9,7 @@ from ingest.partition import Partition
 from ingest.settings import KafkaSettings
 from ingest.source import Source
 from ingest.topics import Cluster, open_admin, telemetry_spec
-from tests.waiting import wait_until
-
-WITHIN_S = 30.0
+from tests.waiting import WITHIN_S, wait_until
 
 
 def settings_of(brokers: str) -> KafkaSettings:

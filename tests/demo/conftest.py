@@ -12,8 +12,7 @@ import pytest
 
 from ingest.services.process import free_ports
 from serve.running import Running
-
-_UP_WITHIN_S = 240  # on a busy machine that fetches Kafka first
+from tests.waiting import WITHIN_S
 
 
 @contextmanager
@@ -37,11 +36,11 @@ def running_demo(home: Path, **environment: str) -> Iterator[tuple[Running, "sub
     finally:
         if process.poll() is None:
             process.terminate()  # whoever starts tests in the background has Ctrl-C ignored by all of them
-        process.wait(90)
+        process.wait(WITHIN_S)
 
 
 def _await(process: "subprocess.Popen[str]", home: Path, said: Path) -> Running:
-    deadline = time.monotonic() + _UP_WITHIN_S
+    deadline = time.monotonic() + WITHIN_S
     while (running := Running.find(home)) is None:
         assert process.poll() is None, f"the demo ended:\n{said.read_text()}"
         assert time.monotonic() < deadline, f"the demo is not up:\n{said.read_text()}"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psutil
 
 from tests.demo.conftest import running_demo
+from tests.waiting import WITHIN_S
 
 
 def test_ctrl_c_ends_every_process_and_a_taken_port_is_no_obstacle(tmp_path):
@@ -15,9 +16,9 @@ def test_ctrl_c_ends_every_process_and_a_taken_port_is_no_obstacle(tmp_path):
         assert not running.page.endswith(f":{port}/")
         started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(WITHIN_S) == 0
 
-    gone, alive = psutil.wait_procs(started, timeout=10)
+    gone, alive = psutil.wait_procs(started, timeout=WITHIN_S)
     assert len(gone) > 10
     assert alive == []
     assert not (tmp_path / "running.json").exists()

@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 from ingest.topics import partition_of
 from serve.running import Running
 from tests.service.audit import assert_each_frame_once, laps_of, wait_for_frames
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 MINUTES_AHEAD_MS = 10 * 60_000
@@ -30,7 +30,7 @@ def purple_sector(
         env=os.environ | {"PURPLE_SECTOR_HOME": "/nonexistent"} | addresses | environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=WITHIN_S,
         check=False,
     )
 
@@ -47,7 +47,7 @@ def test_car_is_live_with_laps_to_compare_with(demo):
     assert session["live"]
     assert all(abs(lap["lap_time_ms"] - lap["official_lap_time_ms"]) <= 2 for lap in laps)
     before = get(demo, "api/stats")["kafkaStats"]["messagesReceived"]
-    assert wait_until(lambda: get(demo, "api/stats")["kafkaStats"]["messagesReceived"] > before + 60, within_s=60)
+    assert wait_until(lambda: get(demo, "api/stats")["kafkaStats"]["messagesReceived"] > before + 60)
 
 
 @pytest.mark.parametrize("name", ["iracing_okayama_driverA", "ac_limerock_driverC"])
@@ -63,7 +63,7 @@ def test_recording_is_stored_once_in_order_with_its_laps(demo, name):
 
     assert replayed.returncode == 0, replayed.stderr
     assert json.loads(replayed.stdout.splitlines()[-1])["framesPublished"] == facts["rows"]
-    wait_for_frames(demo.database_url, {name: facts["rows"]}, within_s=60)
+    wait_for_frames(demo.database_url, {name: facts["rows"]})
     assert_each_frame_once(demo.database_url, {name: facts["rows"]})
     laps = {row[0]: row[2] for row in laps_of(demo.database_url, name)}
     assert official_ms.keys() <= laps.keys()
@@ -90,7 +90,7 @@ def test_garbage_becomes_dead_letters_and_the_partition_goes_on(demo):
     producer.produce("telemetry", key=key, value=frame_json(now_ms, sequence=1), partition=place)
     assert producer.flush(10) == 0
 
-    wait_for_frames(demo.database_url, {"garbage-session": 1}, within_s=30)
+    wait_for_frames(demo.database_url, {"garbage-session": 1})
     with psycopg.connect(demo.database_url) as conn:
         reasons = [reason for (reason,) in conn.execute('SELECT reason FROM dead_letters ORDER BY "offset"')]
     assert [reason.split(":")[0] for reason in reasons] == [*garbage, "key"]
@@ -140,7 +140,7 @@ def test_no_database_is_one_line_with_its_address():
 
 
 def get(demo: Running, path: str):
-    return httpx.get(demo.page + path, timeout=10).raise_for_status().json()
+    return httpx.get(demo.page + path, timeout=WITHIN_S).raise_for_status().json()
 
 
 def frame_json(timestamp_ms: int, **more: float) -> bytes:

@@ -23,8 +23,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.waiting import WITHIN_S
+
 PICTURE = Path(__file__).resolve().parents[2] / "build" / "page.png"
-PATIENCE_S = 60
 
 FLAGS = (
     "--headless",
@@ -90,7 +91,7 @@ CHOSEN = "#laps tr[aria-selected=true]"
 
 def until(page: webdriver.Chrome, what: str, holds: Callable[[], object]) -> None:
     """Wait for a fact; it is named if it never comes true."""
-    waiting = WebDriverWait(page, PATIENCE_S, 0.2, [StaleElementReferenceException])
+    waiting = WebDriverWait(page, WITHIN_S, 0.2, [StaleElementReferenceException])
     waiting.until(lambda _: holds(), f"never came true: {what}")
 
 
@@ -145,7 +146,7 @@ def test_rolling_window_is_drawn(page: webdriver.Chrome) -> None:
 
 
 def get(page_url: str, path: str) -> Any:
-    return httpx.get(page_url + path, timeout=30).json()
+    return httpx.get(page_url + path, timeout=WITHIN_S).json()
 
 
 def show_session(page: webdriver.Chrome) -> None:

@@ -19,6 +19,7 @@ from ingest.telemetry_pb2 import Session, TelemetryFrame
 from ingest.topics import partition_of
 from tests.service.audit import assert_each_frame_once, laps_of, wait_for_frames
 from tests.service.owner import rows
+from tests.waiting import WITHIN_S
 
 FRAMES = 9_000  # two and a half minutes: a whole lap and a bit
 USER = "anna"
@@ -51,7 +52,7 @@ def send(kafka: KafkaSettings, key: str, frames: int = FRAMES, *, protobuf: bool
     sent = list(driven()[:frames])
     for frame in sent:
         sender.send(frame)
-    assert sender.close(timeout_s=30) is None
+    assert sender.close(timeout_s=WITHIN_S) is None
     return sent
 
 
@@ -61,7 +62,7 @@ def assert_arrived_whole(database_url: str, key: str, *, as_ours: str) -> None:
     And it came by the partition that the key has for everybody.
     """
     expected = {as_ours: FRAMES, key: FRAMES}
-    wait_for_frames(database_url, expected, within_s=60)
+    wait_for_frames(database_url, expected)
 
     assert_each_frame_once(database_url, expected)
     told_of, partition = told(key), partition_of(key.encode(), PARTITIONS)

@@ -7,10 +7,12 @@ from typing import Any
 
 import psycopg
 
+from tests.waiting import WITHIN_S
 
-def wait_for_frames(database_url: str, expected: Mapping[str, int], *, within_s: float) -> None:
+
+def wait_for_frames(database_url: str, expected: Mapping[str, int]) -> None:
     """Wait until as many frames as were acknowledged are stored; raises AssertionError that says how far it came."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + WITHIN_S
     stored: dict[str, int] = {}
     while time.monotonic() < deadline:
         with contextlib.suppress(psycopg.OperationalError):  # the database may be what is being restarted
@@ -19,7 +21,7 @@ def wait_for_frames(database_url: str, expected: Mapping[str, int], *, within_s:
             return
         time.sleep(0.2)
     missing = {key: count - stored.get(key, 0) for key, count in expected.items() if stored.get(key, 0) < count}
-    raise AssertionError(f"after {within_s} s still missing: {missing}")
+    raise AssertionError(f"after {WITHIN_S:g} s still missing: {missing}")
 
 
 def assert_each_frame_once(database_url: str, expected: Mapping[str, int]) -> None:

@@ -35,14 +35,13 @@ from tests.service.line import Line
 from tests.service.loop import PowerSupply, small_disk
 from tests.service.test_sender import break_producer
 from tests.service.test_worker import hosting
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 ANNA = CollectorSettings(_env_file=None, user_id="anna")
 PARTITIONS = 10
 TEN_MINUTES = 36_000  # frames
 #: What a power cut may take: not yet synced.
 UNSYNCED_S = 0.1
-_ACKNOWLEDGED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ class Course:
             for key, taken in left.taken.items():
                 await_last(self.database_url, key, taken)
             collector.send_signal(signal.SIGTERM)
-            assert collector.wait(30) == 0
+            assert collector.wait(WITHIN_S) == 0
         book = Book.read(folder)
         for key, taken in book.taken.items():
             assert_nothing_lost(self.database_url, key, taken, book.given[key])
@@ -208,10 +207,10 @@ class Course:
             sender.poll(0.02)
             return sender.statistics.frames_published >= count
 
-        wait_until(published, f"{count} frames acknowledged", within_s=_ACKNOWLEDGED_WITHIN_S)
+        wait_until(published, f"{count} frames acknowledged")
 
     def _close(self, sender: Sender) -> None:
-        left = sender.close(timeout_s=_ACKNOWLEDGED_WITHIN_S)
+        left = sender.close(timeout_s=WITHIN_S)
         assert left is None, str(left)
 
     def _nothing_lost(self, sender: Sender, given: int, how: str) -> str:

@@ -8,6 +8,7 @@ from ingest.collectors.circuit import val_sarine
 from ingest.collectors.sender import Sender
 from ingest.collectors.simulate import drive, facts
 from ingest.settings import CollectorSettings, KafkaSettings
+from tests.waiting import WITHIN_S
 
 RATE_HZ = 60.0
 LINGER_MS = 50.0
@@ -36,10 +37,10 @@ class Convoy:
         """Forget how long the sessions waited until now."""
         self._longest_s = [0.0] * len(self._senders)
 
-    def await_acknowledgements(self, *, within_s: float) -> None:
+    def await_acknowledgements(self) -> None:
         """Wait until every session has a frame acknowledged that was driven from now on."""
         driven = [sender.statistics.frames_collected for sender in self._senders]
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + WITHIN_S
         while behind := [s.key for s, n in zip(self._senders, driven, strict=True) if _acknowledged(s) <= n]:
             assert time.monotonic() < deadline, f"no acknowledgement for {behind}"
             assert self._thread.is_alive(), "the convoy has ended"
@@ -64,7 +65,7 @@ class Convoy:
         """Stop driving and wait until all is acknowledged: session → frames."""
         self.__exit__()
         for sender in self._senders:
-            left = sender.close(timeout_s=60)
+            left = sender.close(timeout_s=WITHIN_S)
             assert left is None, f"{sender.key}: {left}"
         return {sender.key: _acknowledged(sender) for sender in self._senders}
 

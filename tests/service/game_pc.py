@@ -16,10 +16,9 @@ from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.games.ledger import Written
 from tests.service.audit import assert_each_frame_once, wait_for_frames
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 LIVE = 2
-WITHIN_S = 60
 
 
 class GamePc:
@@ -98,7 +97,7 @@ class GamePc:
             sessions = list(self.sessions().values())
             return len(sessions) > session and len(sessions[session]) >= frames
 
-        wait_until(has, within_s=WITHIN_S)
+        wait_until(has)
 
     def _end(self, how: signal.Signals) -> str:
         assert self._process is not None
@@ -112,7 +111,7 @@ class GamePc:
 def assert_stored(database_url: str, sessions: dict[str, list[TelemetryFrame]]) -> None:
     """The store has each frame of each session once, with its time and its values; and no other session."""
     counts = {key: len(frames) for key, frames in sessions.items()}
-    wait_for_frames(database_url, counts, within_s=WITHIN_S)
+    wait_for_frames(database_url, counts)
     assert_each_frame_once(database_url, counts)
     with psycopg.connect(database_url) as conn:
         assert {key for (key,) in conn.execute("SELECT key FROM sessions")} == set(sessions)

@@ -102,11 +102,9 @@ def open_gaps(database_url: str, key: str) -> list[tuple[int, int]]:
         ).fetchall()
 
 
-def await_last(database_url: str, key: str, sequence: int, *, within_s: float = 60.0) -> None:
+def await_last(database_url: str, key: str, sequence: int) -> None:
     """Until a frame is stored that is this far."""
-    wait_until(
-        lambda: stored(database_url, key).highest >= sequence, f"frame {sequence} of session {key}", within_s=within_s
-    )
+    wait_until(lambda: stored(database_url, key).highest >= sequence, f"frame {sequence} of session {key}")
 
 
 def assert_nothing_lost(database_url: str, key: str, taken: int, given: int) -> None:

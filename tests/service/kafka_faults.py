@@ -31,12 +31,11 @@ from ingest.telemetry_pb2 import TelemetryFrame
 from ingest.topics import create_topics
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.convoy import Convoy
+from tests.waiting import WITHIN_S
 
 SESSIONS = 20
 PARTITIONS = 10
 DOWN_S = 3.0  # how long two of three are away
-_BACK_WITHIN_S = 120.0  # on busy CPUs brokers take long to elect a controller
-_STORED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Course:
         leader = self._cluster.leader_of(self._topic, self._chance.randrange(PARTITIONS))
         with self._pause("leader killed"):
             self._cluster.broker(leader).kill()
-            self._convoy.await_acknowledgements(within_s=_BACK_WITHIN_S)
+            self._convoy.await_acknowledgements()
             self._cluster.broker(leader).restart()
 
     def freeze_two(self) -> None:
@@ -76,7 +75,7 @@ class Course:
         with self._pause(f"two of three frozen for {DOWN_S:.0f} s"):
             with signalled(pids, signal.SIGSTOP, signal.SIGCONT):
                 time.sleep(DOWN_S)
-            self._convoy.await_acknowledgements(within_s=_BACK_WITHIN_S)
+            self._convoy.await_acknowledgements()
 
     def kill_two(self) -> None:
         brokers = [self._cluster.broker(id) for id in self._two()]
@@ -86,7 +85,7 @@ class Course:
             time.sleep(DOWN_S)
             with ThreadPoolExecutor() as pool:  # one alone would wait for the other
                 list(pool.map(type(brokers[0]).restart, brokers))
-            self._convoy.await_acknowledgements(within_s=_BACK_WITHIN_S)
+            self._convoy.await_acknowledgements()
 
     def roll(self) -> None:
         with self._pause("all three rolled"):
@@ -101,7 +100,7 @@ class Course:
         self._convoy.begin_pause()
         yield
         self._cluster.await_in_sync()
-        self._convoy.await_acknowledgements(within_s=_BACK_WITHIN_S)
+        self._convoy.await_acknowledgements()
         self.pauses_s[fault].append(self._convoy.longest_pause_s)
 
 
@@ -138,11 +137,11 @@ def run_faults(
     host.host([Partition(name, index) for index in range(PARTITIONS)])
     try:
         with Convoy(kafka, name, sessions=SESSIONS) as convoy:
-            convoy.await_acknowledgements(within_s=_BACK_WITHIN_S)
+            convoy.await_acknowledgements()
             course = Course(cluster, convoy, name, seed=seed)
             faults(course)
             expected = convoy.finish()
-        wait_for_frames(database_url, expected, within_s=_STORED_WITHIN_S)
+        wait_for_frames(database_url, expected)
     finally:
         host.stop()
     assert_each_frame_once(database_url, expected)
@@ -178,7 +177,7 @@ def _frames_in_log(kafka: KafkaSettings) -> Iterator[tuple[str, int, int]]:
         left = {
             place.partition: end
             for place in places
-            if (end := consumer.get_watermark_offsets(place, timeout=20)[1]) > 0
+            if (end := consumer.get_watermark_offsets(place, timeout=WITHIN_S)[1]) > 0
         }
         consumer.assign([place for place in places if place.partition in left])
         while left:

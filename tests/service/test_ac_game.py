@@ -23,6 +23,7 @@ from tests.games.remote import RemoteTelemetry
 from tests.games.run import in_thread
 from tests.games.wire import Weather, Wire
 from tests.unit import ac
+from tests.waiting import WITHIN_S
 
 
 class Table:
@@ -49,13 +50,13 @@ class Table:
         self.said += said
         return said
 
-    def follow_until(self, wanted, *, within_s=8.0):
-        until, said = time.monotonic() + within_s, []
+    def follow_until(self, wanted):
+        until, said = time.monotonic() + WITHIN_S, []
         while time.monotonic() < until:
             said += self.follow(0.05)
             if any(isinstance(happening, wanted) for happening in said):
                 return said
-        raise AssertionError(f"no {wanted.__name__} within {within_s} s")
+        raise AssertionError(f"no {wanted.__name__} within {WITHIN_S} s")
 
     def written(self, kind=Kind.CAR_INFO):
         return [one for one in read_ledger(self.ledger_path) if one.kind == kind and one.status == Status.LIVE]
@@ -122,7 +123,7 @@ def test_a_game_that_has_forgotten_us_is_asked_again_and_told_when_we_leave(tmp_
         assert of(SessionBegan, said) == of(SessionEnded, said) == []
 
         table.ours.close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + WITHIN_S
         while table.remote.listeners and time.monotonic() < deadline:
             time.sleep(0.02)
         assert table.remote.listeners == {}

@@ -17,6 +17,7 @@ from tests.fuzz.acc import Acc
 from tests.games.ledger import Kind, Written
 from tests.games.run import in_process
 from tests.unit.acc import frames, kinds
+from tests.waiting import WITHIN_S
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ def follow(tmp_path, monkeypatch):
         game.close()
 
 
-def until(game, enough, *, at_most_s=10.0):
+def until(game, enough):
     """What the game says until ``enough`` of it is there."""
-    said, ends = [], time.monotonic() + at_most_s
+    said, ends = [], time.monotonic() + WITHIN_S
     while not enough(said):
         assert time.monotonic() < ends, f"only {kinds(said)} and {game.counts}"
         said += game.poll(0.1)

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.topics import create_topics
+from tests.waiting import WITHIN_S
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -37,7 +38,7 @@ class RunningBridge:
     def get(self, path):
         """Status, headers and JSON of a GET."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=WITHIN_S) as answer:
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as refusal:
             return refusal.code, refusal.headers, refusal.read()
@@ -84,7 +85,7 @@ def bridge(kafka):
         assert ready, "the bridge did not start"
         yield RunningBridge(int(ready.split()[1]), psutil.Process(child.pid), producer)
     finally:
-        child.communicate(timeout=60)
+        child.communicate(timeout=WITHIN_S)
 
 
 @pytest.fixture
@@ -96,10 +97,10 @@ def drive(count, first=1):
     return [TelemetryFrame(timestamp=1_000 + n, speed=n, sequence=n) for n in range(first, first + count)]
 
 
-async def frames(socket, count, *, within_s=30):
+async def frames(socket, count):
     """The next ``count`` frames of a viewer, in either format, as (sequence, speed, throttle)."""
     found = []
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(WITHIN_S):
         while len(found) < count:
             found += [f for f in numbers(await socket.recv()) if f[0]]
     return found
@@ -156,7 +157,7 @@ def test_a_late_viewer_learns_the_track(bridge, session):
         bridge.produce(session, TelemetryFrame(timestamp=2))
         await asyncio.sleep(0.5)
         async with viewer(bridge, f"?session={session}&format=json") as socket:
-            return json.loads(await asyncio.wait_for(socket.recv(), 10))
+            return json.loads(await asyncio.wait_for(socket.recv(), WITHIN_S))
 
     assert asyncio.run(watch())["session"]["track"] == "Monza"
 
@@ -222,7 +223,7 @@ def test_the_demo_needs_nobody(bridge):
     async def watch():
         async with viewer(bridge, "?format=json") as socket:
             await socket.send('{"type": "START_DEMO"}')
-            status, facts = [json.loads(await asyncio.wait_for(socket.recv(), 10)) for _ in range(2)]
+            status, facts = [json.loads(await asyncio.wait_for(socket.recv(), WITHIN_S)) for _ in range(2)]
             seen = await frames(socket, 30)
             await socket.send('{"type": "STOP_DEMO"}')
             return status, facts, seen, await told(socket)
@@ -259,7 +260,7 @@ def test_a_viewer_that_never_reads_costs_nobody_anything(bridge, session):
             await told(deaf)
             deaf.transport.pause_reading()
             before = bridge.replica().memory_info().rss
-            seen = asyncio.create_task(frames(healthy, 50, within_s=100))
+            seen = asyncio.create_task(frames(healthy, 50))
             flooding = asyncio.create_task(flood())
             for frame in drive(50):
                 await asyncio.to_thread(bridge.produce, other, frame)

@@ -11,9 +11,9 @@ from ingest.topics import create_topics
 from tests.contract.topics import settings_of
 from tests.games.ledger import Kind
 from tests.games.run import in_process
-from tests.service.game_pc import LIVE, WITHIN_S, GamePc, assert_given, assert_stored
+from tests.service.game_pc import LIVE, GamePc, assert_given, assert_stored
 from tests.service.test_worker import hosting
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 PARTITIONS = 10
 #: Datagrams at a session's start, before the game is known to drive, and at its end.
@@ -79,7 +79,7 @@ class Pits:
                     return said.answer
             return None
 
-        return wait_until(answer, within_s=WITHIN_S)
+        return wait_until(answer)
 
     def close(self):
         self._consumer.close()

@@ -20,6 +20,7 @@ from ingest.telemetry_pb2 import Session, TelemetryFrame
 from ingest.topics import create_topics
 from serve.game_pc.doctor import check_broker, check_disk, check_game, check_spool, clock_finding
 from serve.game_pc.reach import Offset
+from tests.waiting import WITHIN_S
 
 ANNA = CollectorSettings(_env_file=None, user_id="anna")
 
@@ -71,7 +72,7 @@ def doctor(folder: Path, *arguments: str, **environment: str) -> "subprocess.Com
         env=os.environ | {"PURPLE_SECTOR_HOME": str(folder)} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WITHIN_S,
     )
 
 

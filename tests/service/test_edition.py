@@ -28,6 +28,7 @@ from serve.local import prepare_database
 from serve.store_status import read_store_status
 from tests.service.field import FRAMES_DRIVEN, Conn, answers, driven, keep, plan, stored
 from tests.service.owner import Owner, drove, rows
+from tests.waiting import WITHIN_S
 
 NEVER = Retention()
 SEQUENCES = "SELECT sequence FROM telemetry ORDER BY sequence"
@@ -253,7 +254,7 @@ def test_two_processes_upgrade_at_once(plain: str) -> None:
     for one in both:
         one.start()
     for one in both:
-        one.join(60)
+        one.join(WITHIN_S)
 
     assert failures == []
     assert edition_of(plain).hypertable

@@ -25,7 +25,7 @@ from ingest.simulated import record
 from ingest.telemetry_pb2 import TelemetryMessage
 from tests.conftest import Database
 from tests.service.owner import Owner
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 TABLES = ("bests", "lap_bands", "mini_bands", "speed_bands", "failed")
 COPIES = 40
@@ -75,12 +75,12 @@ def test_a_run_that_was_killed_is_gone_on_with(recordings: Path, tmp_path: Path)
     """SIGKILL in the middle, and the next run says what an undisturbed one says, bad sessions included."""
     sheets = tmp_path / "results" / "timesheets"
     with timing(tmp_path / "results", recordings) as command:
-        wait_until(lambda: len(list(sheets.glob("*.parquet"))) >= 5, within_s=60)
+        wait_until(lambda: len(list(sheets.glob("*.parquet"))) >= 5)
     kept = {sheet: sheet.stat().st_ino for sheet in sheets.glob("*.parquet")}
     assert 5 <= len(kept) < 2 * COPIES
 
     with timing(tmp_path / "results", recordings) as command:
-        code = command.wait(120)
+        code = command.wait(WITHIN_S)
         output = (tmp_path / "output").read_text()
         assert code == 0, output
     undisturbed = time_all(recorded([recordings]), tmp_path / "undisturbed")

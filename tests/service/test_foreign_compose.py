@@ -15,6 +15,7 @@ from ingest.topics import Cluster, create_topics, describe_topics
 from tests.foreign.session import send
 from tests.service.test_foreign_lag import tools
 from tests.unit.test_compose import services
+from tests.waiting import WITHIN_S
 
 __all__ = ["tools"]
 
@@ -68,7 +69,7 @@ def prepared(folder: Path, tools: list[str], environment: dict[str, str]) -> Pat
     properties.touch()
     command = [*tools, "kafka.docker.KafkaDockerWrapper", "setup", "-D", "default", "-M", "mounted", "-F", "final"]
     done = subprocess.run(
-        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=WITHIN_S, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return properties
@@ -82,6 +83,6 @@ def test_kafka_of_compose_serves_this_machine_and_has_the_topics_that_we_make(co
 
     assert [report.differences for report in describe_topics(composed)] == [(), (), ()]
     asked = [*tools, HEALTH_CHECK, "--bootstrap-server", composed.brokers]
-    healthy = subprocess.run(asked, capture_output=True, text=True, timeout=60)
+    healthy = subprocess.run(asked, capture_output=True, text=True, timeout=WITHIN_S)
     assert healthy.returncode == 0, healthy.stderr
     assert f"{composed.brokers} (id: 1 " in healthy.stdout

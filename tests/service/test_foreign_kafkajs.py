@@ -22,6 +22,7 @@ from tests.foreign.session import PARTITIONS, USER, assert_arrived_whole, driven
 from tests.npm import installed
 from tests.service.test_worker import hosting
 from tests.unit.frames import ANY_FRAME
+from tests.waiting import WITHIN_S
 
 ROOT = Path(__file__).resolve().parents[2]
 FOREIGN = ROOT / "tests" / "foreign"
@@ -60,7 +61,7 @@ def there_and_back(program: Path, proto: Path) -> Iterator[ThereAndBack]:
 
         yield run
         node.stdin.close()
-        assert node.wait(30) == 0
+        assert node.wait(WITHIN_S) == 0
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_session_that_kafkajs_sends_arrives_whole(program, settings, database):
         lines = [TelemetryMessage(session=told("theirs"))]
         lines += [TelemetryMessage(telemetry=frame) for frame in driven()]
         command = ["node", program, "send", PROTO, settings.brokers, settings.topic_telemetry, "theirs", USER]
-        done = subprocess.run(command, input=as_json(lines), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, input=as_json(lines), capture_output=True, text=True, timeout=WITHIN_S)
         assert done.returncode == 0, done.stderr
         assert_arrived_whole(database.url, "theirs", as_ours="ours")
 
@@ -134,7 +135,7 @@ def read(program: Path, settings: KafkaSettings, proto: Path, count: int) -> Ite
                 yield json.loads(reader.stdout.readline())
         finally:
             reader.terminate()
-            assert reader.wait(30) == 0
+            assert reader.wait(WITHIN_S) == 0
 
 
 def frames_of(records: Iterable[dict[str, Any]]) -> list[TelemetryFrame]:

@@ -17,6 +17,7 @@ from ingest.topics import create_topics, partition_of
 from tests.contract.topics import settings_of
 from tests.foreign.session import PARTITIONS, USER, assert_arrived_whole, driven, send, told
 from tests.service.test_worker import hosting
+from tests.waiting import WITHIN_S
 
 BETWEEN = b"|next|"
 JAVAS = ("-X", "partitioner=murmur2_random")
@@ -52,7 +53,7 @@ def kcat(settings) -> Kcat:
 
     def run(*arguments: str, given: bytes = b"") -> bytes:
         command = [program, "-q", "-b", settings.brokers, "-t", settings.topic_telemetry, *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, timeout=60)
+        done = subprocess.run(command, input=given, capture_output=True, timeout=WITHIN_S)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -17,12 +17,11 @@ from serve.status import read_status
 from tests.service.audit import wait_for_frames
 from tests.service.owner import drove
 from tests.service.test_worker import commit, committed, delete_records, hosting, publish, settings
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 __all__ = ["settings"]
 
 FRAMES = 300
-WITHIN_S = 30
 #: The tools come in a jar of their own, which no broker needs.
 TOOLS_SHA256 = "4eb9a7fbfd63badfd8d1a677aa2d54b47b2b2d442ff7d68fd223972afea1954c"
 
@@ -57,7 +56,7 @@ def described(tools, settings) -> Callable[[], Lags]:
     def describe() -> Lags:
         command = [*tools, "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--describe"]
         command += ["--bootstrap-server", settings.brokers, "--group", settings.consumer_group]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S)
         assert done.returncode == 0, done.stderr
         return dict(lag_of(line.split()) for line in done.stdout.splitlines() if settings.topic_telemetry in line)
 
@@ -73,11 +72,11 @@ def test_lag_is_what_is_not_stored_yet(database, settings, described):
     """To the record, while ingest runs and when it is stopped, of an idle partition too; and our status says the same."""
     publish(settings, drove("a", *range(1, FRAMES + 1)))
     with hosting(settings, database.url, partitions=2):
-        wait_for_frames(database.url, {"a": FRAMES}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": FRAMES})
         wait_until(lambda: committed(settings, 0) == FRAMES)
         assert described() == {0: (FRAMES, FRAMES, 0), 1: (0, 0, 0)}
         publish(settings, drove("a", *range(FRAMES + 1, FRAMES + 11)))
-        wait_for_frames(database.url, {"a": FRAMES + 10}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": FRAMES + 10})
     publish(settings, drove("a", *range(FRAMES + 11, FRAMES + 18)))
 
     shown = described()
@@ -91,7 +90,7 @@ def test_lag_is_true_again_without_a_new_record(database, settings, described):
     """Group offsets are lost, expire and are reset by hand; a worker tells them anew when it starts and while it idles."""
     publish(settings, drove("a", *range(1, FRAMES + 1)))
     with hosting(settings, database.url):
-        wait_for_frames(database.url, {"a": FRAMES}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": FRAMES})
     commit(settings, 17)
     assert described()[0] == (17, FRAMES, FRAMES - 17)
 
@@ -108,6 +107,6 @@ def test_records_that_retention_took_are_no_lag(database, settings, described):
     delete_records(settings, before=FRAMES - 20)
 
     with hosting(settings, database.url):
-        wait_for_frames(database.url, {"a": 20}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": 20})
         wait_until(lambda: committed(settings, 0) == FRAMES)
         assert described() == {0: (FRAMES, FRAMES, 0)}

@@ -21,6 +21,7 @@ from tests.games.playing import Playing
 from tests.games.remote import RemoteTelemetry
 from tests.games.run import in_process, in_thread
 from tests.games.wire import Weather, Wire
+from tests.waiting import WITHIN_S
 
 #: Of the simulated car, from when its session is loaded.
 OUT_LAP_S = next(laps(aldermoor_park(), seed=1)).time_s
@@ -428,7 +429,7 @@ def test_a_game_in_a_thread_does_what_it_is_told(tmp_path):
         running.tell("pause")
         stood = playing.moment
         running.tell("live")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + WITHIN_S
         while playing.moment == stood and time.monotonic() < deadline:
             time.sleep(0.01)
         assert playing.moment != stood
@@ -459,7 +460,7 @@ def test_a_game_in_a_process_is_told_measured_and_killed(tmp_path):
 def test_a_game_takes_its_pages_away_when_it_ends(tmp_path):
     with in_process("ac", tmp_path, "--load", "0.1") as game:
         assert game.port("remote telemetry") > 1024
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + WITHIN_S
         while not game.written() and time.monotonic() < deadline:
             time.sleep(0.02)
 

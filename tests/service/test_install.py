@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("analytics", "ingest", "serve")
@@ -32,7 +32,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 
 def _pip(python: str | Path, *arguments: str | Path) -> None:
-    done = subprocess.run([python, "-m", "pip", *arguments], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([python, "-m", "pip", *arguments], capture_output=True, text=True, timeout=WITHIN_S)
     if done.returncode and any(sign in done.stderr for sign in NO_INDEX):
         pytest.skip(f"no package index answers: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
@@ -55,7 +55,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def game_pc(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directory of the commands of an environment with nothing but the collectors."""
     environment = tmp_path_factory.mktemp("game-pc") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=WITHIN_S)
     commands = environment / ("Scripts" if sys.platform == "win32" else "bin")
     python = commands / "python"
     _pip(python, "install", "--quiet", *NO_COMPILER, f"{wheel}[collector]", "--constraint", ROOT / "constraints.txt")
@@ -71,7 +71,7 @@ def test_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
 
 def test_game_pc_gets_no_cluster_library(game_pc: Path) -> None:
     listed = subprocess.run(
-        [game_pc / "python", "-m", "pip", "list", "--format", "json"], capture_output=True, check=True, timeout=60
+        [game_pc / "python", "-m", "pip", "list", "--format", "json"], capture_output=True, check=True, timeout=WITHIN_S
     )
     assert {one["name"].lower() for one in json.loads(listed.stdout)} & NOT_ON_A_GAME_PC == set()
 
@@ -84,7 +84,7 @@ def test_game_pc_imports_every_collector(game_pc: Path, tmp_path: Path) -> None:
     named += ["ingest.topics"] * (ROOT / "ingest" / "topics.py").exists()
 
     done = subprocess.run(
-        [game_pc / "python", "-c", IMPORT, *named], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [game_pc / "python", "-c", IMPORT, *named], cwd=tmp_path, capture_output=True, text=True, timeout=WITHIN_S
     )
 
     assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def test_game_pc_imports_every_collector(game_pc: Path, tmp_path: Path) -> None:
 
 def test_game_pc_has_the_command(game_pc: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [game_pc / "purple-sector", "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [game_pc / "purple-sector", "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=WITHIN_S
     )
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
@@ -125,7 +125,7 @@ def test_game_pc_collects(game_pc: Path, tmp_path: Path) -> None:
         wait_until(lambda: log_file.exists() and "following" in log_file.read_text())
     finally:
         collector.terminate()
-        said, _ = collector.communicate(timeout=60)
+        said, _ = collector.communicate(timeout=WITHIN_S)
 
     assert collector.returncode == 0, log_file.read_text()
     assert json.loads(said.splitlines()[-1])["framesCollected"] == 0
@@ -143,7 +143,7 @@ def test_game_pc_has_a_doctor(game_pc: Path, tmp_path: Path) -> None:
         env=os.environ | settings | {"ACC_SHARED_MEMORY": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WITHIN_S,
     )
 
     assert done.returncode == 1, done.stderr

@@ -17,9 +17,8 @@ from tests.contract.topics import settings_of
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.convoy import Convoy
 from tests.service.owner import rows
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
-WITHIN_S = 60
 BEFORE, AFTER = 10, 12
 SESSIONS = 20
 
@@ -43,16 +42,16 @@ def test_topic_grows_and_running_sessions_stay(settings, database):
     host.host(partitions(settings, BEFORE))
     try:
         with reading(settings) as delivered, Convoy(settings, "before", sessions=SESSIONS) as running:
-            running.await_acknowledgements(within_s=WITHIN_S)
+            running.await_acknowledgements()
             grow(settings)
             host.host(partitions(settings, AFTER))
             with Convoy(settings, "after", sessions=SESSIONS) as new:
-                new.await_acknowledgements(within_s=WITHIN_S)
+                new.await_acknowledgements()
                 wait_until(lambda: {f"after-{n}" for n in range(SESSIONS)} <= introduced(delivered))
-                running.await_acknowledgements(within_s=WITHIN_S)
+                running.await_acknowledgements()
                 expected = new.finish()
             expected |= running.finish()
-        wait_for_frames(database.url, expected, within_s=WITHIN_S)
+        wait_for_frames(database.url, expected)
     finally:
         host.stop()
 
@@ -70,7 +69,7 @@ def partitions(settings: KafkaSettings, count: int) -> list[Partition]:
 def grow(settings: KafkaSettings) -> None:
     admin = open_admin(settings)
     topic = settings.topic_telemetry
-    admin.create_partitions([NewPartitions(topic, AFTER)])[topic].result(30)
+    admin.create_partitions([NewPartitions(topic, AFTER)])[topic].result(WITHIN_S)
     wait_until(lambda: Cluster(settings, timeout_s=10).await_partitions(topic) == AFTER)
 
 

@@ -22,11 +22,10 @@ from tests.contract.topics import new_partition, settings_of
 from tests.service.audit import wait_for_frames
 from tests.service.owner import drove, rows
 from tests.service.test_worker import hosting, publish
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 HASTY = {"retention.ms": "1000", "segment.ms": "500"}
 PATIENT = {"retention.ms": "3600000", "segment.ms": "3600000"}
-WITHIN_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def test_retention_that_overtakes_a_stopped_worker_is_a_row(settings, database):
     partition = new_partition(settings, **PATIENT)
     with hosting(settings, database.url):
         publish(settings, drove("a", *range(1, 101)))
-        wait_for_frames(database.url, {"a": 100}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": 100})
 
     publish(settings, drove("a", *range(101, 201)))
     lose_all(settings, partition, first=200)
@@ -58,7 +57,7 @@ def test_retention_that_overtakes_a_stopped_worker_is_a_row(settings, database):
     with structlog.testing.capture_logs() as said, hosting(settings, database.url):
         wait_until(lambda: lost(database) != [])
         publish(settings, drove("a", *range(201, 211)))
-        wait_for_frames(database.url, {"a": 110}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": 110})
 
     assert lost(database) == [(settings.topic_telemetry, 0, 100, 199)]
     assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,101),[201,211)}",)]
@@ -71,12 +70,12 @@ def test_retention_that_overtakes_a_running_worker_is_a_row(settings, database, 
     partition = new_partition(settings, **PATIENT)
     with hosting(settings, database.url):
         publish(settings, drove("a", *range(1, 101)))
-        wait_for_frames(database.url, {"a": 100}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": 100})
         with away(database.url, database_server):
             publish(settings, drove("a", *range(101, 201)))
             lose_all(settings, partition, first=200)
         publish(settings, drove("a", *range(201, 211)))
-        wait_for_frames(database.url, {"a": 110}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": 110})
 
     assert lost(database) == [(settings.topic_telemetry, 0, 100, 199)]
     assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,101),[201,211)}",)]

@@ -59,13 +59,12 @@ from tests.service.test_resend import Car, asking, healed, on_air
 from tests.service.test_resend import delete_records as delete_before
 from tests.service.test_worker import hosting
 from tests.service.traffic import Field
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 __all__ = ["tools"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "kafka-access.md"
-WITHIN_S = 30
 PARTITIONS = 10
 
 TOPIC = KafkaError.TOPIC_AUTHORIZATION_FAILED
@@ -169,7 +168,7 @@ def first_answer(consumer: Consumer, *, unheeded: int | None = None) -> Message:
 def commit(settings: KafkaSettings, group: str) -> None:
     place = TopicPartition(settings.topic_telemetry, 0, 0)
     admin = admin_of(settings)
-    admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, [place])])[group].result(20)
+    admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, [place])])[group].result(WITHIN_S)
 
 
 def write(settings: KafkaSettings, topic: str) -> None:
@@ -185,39 +184,39 @@ def alter(settings: KafkaSettings, topic: str) -> None:
     entry = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
     admin = admin_of(settings)
-    admin.incremental_alter_configs([resource])[resource].result(20)
+    admin.incremental_alter_configs([resource])[resource].result(WITHIN_S)
 
 
 def look_at_config(settings: KafkaSettings, topic: str) -> None:
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     admin = admin_of(settings)
-    admin.describe_configs([resource])[resource].result(20)
+    admin.describe_configs([resource])[resource].result(WITHIN_S)
 
 
 def describe(settings: KafkaSettings, topic: str) -> None:
     admin = admin_of(settings)
-    admin.describe_topics(TopicCollection([topic]))[topic].result(20)
+    admin.describe_topics(TopicCollection([topic]))[topic].result(WITHIN_S)
 
 
 def create(settings: KafkaSettings, topic: str) -> None:
     admin = admin_of(settings)
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(WITHIN_S)
 
 
 def grow(settings: KafkaSettings, topic: str) -> None:
     admin = admin_of(settings)
-    admin.create_partitions([NewPartitions(topic, 20)])[topic].result(20)
+    admin.create_partitions([NewPartitions(topic, 20)])[topic].result(WITHIN_S)
 
 
 def delete(settings: KafkaSettings, topic: str) -> None:
     admin = admin_of(settings)
-    admin.delete_topics([topic])[topic].result(20)
+    admin.delete_topics([topic])[topic].result(WITHIN_S)
 
 
 def delete_records(settings: KafkaSettings, topic: str) -> None:
     place = TopicPartition(topic, 0, 1)
     admin = admin_of(settings)
-    admin.delete_records([place])[place].result(20)
+    admin.delete_records([place])[place].result(WITHIN_S)
 
 
 def grant(settings: KafkaSettings, user: str) -> None:
@@ -226,7 +225,7 @@ def grant(settings: KafkaSettings, user: str) -> None:
         AclPermissionType.ALLOW,
     )  # fmt: skip
     admin = admin_of(settings)
-    admin.create_acls([everything])[everything].result(20)
+    admin.create_acls([everything])[everything].result(WITHIN_S)
 
 
 def rights_shown(settings: KafkaSettings) -> int:
@@ -234,13 +233,13 @@ def rights_shown(settings: KafkaSettings) -> int:
         ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
     )
     admin = admin_of(settings)
-    return len(admin.describe_acls(anything).result(20))
+    return len(admin.describe_acls(anything).result(WITHIN_S))
 
 
 def change_password(settings: KafkaSettings, user: str) -> None:
     change = UserScramCredentialUpsertion(user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), b"x")
     admin = admin_of(settings)
-    admin.alter_user_scram_credentials([change])[user].result(20)
+    admin.alter_user_scram_credentials([change])[user].result(WITHIN_S)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +324,7 @@ def test_session_arrives_with_the_least_rights(secured, database):
         with reading(secured.settings("bridge")) as delivered:
             field = Field(cars=1, frames=12_000)
             field.publish(secured.settings("collector"), "least")
-            wait_for_frames(database.url, field.expected("least"), within_s=WITHIN_S)
+            wait_for_frames(database.url, field.expected("least"))
             wait_until(lambda: laps_among(delivered) > 0)
     finally:
         host.stop()

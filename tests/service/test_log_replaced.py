@@ -15,11 +15,10 @@ from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from ingest.worker import Assignment, PartitionWorker
 from tests.meanwhile import meanwhile
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 FRAMES = 300
 STARTED_AT_MS = 1_750_000_000_000
-WITHIN_S = 30
 LOOKED_S = 2.5  # a worker has looked at its topic since, and heard the answer
 NO_TELEMETRY = b"\xff\xff\xff"
 
@@ -134,7 +133,7 @@ def test_store_without_topic_ids_takes_the_id_that_it_finds(kafka, database, par
 
 def create(brokers: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": brokers})  # an answer comes only while its client lives
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(WITHIN_S)
 
 
 def make_anew(brokers: str, topic: str) -> None:
@@ -144,8 +143,8 @@ def make_anew(brokers: str, topic: str) -> None:
 
 def delete(brokers: str, topic: str) -> None:
     admin = AdminClient({"bootstrap.servers": brokers})
-    admin.delete_topics([topic])[topic].result(10)
-    wait_until(lambda: topic not in admin.list_topics(timeout=5).topics)
+    admin.delete_topics([topic])[topic].result(WITHIN_S)
+    wait_until(lambda: topic not in admin.list_topics(timeout=WITHIN_S).topics)
 
 
 def produce(brokers: str, topic: str, session: str, last: int, *, begin: int = 1, first: bytes | None = None) -> None:

@@ -22,6 +22,7 @@ from ingest.collectors.simulate import drive, facts
 from ingest.telemetry_pb2 import TelemetryMessage
 from tests.conftest import Database
 from tests.service.owner import Owner
+from tests.waiting import WITHIN_S
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 FRAMES_DRIVEN = 9_500
@@ -52,13 +53,14 @@ def run(names: Sequence[str], into: Path, url: str) -> dict[str, list[Output]]:
     ]
     book, done = into / "all.ipynb", into / "done.ipynb"
     book.write_text(json.dumps(next(iter(kept.values())) | {"cells": cells}))
+    # Patience for each cell, and not for all of them, so that the one that hangs is named.
+    patience = f"--timeout={WITHIN_S:.0f}", f"--startup_timeout={WITHIN_S:.0f}"
     ran = subprocess.run(
-        [sys.executable, "-m", "jupyter", "execute", "--output", str(done), str(book)],
+        [sys.executable, "-m", "jupyter", "execute", *patience, "--output", str(done), str(book)],
         env=os.environ | {"DATABASE_URL": url, "HOME": str(into), "PURPLE_SECTOR_HOME": str(into)},
         cwd=into,
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

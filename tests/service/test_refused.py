@@ -32,7 +32,7 @@ def test_refused_records_become_dead_letters_and_the_rest_is_stored(kafka, datab
     )
     worker = PartitionWorker(task, on_laps=lambda _: None)
     with meanwhile(worker.run):
-        wait_until(lambda: worker.progress.next_offset >= FRAMES, "all that was sent", within_s=90)
+        wait_until(lambda: worker.progress.next_offset >= FRAMES, "all that was sent")
 
     with psycopg.connect(database.url) as conn:
         letters = conn.execute('SELECT "offset", reason FROM dead_letters ORDER BY "offset"').fetchall()

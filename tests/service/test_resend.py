@@ -29,9 +29,8 @@ from tests.meanwhile import meanwhile
 from tests.service.audit import assert_each_frame_once, laps_of, wait_for_frames
 from tests.service.owner import rows
 from tests.service.test_worker import hosting
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
-WITHIN_S = 60
 PARTITIONS = 10
 ANNA = CollectorSettings(_env_file=None, user_id="anna")
 
@@ -59,7 +58,7 @@ class Car:
             self.sender.send(frame)
 
     def await_acknowledged(self) -> None:
-        wait_until(self._settled, within_s=WITHIN_S)
+        wait_until(self._settled)
 
     def park(self) -> None:
         assert self.sender.close(timeout_s=WITHIN_S) is None
@@ -132,7 +131,7 @@ def test_log_that_is_lost_in_mid_session_comes_back(own_kafka, database, spool):
             for each in (car, parked):
                 each.drive(5_000)
                 each.await_acknowledged()
-            wait_for_frames(database.url, {"drives-on": 5_000, "parked": 5_000}, within_s=WITHIN_S)
+            wait_for_frames(database.url, {"drives-on": 5_000, "parked": 5_000})
         # Nobody reads for a moment.
         for each in (car, parked):
             each.drive(500)
@@ -142,12 +141,12 @@ def test_log_that_is_lost_in_mid_session_comes_back(own_kafka, database, spool):
             wipe(own_kafka)
             create_topics(kafka, timeout_s=30)
             with hosting(kafka, database.url, partitions=PARTITIONS):
-                wait_until(lambda: healed(database.url, "missing", 2), within_s=WITHIN_S)
-                wait_until(lambda: healed(database.url, "replaced", 2), within_s=WITHIN_S)
+                wait_until(lambda: healed(database.url, "missing", 2))
+                wait_until(lambda: healed(database.url, "replaced", 2))
         with hosting(kafka, database.url, partitions=PARTITIONS):
             car.drive(1_000)
             car.await_acknowledged()
-            wait_for_frames(database.url, {"drives-on": car.frames, "parked": 5_500}, within_s=WITHIN_S)
+            wait_for_frames(database.url, {"drives-on": car.frames, "parked": 5_500})
             car.park()
 
     assert_each_frame_once(database.url, {"drives-on": car.frames, "parked": 5_500})
@@ -168,15 +167,15 @@ def test_records_that_retention_took_come_back(kafka, database, spool):
         with hosting(settings, database.url, partitions=PARTITIONS):
             car.drive(100)
             car.await_acknowledged()
-            wait_for_frames(database.url, {"s": 100}, within_s=WITHIN_S)
+            wait_for_frames(database.url, {"s": 100})
         car.drive(200)
         car.await_acknowledged()
         delete_records(settings, Partition(settings.topic_telemetry, car.sender.partition), before=251)
         car.drive(50)
         car.await_acknowledged()
         with hosting(settings, database.url, partitions=PARTITIONS):
-            wait_until(lambda: healed(database.url, "missing", 1), within_s=WITHIN_S)
-            wait_until(lambda: healed(database.url, "retention", 1), within_s=WITHIN_S)
+            wait_until(lambda: healed(database.url, "missing", 1))
+            wait_until(lambda: healed(database.url, "retention", 1))
     car.park()
 
     gaps = rows(database.url, "SELECT from_sequence, to_sequence, from_offset, to_offset FROM gaps ORDER BY reason")
@@ -186,7 +185,7 @@ def test_records_that_retention_took_come_back(kafka, database, spool):
 
 def delete_records(settings: KafkaSettings, partition: Partition, *, before: int) -> None:
     place = TopicPartition(partition.topic, partition.index, before)
-    open_admin(settings).delete_records([place])[place].result(10)
+    open_admin(settings).delete_records([place])[place].result(WITHIN_S)
 
 
 def healed(database_url: str, reason: str, count: int) -> bool:

@@ -22,6 +22,7 @@ from ingest.collectors.spool import MemorySpool
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.topics import cluster_of, create_topics, open_admin, partition_of
+from tests.waiting import WITHIN_S
 
 NOON_MS = 1_767_268_800_000
 ANNA = CollectorSettings(_env_file=None, user_id="anna")
@@ -53,7 +54,7 @@ def read(settings, count, topic=None):
     consumer = Consumer(settings.client({"group.id": "test", "fetch.wait.max.ms": 50}))
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
     records = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WITHIN_S
     while len(records) < count and time.monotonic() < deadline:
         records += consumer.consume(10_000, 0.2)
     records += consumer.consume(10_000, 0.5)  # whatever came twice
@@ -84,7 +85,7 @@ def test_three_sessions_at_once(settings):
         thread.start()
     for thread in threads:
         thread.join()
-    assert [sender.close(timeout_s=60) for sender in senders] == [None] * 3
+    assert [sender.close(timeout_s=WITHIN_S) for sender in senders] == [None] * 3
 
     by_key = read(settings, 3 * 5_001)
     assert sorted(by_key) == ["session-0", "session-1", "session-2"]
@@ -101,7 +102,7 @@ def test_three_sessions_at_once(settings):
 def test_statistics_count_what_the_broker_has(settings):
     sender = Sender(settings, ANNA, Session())
     send(sender, 100)
-    sender.close(timeout_s=30)
+    sender.close(timeout_s=WITHIN_S)
 
     assert sender.key.startswith("anna-")
     seen = sender.statistics
@@ -116,7 +117,7 @@ def test_json_where_it_is_wanted(settings):
         settings, CollectorSettings(_env_file=None, user_id="anna", protobuf_enabled=False), Session(id="s")
     )
     sender.send(frame())
-    sender.close(timeout_s=30)
+    sender.close(timeout_s=WITHIN_S)
 
     facts, first = read(settings, 2)["s"]
     assert json.loads(facts.value())["session"]["startedAt"] == NOON_MS
@@ -130,7 +131,7 @@ def test_facts_are_sent_again_when_they_change(settings):
     sender.describe(Session(track="Monza"))
     sender.describe(Session(track="Monza"))
     sender.send(frame(1))
-    sender.close(timeout_s=30)
+    sender.close(timeout_s=WITHIN_S)
 
     values = [r.value() for r in read(settings, 4)["s"]]
     assert len(values) == 4
@@ -142,7 +143,7 @@ def test_a_users_topic_is_created_when_it_is_needed(kafka):
     mine = settings_for(kafka.brokers, topic_per_user=True)
     sender = Sender(mine, ANNA, Session(id="s"))
     send(sender, 10)
-    assert sender.close(timeout_s=30) is None
+    assert sender.close(timeout_s=WITHIN_S) is None
 
     assert sequences(read(mine, 11, f"{mine.topic_telemetry}-user-anna")["s"]) == list(range(1, 11))
     assert sender.partition == partition_of(b"s", 10)
@@ -151,7 +152,7 @@ def test_a_users_topic_is_created_when_it_is_needed(kafka):
 def test_without_room_it_waits_and_drops_nothing(settings):
     sender = Sender(settings, ANNA, Session(id="s"), open_spool=lambda session: MemorySpool(session, 50), linger_ms=20)
     send(sender, 2_000)
-    sender.close(timeout_s=30)
+    sender.close(timeout_s=WITHIN_S)
 
     assert sequences(read(settings, 2_001)["s"]) == list(range(1, 2_001))
 
@@ -162,7 +163,7 @@ def test_an_oversize_record_is_refused_and_leaves_a_gap(settings):
     sender = Sender(settings, ANNA, Session(id="s"))
     for each in (frame(0), oversize, frame(2)):
         sender.send(each)
-    sender.close(timeout_s=30)
+    sender.close(timeout_s=WITHIN_S)
 
     assert sender.statistics.errors == 1
     assert sequences(read(settings, 3)["s"]) == [1, 3]
@@ -176,11 +177,11 @@ def test_a_growing_topic_moves_no_running_session(settings):
     grown = confluent_kafka.admin.NewPartitions(settings.topic_telemetry, 13)
     admin = open_admin(settings)  # an answer comes only while its client lives
     try:
-        admin.create_partitions([grown])[settings.topic_telemetry].result(30)
+        admin.create_partitions([grown])[settings.topic_telemetry].result(WITHIN_S)
     except confluent_kafka.KafkaException as refused:
         pytest.skip(f"this broker adds no partitions: {refused}")
     send(sender, 10, first=10)
-    sender.close(timeout_s=30)
+    sender.close(timeout_s=WITHIN_S)
 
     records = read(settings, 21)["s"]
     assert sequences(records) == list(range(1, 21))
@@ -235,7 +236,7 @@ def test_frames_wait_for_a_broker_that_comes_late(kafka, settings):
 
     with forwarder(port, kafka.brokers):
         send(sender, 10, first=10)
-        assert sender.close(timeout_s=60) is None
+        assert sender.close(timeout_s=WITHIN_S) is None
     assert sequences(read(settings, 21)["s"]) == list(range(1, 21))
 
 
@@ -270,7 +271,7 @@ def test_a_broken_producer_is_replaced_and_nothing_is_lost(settings):
             sender.poll(0.1)
         send(sender, 100, first=first)
         break_producer(sender)
-    assert sender.close(timeout_s=60) is None
+    assert sender.close(timeout_s=WITHIN_S) is None
 
     assert sender.statistics.producer.errors == 3
     assert sender.statistics.frames_published == 400
@@ -284,7 +285,7 @@ def test_a_recording_at_full_speed(settings):
     sender = Sender(settings, ANNA, Session(id="s"), linger_ms=20)
     frames = replay([table.to_pydict()], first_timestamp_ms=NOON_MS)
     collect(frames, sender, speed=0, stop=lambda: False)
-    assert sender.close(timeout_s=60) is None
+    assert sender.close(timeout_s=WITHIN_S) is None
 
     assert sequences(read(settings, len(table) + 1)["s"]) == list(range(1, len(table) + 1))
 
@@ -296,7 +297,7 @@ def test_publishing_at_full_speed_loses_nothing(settings):
         sender.poll(0.01)
     started = time.perf_counter()
     send(sender, 50_000)
-    assert sender.close(timeout_s=60) is None
+    assert sender.close(timeout_s=WITHIN_S) is None
     rate = 50_000 / (time.perf_counter() - started)
     structlog.get_logger().info("published", frames_per_s=round(rate))
 

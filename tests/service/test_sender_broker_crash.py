@@ -10,6 +10,7 @@ from ingest.services.process import ServiceUnavailable
 from ingest.telemetry_pb2 import Session
 from ingest.topics import create_topics
 from tests.service.test_sender import ANNA, read, send, sequences, settings_for
+from tests.waiting import WITHIN_S
 
 
 @pytest.fixture
@@ -38,6 +39,6 @@ def test_a_session_outlives_its_broker(own_kafka):
     assert sender.statistics.frames_published < 1_000
     own_kafka.restart()
     send(sender, 500, first=1_000)
-    assert sender.close(timeout_s=60) is None
+    assert sender.close(timeout_s=WITHIN_S) is None
 
     assert sequences(read(settings, 1_501)["s"]) == list(range(1, 1_501))

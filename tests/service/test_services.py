@@ -28,6 +28,7 @@ from ingest.services.mesh import COSTS, MeshBroker
 from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.services.process import Process, ServiceUnavailable, Step, free_port
 from ingest.services.timescale import timescale_programs
+from tests.waiting import WITHIN_S
 
 QUIET: dict[str, Any] = {"log_level": 0}
 
@@ -50,7 +51,7 @@ def folder(service_folder: Path, request: pytest.FixtureRequest) -> Path:
 def make_topic(brokers: str, topic: str) -> None:
     # Named, because the answer never comes once the client is collected.
     admin = AdminClient({"bootstrap.servers": brokers} | QUIET)
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(WITHIN_S)
 
 
 def produce(brokers: str, topic: str, *, records: int) -> None:
@@ -63,15 +64,15 @@ def produce(brokers: str, topic: str, *, records: int) -> None:
 def count(brokers: str, topic: str) -> int:
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "nobody"} | QUIET)
     try:
-        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=WITHIN_S)
     finally:
         consumer.close()
     return int(end)
 
 
-def gone(pid: int, *, within_s: float = 20.0) -> bool:
+def gone(pid: int) -> bool:
     """Whether the process ends; one that nobody has buried yet counts as ended."""
-    gives_up_at = time.monotonic() + within_s
+    gives_up_at = time.monotonic() + WITHIN_S
     while time.monotonic() < gives_up_at:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
@@ -165,7 +166,7 @@ def test_kill_ends_a_query_too(folder: Path) -> None:
 
         server.kill()
 
-        query.join(20)
+        query.join(WITHIN_S)
         assert gone(pid)
 
 
@@ -209,9 +210,9 @@ def test_kafka_makes_no_topic_that_nobody_asked_for(folder: Path, jars: Path) ->
     with Kafka.start(folder, jars=jars) as broker:
         admin = AdminClient({"bootstrap.servers": broker.brokers} | QUIET)
 
-        admin.list_topics("telemetyr", timeout=10)
+        admin.list_topics("telemetyr", timeout=WITHIN_S)
 
-        assert "telemetyr" not in admin.list_topics(timeout=10).topics
+        assert "telemetyr" not in admin.list_topics(timeout=WITHIN_S).topics
 
 
 def test_three_brokers_share_voters_and_copies(folder: Path) -> None:
@@ -233,7 +234,7 @@ def test_the_broker_in_memory_carries_records(folder: Path) -> None:
 
         consumer = Consumer({"bootstrap.servers": broker.brokers, "group.id": "nobody"} | QUIET)
         consumer.assign([TopicPartition("telemetry", 0, 0)])
-        values = [record.value() for record in consumer.consume(10, timeout=20)]
+        values = [record.value() for record in consumer.consume(10, timeout=WITHIN_S)]
         consumer.close()
 
         assert values == [str(number).encode() for number in range(10)]

@@ -21,10 +21,9 @@ from tests.bench.records import serialized_session
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.owner import Record, drove, rows, told
 from tests.service.traffic import Field
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 FRAMES = 300
-WITHIN_S = 30
 
 
 @pytest.fixture
@@ -36,10 +35,10 @@ def settings(kafka) -> Iterator[KafkaSettings]:
     )
     admin = AdminClient({"bootstrap.servers": kafka.brokers})
     for future in admin.create_topics([NewTopic(name, 2, 1), NewTopic(settings.topic_laps, 1, 1)]).values():
-        future.result(10)
+        future.result(WITHIN_S)
     yield settings
     for future in admin.delete_topics([name, settings.topic_laps]).values():
-        future.result(10)
+        future.result(WITHIN_S)
 
 
 def test_records_that_retention_took_are_a_row_and_reading_goes_on(kafka, database, settings):
@@ -48,15 +47,15 @@ def test_records_that_retention_took_are_a_row_and_reading_goes_on(kafka, databa
         pytest.skip(f"{kafka.name} deletes no records")
     publish(settings, drove("a", *range(1, 101)))
     with hosting(settings, database.url):
-        wait_for_frames(database.url, {"a": 100}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": 100})
 
     publish(settings, drove("a", *range(101, 201)))
     delete_records(settings, before=150)
 
     with hosting(settings, database.url):
-        wait_for_frames(database.url, {"a": 150}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": 150})
         publish(settings, drove("a", *range(201, 211)))
-        wait_for_frames(database.url, {"a": 160}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": 160})
     query = "SELECT topic, partition, from_offset, to_offset FROM gaps WHERE reason = 'retention'"
     assert rows(database.url, query) == [(settings.topic_telemetry, 0, 100, 149)]
     query = "SELECT from_sequence, to_sequence FROM gaps WHERE reason = 'missing' AND healed_at IS NULL"
@@ -72,7 +71,7 @@ def test_topic_whose_first_records_are_gone_is_no_loss(kafka, database, settings
     delete_records(settings, before=50)
 
     with hosting(settings, database.url):
-        wait_for_frames(database.url, {"a": 50}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": 50})
 
     assert rows(database.url, "SELECT count(*) FROM gaps WHERE reason = 'retention'") == [(0,)]
 
@@ -89,7 +88,7 @@ def test_database_that_is_down_at_the_start_is_waited_for(settings, service_fold
             assert progress(0)["state"] == "waiting"
             assert "no database answers" in progress(0)["last_error"]
             postgres.restart()
-            wait_for_frames(postgres.url, {"a": FRAMES}, within_s=WITHIN_S)
+            wait_for_frames(postgres.url, {"a": FRAMES})
             wait_until(lambda: progress(0)["state"] == "reading")
 
         assert_each_frame_once(postgres.url, {"a": FRAMES})
@@ -116,7 +115,7 @@ def test_session_that_comes_by_two_partitions_is_stored_once(database, settings)
         for start in range(0, FRAMES, 20):
             publish(settings, [f for f in frames[: 2 * third] if f in frames[start : start + 20]], partition=0)
             publish(settings, [f for f in frames[third:] if f in frames[start : start + 20]], partition=1)
-        wait_for_frames(database.url, {"a": FRAMES}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": FRAMES})
 
     assert_each_frame_once(database.url, {"a": FRAMES})
     assert rows(database.url, "SELECT count(*) FROM dead_letters") == [(0,)]
@@ -145,7 +144,7 @@ def test_flying_lap_has_its_colours_half_a_second_after_the_line(database, setti
     records: list[Record] = [(b"a", value) for value in values]
     with hosting(settings, database.url), listening(settings) as next_lap:
         publish(settings, [told("a", game="simulator", track="aldermoor", car="gt3"), *records[:line]])
-        wait_for_frames(database.url, {"a": line}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": line})
         assert next_lap().lap.colour == "", "a lap out of the pits is not judged"
         driven_at = time.monotonic()
         publish(settings, records[line : line + 30])
@@ -166,7 +165,7 @@ def test_sector_is_told_with_its_colour_half_a_second_after_it_ended(database, s
     took_s, heard = [], []
     with hosting(settings, database.url), listening(settings, of="lap_in_progress") as next_sector:
         publish(settings, [told("a", game="simulator", track="aldermoor", car="gt3"), *records[: ends[0]]])
-        wait_for_frames(database.url, {"a": ends[0]}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": ends[0]})
         for end, until in zip(ends, [*ends[1:], len(records)], strict=True):
             ended_at = time.monotonic()
             publish(settings, records[end : end + 1])
@@ -195,13 +194,13 @@ def test_offset_of_the_group_is_not_believed(database, settings):
     """It may have been reset by hand: the store knows what it holds."""
     publish(settings, drove("a", *range(1, FRAMES + 1)))
     with hosting(settings, database.url):
-        wait_for_frames(database.url, {"a": FRAMES}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": FRAMES})
         wait_until(lambda: committed(settings, 0) == FRAMES)
     commit(settings, 0)
     publish(settings, drove("a", FRAMES + 1))
 
     with hosting(settings, database.url) as progress:
-        wait_for_frames(database.url, {"a": FRAMES + 1}, within_s=WITHIN_S)
+        wait_for_frames(database.url, {"a": FRAMES + 1})
         assert progress(0)["resent"] == 0
     assert_each_frame_once(database.url, {"a": FRAMES + 1})
 
@@ -226,7 +225,7 @@ def publish(settings: KafkaSettings, records: list[Record], *, partition: int = 
 def delete_records(settings: KafkaSettings, *, before: int) -> None:
     admin = AdminClient({"bootstrap.servers": settings.brokers})
     for future in admin.delete_records([TopicPartition(settings.topic_telemetry, 0, before)]).values():
-        future.result(10)
+        future.result(WITHIN_S)
 
 
 def host_of(settings: KafkaSettings, database_url: str) -> Host:
@@ -284,7 +283,7 @@ def group(settings: KafkaSettings) -> Iterator[Consumer]:
 
 def committed(settings: KafkaSettings, partition: int) -> int:
     with group(settings) as consumer:
-        (place,) = consumer.committed([TopicPartition(settings.topic_telemetry, partition)], timeout=10)
+        (place,) = consumer.committed([TopicPartition(settings.topic_telemetry, partition)], timeout=WITHIN_S)
     return place.offset
 
 

@@ -11,6 +11,7 @@ from ingest.collectors.sender import Sender
 from ingest.collectors.simulate import drive, facts
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
+from tests.waiting import WITHIN_S
 
 
 class Field:
@@ -39,7 +40,7 @@ class Field:
             if ahead_s > 0.02:
                 time.sleep(ahead_s)
         for sender in senders:
-            left = sender.close(timeout_s=60)
+            left = sender.close(timeout_s=WITHIN_S)
             assert left is None, f"{sender.key}: {left}"
 
     @contextmanager
