@@ -46,6 +46,8 @@ class LiveSession:
     count: int = 0
     frame_time_ms: int = 0
     facts: Envelope | None = None
+    running_lap: int = 0
+    sectors: Envelope | None = None  # of the running lap, as far as they have ended
 
 
 class Hub:
@@ -83,14 +85,15 @@ class Hub:
             self._stop(viewer, watch)
 
     def watch(self, viewer: Viewer, watch: Watch, *, now: float) -> None:
-        """Start watching. What is known of the sessions in question is sent at once, so that joining late shows names."""
+        """Start watching. What is known of the sessions in question is sent at once, so that joining late shows names and sectors."""
         if viewer not in self._viewers:
             raise ValueError("a viewer joins before it watches")
         self._viewers[viewer].add(watch)
         self._watching.setdefault(watch, set()).add(viewer)
         for session in self._matching(watch):
-            if session.facts is not None:
-                viewer.offer(session.facts, now=now)
+            for known in (session.facts, session.sectors):
+                if known is not None:
+                    viewer.offer(known, now=now)
 
     def unwatch(self, viewer: Viewer, watch: Watch) -> None:
         """Stop watching; unwatching what was not watched is normal."""
@@ -123,7 +126,9 @@ class Hub:
                 return record.user
             session = self._sessions[record.session] = LiveSession(record.session, now)
         session.user = record.user or message.user or session.user
-        if message.kind != "lap":
+        if message.kind == "lap":
+            _note_lap(session, message)
+        else:
             session.seen_at = now
             session.count += message.frames
         session.frame_time_ms = message.frame_time_ms or session.frame_time_ms
@@ -149,3 +154,11 @@ class Hub:
         viewers.discard(viewer)
         if not viewers:
             self._watching.pop(watch, None)
+
+
+def _note_lap(session: LiveSession, message: Read) -> None:
+    """Sectors are told again to who joins until their lap is over; a lap that is corrected later takes none away."""
+    if message.running_lap:
+        session.running_lap, session.sectors = message.running_lap, message.envelope
+    elif message.finished_lap >= session.running_lap:
+        session.sectors = None

@@ -24,7 +24,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one record says. ``facts`` is set where it carries the facts of its session."""
+    """What one record says. ``facts`` is set where it carries the facts of its session; the laps are numbers, 0 is none."""
 
     kind: Literal["frames", "facts", "lap"]
     envelope: Envelope
@@ -32,6 +32,8 @@ class Read:
     frame_time_ms: int = 0
     user: str = ""
     facts: Envelope | None = None
+    finished_lap: int = 0
+    running_lap: int = 0
 
 
 def read(value: bytes, session: str) -> Read:
@@ -81,7 +83,13 @@ def _message(message: TelemetryMessage, session: str) -> Read:
     for name in laps:
         getattr(message, name).session_id = session
     if laps:
-        return Read("lap", Envelope(message.SerializeToString(), session=session), frames=frames)
+        return Read(
+            "lap",
+            Envelope(message.SerializeToString(), session=session),
+            frames=frames,
+            finished_lap=message.lap.lap_number,
+            running_lap=message.lap_in_progress.lap_number,
+        )
     if not frames:
         raise Unreadable("an empty message")
     envelope = Envelope(message.SerializeToString(), session=session, frames=frames)

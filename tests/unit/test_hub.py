@@ -110,6 +110,26 @@ def test_a_late_viewer_hears_the_facts_first(hub):
     assert facts.messages() == []
 
 
+def test_a_late_viewer_hears_the_sectors_of_the_running_lap(hub):
+    def sectors(*times_ms, lap=7):
+        return message("monza", lap_in_progress=LapInProgress(lap_number=lap, sector_times=times_ms))
+
+    def finished(lap):
+        return message("monza", lap=Lap(lap_number=lap))
+
+    def heard():
+        return [list(m.lap_in_progress.sector_times) for m in Seat(hub, session("monza")).messages()]
+
+    hub.publish([sectors(29_000, lap=6), frame("monza"), finished(6)], now=1.0)
+    assert heard() == []
+
+    hub.publish([sectors(30_000), finished(5), sectors(30_000, 41_000), finished(6)], now=2.0)
+    assert heard() == [[30_000, 41_000]]
+
+    hub.publish([finished(7)], now=3.0)
+    assert heard() == []
+
+
 def test_a_user_known_from_facts_alone_is_enough(hub):
     """A collector may write no headers."""
     seat = Seat(hub, user("anna"))
