@@ -56,6 +56,7 @@ def imported(tree: ast.Module) -> set[str]:
     return names
 
 
+@cache
 def _imports(path: Path) -> set[str]:
     return imported(_tree(path))
 
