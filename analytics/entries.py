@@ -17,7 +17,7 @@ import pyarrow as pa
 from analytics.course import UNKNOWN
 from analytics.files import own_course, session_of
 from analytics.lap import ENGINE
-from analytics.recording import SUFFIXES, RecordingError, open_recording
+from analytics.recording import RecordingError, open_recording, recordings_at
 from analytics.stored import Store
 from analytics.stretch import COLUMNS
 from analytics.timesheet import LAYOUT, timesheet
@@ -57,7 +57,7 @@ class Timed:
 
 def recorded(paths: Iterable[Path]) -> list[Entry]:
     """Those of recordings, and of all recordings in a folder; none is opened. Raises RecordingError where there is no such file."""
-    return [_recorded(file) for path in paths for file in _files(path)]
+    return [_recorded(file) for path in paths for file in recordings_at(path)]
 
 
 def stored(store: Store, wanted: Wanted = EVERYTHING) -> list[Entry]:
@@ -100,7 +100,3 @@ def _recorded(path: Path) -> Entry:
     except OSError as error:
         raise RecordingError(path, f"cannot be read ({error.strerror}); give the path of a recording") from error
     return Entry(path.stem, str(path.resolve()), f"{seen.st_size} bytes at {seen.st_mtime_ns}")
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]

@@ -1,10 +1,12 @@
 """Recorded files as a source of sessions and laps: what `analytics.open` reads from, without a server.
 
-A file is a session whose key is the file's name; a folder is all recordings in it. Files are read when they are first asked for,
-and their laps are timed by the same engine as those of the store.
+A file is a session whose key is the file's name, without its suffix where that is enough to tell it from the others; a folder is all
+recordings in it. Their laps are timed when they are first asked for, by the same engine as those of the store.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +19,7 @@ from analytics.course import UNKNOWN, Course
 from analytics.database import Session, UnknownLap
 from analytics.lap import Lap
 from analytics.laps import advance
-from analytics.recording import SUFFIXES, Recording, RecordingError, open_recording
+from analytics.recording import SUFFIXES, Recording, RecordingError, open_recording, recordings_at
 from analytics.stretch import Integers
 from analytics.tracks import Witness, learn
 from analytics.wanted import Found, Wanted
@@ -27,10 +29,14 @@ class Files:
     """Sessions, laps and frames of a recording, or of those in a folder. Raises RecordingError."""
 
     def __init__(self, path: Path) -> None:
-        paths = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES) if path.is_dir() else [path]
+        paths = recordings_at(path)
         if not paths:
             raise RecordingError(path, f"holds no recording; put {', '.join(sorted(SUFFIXES))} files there")
-        self._recorded = [_Recorded(open_recording(path), number) for number, path in enumerate(paths, 1)]
+        stems = Counter(path.stem for path in paths)
+        self._recorded = [
+            _Recorded(open_recording(path), number, path.stem if stems[path.stem] == 1 else path.name)
+            for number, path in enumerate(paths, 1)
+        ]
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -76,8 +82,8 @@ class RecordedNews:
 class _Recorded:
     """A recording with its laps, which are timed when they are first asked for."""
 
-    def __init__(self, recording: Recording, number: int) -> None:
-        self.session = session_of(recording, number)
+    def __init__(self, recording: Recording, number: int, key: str) -> None:
+        self.session = replace(session_of(recording, number), key=key)
         self.frames = recording.frames(session_id=number)
 
     @cached_property

@@ -24,6 +24,9 @@ _NAMES = {"lap_clock_ms": "lap_time_ms"}
 _TIME = "timestamp_ms"
 #: What a recording's file may be.
 SUFFIXES = frozenset({".parquet", ".arrow", ".csv"})
+# What a calendar holds, with a day to spare at either end for those who live east or west of it.
+_FIRST_MS, _LAST_MS = -62_135_510_400_000, 253_402_214_400_000
+_SHORTEST_TRACK_M, _LONGEST_TRACK_M = 100.0, 1_000_000.0
 
 
 class RecordingError(Exception):
@@ -80,6 +83,13 @@ class Recording:
         return pa.table(columns, schema=FRAMES)
 
 
+def recordings_at(path: Path) -> list[Path]:
+    """Those in a folder, by name, or the one that ``path`` is; none is opened."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+
+
 def open_recording(path: Path) -> Recording:
     """Read and check a ``.parquet``, ``.arrow`` or ``.csv`` file. Raises RecordingError."""
     table = _checked(path, _read(path))
@@ -91,7 +101,7 @@ def open_recording(path: Path) -> Recording:
         track=_text(facts, "track"),
         car=_text(facts, "car"),
         driver=_text(facts, "driver"),
-        track_length_m=_number(facts, "track_length_m"),
+        track_length_m=_track_length_m(path.with_suffix(".json"), facts),
         sample_rate_hz=_number(facts.get("sampling"), "median_hz") or _rate_hz(table),
     )
 
@@ -99,7 +109,7 @@ def open_recording(path: Path) -> Recording:
 def as_recorded(frames: pa.Table) -> pa.Table:
     """Frames with the columns of `analytics.channels.FRAMES` as a recording has them; without channels that nobody sent.
 
-    Times are cut to whole ms, as games give them.
+    Times are whole ms, as games give them.
     """
     time_ms = frames.column("time").cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64())
     sent = [channel for channel in CHANNELS if frames.column(channel.name).null_count < frames.num_rows]
@@ -130,6 +140,7 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         raise RecordingError(path, "has no frames; record or export it again")
     time = _column(path, table, _TIME, pa.int64(), nullable=False)
     _check_order(path, time)
+    _check_calendar(path, time)
     columns = {_TIME: time}
     for channel in CHANNELS:
         name = _name(channel)
@@ -183,6 +194,15 @@ def _check_order(path: Path, time: pa.ChunkedArray) -> None:
         raise RecordingError(path, problem, column=_TIME, row=row)
 
 
+def _check_calendar(path: Path, time: pa.ChunkedArray) -> None:
+    """Times in order have their extremes at the ends."""
+    for row in (1, len(time)):
+        value = time[row - 1].as_py()
+        if not _FIRST_MS <= value <= _LAST_MS:
+            problem = f"{value} is no time in ms since 1970; check the unit of the export"
+            raise RecordingError(path, problem, column=_TIME, row=row)
+
+
 def _check_limits(path: Path, channel: Channel, column: pa.ChunkedArray) -> None:
     low = -np.inf if channel.low is None else channel.low
     high = np.inf if channel.high is None else channel.high
@@ -211,7 +231,8 @@ def _facts(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        # JSON has whole numbers that no float holds; these are infinite then.
+        facts = json.loads(path.read_text(encoding="utf-8"), parse_int=float)
     except ValueError as exc:
         raise RecordingError(path, f"is not JSON ({exc}); correct it or take it away") from exc
     if not isinstance(facts, dict):
@@ -224,6 +245,16 @@ def _text(facts: dict[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _track_length_m(path: Path, facts: dict[str, Any]) -> float | None:
+    """None where nobody said it, or said 0."""
+    length_m = _number(facts, "track_length_m")
+    if not length_m:
+        return None
+    if not _SHORTEST_TRACK_M <= length_m <= _LONGEST_TRACK_M:
+        raise RecordingError(path, f"track_length_m {length_m:g} is no track's; write metres, or take it away")
+    return length_m
+
+
 def _number(facts: object, name: str) -> float | None:
     value = facts.get(name) if isinstance(facts, dict) else None
-    return float(value) if isinstance(value, int | float) else None
+    return value if isinstance(value, float) else None

@@ -109,6 +109,19 @@ def test_what_is_not_there_is_said(garage: Garage, tmp_path: Path) -> None:
         analytics.open(tmp_path)
 
 
+def test_two_files_of_one_name_are_two_sessions(garage: Garage, tmp_path: Path) -> None:
+    """An export beside what it was made of: asked for one of them, nobody wants the laps of both."""
+    drive = garage.sessions["noon"]
+    drive.export(tmp_path / "noon.csv")
+    drive.export(tmp_path / "noon.parquet")
+    (tmp_path / "parts.parquet").mkdir()
+
+    both = analytics.open(tmp_path)
+
+    assert {one.key for one in both.sessions} == {"noon.csv", "noon.parquet"}
+    assert [lap.number for lap in both.sessions["noon.csv"].laps] == [1, 2, 3, 4]
+
+
 def test_stopwatch_times() -> None:
     assert [lap_time(ms) for ms in (118_432, 59_005, None)] == ["1:58.432", "0:59.005", "no time"]
 

@@ -111,6 +111,18 @@ def test_a_bad_value_is_named_with_column_and_row(tmp_path, column, values, row,
     assert f"{path}, column {column}, row {row}: " in str(caught.value)
 
 
+@pytest.mark.parametrize("unit", [1_000, 1_000_000])
+def test_times_in_another_unit_are_no_times(tmp_path, unit):
+    """Of µs or ns no calendar could say on which day they were."""
+    driven_ms = [1_777_636_800_000, 1_777_636_800_016, 1_777_636_800_033]
+    path = write(tmp_path / "drive.parquet", {**a_drive(), "timestamp_ms": [ms * unit for ms in driven_ms]})
+
+    with pytest.raises(RecordingError, match="is no time in ms since 1970") as caught:
+        open_recording(path)
+
+    assert (caught.value.column, caught.value.row) == ("timestamp_ms", 1)
+
+
 def test_words_among_numbers_are_found(tmp_path):
     path = write(tmp_path / "drive.csv", {**a_drive(), "throttle": ["0.5", "-1e-3", "full"]})
 
@@ -162,6 +174,15 @@ def test_broken_facts_are_not_passed_over(tmp_path):
     path.with_suffix(".json").write_text("{")
 
     with pytest.raises(RecordingError, match=r"drive\.json: is not JSON"):
+        open_recording(path)
+
+
+@pytest.mark.parametrize("length", ["-5", "4.9", "NaN", "1e12", "1" + 400 * "0"])
+def test_a_length_that_no_track_has_is_named(tmp_path, length):
+    path = write(tmp_path / "drive.csv", a_drive())
+    path.with_suffix(".json").write_text(f'{{"track_length_m": {length}}}')
+
+    with pytest.raises(RecordingError, match=r"drive\.json: track_length_m .* is no track's"):
         open_recording(path)
 
 
