@@ -1,13 +1,14 @@
 """Telemetry for other programs: Parquet, CSV and Arrow files that `analytics.open` reads again, and MoTeC's.
 
-The suffix says which. Rule: a file of ours loses nothing, and what no column holds (game, track, car, driver, track length) lies
-in a JSON file of the same name beside it, as recordings have it.
+The suffix says which. Rule: a file of ours loses nothing that the lap engine looks at, and what no column holds (game, track, car,
+driver, track length) lies in a JSON file of the same name beside it, as recordings have it.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.ipc
@@ -23,22 +24,34 @@ class ExportError(ValueError):
 
 
 def export(path: Path, frames: pa.Table, session: Session, laps: Sequence[Lap] = ()) -> Path:
-    """Write frames, which have all columns of `analytics.channels.FRAMES`, in the format of ``path``'s suffix.
+    """Write frames, which have all columns of `analytics.channels.FRAMES` and are in order of time, in the format of ``path``'s suffix.
 
-    ``laps`` become the beacons of a MoTeC file; the other formats do without. Raises ExportError, and OSError.
+    Of frames within one ms the first is written. ``laps`` become the beacons of a MoTeC file; the other formats do without.
+    Raises ExportError, and OSError.
     """
     if not frames.num_rows:
         raise ExportError(f"{path}: there are no frames to write; has the session begun?")
+    frames = _each_ms_once(frames)
     if path.suffix == ".ld":
-        from analytics.motec import write_motec
+        from analytics.motec import TooLong, write_motec
 
-        write_motec(path, frames, session, laps)
+        try:
+            write_motec(path, frames, session, laps)
+        except TooLong as error:
+            raise ExportError(f"{path}: {error}") from error
         return path
     if path.suffix not in _WRITERS:
         raise ExportError(f"{path}: {path.suffix or 'no suffix'} is no format; choose .ld, {', '.join(_WRITERS)}")
     _WRITERS[path.suffix](as_recorded(frames), path)
     path.with_suffix(".json").write_text(json.dumps(_facts(session), indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _each_ms_once(frames: pa.Table) -> pa.Table:
+    """Two collectors of one session may have sent a time twice; recordings have each once."""
+    time_ms = frames.column("time").cast(pa.int64()).to_numpy() // 1000
+    again = time_ms[1:] == time_ms[:-1]
+    return frames.filter(pa.array(np.append(True, ~again))) if again.any() else frames
 
 
 def _write_arrow(table: pa.Table, path: Path) -> None:

@@ -45,7 +45,8 @@ _CHANNEL = np.dtype(
 
 #: What i2 wants to see before it opens a log, as the ADL loggers wrote it.
 _ADL = {"marker": 64, "signature": 1_000_000, "serial": 12_007, "device": b"ADL", "version": 420, "signature_2": 128}
-_FLOAT = {"type": 7, "sample_bytes": 4, "multiplier": 1, "scale": 1}
+_SAMPLE_BYTES = 4
+_FLOAT = {"type": 7, "sample_bytes": _SAMPLE_BYTES, "multiplier": 1, "scale": 1}
 
 #: What i2's own workbooks call a channel, its unit there, and times what. The others keep their names.
 _AT_MOTEC = {
@@ -63,6 +64,15 @@ _AT_MOTEC = {
     "heading_rad": ("Car Heading", "rad", 1.0),
 }
 _MOST_HZ = 500
+# Places in the file are 32-bit numbers.
+_MOST_BYTES = 2**32 - 1
+
+
+class TooLong(ValueError):
+    """More than a .ld file holds."""
+
+    def __init__(self, hours: float, rate_hz: int) -> None:
+        super().__init__(f"{hours:,.0f} h at {rate_hz} Hz are more than a .ld file holds; export single laps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +85,15 @@ class _Trace:
 
 
 def write_motec(path: Path, frames: pa.Table, session: Session, laps: Sequence[Lap]) -> None:
-    """Write ``path`` and the ``.ldx`` beside it. ``frames`` has the columns of `analytics.channels.FRAMES`, and at least one row."""
+    """Write ``path`` and the ``.ldx`` beside it. ``frames`` has the columns of `analytics.channels.FRAMES`, and at least one row.
+
+    Raises TooLong: whatever is missing between two frames is filled in.
+    """
     time_us = frames.column("time").cast(pa.int64()).to_numpy()
     rate_hz = _rate_hz(time_us)
+    lasts_s = float(time_us[-1] - time_us[0]) / 1e6
+    if lasts_s * rate_hz * _SAMPLE_BYTES * len(CHANNELS) > _MOST_BYTES:
+        raise TooLong(lasts_s / 3600, rate_hz)
     traces = list(_traces(frames, time_us, rate_hz))
     path.write_bytes(_log(session, int(time_us[0]), rate_hz, traces))
     beacons = _beacons_us(laps, int(time_us[0]), int(time_us[-1]))

@@ -5,11 +5,15 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import analytics
-from analytics.exports import ExportError
+from analytics.exports import ExportError, export
 from analytics.garage import Drive, lap_time
+from analytics.recording import open_recording
 from ingest.collectors.circuit import val_sarine
 from ingest.simulated import record
 from tests.unit.ld import read_ld
@@ -41,6 +45,28 @@ def test_a_lap_alone_is_a_recording_too(drive: Drive, tmp_path: Path) -> None:
 
     assert again.facts.frames == lap.lap.frames
     assert again.telemetry(["speed_kmh"]).equals(lap.telemetry(["speed_kmh"]))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
+def test_times_that_were_stored_twice_are_written_once(drive: Drive, tmp_path: Path, suffix: str) -> None:
+    """Two collectors may send one session, and the store keeps all; a recording has each time once, or nobody could open it."""
+    frames = drive.telemetry()
+    twice = frames.take(np.repeat(np.arange(len(frames)), 2))
+
+    again = open_recording(export(tmp_path / f"stint{suffix}", twice, drive.facts))
+
+    assert again.frames(session_id=1).equals(frames)
+
+
+def test_what_a_motec_log_cannot_hold_is_refused(drive: Drive, tmp_path: Path) -> None:
+    """A log has samples where there were no frames: a session whose key was used again a year later would be hundreds of GB."""
+    frames = drive.telemetry()
+    a_year_us = 365 * 86_400_000_000
+    later = pc.add(frames["time"].cast(pa.int64()), a_year_us).cast(frames["time"].type)
+    twice = pa.concat_tables([frames, frames.set_column(0, frames.schema.field("time"), later)])
+
+    with pytest.raises(ExportError, match=r"8,760 h at 20 Hz are more than a \.ld file holds"):
+        export(tmp_path / "stint.ld", twice, drive.facts)
 
 
 def test_an_unknown_format_is_refused(drive: Drive, tmp_path: Path) -> None:
