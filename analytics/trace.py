@@ -28,6 +28,8 @@ _INTERPOLATION = {channel.name: channel.interpolation for channel in CHANNELS}
 _PAUSED_S = 0.5
 # Nobody drives a tenth of a lap in so short a time.
 _AROUND_LINE_S = 1.0
+# Of a lap: a channel that is unknown for longer is not made up.
+_UNKNOWN = 0.02
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def resample(
     """The frames of one lap, in order of time, on the axis.
 
     ``clock_s`` is what the lap took by the frames' own times, if the official ``lap_time_s`` differs: the difference is spread
-    over the lap. Columns that are not in ``frames``, or empty there, are left out.
+    over the lap. Columns that are not in ``frames``, no channels (the time), or unknown for more than a part of the way are left out.
     """
     time_s = _time_s(frames, started_at_us, lap_time_s) * (lap_time_s / (clock_s or lap_time_s))
     position = frames.column("normalized_position").to_numpy().astype(np.float64)
@@ -202,12 +204,20 @@ def _forward(share: Reals, time_s: Reals, lap_time_s: float) -> Mask:
 
 
 def _on_axis(frames: pa.Table, share: Reals, axis: Axis, channels: Sequence[str]) -> dict[str, Reals]:
-    sent = [name for name in channels if name in frames.column_names and frames.column(name).null_count < len(frames)]
-    return {name: _channel(name, frames.column(name), share, axis) for name in sent}
+    sent = [name for name in channels if name in _INTERPOLATION and name in frames.column_names]
+    laid = ((name, _channel(name, frames.column(name), share, axis)) for name in sent)
+    return {name: values for name, values in laid if values is not None}
 
 
-def _channel(name: str, column: pa.ChunkedArray, share: Reals, axis: Axis) -> Reals:
+def _channel(name: str, column: pa.ChunkedArray, share: Reals, axis: Axis) -> Reals | None:
+    """None where the frames do not know it all around the lap, but for what any frames leave open."""
     values = column.cast(pa.float64()).to_numpy()
+    if column.null_count:
+        known = np.flatnonzero(np.isfinite(values))
+        blind = np.diff(share[known], prepend=share[0], append=share[-1])
+        if not len(known) or blind.max() > max(_UNKNOWN, 2 * float(np.diff(share).max(initial=0.0))):
+            return None
+        values, share = values[known], share[known]
     if _INTERPOLATION[name] == "previous":
         return np.asarray(values[np.maximum(np.searchsorted(share, axis.share, "right") - 1, 0)], np.float64)
     # Between 3.1 and -3.1 rad lies a sixteenth of a radian, not a whole turn.

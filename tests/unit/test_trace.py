@@ -109,6 +109,30 @@ def test_gears_do_not_change_between_frames() -> None:
     assert "x_m" not in trace.channels
 
 
+def test_a_place_that_one_frame_does_not_know_is_between_its_neighbours() -> None:
+    """On the wire 0 means unknown, and cars do drive over the origin of a game's axes."""
+    position = np.linspace(0.01, 0.99, 99).tolist()
+    x_m = [10 * share if share != position[40] else None for share in position]
+
+    trace = of(a_lap(position, every_ms=30, x_m=x_m), channels=("x_m",))
+
+    assert trace["x_m"][10:90] == pytest.approx(10 * trace.axis.share[10:90], abs=1e-4)
+
+
+def test_a_place_that_is_unknown_for_long_is_not_made_up() -> None:
+    position = np.linspace(0.01, 0.99, 99).tolist()
+    x_m = [10 * share if not 0.4 < share < 0.6 else None for share in position]
+
+    assert "x_m" not in of(a_lap(position, every_ms=30, x_m=x_m), channels=("x_m",)).channels
+
+
+def test_what_places_a_frame_is_no_channel() -> None:
+    """Whoever asks for all columns gets those that there are along a lap."""
+    trace = of(a_lap([0.1, 0.5, 0.9], gear=[2, 3, 4], sequence=[1, 2, 3]), channels=("time", "sequence", "gear"))
+
+    assert list(trace.channels) == ["gear"]
+
+
 def test_a_pause_is_no_time() -> None:
     """Where the game stood still, its own clock tells how far the lap was."""
     frames = a_lap([0.125, 0.375, 0.625, 0.875])
