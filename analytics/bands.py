@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from analytics.bests import Scope
-from analytics.field import Counts, Field, Sectors, Times
+from analytics.field import Best, Counts, Field, Sectors, Times
 from analytics.stretch import Integers
 from analytics.timesheet import PLACES, SPEEDS
 
@@ -22,6 +22,7 @@ BANDS = (5, 25, 50, 75, 95)
 _WHOSE = [("game", pa.string()), ("track", pa.string()), ("car", pa.string())]
 
 #: One row a track and car. Sector bests are of the layout that most laps have; times are None where nobody drove a flying lap.
+#: A theoretical best is their sum, or that of the mini-sectors, but never slower than the best lap.
 BESTS = pa.schema(
     [
         *_WHOSE,
@@ -119,9 +120,16 @@ def _bests(field: Field) -> dict[str, Any]:
         "sector_layout": layout,
         "sector_bests_ms": parts,
         "sector_drivers": [part.driver for part in sectors.bests],
-        "theoretical_ms": sum(parts) or None,
-        "mini_theoretical_ms": sum(int(part.min()) for part in columns) if len(columns) == minis_ms.shape[1] else None,
+        "theoretical_ms": _no_slower(best, parts),
+        "mini_theoretical_ms": _no_slower(
+            best, [int(part.min()) for part in columns] if len(columns) == minis_ms.shape[1] else []
+        ),
     }
+
+
+def _no_slower(best: Best | None, parts_ms: list[int]) -> int | None:
+    """What was driven can be driven: the fastest lap need not have these parts, and its official time is not the sum of them."""
+    return min(best.time_ms, sum(parts_ms)) if best and parts_ms else None
 
 
 def _most_minis(field: Field) -> Times:

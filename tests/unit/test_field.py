@@ -117,6 +117,14 @@ def test_sectors_compare_where_most_laps_have_them() -> None:
     assert row["sector_bests_ms"] == np.array(game).min(axis=0).tolist()
 
 
+def test_nobody_is_faster_than_the_theoretical_best() -> None:
+    """An official time is not the sum of our sectors, and the fastest lap may have none in the layout that counts."""
+    alone = timesheet(7, 1)
+    (row,) = bests(fields([alone])).to_pylist()
+    assert row["best_ms"] < sum(row["sector_bests_ms"])
+    assert row["theoretical_ms"] == row["mini_theoretical_ms"] == row["best_ms"]
+
+
 def test_only_flying_laps_are_compared() -> None:
     found = fields([timesheet(1, 4), timesheet(2, 3, kind="out"), timesheet(3, 0)])
     (row,) = bests(found).to_pylist()
