@@ -1,5 +1,6 @@
 """Files that outlive a power cut: written whole or not at all, and known to their folder; and a lock that ends with its process."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
+
+
+#: What a lock says that somebody else has; Windows and network disks have words of their own.
+_HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -34,14 +39,19 @@ def sync_folder(folder: Path) -> None:
 
 
 def lock(path: Path) -> BinaryIO | None:
-    """The file, locked for as long as it is open; None where another process, or another file of this one, has it."""
+    """The file, locked for as long as it is open; None where another process, or another file of this one, has it.
+
+    Raises OSError, also where a disk knows no locks: that nobody has it cannot be told there.
+    """
     file = path.open("ab")
     try:
         if sys.platform == "win32":
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as refused:
         file.close()
-        return None
+        if refused.errno in _HELD:
+            return None
+        raise
     return file

@@ -3,7 +3,7 @@
 A game cannot wait. Where the disk takes nothing (it is full, or the spool is as large as it may be) records are held in
 memory, which the producer empties first; where that is full too the newest frame takes the place of the one before, so that
 the first frame after the loss, or the last of all, tells the store what is missing before it. What is on disk and not
-acknowledged is never given up.
+acknowledged is never given up: while it cannot be read, what comes after it waits.
 
 One thread uses a spool; a second one, its own, syncs what was written, so that the game is not kept waiting by a disk.
 """
@@ -67,7 +67,7 @@ class DiskSpool:
         self._held: deque[Record] = deque()
         self._now, self._full_until = 0.0, float("-inf")
         self._save_at, self._refusal = 0.0, ""
-        self._at_end = self._established = self._failing = False
+        self._at_end = self._established = self._failing = self._unreadable = False
         self._changed, self._closing = threading.Event(), threading.Event()
         self._syncing = threading.Thread(target=self._keep_synced, name="spool-sync", daemon=True)
         self._syncing.start()
@@ -94,7 +94,13 @@ class DiskSpool:
             self._hold(record)
 
     def take(self) -> Record | None:
-        if not self._read_out and (found := self._reader.next()) is not None:
+        try:
+            found = None if self._read_out else self._reader.next()
+        except OSError as failed:
+            self._note_unreadable(failed)
+            return None
+        if found is not None:
+            self._unreadable = False
             self._taken.append(found)
             if self._writer is None:
                 self.waiting += found[0].sequence > 0
@@ -179,12 +185,13 @@ class DiskSpool:
 
     def _give_way(self) -> None:
         """The disk is full: what the broker has must not be in the way of what it has not."""
-        done = [path for path in segments(self._folder) if first_of(path) < self._acknowledged.segment]
-        for path in done:
-            with contextlib.suppress(OSError):  # on Windows while it is still being synced
-                path.unlink()
-        if not done:
-            self._make_room(SEGMENT_BYTES)
+        with contextlib.suppress(OSError):  # a disk that fails has nothing to give
+            done = [path for path in segments(self._folder) if first_of(path) < self._acknowledged.segment]
+            for path in done:
+                with contextlib.suppress(OSError):  # on Windows while it is still being synced
+                    path.unlink()
+            if not done:
+                self._make_room(SEGMENT_BYTES)
 
     def _hold(self, record: Record) -> None:
         if not self._held:
@@ -204,9 +211,16 @@ class DiskSpool:
     def _touch(self, first: int, before: int | None) -> None:
         """From now on the time counts for which acknowledged segments are kept."""
         now = self._wall_clock()
-        for path in segments(self._folder):
-            if first <= first_of(path) and (before is None or first_of(path) < before):
-                os.utime(path, (now, now))
+        with contextlib.suppress(OSError):  # a disk that takes nothing any more: it counts from when they were written
+            for path in segments(self._folder):
+                if first <= first_of(path) and (before is None or first_of(path) < before):
+                    os.utime(path, (now, now))
+
+    def _note_unreadable(self, failed: OSError) -> None:
+        self._reader.close()  # it is opened again: the file may be another one by then
+        if not self._unreadable:
+            log.error("the disk cannot be read, frames wait", session=self.session.key, reason=failed.strerror)
+        self._unreadable = True
 
     def _keep_synced(self) -> None:
         """The second thread: what was written, then what was acknowledged."""

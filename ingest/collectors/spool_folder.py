@@ -6,7 +6,6 @@ it and it has been kept long enough, or when room is needed; what is not acknowl
 """
 
 import contextlib
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,9 @@ from ingest.settings import CollectorSettings
 log = structlog.get_logger()
 
 _MB = 1_000_000
+_LOCK = "lock"
+#: What a session leaves when its segments have gone.
+_LEFTOVERS = {_LOCK, "session.json", "cursor.json", "cursor.draft"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ class SpoolFolder:
             if Cursor.read(folder).drained or not segments(folder):
                 continue
             try:
-                held = lock(folder / "lock")
-            except OSError:  # removed meanwhile
+                held = lock(folder / _LOCK)
+            except OSError:  # removed meanwhile, or nobody can tell whether it is held
                 continue
             if held is None:
                 continue
@@ -104,11 +106,11 @@ class SpoolFolder:
         """Remove what was acknowledged and has been kept long enough."""
         before = self._wall_clock() - self._keep_s
         for folder in self._folders():
-            for path in _acknowledged(folder):
-                _remove_if(path, lambda path: path.stat().st_mtime <= before)
-            with contextlib.suppress(FileNotFoundError):  # another collector was quicker
+            with contextlib.suppress(OSError):  # another collector was quicker
+                for path in _acknowledged(folder):
+                    _remove_if(path, lambda path: path.stat().st_mtime <= before)
                 if not segments(folder) and folder.stat().st_mtime <= before:
-                    self._remove(folder)
+                    _remove_leftovers(folder)
 
     @property
     def used_bytes(self) -> int:
@@ -143,8 +145,8 @@ class SpoolFolder:
             folder = self.path / f"{number:08d}"
             # Another collector may be quicker, or take it for an empty one that is to be removed.
             with contextlib.suppress(FileExistsError, FileNotFoundError):
-                folder.mkdir(mode=0o700)
-                if (held := lock(folder / "lock")) is not None:
+                folder.mkdir(mode=0o700, parents=True)
+                if (held := lock(folder / _LOCK)) is not None:
                     return folder, held
 
     def _put_aside(self, folder: Path) -> None:
@@ -154,13 +156,6 @@ class SpoolFolder:
             folder.rename(aside)
         except OSError as refused:
             log.error("they stay where they are", folder=str(folder), reason=refused.strerror)
-
-    def _remove(self, folder: Path) -> None:
-        held = lock(folder / "lock")
-        if held is None:
-            return
-        held.close()  # Windows removes no file that is open
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
@@ -175,6 +170,24 @@ def default_path(environ: Mapping[str, str]) -> Path:
 def _acknowledged(folder: Path) -> list[Path]:
     cursor = Cursor.read(folder)
     return [p for p in segments(folder) if cursor.drained or first_of(p) < cursor.acknowledged.segment]
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove a session's folder, if that is what it is: SPOOL_DIR may name a place where other things have numbers, too.
+
+    Raises OSError.
+    """
+    if not (folder / _LOCK).is_file() or (held := lock(folder / _LOCK)) is None:
+        return
+    with held:
+        if not (names := {path.name for path in folder.iterdir()}) <= _LEFTOVERS:
+            return
+        for name in names - {_LOCK}:
+            (folder / name).unlink()
+        if sys.platform == "win32":  # removes no file that is open
+            held.close()
+        (folder / _LOCK).unlink()
+        folder.rmdir()
 
 
 def _remove_if(path: Path, so: Callable[[Path], bool]) -> bool:

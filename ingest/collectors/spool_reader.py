@@ -104,10 +104,10 @@ class SegmentReader:
     def _cut(self, torn_bytes: int) -> None:
         if not torn_bytes:
             return
-        self.cut_bytes += torn_bytes
         self.close()
         path = segment_path(self._folder, self._position.segment)
         os.truncate(path, self._position.offset)
+        self.cut_bytes += torn_bytes
         log.warning("the last write was torn, and is cut", file=str(path), bytes=torn_bytes)
 
     def _put_aside(self, damaged: bytes, offset: int, *, next_sequence: int) -> None:

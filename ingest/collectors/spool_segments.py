@@ -1,9 +1,10 @@
 """The segment files of one session, as they lie in its folder; each is named for the first sequence that it may hold.
 
 Reading needs no lock and no knowledge of who writes: records are whole or they are not there yet, and a file that has been
-freed meanwhile holds nothing any more.
+freed meanwhile holds nothing any more. Other names in the folder are left alone: programs that copy files make up their own.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ingest.collectors.outbox import Record
 from ingest.collectors.spool_record import scan
 
 SUFFIX = ".segment"
+_NAME = re.compile(rf"[0-9]{{19}}{re.escape(SUFFIX)}")
 
 
 def segment_path(folder: Path, first: int) -> Path:
@@ -24,8 +26,11 @@ def first_of(path: Path) -> int:
 
 
 def segments(folder: Path) -> list[Path]:
-    """The segments of a session, oldest first."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    """The segments of a session, oldest first; none of a folder that is not there. Raises OSError where the disk fails."""
+    try:
+        return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def read_range(folder: Path, first: int, last: int) -> Iterator[Record]:

@@ -135,6 +135,17 @@ class Course:
         assert (len(has), lost) == (given - dropped, dropped)
         return f"{given} given, {len(has)} stored, {lost} lost in {len(holes)} gaps that are rows"
 
+    def disk_dies(self) -> str:
+        """The disk fails in mid-session: what is read, written or touched there is refused."""
+        with PowerSupply(self.folder / "dying") as disk:
+            spool = SpoolFolder(disk.folder / "spool", max_bytes=10**9, keep_s=7200, segment_bytes=10_000)
+            sender = self._sender(spool, "dies")
+            given = self._send(sender, 600)
+            disk.cut()
+            given += self._send(sender, 600)
+            self._close(sender)
+        return self._nothing_lost(sender, given, "the disk died, the broker was there")
+
     def kills(self, times: int) -> str:
         """kill -9 of the collector at random moments; the next one sends what it left, and the last one all."""
         folder = self.folder / "kills"
@@ -275,6 +286,7 @@ def main(kills: int, power_cuts: int, seed: int) -> None:
                 ("producer fatal", lambda: faults.producer_fatal(5)),
                 ("clock stepped back an hour", faults.clock_back),
                 ("disk full", faults.disk_full),
+                ("disk dies", faults.disk_dies),
                 ("kill -9", lambda: faults.kills(kills)),
                 ("power cut", lambda: faults.power_cuts(power_cuts)),
             ):

@@ -44,6 +44,10 @@ def test_a_disk_that_is_full(faults):
     faults.disk_full()
 
 
+def test_a_disk_that_dies(faults):
+    faults.disk_dies()
+
+
 def test_a_collector_that_is_killed_at_random_moments(faults):
     faults.kills(4)
 

@@ -1,7 +1,10 @@
 """What a game gave is sent after the collector was killed, the disk lied or filled up; what is lost is counted and seen."""
 
 import contextlib
+import errno
+import fcntl
 import json
+import os
 import shutil
 import time
 
@@ -16,6 +19,7 @@ from ingest.collectors.spool_cursor import Cursor, Position, session_path
 from ingest.collectors.spool_folder import SpoolFolder, default_path
 from ingest.collectors.spool_record import encode
 from ingest.collectors.spool_segments import first_of, segment_path, segments
+from ingest.errors import SpoolUnavailable
 from ingest.settings import CollectorSettings
 
 SESSION = SpooledSession("s", "anna", "protobuf")
@@ -232,6 +236,29 @@ def test_a_segment_that_is_gone_costs_its_records(written):
     assert left(folder_at(written.parent)) == {"s": [*range(1, 11), *range(21, 31)]}
 
 
+def test_while_the_disk_cannot_be_read_frames_wait_in_order(written):
+    """It may be readable again: a program that looks for viruses holds a file for a moment, a cable is loose."""
+    segment_path(written, 11).rename(written / "away")
+    segment_path(written, 11).mkdir()
+    (earlier,) = folder_at(written.parent).left()
+    assert take_all(earlier) == list(range(1, 11))
+    assert not earlier.drained
+
+    segment_path(written, 11).rmdir()
+    (written / "away").rename(segment_path(written, 11))
+    assert take_all(earlier) == list(range(11, 31))
+    earlier.close()
+
+
+def test_copies_that_other_programs_make_are_no_segments(written):
+    shutil.copy2(segment_path(written, 11), written / "0000000000000000011 (1).segment")
+    folder = folder_at(written.parent, keep_s=0)
+    folder.free()
+
+    assert [r.sequence for kept in folder.kept() for r in kept.read(1, 30)] == list(range(1, 31))
+    assert left(folder) == {"s": list(range(1, 31))}
+
+
 @given(
     steps=st.lists(st.sampled_from(["append", "append", "take", "acknowledge", "kill", "close"]), max_size=60),
     tail=st.integers(0, 200),
@@ -343,6 +370,25 @@ def test_a_session_goes_when_all_of_it_has_gone(tmp_path):
     assert list(folder.kept()) == []
 
 
+def test_what_is_no_session_stays_where_it_is(tmp_path, written):
+    """Somebody's SPOOL_DIR is where his pictures are, by year and by day."""
+    pictures = tmp_path / "pictures"
+    (pictures / "20260314").mkdir(parents=True)
+    (pictures / "20260314" / "monza.jpg").write_bytes(b"red")
+    (pictures / "2025").mkdir()
+    (pictures / "1").write_bytes(b"")
+    shutil.copytree(written, pictures / "00000001")
+    for path in segments(pictures / "00000001"):
+        path.unlink()
+    (pictures / "00000001" / "mine.txt").write_bytes(b"")
+    there = sorted(pictures.rglob("*"))
+    for path in there:
+        os.utime(path, (0, 0))
+    folder_at(pictures).free()
+
+    assert sorted(pictures.rglob("*")) == there
+
+
 def test_what_is_not_acknowledged_never_goes(tmp_path):
     clock = Clock()
     folder = folder_at(tmp_path, keep_s=0, clock=clock)
@@ -443,6 +489,21 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
 
     with pytest.raises(Exception, match=r"frames cannot be kept in .*file/spool: Not a directory; make room there"):
         folder_at(tmp_path / "file" / "spool").begin(SESSION)
+
+
+def test_a_disk_that_knows_no_locks_is_said(folder, monkeypatch):
+    """Where nobody can tell whether a folder is held, the game must not wait for one that is free."""
+
+    asked = iter(range(100))
+
+    def refuse(*_):
+        next(asked)
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    with pytest.raises(SpoolUnavailable, match="No locks available"):
+        folder.begin(SESSION)
 
 
 def test_the_facts_beside_the_segments_are_readable(written):
