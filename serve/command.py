@@ -13,14 +13,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from ingest.errors import PurpleSectorError, SettingsError
 from ingest.logs import start_logging
@@ -30,6 +30,7 @@ from serve.exporting import export
 from serve.fleet import fleet
 from serve.recomputing import laps
 from serve.running import Running, state_folder, the_only_one
+from serve.tables import say_whole, table_of
 from serve.telling import tell
 
 if TYPE_CHECKING:
@@ -37,9 +38,8 @@ if TYPE_CHECKING:
 
 _STOP_WITHIN_S = 60.0
 _DEMO_PAST_LAPS = 4
-_WIDEST = 1000
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)
 
 
 def main() -> None:
@@ -273,7 +273,7 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
         start_logging(LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"})))
 
         def tell(line: str) -> None:
-            console.print(f"[dim]{time.monotonic() - started_at:5.1f} s[/]  {line}", soft_wrap=True)
+            console.print(f"[dim]{time.monotonic() - started_at:5.1f} s[/]  {escape(line)}", soft_wrap=True)
 
         def progress(step: Step) -> None:
             spinner.update(str(step))
@@ -337,7 +337,7 @@ def _run_in_background(folder: Path) -> None:
             start_new_session=True,
         )
     try:
-        with console.status(f"starting; {log_file} has the details"):
+        with console.status(f"starting; {escape(str(log_file))} has the details"):
             while (running := Running.find(home)) is None or running.pid != process.pid:
                 if process.poll() is not None:
                     raise PurpleSectorError(f"it did not start: {_last_line(log_file)}; {log_file} has the details")
@@ -355,37 +355,37 @@ def _last_line(log_file: Path) -> str:
 
 
 def _show(seen: "Status") -> None:
-    say = partial(console.print, soft_wrap=True)
-    say(f"[bold]broker[/]   {', '.join(seen.brokers)}")
+    _say("broker", ", ".join(seen.brokers))
     for line in seen.topics:
-        say(f"[bold]topic[/]    {line}")
-    say(f"[bold]store[/]    {seen.store}; {seen.dead_letters} dead letters")
+        _say("topic", line)
+    _say("store", f"{seen.store}; {seen.dead_letters} dead letters")
     for owner, partitions in seen.workers.items():
-        say(f"[bold]worker[/]   {owner}: {partitions} partitions")
-    table = _table("partition", "stored up to", "lag", "owner", "last sign of life", right={1, 2, 4})
+        _say("worker", f"{owner}: {partitions} partitions")
+    table = table_of(
+        "partition",
+        "stored up to",
+        "lag",
+        "owner",
+        "last sign of life",
+        right={"stored up to", "lag", "last sign of life"},
+    )
     for p in seen.partitions:
         lag = "topic gone" if p.lag is None else f"{p.lag:,}"
         table.add_row(f"{p.topic}[{p.partition}]", f"{p.next_offset:,}", lag, p.owner, f"{p.heartbeat_age_s:.1f} s ago")
-    _say_whole(table)
-    table = _table("session", "driver", "car", "track", "frames", "laps", "gaps", "written", right={4, 5, 6})
+    console.print()
+    say_whole(table)
+    table = table_of(
+        "session", "driver", "car", "track", "frames", "laps", "gaps", "written", right={"frames", "laps", "gaps"}
+    )
     for s in seen.sessions:
         written = f"{s.updated_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(s.key, s.driver, s.car, s.track, f"{s.frames:,}", str(s.laps), str(s.open_gaps), written)
-    _say_whole(table)
-
-
-def _table(*columns: str, right: set[int]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i in right else "left", no_wrap=True)
-    return table
-
-
-def _say_whole(table: Table) -> None:
-    # A key that is cut short is of no use, in a pipe or in a narrow window: what is too wide runs on in the next line.
     console.print()
-    wide = Console(highlight=False, width=_WIDEST, file=console.file)
-    wide.print(table, soft_wrap=True)
+    say_whole(table)
+
+
+def _say(what: str, words: str) -> None:
+    console.print(f"[bold]{what:<8}[/] {escape(words)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

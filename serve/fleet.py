@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from ingest.errors import PurpleSectorError
 from ingest.settings import DatabaseSettings
+from serve.tables import say_whole, table_of
 
 if TYPE_CHECKING:
     from analytics.entries import Entry
     from analytics.fleet import Fleet, Report
-
-_WIDEST = 1000
 
 
 @click.command()
@@ -106,14 +104,13 @@ def _progress() -> Iterator[Callable[[int, int, "Report"], None]]:
 def _show(done: "Fleet", sessions: int, results: Path) -> None:
     from analytics.garage import lap_time
 
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for name in ("track", "car", "flying laps", "best", "by", "theoretical", "of mini-sectors"):
-        table.add_column(name, justify="left" if name in {"track", "car", "by"} else "right", no_wrap=True)
+    numbers = ("flying laps", "best", "theoretical", "of mini-sectors")
+    table = table_of("track", "car", "flying laps", "best", "by", "theoretical", "of mini-sectors", right=numbers)
     for row in done.bests.to_pylist():
         times = (lap_time(row[name]) for name in ("best_ms", "theoretical_ms", "mini_theoretical_ms"))
         best, theoretical, minis = times
         by = row["driver"] or row["session"] or ""
         table.add_row(row["track"], row["car"], f"{row['flying']:,}", best, by, theoretical, minis)
-    Console(highlight=False, width=_WIDEST).print(table, soft_wrap=True)
+    say_whole(table)
     failed = f"; {done.failed.num_rows} could not be timed, see failed.parquet" if done.failed.num_rows else ""
     click.echo(f"{sessions:,} sessions, {done.timed:,} of them timed now{failed}; the tables are in {results}")

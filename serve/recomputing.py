@@ -4,16 +4,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from ingest.errors import PurpleSectorError
 from ingest.settings import DatabaseSettings
+from serve.tables import say_whole, table_of
 
 if TYPE_CHECKING:
     from ingest.recompute import Change, Recomputed
-
-_WIDEST = 1000
 
 
 @click.group()
@@ -56,11 +53,11 @@ def _show(done: "Recomputed") -> None:
     click.echo(f"{done.session.key}: {len(done.laps)} laps, {len(done.changes)} of them would change")
     if not done.changes:
         return
-    table = Table("lap", "what", "stored", "now", box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    table = table_of("lap", "what", "stored", "now")
     for change in done.changes:
         for what, before, after in _lines(change):
             table.add_row(str(change.lap_number), what, before, after)
-    Console(highlight=False, width=_WIDEST).print(table, soft_wrap=True)
+    say_whole(table)
 
 
 def _lines(change: "Change") -> list[tuple[str, str, str]]:
