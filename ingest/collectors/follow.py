@@ -148,6 +148,7 @@ class Follower:
 
     def _begin(self, facts: Session) -> None:
         self._facts = facts
+        self._thinning = Thinning(self._thinning.rate_hz)  # its times may be earlier: clocks are set back
         self._live = self._open_sender(self._thinned(facts))
         log.info("session began", session=self._live.key, game=facts.game, track=facts.track, car=facts.car)
 
@@ -164,7 +165,10 @@ class Follower:
         for closed in [future for future in self._closing if future.done()]:
             sender = self._closing.pop(closed)
             self._past += sender.statistics
-            if (left := closed.result()) is not None:
+            if (failed := closed.exception()) is not None:
+                # The one that is being driven goes on; of this one, the next run sends what is on disk.
+                log.error("a session that ended was not closed as it should be", session=sender.key, exc_info=failed)
+            elif (left := closed.result()) is not None:
                 log.info("to be sent later", session=sender.key, left=str(left))
 
     def _thinned(self, facts: Session) -> Session:

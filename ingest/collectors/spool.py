@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from ingest.collectors.outbox import Record
 from ingest.collectors.records import Encoding
+
+log = structlog.get_logger()
 
 #: A quarter of an hour at 60 Hz, in some 15 MB.
 CAPACITY_RECORDS = 50_000
@@ -89,27 +93,41 @@ OpenSpool = Callable[[SpooledSession], Spool]
 
 
 class MemorySpool:
-    """For a car that can be driven again: at most ``capacity`` records; who appends asks `has_room` first."""
+    """For a car that can be driven again: at most ``capacity`` records; who appends asks `has_room` first.
 
-    def __init__(self, session: SpooledSession, capacity: int = CAPACITY_RECORDS) -> None:
+    ``for_game``: nobody can wait. There is always room; when it is full the newest frame takes the place of the one before, so
+    that the first frame after the loss tells the store what is missing before it.
+    """
+
+    def __init__(self, session: SpooledSession, capacity: int = CAPACITY_RECORDS, *, for_game: bool = False) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self.session = session
         self.partition: int | None = None
         self.waiting = self.dropped = 0
-        self._capacity = capacity
+        self._capacity, self._for_game = capacity, for_game
         self._untaken: deque[Record] = deque()
         self._taken: deque[Record] = deque()
 
     @property
     def has_room(self) -> bool:
-        return len(self._untaken) + len(self._taken) < self._capacity
+        return self._for_game or not self._full
 
     @property
     def drained(self) -> bool:
         return not self._untaken and not self._taken
 
+    @property
+    def _full(self) -> bool:
+        return len(self._untaken) + len(self._taken) >= self._capacity
+
     def append(self, record: Record) -> None:
+        if self._full and self._untaken and self._untaken[-1].sequence:
+            if not self.dropped:
+                log.error("no room in memory, frames are lost", session=self.session.key)
+            self._untaken.pop()
+            self.dropped += 1
+            self.waiting -= 1
         self._untaken.append(record)
         self.waiting += record.sequence > 0
 

@@ -19,6 +19,7 @@ from ingest.collectors.game import Game
 from ingest.collectors.radio import Radio
 from ingest.collectors.run import STEP_S, stop_on_signals
 from ingest.collectors.sender import Sender
+from ingest.collectors.spool import MemorySpool
 from ingest.collectors.spool_folder import SpoolFolder
 from ingest.collectors.statistics import Statistics
 from ingest.errors import PurpleSectorError, SpoolUnavailable
@@ -131,7 +132,7 @@ def _open_sender(kafka: KafkaSettings, collector: CollectorSettings, folder: Spo
     except SpoolUnavailable as refused:
         # Somebody is driving: better in memory than not at all.
         log.error("frames of this session are in memory only", reason=str(refused))
-        return Sender(kafka, collector, facts, gather_s=_GATHER_S)
+        return Sender(kafka, collector, facts, open_spool=partial(MemorySpool, for_game=True), gather_s=_GATHER_S)
 
 
 def _log(follower: Follower, statistics: Statistics) -> None:

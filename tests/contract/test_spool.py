@@ -120,6 +120,19 @@ def test_a_spool_has_room_until_it_is_full():
     assert spool.has_room
 
 
+def test_a_game_waits_for_no_room_in_memory():
+    """When it is full the newest frame takes the place of the one before; facts and what was taken stay."""
+    spool = MemorySpool(SESSION, 4, for_game=True)
+    spool.append(Record(0, 999, b"facts"))
+    fill(spool, 9)
+    assert spool.has_room
+    assert (spool.waiting, spool.dropped) == (3, 6)
+    assert take_all(spool) == [0, 1, 2, 9]
+
+    fill(spool, 1, first=10)
+    assert take_all(spool) == [10]
+
+
 def test_a_spool_has_room_for_one_at_least():
     with pytest.raises(ValueError, match="at least 1, not 0"):
         MemorySpool(SESSION, 0)

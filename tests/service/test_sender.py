@@ -18,10 +18,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from ingest.collectors.replay import replay
 from ingest.collectors.run import collect
 from ingest.collectors.sender import Sender
-from ingest.collectors.spool import MemorySpool
+from ingest.collectors.spool import CAPACITY_RECORDS, MemorySpool
+from ingest.collectors.spool_folder import SpoolFolder
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.topics import cluster_of, create_topics, open_admin, partition_of
+from serve.game_pc.driving import _open_sender
 from tests.waiting import WITHIN_S
 
 NOON_MS = 1_767_268_800_000
@@ -259,6 +261,31 @@ def break_producer(sender):
     producer = sender._delivery._uplink._producer
     handle = ctypes.c_void_p.from_address(id(producer) + object.__basicsize__)
     ctypes.CDLL(str(libraries[0])).rd_kafka_test_fatal_error(handle, out_of_order_sequence, b"a test")
+
+
+def test_a_game_without_a_disk_and_a_broker_is_not_kept_waiting(tmp_path):
+    """Its frames are in memory only; when that is full, the first ones and the last one are kept."""
+    (tmp_path / "file").write_text("")
+    folder = SpoolFolder(tmp_path / "file", max_bytes=10**9, keep_s=7200)
+    sender = _open_sender(settings_for("127.0.0.1:9"), ANNA, folder, Session())
+    stop = threading.Event()
+
+    def drive():
+        for i in range(CAPACITY_RECORDS + 100):
+            if stop.is_set():
+                return
+            sender.keep(frame(i))
+
+    driver = threading.Thread(target=drive, daemon=True)
+    driver.start()
+    driver.join(WITHIN_S)
+    waits = driver.is_alive()
+    stop.set()
+    assert not waits
+
+    assert sender.statistics.frames_collected == CAPACITY_RECORDS + 100
+    assert sender.statistics.errors == 101  # beside the frames there are the facts
+    sender.close(timeout_s=0)
 
 
 def test_a_broken_producer_is_replaced_and_nothing_is_lost(settings):

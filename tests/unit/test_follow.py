@@ -177,6 +177,21 @@ def test_what_is_not_acknowledged_in_time_is_said(following, ways, answers, monk
     ]
 
 
+def test_a_session_that_cannot_be_closed_ends_no_other(following, ways, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("the disk is gone")
+
+    follower = following([began("Monza"), *frames(1)], [SessionEnded("over"), began("Spa")], frames(2), frames(3))
+    follower.step(0.1)
+    monkeypatch.setattr(ways[0], "close", fail)
+    with structlog.testing.capture_logs() as said:
+        play(follower)
+        follower.close()
+
+    assert [way.sent for way in ways] == [[1], [2, 3]]
+    assert [line["session"] for line in said if line["log_level"] == "error"] == ["session-Monza"]
+
+
 def test_facts_go_to_the_session_that_runs(following, ways):
     facts = Session(track="Monza", car="488")
     play(following([FactsChanged(facts), began("Monza")], [FactsChanged(facts)], [SessionEnded("over")]))
@@ -213,6 +228,16 @@ def test_a_lower_rate_is_told_and_kept_to(following, ways):
 
     assert ways[0].facts[-1].sample_rate == 20
     assert len(ways[0].sent) == pytest.approx(40, abs=1)
+
+
+def test_a_clock_that_was_set_back_between_two_sessions_costs_no_frame(following, ways):
+    an_hour = 3_600_000
+    driven = range(0, 2000, 17)
+    follower = following([began("Monza"), *frames(*(an_hour + t for t in driven))], [began("Spa"), *frames(*driven)])
+    follower.limit_rate(20)
+    play(follower)
+
+    assert [len(way.sent) for way in ways] == pytest.approx([40, 40], abs=1)
 
 
 @pytest.mark.parametrize("rate_hz", [7, 20, 30, 50, 59])
