@@ -136,6 +136,9 @@ def sessions(conn: Connection, *, limit: int = 100) -> list[Session]:
 
 def session(conn: Connection, key: str) -> Session:
     """The session of this key. Raises UnknownSession."""
+    if "\0" in key:
+        # PostgreSQL has no text with it, and would refuse the question.
+        raise UnknownSession(key)
     with conn.cursor(row_factory=class_row(Session)) as cursor:
         found = cursor.execute(SESSION + " WHERE key = %s", [key]).fetchone()
     if found is None:

@@ -47,7 +47,7 @@ _LAPS_OF_SESSION = """
 SELECT lap_number, first_frame_at, last_frame_at, frames, min_speed_kmh, avg_speed_kmh, max_speed_kmh, full_throttle_share,
        braking_share, max_rpm
   FROM lap_summary_of(%(session_id)s, coalesce(%(since)s::timestamptz, '-infinity'), coalesce(%(until)s::timestamptz, 'infinity'))
- WHERE lap_number BETWEEN coalesce(%(first)s::integer, -2147483648) AND coalesce(%(last)s::integer, 2147483647)
+ WHERE lap_number BETWEEN coalesce(%(first)s::numeric, -2147483648) AND coalesce(%(last)s::numeric, 2147483647)
  ORDER BY lap_number
 """
 
@@ -93,10 +93,11 @@ def seconds_from(conn: psycopg.Connection[Any], key: str, since: datetime | None
     """The seconds from that of ``since`` on, or from the first; as many as a piece of that length holds. Raises UnknownSession."""
     found = session(conn, key)
     since = since and since.replace(microsecond=0)
-    begin = since or (found.started_at and found.started_at.replace(microsecond=0))
-    until = begin + length if begin else None
-    if until is None or found.last_frame_at is None or found.last_frame_at < until:
-        until = None
+    started_at = found.started_at and found.started_at.replace(microsecond=0)
+    # Who asks from long before is not led through all the hours in which nothing was driven.
+    begin = max(filter(None, (since, started_at)), default=None)
+    more = begin and found.last_frame_at and found.last_frame_at - begin >= length
+    until = begin + length if begin and more else None
     return Piece(_seconds(conn, found.id, since=since, until=until), until)
 
 

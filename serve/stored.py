@@ -103,18 +103,19 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
         rows = [asdict(session) for session in stored.ask(database.sessions)]
         return {"sessions": [row | {"live": row["key"] in live} for row in rows]}
 
-    @app.get("/api/sessions/{key}/laps")
+    # A key may hold slashes, which arrive decoded: it is all that lies between.
+    @app.get("/api/sessions/{key:path}/laps")
     def laps(key: str) -> dict[str, Any]:
         finished, told = stored.ask(lambda conn: (database.laps(conn, key), colours.colours(conn, key)))
         rows = [lap_row(lap, told.get(lap.lap_number, Colours())) for lap in finished]
         return {"laps": rows, "open_lap": database.open_lap(finished)}
 
-    @app.get("/api/sessions/{key}/laps/{lap_number}")
+    @app.get("/api/sessions/{key:path}/laps/{lap_number}")
     def lap(key: str, lap_number: int) -> dict[str, Any]:
         frames = stored.ask(lambda conn: database.lap_frames(conn, key, lap_number, columns=TRACE))
         return {"session": key, "lap_number": lap_number, "columns": trace(frames)}
 
-    @app.get("/api/sessions/{key}/seconds")
+    @app.get("/api/sessions/{key:path}/seconds")
     def seconds(key: str, since: AwareDatetime | None = None) -> Response:
         piece = stored.ask(lambda conn: summaries.seconds_from(conn, key, since, length=_PIECE))
         following = piece.next and piece.next.astimezone(UTC).strftime(_INSTANT)
@@ -122,7 +123,7 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
         # Written here and not by FastAPI, which would look at every value for itself, and on the loop.
         return Response(json.dumps(answer), media_type="application/json")
 
-    @app.get("/api/sessions/{key}/lap-summaries")
+    @app.get("/api/sessions/{key:path}/lap-summaries")
     def lap_summaries(key: str, first: int | None = None, last: int | None = None) -> dict[str, Any]:
         laps = stored.ask(lambda conn: summaries.lap_summaries(conn, key, first=first, last=last))
         return {"session": key, "laps": [asdict(lap) for lap in laps]}

@@ -42,3 +42,44 @@ def test_database_that_was_not_upgraded_is_said(get, database):
 
 def test_what_is_not_known_is_not_found(get):
     assert get("/api/sessions/nobody/laps").status_code == 404
+
+
+@pytest.fixture
+def get_driven(get, database):
+    """Two sessions that were driven on the first of January, one of them with a key that some producer chose."""
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO sessions (key, topic, partition, started_at, last_frame_at)"
+            " SELECT key, 'telemetry', 0, '2026-01-01 10:00Z', '2026-01-01 18:00Z' FROM unnest(ARRAY['s', 'team/ann']) key"
+        )
+    return get
+
+
+def test_key_may_hold_slashes(get_driven):
+    for what in ("laps", "seconds", "lap-summaries"):
+        assert get_driven(f"/api/sessions/team%2Fann/{what}").status_code == 200
+    assert "'team/ann' has no finished lap 7" in get_driven("/api/sessions/team%2Fann/laps/7").json()["error"]
+
+
+def test_what_no_session_can_be_called_is_not_found(get):
+    assert get("/api/sessions/a%00b/laps").status_code == 404
+
+
+def test_laps_that_nobody_can_count_are_none(get_driven):
+    for numbers in ("first=99999999999", f"last=-{10**30}"):
+        assert get_driven(f"/api/sessions/s/lap-summaries?{numbers}").json()["laps"] == []
+
+
+@pytest.mark.parametrize(
+    ("since", "following"),
+    [
+        ("9999-12-31T23:59:59Z", None),
+        ("0001-01-01T00:00:00%2B14:00", "2026-01-01T11:00:00Z"),
+        ("1970-01-01T00:00:00Z", "2026-01-01T11:00:00Z"),
+        ("2026-01-01T16:30:00Z", "2026-01-01T17:30:00Z"),
+        ("2026-01-01T17:30:00Z", None),
+    ],
+)
+def test_seconds_are_of_what_was_driven_whenever_one_asks_from(get_driven, since, following):
+    """From 1970 on there would be half a million hours to be led through, and after the year 9999 there is none."""
+    assert get_driven(f"/api/sessions/s/seconds?since={since}").json()["next"] == following
