@@ -8,11 +8,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ingest.wire import MAX_KEY_BYTES, BadRecord, session_of
 from serve.hub import Watch
 
 MAX_MESSAGE_BYTES = 16 * 1024
 MAX_WATCHES = 16
-MAX_NAME_LENGTH = 200
 
 
 class BadMessage(Exception):
@@ -115,12 +115,14 @@ def _watch(kind: str, said: dict[str, Any]) -> Watch:
 
 
 def named_watch(field: str, name: object) -> Watch:
-    """The watch that ``session`` or ``userId`` with this name means. Raises BadMessage."""
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
-        raise BadMessage(f"{field} must be text of 1 to {MAX_NAME_LENGTH} characters")
-    if not name.isprintable():
-        raise BadMessage(f"{field} must be printable text")
-    return Watch("user" if field == "userId" else "session", name)
+    """The watch that ``session`` or ``userId`` with this name means: whatever a record can name. Raises BadMessage."""
+    try:
+        known = session_of(name.encode()) if isinstance(name, str) else ""
+    except (BadRecord, UnicodeEncodeError):
+        known = ""
+    if not known:
+        raise BadMessage(f"{field} must be printable text of 1 to {MAX_KEY_BYTES} bytes")
+    return Watch("user" if field == "userId" else "session", known)
 
 
 def _seed(said: dict[str, Any]) -> int:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.wire import session_of
 from serve.hub import Watch
 from serve.messages import BadMessage, MessageBudget, Ping, Reply, StartDemo, StopDemo, Subscribe, Unsubscribe, parse
 
@@ -44,9 +45,11 @@ def test_what_is_understood(text, request_):
         ('{"type": "ping", "session": "monza"}', "ping has no field 'session'"),
         ('{"type": "subscribe"}', "either session or userId"),
         ('{"type": "subscribe", "session": "a", "userId": "b"}', "either session or userId"),
-        ('{"type": "subscribe", "session": ""}', "1 to 200 characters"),
-        ('{"type": "subscribe", "session": 5}', "1 to 200 characters"),
+        ('{"type": "subscribe", "session": ""}', "1 to 256 bytes"),
+        ('{"type": "subscribe", "session": 5}', "1 to 256 bytes"),
         ('{"type": "subscribe", "session": "a\\u0000b"}', "printable"),
+        ('{"type": "subscribe", "session": "\\ud800"}', "printable"),
+        (f'{{"type": "subscribe", "session": "{257 * "x"}"}}', "1 to 256 bytes"),
         ('{"type": "start_demo", "seed": true}', "seed must be a whole number"),
         ('{"type": "start_demo", "seed": NaN}', "one JSON object"),
         ('{"type": "start_demo", "seed": 1e999}', "seed must be a whole number"),
@@ -58,6 +61,13 @@ def test_what_is_understood(text, request_):
 def test_what_is_refused_and_why(text, words):
     with pytest.raises(BadMessage, match=words):
         parse(text)
+
+
+@pytest.mark.parametrize("key", [256 * "x", "ann\u00a0lee", "\u5c71\u7530\u3000\u592a\u90ce", "\ue000", "a/b"])
+def test_what_a_record_can_name_can_be_watched(key):
+    """A session that is stored and shown in the list is of no use if the bridge refuses its name."""
+    assert session_of(key.encode()) == key
+    assert parse(json.dumps({"type": "subscribe", "session": key})) == Subscribe(Watch("session", key))
 
 
 @given(st.text())
