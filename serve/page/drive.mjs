@@ -11,6 +11,7 @@ const CLOCK_RESTARTS_MS = 1000;
 const SETTLED_FRAMES = 5;
 const SPARE_SAMPLES = 4096;
 const WHOLE_LAP = 0.95;
+const SAME_TIME_MS = 5;
 
 export class Drive {
   #progress = null;
@@ -83,21 +84,25 @@ export class Drive {
     if (ended.length <= SETTLED_FRAMES || (known && known.length > ended.length)) return;
     this.traces.set(ended.lapNumber, ended);
     if (this.traces.size > KEPT_LAPS) this.traces.delete(this.traces.keys().next().value);
-    this.#ended = { trace: ended, lineTime: this.frame.timestamp - this.frame.lapTime, invalid: this.frame.invalid };
+    const { timestamp, lapTime, invalid, lastLapTime } = this.frame;
+    this.#ended = { trace: ended, lineTime: timestamp - lapTime, invalid, toldBefore: lastLapTime };
   }
 
   // The start of a lap is its time less its clock: the difference of two starts is the lap time, with no geometry in it.
   #timeEndedLap(frame) {
     if (!this.#ended || this.current.length < SETTLED_FRAMES) return null;
-    const { trace, lineTime, invalid } = this.#ended;
+    const { trace, lineTime, invalid, toldBefore } = this.#ended;
     this.#ended = null;
     const flags = [];
     if (trace.columns.progress[0] > 0.05) flags.push("partial");
     if (invalid) flags.push("invalid");
-    const official = frame.lastLapTime || null;
+    const lapTimeMs = frame.timestamp - frame.lapTime - lineTime;
+    // Some games tell it seconds after the line: until then it is that of the lap before, unless two laps are equal.
+    const isNew = frame.lastLapTime !== toldBefore || Math.abs(frame.lastLapTime - lapTimeMs) <= SAME_TIME_MS;
+    const official = isNew ? frame.lastLapTime || null : null;
     return {
       lap_number: trace.lapNumber,
-      lap_time_ms: frame.timestamp - frame.lapTime - lineTime,
+      lap_time_ms: lapTimeMs,
       official_lap_time_ms: flags.length === 0 ? official : null,
       flags,
       seen: true,

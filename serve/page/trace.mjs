@@ -37,6 +37,11 @@ export class Trace {
     return !Number.isNaN(this.placedFrom);
   }
 
+  // When the lap began, in ms since 1970, wherever in it the first sample lies; NaN without one.
+  get startedAt() {
+    return this.length > 0 ? this.columns.time[0] - this.columns.clock[0] : NaN;
+  }
+
   // The part of the lap whose places are known, 0..1; NaN where none is.
   get placedSpan() {
     return this.columns.progress[this.length - 1] - this.placedFrom;

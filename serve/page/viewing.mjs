@@ -9,6 +9,7 @@ import { Seconds } from "./seconds.mjs";
 import { RunningSectors } from "./sectors.mjs";
 
 const WHOLE_LAP = 0.95;
+const SAME_START_MS = 2000;
 const JOINED_LATE = 0.005;
 const LAPS_AT_ONCE = 20;
 
@@ -152,12 +153,18 @@ export class Viewing {
   async #lap(number) {
     if (this.#traces.has(number)) return this.#traces.get(number);
     const seen = this.drive.traces.get(number);
-    const whole = seen && seen.span >= WHOLE_LAP;
+    const whole = seen && seen.span >= WHOLE_LAP && this.#isLap(seen, number);
     if (!whole && !this.fetchColumns) throw new Error("it was not seen from line to line");
     const reference = whole ? referenceFromTrace(seen) : referenceFromColumns(number, await this.fetchColumns(number));
     if (reference.length < 2) throw new Error("it has no samples");
     this.#traces.set(number, reference);
     return reference;
+  }
+
+  // A game that was restarted counts its laps from 1 again, and the lap engine goes on: a number alone is not yet the lap.
+  #isLap(trace, number) {
+    const startedAt = Date.parse(this.board.get(number)?.started_at ?? "");
+    return Number.isNaN(startedAt) || Math.abs(trace.startedAt - startedAt) <= SAME_START_MS;
   }
 
   #compare(reference) {

@@ -30,7 +30,7 @@ export function frameFrom(json) {
 export function lapFrom(json) {
   return {
     lap_number: number(json.lapNumber),
-    started_at: json.startedAt ?? null,
+    started_at: json.startedAt ? new Date(number(json.startedAt)).toISOString() : null,
     lap_time_ms: number(json.lapTime) || null,
     official_lap_time_ms: number(json.officialLapTime) || null,
     sector_times_ms: (json.sectorTimes ?? []).map(number),

@@ -38,6 +38,23 @@ test("a lap is timed from line to line, to the millisecond", () => {
   assert.deepEqual(laps.map((lap) => [lap.lap_number, lap.lap_time_ms, lap.flags]), [[1, 10013, []], [2, 10013, []]]);
 });
 
+test("an official time that comes late is not given to the next lap", () => {
+  const drive = new Drive();
+  const laps = [];
+  const times = [10000, 12000, 12000, 1000];
+  let start = 0;
+  for (const [lap, ms] of times.entries()) {
+    for (let clock = 0; clock < ms; clock += 20) {
+      const lastLapTime = times[clock < 2000 ? lap - 2 : lap - 1] ?? 0;
+      const sent = { timestamp: String(1700000000000 + start + clock), lapTime: clock, lapNumber: lap + 1, normalizedPosition: clock / ms, lastLapTime };
+      const { lap: ended } = drive.push(frameFrom(sent));
+      if (ended) laps.push(ended);
+    }
+    start += ms;
+  }
+  assert.deepEqual(laps.map((lap) => [lap.lap_time_ms, lap.official_lap_time_ms]), [[10000, null], [12000, null], [12000, 12000]]);
+});
+
 test("a frame that was seen before is left out", () => {
   const { drive } = drivenFor(1000);
   assert.equal(drive.push(frameAt(500)), null);

@@ -8,7 +8,7 @@ import { LapBoard, sectorsOf } from "../../../serve/page/laps.mjs";
 import { RunningSectors } from "../../../serve/page/sectors.mjs";
 import { lightsLit, Scales } from "../../../serve/page/scales.mjs";
 import { Viewing } from "../../../serve/page/viewing.mjs";
-import { messageFrom } from "../../../serve/page/wire.mjs";
+import { frameFrom, messageFrom } from "../../../serve/page/wire.mjs";
 
 const lap = (number, ms, flags = []) => ({ lap_number: number, lap_time_ms: ms, official_lap_time_ms: null, flags });
 
@@ -147,6 +147,40 @@ test("the best lap is the reference until another one is chosen, and again after
   viewing.compareWith(1);
   await settled();
   assert.equal(viewing.reference.lapNumber, 3);
+});
+
+// Frames of laps that go round evenly, one after the other: [the game's lap number, ms].
+function* drivenLaps(laps, { every = 20 } = {}) {
+  let start = 1700000000000;
+  for (const [lapNumber, ms] of laps) {
+    for (let lapTime = 0; lapTime < ms; lapTime += every) yield { timestamp: start + lapTime, lapTime, lapNumber, normalizedPosition: lapTime / ms, speed: 100 };
+    start += ms;
+  }
+}
+
+test("a lap of a game that was restarted is not taken for the one that had its number before", async () => {
+  const asked = [];
+  const fetchColumns = async (number) => {
+    asked.push(number);
+    return { normalized_position: [0, 0.5, 1], lap_clock_ms: [0, 10000, 20000] };
+  };
+  const viewing = new Viewing("a", { fetchColumns });
+  const settled = () => new Promise((done) => setTimeout(done));
+  const before = (number, ms) => ({ ...lap(number, ms), started_at: "2023-11-14T21:00:00Z" });
+  viewing.putLaps([before(1, 21000), before(2, 20000)]);
+  await settled();
+  for (const frame of drivenLaps([[1, 30000], [2, 1000]])) viewing.receive({ frames: [frameFrom(frame)] });
+  viewing.compareWith(1);
+  await settled();
+  assert.deepEqual([viewing.reference.lapNumber, viewing.reference.columns.clock.at(-1), asked], [1, 20000, [2, 1]]);
+});
+
+test("a lap that was seen from line to line is not asked for", async () => {
+  const viewing = new Viewing("a", { fetchColumns: () => assert.fail("it was seen") });
+  for (const frame of drivenLaps([[1, 20000], [2, 1000]])) viewing.receive({ frames: [frameFrom(frame)] });
+  viewing.receive(messageFrom('{"lap": {"lapNumber": 1, "startedAt": "1700000000000", "lapTime": 20000}}'));
+  await new Promise((done) => setTimeout(done));
+  assert.equal(viewing.reference.length, 1000);
 });
 
 test("a lap that can't be fetched is told in words and asked for again", async () => {
