@@ -5,6 +5,7 @@ gets its columns from `analytics.channels`: a channel that is added there appear
 (NULL, or 0 if frames must have it).
 """
 
+from contextlib import suppress
 from importlib.resources import files
 
 import psycopg
@@ -26,13 +27,30 @@ CHUNK_HOURS = 24
 
 _KEEP_ALL = Retention()
 
+# Who reads several tables may hold one that we want, and want one that we hold: the server ends one of the two.
+_TRIES = 5
+
 
 def migrate(conn: psycopg.Connection, retention: Retention = _KEEP_ALL) -> None:
-    """Bring the database that ``conn`` is connected to up to this version of the schema, in one transaction."""
+    """Bring the database that ``conn`` is connected to up to this version of the schema, in one transaction.
+
+    Workers may be writing: they wait for it, as it waits for the batches that are under way.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(psycopg.errors.DeadlockDetected):
+            _migrate(conn, retention)
+            return
+    _migrate(conn, retention)
+
+
+def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
     with conn.transaction():
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
         # Notices about what already exists are no news to anybody.
         conn.execute("SET LOCAL client_min_messages = warning")
+        if _columns(conn):
+            # What every batch begins with: one that gets no further than this holds nothing that the rest of us needs.
+            conn.execute("LOCK TABLE ONLY telemetry IN SHARE ROW EXCLUSIVE MODE")
         make_extension(conn)
         migrate_to(conn, read_edition(conn), retention)
 
@@ -80,6 +98,6 @@ def _migrate_hypertable(conn: psycopg.Connection) -> None:
 
 def _columns(conn: psycopg.Connection) -> set[str]:
     rows = conn.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = 'telemetry'::regclass AND attnum > 0 AND NOT attisdropped"
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('telemetry') AND attnum > 0 AND NOT attisdropped"
     )
     return {name for (name,) in rows}

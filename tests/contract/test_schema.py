@@ -7,8 +7,9 @@ import psycopg
 from psycopg import sql
 
 from ingest.schema import migrate
+from tests.contract.test_store import FreezesInCopy
 from tests.service.owner import Owner, drove, rows
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, wait_until
 
 SEQUENCES = "SELECT sequence FROM telemetry ORDER BY sequence"
 
@@ -39,6 +40,41 @@ def test_two_may_migrate_at_once(database):
         list(pool.map(bring_up_to_date, range(2)))
 
     assert shape(database.url) == before
+
+
+def test_a_batch_that_is_under_way_is_waited_for(database):
+    """It has written its frames and not yet its sessions: who upgrades must not take those in between."""
+    with Owner(database.url, made=FreezesInCopy) as owner, ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(owner.write, *drove("a", 1))
+        assert owner.store.froze.wait(WITHIN_S)
+        upgrading = pool.submit(upgrade, database.url)
+        wait_until(lambda: waiting_for_locks(database.url) == 1)
+        owner.store.woken.set()
+        writing.result(WITHIN_S)
+        upgrading.result(WITHIN_S)
+
+    assert rows(database.url, SEQUENCES) == [(1,)]
+
+
+def test_an_upgrade_that_the_server_ends_for_others_is_tried_again(database):
+    """Somebody reads laps, and then their sessions."""
+    with psycopg.connect(database.url) as reader, ThreadPoolExecutor(1) as pool:
+        reader.execute("SELECT FROM laps")
+        upgrading = pool.submit(upgrade, database.url)
+        wait_until(lambda: waiting_for_locks(database.url) == 1)
+        reader.execute("SELECT FROM sessions")
+        reader.commit()
+        upgrading.result(WITHIN_S)
+
+
+def upgrade(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        migrate(conn)
+
+
+def waiting_for_locks(url: str) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return int(rows(url, query)[0][0])
 
 
 def test_new_channel_is_empty_in_the_frames_that_are_there(database, owner):
