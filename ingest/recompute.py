@@ -45,6 +45,13 @@ class SessionWentOn(PurpleSectorError):
         )
 
 
+class FramesGone(PurpleSectorError):
+    """A session's frames, or some of them, are not stored any more: its laps are all that is known of them."""
+
+    def __init__(self, key: str, stored: int, left: int) -> None:
+        super().__init__(f"session {key!r}: of its {stored} frames {left} are left, which do not make its laps again")
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSession:
     """A session whose laps can be timed again. ``live``: a worker wrote to it in the last minute."""
@@ -90,15 +97,19 @@ def stored_sessions(conn: psycopg.Connection[Any], key: str | None = None) -> li
 
 
 def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomputed:
-    """Time a session's laps from all its stored frames. Writes nothing."""
+    """Time a session's laps from all its frames. Writes nothing. Raises FramesGone where retention has taken some."""
     place = (session.scope.game, session.scope.track)
     track = newest_tracks(conn, [place]).get(place)
     course = track.track.course if track else UNKNOWN
     carry: Carry | None = None
     now: dict[int, Lap] = {}
+    read = 0
     for frames in pages(conn, schema_of(COLUMNS), session.id):
         ended, carry = advance(frames, carry, course)
         now |= {lap.lap_number: lap for lap in ended}
+        read += frames.num_rows
+    if read < session.frames:
+        raise FramesGone(session.key, session.frames, read)
     before = {lap.lap_number: lap for lap in laps(conn, session.key)}
     changes = (Change(number, before.get(number), now.get(number)) for number in sorted({*before, *now}))
     changed = tuple(change for change in changes if change.before != change.after)
@@ -121,6 +132,9 @@ def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
         cursor.execute(
             "UPDATE sessions SET track_id = %s WHERE id = %s", [done.track.id if done.track else None, session.id]
         )
-    if session.scope.track and done.laps:
+    # The records of laps that are none any more go too.
+    begun_us = [lap.started_at_us for change in done.changes for lap in (change.before, change.after) if lap]
+    begun_us += [lap.started_at_us for lap in done.laps]
+    if session.scope.track and begun_us:
         # A worker that is judging the scope reads what has been written here, or is asked about it at its next start.
-        judge_scope(conn, session.scope, min(lap.started_at_us for lap in done.laps))
+        judge_scope(conn, session.scope, min(begun_us))

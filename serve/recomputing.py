@@ -24,12 +24,12 @@ def laps() -> None:
 def recompute_laps(key: str | None, dry_run: bool) -> None:
     """Time laps again from their frames, with this engine and the newest version of their track.
 
-    A session that is being driven is left alone. Where laps change, the worker of their partition is started anew: that takes
+    A session that is being driven is left alone, and so is one whose frames are not all stored any more. Where laps change, the worker of their partition is started anew: that takes
     a second, and loses nothing.
     """
     import psycopg
 
-    from ingest.recompute import recompute, stored_sessions, write
+    from ingest.recompute import FramesGone, recompute, stored_sessions, write
     from serve.asking_store import asking_store
 
     settings = DatabaseSettings.read()
@@ -42,7 +42,11 @@ def recompute_laps(key: str | None, dry_run: bool) -> None:
             if session.live:
                 click.echo(f"{session.key}: being driven; left alone")
                 continue
-            done = recompute(conn, session)
+            try:
+                done = recompute(conn, session)
+            except FramesGone as gone:
+                click.echo(f"{gone}; left alone")
+                continue
             _show(done)
             if done.changes and not dry_run:
                 write(conn, done)

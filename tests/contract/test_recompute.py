@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from analytics.tracks import Track
 from ingest.errors import PartitionTaken
-from ingest.recompute import SessionWentOn, recompute, stored_sessions, write
+from ingest.recompute import FramesGone, SessionWentOn, recompute, stored_sessions, write
 from ingest.tracks import save_track
+from serve.command import command
 from tests.bench.records import serialized_session
 from tests.service.audit import laps_of
 from tests.service.owner import STARTED_AT_MS, Owner, rows, told
@@ -87,6 +89,35 @@ def test_a_session_that_goes_on_meanwhile_is_refused(conn, database, owner):
         write(conn, done)
     assert laps_of(database.url, "a") == before
     owner.write(*[(b"a", value) for value in driven(FRAMES + 200)[FRAMES + 100 :]])
+
+
+def test_laps_whose_frames_retention_took_are_left_alone(conn, database, monkeypatch):
+    """Timed from what is left they would be other laps, or none."""
+    live = laps_of(database.url, "a")
+    conn.execute("DELETE FROM telemetry WHERE sequence <= 7000")
+    (session,) = stored_sessions(conn, "a")
+
+    with pytest.raises(FramesGone, match="of its 13000 frames 6000 are left"):
+        recompute(conn, session)
+    monkeypatch.setenv("DATABASE_URL", database.url)
+    said = CliRunner().invoke(command, ["laps", "recompute", "--write"], catch_exceptions=False)
+    assert "session 'a': of its 13000 frames 6000 are left" in said.output
+    assert laps_of(database.url, "a") == live
+
+
+def test_record_of_a_lap_that_is_none_any_more_is_given_back(conn, database, owner):
+    """It lies before all that are left."""
+    conn.execute(
+        "UPDATE laps SET lap_number = 90, started_at = started_at - interval '1 day', lap_time_ms = 1000 WHERE lap_number = 2"
+    )
+    scope = owner.sessions["a"].scope
+    owner.store.judge(scope, 0)
+    assert rows(database.url, "SELECT DISTINCT lap_number FROM bests") == [(90,)]
+    (session,) = stored_sessions(conn, "a")
+
+    write(conn, recompute(conn, session))
+
+    assert rows(database.url, "SELECT DISTINCT lap_number FROM bests") == [(2,)]
 
 
 def test_session_that_is_being_driven_says_so(conn):
