@@ -4,6 +4,7 @@ The names of the variables are the contract. A wrong value is one line that name
 accepted. Settings are frozen and pickle, so that an actor gets them as one argument; secrets never show in their repr.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -14,6 +15,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ingest.errors import SettingsError
 
 DEVELOPMENT_DATABASE = "postgresql://postgres@127.0.0.1:5432/postgres"
+
+# A % that begins no byte, the byte that no text has, and spaces.
+_UNQUOTED = re.compile(r"%(?![0-9A-Fa-f]{2})|%00|\s")
 
 
 def _broker_list(value: str) -> str:
@@ -38,10 +42,17 @@ def _database_url(value: SecretStr) -> SecretStr:
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ValueError("want postgresql://user@host:port/database")
     ports = [host.rpartition("]")[2].partition(":")[2] for host in _hosts(parts.netloc).split(",")]
-    # A / in a password ends the address in the middle of it.
-    if "@" in parts.path or not all(port.isdigit() for port in ports if port):
+    # A / or ? in a password ends the address in the middle of it; of a second @, a % or a space libpq complains, and shows it.
+    behind = parts.path if "@" in parts.netloc else parts.path + parts.query + parts.fragment
+    if (
+        "@" in behind
+        or parts.netloc.count("@") > 1
+        or _UNQUOTED.search(value.get_secret_value().strip())
+        or not all(port.isdigit() for port in ports if port)
+    ):
         raise ValueError(
-            "want postgresql://user:password@host:port/database, with / and @ in a password as %2F and %40"
+            "want postgresql://user:password@host:port/database,"
+            " with / @ ? # % and spaces in a password as %2F %40 %3F %23 %25 and %20"
         )
     return value
 

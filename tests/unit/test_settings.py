@@ -36,6 +36,7 @@ def nowhere(tmp_path, monkeypatch):
         ("postgresql://me@[::1]:5433/laps", "[::1]:5433/laps"),
         ("postgresql://me@[::1]/laps", "[::1]:5432/laps"),
         ("postgresql://me:hidden@first:5433,second/laps", "first:5433,second:5432/laps"),
+        ("postgresql://me:hid%20%2F%40%25den@db/laps?sslmode=require", "db:5432/laps"),
     ],
 )
 def test_an_address_has_no_password(url, address):
@@ -50,6 +51,15 @@ def test_an_address_has_no_password(url, address):
         "postgresql://me:12/hidden@db/laps",
         "postgresql://me:hidden\N{FULLWIDTH SOLIDUS}@db/laps",
         "postgresql://me:hidden@[db/laps",
+        "postgresql://me:12@hidden@db/laps",
+        "postgresql://me:12?hidden@db/laps",
+        "postgresql://me:12#hidden@db/laps",
+        "postgresql://me:12/3?hidden@db/laps",
+        "postgresql://me:hidden%@db/laps",
+        "postgresql://me:hidden%zz@db/laps",
+        "postgresql://me:hidden%00@db/laps",
+        "postgresql://me:hidden 1@db/laps",
+        "postgresql://me@db/laps?password=hidden%zz",
     ],
 )
 @pytest.mark.parametrize("by_environment", [True, False])
