@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from serve.command import command as cli
+from tests.waiting import WITHIN_S
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "cluster.yaml"
@@ -39,7 +40,7 @@ def _project() -> dict[str, Any]:
 
 
 def _validate(file: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", VALIDATE, str(file)], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", VALIDATE, str(file)], capture_output=True, text=True, timeout=WITHIN_S)
 
 
 def test_ray_accepts_the_configuration() -> None:
