@@ -35,9 +35,16 @@ BEGIN
             USING ERRCODE = 'PS002';
     END IF;
 
+    -- Of the open gaps only those that this batch brings something of: a session may have ten thousands, and each is held against
+    -- all that was received.
+    WITH met AS MATERIALIZED (
+        SELECT g.id, g.session_id, int8range(g.from_sequence, g.to_sequence, '[]') AS missing
+          FROM unnest(in_sessions, in_received) AS batch(id, received)
+          JOIN gaps g ON g.session_id = batch.id AND g.healed_at IS NULL
+           AND g.to_sequence >= lower(batch.received) AND g.from_sequence < upper(batch.received)
+    )
     UPDATE gaps g SET healed_at = clock_timestamp()
-      FROM sessions s
-     WHERE g.healed_at IS NULL AND g.session_id = ANY (in_sessions) AND s.id = g.session_id
-       AND s.received @> int8range(g.from_sequence, g.to_sequence, '[]');
+      FROM met JOIN sessions s ON s.id = met.session_id
+     WHERE g.id = met.id AND s.received @> met.missing;
 END
 $$;

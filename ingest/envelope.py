@@ -18,7 +18,7 @@ from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.wire import MAX_VALUE_BYTES, BadRecord, Kind, guess_encoding, has_controls, kind_of
 
 _REASON_CHARACTERS = 160
-_FACT_CHARACTERS = 1000
+_FACT_BYTES = 256  # several of them, and the session's key, are in one row of an index, which may have 2,704
 _MESSAGE_NAMES = frozenset({"telemetry", "frames", "session", "lap", "status", "lapInProgress"})
 
 
@@ -109,8 +109,8 @@ def _check_facts(facts: Session) -> None:
         text = getattr(facts, name)
         if "\0" in text or has_controls(text):
             raise BadRecord(f"facts: {name} holds control characters")
-        if len(text) > _FACT_CHARACTERS:
-            raise BadRecord(f"facts: {name} has {len(text)} characters, more than {_FACT_CHARACTERS}")
+        if len(text.encode()) > _FACT_BYTES:
+            raise BadRecord(f"facts: {name} has {len(text.encode())} bytes, more than {_FACT_BYTES}")
     for name, high in (("track_length", 1e6), ("sample_rate", 1e5), ("sector_count", 100)):
         number = getattr(facts, name)
         if not 0 <= number <= high:

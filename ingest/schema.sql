@@ -120,7 +120,8 @@ CREATE TABLE IF NOT EXISTS gaps (
     seen_at       timestamptz NOT NULL DEFAULT now(),
     healed_at     timestamptz
 );
-CREATE INDEX IF NOT EXISTS gaps_open ON gaps (session_id) WHERE healed_at IS NULL;
+CREATE INDEX IF NOT EXISTS gaps_open_up_to ON gaps (session_id, to_sequence) WHERE healed_at IS NULL;
+DROP INDEX IF EXISTS gaps_open;  -- did the same, without the sequence
 CREATE INDEX IF NOT EXISTS gaps_asked_for ON gaps (seen_at) WHERE healed_at IS NULL;
 
 CREATE TABLE IF NOT EXISTS dead_letters (

@@ -114,6 +114,20 @@ ON CONFLICT (topic, partition, "offset") DO UPDATE
    SET key = excluded.key, value = excluded.value, reason = excluded.reason, seen_at = now()
 """
 
+# What has come by another partition is not missing. Of a session that lacks every other frame, what was received is long: it is
+# read once, and not once a gap.
+_SAVE_GAPS = """
+WITH new AS (SELECT * FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS g(session_id, from_sequence, to_sequence)),
+there AS MATERIALIZED (
+    SELECT s.id, s.received * int8multirange(int8range(min(from_sequence), max(to_sequence), '[]')) AS received
+      FROM new JOIN sessions s ON s.id = new.session_id GROUP BY s.id
+)
+INSERT INTO gaps (session_id, from_sequence, to_sequence, reason)
+SELECT there.id, from_sequence, to_sequence, 'missing' FROM new JOIN there ON there.id = new.session_id
+ WHERE NOT there.received @> int8range(from_sequence, to_sequence, '[]')
+ ORDER BY there.id, from_sequence
+"""
+
 _LETTERS_AT_ONCE = 200  # of 64 KiB at most: a statement and its values must stay far below a gigabyte
 
 
@@ -308,10 +322,8 @@ class Store:
                 )
             save_laps(cursor, [(timed.session_id, timed.lap) for timed in chunk.laps])
             if chunk.gaps:
-                cursor.executemany(
-                    "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason) VALUES (%s, %s, %s, 'missing')",
-                    [(g.session_id, g.from_sequence, g.to_sequence) for g in chunk.gaps],
-                )
+                columns = zip(*((g.session_id, g.from_sequence, g.to_sequence) for g in chunk.gaps), strict=True)
+                cursor.execute(_SAVE_GAPS, list(map(list, columns)))
             if chunk.late:
                 cursor.executemany(_SAVE_LATE, [(late.from_us, late.session_id) for late in chunk.late])
             for start in range(0, len(chunk.dead_letters), _LETTERS_AT_ONCE):
@@ -355,9 +367,12 @@ class Store:
                 raise PartitionTaken(self.partition, said) from None
             if error.sqlstate == "PS002":
                 raise SessionsChanged(self.partition, said) from None
-            if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            # A value may be too long for an index: that is an OperationalError, and will be one for ever.
+            for_data = isinstance(
+                error, psycopg.DataError | psycopg.IntegrityError | psycopg.errors.ProgramLimitExceeded
+            )
+            if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not for_data:
                 raise StoreUnavailable(self._address, said) from error
-            for_data = isinstance(error, psycopg.DataError | psycopg.IntegrityError)
             raise StoreRefused(self.partition, said, for_data=for_data) from error
 
 

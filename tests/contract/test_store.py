@@ -11,11 +11,12 @@ import pytest
 
 from analytics.laps import Lap
 from ingest.chunk import Chunk, TimedLap
-from ingest.errors import PartitionTaken, SessionsChanged, StoreUnavailable
+from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.services.process import free_ports
 from ingest.settings import DatabaseSettings
 from ingest.store import COPY_FRAMES, Store
+from ingest.telemetry_pb2 import Session
 from tests.service.owner import PARTITION, STARTED_AT_MS, Owner, drove, rows, told
 from tests.waiting import WITHIN_S
 
@@ -222,6 +223,42 @@ def test_missing_sequences_are_a_row_and_late_frames_heal_it(database, owner):
     assert rows(database.url, healed) == [(2, 4, "missing", True), (6, 7, "missing", False)]
 
 
+def test_what_came_by_another_partition_is_not_missing(database, owner):
+    """Its worker does not tell this one; the collector's word on how far it sent the session comes here."""
+    with Owner(database.url, Partition("telemetry", 4)) as other:
+        owner.write(*drove("a", 1))
+        other.write(*drove("a", 2, 3, 4))
+    owner.write(told("a", last_sequence=6))
+    assert rows(database.url, "SELECT from_sequence, to_sequence FROM gaps") == [(2, 6)]
+
+    owner.write(told("b", last_sequence=1), *drove("c", 1))
+    with Owner(database.url, Partition("telemetry", 5)) as other:
+        other.write(*drove("b", 1), *drove("c", 2))
+    owner.write(told("c", last_sequence=2), *drove("c", 3))
+    assert rows(database.url, "SELECT from_sequence, to_sequence, healed_at IS NULL FROM gaps ORDER BY id") == [
+        (2, 6, True),
+        (1, 1, False),
+    ]
+
+
+def test_a_batch_that_goes_on_looks_at_none_of_the_gaps_before_it(database, owner):
+    """Each would be held against all that was received: a session that lacks every other frame stopped its partition so."""
+    owner.write(*drove("a", *range(1, 4_001, 2)))
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute("ANALYZE gaps")
+    before = gaps_looked_at(database.url, owner)
+    owner.write(*drove("a", *range(4_000, 4_020)))
+
+    assert gaps_looked_at(database.url, owner) - before < 10
+
+
+def gaps_looked_at(url: str, owner: Owner) -> int:
+    """How many rows the server has read of them so far."""
+    owner.store._conn.execute("SELECT pg_stat_force_next_flush()")
+    ((read,),) = rows(url, "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'gaps'")
+    return read
+
+
 def test_offsets_that_retention_took_are_a_row_and_the_position_moves(database, owner):
     owner.write(*drove("a", 1))
     owner.store.skip_lost(owner.fence, 1, 100)
@@ -245,6 +282,31 @@ def test_log_that_begins_anew_is_read_anew(database, owner):
 
     assert rows(database.url, POSITION) == [(0, 1)]
     assert_nothing_in(database.url, "gaps")
+
+
+def test_a_value_that_is_too_long_for_an_index_is_refused_as_a_value(owner):
+    """What the checks of facts forgot: taken for a database that is away, it would be tried for ever."""
+    strange = "".join(chr(0x4E00 + 7919 * n % 20_000) for n in range(3_000))
+    chunk = owner.chunk(told("a"))
+    session_id = owner.sessions["a"].id
+    chunk = replace(chunk, facts=((session_id, Session(game=strange)),))
+
+    with pytest.raises(StoreRefused, match="index") as caught:
+        owner.store.write(chunk, owner.fence)
+    assert caught.value.for_data
+
+
+def test_the_longest_facts_that_are_taken_fit_their_index_and_the_records(database, owner):
+    longest = {
+        name: "".join(chr(0x4E00 + (7919 * n + 1013 * k) % 20_000) for n in range(85))
+        for k, name in enumerate(("game", "track", "car", "user_id"))
+    }
+    chunk = owner.write(told("a", **longest), *drove("a", 1))
+    assert chunk.dead_letters == ()
+    lap = Lap(2, STARTED_AT_MS * 1000, 90_500, None, (30_000, 60_500), "computed", (), 5430, 0, 250.5)
+    owner.store.write(replace(owner.chunk(), laps=(TimedLap(owner.sessions["a"].id, "a", lap),)), owner.fence)
+
+    assert len(owner.store.judge(owner.sessions["a"].scope, lap.started_at_us)) == 1
 
 
 def test_dead_letters_keep_every_byte(database, owner):

@@ -227,7 +227,8 @@ def test_one_absurd_frame_costs_its_whole_message():
     [
         ({"track": "Spa\0"}, "facts: track holds control characters"),
         ({"driver": "\u202eanna"}, "facts: driver holds control characters"),
-        ({"car": "c" * 1001}, "facts: car has 1001 characters, more than 1000"),
+        ({"car": "c" * 257}, "facts: car has 257 bytes, more than 256"),
+        ({"track": "\N{SNOWMAN}" * 86}, "facts: track has 258 bytes, more than 256"),
         ({"track_length": float("nan")}, "facts: track_length=nan is outside 0..1e+06"),
         ({"sector_count": -1}, "facts: sector_count=-1 is outside 0..100"),
         ({"started_at": 5}, "facts: started_at: 5 ms is before 2010"),
