@@ -11,30 +11,24 @@ import psycopg
 from ingest.telemetry_pb2 import Session
 
 _SAVE_FACTS = """
-UPDATE sessions SET user_id = coalesce(nullif(%(user_id)s, ''), user_id), game = %(game)s, track = %(track)s, car = %(car)s,
-       driver = %(driver)s, track_length_m = nullif(%(track_length)s, 0), sector_count = nullif(%(sector_count)s, 0),
-       sample_rate_hz = nullif(%(sample_rate)s, 0),
-       started_at = CASE WHEN %(started_at)s > 0 THEN to_timestamp(%(started_at)s / 1000.0) ELSE started_at END
- WHERE id = %(id)s
-"""
-
-_SAVE_STATEMENT = """
-UPDATE sessions SET user_id = coalesce(nullif(%(user_id)s, ''), user_id), told_at = clock_timestamp(),
+UPDATE sessions
+   SET user_id = coalesce(nullif(%(user_id)s, ''), user_id), game = coalesce(nullif(%(game)s, ''), game),
+       track = coalesce(nullif(%(track)s, ''), track), car = coalesce(nullif(%(car)s, ''), car),
+       driver = coalesce(nullif(%(driver)s, ''), driver),
+       track_length_m = coalesce(nullif(%(track_length)s, 0), track_length_m),
+       sector_count = coalesce(nullif(%(sector_count)s, 0), sector_count),
+       sample_rate_hz = coalesce(nullif(%(sample_rate)s, 0), sample_rate_hz),
+       started_at = coalesce(to_timestamp(nullif(%(started_at)s, 0) / 1000.0), started_at),
+       told_at = CASE WHEN %(last_sequence)s > 0 THEN clock_timestamp() ELSE told_at END,
        last_sequence = greatest(last_sequence, %(last_sequence)s)
  WHERE id = %(id)s
 """
 
-_WHAT_IS_DRIVEN = ("game", "track", "car", "driver", "track_length", "sector_count", "sample_rate", "started_at")
-
 
 def save_facts(cursor: psycopg.Cursor[Any], facts: Iterable[tuple[int, Session]]) -> None:
     """Facts of sessions, by the store's number of each, in the order in which they were told."""
-    rows = [_row(id, told) for id, told in facts]
-    # A collector that says how far it sent a session may have forgotten what it was.
-    if known := [row for row in rows if not row["last_sequence"] or any(row[name] for name in _WHAT_IS_DRIVEN)]:
-        cursor.executemany(_SAVE_FACTS, known)
-    if statements := [row for row in rows if row["last_sequence"]]:
-        cursor.executemany(_SAVE_STATEMENT, statements)
+    if rows := [_row(id, told) for id, told in facts]:
+        cursor.executemany(_SAVE_FACTS, rows)
 
 
 def _row(id: int, facts: Session) -> dict[str, Any]:

@@ -105,3 +105,15 @@ def test_collector_that_has_forgotten_the_facts_erases_none(database, owner):
     owner.write(told("a", user_id="anna", last_sequence=3))
 
     assert rows(database.url, "SELECT game, track, last_sequence FROM sessions") == [("ACC", "Spa", 3)]
+
+
+def test_facts_that_name_one_thing_erase_no_other(database, owner):
+    """Nothing means unknown. The worker that heard both goes on so; the next one must know the same."""
+    owner.write(told("a", game="ACC", track="Spa", car="gt3", track_length=7000, sector_count=3), *drove("a", 1))
+    owner.write(told("a", driver="Anna", track_length=7004))
+
+    query = "SELECT game, track, car, driver, track_length_m, sector_count FROM sessions"
+    assert rows(database.url, query) == [("ACC", "Spa", "gt3", "Anna", 7004, 3)]
+    with Owner(database.url) as successor:
+        successor.write(*drove("a", 2))
+        assert successor.sessions["a"].scope == owner.sessions["a"].scope
