@@ -21,8 +21,6 @@ from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.topics import create_topics
 from tests.waiting import WITHIN_S
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @dataclass
 class RunningBridge:

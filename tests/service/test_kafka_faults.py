@@ -30,7 +30,6 @@ def cluster(service_folder: Path) -> Iterator[KafkaCluster]:
         yield cluster
 
 
-@pytest.mark.timeout(900)  # three brokers elect, start and catch up again and again, on the CPUs that there are
 def test_nothing_acknowledged_is_lost_or_doubled(cluster, database, pytestconfig):
     def faults(course: Course) -> None:
         course.kill_a_leader()
