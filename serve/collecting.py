@@ -28,6 +28,7 @@ from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame
 from serve.game_pc.driving import ac, acc
 from serve.game_pc.setting_up import doctor, init
+from serve.parameters import Finite
 
 log = structlog.get_logger()
 
@@ -52,11 +53,9 @@ for _command in (acc, ac, init, doctor):
 @click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars; a session each.")
 @click.option("--circuit", "circuit", default="aldermoor", show_default=True, type=click.Choice(tuple(CIRCUITS)))
 @click.option("--seed", default=1, show_default=True, help="The same seed drives the same laps.")
-@click.option("--rate", default=60.0, show_default=True, type=click.FloatRange(1, 500), help="Frames per second.")
+@click.option("--rate", default=60.0, show_default=True, type=Finite(1, 500), help="Frames per second.")
 @click.option("--laps", "lap_count", type=click.IntRange(1), help="Stop after so many laps; without it, at Ctrl-C.")
-@click.option(
-    "--speed", default=1.0, show_default=True, type=click.FloatRange(0), help="Times real time; 0: as fast as it goes."
-)
+@click.option("--speed", default=1.0, show_default=True, type=Finite(0), help="Times real time; 0: as fast as it goes.")
 @click.option(
     "--past-laps",
     default=0,
@@ -96,9 +95,7 @@ def simulate(
 
 @collect.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--speed", default=1.0, show_default=True, type=click.FloatRange(0), help="Times real time; 0: as fast as it goes."
-)
+@click.option("--speed", default=1.0, show_default=True, type=Finite(0), help="Times real time; 0: as fast as it goes.")
 @click.option(
     "--now", is_flag=True, help="Move it in time, so that it is driven now; without it, it keeps its own time."
 )

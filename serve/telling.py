@@ -7,6 +7,7 @@ import click
 from ingest.errors import PurpleSectorError
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import Answer, Command, SampleRate, Start, Stop
+from serve.parameters import Finite
 
 _user = click.argument("user")
 _session = click.option("--session", default="", help="Only while this session is driven; whichever by default.")
@@ -38,7 +39,7 @@ def start(user: str, session: str) -> None:
 
 @tell.command()
 @_user
-@click.argument("hertz", type=click.FloatRange(0, 500))
+@click.argument("hertz", type=Finite(0, 500))
 @_session
 def rate(user: str, hertz: float, session: str) -> None:
     """Send at most HERTZ frames a second; 0: as many as the game gives."""
@@ -47,7 +48,7 @@ def rate(user: str, hertz: float, session: str) -> None:
 
 @tell.command()
 @_user
-@click.option("--wait", "wait_s", default=5.0, show_default=True, type=click.FloatRange(0.1, 60), help="Seconds.")
+@click.option("--wait", "wait_s", default=5.0, show_default=True, type=Finite(0.1, 60), help="Seconds.")
 def status(user: str, wait_s: float) -> None:
     """Ask what they have done since they started: a line of JSON for each that answers. Exit code 1 if none does."""
     from ingest.telling import Telling
