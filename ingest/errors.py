@@ -63,6 +63,17 @@ class StoreUnavailable(PurpleSectorError):
         self.reason = reason
 
 
+class NotAllowed(PurpleSectorError):
+    """The database answers, and this user may not read what was asked for."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"the database at {address} refuses this user: {reason}; grant it, or name another user in DATABASE_URL"
+        )
+        self.address = address
+        self.reason = reason
+
+
 class NotUpgraded(PurpleSectorError):
     """The database answers, and refused a step of the upgrade; none of it was done."""
 

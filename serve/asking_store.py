@@ -1,22 +1,24 @@
-"""What a database says that does not answer, or is of another version, in the words of whoever asked it."""
+"""What a database says that does not answer, is of another version, or refuses, in the words of whoever asked it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 
-from ingest.errors import SchemaOutdated, StoreUnavailable
+from ingest.errors import NotAllowed, SchemaOutdated, StoreUnavailable
 
 _LACKING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 
 
 @contextmanager
 def asking_store(address: str) -> Iterator[None]:
-    """Questions to the database at ``address``. Raises StoreUnavailable, SchemaOutdated."""
+    """Questions to the database at ``address``. Raises StoreUnavailable, SchemaOutdated, NotAllowed."""
     try:
         yield
     except _LACKING as lacking:
         raise SchemaOutdated(address, _first_line(lacking)) from lacking
+    except psycopg.errors.InsufficientPrivilege as refused:
+        raise NotAllowed(address, _first_line(refused)) from refused
     except psycopg.OperationalError as failure:
         raise StoreUnavailable(address, _first_line(failure)) from failure
 

@@ -21,7 +21,7 @@ from pydantic import AwareDatetime
 from analytics import colours, database, summaries
 from analytics.bests import Colours
 from analytics.laps import Lap
-from ingest.errors import SchemaOutdated, StoreUnavailable
+from ingest.errors import NotAllowed, PurpleSectorError, SchemaOutdated, StoreUnavailable
 from ingest.settings import DatabaseSettings
 from serve.asking_store import asking_store
 from serve.bridge import Bridge
@@ -76,7 +76,7 @@ class Stored:
         self._pool.close()
 
     def ask(self, question: Callable[[psycopg.Connection[Any]], T]) -> T:
-        """The answer to a question. Raises StoreUnavailable, SchemaOutdated."""
+        """The answer to a question. Raises StoreUnavailable, SchemaOutdated, NotAllowed."""
         with asking_store(self._address), self._pool.connection() as conn:
             return question(conn)
 
@@ -89,7 +89,8 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
         return JSONResponse({"error": f"no database answers at {error.address}; stored laps are back when it is"}, 503)
 
     @app.exception_handler(SchemaOutdated)
-    async def outdated(_: Request, error: SchemaOutdated) -> JSONResponse:
+    @app.exception_handler(NotAllowed)
+    async def outdated(_: Request, error: PurpleSectorError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 503)
 
     @app.exception_handler(database.UnknownSession)
