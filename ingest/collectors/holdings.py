@@ -4,7 +4,7 @@ Reads what the spool has written, without its lock: a session that is being driv
 The rule to remember: a holding speaks of what the broker has acknowledged; the rest is on its way by itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ingest.collectors.spool import SpooledSession
 from ingest.collectors.spool_cursor import Cursor
 from ingest.collectors.spool_folder import KeptSession, SpoolFolder
 from ingest.collectors.spool_record import scan
-from ingest.collectors.spool_segments import first_of, segment_path, segments
+from ingest.collectors.spool_segments import Range, first_of, segment_path, segments
 from ingest.telemetry_pb2 import Session, TelemetryMessage
 
 
@@ -29,7 +29,7 @@ class Holding:
     partition: int
     facts: Session
     last_sequence: int
-    read: Callable[[int, int], Iterator[Record]] = field(repr=False)
+    read: Callable[[Sequence[Range]], Iterator[Record]] = field(repr=False)
 
     def statement(self) -> Record:
         """The session's facts once more, and how far it was sent: who has not got all of that misses it."""

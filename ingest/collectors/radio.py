@@ -9,16 +9,18 @@ ends; ingest then knows of losses that no later frame would tell of.
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 import structlog
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest.collectors.commands import Listener
 from ingest.collectors.holdings import Holdings
-from ingest.collectors.resend import Range, Resending
+from ingest.collectors.resend import Resending
 from ingest.collectors.spool_folder import SpoolFolder
+from ingest.collectors.spool_segments import Range
 from ingest.collectors.statistics import Statistics
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Answer, Command, CommandMessage
@@ -29,6 +31,7 @@ log = structlog.get_logger()
 _LISTEN_S = 1.0
 _LOOK_EVERY_S = 10.0
 _STATED_WITHIN_S = 5.0
+_AFTER_A_FAILURE_S = 10.0
 _ANSWERS = QUIET | {"partitioner": "murmur2_random", "message.timeout.ms": 10_000}
 
 
@@ -134,22 +137,33 @@ class Radio:
         if self._producer is None:
             self._producer = Producer(self._kafka.client(_ANSWERS | {"error_cb": lambda _: None}))
         value = CommandMessage(answer=answer).SerializeToString()
-        self._producer.produce(self._kafka.topic_commands, value, self._user_id.encode(), on_delivery=_note_answer)
+        try:
+            self._producer.produce(self._kafka.topic_commands, value, self._user_id.encode(), on_delivery=_note_answer)
+        except (BufferError, KafkaException) as refused:  # too many at once, or the topic has gone
+            log.warning("an answer was not sent", reason=str(refused))
 
     # --- the thread ---
 
     def _run(self) -> None:
+        while not self._closing.is_set():
+            self._try(self._turn)
+        self._try(self._say_last_words)
+        self._hang_up()
+        self._listener.close()
+
+    def _try(self, work: Callable[[], None]) -> None:
         try:
-            while not self._closing.is_set():
-                self._turn()
-            self._say_last_words()
+            work()
         except Exception:
-            # Frames go their way without a radio; what it would have done is said.
-            log.exception("the radio is dead: nothing that ingest asks for will be sent again")
-        finally:
-            if self._resending is not None:
-                self._resending.close()
-            self._listener.close()
+            # What failed (a disk, a broker) may work again later; what was being sent is asked for again.
+            log.exception("the radio failed, going on later")
+            self._hang_up()
+            self._closing.wait(_AFTER_A_FAILURE_S)
+
+    def _hang_up(self) -> None:
+        resending, self._resending = self._resending, None
+        if resending is not None:
+            resending.close()
 
     def _turn(self) -> None:
         command = self._listener.poll(0 if self._resending else _LISTEN_S)

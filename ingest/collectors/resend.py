@@ -6,17 +6,15 @@ time: a game PC has something better to do.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ingest.collectors import records
 from ingest.collectors.holdings import Holding
 from ingest.collectors.outbox import Outbox, Record
+from ingest.collectors.spool_segments import Range
 from ingest.collectors.uplink import Uplink
 from ingest.settings import KafkaSettings
 from ingest.topics import telemetry_spec, telemetry_topic
-
-#: First and last sequence, both included.
-Range = tuple[int, int]
 
 #: Fifty times as fast as they were driven: an hour in a minute or so.
 FRAMES_PER_S = 3_000
@@ -36,10 +34,10 @@ class Resending:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.frames = 0  # acknowledged
-        self.ranges = tuple(ranges)
+        self.ranges = merged(ranges)
         session = holding.session
         self.session = session.key
-        self._records: Iterator[Record] | None = _records(holding, ranges)
+        self._records: Iterator[Record] | None = _records(holding, self.ranges)
         self._outbox = Outbox(_WINDOW_RECORDS)
         self._clock, self._started_s, self._taken = clock, clock(), 0
         self._uplink = Uplink(
@@ -92,5 +90,16 @@ class Resending:
 
 def _records(holding: Holding, ranges: Sequence[Range]) -> Iterator[Record]:
     yield holding.statement()
-    for first, last in ranges:
-        yield from holding.read(first, min(last, holding.last_sequence))
+    last_sequence = holding.last_sequence
+    yield from holding.read([(first, min(last, last_sequence)) for first, last in ranges if first <= last_sequence])
+
+
+def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """The same sequences, each once, ascending: who asks may name one a hundred times."""
+    apart: list[Range] = []
+    for first, last in sorted(ranges):
+        if apart and first <= apart[-1][1] + 1:
+            apart[-1] = (apart[-1][0], max(apart[-1][1], last))
+        else:
+            apart.append((first, last))
+    return tuple(apart)

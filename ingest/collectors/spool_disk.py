@@ -24,7 +24,7 @@ from ingest.collectors.outbox import Record
 from ingest.collectors.spool import SpooledSession
 from ingest.collectors.spool_cursor import Cursor, Position, session_path, write_session
 from ingest.collectors.spool_reader import SegmentReader
-from ingest.collectors.spool_segments import first_of, read_range, segments
+from ingest.collectors.spool_segments import first_of, read_ranges, segments
 from ingest.collectors.spool_writer import SEGMENT_BYTES, SegmentWriter
 
 log = structlog.get_logger()
@@ -121,7 +121,7 @@ class DiskSpool:
             self._wake()
 
     def read(self, first: int, last: int) -> Iterator[Record]:
-        yield from read_range(self._folder, first, last)
+        yield from read_ranges(self._folder, [(first, last)])
         yield from (record for record in (*self._held,) if record.sequence and first <= record.sequence <= last)
 
     def choose(self, partition: int) -> None:

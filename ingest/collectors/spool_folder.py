@@ -8,7 +8,7 @@ it and it has been kept long enough, or when room is needed; what is not acknowl
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -21,9 +21,9 @@ from ingest.collectors.spool import SpooledSession
 from ingest.collectors.spool_cursor import Cursor, read_session
 from ingest.collectors.spool_disk import DiskSpool
 from ingest.collectors.spool_reader import QUARANTINE
-from ingest.collectors.spool_segments import SUFFIX, first_of, read_range, segments
+from ingest.collectors.spool_segments import SUFFIX, Range, first_of, read_ranges, segments
 from ingest.collectors.spool_writer import SEGMENT_BYTES, SegmentWriter
-from ingest.errors import SpoolUnavailable
+from ingest.errors import SettingsError, SpoolUnavailable
 from ingest.settings import CollectorSettings
 
 log = structlog.get_logger()
@@ -42,9 +42,9 @@ class KeptSession:
     partition: int | None
     folder: Path
 
-    def read(self, first: int, last: int) -> Iterator[Record]:
-        """The frames of sequences ``first`` to ``last``, both included, that are on disk."""
-        return read_range(self.folder, first, last)
+    def read(self, ranges: Sequence[Range]) -> Iterator[Record]:
+        """The frames in ``ranges``, ascending and apart, that are on disk."""
+        return read_ranges(self.folder, ranges)
 
 
 class SpoolFolder:
@@ -65,8 +65,13 @@ class SpoolFolder:
 
     @classmethod
     def of(cls, settings: CollectorSettings, environ: Mapping[str, str]) -> Self:
-        """The one that the settings name."""
-        path = Path(settings.spool_dir).expanduser() if settings.spool_dir else default_path(environ)
+        """The one that the settings name. Raises SettingsError for the home of somebody who is not there."""
+        try:
+            path = Path(settings.spool_dir).expanduser() if settings.spool_dir else default_path(environ)
+        except RuntimeError:
+            raise SettingsError(
+                "SPOOL_DIR", settings.spool_dir, "want a folder, and nobody's home is called so"
+            ) from None
         return cls(path, max_bytes=settings.spool_max_mb * _MB, keep_s=settings.spool_keep_s)
 
     def begin(self, session: SpooledSession) -> DiskSpool:
@@ -82,7 +87,7 @@ class SpoolFolder:
     def left(self) -> Iterator[DiskSpool]:
         """What nobody holds and is not all acknowledged, oldest session first; each is to be closed before the next."""
         for folder in self._folders():
-            if Cursor.read(folder).drained or not segments(folder):
+            if Cursor.read(folder).drained or not _has_segments(folder):
                 continue
             try:
                 held = lock(folder / _LOCK)
@@ -99,7 +104,7 @@ class SpoolFolder:
     def kept(self) -> Iterator[KeptSession]:
         """Every session that has frames on disk, newest first."""
         for folder in reversed(self._folders()):
-            if segments(folder) and (session := read_session(folder)) is not None:
+            if _has_segments(folder) and (session := read_session(folder)) is not None:
                 yield KeptSession(session, Cursor.read(folder).partition, folder)
 
     def free(self) -> None:
@@ -123,7 +128,7 @@ class SpoolFolder:
 
     def _make_room(self, wanted_bytes: int) -> bool:
         """Remove so many bytes of what is acknowledged before its time, oldest first; whether there were so many."""
-        for folder in self._folders():
+        for folder in filter(_has_segments, self._folders()):
             for path in _acknowledged(folder):
                 size = _size(path)
                 wanted_bytes -= size if _remove_if(path, lambda _: True) else 0
@@ -165,6 +170,14 @@ def default_path(environ: Mapping[str, str]) -> Path:
     else:
         base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / "purple-sector" / "spool"
+
+
+def _has_segments(folder: Path) -> bool:
+    """Where the disk fails there is nothing to be had now; other sessions may be elsewhere on it."""
+    try:
+        return bool(segments(folder))
+    except OSError:
+        return False
 
 
 def _acknowledged(folder: Path) -> list[Path]:

@@ -5,11 +5,15 @@ freed meanwhile holds nothing any more. Other names in the folder are left alone
 """
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ingest.collectors.outbox import Record
 from ingest.collectors.spool_record import scan
+
+#: First and last sequence, both included.
+Range = tuple[int, int]
 
 SUFFIX = ".segment"
 _NAME = re.compile(rf"[0-9]{{19}}{re.escape(SUFFIX)}")
@@ -33,16 +37,19 @@ def segments(folder: Path) -> list[Path]:
         return []
 
 
-def read_range(folder: Path, first: int, last: int) -> Iterator[Record]:
-    """The frames of sequences ``first`` to ``last``, both included, that are on disk; a file is read when it is reached."""
+def read_ranges(folder: Path, ranges: Sequence[Range]) -> Iterator[Record]:
+    """The frames in ``ranges``, ascending and apart, that are on disk; each file is read once, when it is reached."""
+    starts = [first for first, _ in ranges]
     paths = segments(folder)
     for path, after in zip(paths, [*paths[1:], None], strict=True):
-        if first_of(path) > last or (after is not None and first_of(after) <= first):
+        end = first_of(after) if after is not None else None
+        if not any(last >= first_of(path) and (end is None or first < end) for first, last in ranges):
             continue
         try:
             data = path.read_bytes()
-        except FileNotFoundError:
+        except OSError:  # freed meanwhile, or not to be read now; who asked asks again
             continue
         for found in scan(data):
-            if found.record.sequence and first <= found.record.sequence <= last:
+            place = bisect_right(starts, found.record.sequence) - 1
+            if found.record.sequence and place >= 0 and found.record.sequence <= ranges[place][1]:
                 yield found.record

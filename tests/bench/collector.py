@@ -104,7 +104,7 @@ class Collector:
 
     def _frames(self) -> int:
         (kept,) = self._spool.kept()
-        return sum(1 for _ in kept.read(1, 2**53))
+        return sum(1 for _ in kept.read([(1, 2**53)]))
 
     def _wire_bytes(self) -> int:
         """Of the connections that it has."""

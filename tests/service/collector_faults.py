@@ -111,7 +111,7 @@ class Course:
                 spool.free()
         self._close(sender)
         (kept,) = spool.kept()
-        held = [record.sequence for record in kept.read(1, 6_000)]
+        held = [record.sequence for record in kept.read([(1, 6_000)])]
         assert held == list(range(1, 6_001)), "kept for ingest to ask for"
         return self._nothing_lost(sender, 6_000, "all kept, all times ascend")
 
@@ -191,7 +191,7 @@ class Course:
         self.line.mend()
         power.restore()
         (kept,) = SpoolFolder(power.folder, max_bytes=10**9, keep_s=7200).kept()
-        sequences = [record.sequence for record in kept.read(1, taken + 1)]
+        sequences = [record.sequence for record in kept.read([(1, taken + 1)])]
         assert sequences == list(range(1, len(sequences) + 1)), "the beginning, without a hole"
         self._send_left(power.folder)
         await_last(self.database_url, key, len(sequences))

@@ -84,7 +84,7 @@ class GamePc:
     def sessions(self) -> dict[str, list[TelemetryFrame]]:
         """What lies in its spool, sent or not, oldest session first."""
         return {
-            kept.session.key: [TelemetryFrame.FromString(record.value) for record in kept.read(1, 2**53)]
+            kept.session.key: [TelemetryFrame.FromString(record.value) for record in kept.read([(1, 2**53)])]
             for kept in reversed(list(self._spool.kept()))
         }
 

@@ -165,10 +165,14 @@ def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, radio):
 
 
 def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool, radio):
-    """The statement first; frames that were never sent are left out; a session that this PC does not have is no news to it."""
+    """The statement first, then each frame once, in order, however it was named.
+
+    Frames that were never sent are left out; a session that this PC does not have is no news to it.
+    """
     sender = drive(settings, spool, frames=50)
     assert sender.close(timeout_s=20) is None
-    ranges = [SequenceRange(from_sequence=8, to_sequence=10), SequenceRange(from_sequence=49, to_sequence=70)]
+    named = [(49, 70), (8, 9), (9, 10), (8, 10), (60, 2**53 - 1)]
+    ranges = [SequenceRange(from_sequence=first, to_sequence=last) for first, last in named]
     say(settings, told(session_id="not-here", resend=Resend(ranges=ranges)))
     say(settings, told(session_id=sender.key, resend=Resend(ranges=ranges)))
 
@@ -181,6 +185,30 @@ def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool
     assert [TelemetryFrame.FromString(m.value()).sequence for m in frames] == [8, 9, 10, 49, 50]
     assert [m.value() for m in frames] == [m.value() for m in live if m.value() in {f.value() for f in frames}]
     assert {m.key() for m in again} == {sender.key.encode()}
+
+
+def test_radio_goes_on_after_a_failure(settings, tmp_path, monkeypatch):
+    class Failing(SpoolFolder):
+        """Of a disk that fails once."""
+
+        failed = False
+
+        def kept(self):
+            if not self.failed:
+                self.failed = True
+                raise OSError("the disk is gone")
+            return super().kept()
+
+    monkeypatch.setattr("ingest.collectors.radio._AFTER_A_FAILURE_S", 0.0)
+    spool = Failing(tmp_path, max_bytes=10**9, keep_s=7200)
+    radio = Radio(settings, ANNA, spool)
+    with structlog.testing.capture_logs() as said:
+        radio.start()
+        wait_until(lambda: radio.listening)
+        radio.close()
+
+    assert spool.failed
+    assert [line["event"] for line in said if line["log_level"] == "error"] == ["the radio failed, going on later"]
 
 
 def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, radio):

@@ -56,7 +56,7 @@ def test_holding_speaks_of_what_was_acknowledged(spool, acknowledged, encoding):
     assert holding is not None
     assert (holding.partition, holding.last_sequence) == (3, acknowledged)
     assert holding.facts.track == "Monza"
-    assert [record.sequence for record in holding.read(5, 9)] == [5, 6, 7, 8, 9]
+    assert [record.sequence for record in holding.read([(5, 9)])] == [5, 6, 7, 8, 9]
 
 
 def test_statement_has_facts_and_how_far_it_was_sent(spool):

@@ -250,12 +250,22 @@ def test_while_the_disk_cannot_be_read_frames_wait_in_order(written):
     earlier.close()
 
 
+def test_a_folder_that_cannot_be_read_keeps_no_other_back(written):
+    """A link that leads to itself stands for a disk that fails at one place."""
+    (written.parent / "00000000").symlink_to("00000000")
+    folder = folder_at(written.parent, keep_s=0)
+    folder.free()
+
+    assert [kept.session.key for kept in folder.kept()] == ["s"]
+    assert left(folder) == {"s": list(range(1, 31))}
+
+
 def test_copies_that_other_programs_make_are_no_segments(written):
     shutil.copy2(segment_path(written, 11), written / "0000000000000000011 (1).segment")
     folder = folder_at(written.parent, keep_s=0)
     folder.free()
 
-    assert [r.sequence for kept in folder.kept() for r in kept.read(1, 30)] == list(range(1, 31))
+    assert [r.sequence for kept in folder.kept() for r in kept.read([(1, 30)])] == list(range(1, 31))
     assert left(folder) == {"s": list(range(1, 31))}
 
 
@@ -340,7 +350,7 @@ def test_the_time_counts_from_the_acknowledgement(tmp_path):
     folder.free()
 
     (kept,) = folder.kept()
-    assert [r.sequence for r in kept.read(1, 99)] == list(range(1, 26))
+    assert [r.sequence for r in kept.read([(1, 99)])] == list(range(1, 26))
 
 
 def test_a_clock_that_steps_back_frees_nothing_early(tmp_path):
