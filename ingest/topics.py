@@ -224,8 +224,14 @@ class _Admin(AdminClient):
 
 
 def open_admin(settings: KafkaSettings) -> AdminClient:
-    """A client for creating and describing; it connects when it is used."""
-    return _Admin(settings)
+    """A client for creating and describing; it connects when it is used.
+
+    Raises BrokerUnavailable where none can be made: a certificate cannot be read.
+    """
+    try:
+        return _Admin(settings)
+    except KafkaException as refused:
+        raise BrokerUnavailable(settings.brokers, error_of(refused).str()) from None
 
 
 def cluster_of(admin: AdminClient, settings: KafkaSettings, *, timeout_s: float) -> ClusterMetadata:

@@ -14,9 +14,10 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaExcepti
 from google.protobuf.message import DecodeError
 
 from ingest.collectors.uplink import Backoff
+from ingest.errors import BrokerUnavailable
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import Command, CommandMessage, SequenceRange
-from ingest.topics import QUIET, partition_of
+from ingest.topics import QUIET, error_of, partition_of
 
 log = structlog.get_logger()
 
@@ -91,14 +92,19 @@ def _check_ranges(ranges: Iterable[SequenceRange]) -> None:
 
 
 class Listener:
-    """Reads the commands for ``user_id``: his partition, from its live end. One thread uses it; ``clock`` is monotonic."""
+    """Reads the commands for ``user_id``: his partition, from its live end. One thread uses it; ``clock`` is monotonic.
+
+    Raises BrokerUnavailable where no client can be made: a certificate cannot be read.
+    """
 
     def __init__(self, settings: KafkaSettings, user_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.ignored: dict[str, int] = {}
         self._topic, self._user_id, self._clock = settings.topic_commands, user_id, clock
-        self._consumer = Consumer(
-            settings.client(_CONSUMER | {"group.id": f"{settings.client_id}-commands", "error_cb": lambda _: None})
-        )
+        more = _CONSUMER | {"group.id": f"{settings.client_id}-commands", "error_cb": lambda _: None}
+        try:
+            self._consumer = Consumer(settings.client(more))
+        except KafkaException as refused:
+            raise BrokerUnavailable(settings.brokers, error_of(refused).str()) from None
         self._place: TopicPartition | None = None
         self._partitions: int | None = None  # None: nobody has said yet
         self._look_at = 0.0

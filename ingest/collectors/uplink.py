@@ -164,14 +164,15 @@ class Uplink:
     def _conclude(self, search: "Future[int]", *, now: float) -> None:
         try:
             partitions = search.result()
-        except (BrokerUnavailable, TopicUnavailable) as failure:
+            producer = Producer(self._config)
+        except (BrokerUnavailable, TopicUnavailable, KafkaException) as failure:
             self._retry_at = now + self._backoff.pause_s(random.random())
             self._fall_silent(str(failure))
             return
         # Chosen once, so that partitions added later move no running session; a smaller topic is another topic.
         if self.partition is None or self.partition >= partitions:
             self.partition = partition_of(self._key, partitions)
-        self._producer = Producer(self._config)
+        self._producer = producer
 
     def _on_delivery(self, error: KafkaError | None, _: Message) -> None:
         if self._broken is not None:

@@ -128,7 +128,7 @@ def clock_finding(offset: Offset | str) -> Finding:
 def check_disk(folder: Path) -> Iterator[Finding]:
     """Whether frames can wait on the disk: room, and how long it takes until they are safe there."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         sync_ms = _sync_ms(folder)
     except OSError as refused:
@@ -153,7 +153,10 @@ def check_spool(folder: SpoolFolder) -> Finding:
     """What waits on the disk, and what is kept there in case it is asked for again."""
     kept = list(folder.kept())
     waiting = sum(not Cursor.read(session.folder).drained for session in kept)
-    seen = f"sessions: {len(kept)}, in {folder.used_bytes / 1e6:.1f} MB"
+    try:
+        seen = f"sessions: {len(kept)}, in {folder.used_bytes / 1e6:.1f} MB"
+    except OSError as refused:
+        return Finding("spool", "error", f"{folder.path} cannot be read: {refused.strerror}", "name another folder")
     return Finding("spool", "ok", f"{seen}; not sent to the end: {waiting}, which goes by itself" if waiting else seen)
 
 

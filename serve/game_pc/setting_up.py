@@ -124,17 +124,35 @@ def _findings(games: tuple[str, ...]) -> Iterator[Finding]:
     try:
         kafka, collector = KafkaSettings.read(), CollectorSettings.read()
     except SettingsError as wrong:
-        yield Finding("settings", "error", str(wrong), "correct it in .env, or in the environment")
+        yield _wrong_setting(wrong)
         return
     yield Finding("settings", "ok", f"{collector.user_id} drives, frames go to {kafka.brokers}")
     for name in games:
-        game = open_game(name)
-        yield from check_game(game, GAMES[name])
-        game.close()
+        yield from _game_findings(name)
     yield from check_broker(kafka, collector)
-    spool = SpoolFolder.of(collector, os.environ)
+    try:
+        spool = SpoolFolder.of(collector, os.environ)
+    except SettingsError as wrong:
+        yield _wrong_setting(wrong)
+        return
     yield from check_disk(spool.path)
     yield check_spool(spool)
+
+
+def _game_findings(name: str) -> Iterator[Finding]:
+    try:
+        game = open_game(name)
+    except SettingsError as wrong:
+        yield _wrong_setting(wrong)
+        return
+    try:
+        yield from check_game(game, GAMES[name])
+    finally:
+        game.close()
+
+
+def _wrong_setting(wrong: SettingsError) -> Finding:
+    return Finding("settings", "error", str(wrong), "correct it in .env, or in the environment")
 
 
 def _say(finding: Finding) -> None:

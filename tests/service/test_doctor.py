@@ -10,12 +10,13 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from ingest.collectors.ac.game import AcGame
 from ingest.collectors.game import SessionBegan
 from ingest.collectors.outbox import Record
 from ingest.collectors.spool import SpooledSession
 from ingest.collectors.spool_folder import SpoolFolder
 from ingest.services.process import free_ports
-from ingest.settings import CollectorSettings, KafkaSettings
+from ingest.settings import AcSettings, CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame
 from ingest.topics import create_topics
 from serve.game_pc.doctor import check_broker, check_disk, check_game, check_spool, clock_finding
@@ -94,6 +95,33 @@ def test_a_setting_that_is_wrong_is_one_too(tmp_path):
     assert "error    settings  KAFKA_BROKERS=nowhere: want host:port" in done.stdout
 
 
+def test_wrong_settings_of_a_game_and_of_the_disk_hide_no_other(tmp_path):
+    """Each is a finding, and what does not depend on it is looked at."""
+    folder = str(tmp_path / ("x" * 300))
+    wrong = {"AC_UDP_PORT": "0", "ACC_SHARED_MEMORY": str(tmp_path), "KAFKA_BROKERS": "127.0.0.1:9"}
+    nobody = doctor(tmp_path, "--json", SPOOL_DIR="~nobody-is-called-so/spool", **wrong)
+    too_long = doctor(tmp_path, "--json", SPOOL_DIR=folder, **wrong)
+
+    assert nobody.returncode == too_long.returncode == 1
+    told = [(f["check"], f["level"], f["seen"].partition(":")[0]) for f in json.loads(nobody.stdout)]
+    assert [told[0][:2], told[1][:2], *told[2:]] == [
+        ("settings", "ok"),
+        ("game", "warning"),
+        ("settings", "error", "AC_UDP_PORT=0"),
+        ("broker", "error", "no answer from 127.0.0.1"),
+        ("settings", "error", "SPOOL_DIR=~nobody-is-called-so/spool"),
+    ]
+    assert [f["check"] for f in json.loads(too_long.stdout) if f["level"] == "error"][-2:] == ["disk", "spool"]
+
+
+def test_a_certificate_that_cannot_be_read_is_an_error(tmp_path):
+    settings = KafkaSettings(_env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem"))
+    (finding,) = check_broker(settings, ANNA)
+
+    assert (finding.check, finding.level) == ("broker", "error")
+    assert "ssl.ca.location" in finding.seen
+
+
 @pytest.mark.parametrize(
     ("ahead_ms", "level", "words"),
     [
@@ -118,6 +146,7 @@ def test_a_folder_that_takes_frames(tmp_path):
     assert "GB free" in findings[0].seen
     assert "ms" in findings[1].seen
     assert list(folder.iterdir()) == []
+    assert folder.stat().st_mode & 0o077 == 0, "who drives where is nobody else's business"
 
 
 def test_a_folder_that_takes_none(tmp_path):
@@ -154,6 +183,14 @@ def test_a_game_with_a_car():
     assert [str(f.seen) for f in check_game(game, "Scripted", listen_s=0.1)] == [
         "Scripted is there: Spa, 488; 60 frames a second"
     ]
+
+
+def test_a_host_that_cannot_be_one_is_said():
+    game = AcGame(AcSettings(_env_file=None, host="ü..de"))
+    findings = list(check_game(game, "Assetto Corsa", listen_s=0.1))
+    game.close()
+
+    assert findings[-1].seen.startswith("not used: address cannot be reached")
 
 
 def test_a_game_that_is_not_there():

@@ -263,6 +263,18 @@ def break_producer(sender):
     ctypes.CDLL(str(libraries[0])).rd_kafka_test_fatal_error(handle, out_of_order_sequence, b"a test")
 
 
+def test_a_certificate_that_is_gone_keeps_frames_waiting(tmp_path):
+    """It was on a stick; who drives goes on driving."""
+    away = settings_for("127.0.0.1:9", security_protocol="SSL", ca_file=str(tmp_path / "away.pem"))
+    sender = Sender(away, ANNA, Session(id="s"))
+    with structlog.testing.capture_logs() as said:
+        send(sender, 10)
+        assert str(sender.close(timeout_s=2.0)) == "10 frames not acknowledged, sequences 1 to 10"
+
+    (line,) = (line for line in said if line["event"] == "no broker, frames wait")
+    assert "ssl.ca.location" in line["reason"]
+
+
 def test_a_game_without_a_disk_and_a_broker_is_not_kept_waiting(tmp_path):
     """Its frames are in memory only; when that is full, the first ones and the last one are kept."""
     (tmp_path / "file").write_text("")

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.collectors.commands import LARGEST_COMMAND_BYTES, MOST_RANGES, Unintelligible, understood
+from ingest.collectors.commands import LARGEST_COMMAND_BYTES, MOST_RANGES, Listener, Unintelligible, understood
+from ingest.errors import BrokerUnavailable
+from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import (
     Answer,
     AskStatus,
@@ -138,3 +140,11 @@ def test_any_damage_to_a_command_is_one_too(order, data):
     for _ in range(data.draw(st.integers(1, 4))):
         value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
     assert_survives(bytes(value[: data.draw(st.integers(0, len(value)))]))
+
+
+def test_a_certificate_that_cannot_be_read_is_said(tmp_path):
+    """When the collector starts, not in the middle of a lap."""
+    settings = KafkaSettings(_env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem"))
+
+    with pytest.raises(BrokerUnavailable, match=r"ssl\.ca\.location"):
+        Listener(settings, "anna")

@@ -125,8 +125,8 @@ class Remote:
             for line in self._lines:
                 if line.asking.due(now_s):
                     line.ask(self._address, now_s)
-        except OSError as wrong:
-            self._complaints.add("address cannot be reached", f"{self._address[0]}: {wrong.strerror or wrong}")
+        except (OSError, TypeError) as wrong:  # the latter for a name that cannot be one, such as "ü..de"
+            self._complaints.add("address cannot be reached", f"{self._address[0]}: {wrong}")
 
     def _understand(self, line: Line, datagram: bytes, now: Now) -> list[Happening]:
         try:
