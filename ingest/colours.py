@@ -74,17 +74,29 @@ ON CONFLICT (session_id, lap_number) DO UPDATE
  WHERE (c.version, c.time_ms) IS DISTINCT FROM (excluded.version, excluded.time_ms)
 """
 
-# What was stored and not judged, because the worker ended in between. Of today: older laps are for `purple-sector laps recompute`.
+# What was stored and not judged, because the worker ended in between; and records that are of other laps than those they are
+# among, because a session is of another car, track or driver than was told first. Of today: older laps are for
+# `purple-sector laps recompute`.
 _UNJUDGED = """
-SELECT s.game, s.track, s.car, (extract(epoch FROM min(l.started_at)) * 1000000)::bigint
-  FROM sessions s
-  JOIN laps l ON l.session_id = s.id
-  LEFT JOIN lap_colours c ON c.session_id = l.session_id AND c.lap_number = l.lap_number
- WHERE s.topic = %(topic)s AND s.partition = %(index)s AND s.track <> '' AND s.updated_at > now() - interval '1 day'
-   AND CASE WHEN l.flags = '{}' AND l.lap_time_ms IS NOT NULL
-            THEN c.time_ms IS DISTINCT FROM coalesce(l.official_lap_time_ms, l.lap_time_ms)
-            ELSE c.colour <> '' END
- GROUP BY s.game, s.track, s.car
+WITH own AS (
+    SELECT *, coalesce(nullif(user_id, ''), nullif(driver, ''), key) AS owner
+      FROM sessions WHERE topic = %(topic)s AND partition = %(index)s AND updated_at > now() - interval '1 day'
+),
+found AS (
+    SELECT s.game, s.track, s.car, l.started_at AS since
+      FROM own s
+      JOIN laps l ON l.session_id = s.id
+      LEFT JOIN lap_colours c ON c.session_id = l.session_id AND c.lap_number = l.lap_number
+     WHERE s.track <> ''
+       AND CASE WHEN l.flags = '{}' AND l.lap_time_ms IS NOT NULL
+                THEN c.time_ms IS DISTINCT FROM coalesce(l.official_lap_time_ms, l.lap_time_ms)
+                ELSE c.colour <> '' END
+    UNION ALL
+    SELECT b.game, b.track, b.car, b.set_at
+      FROM own s JOIN bests b ON b.session_id = s.id
+     WHERE (b.game, b.track, b.car) <> (s.game, s.track, s.car) OR b.owner NOT IN ('', s.owner)
+)
+SELECT game, track, car, (extract(epoch FROM min(since)) * 1000000)::bigint FROM found GROUP BY game, track, car
 """
 
 
@@ -138,7 +150,7 @@ def colour_running(conn: psycopg.Connection[Any], laps: Sequence[RunningLap]) ->
 
 
 def unjudged(conn: psycopg.Connection[Any], partition: Partition) -> dict[Scope, int]:
-    """The scopes that have laps of this partition which were not judged, and when the first of them began, in µs."""
+    """The scopes in which laps of this partition, or their records, are not judged as they are, and since when, in µs."""
     rows = conn.execute(_UNJUDGED, {"topic": partition.topic, "index": partition.index})
     return {Scope(game, track, car): since_us for game, track, car, since_us in rows}
 

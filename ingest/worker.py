@@ -239,10 +239,15 @@ class Turn:
                 decoded, len(batch.records), "refused: the database does not take what this record holds"
             )
         self._begin(decoded)
+        under_way = any(self._sessions[decoded.sessions[f.session_index]].carry for f in decoded.facts)
         chunk = make_chunk(batch, decoded, self._sessions)
         self._write(batch, chunk)
         self._waiting.mark_stored(batch)
         self._source.commit(batch.end)
+        if under_way:
+            # Laps may be waiting for a track, or have been judged among those of another car.
+            for scope, since_us in self._store.unjudged().items():
+                self._want_judged(scope, since_us)
         self._tell(chunk.laps)
         if chunk.running:
             # After the laps: what they have just set is what sectors are measured against.
@@ -280,9 +285,11 @@ class Turn:
             session = self._sessions.get(timed.session_key)
             scope = session.scope if session else None
             if scope:
-                since_us = timed.lap.started_at_us
-                self._unjudged[scope] = min(self._unjudged.get(scope, since_us), since_us)
+                self._want_judged(scope, timed.lap.started_at_us)
                 self._tracks.want((scope.game, scope.track), now=now)
+
+    def _want_judged(self, scope: Scope, since_us: int) -> None:
+        self._unjudged[scope] = min(self._unjudged.get(scope, since_us), since_us)
 
     def _learn(self, place: Place) -> None:
         learnt = self._store.learn_track(place)

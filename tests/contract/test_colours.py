@@ -99,6 +99,38 @@ def test_laps_that_a_worker_stored_and_did_not_judge_are_found_by_the_next(datab
         assert successor.store.unjudged() == {}
 
 
+def test_lap_of_another_car_than_was_told_first_gives_its_record_back(database, owner):
+    """And is judged among its own."""
+    owner.store.judge(SCOPE, keep(owner, "alice", lap(1, 90_000, at_s=0)))
+    owner.store.judge(SCOPE, keep(owner, "bob", lap(1, 91_000, at_s=100)))
+    assert colours_of(database.url)["bob", 1] == ("green", 1)
+
+    owner.write(told("alice", car="audi"))
+    unjudged = owner.store.unjudged()
+    assert set(unjudged) == {SCOPE, Scope("acc", "spa", "audi")}
+    for scope, since_us in unjudged.items():
+        owner.store.judge(scope, since_us)
+
+    assert colours_of(database.url) == {("alice", 1): ("purple", 1), ("bob", 1): ("purple", 2)}
+    assert rows(database.url, "SELECT car, owner, time_ms FROM bests WHERE part = 0 ORDER BY 1, 2") == [
+        ("audi", "", 90_000),
+        ("audi", "alice", 90_000),
+        ("porsche", "", 91_000),
+        ("porsche", "bob", 91_000),
+    ]
+    assert owner.store.unjudged() == {}
+
+
+def test_records_of_a_session_go_with_it_to_another_user(database, owner):
+    owner.store.judge(SCOPE, keep(owner, "alice", lap(1, 90_000, at_s=0)))
+    owner.write(told("alice", user_id="anna"))
+    for scope, since_us in owner.store.unjudged().items():
+        owner.store.judge(scope, since_us)
+
+    assert rows(database.url, "SELECT owner FROM bests WHERE part = 0 ORDER BY 1") == [("",), ("anna",)]
+    assert owner.store.unjudged() == {}
+
+
 def running(owner: Owner, key: str, *sectors_ms: int, at_s: float, source: str = "game", flags=()) -> RunningLap:
     """A lap in progress; its session is told of, but no frame of it is stored."""
     facts = owner.chunk(told(key, game="acc", track="spa", car="porsche", user_id=key))

@@ -156,6 +156,16 @@ def test_flying_lap_has_its_colours_half_a_second_after_the_line(database, setti
     assert took_s < 0.5
 
 
+def test_laps_that_were_driven_before_their_track_was_told_are_judged_then(database, settings):
+    """The record with the facts was lost, and came when its collector was asked."""
+    values = serialized_session(13_000)
+    with hosting(settings, database.url):
+        publish(settings, [(b"a", value) for value in values[:-10]])
+        wait_for_frames(database.url, {"a": len(values) - 10})
+        publish(settings, [told("a", game="simulator", track="aldermoor", car="gt3"), (b"a", values[-1])])
+        wait_until(lambda: rows(database.url, "SELECT FROM lap_colours WHERE colour = 'purple'"))
+
+
 def test_sector_is_told_with_its_colour_half_a_second_after_it_ended(database, settings):
     """In the middle of a flying lap, from the record behind the sector's line to the announcement; the lap that ends keeps it."""
     values = serialized_session(13_000)
