@@ -147,6 +147,7 @@ def test_log_that_is_lost_in_mid_session_comes_back(own_kafka, database, spool):
             car.drive(1_000)
             car.await_acknowledged()
             wait_for_frames(database.url, {"drives-on": car.frames, "parked": 5_500})
+            wait_until(lambda: not rows(database.url, "SELECT FROM sessions WHERE late_from IS NOT NULL"))
             car.park()
 
     assert_each_frame_once(database.url, {"drives-on": car.frames, "parked": 5_500})
