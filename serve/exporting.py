@@ -29,6 +29,13 @@ def export(session: str, file: Path, lap_number: int | None) -> None:
             drive = garage.sessions[session]
             what = drive if lap_number is None else drive.laps.numbered(lap_number).only()
             what.export(file)
-    except (NoSession, NoLap, ExportError, OSError) as error:
+    except NoSession as error:
+        unknown = f"session {session!r} is not in the store; purple-sector status lists the last ones"
+        raise PurpleSectorError(unknown) from error
+    except NoLap as error:
+        raise PurpleSectorError(
+            f"session {session!r} has no finished lap {lap_number}; the page lists its laps"
+        ) from error
+    except (ExportError, OSError) as error:
         raise PurpleSectorError(str(error)) from error
     click.echo(f"{file}: {drive.title}")

@@ -79,8 +79,8 @@ def test_what_cannot_be_written_is_said(stored: Garage, tmp_path: Path) -> None:
     """And no file is left behind."""
     stored.close()
     for arguments, problem in (
-        (("yesterday", "a.parquet"), "no session fits"),
-        (("stint", "a.parquet", "--lap", "7"), "no lap fits"),
+        (("yesterday", "a.parquet"), "'yesterday' is not in the store; purple-sector status lists"),
+        (("stint", "a.parquet", "--lap", "7"), "'stint' has no finished lap 7; the page lists its laps"),
         (("stint", "a.xlsx"), ".xlsx is no format"),
         (("stint", "absent/a.csv"), "absent/a.csv"),
     ):
