@@ -62,7 +62,7 @@ class Consistency:
 
 
 def consistency(laps: Sequence[TimedLap]) -> Consistency:
-    """Of the laps of one session. Raises TooFewLaps."""
+    """Of the laps of one session. Raises TooFewLaps, and ValueError for laps of several."""
     left_out, counted = why_not(laps), in_earnest(laps)
     if len(counted) < LEAST_LAPS:
         raise TooFewLaps(len(counted), left_out)
@@ -83,7 +83,10 @@ def consistency(laps: Sequence[TimedLap]) -> Consistency:
 
 
 def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
-    """The laps that do not qualify, by number, and the reason of each."""
+    """The laps of one session that do not qualify, by number, and the reason of each. Raises ValueError for laps of several."""
+    sessions = {lap.session.key for lap in laps}
+    if len(sessions) > 1:
+        raise ValueError(f"laps of {len(sessions)} sessions are no stint; take those of one, garage.sessions[key].laps")
     flying = [lap.time_ms for lap in laps if not lap.lap.flags and lap.time_ms]
     slowest_ms = _IN_EARNEST * min(flying, default=0)
     reasons = ((lap.number, _reason(lap, slowest_ms)) for lap in laps)
@@ -91,7 +94,7 @@ def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
 
 
 def in_earnest(laps: Sequence[TimedLap]) -> list[TimedLap]:
-    """Those of one session that qualify: what may be compared with somebody else's."""
+    """Those of one session that qualify: what may be compared with somebody else's. Raises ValueError as `why_not`."""
     left_out = why_not(laps)
     return [lap for lap in laps if lap.number not in left_out]
 

@@ -174,6 +174,14 @@ def test_nothing_is_said_of_a_few_laps(timed: list[TimedLap]) -> None:
         consistency(timed[:4])
 
 
+def test_laps_of_two_sessions_are_no_stint(timed: list[TimedLap]) -> None:
+    """They have their numbers twice: a flagged lap of one would leave out one of the other, and slopes would be infinite."""
+    others = [replace(lap, session=replace(lap.session, key="another")) for lap in timed]
+
+    with pytest.raises(ValueError, match="laps of 2 sessions are no stint"):
+        consistency([*timed, *others])
+
+
 def test_a_map_says_what_it_was_made_of(laps: list[Trace]) -> None:
     seen, reckoned = track_map(laps), track_map(without(laps, "x_m", "z_m"))
     apart_m = np.hypot(reckoned.x_m - seen.x_m + seen.x_m[0], reckoned.y_m - seen.y_m + seen.y_m[0])
