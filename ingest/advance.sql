@@ -24,6 +24,7 @@ BEGIN
        SET received = s.received + batch.received,
            frames = s.frames + batch.frames,
            started_at = coalesce(s.started_at, timestamptz 'epoch' + batch.first_us * interval '1 microsecond'),
+           topic = in_topic, partition = in_partition,  -- who times its laps is asked for by these: it may have moved
            last_frame_at = greatest(s.last_frame_at, timestamptz 'epoch' + batch.last_us * interval '1 microsecond'),
            updated_at = clock_timestamp()
       FROM unnest(in_sessions, in_received, in_frames, in_first_us, in_last_us)

@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     last_frame_at  timestamptz,
     frames         bigint NOT NULL DEFAULT 0,
     received       int8multirange NOT NULL DEFAULT '{}',  -- the sequences stored
-    topic          text NOT NULL,
+    topic          text NOT NULL,                         -- by which its last frames came
     partition      integer NOT NULL,
     updated_at     timestamptz NOT NULL DEFAULT now(),    -- when ingest last wrote to it, by the server's clock
     last_sequence  bigint NOT NULL DEFAULT 0,             -- the highest one that its collector said it had sent

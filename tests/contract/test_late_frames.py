@@ -3,6 +3,7 @@
 import pytest
 
 from ingest.chunk import Late
+from ingest.partition import Partition
 from tests.bench.records import serialized_session
 from tests.service.audit import assert_each_frame_once, laps_of
 from tests.service.owner import Owner, Record, drove, rows, told
@@ -61,6 +62,19 @@ def test_late_frames_wait_for_the_next_owner(database, owner, values):
         successor.store.time_again(late, successor.position, successor.fence)
 
     assert laps_of(database.url, "holed") == laps_of(database.url, "whole")
+
+
+def test_session_that_moved_is_with_the_owners_of_its_new_partition(database, owner):
+    """Its topic had got partitions, or its user a topic: who takes over there is who must time its laps again."""
+    owner.write(*drove("a", 1, 2))
+    moved_to = Partition("telemetry", 4)
+    with Owner(database.url, moved_to) as other:
+        other.write(*drove("a", 3, 6))
+        other.write(*drove("a", 4, 5))
+
+    with Owner(database.url, moved_to) as successor:
+        assert [late.session_key for late in successor.store.late_sessions()] == ["a"]
+    assert owner.store.late_sessions() == []
 
 
 def test_frames_in_order_are_not_late(owner):
