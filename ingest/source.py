@@ -17,6 +17,7 @@ from ingest.identity import Question, identity_of
 from ingest.partition import Partition, Records
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET
+from ingest.wire import MAX_KEY_BYTES, has_controls
 
 log = structlog.get_logger()
 
@@ -163,14 +164,16 @@ class Source:
     def _note_users(self, keys: list[bytes | None], messages: list[Message]) -> None:
         """Remember the user of each new key: a session without facts has its user in a header only."""
         for key in set(keys) - self._seen:
-            if key is None:
+            # A longer one names no session, and so many of a megabyte each are too much to remember.
+            if key is None or len(key) > MAX_KEY_BYTES:
                 continue
             self._seen.add(key)
             headers = dict(messages[keys.index(key)].headers() or [])
-            self.users[_text(key)] = _text(headers.get("userId") or b"")
+            user = _text(headers.get("userId") or b"")
+            self.users[_text(key)] = "" if has_controls(user) else user  # as facts may hold none
         if len(self._seen) > _REMEMBERED:
             # Sessions end without a word. One that goes on is noted again; the newest may still wait to be stored.
-            self._seen = {key for key in keys if key is not None}
+            self._seen &= set(keys)
             self.users = dict(list(self.users.items())[-_REMEMBERED // 2 :])
 
     def _complain(self, error: KafkaError) -> None:
@@ -181,4 +184,4 @@ class Source:
 
 def _text(value: bytes | str) -> str:
     text = value.decode(errors="replace") if isinstance(value, bytes) else value
-    return text.replace("\0", "")[:256]
+    return text[:256]

@@ -55,6 +55,15 @@ def test_record_may_lack_key_and_value(settings, partition, source):
     assert (records.keys, records.values) == ([None], [None])
 
 
+def test_users_are_those_of_keys_that_can_be_sessions(settings, partition, source):
+    """A long key is a dead letter, and not remembered; a name that would forge a line of a log is no name."""
+    for key, user in ((b"spa", "anna"), (b"ring", "anna\nERROR forged"), (b"k" * 500_000, "bob")):
+        produce(settings, partition, [b"frame"], key=key, headers=headers("spa", user, "protobuf"))
+    read(source, 3)
+
+    assert source.users == {"spa": "anna", "ring": ""}
+
+
 @gap_of_mesh("keeps the producer's time")
 def test_the_broker_dates_records(settings, partition):
     """A game PC's broken clock must not decide what is deleted."""
