@@ -19,6 +19,7 @@ from analytics.laps import Carry, advance
 from analytics.stored_frames import pages
 from analytics.stretch import COLUMNS
 from ingest.colours import judge_scope
+from ingest.deadlocks import through_deadlocks
 from ingest.errors import PurpleSectorError
 from ingest.stored_laps import save_laps
 from ingest.tracks import StoredTrack, newest_tracks
@@ -121,9 +122,20 @@ def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
 
     Raises SessionWentOn.
     """
+    session = done.session
+    through_deadlocks(lambda: _replace_laps(conn, done))
+    # The records of laps that are none any more go too.
+    begun_us = [lap.started_at_us for change in done.changes for lap in (change.before, change.after) if lap]
+    begun_us += [lap.started_at_us for lap in done.laps]
+    if session.scope.track and begun_us:
+        # A worker that is judging the scope reads what has been written here, or is asked about it at its next start.
+        judge_scope(conn, session.scope, min(begun_us))
+
+
+def _replace_laps(conn: psycopg.Connection, done: Recomputed) -> None:
     session, numbers = done.session, [lap.lap_number for lap in done.laps]
     with conn.transaction(), conn.cursor() as cursor:
-        # In the order in which `advance` takes them, or one of the two would wait for the other for ever.
+        # In the order in which `advance` takes them; a batch with facts or laps has taken the session before.
         cursor.execute(_END_OWNERSHIP, [session.id])
         if cursor.execute(_FRAMES, [session.id]).fetchone() != (session.frames,):
             raise SessionWentOn(session.key)
@@ -132,9 +144,3 @@ def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
         cursor.execute(
             "UPDATE sessions SET track_id = %s WHERE id = %s", [done.track.id if done.track else None, session.id]
         )
-    # The records of laps that are none any more go too.
-    begun_us = [lap.started_at_us for change in done.changes for lap in (change.before, change.after) if lap]
-    begun_us += [lap.started_at_us for lap in done.laps]
-    if session.scope.track and begun_us:
-        # A worker that is judging the scope reads what has been written here, or is asked about it at its next start.
-        judge_scope(conn, session.scope, min(begun_us))

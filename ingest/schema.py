@@ -5,13 +5,13 @@ gets its columns from `analytics.channels`: a channel that is added there appear
 (NULL, or 0 if frames must have it).
 """
 
-from contextlib import suppress
 from importlib.resources import files
 
 import psycopg
 from psycopg import sql
 
 from analytics.channels import FRAMES, column_definitions
+from ingest.deadlocks import through_deadlocks
 from ingest.edition import Edition, make_extension, read_edition
 from ingest.policies import migrate_columnstore, migrate_policies
 from ingest.settings import Retention
@@ -27,20 +27,13 @@ CHUNK_HOURS = 24
 
 _KEEP_ALL = Retention()
 
-# Who reads several tables may hold one that we want, and want one that we hold: the server ends one of the two.
-_TRIES = 5
-
 
 def migrate(conn: psycopg.Connection, retention: Retention = _KEEP_ALL) -> None:
     """Bring the database that ``conn`` is connected to up to this version of the schema, in one transaction.
 
     Workers may be writing: they wait for it, as it waits for the batches that are under way.
     """
-    for _ in range(_TRIES - 1):
-        with suppress(psycopg.errors.DeadlockDetected):
-            _migrate(conn, retention)
-            return
-    _migrate(conn, retention)
+    through_deadlocks(lambda: _migrate(conn, retention))
 
 
 def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
