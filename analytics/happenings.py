@@ -75,13 +75,16 @@ class Happenings:
 def tallies(stretch: Stretch, bits: Bits, firsts: Integers, ends: Integers) -> list[Tally]:
     """A tally of frames ``firsts[i]`` to before ``ends[i]`` for each i. None is empty, and they are in order."""
     # Of the stretches from each place to the next, the even ones are wanted and the odd ones lie between them.
+    # What lies outside is left out: of a day that is timed at once, each lap would look at all that follows it.
+    first, last = int(firsts[0]), int(ends[-1])
+    inside = slice(first, last)
     places = np.column_stack([firsts, ends]).ravel()
-    places = places[places < len(stretch)]
+    places = places[places < last] - first
     answers = (
-        np.bitwise_or.reduceat(bits, places),
-        np.add.reduceat((bits & HOLE) // HOLE, places, dtype=np.int64),
-        np.maximum.reduceat(stretch.speed_kmh, places),
-        np.maximum.reduceat(stretch.sector, places),
+        np.bitwise_or.reduceat(bits[inside], places),
+        np.add.reduceat((bits[inside] & HOLE) // HOLE, places, dtype=np.int64),
+        np.maximum.reduceat(stretch.speed_kmh[inside], places),
+        np.maximum.reduceat(stretch.sector[inside], places),
     )
     return [Tally(*row) for row in zip(*(answer[::2].tolist() for answer in answers), strict=True)]
 
