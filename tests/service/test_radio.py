@@ -149,6 +149,20 @@ def test_status_is_answered_on_the_same_topic(settings, radio):
     assert (said.messages_sent, said.bytes_sent, said.producer_errors) == (8, 300, 2)
 
 
+def test_an_answer_that_is_not_taken_ends_nothing(settings, spool):
+    """Who follows the game answers: it must not hear of a producer that is full, or whose topic has gone."""
+    radio, driven = Radio(settings, ANNA, spool), Driven()
+    radio._producer = Producer({"bootstrap.servers": "127.0.0.1:9", "queue.buffering.max.messages": 1, "log_level": 2})
+    with structlog.testing.capture_logs() as said:
+        for order in ({"status": AskStatus()}, {"status": AskStatus()}, {"stop": Stop()}):
+            radio._orders.put(Command(user_id="anna", **order))
+        radio.pass_on(driven)
+
+    assert driven.told == ["pause"]
+    assert [line["event"] for line in said if line["log_level"] == "warning"] == ["an answer was not sent"]
+    radio._listener.close()
+
+
 def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, radio):
     driven = Driven()
     with structlog.testing.capture_logs() as said:
