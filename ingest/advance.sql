@@ -42,7 +42,8 @@ BEGIN
         SELECT g.id, g.session_id, int8range(g.from_sequence, g.to_sequence, '[]') AS missing
           FROM unnest(in_sessions, in_received) AS batch(id, received)
           JOIN gaps g ON g.session_id = batch.id AND g.healed_at IS NULL
-           AND g.to_sequence >= lower(batch.received) AND g.from_sequence < upper(batch.received)
+           AND g.to_sequence >= lower(batch.received) AND g.from_sequence < upper(batch.received)  -- by the index
+           AND batch.received && int8range(g.from_sequence, g.to_sequence, '[]')
     )
     UPDATE gaps g SET healed_at = clock_timestamp()
       FROM met JOIN sessions s ON s.id = met.session_id

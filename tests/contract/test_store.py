@@ -252,6 +252,18 @@ def test_a_batch_that_goes_on_looks_at_none_of_the_gaps_before_it(database, owne
     assert gaps_looked_at(database.url, owner) - before < 10
 
 
+def test_a_batch_of_old_and_new_frames_looks_at_none_of_the_gaps_between_them(database, owner):
+    """Frames are sent again while others are being driven. The gap of a frame that is there shows who looks: it would be healed."""
+    owner.write(*drove("a", 1, 3, 4, 5))
+    with psycopg.connect(database.url) as conn:
+        conn.execute(
+            "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason) SELECT id, 4, 4, 'missing' FROM sessions"
+        )
+    owner.write(*drove("a", 2, 6))
+
+    assert rows(database.url, "SELECT from_sequence FROM gaps WHERE healed_at IS NULL") == [(4,)]
+
+
 def gaps_looked_at(url: str, owner: Owner) -> int:
     """How many rows the server has read of them so far."""
     owner.store._conn.execute("SELECT pg_stat_force_next_flush()")
