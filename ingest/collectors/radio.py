@@ -134,12 +134,12 @@ class Radio:
         )
 
     def _answer(self, answer: Answer) -> None:
-        if self._producer is None:
-            self._producer = Producer(self._kafka.client(_ANSWERS | {"error_cb": lambda _: None}))
         value = CommandMessage(answer=answer).SerializeToString()
         try:
+            if self._producer is None:
+                self._producer = Producer(self._kafka.client(_ANSWERS | {"error_cb": lambda _: None}))
             self._producer.produce(self._kafka.topic_commands, value, self._user_id.encode(), on_delivery=_note_answer)
-        except (BufferError, KafkaException) as refused:  # too many at once, or the topic has gone
+        except (BufferError, KafkaException) as refused:  # too many at once, or the topic or a certificate has gone
             log.warning("an answer was not sent", reason=str(refused))
 
     # --- the thread ---
@@ -164,6 +164,7 @@ class Radio:
         resending, self._resending = self._resending, None
         if resending is not None:
             resending.close()
+            self._frames_resent += resending.frames
 
     def _turn(self) -> None:
         command = self._listener.poll(0 if self._resending else _LISTEN_S)
@@ -213,11 +214,10 @@ class Radio:
             return
         self._resending.poll(timeout_s)
         if self._resending.done:
-            resending, self._resending = self._resending, None
-            resending.close()
-            self._frames_resent += resending.frames
-            if resending.frames:
-                log.info("frames sent again", session=resending.session, frames=resending.frames)
+            done = self._resending
+            self._hang_up()
+            if done.frames:
+                log.info("frames sent again", session=done.session, frames=done.frames)
 
     def _state_what_ended(self) -> None:
         ended = self._holdings.ended()

@@ -36,7 +36,7 @@ from ingest.topics import create_topics, partition_of
 from serve.telling import tell
 from tests.contract.topics import settings_of
 from tests.meanwhile import meanwhile
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 ANNA = CollectorSettings(_env_file=None, user_id="anna")
 COMMANDS_PARTITIONS = 3
@@ -163,6 +163,20 @@ def test_an_answer_that_is_not_taken_ends_nothing(settings, spool):
     radio._listener.close()
 
 
+def test_an_answer_for_which_there_is_no_producer_ends_nothing(settings, spool, tmp_path):
+    """A certificate may go while somebody drives."""
+    radio, driven = Radio(settings, ANNA, spool), Driven()
+    radio._kafka = KafkaSettings(_env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem"))
+    with structlog.testing.capture_logs() as said:
+        for order in ({"status": AskStatus()}, {"stop": Stop()}):
+            radio._orders.put(Command(user_id="anna", **order))
+        radio.pass_on(driven)
+
+    assert driven.told == ["pause"]
+    assert "ssl.ca.location" in said[0]["reason"]
+    radio._listener.close()
+
+
 def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, radio):
     driven = Driven()
     with structlog.testing.capture_logs() as said:
@@ -223,6 +237,24 @@ def test_radio_goes_on_after_a_failure(settings, tmp_path, monkeypatch):
 
     assert spool.failed
     assert [line["event"] for line in said if line["log_level"] == "error"] == ["the radio failed, going on later"]
+
+
+def test_frames_that_were_sent_again_before_a_failure_count(settings, spool):
+    sender = drive(settings, spool, frames=3_000)
+    assert sender.close(timeout_s=WITHIN_S) is None
+    radio = Radio(settings, ANNA, spool)
+    radio._queue(sender.key, ((1, 3_000),))
+
+    def begun() -> int:
+        radio._turn()
+        return radio.frames_resent
+
+    before = wait_until(begun)
+    assert radio._resending is not None
+    radio._hang_up()
+
+    assert radio.frames_resent >= before
+    radio._listener.close()
 
 
 def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, radio):
