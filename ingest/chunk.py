@@ -20,6 +20,7 @@ from ingest.sequences import SequenceSet
 from ingest.telemetry_pb2 import Session as SessionFacts
 
 _DEAD_LETTER_BYTES = 64 * 1024
+_JUDGED_BY = ("game", "track", "car", "user_id", "driver")
 
 
 @dataclass(slots=True)
@@ -35,6 +36,8 @@ class OpenSession:
     game: str = ""
     track: str = ""
     car: str = ""
+    user_id: str = ""
+    driver: str = ""
     track_id: int | None = None  # the store's number of the version that its laps are timed on
     course: Course = UNKNOWN
 
@@ -48,10 +51,16 @@ class OpenSession:
         """The highest sequence that is known to exist. What is missing below it is written down already."""
         return max(self.told, self.received.highest)
 
-    def heed(self, facts: SessionFacts) -> None:
-        """Facts say when a session began better than its first frame does, and what is driven where."""
+    def heed(self, facts: SessionFacts) -> bool:
+        """Facts say when a session began better than its first frame does, and what is driven where and by whom.
+
+        True where it is under way and they say something new: its laps wait for their track, or were judged among others.
+        """
         self.started_at_ms = facts.started_at or self.started_at_ms
-        self.game, self.track, self.car = facts.game or self.game, facts.track or self.track, facts.car or self.car
+        news = {name: told for name in _JUDGED_BY if (told := getattr(facts, name)) not in ("", getattr(self, name))}
+        for name, told in news.items():
+            setattr(self, name, told)
+        return bool(news) and self.carry is not None
 
     def begin_on(self, track_id: int, course: Course) -> None:
         """Time its laps on this version of its track, from the first frame on."""
@@ -144,6 +153,7 @@ class Chunk:
     dead_letters: tuple[DeadLetter, ...] = ()
     late: tuple[Late, ...] = ()
     resent: int = 0  # frames dropped because they are stored already
+    moved: bool = False  # facts say that laps which are stored are of another track, car or driver than was known
 
 
 def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSession]) -> Chunk:
@@ -151,9 +161,8 @@ def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSessio
 
     ``sessions`` holds every key of ``decoded.sessions``; they are moved on by what this batch brings.
     """
-    for facts in decoded.facts:
-        sessions[decoded.sessions[facts.session_index]].heed(facts.message)
     field_of_cars = [sessions[key] for key in decoded.sessions]
+    moved = [f for f in decoded.facts if field_of_cars[f.session_index].heed(f.message)]
     begun_on = tuple((s.id, s.track_id) for s in field_of_cars if s.carry is None and s.track_id is not None)
     frames, index = _by_session(decoded.frames)
     chapters, new = _arrivals(field_of_cars, index, frames["sequence"].fill_null(0).to_numpy())
@@ -178,6 +187,7 @@ def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSessio
         dead_letters=tuple(_dead_letters(batch, decoded)),
         late=late,
         resent=decoded.frames.num_rows - kept.num_rows,
+        moved=bool(moved),
     )
 
 

@@ -79,7 +79,7 @@ ON CONFLICT (key) DO NOTHING
 
 _OPEN_SESSIONS = """
 SELECT key, s.id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames, last_sequence, s.game, track, car,
-       t.id, t.line_position, t.sector_positions, t.length_m, t.version
+       user_id, driver, t.id, t.line_position, t.sector_positions, t.length_m, t.version
   FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE key = ANY (%s)
 """
 
@@ -203,9 +203,9 @@ class Store:
     def _open_session(
         self, key: str, id: int, received: str, started_at_ms: int | None, frames: int, told: int, *place: Any
     ) -> OpenSession:
-        game, track, car, track_id, *course = place
+        game, track, car, user_id, driver, track_id, *course = place
         session = OpenSession(
-            id, key, SequenceSet.from_multirange(received), started_at_ms, None, told, game, track, car
+            id, key, SequenceSet.from_multirange(received), started_at_ms, None, told, game, track, car, user_id, driver
         )
         if track_id is not None:
             session.begin_on(track_id, course_of(track_id, *course))

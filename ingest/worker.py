@@ -239,13 +239,11 @@ class Turn:
                 decoded, len(batch.records), "refused: the database does not take what this record holds"
             )
         self._begin(decoded)
-        under_way = any(self._sessions[decoded.sessions[f.session_index]].carry for f in decoded.facts)
         chunk = make_chunk(batch, decoded, self._sessions)
         self._write(batch, chunk)
         self._waiting.mark_stored(batch)
         self._source.commit(batch.end)
-        if under_way:
-            # Laps may be waiting for a track, or have been judged among those of another car.
+        if chunk.moved:
             for scope, since_us in self._store.unjudged().items():
                 self._want_judged(scope, since_us)
         self._tell(chunk.laps)

@@ -131,3 +131,4 @@ def test_facts_that_name_one_thing_erase_no_other(database, owner):
     with Owner(database.url) as successor:
         successor.write(*drove("a", 2))
         assert successor.sessions["a"].scope == owner.sessions["a"].scope
+        assert not successor.write(told("a", car="gt3", driver="Anna")).moved

@@ -194,6 +194,17 @@ def test_facts_set_the_start_of_their_session(reader):
     assert [(id, told.track) for id, told in chunk.facts] == [(1, "Imola")]
 
 
+def test_only_facts_that_are_news_of_a_session_under_way_move_its_laps(reader):
+    """Collectors say the same again whenever they are asked; to look for laps that are judged wrongly takes the store long."""
+    known = {"id": "a", "track": "Imola", "car": "gt3", "driver": "Anna"}
+    assert not reader.read(("a", facts(**known)), ("a", drove(1))).moved
+    assert not reader.read(("a", facts(**known, last_sequence=1))).moved
+    assert not reader.read(("a", facts(id="a", last_sequence=1))).moved
+
+    for news in ({"track": "Monza"}, {"driver": "Bea"}, {"user_id": "bea"}):
+        assert reader.read(("a", facts(id="a", **news)), ("a", facts(id="a", car="gt3"))).moved
+
+
 def test_facts_that_know_no_start_leave_it_alone(reader):
     reader.arrive(1)
     reader.read(("a", facts(id="a", track="Imola")))
