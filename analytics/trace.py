@@ -28,7 +28,7 @@ _INTERPOLATION = {channel.name: channel.interpolation for channel in CHANNELS}
 _PAUSED_S = 0.5
 # Nobody drives a tenth of a lap in so short a time.
 _AROUND_LINE_S = 1.0
-# Of a lap: a channel that is unknown for longer is not made up.
+# Of a lap: a channel that frames do not know for longer is not made up.
 _UNKNOWN = 0.02
 
 
@@ -210,12 +210,12 @@ def _on_axis(frames: pa.Table, share: Reals, axis: Axis, channels: Sequence[str]
 
 
 def _channel(name: str, column: pa.ChunkedArray, share: Reals, axis: Axis) -> Reals | None:
-    """None where the frames do not know it all around the lap, but for what any frames leave open."""
+    """None where frame after frame does not know it; what lies between two frames is as open as for any channel."""
     values = column.cast(pa.float64()).to_numpy()
     if column.null_count:
-        known = np.flatnonzero(np.isfinite(values))
-        blind = np.diff(share[known], prepend=share[0], append=share[-1])
-        if not len(known) or blind.max() > max(_UNKNOWN, 2 * float(np.diff(share).max(initial=0.0))):
+        known = np.isfinite(values)
+        firsts, ends = np.flatnonzero(np.diff(known, prepend=True, append=True)).reshape(-1, 2).T
+        if not known.any() or (share[ends - 1] - share[firsts]).max() > _UNKNOWN:
             return None
         values, share = values[known], share[known]
     if _INTERPOLATION[name] == "previous":

@@ -126,6 +126,17 @@ def test_a_place_that_is_unknown_for_long_is_not_made_up() -> None:
     assert "x_m" not in of(a_lap(position, every_ms=30, x_m=x_m), channels=("x_m",)).channels
 
 
+def test_a_hole_in_the_frames_makes_no_place_up_elsewhere() -> None:
+    """Over the hole every channel is drawn; where frames do not know a place there is none, however long the hole."""
+    position = [share for share in np.linspace(0.01, 0.99, 99).tolist() if not 0.6 < share < 0.9]
+
+    one = [10 * share if share != position[40] else None for share in position]
+    assert "x_m" in of(a_lap(position, every_ms=30, x_m=one), channels=("x_m",)).channels
+
+    many = [10 * share if not 0.05 < share < 0.5 else None for share in position]
+    assert "x_m" not in of(a_lap(position, every_ms=30, x_m=many), channels=("x_m",)).channels
+
+
 def test_what_places_a_frame_is_no_channel() -> None:
     """Whoever asks for all columns gets those that there are along a lap."""
     trace = of(a_lap([0.1, 0.5, 0.9], gear=[2, 3, 4], sequence=[1, 2, 3]), channels=("time", "sequence", "gear"))
