@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from analytics.database import Session
 from analytics.lap import Lap
-from analytics.recording import as_recorded
+from analytics.recording import RecordingError, as_recorded, facts_in
 
 
 class ExportError(ValueError):
@@ -26,13 +26,15 @@ class ExportError(ValueError):
 def export(path: Path, frames: pa.Table, session: Session, laps: Sequence[Lap] = ()) -> Path:
     """Write frames, which have all columns of `analytics.channels.FRAMES` and are in order of time, in the format of ``path``'s suffix.
 
-    Of frames within one ms the first is written. ``laps`` become the beacons of a MoTeC file; the other formats do without.
+    Of frames within one ms the first is written. A recording of that name in another format keeps the JSON file that it has.
+    ``laps`` become the beacons of a MoTeC file; the other formats do without.
     Raises ExportError, and OSError.
     """
     if not frames.num_rows:
         raise ExportError(f"{path}: there are no frames to write; has the session begun?")
     frames = _each_ms_once(frames)
-    if path.suffix == ".ld":
+    suffix = path.suffix.lower()
+    if suffix == ".ld":
         from analytics.motec import TooLong, write_motec
 
         try:
@@ -40,11 +42,32 @@ def export(path: Path, frames: pa.Table, session: Session, laps: Sequence[Lap] =
         except TooLong as error:
             raise ExportError(f"{path}: {error}") from error
         return path
-    if path.suffix not in _WRITERS:
+    if suffix not in _WRITERS:
         raise ExportError(f"{path}: {path.suffix or 'no suffix'} is no format; choose .ld, {', '.join(_WRITERS)}")
-    _WRITERS[path.suffix](as_recorded(frames), path)
-    path.with_suffix(".json").write_text(json.dumps(_facts(session), indent=1) + "\n", encoding="utf-8")
+    facts, beside = _facts(session), _recording_beside(path)
+    if beside:
+        _check_same(path, beside, facts)
+    _WRITERS[suffix](as_recorded(frames), path)
+    if not beside:
+        path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _recording_beside(path: Path) -> Path | None:
+    """Another recording of this name, whose facts lie in the same JSON file."""
+    names = (path.with_suffix(suffix) for suffix in _WRITERS if suffix != path.suffix.lower())
+    return next((name for name in names if name.is_file()), None)
+
+
+def _check_same(path: Path, beside: Path, facts: dict[str, object]) -> None:
+    """Recordings say more than we know: what is said there stays, and is not said of another session. Raises ExportError."""
+    try:
+        said = facts_in(path.with_suffix(".json"))
+    except RecordingError as error:
+        raise ExportError(str(error)) from error
+    other = [name for name, value in facts.items() if said.get(name) != value]
+    if other:
+        raise ExportError(f"{path}: {beside.name} lies there, of another {' and '.join(other)}; choose another name")
 
 
 def _each_ms_once(frames: pa.Table) -> pa.Table:

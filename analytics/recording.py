@@ -87,13 +87,13 @@ def recordings_at(path: Path) -> list[Path]:
     """Those in a folder, by name, or the one that ``path`` is; none is opened."""
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def open_recording(path: Path) -> Recording:
     """Read and check a ``.parquet``, ``.arrow`` or ``.csv`` file. Raises RecordingError."""
     table = _checked(path, _read(path))
-    facts = _facts(path.with_suffix(".json"))
+    facts = facts_in(path.with_suffix(".json"))
     return Recording(
         path=path,
         table=table,
@@ -124,11 +124,12 @@ def _read(path: Path) -> pa.Table:
     if not path.is_file():
         raise RecordingError(path, "there is no such file; give the path of a .parquet, .arrow or .csv recording")
     try:
-        if path.suffix == ".parquet":
+        suffix = path.suffix.lower()
+        if suffix == ".parquet":
             return pyarrow.parquet.read_table(path)
-        if path.suffix == ".arrow":
+        if suffix == ".arrow":
             return pyarrow.ipc.open_file(path).read_all()
-        if path.suffix == ".csv":
+        if suffix == ".csv":
             return pyarrow.csv.read_csv(path)
     except (pa.ArrowInvalid, OSError) as exc:
         raise RecordingError(path, f"cannot be read ({exc}); record or export it again") from exc
@@ -227,7 +228,8 @@ def _rate_hz(table: pa.Table) -> float | None:
     return round(1000 / float(np.median(np.diff(table.column(_TIME).to_numpy()))), 2)
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def facts_in(path: Path) -> dict[str, Any]:
+    """What a JSON file says of the recordings of its name; nothing where it is not there. Raises RecordingError."""
     if not path.is_file():
         return {}
     try:

@@ -1,5 +1,7 @@
 """Files for other programs: what is written can be read again, and is the same."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +31,7 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Drive:
     return analytics.open(path).sessions.newest()
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow", ".CSV"])
 def test_a_session_comes_back_as_it_was(drive: Drive, tmp_path: Path, suffix: str) -> None:
     again = analytics.open(drive.export(tmp_path / f"stint{suffix}")).sessions.newest()
 
@@ -56,6 +58,28 @@ def test_times_that_were_stored_twice_are_written_once(drive: Drive, tmp_path: P
     again = open_recording(export(tmp_path / f"stint{suffix}", twice, drive.facts))
 
     assert again.frames(session_id=1).equals(frames)
+
+
+def test_a_recording_keeps_its_facts_beside_an_export(drive: Drive, tmp_path: Path) -> None:
+    """Both have the name, and so the JSON file; recordings say more in it than we know."""
+    facts = drive.export(tmp_path / "stint.parquet").with_suffix(".json")
+    said = json.dumps(json.loads(facts.read_text()) | {"recorded_with": "a game, version 1.2"})
+    facts.write_text(said)
+
+    drive.export(tmp_path / "stint.csv")
+
+    assert facts.read_text() == said
+
+
+def test_two_sessions_share_no_facts(drive: Drive, tmp_path: Path) -> None:
+    drive.export(tmp_path / "stint.parquet")
+
+    with pytest.raises(
+        ExportError, match=r"stint\.csv: stint\.parquet lies there, of another driver; choose another name"
+    ):
+        export(tmp_path / "stint.csv", drive.telemetry(), replace(drive.facts, driver="somebody else"))
+
+    assert not (tmp_path / "stint.csv").exists()
 
 
 def test_what_a_motec_log_cannot_hold_is_refused(drive: Drive, tmp_path: Path) -> None:

@@ -122,6 +122,14 @@ def test_two_files_of_one_name_are_two_sessions(garage: Garage, tmp_path: Path) 
     assert [lap.number for lap in both.sessions["noon.csv"].laps] == [1, 2, 3, 4]
 
 
+def test_a_suffix_may_be_in_capitals(garage: Garage, tmp_path: Path) -> None:
+    """As some loggers, and cards that were formatted long ago, write it."""
+    recording = garage.sessions["noon"].export(tmp_path / "noon.parquet")
+    recording.rename(tmp_path / "NOON.PARQUET")
+
+    assert [one.key for one in analytics.open(tmp_path).sessions] == ["NOON"]
+
+
 def test_stopwatch_times() -> None:
     assert [lap_time(ms) for ms in (118_432, 59_005, None)] == ["1:58.432", "0:59.005", "no time"]
 
