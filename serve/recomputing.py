@@ -24,8 +24,8 @@ def laps() -> None:
 def recompute_laps(key: str | None, dry_run: bool) -> None:
     """Time laps again from their frames, with this engine and the newest version of their track.
 
-    A session that is being driven is left alone, and so is one whose frames are not all stored any more. Where laps change, the worker of their partition is started anew: that takes
-    a second, and loses nothing.
+    A session that is being driven is left alone, and so is one whose frames are not all stored any more. Where laps change, the
+    worker of their partition is started anew: that takes a second, and loses nothing.
     """
     import psycopg
 
