@@ -5,7 +5,7 @@ not acknowledged. The rule to remember: what was appended and not acknowledged i
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,10 +72,6 @@ class Spool(Protocol):
         """The broker has the oldest record that was taken."""
         ...
 
-    def read(self, first: int, last: int) -> Iterator[Record]:
-        """The frames of sequences ``first`` to ``last``, both included, that are still held, acknowledged or not."""
-        ...
-
     def choose(self, partition: int) -> None:
         """Write down which partition the session is on; `partition` says so when that is done."""
         ...
@@ -122,7 +118,7 @@ class MemorySpool:
         return len(self._untaken) + len(self._taken) >= self._capacity
 
     def append(self, record: Record) -> None:
-        if self._full and self._untaken and self._untaken[-1].sequence:
+        if self._for_game and self._full and self._untaken and self._untaken[-1].sequence:
             if not self.dropped:
                 log.error("no room in memory, frames are lost", session=self.session.key)
             self._untaken.pop()
@@ -139,10 +135,6 @@ class MemorySpool:
 
     def acknowledge(self) -> None:
         self.waiting -= self._taken.popleft().sequence > 0
-
-    def read(self, first: int, last: int) -> Iterator[Record]:
-        held = [*self._taken, *self._untaken]
-        return (record for record in held if record.sequence and first <= record.sequence <= last)
 
     def choose(self, partition: int) -> None:
         self.partition = partition

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +24,7 @@ from ingest.collectors.outbox import Record
 from ingest.collectors.spool import SpooledSession
 from ingest.collectors.spool_cursor import Cursor, Position, session_path, write_session
 from ingest.collectors.spool_reader import SegmentReader
-from ingest.collectors.spool_segments import first_of, read_ranges, segments
+from ingest.collectors.spool_segments import first_of, segments
 from ingest.collectors.spool_writer import SEGMENT_BYTES, SegmentWriter
 
 log = structlog.get_logger()
@@ -119,10 +119,6 @@ class DiskSpool:
                 self._touch(self._acknowledged.segment, position.segment)
             self._acknowledged = position
             self._wake()
-
-    def read(self, first: int, last: int) -> Iterator[Record]:
-        yield from read_ranges(self._folder, [(first, last)])
-        yield from (record for record in (*self._held,) if record.sequence and first <= record.sequence <= last)
 
     def choose(self, partition: int) -> None:
         if partition != self._chosen:

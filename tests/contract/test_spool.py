@@ -82,23 +82,6 @@ def test_it_is_drained_when_all_is_acknowledged(spool):
     assert spool.waiting == 0
 
 
-@pytest.mark.parametrize("taken", [0, 10, 30])
-def test_a_range_is_read_again_whether_taken_or_not(spool, taken):
-    fill(spool, 30)
-    for _ in range(taken):
-        spool.take()
-
-    assert list(spool.read(5, 20)) == [record(n) for n in range(5, 21)]
-    assert list(spool.read(31, 40)) == []
-
-
-def test_reading_again_takes_nothing(spool):
-    fill(spool, 30)
-    list(spool.read(1, 30))
-
-    assert take_all(spool) == list(range(1, 31))
-
-
 def test_the_partition_is_known_when_it_is_written_down(spool):
     assert spool.partition is None
     spool.choose(7)
@@ -118,6 +101,15 @@ def test_a_spool_has_room_until_it_is_full():
     assert not spool.has_room
     spool.acknowledge()
     assert spool.has_room
+
+
+def test_facts_that_change_while_a_spool_is_full_cost_no_frame():
+    """They come whenever they do; nobody asks for room for them."""
+    spool = MemorySpool(SESSION, 2)
+    fill(spool, 2)
+    spool.append(Record(0, 999, b"facts"))
+
+    assert take_all(spool) == [1, 2, 0]
 
 
 def test_a_game_waits_for_no_room_in_memory():
