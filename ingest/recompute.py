@@ -125,8 +125,8 @@ def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
     session = done.session
     through_deadlocks(lambda: _replace_laps(conn, done))
     # The records of laps that are none any more go too.
-    begun_us = [lap.started_at_us for change in done.changes for lap in (change.before, change.after) if lap]
-    begun_us += [lap.started_at_us for lap in done.laps]
+    before = [change.before for change in done.changes if change.before]
+    begun_us = [lap.started_at_us for lap in (*done.laps, *before)]
     if session.scope.track and begun_us:
         # A worker that is judging the scope reads what has been written here, or is asked about it at its next start.
         judge_scope(conn, session.scope, min(begun_us))
