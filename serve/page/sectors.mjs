@@ -2,6 +2,7 @@
 // its last sector ends. Pure. The lap engine tells them: a lap in progress when a sector ends, the lap when it is over.
 
 import { sectorsOf } from "./laps.mjs";
+import { SAME_START_MS } from "./trace.mjs";
 
 const STAYS_MS = 8000;
 
@@ -22,8 +23,9 @@ export class RunningSectors {
     this.#ended = true;
   }
 
-  cross() {
-    this.#ended = true;
+  // A lap began, in ms since 1970. Who joins in mid-lap is told of its sectors before the first frame: these go on.
+  begin(startedAt) {
+    this.#ended = !(Math.abs(Date.parse(this.#lap?.started_at) - startedAt) <= SAME_START_MS);
   }
 
   // [{timeMs, colour}] when the lap clock reads `clockMs`.

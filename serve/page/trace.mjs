@@ -3,6 +3,9 @@
 // Both hold the same columns, so whoever draws one can draw the other. `progress` is the position unwrapped within the lap:
 // it passes 1 where the spline starts anew before the game counts the lap, and begins below 0 where the game counts early.
 
+// The page and the lap engine need not agree to the millisecond when a lap began.
+export const SAME_START_MS = 2000;
+
 export const COLUMNS = [
   "progress", "clock", "speed", "throttle", "brake", "steering", "gear", "rpm", "delta", "x", "z",
 ];

@@ -7,9 +7,9 @@ import { referenceFromColumns, referenceFromTrace } from "./reference.mjs";
 import { Scales } from "./scales.mjs";
 import { Seconds } from "./seconds.mjs";
 import { RunningSectors } from "./sectors.mjs";
+import { SAME_START_MS } from "./trace.mjs";
 
 const WHOLE_LAP = 0.95;
-const SAME_START_MS = 2000;
 const JOINED_LATE = 0.005;
 const LAPS_AT_ONCE = 20;
 
@@ -112,7 +112,7 @@ export class Viewing {
   }
 
   #beginLap(deltaBefore) {
-    this.sectors.cross();
+    this.sectors.begin(this.drive.current.startedAt);
     this.scales.reset("delta");
     this.scales.include("delta", deltaBefore); // still in sight in the rolling window
   }

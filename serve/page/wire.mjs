@@ -15,6 +15,9 @@ const number = (value) => {
   return Number.isFinite(result) ? result : 0;
 };
 
+// ms since 1970 as REST writes an instant; null where nothing was said.
+const instant = (value) => (value ? new Date(number(value)).toISOString() : null);
+
 // Enums come as names or as numbers.
 const enumName = (value, names) => (typeof value === "string" ? value : (names[value ?? 0] ?? names[0]));
 
@@ -30,7 +33,7 @@ export function frameFrom(json) {
 export function lapFrom(json) {
   return {
     lap_number: number(json.lapNumber),
-    started_at: json.startedAt ? new Date(number(json.startedAt)).toISOString() : null,
+    started_at: instant(json.startedAt),
     lap_time_ms: number(json.lapTime) || null,
     official_lap_time_ms: number(json.officialLapTime) || null,
     sector_times_ms: (json.sectorTimes ?? []).map(number),
@@ -47,6 +50,7 @@ export function lapFrom(json) {
 export function lapInProgressFrom(json) {
   return {
     lap_number: number(json.lapNumber),
+    started_at: instant(json.startedAt),
     sector_times_ms: (json.sectorTimes ?? []).map(number),
     sector_colours: json.sectorColours ?? [],
   };

@@ -51,7 +51,7 @@ test("sectors appear as they end, and the lap's own stay for some seconds after 
   const { lapInProgress } = messageFrom('{"sessionId":"a","lapInProgress":{"lapNumber":3,"sectorTimes":[30000],"sectorColours":["purple"]}}');
   running.tell(lapInProgress);
   assert.deepEqual(running.at(80000), [{ timeMs: 30000, colour: "purple" }]);
-  running.cross();
+  running.begin(90000);
   running.finish({ ...lap(2, 90000), sector_times_ms: [1, 2] });
   running.finish({ ...lap(3, 90000), sector_times_ms: [30000, 60000], sector_colours: ["green", "yellow"] });
   assert.deepEqual(running.at(8000), [{ timeMs: 30000, colour: "green" }, { timeMs: 60000, colour: "yellow" }]);
@@ -76,6 +76,15 @@ test("the frame that begins a lap ends the sectors of the lap before", () => {
   drive(21, 0, 2);
   assert.equal(viewing.sectors.at(0).length, 2);
   assert.equal(viewing.sectors.at(20000).length, 0);
+});
+
+test("who joins in mid-lap sees the sectors that have ended, unless the lap was begun anew since", () => {
+  for (const [startedAt, seen] of [[1700000000000, 1], [1700000060000, 0]]) {
+    const viewing = new Viewing("a");
+    viewing.receive(messageFrom('{"lapInProgress":{"lapNumber":7,"startedAt":"1700000000005","sectorTimes":[30000]}}'));
+    viewing.receive({ frames: [frameFrom({ timestamp: startedAt + 40000, lapTime: 40000, lapNumber: 7 })] });
+    assert.equal(viewing.sectors.at(40000).length, seen);
+  }
 });
 
 test("whole numbers of 64 bits come as text or as numbers", () => {
