@@ -90,7 +90,7 @@ def _ray(cpus: int, *, on_cluster: bool) -> Iterator[None]:
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, "Report"], None]]:
     columns = (TextColumn("timing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
+    with Progress(*columns, console=Console(stderr=True, highlight=False, emoji=False)) as progress:
         task = progress.add_task("timing", total=0)
 
         def tell(done: int, of: int, report: "Report") -> None:

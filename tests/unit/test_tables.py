@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from analytics.fleet import Report
 from serve.command import _show
+from serve.fleet import _progress
 from serve.status import PartitionStatus, SessionStatus, Status
 from serve.tables import say_whole, table_of
 
@@ -32,3 +34,11 @@ def test_status_says_names_as_they_are(name: str, capsys: pytest.CaptureFixture[
 
     # Broker, topic, store, worker; the owner; and a session's key, driver, car and track.
     assert capsys.readouterr().out.count(name) == 9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_session_that_could_not_be_timed_is_named_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with _progress() as tell:
+        tell(1, 1, Report(name, reason="no frames"))
+
+    assert f"{name}: no frames" in capsys.readouterr().err
