@@ -2,11 +2,13 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import psycopg
 from psycopg import sql
 
 from ingest.schema import migrate
+from tests.contract.deadlocks import goes_on_after_a_deadlock, waiting_for_locks
 from tests.contract.test_store import FreezesInCopy
 from tests.service.owner import Owner, drove, rows
 from tests.waiting import WITHIN_S, wait_until
@@ -58,23 +60,14 @@ def test_a_batch_that_is_under_way_is_waited_for(database):
 
 def test_an_upgrade_that_the_server_ends_for_others_is_tried_again(database):
     """Somebody reads laps, and then their sessions."""
-    with psycopg.connect(database.url) as reader, ThreadPoolExecutor(1) as pool:
-        reader.execute("SELECT FROM laps")
-        upgrading = pool.submit(upgrade, database.url)
-        wait_until(lambda: waiting_for_locks(database.url) == 1)
-        reader.execute("SELECT FROM sessions")
-        reader.commit()
-        upgrading.result(WITHIN_S)
+    upgrading = partial(upgrade, database.url)
+    reading = {"first": "SELECT FROM laps", "then": "SELECT FROM sessions"}
+    wait_until(lambda: goes_on_after_a_deadlock(database.url, upgrading, **reading))
 
 
 def upgrade(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         migrate(conn)
-
-
-def waiting_for_locks(url: str) -> int:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    return int(rows(url, query)[0][0])
 
 
 def test_new_channel_is_empty_in_the_frames_that_are_there(database, owner):
