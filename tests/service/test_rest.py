@@ -1,6 +1,8 @@
 """What REST says where the database is not the one that this version was written for."""
 
 import asyncio
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -13,9 +15,10 @@ from serve.hub import Hub
 from serve.stored import Stored, add_routes
 
 
-@pytest.fixture
-def get(database):
-    stored = Stored(DatabaseSettings.read(url=database.url))
+@contextmanager
+def serving(url):
+    """REST on this store, asked without a socket."""
+    stored = Stored(DatabaseSettings.read(url=url))
     stored.open()
     app = FastAPI()
     add_routes(app, stored, Bridge(Hub()))
@@ -28,6 +31,12 @@ def get(database):
     stored.close()
 
 
+@pytest.fixture
+def get(database):
+    with serving(database.url) as get:
+        yield get
+
+
 def test_database_that_was_not_upgraded_is_said(get, database):
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute("INSERT INTO sessions (key, topic, partition) VALUES ('s', 'telemetry', 0)")
@@ -38,6 +47,23 @@ def test_database_that_was_not_upgraded_is_said(get, database):
         answer = get(path)
         assert answer.status_code == 503
         assert "run purple-sector database upgrade" in answer.json()["error"]
+
+
+def test_database_that_refuses_its_user_is_said(database):
+    place = urlsplit(database.url)
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute("DROP ROLE IF EXISTS bridge")
+        conn.execute("CREATE ROLE bridge LOGIN PASSWORD 'hidden'")
+    try:
+        with serving(place._replace(netloc=f"bridge:hidden@{place.netloc.rpartition('@')[2]}").geturl()) as get:
+            answer = get("/api/sessions")
+    finally:
+        with psycopg.connect(database.url, autocommit=True) as conn:
+            conn.execute("DROP ROLE bridge")
+
+    assert answer.status_code == 503
+    assert "refuses this user" in answer.json()["error"]
+    assert "hidden" not in answer.text
 
 
 def test_what_is_not_known_is_not_found(get):
