@@ -1,6 +1,6 @@
 """The bridge as a Ray Serve deployment.
 
-Here, and in serve/local.py, Ray is imported; what is deployed is the plain application of serve/api.py. The rule: Ray's
+Here Ray is imported; what is deployed is the plain application of serve/api.py. The rule: Ray's
 defaults are for short requests, and a viewer is a request that lasts for hours, so every limit is set on purpose.
 """
 

@@ -77,7 +77,7 @@ def _team(entries: "Sequence[Entry]", sheets: Path, *, cpus: int, on_cluster: bo
 
 @contextmanager
 def _ray(cpus: int, *, on_cluster: bool) -> Iterator[None]:
-    from serve.local import connect_ray, run_ray
+    from serve.ray_cluster import connect_ray, run_ray
 
     if on_cluster:
         connect_ray()

@@ -22,7 +22,8 @@ from ingest.edition import read_edition
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings, ServeSettings
 from ingest.topics import create_topics
 from serve.environment import free_ports
-from serve.local import run_broker, run_database, run_ray
+from serve.local import run_broker, run_database
+from serve.ray_cluster import run_ray
 from tests.bench.ingest import empty, measure_ingest
 from tests.bench.latency import PARTITIONS, LatencyFigures, measure_latency
 from tests.bench.steady import SteadyFigures, measure_steady

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from analytics.entries import Entry, recorded
 from analytics.fleet import Fleet, Report, time_all
-from serve.local import run_ray
+from serve.ray_cluster import run_ray
 from tests.bench.fleet_recordings import LAPS_A_SESSION, make_recordings
 
 REPORT = Path("build/bench-fleet.json")

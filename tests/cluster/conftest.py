@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serve.local import run_ray
+from serve.ray_cluster import run_ray
 
 
 @pytest.fixture(scope="package")

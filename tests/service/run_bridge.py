@@ -6,35 +6,21 @@ prints its port when viewers can connect, and ends when its stdin does.
     python -m tests.service.run_bridge BROKERS DATABASE_URL
 """
 
-import os
 import sys
-import tempfile
-from pathlib import Path
 
 from ingest.services.process import free_ports
 from ingest.settings import DatabaseSettings, KafkaSettings, ServeSettings
-from serve.environment import serve_environment
+from serve.ray_cluster import run_ray
 
 
 def main(brokers: str, database_url: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="ps", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        os.environ.update(serve_environment(Path(folder)))
-        import ray
+    with run_ray(lambda _: None):
         import ray.serve
 
-        ray.init(
-            include_dashboard=False,
-            num_cpus=2,
-            object_store_memory=80 * 2**20,
-            _temp_dir=folder,
-            log_to_driver=False,
-            logging_level="error",
-        )
         try:
             serve_until_told(brokers, database_url)
         finally:
             ray.serve.shutdown()
-            ray.shutdown()
 
 
 def serve_until_told(brokers: str, database_url: str) -> None:
