@@ -1,8 +1,8 @@
 """``python -m tests.bench.insight_truth [FOLDER]``: are insights true, and how often do they speak where there is nothing to say?
 
-True: simulated drivers are who they are. Who uses more of the brakes' limit brakes later, who uses more of the grip is faster in
-the middle of a corner; every claim about two of them is held against that. Nothing to say: the laps of one session, a recorded one
-of FOLDER too, are split in two at random, again and again.
+True: what is said of two simulated drivers is held against who they are (who is nearer to the car's limits brakes and lifts later,
+is faster at the slowest and at the end of the straight), and against what the two do in many more laps, which the claim has not seen.
+Nothing to say: the laps of one session, a recorded one of FOLDER too, are split in two at random, again and again.
 """
 
 import tempfile
@@ -21,41 +21,74 @@ from analytics.consistency import in_earnest
 from analytics.cornering import Cornering, cornering
 from analytics.corners import find_corners
 from analytics.garage import Drive
-from analytics.insights import LEAST_LAPS, Insight, insights
+from analytics.insights import LEAST_LAPS, Difference, Insight, insights
 from analytics.trace import Trace, traces
 from ingest.collectors.driver import Driver, driver
 from tests.bench.corner_model import simulate
 
 #: What a driver is, by the measure in which it shows: more of the one is more of the other.
-SHOWS_IN = {"brake_m": "braking", "min_speed_kmh": "grip"}
+SHOWS_IN = {"brake_m": "braking", "lift_m": "braking", "min_speed_kmh": "grip", "exit_speed_kmh": "grip"}
 
 console = Console(highlight=False, width=120)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That one driver does more of something than another in a corner, and whether he is one who does."""
+    """That one driver does more of something than another in a corner.
 
-    measure: str
-    is_true: bool
+    ``as_they_are``: whether he is one who does; None where no trait says so. ``later`` is the size of it in laps that the claim has not
+    seen.
+    """
+
+    said: Difference
+    as_they_are: bool | None
+    later: float
+
+    @property
+    def right_way(self) -> bool:
+        """Whether the laps that came later differ in the same direction."""
+        return self.said.size * self.later > 0
+
+    @property
+    def in_interval(self) -> bool:
+        """Whether their difference is one that the interval of the claim has in it."""
+        return self.said.low <= self.later <= self.said.high
 
 
-def claims(said: Iterable[Insight], ours: Driver, theirs: Driver) -> Iterator[Claim]:
-    """Those of which the drivers tell the truth."""
-    for difference in (one for insight in said for one in insight.driving):
-        if trait := SHOWS_IN.get(difference.measure):
-            more = getattr(ours, trait) > getattr(theirs, trait)
-            yield Claim(difference.measure, (difference.size > 0) == more)
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """A simulated driver, the laps that insights see, and the laps that came later."""
+
+    who: Driver
+    seen: Cornering
+    later: Cornering
 
 
-def of_pairs(drives: Sequence[Drive]) -> tuple[int, int, list[Claim]]:
-    """How many pairs of drivers on one track there are, of how many something is said, and all claims about them."""
+def claims(said: Iterable[Insight], ours: Driven, theirs: Driven) -> Iterator[Claim]:
+    """All that is said of how two drive."""
+    for insight in said:
+        column = ours.later.corners.corners.index(insight.corner)
+        for one in insight.driving:
+            trait = SHOWS_IN.get(one.measure)
+            more = getattr(ours.who, trait) > getattr(theirs.who, trait) if trait else None
+            later = _median(ours.later, one.measure, column) - _median(theirs.later, one.measure, column)
+            yield Claim(one, None if more is None else (one.size > 0) == more, later)
+
+
+def of_pairs(drives: Sequence[Drive], laps: int) -> tuple[int, int, list[Claim]]:
+    """How many pairs of drivers on one track there are, of how many something is said after so many laps, and all claims about them."""
     every = traces(lap for drive in drives for lap in in_earnest(list(drive.laps)))
     corners = find_corners(every)
-    driven = {_seed(drive): cornering(_laps_of(drive, every), corners) for drive in drives}
-    said = {(a, b): insights(driven[a], driven[b]) for a, b in combinations(driven, 2)}
-    told = [claim for (a, b), one in said.items() for claim in claims(one, driver(a), driver(b))]
-    return len(said), sum(map(bool, said.values())), told
+    driven = [
+        Driven(
+            driver(_seed(drive)),
+            cornering([one for one in _laps_of(drive, every) if _number(one) <= laps], corners),
+            cornering([one for one in _laps_of(drive, every) if _number(one) > laps], corners),
+        )
+        for drive in drives
+    ]
+    said = [(a, b, insights(a.seen, b.seen)) for a, b in combinations(driven, 2)]
+    return len(said), sum(bool(one) for _, _, one in said), [claim for a, b, one in said for claim in claims(one, a, b)]
 
 
 def spoken_of_nothing(driven: Cornering, splits: int) -> int:
@@ -77,6 +110,14 @@ def _laps_of(drive: Drive, every: Sequence[Trace]) -> list[Trace]:
     return [trace for trace in every if trace.lap and trace.lap.session.key == drive.key]
 
 
+def _number(trace: Trace) -> int:
+    return trace.lap.number if trace.lap else 0
+
+
+def _median(driven: Cornering, measure: str, column: int) -> float:
+    return float(np.nanmedian(driven[measure][:, column]))
+
+
 def _some(driven: Cornering, rows: np.ndarray) -> Cornering:
     measures = {name: values[rows] for name, values in driven.measures.items()}
     return Cornering(driven.corners, tuple(driven.laps[row] for row in rows), measures)
@@ -86,27 +127,35 @@ def _seed(drive: Drive) -> int:
     return int(drive.key.rpartition("_")[2])
 
 
-def _print_pairs(drives: Sequence[Drive]) -> None:
-    table = Table(title="pairs of simulated drivers", title_justify="left")
-    for column in ("track", "pairs", "something said", "braking: claims", "true", "slowest speed: claims", "true"):
-        table.add_column(column, justify="left" if column == "track" else "right")
+def _print_pairs(drives: Sequence[Drive], laps: int) -> None:
+    told: list[Claim] = []
     for track in sorted({drive.facts.track for drive in drives}):
-        pairs, said, told = of_pairs([drive for drive in drives if drive.facts.track == track])
-        cells = [[claim.is_true for claim in told if claim.measure == measure] for measure in SHOWS_IN]
-        table.add_row(track, str(pairs), str(said), *(str(n) for one in cells for n in (len(one), sum(one))))
+        pairs, said, more = of_pairs([drive for drive in drives if drive.facts.track == track], laps)
+        console.print(f"{track}: {pairs} pairs of simulated drivers, of {said} something is said")
+        told += more
+    table = Table(title="what is said of them", title_justify="left")
+    for column in ("measure", "claims", "as the drivers are", "later laps: the same way", "size within the interval"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    for measure in sorted({claim.said.measure for claim in told}):
+        ours = [claim for claim in told if claim.said.measure == measure]
+        as_they_are = str(sum(bool(claim.as_they_are) for claim in ours)) if measure in SHOWS_IN else ""
+        held = (sum(claim.right_way for claim in ours), sum(claim.in_interval for claim in ours))
+        table.add_row(measure, str(len(ours)), as_they_are, *map(str, held))
     console.print(table)
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 @click.option("--sessions", default=24, show_default=True, help="How many drivers to simulate, on two tracks in turns.")
-@click.option("--laps", default=14, show_default=True, help="Of each.")
+@click.option("--laps", default=14, show_default=True, help="Of each, that insights see.")
+@click.option("--later", default=60, show_default=True, help="Laps of each that they do not see.")
 @click.option("--splits", default=300, show_default=True, help="Of each session that is split.")
-def main(folder: Path | None, sessions: int, laps: int, splits: int) -> None:
+def main(folder: Path | None, sessions: int, laps: int, later: int, splits: int) -> None:
     """Print what was said of pairs of drivers, and how often of one driver and himself."""
     with tempfile.TemporaryDirectory() as driven:
-        drives = list(analytics.open(simulate(Path(driven), sessions=sessions, laps=laps, rate_hz=30)).sessions)
-    _print_pairs(drives)
+        place = simulate(Path(driven), sessions=sessions, laps=laps + later, rate_hz=30)
+        drives = list(analytics.open(place).sessions)
+    _print_pairs(drives, laps)
     alone = [*long_sessions(drives[:4]), *(long_sessions(analytics.open(folder).sessions) if folder else [])]
     for key, laps_driven in alone:
         said = spoken_of_nothing(laps_driven, splits)
