@@ -68,8 +68,9 @@ class Car:
 
     def drive_mps2(self, speed_mps: float, gear: int) -> float:
         """Acceleration by the engine at full throttle, before drag and without wheelspin."""
-        rpm = max(self.engine_rpm(speed_mps, gear), self.launch_rpm)
-        return self._power_at(rpm) / self.mass_kg / (rpm / self.rpm_per_mps(gear))
+        rpm_per_mps = self.rpm_per_mps(gear)
+        rpm = max(speed_mps * rpm_per_mps, self.launch_rpm)
+        return self._power_at(rpm) / self.mass_kg / (rpm / rpm_per_mps)
 
     def best_drive_mps2(self, speed_mps: float) -> float:
         """The same in the gear that a driver would have: the lowest that is not yet due for an upshift."""
@@ -81,7 +82,7 @@ class Car:
 
     def _power_at(self, rpm: float) -> float:
         points = self.power_w
-        i = min(max(bisect_right(points, (rpm, 0.0)), 1), len(points) - 1)
+        i = bisect_right(points, (rpm, 0.0), 1, len(points) - 1)
         (rpm0, low), (rpm1, high) = points[i - 1], points[i]
         return low + (high - low) * min((rpm - rpm0) / (rpm1 - rpm0), 1.0)
 

@@ -38,9 +38,10 @@ def controls(
 ) -> Controls:
     """The controls that make this motion; ``gear`` is the one engaged at the first node."""
     gears = shift(car, clock_s, speed_mps, gain_mps2, gear)
+    drag_per_m = car.drag_per_m
     throttle, brake = [], []
-    for i, (speed, gain, shake) in enumerate(zip(speed_mps, gain_mps2, tremor, strict=True)):
-        on, off = _pedals(car, speed, gain, gears[i])
+    for speed, gain, engaged, shake in zip(speed_mps, gain_mps2, gears, tremor, strict=True):
+        on, off = _pedals(car, drag_per_m * speed * speed, speed, gain, engaged)
         throttle.append(_shaken(on, 0.12 * shake))
         brake.append(_shaken(off, 0.07 * shake))
     steering = [
@@ -50,8 +51,7 @@ def controls(
     return Controls(throttle, brake, steering, gears)
 
 
-def _pedals(car: Car, speed: float, gain: float, gear: int) -> tuple[float, float]:
-    drag = car.drag_per_m * speed * speed
+def _pedals(car: Car, drag: float, speed: float, gain: float, gear: int) -> tuple[float, float]:
     needed = gain + drag + car.rolling_mps2
     if needed > 0:
         share = needed / car.drive_mps2(speed, gear) / _FULL_THROTTLE
@@ -64,6 +64,8 @@ def _pedals(car: Car, speed: float, gain: float, gear: int) -> tuple[float, floa
 
 def _shaken(pedal: float, shake: float) -> float:
     """Feet tremble on a half-pressed pedal, not on the floor and not in the air."""
+    if pedal in (0.0, 1.0):
+        return pedal
     return min(max(pedal + shake * 4 * pedal * (1 - pedal), 0.0), 1.0)
 
 
@@ -76,25 +78,25 @@ def shift(
     car: Car, clock_s: Sequence[float], speed_mps: Sequence[float], gain_mps2: Sequence[float], gear: int
 ) -> list[int]:
     """The gear of each node: up at the shift light, down one by one under braking as soon as the engine allows."""
+    rpm_per_mps = [car.rpm_per_mps(gear) for gear in range(1, len(car.gear_ratios) + 1)]
     gears = []
     ready_s = clock_s[0]
     for now, speed, gain in zip(clock_s, speed_mps, gain_mps2, strict=True):
-        if now >= ready_s and (step := _wish(car, speed, gain, gear)):
+        if now >= ready_s and (step := _wish(car, rpm_per_mps, speed, gain, gear)):
             gear += step
             ready_s = now + (_QUICKEST_UPSHIFT_S if step > 0 else _QUICKEST_DOWNSHIFT_S)
         gears.append(gear)
     return gears
 
 
-def _wish(car: Car, speed: float, gain: float, gear: int) -> int:
-    rpm = car.engine_rpm(speed, gear)
-    if rpm > car.upshift_rpm and gain > -1 and gear < len(car.gear_ratios):
+def _wish(car: Car, rpm_per_mps: Sequence[float], speed: float, gain: float, gear: int) -> int:
+    rpm = speed * rpm_per_mps[gear - 1]
+    if rpm > car.upshift_rpm and gain > -1 and gear < len(rpm_per_mps):
         return 1
     if gear == 1:
         return 0
-    lower = car.engine_rpm(speed, gear - 1)
     # First gear is for pit boxes and the slowest of hairpins: only where second would labour.
     if gear == 2 and rpm > car.lugging_rpm:
         return 0
-    braking = gain < -3 and lower < car.downshift_rpm
+    braking = gain < -3 and speed * rpm_per_mps[gear - 2] < car.downshift_rpm
     return -1 if braking or rpm < car.lugging_rpm else 0

@@ -64,16 +64,22 @@ def brake_backwards(
     car: Car, step_m: float, curvature_per_m: Sequence[float], demand: Demand, ceilings: Sequence[float]
 ) -> list[float]:
     """The ceilings lowered so that the brakes can always reach the next one."""
-    lateral, braking = car.lateral_friction, car.braking_friction
+    lateral, braking, rolling = car.lateral_friction, car.braking_friction, car.rolling_mps2
     drag, downforce = 2 * car.drag_per_m, 2 * car.downforce_per_m
+    released = demand.release_mps3 * step_m
     energies = list(ceilings)
     energy, slowing = energies[-1], 0.0
-    for i in range(len(energies) - 2, -1, -1):
-        load = (GRAVITY_MPS2 + downforce * energy) * demand.grip[i]
-        turning = 2 * energy * curvature_per_m[i] / (lateral * load)
-        held = braking * load * sqrt(max(0.0, 1 - turning * turning)) + drag * energy + car.rolling_mps2
-        hardest = min(held, car.hardest_braking_mps2) * demand.braking[i]
-        slowing = min(hardest, slowing + demand.release_mps3 * step_m / sqrt(2 * energy))
+    last = len(energies) - 2
+    backwards = slice(last, None, -1)
+    for i, curvature, grip, share in zip(
+        range(last, -1, -1), curvature_per_m[backwards], demand.grip[backwards], demand.braking[backwards], strict=True
+    ):
+        load = (GRAVITY_MPS2 + downforce * energy) * grip
+        turning = 2 * energy * curvature / (lateral * load)
+        left = 1 - turning * turning
+        held = braking * load * (sqrt(left) if left > 0 else 0.0) + drag * energy + rolling
+        hardest = min(held, car.hardest_braking_mps2) * share
+        slowing = min(hardest, slowing + released / sqrt(2 * energy))
         reached = energy + slowing * step_m
         if reached > energies[i]:
             reached = energies[i]
@@ -93,20 +99,24 @@ def drive_forwards(
     gaining_mps2: float,
 ) -> tuple[list[float], list[float]]:
     """The energies as driven, from ``energy`` and acceleration ``gaining_mps2`` at the first node; and the accelerations."""
-    lateral, traction = car.lateral_friction, car.braking_friction * car.driven_share
+    lateral, traction, rolling = car.lateral_friction, car.braking_friction * car.driven_share, car.rolling_mps2
     drag, downforce = 2 * car.drag_per_m, 2 * car.downforce_per_m
+    picked_up = demand.pickup_mps3 * step_m
     pull = _pull(car)
     energies, gains = [energy], [gaining_mps2]
-    for i in range(len(ceilings) - 1):
+    for curvature, grip, throttle, ceiling in zip(
+        curvature_per_m, demand.grip, demand.throttle, ceilings[1:], strict=False
+    ):
         speed = sqrt(2 * energy)
-        load = (GRAVITY_MPS2 + downforce * energy) * demand.grip[i]
-        turning = 2 * energy * curvature_per_m[i] / (lateral * load)
-        held = traction * load * sqrt(max(0.0, 1 - turning * turning))
-        resisting = drag * energy + car.rolling_mps2
-        gain = min(held, pull[int(speed * _SPEEDS_PER_MPS)] * demand.throttle[i]) - resisting
+        load = (GRAVITY_MPS2 + downforce * energy) * grip
+        turning = 2 * energy * curvature / (lateral * load)
+        left = 1 - turning * turning
+        held = traction * load * sqrt(left) if left > 0 else 0.0
+        resisting = drag * energy + rolling
+        gain = min(held, pull[int(speed * _SPEEDS_PER_MPS)] * throttle) - resisting
         # A car at rest needs a moment, not a distance, to get going: no rate limit at walking pace.
-        eager = max(gaining_mps2, -resisting) + demand.pickup_mps3 * step_m / max(speed, 1.0)
-        reached = max(0.0, min(ceilings[i + 1], energy + min(gain, eager) * step_m))
+        eager = max(gaining_mps2, -resisting) + picked_up / max(speed, 1.0)
+        reached = max(0.0, min(ceiling, energy + min(gain, eager) * step_m))
         gaining_mps2 = (reached - energy) / step_m
         energy = reached
         energies.append(energy)
