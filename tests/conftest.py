@@ -4,6 +4,7 @@ KAFKA_BROKERS and DATABASE_URL point the same tests at services that run elsewhe
 had is a skip that says why.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -68,6 +69,11 @@ def _versions(url: str) -> str:
     # The edition is known only where the extension is made.
     which = f" ({edition} edition)" if edition else ""
     return f"PostgreSQL {server}" + (f" with TimescaleDB {timescaledb}{which}" if timescaledb else "")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests live until the end: the garbage collector need not walk them again and again."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

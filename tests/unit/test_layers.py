@@ -6,6 +6,7 @@ The source is read, not imported: an import inside a function counts as much as 
 import ast
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -40,9 +41,23 @@ def _name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), filename=str(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is asked of a file. Its tree is not kept: those of all files are half a million objects."""
+
+    imports: frozenset[str]
+    environment: tuple[str, ...]  # read at import
+
+
+@cache
+def _source(path: Path) -> Source:
+    tree = _tree(path)
+    read = (ast.unparse(node) for node in run_at_import(tree) if reads_environment(node))
+    return Source(frozenset(imported(tree)), tuple(read))
 
 
 def imported(tree: ast.Module) -> set[str]:
@@ -56,9 +71,8 @@ def imported(tree: ast.Module) -> set[str]:
     return names
 
 
-@cache
-def _imports(path: Path) -> set[str]:
-    return imported(_tree(path))
+def _imports(path: Path) -> frozenset[str]:
+    return _source(path).imports
 
 
 def _importing(packages: set[str], paths: Iterable[Path]) -> set[tuple[str, str]]:
@@ -83,15 +97,13 @@ def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def reads_environment(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute | ast.Name) and ast.unparse(node) in {
-        "os.environ",
-        "os.getenv",
-        "environ",
-        "getenv",
-    }
+    names = {"environ", "getenv"}
+    if isinstance(node, ast.Attribute):
+        return node.attr in names and isinstance(node.value, ast.Name) and node.value.id == "os"
+    return isinstance(node, ast.Name) and node.id in names
 
 
-def _ours(names: set[str]) -> set[Path]:
+def _ours(names: Iterable[str]) -> set[Path]:
     """The files of our packages among the imported names."""
     stems = [ROOT.joinpath(*part) for name in names for part in (name.split("."), name.split(".")[:-1])]
     return {stem.with_suffix(".py") for stem in stems if stem.name and stem.with_suffix(".py").is_file()}
@@ -151,19 +163,14 @@ def test_collectors_reach_no_cluster_library() -> None:
 
 def test_importing_reads_no_environment() -> None:
     """Settings are read at the edge, once; a module means the same wherever it is imported."""
-    read = [
-        (_name(path), ast.unparse(node))
-        for path in _sources(*PACKAGES)
-        for node in run_at_import(_tree(path))
-        if reads_environment(node)
-    ]
-    assert read == []
+    read = {_name(path): _source(path).environment for path in _sources(*PACKAGES)}
+    assert {path: names for path, names in read.items() if names} == {}
 
 
 @pytest.mark.parametrize("package", ["ingest", "serve"])
 def test_packages_import_nothing_by_themselves(package: str) -> None:
     """A game PC imports from ``ingest`` without what a cluster has."""
-    assert _imports(ROOT / package / "__init__.py") == set()
+    assert _imports(ROOT / package / "__init__.py") == frozenset()
 
 
 def test_the_reader_sees_lazy_imports_and_default_arguments() -> None:
