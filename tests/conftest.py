@@ -13,19 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
 
-from ingest.schema import migrate
 from ingest.services import jars, postgres, timescale
-from ingest.services.broker import Broker, start_broker
 from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.services.process import ServiceUnavailable
 from ingest.services.timescale import timescale_programs
+
+if TYPE_CHECKING:
+    from ingest.services.broker import Broker
 
 # A quarter of the examples while somebody waits for an answer; a build server tries as many as Hypothesis would.
 settings.register_profile("waited_for", max_examples=25, deadline=None)
@@ -110,8 +111,11 @@ def service_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def kafka(service_folder: Path, pytestconfig: pytest.Config) -> Iterator[Broker | Elsewhere]:
+def kafka(service_folder: Path, pytestconfig: pytest.Config) -> "Iterator[Broker | Elsewhere]":
     """A Kafka broker for the whole run; tests make topics of their own."""
+    # This file is also imported by the process of pytest-xdist that runs no test: what takes long waits until it is needed.
+    from ingest.services.broker import start_broker
+
     if brokers := os.environ.get("KAFKA_BROKERS"):
         yield Elsewhere(brokers)
         return
@@ -165,6 +169,8 @@ def database(database_server: str) -> Iterator[Database]:
 @contextmanager
 def fresh_database(database_server: str) -> Iterator[Database]:
     """The same for as long as the block lasts."""
+    from ingest.schema import migrate
+
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(database_server, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -9,7 +9,7 @@ import pytest
 from tests.waiting import WITHIN_S
 
 TESTS = sorted((Path(__file__).parent / "page").glob("*.test.mjs"))
-# Not --test, which starts a Node for each file: that takes three times as long as all the tests.
+# Not --test, which starts a Node for each file: that takes longer than the tests.
 RUN = "for (const file of process.argv.slice(1)) await import(file)"
 PAGE = Path(__file__).resolve().parents[2] / "serve" / "page"
 
