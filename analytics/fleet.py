@@ -34,6 +34,9 @@ FAILED = pa.schema([("session", pa.string()), ("path", pa.string()), ("reason", 
 _TRIES = 3
 _DEADLY = f"each of {_TRIES} processes that timed it died; has the machine memory for all of its frames?"
 _UNHEARD = "nobody reported on it; Ray's log says what became of its task"
+_ELSEWHERE = (
+    "it was timed, but its timesheet is not in this folder; every node has to see the results under the same name"
+)
 
 
 class Busy(Exception):
@@ -123,10 +126,13 @@ def time_one(entry: Entry, sheets: Path) -> Report:
 def time_with_care(entry: Entry, sheets: Path) -> Report:
     """The same in a process that may die of it, and be replaced by one that tries again: not more than a few times."""
     tries = sheets / f".{entry.name}.tries"
-    if tries.is_file() and tries.stat().st_size >= _TRIES:
-        return Report(entry.name, reason=_DEADLY)
-    with tries.open("ab") as file:
-        file.write(b"x")
+    try:
+        if tries.is_file() and tries.stat().st_size >= _TRIES:
+            return Report(entry.name, reason=_DEADLY)
+        with tries.open("ab") as file:
+            file.write(b"x")
+    except OSError as error:
+        return Report(entry.name, reason=f"{sheets}: its timesheet cannot be written there ({error.strerror})")
     report = time_one(entry, sheets)
     tries.unlink(missing_ok=True)
     return report
@@ -134,9 +140,10 @@ def time_with_care(entry: Entry, sheets: Path) -> Report:
 
 def _together(entries: Sequence[Entry], sheets: Path, reports: Sequence[Report]) -> Fleet:
     reasons = {report.name: report.reason for report in reports if report.reason}
-    found = fields(_kept(entries, sheets, reasons))
+    reported = {report.name for report in reports}
+    found = fields(_kept(entries, sheets, reported, reasons))
     failed = [{"session": e.key, "path": e.path, "reason": reasons[e.name]} for e in entries if e.name in reasons]
-    done = [report for report in reports if not report.reason]
+    done = [report for report in reports if report.name not in reasons]
     return Fleet(
         bests=bests(found),
         lap_bands=lap_bands(found),
@@ -148,14 +155,14 @@ def _together(entries: Sequence[Entry], sheets: Path, reports: Sequence[Report])
     )
 
 
-def _kept(entries: Sequence[Entry], sheets: Path, reasons: dict[str, str]) -> Iterator[pa.Table]:
+def _kept(entries: Sequence[Entry], sheets: Path, reported: set[str], reasons: dict[str, str]) -> Iterator[pa.Table]:
     """The timesheets that there are; the reason of each that there is not is added to ``reasons``."""
     for name in [entry.name for entry in entries if entry.name not in reasons]:
         sheet = _sheet(sheets, name)
         try:
             yield pyarrow.parquet.read_table(sheet)
         except FileNotFoundError:
-            reasons[name] = _UNHEARD
+            reasons[name] = _ELSEWHERE if name in reported else _UNHEARD
         except (pa.ArrowInvalid, OSError) as error:
             reasons[name] = f"its timesheet {sheet} cannot be read ({error}); delete it and run again"
 

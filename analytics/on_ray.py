@@ -7,11 +7,12 @@ of the results. Rule: this process is connected to a cluster already; whose it i
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.data
 
 from analytics.entries import Entry
@@ -24,22 +25,33 @@ _BLOCK_BYTES = 2**20
 
 
 def on_ray(entries: Sequence[Entry], sheets: Path) -> Iterator[Report]:
-    """A team of as many processes as the cluster has CPUs."""
+    """A team of as many processes as the cluster has CPUs. What another node could not time says which node that was."""
     if not entries:
         return
     _quiet()
+    here = ray.get_runtime_context().get_node_id()
     tasks = -(-len(entries) // _AT_ONCE)
     sessions = ray.data.from_items([asdict(entry) for entry in entries], override_num_blocks=tasks)
     reports = sessions.map_batches(partial(_time, sheets=sheets), batch_size=_AT_ONCE, batch_format="numpy")
     for row in reports.iter_rows():
-        yield Report(**row)
+        node = row.pop("node")
+        report = Report(**row)
+        if report.reason and node != here:
+            report = replace(report, reason=f"{report.reason} (on {_address(node)})")
+        yield report
 
 
 def _time(batch: dict[str, Any], *, sheets: Path) -> dict[str, list[Any]]:
-    """Columns of entries in, columns of reports out."""
+    """Columns of entries in, columns of reports and of the node's id out."""
     rows = zip(*(batch[name] for name in ("key", "path", "mark")), strict=True)
-    reports = [asdict(time_with_care(Entry(*map(str, row)), sheets)) for row in rows]
+    node = ray.get_runtime_context().get_node_id()
+    reports = [{**asdict(time_with_care(Entry(*map(str, row)), sheets)), "node": node} for row in rows]
     return {name: [report[name] for report in reports] for name in reports[0]}
+
+
+def _address(node: str) -> str:
+    """Of a node by its id, which Ray remembers also of those that have died."""
+    return next((str(known["NodeManagerAddress"]) for known in ray.nodes() if known["NodeID"] == node), node)
 
 
 def _quiet() -> None:

@@ -146,6 +146,28 @@ def test_a_session_that_nobody_reported_on_has_failed(recordings: Path, tmp_path
     assert "nobody reported" in fleet.failed.column("reason")[0].as_py()
 
 
+def test_results_that_a_node_does_not_see_are_a_reason(recordings: Path, tmp_path: Path) -> None:
+    """On a cluster without a shared folder: the session has failed, and the task has not."""
+    report = time_with_care(recorded([recordings])[0], tmp_path / "elsewhere")
+
+    assert str(tmp_path / "elsewhere") in report.reason
+    assert "cannot be written" in report.reason
+
+
+def test_a_timesheet_that_lies_on_another_node_is_missed(recordings: Path, tmp_path: Path) -> None:
+    """The node has a folder of that name, and it is its own: nobody would find the timesheet there."""
+    (tmp_path / "on_node").mkdir()
+    fleet = time_all(
+        recorded([recordings]),
+        tmp_path / "results",
+        team=lambda entries, _: (time_with_care(entry, tmp_path / "on_node") for entry in entries),
+    )
+
+    assert (fleet.timed, fleet.frames) == (0, 0)
+    assert {"not in this folder" in reason for reason in fleet.failed.column("reason").to_pylist()} == {True}
+    assert fleet.failed.num_rows == 3
+
+
 def test_what_kills_each_process_is_given_up(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where processes are replaced for ever, one such session would hold up all others."""
     (entry,) = recorded([recordings / "session_1.parquet"])
