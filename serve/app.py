@@ -6,12 +6,16 @@ defaults are for short requests, and a viewer is a request that lasts for hours,
 
 import gc
 import logging
+import time
 from typing import Any
 
 import ray
+import ray.exceptions
 import ray.serve
 from fastapi import FastAPI
+from ray.serve.schema import ProxyStatus
 
+from ingest.errors import PurpleSectorError
 from ingest.logs import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings
 from serve.api import make_api
@@ -19,6 +23,8 @@ from serve.environment import SAME_LOOP
 from serve.sockets import limit_sockets
 
 NAME = "purple-sector"
+
+_PROXY_WITHIN_S = 300.0
 
 _OPTIONS: dict[str, Any] = {
     "num_replicas": 1,
@@ -55,10 +61,27 @@ def build(args: dict[str, str]) -> ray.serve.Application:
 
 
 def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> None:
-    """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; returns when viewers can connect."""
+    """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; returns when viewers can connect.
+
+    Raises PurpleSectorError where Ray Serve has no proxy after minutes.
+    """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # who calls this says itself what is ready
-    ray.serve.start(proxy_location="HeadOnly", http_options={"host": serve.host, "port": serve.port})
+    try:
+        ray.serve.start(proxy_location="HeadOnly", http_options={"host": serve.host, "port": serve.port})
+    except (TimeoutError, ray.exceptions.RayActorError):
+        # Its own wait ends after 60 s, or with the first proxy; its controller goes on trying.
+        _await_proxy()
     ray.serve.run(_bind(kafka, database), name=NAME, route_prefix="/")
+
+
+def _await_proxy() -> None:
+    deadline = time.monotonic() + _PROXY_WITHIN_S
+    while ProxyStatus.HEALTHY not in ray.serve.status().proxies.values():
+        if time.monotonic() > deadline:
+            raise PurpleSectorError(
+                f"Ray Serve started no proxy within {_PROXY_WITHIN_S:.0f} s; a machine with less to do may be quicker"
+            )
+        time.sleep(0.2)
 
 
 def _bind(kafka: KafkaSettings, database: DatabaseSettings, *, replicas: int = 1) -> ray.serve.Application:

@@ -25,7 +25,9 @@ MODE = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
     # A killed proxy is back in 4 s instead of 29.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    # On a machine that is busy for a while a proxy is slow to answer, and all viewers' sockets would die with it.
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "10",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HAPROXY_NBTHREAD": "2",
     # Ray starts its workers with niceness 15: on a busy machine a frame then waits behind everything else.
     "RAY_worker_niceness": "0",

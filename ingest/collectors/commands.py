@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from math import isfinite
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from google.protobuf.message import DecodeError
 
 from ingest.collectors.uplink import Backoff
@@ -148,13 +148,13 @@ class Listener:
         """Find the user's partition, where commands with his key are; and find it again when the topic has grown."""
         try:
             topic = self._consumer.list_topics(timeout=_LOOK_WITHIN_S).topics.get(self._topic)
+            partitions = len(topic.partitions) if topic is not None else 0
+            if partitions:
+                self._listen_on(partition_of(self._user_id.encode(), partitions), new_from=self._partitions)
         except KafkaException:
             self._look_at = self._clock() + self._backoff.pause_s(random.random())
             return
-        partitions = len(topic.partitions) if topic is not None else 0
-        if partitions:
-            self._listen_on(partition_of(self._user_id.encode(), partitions), new_from=self._partitions)
-        elif self._partitions is None:
+        if not partitions and self._partitions is None:
             log.info("there are no commands yet", topic=self._topic)
         self._partitions = partitions
         self._backoff.failures = 0
@@ -163,7 +163,10 @@ class Listener:
     def _listen_on(self, partition: int, *, new_from: int | None) -> None:
         if self._place is not None and self._place.partition == partition:
             return
+        place = TopicPartition(self._topic, partition, OFFSET_BEGINNING)
         # What was not there when we looked before has nothing in it that is older than that.
-        start = OFFSET_BEGINNING if new_from is not None and partition >= new_from else OFFSET_END
-        self._place = TopicPartition(self._topic, partition, start)
-        self._consumer.assign([self._place])
+        if new_from is None or partition < new_from:
+            # Asked for now: left to the client, the end is where it is some time later.
+            _, place.offset = self._consumer.get_watermark_offsets(place, timeout=_LOOK_WITHIN_S)
+        self._consumer.assign([place])
+        self._place = place

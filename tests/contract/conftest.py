@@ -21,6 +21,7 @@ from tests.contract.clients import disconnect
 from tests.contract.gaps import BROKERS
 from tests.contract.topics import new_partition, settings_of
 from tests.service.owner import Owner
+from tests.waiting import WITHIN_S
 
 SERVERS = ["postgresql_server", "timescaledb_server"]
 
@@ -47,6 +48,12 @@ def mesh(service_folder: Path) -> Iterator[MeshBroker]:
     with broker:
         yield broker
         disconnect()
+
+
+@pytest.fixture
+def patience_s(request: pytest.FixtureRequest) -> float:
+    """What is known not to come about is not waited for as long as the rest."""
+    return 10.0 if request.node.get_closest_marker("xfail") else WITHIN_S
 
 
 @pytest.fixture(params=BROKERS)

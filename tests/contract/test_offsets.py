@@ -13,7 +13,6 @@ from tests.contract.gaps import gap_of_mesh
 from tests.waiting import WITHIN_S
 
 QUIET_S = 0.5  # with nothing to read
-TOLD_WITHIN_S = 10.0
 
 
 @pytest.fixture
@@ -99,32 +98,32 @@ def test_what_was_read_can_be_read_again(settings, partition, source):
     assert read(source, 800) == (list(range(200, 1_000)), numbered(800, first=200))
 
 
-def read_until_lost(source):
+def read_until_lost(source, within_s):
     """A consumer of Kafka's would go to either end of the log by itself."""
-    deadline = time.monotonic() + TOLD_WITHIN_S
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         assert len(source.read(100, QUIET_S)) == 0
 
 
 @gap_of_mesh("says nothing of an offset that it does not have", raises=pytest.fail.Exception)
-def test_offset_beyond_the_end_is_lost(settings, partition, source):
+def test_offset_beyond_the_end_is_lost(settings, partition, source, patience_s):
     """The broker lost its last records, or the log is another one."""
     produce(settings, partition, numbered(10))
     source.read_from(11)
 
     with pytest.raises(OffsetsLost):
-        read_until_lost(source)
+        read_until_lost(source, patience_s)
 
 
 @gap_of_mesh("deletes no records, and cuts off who asks for it", raises=KafkaException)
-def test_offset_before_the_beginning_is_lost(settings, partition, source):
+def test_offset_before_the_beginning_is_lost(settings, partition, source, patience_s):
     """Retention was quicker than the worker."""
     produce(settings, partition, numbered(100))
     delete_before(settings, partition, 40)
     source.read_from(39)
 
     with pytest.raises(OffsetsLost):
-        read_until_lost(source)
+        read_until_lost(source, patience_s)
 
 
 # --- offsets of the group, which are for people -------------------------------------------------------------------

@@ -38,7 +38,7 @@ def identify(settings, partition):
 
 
 @gap_of_mesh("forgets all that it had", broker="own_broker")
-def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partition):
+def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partition, patience_s):
     """Records, the topic with its id, and the offset of the group: after kill -9, and after an orderly end."""
     produce(settings, partition, numbered(KEPT))
     commit(settings, partition, 700)
@@ -48,7 +48,7 @@ def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partiti
         disconnect()
         end()
         own_broker.restart()
-        wait_until(lambda: partition.topic in Cluster(settings, timeout_s=WITHIN_S).topics(), within_s=10)
+        wait_until(lambda: partition.topic in Cluster(settings, timeout_s=WITHIN_S).topics(), within_s=patience_s)
         await_leader(settings, partition)
 
         with Source(settings, partition) as source:
@@ -61,10 +61,10 @@ def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partiti
 
 
 @gap_of_mesh("deletes nothing", broker="own_broker")
-def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(own_broker, settings):
+def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(own_broker, settings, patience_s):
     partition = new_partition(settings, **{"retention.ms": "1000", "segment.ms": "500"})
     produce(settings, partition, numbered(100))
 
     with Source(settings, partition) as source:
-        wait_until(lambda: source.offsets() == (100, 100), within_s=15)
+        wait_until(lambda: source.offsets() == (100, 100), within_s=patience_s)
     assert produce(settings, partition, [b"next"]) == [100]

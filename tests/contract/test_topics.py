@@ -22,7 +22,7 @@ def by_hand(settings, name, partitions, config):
     topic = NewTopic(name, partitions, 1, config=config)
     admin = open_admin(settings)  # an answer comes only while its client lives
     admin.create_topics([topic])[name].result(WITHIN_S)
-    assert Cluster(settings, timeout_s=30).await_partitions(name) == partitions
+    assert Cluster(settings, timeout_s=WITHIN_S).await_partitions(name) == partitions
 
 
 def test_topics_are_created_as_specified(settings):
@@ -54,7 +54,9 @@ def test_a_topic_that_is_there_is_left_alone_and_its_differences_said(settings):
 
     assert (laps.created, laps.problem) == (False, "")
     assert {"4 partitions, want 10", "retention.ms is 1000000, want 86400000"} <= set(laps.differences)
-    assert len(cluster_of(open_admin(settings), settings, timeout_s=10).topics[settings.topic_laps].partitions) == 4
+    assert (
+        len(cluster_of(open_admin(settings), settings, timeout_s=WITHIN_S).topics[settings.topic_laps].partitions) == 4
+    )
 
 
 def test_what_is_missing_is_said(settings):
@@ -81,7 +83,7 @@ def grow(settings, name, partitions):
     open_admin(settings).create_partitions([NewPartitions(name, partitions)], request_timeout=WITHIN_S)[name].result(
         WITHIN_S
     )
-    wait_until(lambda: len(Cluster(settings, timeout_s=30).topics()[name].partitions) == partitions)
+    wait_until(lambda: len(Cluster(settings, timeout_s=WITHIN_S).topics()[name].partitions) == partitions)
 
 
 @gap_of_mesh("adds no partitions", raises=KafkaException)

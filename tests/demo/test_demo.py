@@ -88,7 +88,7 @@ def test_garbage_becomes_dead_letters_and_the_partition_goes_on(demo):
         producer.produce("telemetry", key=key, value=value, partition=place)
     producer.produce("telemetry", key=b"\xff\xfe", value=frame_json(now_ms), partition=place)
     producer.produce("telemetry", key=key, value=frame_json(now_ms, sequence=1), partition=place)
-    assert producer.flush(10) == 0
+    assert producer.flush(WITHIN_S) == 0
 
     wait_for_frames(demo.database_url, {"garbage-session": 1})
     with psycopg.connect(demo.database_url) as conn:

@@ -263,7 +263,7 @@ def course(folder: Path, database_url: str, *, seed: int) -> Iterator[Course]:
         line.lead_to(node.port)
         broker = stack.enter_context(Kafka.start(folder / "kafka", node=node))
         kafka = KafkaSettings(_env_file=None, brokers=broker.brokers)
-        create_topics(kafka, timeout_s=30)
+        create_topics(kafka, timeout_s=WITHIN_S)
         stack.enter_context(hosting(kafka, database_url, partitions=PARTITIONS))
         yield Course(line, kafka, database_url, folder, random.Random(seed))
 

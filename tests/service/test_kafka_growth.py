@@ -70,7 +70,7 @@ def grow(settings: KafkaSettings) -> None:
     admin = open_admin(settings)
     topic = settings.topic_telemetry
     admin.create_partitions([NewPartitions(topic, AFTER)])[topic].result(WITHIN_S)
-    wait_until(lambda: Cluster(settings, timeout_s=10).await_partitions(topic) == AFTER)
+    wait_until(lambda: Cluster(settings, timeout_s=WITHIN_S).await_partitions(topic) == AFTER)
 
 
 def introduced(values: list[bytes]) -> set[str]:

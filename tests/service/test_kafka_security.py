@@ -175,7 +175,7 @@ def write(settings: KafkaSettings, topic: str) -> None:
     failed: list[KafkaError] = []
     producer = Producer(settings.client({"message.timeout.ms": 10_000, "log_level": 0}))
     producer.produce(topic, b"x", partition=0, on_delivery=lambda error, _: failed.append(error) if error else None)
-    assert producer.flush(15) == 0
+    assert producer.flush(WITHIN_S) == 0
     if failed:
         raise KafkaException(failed[0])
 

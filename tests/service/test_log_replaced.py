@@ -155,7 +155,7 @@ def produce(brokers: str, topic: str, session: str, last: int, *, begin: int = 1
         frame = TelemetryFrame(timestamp=STARTED_AT_MS + 16 * number, lap_time=16 * number, lap_number=1, rpm=1)
         frame.sequence = number
         producer.produce(topic, frame.SerializeToString(), session)
-    assert producer.flush(20) == 0
+    assert producer.flush(WITHIN_S) == 0
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Driven:
 @pytest.fixture
 def settings(kafka) -> KafkaSettings:
     settings = settings_of(kafka.brokers)
-    create_topics(settings, timeout_s=30)
+    create_topics(settings, timeout_s=WITHIN_S)
     return settings
 
 
@@ -77,7 +77,6 @@ def radio(settings, spool) -> Iterator[Radio]:
     radio = Radio(settings, ANNA, spool)
     radio.start()
     wait_until(lambda: radio.listening)
-    time.sleep(1)  # until the broker has said where the end is
     yield radio
     radio.close()
 
@@ -87,7 +86,7 @@ def say(settings: KafkaSettings, *values: bytes, user: str = "anna") -> None:
     for value in values:
         place = partition_of(user.encode(), COMMANDS_PARTITIONS)
         producer.produce(settings.topic_commands, value, user.encode(), place)
-    assert producer.flush(10) == 0
+    assert producer.flush(WITHIN_S) == 0
 
 
 def told(user: str = "anna", **command) -> bytes:
@@ -198,7 +197,7 @@ def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool
     Frames that were never sent are left out; a session that this PC does not have is no news to it.
     """
     sender = drive(settings, spool, frames=50)
-    assert sender.close(timeout_s=20) is None
+    assert sender.close(timeout_s=WITHIN_S) is None
     named = [(49, 70), (8, 9), (9, 10), (8, 10), (60, 2**53 - 1)]
     ranges = [SequenceRange(from_sequence=first, to_sequence=last) for first, last in named]
     say(settings, told(session_id="not-here", resend=Resend(ranges=ranges)))
@@ -259,20 +258,23 @@ def test_frames_that_were_sent_again_before_a_failure_count(settings, spool):
 
 def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, radio):
     over, driving = drive(settings, spool, frames=30), drive(settings, spool, frames=40)
-    assert over.close(timeout_s=20) is None
+    assert over.close(timeout_s=WITHIN_S) is None
     wait_until(lambda: acknowledged(driving) == 40)
-    time.sleep(1.2)  # the spool writes down once a second what was acknowledged
-    say(settings, CommandMessage(command=Command(id="1", roll_call=RollCall())).SerializeToString())
 
-    wait_until(lambda: stated(settings, driving) == {40})
+    def called() -> bool:
+        """The spool writes down once a second what was acknowledged: the first call may be too early for all of it."""
+        say(settings, CommandMessage(command=Command(id="1", roll_call=RollCall())).SerializeToString())
+        return 40 in stated(settings, driving)
+
+    wait_until(called)
     wait_until(lambda: stated(settings, over) == {30})
-    driving.close(timeout_s=20)
+    driving.close(timeout_s=WITHIN_S)
 
 
 def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, radio):
     """A statement that waits, or is under way, is no reason to forget what was asked for."""
     senders = [drive(settings, spool, frames=30) for _ in range(3)]
-    assert [sender.close(timeout_s=20) for sender in senders] == [None] * 3
+    assert [sender.close(timeout_s=WITHIN_S) for sender in senders] == [None] * 3
     ranges = [SequenceRange(from_sequence=8, to_sequence=10)]
     roll_call = CommandMessage(command=Command(id="1", roll_call=RollCall())).SerializeToString()
     say(settings, roll_call, *(told(session_id=sender.key, resend=Resend(ranges=ranges)) for sender in senders))
@@ -286,7 +288,7 @@ def test_session_that_ends_is_stated_unasked(settings, spool):
     radio.start()
     wait_until(lambda: radio.listening)
     sender = drive(settings, spool, frames=30)
-    assert sender.close(timeout_s=20) is None
+    assert sender.close(timeout_s=WITHIN_S) is None
     radio.close()
 
     assert stated(settings, sender) == {30}

@@ -11,7 +11,7 @@ from ingest.telemetry_pb2 import TelemetryFrame
 from ingest.topics import create_topics
 from ingest.worker import Assignment, PartitionWorker
 from tests.meanwhile import meanwhile
-from tests.waiting import wait_until
+from tests.waiting import WITHIN_S, wait_until
 
 FRAMES = 500
 REFUSED = {3, 250}
@@ -49,4 +49,4 @@ def publish(settings: KafkaSettings) -> None:
         rpm = 1234 if n in REFUSED else 6000
         frame = TelemetryFrame(timestamp=now_ms + n * 16, sequence=n + 1, lap_number=1, speed=100, rpm=rpm)
         producer.produce("refused", frame.SerializeToString(), "car", 0)
-    assert producer.flush(10) == 0
+    assert producer.flush(WITHIN_S) == 0

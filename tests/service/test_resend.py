@@ -124,7 +124,7 @@ def test_log_that_is_lost_in_mid_session_comes_back(own_kafka, database, spool):
     What had been read is not stored twice, and the lap that was being driven is that of an undisturbed drive.
     """
     kafka = settings_of(own_kafka.brokers)
-    create_topics(kafka, timeout_s=30)
+    create_topics(kafka, timeout_s=WITHIN_S)
     car, parked = Car(kafka, spool, "drives-on"), Car(kafka, spool, "parked")
     with asking(kafka, database.url), on_air(kafka, spool):
         with hosting(kafka, database.url, partitions=PARTITIONS):
@@ -139,7 +139,7 @@ def test_log_that_is_lost_in_mid_session_comes_back(own_kafka, database, spool):
         parked.park()
         with streaming(car):
             wipe(own_kafka)
-            create_topics(kafka, timeout_s=30)
+            create_topics(kafka, timeout_s=WITHIN_S)
             with hosting(kafka, database.url, partitions=PARTITIONS):
                 wait_until(lambda: healed(database.url, "missing", 2))
                 wait_until(lambda: healed(database.url, "replaced", 2))
@@ -162,7 +162,7 @@ def test_records_that_retention_took_come_back(kafka, database, spool):
     if isinstance(kafka, MeshBroker):
         pytest.skip(f"{kafka.name} deletes no records")
     settings = settings_of(kafka.brokers)
-    create_topics(settings, timeout_s=30)
+    create_topics(settings, timeout_s=WITHIN_S)
     car = Car(settings, spool, "s")
     with asking(settings, database.url), on_air(settings, spool):
         with hosting(settings, database.url, partitions=PARTITIONS):

@@ -52,7 +52,7 @@ def frame(i=0, **more):
 def read(settings, count, topic=None):
     """The first ``count`` records of a topic, by key, in the order of their partition."""
     topic = topic or settings.topic_telemetry
-    partitions = cluster_of(open_admin(settings), settings, timeout_s=10).topics[topic].partitions
+    partitions = cluster_of(open_admin(settings), settings, timeout_s=WITHIN_S).topics[topic].partitions
     consumer = Consumer(settings.client({"group.id": "test", "fetch.wait.max.ms": 50}))
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
     records = []

@@ -26,7 +26,7 @@ def own_kafka(tmp_path):
 def test_a_session_outlives_its_broker(own_kafka):
     """Idempotence bridges the crash: what was sent again is stored once."""
     settings = settings_for(own_kafka.brokers)
-    create_topics(settings, timeout_s=30)
+    create_topics(settings, timeout_s=WITHIN_S)
     sender = Sender(settings, ANNA, Session(id="s"))
     send(sender, 500)
     while not sender.statistics.frames_published:

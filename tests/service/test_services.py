@@ -58,7 +58,7 @@ def produce(brokers: str, topic: str, *, records: int) -> None:
     producer = Producer({"bootstrap.servers": brokers, "acks": "all"} | QUIET)
     for number in range(records):
         producer.produce(topic, str(number).encode(), partition=0)
-    assert producer.flush(30) == 0
+    assert producer.flush(WITHIN_S) == 0
 
 
 def count(brokers: str, topic: str) -> int:
@@ -281,13 +281,13 @@ def test_a_service_goes_with_its_guardian(tmp_path: Path) -> None:
     os.kill(guardian, signal.SIGKILL)
 
     assert gone(process.pid)
-    assert process.wait(5.0)
+    assert process.wait(WITHIN_S)
 
 
 def test_a_service_that_ignores_politeness_is_stopped_all_the_same(tmp_path: Path) -> None:
     deaf = ["/bin/sh", "-c", "trap '' TERM; echo deaf; while true; do sleep 0.1; done"]
     process = Process.start("deaf", deaf, log_file=tmp_path / "log")
-    process.await_ready(lambda: "deaf" in (tmp_path / "log").read_text(), deadline_s=10.0)
+    process.await_ready(lambda: "deaf" in (tmp_path / "log").read_text(), deadline_s=WITHIN_S)
 
     process.stop(patience_s=0.3)
 
@@ -298,7 +298,7 @@ def test_a_service_that_ends_while_starting_says_what_it_logged(tmp_path: Path) 
     process = Process.start("brief", ["/bin/sh", "-c", "echo no room; exit 3"], log_file=tmp_path / "log")
 
     with pytest.raises(ServiceUnavailable, match=r"brief: ended while starting \(status 3\) \| no room; its log is "):
-        process.await_ready(lambda: False, deadline_s=10.0)
+        process.await_ready(lambda: False, deadline_s=WITHIN_S)
 
 
 def test_a_service_that_never_answers_is_not_left_running(tmp_path: Path) -> None:

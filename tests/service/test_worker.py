@@ -230,7 +230,7 @@ def publish(settings: KafkaSettings, records: list[Record], *, partition: int = 
     producer = Producer({"bootstrap.servers": settings.brokers, "acks": "all", "linger.ms": 20})
     for key, value in records:
         producer.produce(settings.topic_telemetry, value, key, partition)
-    assert producer.flush(20) == 0
+    assert producer.flush(WITHIN_S) == 0
 
 
 def delete_records(settings: KafkaSettings, *, before: int) -> None:

@@ -11,6 +11,7 @@ from ingest.collectors.follow import Follower, Thinning, follow, in_background
 from ingest.collectors.game import FactsChanged, SessionBegan, SessionEnded
 from ingest.collectors.statistics import Statistics
 from ingest.telemetry_pb2 import Session, TelemetryFrame
+from tests.waiting import WITHIN_S
 
 
 class Script:
@@ -298,7 +299,7 @@ def test_work_beside_the_game_goes_on_after_a_failure(monkeypatch):
         return False
 
     with structlog.testing.capture_logs() as said, in_background(work, name="backlog"):
-        assert done.wait(10)
+        assert done.wait(WITHIN_S)
 
     assert set(seen) == {"backlog"}
     assert [line["event"] for line in said] == ["failed, trying again later"]

@@ -21,6 +21,7 @@ from ingest.collectors.spool_record import encode
 from ingest.collectors.spool_segments import first_of, segment_path, segments
 from ingest.errors import SpoolUnavailable
 from ingest.settings import CollectorSettings
+from tests.waiting import wait_until
 
 SESSION = SpooledSession("s", "anna", "protobuf")
 SEGMENT_BYTES = 330  # ten records
@@ -52,6 +53,11 @@ def deliver(spool, count):
         assert spool.take() is not None
     for _ in range(count):
         spool.acknowledge()
+
+
+def await_cursor(folder, *, segment):
+    """Until the disk has it that all before this segment was acknowledged."""
+    wait_until(lambda: Cursor.read(folder).acknowledged.segment == segment)
 
 
 def take_all(spool):
@@ -326,7 +332,7 @@ def test_what_was_acknowledged_is_freed_when_it_was_kept_long_enough(tmp_path):
     spool = folder.begin(SESSION)
     fill(spool, 45)
     deliver(spool, 35)  # three whole segments, and a half
-    time.sleep(0.15)  # until the cursor is written
+    await_cursor(tmp_path / "00000001", segment=31)
     clock.now += 7_199
     folder.free()
     assert [r.sequence for kept in folder.kept() for r in kept.read([(1, 45)])] == list(range(1, 46))
@@ -452,7 +458,7 @@ def test_frames_go_to_disk_again_when_there_is_room(tmp_path):
     spool = folder.begin(SESSION)
     fill(spool, 24)
     deliver(spool, 15)
-    time.sleep(0.15)  # until the cursor is written
+    await_cursor(tmp_path / "00000001", segment=11)
     spool.tend(now=0.5)
     assert list(segments(tmp_path / "00000001"))[-1].name.endswith("11.segment")
 
