@@ -103,10 +103,12 @@ def reads_environment(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and node.id in names
 
 
-def _ours(names: Iterable[str]) -> set[Path]:
-    """The files of our packages among the imported names."""
+@cache
+def _below(path: Path) -> frozenset[Path]:
+    """The files of our packages among what it imports."""
+    names = _imports(path)
     stems = [ROOT.joinpath(*part) for name in names for part in (name.split("."), name.split(".")[:-1])]
-    return {stem.with_suffix(".py") for stem in stems if stem.name and stem.with_suffix(".py").is_file()}
+    return frozenset(stem.with_suffix(".py") for stem in stems if stem.name and stem.with_suffix(".py").is_file())
 
 
 def reachable(start: Path) -> set[Path]:
@@ -115,7 +117,7 @@ def reachable(start: Path) -> set[Path]:
     ahead = {start}
     while ahead:
         found |= ahead
-        ahead = {below for path in ahead for below in _ours(_imports(path))} - found
+        ahead = {below for path in ahead for below in _below(path)} - found
     return found
 
 
