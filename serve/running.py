@@ -16,8 +16,6 @@ from typing import Self
 
 from ingest.errors import PurpleSectorError
 
-_LOOKS_LAST_S = 1.0  # far longer than somebody else's look at the lock
-
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -55,16 +53,17 @@ class Running:
 
 
 @contextmanager
-def the_only_one(state_folder: Path) -> Iterator[None]:
+def the_only_one(state_folder: Path, *, looks_last_s: float = 1.0) -> Iterator[None]:
     """This process is the one that runs the system here; its note goes when it has stopped everything.
 
-    Raises PurpleSectorError if there is another one, which may still be starting.
+    Raises PurpleSectorError if there is another one, which may still be starting: if the lock is not free for far longer than
+    somebody else's look at it takes.
     """
     import fcntl
 
     state_folder.mkdir(parents=True, exist_ok=True)
     with _lock(state_folder).open("a") as lock:
-        deadline = time.monotonic() + _LOOKS_LAST_S
+        deadline = time.monotonic() + looks_last_s
         while not _taken(lock.fileno(), fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise _runs_already(state_folder)

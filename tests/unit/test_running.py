@@ -89,7 +89,7 @@ def test_there_is_one_system_at_a_time(home):
 
     with (
         pytest.raises(PurpleSectorError, match=f"already running as process {NOTE.pid}, on {NOTE.page}"),
-        the_only_one(home),
+        the_only_one(home, looks_last_s=0.1),
     ):
         pass
 
@@ -98,7 +98,7 @@ def test_there_is_one_system_at_a_time(home):
 
 def test_one_that_is_still_starting_counts_too(home):
     """Until it is up there is no note, and two at once would write over each other's data."""
-    with pytest.raises(PurpleSectorError, match="already starting"), the_only_one(home):
+    with pytest.raises(PurpleSectorError, match="already starting"), the_only_one(home, looks_last_s=0.1):
         pass
 
 
