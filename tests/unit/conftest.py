@@ -19,17 +19,20 @@ def _refuse_socket(self: socket.socket, *args: Any) -> NoReturn:
     pytest.fail(f"a unit test opens no socket, this one got to {args}; it belongs elsewhere")
 
 
-@pytest.fixture(autouse=True)
-def no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in _OUTWARD:
-        monkeypatch.setattr(socket.socket, name, _refuse_socket)
+@pytest.fixture(autouse=True, scope="package")
+def no_socket() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _OUTWARD:
+            patch.setattr(socket.socket, name, _refuse_socket)
+        yield
 
 
 @pytest.fixture(autouse=True)
-def no_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_ray() -> Iterator[None]:
     """Ray reads its environment when it is imported, so this must not be what imports it."""
-    if "ray" in sys.modules:
-        monkeypatch.setattr(sys.modules["ray"], "init", _refuse_ray)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        if "ray" in sys.modules:
+            patch.setattr(sys.modules["ray"], "init", _refuse_ray)
+        yield
     ray = sys.modules.get("ray")
     assert ray is None or not ray.is_initialized(), "a unit test starts no Ray; this one belongs elsewhere"
