@@ -1,9 +1,9 @@
 """Laps and frames for those who use pandas or Polars: all rows, the types that Arrow had, and what is not known stays so."""
 
 from datetime import UTC, datetime
+from types import ModuleType
 
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -20,12 +20,20 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
+def pl() -> ModuleType:
+    """Imported where these tests run, and not in every process that collects them. (Arrow itself imports pandas there.)"""
+    import polars
+
+    return polars
+
+
+@pytest.fixture(scope="module")
 def drive(tmp_path_factory: pytest.TempPathFactory) -> Drive:
     path = tmp_path_factory.mktemp("driven") / "stint.parquet"
     return analytics.open(record(path, val_sarine(), seed=5, laps=3, started_at=NOON, rate_hz=10)).sessions.newest()
 
 
-def test_polars_takes_laps_as_they_are(drive: Drive) -> None:
+def test_polars_takes_laps_as_they_are(drive: Drive, pl: ModuleType) -> None:
     laps = pl.DataFrame(drive.laps)
 
     assert laps.columns == LAPS.names
@@ -36,7 +44,7 @@ def test_polars_takes_laps_as_they_are(drive: Drive) -> None:
     assert laps["flags"].to_list() == drive.laps.to_arrow()["flags"].to_pylist() == [["out"], [], []]
 
 
-def test_polars_looks_at_the_frames_where_they_are(drive: Drive) -> None:
+def test_polars_looks_at_the_frames_where_they_are(drive: Drive, pl: ModuleType) -> None:
     """No column is copied on the way: a session of an hour is there at once."""
     frames = drive.telemetry()
 
@@ -48,7 +56,7 @@ def test_polars_looks_at_the_frames_where_they_are(drive: Drive) -> None:
         assert taken[name].to_arrow().buffers()[1].address == chunk.buffers()[1].address, name
 
 
-def test_a_lap_and_a_session_are_their_frames(drive: Drive) -> None:
+def test_a_lap_and_a_session_are_their_frames(drive: Drive, pl: ModuleType) -> None:
     lap = drive.laps.numbered(2).only()
 
     assert pa.table(lap).equals(lap.telemetry())
@@ -68,7 +76,7 @@ def test_pandas_gets_times_with_their_zone_and_singles_as_singles(drive: Drive) 
     assert laps["started_at"].iloc[1] == drive.laps.numbered(2).only().started_at
 
 
-def test_what_is_not_known_is_null_and_not_zero(drive: Drive) -> None:
+def test_what_is_not_known_is_null_and_not_zero(drive: Drive, pl: ModuleType) -> None:
     """The game told no official time before the first line; who never brakes has no braking point."""
     first = drive.telemetry(["last_lap_time_ms"]).slice(0, 5)
     laps = traces(drive.laps)
@@ -81,7 +89,7 @@ def test_what_is_not_known_is_null_and_not_zero(drive: Drive) -> None:
     assert sum(pl.DataFrame(driven).null_count().row(0)) == int(driven.to_pandas().isna().sum().sum()) == not_done
 
 
-def test_traces_are_tables_of_places(drive: Drive) -> None:
+def test_traces_are_tables_of_places(drive: Drive, pl: ModuleType) -> None:
     (lap,) = traces(drive.laps.numbered(3))
 
     table = pl.DataFrame(lap)
