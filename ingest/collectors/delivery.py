@@ -72,9 +72,11 @@ class Delivery:
         self._go_at = now + self._gather_s
         self._spool.tend(now=now)
         self._uplink.tend(now=now)
+        self._uplink.poll(0)
         if self._has_place():
             self._produce()
-        self._uplink.poll(timeout_s)
+        if timeout_s:
+            self._uplink.poll(timeout_s)
 
     def await_all(self, *, timeout_s: float) -> bool:
         """Wait until all is acknowledged, at most ``timeout_s``; whether it is."""
@@ -99,8 +101,7 @@ class Delivery:
         outbox = self._outbox
         while not outbox.full and (record := self._spool.take()) is not None:
             outbox.add(record)
-        while outbox.unsent and self._uplink.produce(outbox.unsent[0]):
-            outbox.sent()
+        self._uplink.hand_over(outbox)
 
     def _confirmed(self) -> None:
         record = self._outbox.confirm()

@@ -64,8 +64,7 @@ class Resending:
             self._fill(1 + int((now - self._started_s) * FRAMES_PER_S))
         else:
             self._started_s = now  # what was missed while no broker was found is not caught up with
-        while self._outbox.unsent and self._uplink.produce(self._outbox.unsent[0]):
-            self._outbox.sent()
+        self._uplink.hand_over(self._outbox)
         self._uplink.poll(timeout_s)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from ingest.collectors.outbox import Record
+from ingest.collectors.outbox import Outbox, Record
 from ingest.collectors.records import Headers
 from ingest.errors import BrokerUnavailable, TopicUnavailable
 from ingest.settings import KafkaSettings
@@ -23,11 +23,15 @@ from ingest.topics import QUIET, Cluster, TopicSpec, error_of, partition_of
 log = structlog.get_logger()
 
 FIND_TIMEOUT_S = 3.0
+#: An idempotent producer sends nothing while five messages or more are in flight; as long as another one waits in it, its thread
+#: spins: a quarter of a core behind a broker that is 80 ms away.
+_FEW_IN_FLIGHT = 4
 PRODUCER = QUIET | {
     "enable.idempotence": True,
     "acks": "all",
     # While as many requests are in flight as may be, and more waits, librdkafka's thread spins: a whole core of the game's
-    # PC as long as brokers are slow to acknowledge. It does not with one; frames that wait for it travel together.
+    # PC as long as brokers are slow to acknowledge. With one it does so only where `hand_over` gives it too much; frames that
+    # wait for it travel together.
     "max.in.flight": 1,
     "compression.type": "lz4",
     # Frames wait until they are acknowledged; one that timed out would be a hole in the session.
@@ -123,6 +127,13 @@ class Uplink:
             self._break(error_of(refused))
             return False
         return True
+
+    def hand_over(self, outbox: Outbox) -> None:
+        """Produce what is unsent; nothing while the broker has yet to acknowledge more than a few records."""
+        if len(outbox.in_flight) > _FEW_IN_FLIGHT:
+            return
+        while outbox.unsent and self.produce(outbox.unsent[0]):
+            outbox.sent()
 
     def poll(self, timeout_s: float) -> None:
         """Hand out reports, waiting for the first of them at most ``timeout_s``."""

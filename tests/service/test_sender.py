@@ -24,7 +24,7 @@ from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.topics import cluster_of, create_topics, open_admin, partition_of
 from serve.game_pc.driving import _open_sender
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, wait_until
 
 NOON_MS = 1_767_268_800_000
 ANNA = CollectorSettings(_env_file=None, user_id="anna")
@@ -221,6 +221,16 @@ def forwarder(port, brokers):
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
+
+
+def test_while_the_broker_owes_an_answer_frames_wait_here(settings):
+    """In librdkafka they would keep its thread spinning until the answer comes."""
+    sender = Sender(settings, ANNA, Session(id="s"), linger_ms=600_000)  # so none comes
+    wait_until(lambda: sender.poll(0.01) or sender.partition is not None)
+    send(sender, 20)
+
+    assert [record.sequence for record in sender._delivery._outbox.in_flight] == [0, 1, 2, 3, 4]
+    assert sender.close(timeout_s=0).frames == 20
 
 
 def closed_port():
