@@ -237,14 +237,17 @@ def database_status() -> None:
 def cluster() -> None:
     """Ingest and the page on a Ray cluster that runs already.
 
-    `ray up cluster.yaml` makes one.
+    `ray up cluster.yaml` makes one. Where several Rays run on this machine, RAY_ADDRESS says which one.
     """
 
 
 @cluster.command("start")
 @click.option("--env-file", type=click.Path(exists=True, dir_okay=False), help="Settings, one NAME=value a line.")
 def cluster_start(env_file: str | None) -> None:
-    """Create topics and tables, and start ingest and the page. Safe to run again: what runs is left alone."""
+    """Create topics and tables, and start ingest and the page.
+
+    Safe to run again: what runs is left alone. Only after a stop new settings, and new code, are taken.
+    """
     from serve.local import start_on_cluster
 
     start_on_cluster(env_file, click.echo)

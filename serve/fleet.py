@@ -38,7 +38,8 @@ def fleet(results: Path, recordings: tuple[Path, ...], cpus: int | None, on_clus
     Run it again whenever you like, with the same RESULTS: only new and changed sessions are timed, and what was interrupted, in
     whatever way, is gone on with. A new version of the lap engine times everything anew.
 
-    With --on-cluster every node has to see RECORDINGS, or have DATABASE_URL, and see RESULTS, all under the same names.
+    With --on-cluster every node has to see RESULTS, and RECORDINGS, under the same names; for stored sessions each node's `ray
+    start` must have had DATABASE_URL in its environment. Where several Rays run on this machine, RAY_ADDRESS says which one.
     """
     from analytics.entries import recorded
     from analytics.fleet import Busy, time_all
@@ -79,11 +80,12 @@ def _team(entries: "Sequence[Entry]", sheets: Path, *, cpus: int, on_cluster: bo
 def _ray(cpus: int, *, on_cluster: bool) -> Iterator[None]:
     from serve.ray_cluster import connect_ray, run_ray
 
+    tell = partial(click.echo, err=True)
     if on_cluster:
-        connect_ray()
+        connect_ray(tell)
         yield
     else:
-        with run_ray(lambda line: click.echo(line, err=True), cpus=cpus):
+        with run_ray(tell, cpus=cpus):
             yield
 
 

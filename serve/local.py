@@ -199,19 +199,33 @@ def start_on_cluster(env_file: str | None, tell: Tell) -> None:
     for outcome in create_topics(kafka):
         tell(str(outcome))
     prepare_database(database, tell)
-    connect_ray()
+    connect_ray(tell)
     from ingest.cluster import ClusterSettings, start_ingest
     from serve.app import deploy
 
     start_ingest(ClusterSettings(kafka, database, IngestSettings.read(), LogSettings.read()))
     tell("ingest")
+    if _page_runs():
+        tell("the page runs already, and is left alone")
+        return
     deploy(kafka, database, serve)
     tell(f"the page, on http://{serve.host}:{serve.port}/")
 
 
+def _page_runs() -> bool:
+    """To deploy what is deployed already would cut all viewers' sockets: Serve starts its replicas anew."""
+    import ray.serve
+    from ray.serve.schema import ApplicationStatus
+
+    from serve.app import NAME
+
+    app = ray.serve.status().applications.get(NAME)
+    return app is not None and app.status == ApplicationStatus.RUNNING
+
+
 def stop_on_cluster() -> None:
-    """Stop ingest and the page on the Ray cluster that this machine belongs to."""
-    connect_ray()
+    """Stop ingest and the page on the Ray cluster that this machine belongs to. Raises PurpleSectorError."""
+    connect_ray(lambda _: None)
     import ray.serve
 
     from ingest.cluster import stop_ingest

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -18,6 +19,11 @@ _CPUS = 2  # what ingest spreads its partitions over: the rest of a laptop is fo
 _OBJECT_STORE_BYTES = 80 * 2**20  # near the least that Ray takes: nothing here puts objects there
 # Ray gives its own processes 30 s, which no setting makes longer. The second time a busy machine has their files in memory.
 _TRIES = 4
+# By default 20 of 40 s each. A cluster that starts together with this machine is waited for by each of them.
+_TRIES_TO_JOIN = "1"
+_TOKEN = "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token or RAY_AUTH_TOKEN, which have to be as on its nodes"
+# Of the nodes of a Ray that ends with the command that started it.
+_OWN = {"purple-sector": "own"}
 
 
 @contextmanager
@@ -41,14 +47,44 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def connect_ray() -> None:
-    """Join the Ray cluster that this machine belongs to. Raises PurpleSectorError where it belongs to none."""
+def connect_ray(tell: Callable[[str], None]) -> None:
+    """Join the Ray cluster that this machine belongs to, or that RAY_ADDRESS names. Raises PurpleSectorError."""
+    if "://" not in os.environ.get("RAY_ADDRESS", "") and not _a_node():
+        # Ray itself would look for a minute, and for a quarter of an hour where an address is left of one that ended.
+        raise PurpleSectorError("no Ray runs on this machine: ray start, or ray up cluster.yaml, starts it")
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", _TRIES_TO_JOIN)
     import ray
 
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address="auto", log_to_driver=False, logging_level="error")
+    except ray.exceptions.AuthenticationError as error:
+        raise PurpleSectorError(f"the Ray cluster was not joined, for want of its token: {_TOKEN}") from error
     except ConnectionError as error:
-        raise PurpleSectorError("no Ray runs on this machine: ray start, or ray up cluster.yaml, starts it") from error
+        raise PurpleSectorError(
+            f"the Ray cluster was not joined: {error}; has it ended, or does it want a token? {_TOKEN}"
+        ) from error
+    except (RuntimeError, ValueError) as error:  # another version, or an address that is none
+        raise PurpleSectorError(f"the Ray cluster was not joined: {' '.join(str(error).split())}") from error
+    signal.signal(signal.SIGTERM, before)  # as above
+    if any(_OWN.items() <= node["Labels"].items() for node in ray.nodes()):
+        ray.shutdown()
+        raise PurpleSectorError(
+            "the Ray that runs here is of `purple-sector up`, or another of its commands, and ends with it; RAY_ADDRESS names yours"
+        )
+    tell(f"Ray {ray.__version__}, {_size(ray.nodes())}")
+
+
+def _a_node() -> bool:
+    """Whether any Ray runs on this machine: only from one of its nodes a cluster is joined."""
+    return any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"]))
+
+
+def _size(nodes: list[dict[str, Any]]) -> str:
+    alive = [node for node in nodes if node["Alive"]]
+    cpus = sum(node["Resources"].get("CPU", 0) for node in alive)
+    size = f"{len(alive)} {'node' if len(alive) == 1 else 'nodes'} with {cpus:g} {'CPU' if cpus == 1 else 'CPUs'}"
+    return size if cpus else f"{size} yet: waiting for one that has some"
 
 
 def _start(temporary: Path, cpus: int, tell: Callable[[str], None]) -> None:
@@ -57,8 +93,10 @@ def _start(temporary: Path, cpus: int, tell: Callable[[str], None]) -> None:
     for tries_left in reversed(range(_TRIES)):
         try:
             ray.init(
+                address="local",  # whatever RAY_ADDRESS says
                 include_dashboard=False,
                 num_cpus=cpus,
+                labels=_OWN,
                 object_store_memory=_OBJECT_STORE_BYTES,
                 _temp_dir=str(temporary),
                 log_to_driver=False,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from serve.ray_cluster import run_ray
+from tests.cluster.nodes import Cluster, run_cluster
 
 
 @pytest.fixture(scope="package")
@@ -12,3 +13,10 @@ def ray_cluster() -> Iterator[None]:
     """Ray on this machine, and this process connected to it."""
     with run_ray(lambda _: None):
         yield
+
+
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[Cluster]:
+    """The head of a cluster that this process does not belong to. Tests add nodes, and take them away again."""
+    with run_cluster() as cluster:
+        yield cluster

@@ -53,12 +53,12 @@ def recordings(tmp_path: Path) -> Path:
 def timing(results: Path, recordings: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The command, which is killed at the end, and then what Ray leaves behind: its agents wait for a minute.
 
-    What it put out is shown with the test that fails.
+    What it put out is shown with the test that fails. RAY_ADDRESS is that of a cluster, which was not asked for.
     """
     with (results.parent / "output").open("wb") as output:
         command = subprocess.Popen(
             [sys.executable, "-m", "serve.command", "laps", "fleet", str(results), str(recordings), "--cpus", "2"],
-            env=os.environ | {"PURPLE_SECTOR_HOME": str(results.parent)},
+            env=os.environ | {"PURPLE_SECTOR_HOME": str(results.parent), "RAY_ADDRESS": "127.0.0.1:1"},
             stdout=output,
             stderr=output,
         )

@@ -1,0 +1,198 @@
+"""What runs on a cluster of other processes, as a user at its head runs it: a fleet, and all of the system."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.error import URLError
+
+import pyarrow.parquet
+import pytest
+import ray
+
+from analytics.entries import Entry, recorded
+from analytics.fleet import time_all
+from ingest.collectors.circuit import aldermoor_park, val_sarine
+from ingest.services.process import free_port
+from ingest.settings import KafkaSettings
+from ingest.simulated import record
+from tests.cluster.nodes import Cluster, Node, purple_sector
+from tests.service.audit import assert_each_frame_once, wait_for_frames
+from tests.service.traffic import Field
+from tests.waiting import WITHIN_S, wait_until
+
+COPIES = 20
+OURS = ("IngestWorker", "Supervisor", "ServeReplica")
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> list[Path]:
+    """Two folders with a session many times, in one of them a session that is none."""
+    folders = [tmp_path / "val_sarine", tmp_path / "aldermoor_park"]
+    for seed, (folder, circuit) in enumerate(zip(folders, (val_sarine(), aldermoor_park()), strict=True)):
+        folder.mkdir()
+        at = datetime(2026, 5, 1 + seed, tzinfo=UTC)
+        made = record(tmp_path / f"{seed}.parquet", circuit, seed=seed, laps=2, started_at=at, rate_hz=10)
+        for copy in range(COPIES):
+            for suffix in (".parquet", ".json"):
+                (folder / f"{seed}_{copy}{suffix}").hardlink_to(made.with_suffix(suffix))
+    (folders[0] / "empty.parquet").touch()
+    return folders
+
+
+@pytest.fixture
+def nodes(cluster: Cluster) -> Iterator[list[Node]]:
+    """Two nodes with a CPU each."""
+    nodes = [cluster.add("one"), cluster.add("two")]
+    yield nodes
+    for node in nodes:
+        node.kill()
+
+
+def test_nodes_come_and_go_while_a_fleet_is_timed(cluster: Cluster, recordings: list[Path], tmp_path: Path) -> None:
+    """At first none has a CPU; then two time; then one dies: the tables are those of a process that was left alone."""
+    output, results = tmp_path / "output", tmp_path / "results"
+    with timing(cluster, results, recordings, output) as command:
+        wait_until(lambda: "with 0 CPUs yet: waiting" in output.read_text(), "a word about the CPUs")
+        # Whoever is to time one of these waits, with the only CPU of its node: so neither node can do all.
+        held = [hold(recorded([folder])[1], results / "timesheets") for folder in recordings]
+        first, second = cluster.add("first"), cluster.add("second")
+        for node in (first, second):
+            wait_until(lambda node=node: times(node), "a node that times")
+        second.kill()
+        let_go = [os.open(pipe, os.O_RDONLY | os.O_NONBLOCK) for pipe in held]
+        assert command.wait(WITHIN_S) == 0
+    for pipe in let_go:
+        os.close(pipe)
+    first.kill()
+    alone = time_all(recorded(recordings), tmp_path / "alone")
+
+    assert f"{2 * COPIES} of them timed now; 1 could not be timed" in output.read_text()
+    assert sum(alone.bests.column("sessions").to_pylist()) == 2 * COPIES
+    for name in ("bests", "lap_bands", "mini_bands", "speed_bands"):
+        assert pyarrow.parquet.read_table(results / f"{name}.parquet") == getattr(alone, name)
+    (ours,) = alone.failed.to_pylist()
+    (theirs,) = pyarrow.parquet.read_table(results / "failed.parquet").to_pylist()
+    assert theirs["session"] == ours["session"] == "empty"
+    assert theirs["reason"].startswith(f"{ours['reason']} (on ")  # a node, which is not where the command runs
+
+
+def test_the_system_on_a_cluster(cluster: Cluster, nodes: list[Node], kafka, database, tmp_path: Path) -> None:
+    """Started, started again, and stopped by three commands: what was sent meanwhile is stored once, and seen."""
+    settings = KafkaSettings(
+        brokers=kafka.brokers, topic_telemetry="spread", topic_commands="spread-commands", topic_laps="spread-laps"
+    )
+    page = f"http://127.0.0.1:{(port := free_port())}/"
+    said = {
+        "KAFKA_BROKERS": settings.brokers,
+        "KAFKA_TOPIC_TELEMETRY": settings.topic_telemetry,
+        "KAFKA_TOPIC_COMMANDS": settings.topic_commands,
+        "KAFKA_TOPIC_LAPS": settings.topic_laps,
+        "DATABASE_URL": database.url,
+        "WS_PORT": str(port),
+    }
+    (tmp_path / "settings.env").write_text("".join(f"{name}={value}\n" for name, value in said.items()))
+    environment = {name: value for name, value in cluster.environment.items() if name not in said}
+    start = ("cluster", "start", "--env-file", str(tmp_path / "settings.env"))
+
+    started = purple_sector(*start, environment=environment)
+    assert started.returncode == 0, started.stderr
+    assert started.stdout.splitlines()[-1] == f"the page, on {page}"
+    field = Field(cars=4, frames=3_000)
+    field.publish(settings, "spread")
+    wait_for_frames(database.url, field.expected("spread"))
+    assert b"<title>" in get(page)
+    before = ours(nodes)
+    assert sum("IngestWorker" in title for title in before.values()) == len(nodes)
+
+    again = purple_sector(*start, environment=environment)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == "the page runs already, and is left alone"
+    assert ours(nodes) == before
+    field.publish(settings, "more")
+    wait_for_frames(database.url, field.expected("more"))
+    assert_each_frame_once(database.url, field.expected("spread") | field.expected("more"))
+
+    stopped = purple_sector("cluster", "stop", environment=environment)
+    assert stopped.returncode == 0, stopped.stderr
+    wait_until(lambda: not ours(nodes), "an end")
+    with pytest.raises(URLError):
+        get(page)
+
+
+def test_a_ray_of_another_command_is_no_cluster(cluster: Cluster, ray_cluster: None) -> None:
+    """`cluster stop` beside `up` would stop the ingest of `up`."""
+    address = ray.get_runtime_context().gcs_address
+    refused = purple_sector("cluster", "stop", environment=cluster.environment | {"RAY_ADDRESS": address})
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "RAY_ADDRESS names yours" in refused.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"RAY_ADDRESS": "nowhere"}, "Invalid address format: nowhere"),
+        ({"RAY_AUTH_MODE": "token", "HOME": "/nonexistent"}, "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token"),
+    ],
+)
+def test_why_no_cluster_was_joined_is_a_line(cluster: Cluster, wrong: dict[str, str], said: str) -> None:
+    refused = purple_sector("cluster", "stop", environment=cluster.environment | wrong)
+
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("purple-sector: the Ray cluster was not joined")
+    assert said in line
+
+
+def hold(entry: Entry, sheets: Path) -> Path:
+    """A pipe in the place of the file that is written to before a session is timed: this waits for somebody who reads it."""
+    pipe = sheets / f".{entry.name}.tries"
+    os.mkfifo(pipe)
+    return pipe
+
+
+@contextmanager
+def timing(cluster: Cluster, results: Path, recordings: list[Path], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The command, which is gone at the end. What it put out is shown with the test that fails."""
+    with output.open("wb") as file:
+        command = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "serve.command",
+                "laps",
+                "fleet",
+                str(results),
+                *map(str, recordings),
+                "--on-cluster",
+            ],
+            env=cluster.environment,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        yield command
+    finally:
+        command.kill()
+        command.wait()
+        sys.stdout.write(output.read_text())
+
+
+def times(node: Node) -> bool:
+    return any("_time" in title for title in node.workers().values())
+
+
+def ours(nodes: list[Node]) -> dict[int, str]:
+    """Processes of the system: the proxy and the controller are Ray's."""
+    named = {pid: title for node in nodes for pid, title in node.workers().items()}
+    return {pid: title for pid, title in named.items() if any(name in title for name in OURS)}
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=WITHIN_S) as answer:
+        return bytes(answer.read())
