@@ -26,7 +26,9 @@ Deliver = Callable[[list[Record]], None]
 
 _LOOK_EVERY_S = 3.0
 _MOST_AT_ONCE = 500
-_DELIVERIES_AHEAD = 32  # of the loop; then the reader waits and records stay in librdkafka's bounded queue
+# Of the loop; then the reader waits, and records stay in librdkafka's bounded queue. In bytes: a record may have a megabyte.
+_MOST_AHEAD_BYTES = 4 * 2**20
+_OBJECTS_BYTES = 500  # what a record takes beside its value
 
 
 def record_of(message: Message) -> Record:
@@ -53,7 +55,8 @@ class LiveReader:
             f"({re.escape(settings.topic_telemetry)}(-user-.+)?|{re.escape(settings.topic_laps)})"
         )
         self._stopping = threading.Event()
-        self._ahead = threading.Semaphore(_DELIVERIES_AHEAD)
+        self._ahead_bytes = 0
+        self._room = threading.Condition()
         self._found: frozenset[Place] | None = None
         self._assigned: frozenset[Place] = frozenset()
         self._threads = [
@@ -138,17 +141,24 @@ class LiveReader:
         records = [record_of(m) for m in messages if m.error() is None and not _resent(m)]
         if not records:
             return
-        while not self._ahead.acquire(timeout=0.5):
-            if self._stopping.is_set():
-                return
+        size_bytes = sum(len(record.value) + _OBJECTS_BYTES for record in records)
+        with self._room:
+            # What is more than all the room goes alone.
+            while self._ahead_bytes and self._ahead_bytes + size_bytes > _MOST_AHEAD_BYTES:
+                self._room.wait(0.5)
+                if self._stopping.is_set():
+                    return
+            self._ahead_bytes += size_bytes
         try:
-            self._loop.call_soon_threadsafe(self._arrive, records)
+            self._loop.call_soon_threadsafe(self._arrive, records, size_bytes)
         except RuntimeError:  # the loop is closed: nobody is left to deliver to
             self._stopping.set()
 
-    def _arrive(self, records: list[Record]) -> None:
-        self._ahead.release()
+    def _arrive(self, records: list[Record], size_bytes: int) -> None:
         self._deliver(records)
+        with self._room:
+            self._ahead_bytes -= size_bytes
+            self._room.notify()
 
 
 def _resent(message: Message) -> bool:
@@ -169,7 +179,8 @@ _CONSUMER = {
     "fetch.error.backoff.ms": 50,
     "socket.nagle.disable": True,
     "queued.min.messages": 1000,
-    "queued.max.messages.kbytes": 16 * 1024,
+    "fetch.queue.backoff.ms": 20,
+    "queued.max.messages.kbytes": 8 * 1024,
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1000,
     "error_cb": _ignore,
