@@ -201,7 +201,9 @@ class Radio:
             self._waiting = deque((other, theirs) for other, theirs in self._waiting if other != session)
             self._waiting.append((session, ranges))
         elif session not in waiting:
-            self._waiting.appendleft((session, ranges))
+            # Statements before frames, and each in its turn: who calls again and again would hear of one session only.
+            statements = sum(not theirs for _, theirs in self._waiting)
+            self._waiting.insert(statements, (session, ranges))
 
     def _resend(self, *, timeout_s: float) -> None:
         # Without a broker each attempt would cost more than a day of listening.

@@ -282,6 +282,16 @@ def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, ra
     wait_until(lambda: radio.frames_resent == 9)
 
 
+def test_statements_come_before_frames_and_each_in_its_turn(settings, spool):
+    radio = Radio(settings, ANNA, spool)
+    radio._queue("frames", ((1, 5),))
+    for session in ("newest", "older", "newest"):
+        radio._queue(session, ())
+
+    assert [session for session, _ in radio._waiting] == ["newest", "older", "frames"]
+    radio._listener.close()
+
+
 def test_session_that_ends_is_stated_unasked(settings, spool):
     """Whose collector then goes: no later frame would tell of one that was lost."""
     radio = Radio(settings, ANNA, spool)
