@@ -152,5 +152,6 @@ def test_offset_of_the_group_is_there_for_whoever_asks(settings, partition, sour
     source.__exit__()
 
     asked = ConsumerGroupTopicPartitions(settings.consumer_group)
-    answer = open_admin(settings).list_consumer_group_offsets([asked])[settings.consumer_group].result(WITHIN_S)
+    admin = open_admin(settings)  # an answer comes only while its client lives
+    answer = admin.list_consumer_group_offsets([asked])[settings.consumer_group].result(WITHIN_S)
     assert [(p.topic, p.partition, p.offset) for p in answer.topic_partitions] == [(partition.topic, 0, 3)]

@@ -80,9 +80,8 @@ def test_nobody_answers():
 
 
 def grow(settings, name, partitions):
-    open_admin(settings).create_partitions([NewPartitions(name, partitions)], request_timeout=WITHIN_S)[name].result(
-        WITHIN_S
-    )
+    admin = open_admin(settings)  # an answer comes only while its client lives
+    admin.create_partitions([NewPartitions(name, partitions)], request_timeout=WITHIN_S)[name].result(WITHIN_S)
     wait_until(lambda: len(Cluster(settings, timeout_s=WITHIN_S).topics()[name].partitions) == partitions)
 
 

@@ -43,5 +43,6 @@ def await_leader(settings: KafkaSettings, partition: Partition) -> None:
 
 def delete_topic(settings: KafkaSettings, name: str) -> None:
     """Delete it, and wait until the brokers have heard of it."""
-    open_admin(settings).delete_topics([name])[name].result(WITHIN_S)
+    admin = open_admin(settings)  # an answer comes only while its client lives
+    admin.delete_topics([name])[name].result(WITHIN_S)
     wait_until(lambda: name not in Cluster(settings, timeout_s=WITHIN_S).topics())

@@ -20,6 +20,7 @@ from ingest.errors import PartitionTaken, SessionsChanged, StoreUnavailable
 from ingest.partition import Partition
 from ingest.settings import DatabaseSettings
 from ingest.store import Ownership, Store
+from tests.waiting import WITHIN_S
 
 PARTITION = Partition("rivals", 0)
 _STARTED_AT_US = 1_767_268_800_000_000
@@ -44,17 +45,23 @@ class Verdict:
 
 
 def fight(database_url: str, stores: Sequence[type[Store]], *, duration_s: float, seed: int) -> Verdict:
-    """Let an owner of each kind of store write the log against the others."""
+    """Let an owner of each kind of store write the log against the others: for so long, and until enough was tried."""
     over = threading.Event()
     rivals = [_Rival(store, database_url, random.Random(seed + n), over) for n, store in enumerate(stores)]
     threads = [threading.Thread(target=rival.run) for rival in rivals]
     for thread in threads:
         thread.start()
-    cuts = _cut_connections(database_url, random.Random(seed), duration_s)
-    over.set()
-    for thread in threads:
-        thread.join()
-    return _judge(database_url, cuts, sum(rival.takeovers for rival in rivals))
+    cuts, until_s = 0, time.monotonic() + duration_s
+    try:
+        # A busy machine may have done next to nothing by then.
+        while time.monotonic() < until_s or min(cuts, _takeovers(rivals)) <= 10 or _stored(database_url) <= 100:
+            assert time.monotonic() < until_s + WITHIN_S, "the rivals hardly write"
+            cuts += _cut_connections(database_url, random.Random(seed + cuts), duration_s / 4)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    return _judge(database_url, cuts, _takeovers(rivals))
 
 
 class _Rival:
@@ -123,6 +130,16 @@ def _cut_connections(database_url: str, chance: random.Random, duration_s: float
                 " AND pid <> pg_backend_pid() AND application_name LIKE 'purple-sector %' ORDER BY random() LIMIT 1"
             ).rowcount
     return cuts
+
+
+def _takeovers(rivals: Sequence[_Rival]) -> int:
+    return sum(rival.takeovers for rival in rivals)
+
+
+def _stored(database_url: str) -> int:
+    with psycopg.connect(database_url) as conn:
+        (frames,) = conn.execute("SELECT count(*) FROM telemetry").fetchone() or (0,)
+    return int(frames)
 
 
 def _judge(database_url: str, cuts: int, takeovers: int) -> Verdict:

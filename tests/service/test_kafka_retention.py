@@ -103,7 +103,8 @@ def lose_all(settings: KafkaSettings, partition: Partition, *, first: int) -> No
 def configure(settings: KafkaSettings, partition: Partition, config: Mapping[str, str]) -> None:
     entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()]
     topic = ConfigResource(ConfigResource.Type.TOPIC, partition.topic, incremental_configs=entries)
-    open_admin(settings).incremental_alter_configs([topic])[topic].result(WITHIN_S)
+    admin = open_admin(settings)  # an answer comes only while its client lives
+    admin.incremental_alter_configs([topic])[topic].result(WITHIN_S)
 
 
 def lost(database) -> list[tuple]:

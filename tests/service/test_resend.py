@@ -186,7 +186,8 @@ def test_records_that_retention_took_come_back(kafka, database, spool):
 
 def delete_records(settings: KafkaSettings, partition: Partition, *, before: int) -> None:
     place = TopicPartition(partition.topic, partition.index, before)
-    open_admin(settings).delete_records([place])[place].result(WITHIN_S)
+    admin = open_admin(settings)  # an answer comes only while its client lives
+    admin.delete_records([place])[place].result(WITHIN_S)
 
 
 def healed(database_url: str, reason: str, count: int) -> bool:
