@@ -155,10 +155,12 @@ class LiveReader:
             self._stopping.set()
 
     def _arrive(self, records: list[Record], size_bytes: int) -> None:
-        self._deliver(records)
-        with self._room:
-            self._ahead_bytes -= size_bytes
-            self._room.notify()
+        try:
+            self._deliver(records)
+        finally:
+            with self._room:
+                self._ahead_bytes -= size_bytes
+                self._room.notify()
 
 
 def _resent(message: Message) -> bool:
