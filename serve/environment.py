@@ -23,7 +23,7 @@ MODE = {
     "RAY_SERVE_PORT_QUARANTINE_S": "60",
     # A replica that stops says 1012 to its viewers after this long; its grace is longer (see serve/app.py).
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
-    # A killed proxy is back in 4 s instead of 29.
+    # A killed proxy is back in 6 to 7 s instead of 29.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     # On a machine that is busy for a while a proxy is slow to answer, and all viewers' sockets would die with it.
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "10",
