@@ -14,3 +14,7 @@ def test_rivals_with_cut_connections_store_each_frame_once(database, store):
     verdict = fight(database.url, [store, store], duration_s=SECONDS, seed=SEED)
 
     assert verdict.exactly_once, verdict
+    # Or else nothing was tried.
+    assert verdict.position > 100
+    assert verdict.cuts > 10
+    assert verdict.takeovers > 10

@@ -85,7 +85,7 @@ def test_an_evening(pc, pages, kafka_settings, database):
 
 
 def assert_kept_pace(frames, written):
-    """Two of three looks at the game gave a frame, for as long as it was driven, however busy the machine is."""
+    """Four of five looks at the game gave a frame, for as long as it was driven, however busy the machine is."""
     at_s = [w.at_s for w in written if w.kind == Kind.PHYSICS and w.status == LIVE and w.session == 0]
     driven_s = sum(after - before for before, after in pairwise(at_s) if after - before < 0.2)
-    assert len(frames) > 2 / 3 * RATE_HZ * driven_s
+    assert len(frames) > 0.8 * RATE_HZ * driven_s

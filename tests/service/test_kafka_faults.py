@@ -17,6 +17,7 @@ from tests.service.kafka_faults import Course, run_faults, signalled
 
 SEED = 3
 LOOKED_S = 2.0
+BUSY_S = 0.3  # of CPU meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,8 @@ def test_collector_that_waits_for_copies_costs_no_cpu(cluster):
             assert convoy.acknowledged == acknowledged
         convoy.await_acknowledgements()
         assert list(convoy.finish()) == ["patient-0"]
-    # A thread that spins takes most of a core.
-    assert silent_s < 2 * driving_s + 0.1
+    # A thread that spins takes most of a core; a machine that is busy takes more for everything.
+    assert silent_s < max(BUSY_S, 2 * driving_s)
 
 
 def cpu_s_in(wall_s: float) -> float:
