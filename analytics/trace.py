@@ -16,6 +16,7 @@ from analytics.channels import CHANNELS
 from analytics.garage import TimedLap
 from analytics.stretch import Mask, Reals
 from analytics.tabular import Tabular
+from analytics.unwrapping import lap_share
 
 #: What comparing laps takes.
 DRIVING = ("speed_kmh", "throttle", "brake", "steering", "gear")
@@ -26,8 +27,6 @@ _NEEDED = ("time", "normalized_position", "lap_clock_ms")
 _INTERPOLATION = {channel.name: channel.interpolation for channel in CHANNELS}
 # A lap that took so much longer by the calendar than by its time was paused in the middle.
 _PAUSED_S = 0.5
-# Nobody drives a tenth of a lap in so short a time.
-_AROUND_LINE_S = 1.0
 # Of a lap: a channel that frames do not know for longer is not made up.
 _UNKNOWN = 0.02
 
@@ -125,7 +124,7 @@ def resample(
     position = frames.column("normalized_position").to_numpy().astype(np.float64)
     # Games hold the position at exactly 0 or 1 for some metres around the origin: those frames say nothing.
     moving = np.flatnonzero((position != 0) & (position != 1))
-    share = _share(position[moving], time_s[moving], axis.line, lap_time_s)
+    share = lap_share(position[moving], axis.line)
     forward = _forward(share, time_s[moving], lap_time_s)
     used, at = moving[forward], share[forward]
     places = np.concatenate([[0.0], at, [1.0]])
@@ -186,13 +185,6 @@ def _time_s(frames: pa.Table, started_at_us: int, lap_time_s: float) -> Reals:
     if len(time_s) and time_s[-1] > lap_time_s + _PAUSED_S:
         time_s = frames.column("lap_clock_ms").to_numpy() / 1000
     return np.asarray(time_s, np.float64)
-
-
-def _share(position: Reals, time_s: Reals, line: float, lap_time_s: float) -> Reals:
-    """Of the lap that each frame has behind it. A game counts the line a frame early or late: 0.999 just after it is before the lap."""
-    share = (position - line) % 1.0
-    share = np.where((time_s < _AROUND_LINE_S) & (share > 0.9), share - 1, share)
-    return np.where((time_s > lap_time_s - _AROUND_LINE_S) & (share < 0.1), share + 1, share)
 
 
 def _forward(share: Reals, time_s: Reals, lap_time_s: float) -> Mask:

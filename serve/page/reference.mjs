@@ -1,7 +1,7 @@
 // A lap to compare with: its samples by progress, strictly increasing, so that a place has one time and one value.
 
 import { CHANNELS } from "./channels.mjs";
-import { lastAtOrBefore, Progress } from "./progress.mjs";
+import { JUST_BEGUN_MS, lastAtOrBefore, unwrapLap } from "./progress.mjs";
 
 const EDGE = 0.01;
 
@@ -51,12 +51,13 @@ export function referenceFromTrace(trace) {
   });
 }
 
-// From the REST answer's columns; a channel that is absent there is zero.
-export function referenceFromColumns(lapNumber, stored) {
-  const unwrapped = new Progress();
+// From the REST answer's columns; a channel that is absent there is zero. `ended`: not of the lap in progress, which
+// was seen from mid-lap where its clock had run for long.
+export function referenceFromColumns(lapNumber, stored, { ended = true, line = 0 } = {}) {
   const clocks = stored.lap_clock_ms;
-  return new Reference(lapNumber, stored.normalized_position.length, (i) => {
-    const sample = { progress: unwrapped.advance(stored.normalized_position[i], clocks[i]), clock: clocks[i] };
+  const progress = unwrapLap(stored.normalized_position, { ended, line, begun: ended || clocks[0] < JUST_BEGUN_MS });
+  return new Reference(lapNumber, progress.length, (i) => {
+    const sample = { progress: progress[i], clock: clocks[i] };
     for (const { key, stored: name } of CHANNELS) sample[key] = stored[name]?.[i] ?? 0;
     sample.x = stored.x_m?.[i] ?? 0;
     sample.z = stored.z_m?.[i] ?? 0;

@@ -123,7 +123,7 @@ export class Viewing {
     if (!lap || lap.lapNumber !== lapNumber || lap.columns.progress[0] < JOINED_LATE || lapNumber === this.#recalled) return;
     this.#recalled = lapNumber;
     try {
-      this.drive.recall(referenceFromColumns(lapNumber, await this.fetchColumns(lapNumber)));
+      this.drive.recall(referenceFromColumns(lapNumber, await this.fetchColumns(lapNumber), { ended: false }));
       this.#scaleLap();
     } catch (error) {
       this.trouble = `The lap's beginning can't be drawn: ${error.message}`;
@@ -155,7 +155,8 @@ export class Viewing {
     const seen = this.drive.traces.get(number);
     const whole = seen && seen.span >= WHOLE_LAP && this.#isLap(seen, number);
     if (!whole && !this.fetchColumns) throw new Error("it was not seen from line to line");
-    const reference = whole ? referenceFromTrace(seen) : referenceFromColumns(number, await this.fetchColumns(number));
+    const line = this.board.get(number)?.line_position ?? 0;
+    const reference = whole ? referenceFromTrace(seen) : referenceFromColumns(number, await this.fetchColumns(number), { line });
     if (reference.length < 2) throw new Error("it has no samples");
     this.#traces.set(number, reference);
     return reference;

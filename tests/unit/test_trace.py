@@ -90,6 +90,14 @@ def test_the_line_may_be_anywhere() -> None:
     assert trace.time_s == pytest.approx(4 * trace.axis.share, abs=1e-6)
 
 
+def test_a_grid_before_the_line_is_behind_the_car_and_not_ahead() -> None:
+    """Where the lap is counted from the grid on, 0.97 is 3 % before the line, however long the car stood there."""
+    trace = of(a_lap([0.97, 0.97, 0.97, 0.25, 0.5, 0.75]), lap_time_s=6.5)
+
+    assert trace.time_s[[25, 50, 75]] == pytest.approx([3.5, 4.5, 5.5])
+    assert trace.backward_m == 0
+
+
 def test_what_is_driven_backwards_is_dropped_and_said() -> None:
     trace = of(a_lap([0.2, 0.4, 0.3, 0.6]))
 

@@ -91,6 +91,14 @@ test("a position that sticks at 1.0 and 0.0 around the line goes on at 1", () =>
   assert.deepEqual([-0.25, 0, 1, 1.25].map(onAxis), [0.75, 0, 1, 0.25]);
 });
 
+test("a stored lap that began on a grid before the line has every place once", () => {
+  const places = [0.97, 0.97, 0.99, 0.25, 0.5, 0.75, 0.99];
+  const stored = { normalized_position: places, lap_clock_ms: places.map((_, i) => 12000 * (i + 1)) };
+  const reference = referenceFromColumns(1, stored);
+  assert.equal(reference.length, 6);
+  assert.ok(Math.abs(reference.valueAt("clock", 0.25) - 48000) < 1);
+});
+
 test("the delta is the time lost to the reference at the same place", () => {
   const slow = referenceFromTrace(drivenFor(11000, { lapMs: 11000 }).drive.current);
   const { drive } = drivenFor(5000);
