@@ -16,10 +16,11 @@ import pyarrow as pa
 from analytics.corners import Corner, Corners
 from analytics.stretch import Integers, Mask, Reals
 from analytics.tabular import Tabular
+from analytics.thresholds import threshold
 from analytics.trace import Trace, stacked
 
-_BRAKE_ON, _BRAKE_MEANT = 0.05, 0.20
-_THROTTLE_ON, _FLAT = 0.20, 0.95
+_BRAKE_ON, _BRAKE_MEANT = threshold(0.05), threshold(0.20)
+_THROTTLE_ON, _FLAT = threshold(0.20), threshold(0.95)
 _EARLY_M = 100.0
 
 #: What is measured of each corner, and its unit.

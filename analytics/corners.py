@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from analytics.stretch import Integers, Mask, Reals
+from analytics.thresholds import threshold
 from analytics.trace import Axis, Trace, stacked
 
 Source = Literal["position", "heading", "speed"]
@@ -27,7 +28,7 @@ _BEFORE_FASTEST_M = 50.0
 _PROMINENCE_KMH = 14.0
 _PRESENT_IN = 0.7
 _NEAR_M = 40.0
-_LIFTED = 0.9
+_LIFTED = threshold(0.9)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from psycopg.rows import class_row
 
 from analytics.columnar import read_table
 from analytics.database import session
+from analytics.thresholds import threshold
 
 #: A pedal at or beyond these counts as pressed: sensors neither reach their ends nor rest at zero.
-FULL_THROTTLE, BRAKING = 0.98, 0.02
+FULL_THROTTLE, BRAKING = threshold(0.98), threshold(0.02)
 
 #: One row a second in which the car sent anything. Averages are over its frames; ``lap_number`` is the highest.
 SECONDS = pa.schema(
