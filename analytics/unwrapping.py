@@ -16,7 +16,8 @@ _MOST_BACK = 0.25
 def unwrapped(position: Reals) -> Reals:
     """Continue a position, in laps, from frame to frame; its first value stays. Not for frames that hold it at 0 or 1."""
     turns = np.floor(np.diff(position) + _MOST_BACK)
-    return position - np.concatenate([[0.0], np.cumsum(turns)])[: len(position)]
+    answer: Reals = position - np.concatenate([[0.0], np.cumsum(turns)])[: len(position)]
+    return answer
 
 
 def lap_share(position: Reals, line: float = 0.0, *, begun: bool = True, ended: bool = True) -> Reals:
