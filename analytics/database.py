@@ -88,6 +88,18 @@ SELECT id, key, user_id, game, track, car, driver, track_length_m, sector_count,
   FROM sessions
 """
 
+# The primary key gives them in order: a page is read from its end, and a search looks at a session's few words.
+_PAGE_OF_SESSIONS = (
+    SESSION
+    + """
+ WHERE id < coalesce(%(before)s::bigint, 9223372036854775807)
+   AND NOT EXISTS (
+         SELECT FROM unnest(%(words)s::text[]) AS word
+          WHERE strpos(lower(concat_ws(' ', key, user_id, driver, car, track, game)), word) = 0)
+ ORDER BY id DESC LIMIT %(limit)s
+"""
+)
+
 #: A row is `lap_of` and whose it is.
 LAPS = """
 SELECT session_id, lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us, lap_time_ms,
@@ -128,10 +140,18 @@ time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_i
 """
 
 
-def sessions(conn: Connection, *, limit: int = 100) -> list[Session]:
-    """The sessions that came last into the store, newest first: one that is replayed today is new, whenever it was driven."""
+def sessions(conn: Connection, *, limit: int = 100, before: int | None = None, search: str = "") -> list[Session]:
+    """The sessions that came last into the store, newest first: one that is replayed today is new, whenever it was driven.
+
+    ``before`` is the ``id`` of the last one of the page before this one. Each word of ``search`` is in the key, user, driver, car,
+    track or game of every session, whatever its case.
+    """
+    if "\0" in search:
+        # PostgreSQL has no text with it.
+        return []
+    where = {"limit": limit, "before": before, "words": search.lower().split()}
     with conn.cursor(row_factory=class_row(Session)) as cursor:
-        return cursor.execute(SESSION + " ORDER BY id DESC LIMIT %s", [limit]).fetchall()
+        return cursor.execute(_PAGE_OF_SESSIONS, where).fetchall()
 
 
 def session(conn: Connection, key: str) -> Session:

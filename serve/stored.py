@@ -8,12 +8,12 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from psycopg_pool import ConnectionPool
 from pydantic import AwareDatetime
@@ -43,6 +43,10 @@ TRACE = (
 
 # As much of a session as one answer holds: whoever makes it keeps the interpreter, and the live path waits (20 ms for an hour).
 _PIECE = timedelta(hours=1)
+
+# A page of sessions, and what of them somebody may search for in one go.
+_PAGE_SESSIONS, _LONGEST_SEARCH = 100, 200
+_LAST_ID = 2**63 - 1
 
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -98,11 +102,19 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
     async def unknown(_: Request, error: LookupError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 404)
 
+    def row_of(session: database.Session) -> dict[str, Any]:
+        return asdict(session) | {"live": session.key in bridge.hub.sessions}
+
+    # ``older`` is the ``before`` of the page behind this one, null in the last.
     @app.get("/api/sessions")
-    def sessions() -> dict[str, list[dict[str, Any]]]:
-        live = bridge.hub.sessions
-        rows = [asdict(session) for session in stored.ask(database.sessions)]
-        return {"sessions": [row | {"live": row["key"] in live} for row in rows]}
+    def sessions(
+        before: Annotated[int | None, Query(ge=1, le=_LAST_ID)] = None,
+        limit: Annotated[int, Query(ge=1, le=_PAGE_SESSIONS)] = _PAGE_SESSIONS,
+        search: Annotated[str, Query(max_length=_LONGEST_SEARCH)] = "",
+    ) -> dict[str, Any]:
+        found = stored.ask(lambda conn: database.sessions(conn, limit=limit + 1, before=before, search=search))
+        page = found[:limit]
+        return {"sessions": [row_of(one) for one in page], "older": page[-1].id if len(found) > limit else None}
 
     # A key may hold slashes, which arrive decoded: it is all that lies between.
     @app.get("/api/sessions/{key:path}/laps")
@@ -128,6 +140,11 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
     def lap_summaries(key: str, first: int | None = None, last: int | None = None) -> dict[str, Any]:
         laps = stored.ask(lambda conn: summaries.lap_summaries(conn, key, first=first, last=last))
         return {"session": key, "laps": [asdict(lap) for lap in laps]}
+
+    # The last of them: a key may end as the addresses above do.
+    @app.get("/api/sessions/{key:path}")
+    def session(key: str) -> dict[str, Any]:
+        return row_of(stored.ask(lambda conn: database.session(conn, key)))
 
 
 def lap_row(lap: Lap, told: Colours) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 // What the server's REST side knows. Every function throws an Error whose message is a sentence for the reader.
 
-async function get(path) {
+async function get(path, { absent } = {}) {
   let answer;
   try {
     answer = await fetch(path, { headers: { accept: "application/json" }, signal: AbortSignal.timeout(10000) });
@@ -8,6 +8,7 @@ async function get(path) {
     throw new Error("the server does not answer");
   }
   if (answer.ok) return answer.json();
+  if (answer.status === 404 && absent !== undefined) return absent;
   const told = await answer.json().catch(() => ({}));
   const detail = told.detail ?? told.error;
   throw new Error(typeof detail === "string" ? detail : `the server answered ${answer.status}`);
@@ -15,7 +16,16 @@ async function get(path) {
 
 const place = (key) => `api/sessions/${encodeURIComponent(key)}`;
 
-export const fetchSessions = async () => (await get("api/sessions")).sessions;
+// -> {sessions, older}: the newest sessions that have these words, or those before one; `older` is where the next page begins.
+export function fetchSessions({ before = null, search = "" } = {}) {
+  const query = new URLSearchParams();
+  if (before !== null) query.set("before", before);
+  if (search) query.set("search", search);
+  return get(query.size ? `api/sessions?${query}` : "api/sessions");
+}
+
+// -> a session as it is listed; null where it is not stored.
+export const fetchSession = (key) => get(place(key), { absent: null });
 
 // -> {columns, next}: the seconds of a session from `since` on, or from the first; `next` is where the piece after it begins.
 export const fetchSeconds = (key, since) => get(`${place(key)}/seconds${since ? `?since=${encodeURIComponent(since)}` : ""}`);

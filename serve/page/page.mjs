@@ -1,22 +1,24 @@
 // The viewer page: chooses a session, keeps its line open and lets the screen draw it. The only module with state of its own.
 
-import { fetchLapColumns, fetchLaps, fetchLapSummaries, fetchSeconds, fetchSessions } from "./api.mjs";
+import { fetchLapColumns, fetchLaps, fetchLapSummaries, fetchSeconds, fetchSession, fetchSessions } from "./api.mjs";
 import { Choice } from "./choice.mjs";
 import { Feed, socketAddress } from "./feed.mjs";
 import { SessionList } from "./lists.mjs";
 import { Screen } from "./screen.mjs";
+import { Sessions } from "./sessions.mjs";
 import { Viewing } from "./viewing.mjs";
 
 const SESSIONS_EVERY_MS = 3000;
 const LAPS_EVERY_MS = 10000;
 const SECONDS_EVERY_MS = 2000;
 const LAPS_AFTER_LAP_MS = 700;
+const SEARCH_AFTER_MS = 250;
 const QUIET_AFTER_MS = 2000;
 
 const byId = (id) => document.getElementById(id);
 
 const page = {
-  sessions: null,
+  sessions: new Sessions(fetchSessions, fetchSession),
   trouble: "",
   viewing: null,
   feed: null,
@@ -32,7 +34,7 @@ const screen = new Screen({ onLap: (number) => page.viewing?.compareWith(number)
 const list = new SessionList(byId("sessions"), choose);
 
 const pinned = () => new URLSearchParams(location.hash.slice(1)).get("session");
-const facts = (key) => page.sessions?.find((one) => one.key === key) ?? null;
+const facts = (key) => page.sessions.facts(key);
 const isLive = () => performance.now() - page.heardAt < QUIET_AFTER_MS;
 
 // Opening and closing
@@ -103,7 +105,7 @@ function choose(key) {
 function follow() {
   const wanted = pinned();
   byId("follow").checked = !wanted;
-  const key = wanted ?? choice.next(page.sessions ?? [], page.demo ? null : (page.viewing?.key ?? null));
+  const key = wanted ?? choice.next(page.sessions.newest ?? [], page.demo ? null : (page.viewing?.key ?? null));
   if (page.demo && !wanted) return;
   if (key && key !== page.viewing?.key) open(key);
 }
@@ -135,7 +137,7 @@ function toggleDemo() {
 async function refreshSessions() {
   if (document.hidden) return;
   try {
-    page.sessions = await fetchSessions();
+    await page.sessions.refresh(page.demo ? null : (pinned() ?? page.viewing?.key));
     page.trouble = "";
   } catch (error) {
     page.trouble = error.message;
@@ -143,8 +145,32 @@ async function refreshSessions() {
   if (page.viewing && !page.demo) adoptFacts();
   follow();
   if (page.viewing && !page.viewing.lapsRead) refreshLaps();
-  list.draw(page.sessions ?? [], page.demo ? null : page.viewing?.key, Date.now());
+  drawSessions();
   drawStates();
+}
+
+function drawSessions() {
+  list.draw(page.sessions.list, page.demo ? null : page.viewing?.key, Date.now());
+  byId("older").hidden = !page.sessions.hasOlder;
+}
+
+// Find or page, and show what came of it.
+async function listWith(reading) {
+  try {
+    await reading;
+    page.trouble = "";
+  } catch (error) {
+    page.trouble = error.message;
+  }
+  drawSessions();
+  drawStates();
+}
+
+let searchSoon = 0;
+
+function searchSessions() {
+  clearTimeout(searchSoon);
+  searchSoon = setTimeout(() => listWith(page.sessions.find(byId("search").value)), SEARCH_AFTER_MS);
 }
 
 function adoptFacts() {
@@ -215,14 +241,20 @@ function drawStates() {
 
 function drawNote() {
   const note = byId("sessions-note");
-  const words = page.trouble ? `The sessions can't be listed: ${page.trouble}.` : (page.sessions?.length === 0 ? "Sessions appear here as soon as a collector sends one." : "");
+  const words = page.trouble ? `The sessions can't be listed: ${page.trouble}.` : noSessions();
   note.hidden = !words;
   if (note.textContent !== words) note.textContent = words;
 }
 
+function noSessions() {
+  if (!page.sessions.newest || page.sessions.list.length > 0) return "";
+  const { search } = page.sessions;
+  return search ? `No session has “${search}” in its driver, track, car or name.` : "Sessions appear here as soon as a collector sends one.";
+}
+
 function drawDemo() {
   const button = byId("demo");
-  button.hidden = !page.demo && (page.sessions ?? []).some((one) => one.live);
+  button.hidden = !page.demo && (page.sessions.newest ?? []).some((one) => one.live);
   button.textContent = page.demo ? "Stop the demo" : "Play the demo";
 }
 
@@ -233,12 +265,12 @@ function emptiness(state) {
   if (state === "reconnecting" || (!viewing && page.trouble)) {
     return { title: "The server does not answer", text: "The page keeps trying. Is purple-sector up still running?", offer: false };
   }
-  if (!viewing && !page.sessions) return { title: "Looking for sessions", text: "", offer: false };
+  if (!viewing && !page.sessions.newest) return { title: "Looking for sessions", text: "", offer: false };
   if (viewing && (page.demo || facts(viewing.key)?.live)) {
     return { title: "Waiting for the first frame", text: "The session is there; its car appears with the next frame.", offer: false };
   }
   if (viewing?.board.last) return { title: "This session is not live", text: "Choose a lap to see its traces.", offer: false };
-  const ended = page.sessions?.length > 0 && !viewing ? "Open one that has ended from the list, or start" : "Start";
+  const ended = page.sessions.newest?.length > 0 && !viewing ? "Open one that has ended from the list, or start" : "Start";
   return {
     title: viewing ? "This session is not live" : "No session is live",
     text: `${ended} one, and it appears here by itself:`,
@@ -272,6 +304,8 @@ function animate(now) {
 byId("demo").addEventListener("click", toggleDemo);
 byId("empty-demo").addEventListener("click", toggleDemo);
 byId("follow").addEventListener("change", followAgain);
+byId("search").addEventListener("input", searchSessions);
+byId("older").addEventListener("click", () => listWith(page.sessions.more()));
 byId("reference-best").addEventListener("click", () => page.viewing?.compareWith(null));
 window.addEventListener("hashchange", follow);
 document.addEventListener("visibilitychange", refreshSessions);

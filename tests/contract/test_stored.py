@@ -139,3 +139,53 @@ def test_long_session_comes_an_hour_at_a_time(rest, database):
 @pytest.mark.parametrize("since", ["yesterday", "2024-05-04T10:00:00"])
 def test_instant_without_a_zone_is_refused(rest, since):
     assert rest.get(f"/api/sessions/monza/seconds?since={since}").status_code == 422
+
+
+@pytest.fixture
+def many(rest, database):
+    """Two hundred sessions after the first one, every second one Bo's."""
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO sessions (key, user_id, driver, car, track, topic, partition)"
+            " SELECT 'race ' || n, '', CASE n % 2 WHEN 0 THEN 'Bo Öst' ELSE 'Cy' END, 'Ferrari 296', 'Spa', 'telemetry', 0"
+            " FROM generate_series(1, 200) n"
+        )
+    return rest
+
+
+def listed(rest, query=""):
+    answer = rest.get(f"/api/sessions{query}").json()
+    return [session["key"] for session in answer["sessions"]], answer["older"]
+
+
+def test_every_session_is_paged_to_once(many):
+    found, (page, older) = [], listed(many)
+    while older is not None:
+        found += page
+        page, older = listed(many, f"?before={older}")
+    found += page
+
+    assert found == [*(f"race {n}" for n in range(200, 0, -1)), "monza"]
+    assert listed(many, "?limit=2") == (["race 200", "race 199"], 200)
+
+
+def test_sessions_are_found_by_words_beyond_the_newest_hundred(many):
+    assert listed(many, "?search=MONZA%20anna") == (["monza"], None)
+    assert listed(many, "?search=race%2010&limit=3") == (["race 110", "race 109", "race 108"], 109)
+    assert listed(many, "?search=%C3%B6st%20ferrari%20spa&limit=1") == (["race 200"], 201)
+    for nothing in ("_onza", "mon%25", "a%00b"):
+        assert listed(many, f"?search={nothing}") == ([], None)
+
+
+def test_an_old_session_opens_by_its_link(many, bridge):
+    assert "monza" not in listed(many)[0]
+    bridge.deliver([Record("monza", "anna", b"\x08\x01")])
+    session = many.get("/api/sessions/monza").json()
+
+    assert (session["key"], session["track"], session["live"]) == ("monza", "Monza", True)
+    assert many.get("/api/sessions/nobody").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "before=0", f"before={2**63}", f"search={'x' * 201}"])
+def test_a_page_that_nobody_can_have_is_refused(rest, query):
+    assert rest.get(f"/api/sessions?{query}").status_code == 422
