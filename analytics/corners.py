@@ -31,6 +31,10 @@ _NEAR_M = 40.0
 _LIFTED = threshold(0.9)
 
 
+class NoCorners(ValueError):
+    """Corners are found in laps that show some, and these do not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Corner:
     """A corner in metres from the line. ``begin_m`` to ``end_m`` is its part of the lap: the parts of all corners are the lap.
@@ -73,12 +77,12 @@ class Corners:
 
 
 def find_corners(laps: Sequence[Trace]) -> Corners:
-    """The corners that these laps, of one axis, have in common. Raises ValueError without a lap, or where none shows a corner."""
+    """The corners that these laps, of one axis, have in common. Raises NoCorners without a lap, or where none shows a corner."""
     if not laps:
-        raise ValueError("corners are found in laps, and there is none")
+        raise NoCorners("corners are found in laps, and there is none")
     source, bends = _bends(laps)
     if not bends:
-        raise ValueError(f"{len(laps)} laps show no corner by {source}; are they laps of a whole track?")
+        raise NoCorners(f"{len(laps)} laps show no corner by {source}; are they laps of a whole track?")
     axis = laps[0].axis
     speed = np.median(stacked(laps, "speed_kmh"), axis=0)
     cuts = [0, *(_cut(speed, a, b, _places(axis, _BEFORE_FASTEST_M)) for a, b in pairwise(bends)), len(axis) - 1]
