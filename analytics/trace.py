@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from analytics.channels import CHANNELS
+from analytics.elapsed import elapsed_s
 from analytics.garage import TimedLap
-from analytics.stretch import Mask, Reals
+from analytics.stretch import Integers, Mask, Reals
 from analytics.tabular import Tabular
 from analytics.unwrapping import lap_share
 
@@ -120,18 +121,20 @@ def resample(
     ``clock_s`` is what the lap took by the frames' own times, if the official ``lap_time_s`` differs: the difference is spread
     over the lap. Columns that are not in ``frames``, no channels (the time), or unknown for more than a part of the way are left out.
     """
-    time_s = _time_s(frames, started_at_us, lap_time_s) * (lap_time_s / (clock_s or lap_time_s))
     position = frames.column("normalized_position").to_numpy().astype(np.float64)
     # Games hold the position at exactly 0 or 1 for some metres around the origin: those frames say nothing.
     moving = np.flatnonzero((position != 0) & (position != 1))
     share = lap_share(position[moving], axis.line)
-    forward = _forward(share, time_s[moving], lap_time_s)
+    time_s = _time_s(frames, moving, share, started_at_us, clock_s or lap_time_s) * (
+        lap_time_s / (clock_s or lap_time_s)
+    )
+    forward = _forward(share, time_s, lap_time_s)
     used, at = moving[forward], share[forward]
     places = np.concatenate([[0.0], at, [1.0]])
     back = np.diff(share)
     return Trace(
         axis=axis,
-        time_s=np.interp(axis.share, places, np.concatenate([[0.0], time_s[used], [lap_time_s]])),
+        time_s=np.interp(axis.share, places, np.concatenate([[0.0], time_s[forward], [lap_time_s]])),
         channels=_on_axis(frames.take(used), at, axis, channels) if len(used) else {},
         backward_m=abs(float(back[back < 0].sum())) * axis.length_m,
         coarsest_m=float(np.diff(places).max()) * axis.length_m,
@@ -179,12 +182,15 @@ def _of_lap(lap: TimedLap, frames: pa.Table, axis: Axis, channels: Sequence[str]
     return Trace(axis, trace.time_s, trace.channels, trace.backward_m, trace.coarsest_m, lap)
 
 
-def _time_s(frames: pa.Table, started_at_us: int, lap_time_s: float) -> Reals:
-    """Since the line: by the frames' times, or where the game was paused by its own clock."""
-    time_s = (frames.column("time").cast(pa.int64()).to_numpy() - started_at_us) / 1e6
-    if len(time_s) and time_s[-1] > lap_time_s + _PAUSED_S:
-        time_s = frames.column("lap_clock_ms").to_numpy() / 1000
-    return np.asarray(time_s, np.float64)
+def _time_s(frames: pa.Table, used: Integers, share: Reals, started_at_us: int, lap_time_s: float) -> Reals:
+    """Of those frames, since the line."""
+    time_s = (frames.column("time").cast(pa.int64()).to_numpy()[used] - started_at_us) / 1e6
+    clock_s = frames.column("lap_clock_ms").to_numpy()[used] / 1000
+    if "speed_kmh" in frames.column_names:
+        return elapsed_s(time_s, clock_s, share, frames.column("speed_kmh").to_numpy()[used], lap_time_s)
+    # Without a speed nothing tells the clocks apart, but for a pause.
+    paused = len(time_s) and time_s[-1] > lap_time_s + _PAUSED_S
+    return np.asarray(clock_s if paused else time_s, np.float64)
 
 
 def _forward(share: Reals, time_s: Reals, lap_time_s: float) -> Mask:
