@@ -1,11 +1,14 @@
 """MoTeC i2 files: a ``.ld`` log of channels at a steady rate, and the ``.ldx`` beside it that says where each lap began.
 
 MoTeC publishes no description. The layout is what others found in files that i2 opens: the header tables of gotzl/ldparser and
-the ``.ldx`` that GeekyDeaks/sim-to-motec writes. Rule: every number is little-endian and every text ASCII, padded with zeros.
+the ``.ldx`` that GeekyDeaks/sim-to-motec writes; docs/motec.md has what real logs showed. Rule: every number is little-endian
+and every text is in code page 1252, padded with zeros.
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil, pi
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -46,24 +49,34 @@ _CHANNEL = np.dtype(
 #: What i2 wants to see before it opens a log, as the ADL loggers wrote it.
 _ADL = {"marker": 64, "signature": 1_000_000, "serial": 12_007, "device": b"ADL", "version": 420, "signature_2": 128}
 _SAMPLE_BYTES = 4
-_FLOAT = {"type": 7, "sample_bytes": _SAMPLE_BYTES, "multiplier": 1, "scale": 1}
+# Whole numbers with decimals, as loggers write them: i2 shows as many decimals as the channel's header has.
+_INTEGER = {"type": 5, "sample_bytes": _SAMPLE_BYTES, "multiplier": 1, "scale": 1}
+_INT32 = np.iinfo(np.int32)
 
-#: What i2's own workbooks call a channel, its unit there, and times what. The others keep their names.
+#: What i2's own workbooks call a channel, its unit there, times what, and the decimals kept. The others keep their names.
 _AT_MOTEC = {
-    "speed_kmh": ("Ground Speed", "km/h", 1.0),
-    "throttle": ("Throttle Pos", "%", 100.0),
-    "brake": ("Brake Pos", "%", 100.0),
-    "steering": ("Steering Pos", "%", 100.0),
-    "rpm": ("Engine RPM", "rpm", 1.0),
-    "gear": ("Gear", "", 1.0),
-    "lap_number": ("Lap Number", "", 1.0),
-    "normalized_position": ("Lap Position", "%", 100.0),
-    "x_m": ("Car Coord X", "m", 1.0),
-    "y_m": ("Car Coord Y", "m", 1.0),
-    "z_m": ("Car Coord Z", "m", 1.0),
-    "heading_rad": ("Car Heading", "rad", 1.0),
+    "speed_kmh": ("Ground Speed", "km/h", 1.0, 2),
+    "throttle": ("Throttle Pos", "%", 100.0, 2),
+    "brake": ("Brake Pos", "%", 100.0, 2),
+    "steering": ("Steering Pos", "%", 100.0, 2),
+    "rpm": ("Engine RPM", "rpm", 1.0, 0),
+    "gear": ("Gear", "", 1.0, 0),
+    "lap_number": ("Lap Number", "", 1.0, 0),
+    "normalized_position": ("Lap Position", "%", 100.0, 4),
+    "x_m": ("Car Coord X", "m", 1.0, 3),
+    "y_m": ("Car Coord Y", "m", 1.0, 3),
+    "z_m": ("Car Coord Z", "m", 1.0, 3),
+    "heading_rad": ("Car Heading", "rad", 1.0, 4),
 }
+# Values that come round again, and after what: between 0.99 and 0.01 of a lap lies 0.00 and not 0.50.
+_PERIODS = {"normalized_position": 1.0, "heading_rad": 2 * pi}
+# Positions may lie a little before the line, headings on both sides of 0.
+_SIGNED_BELOW = -0.02
 _MOST_HZ = 500
+# 60 Hz in whole ms is 60.01 Hz; 59.5 Hz is not 59.
+_WHOLE_WITHIN_HZ = 0.1
+# Longer than that between two frames is a pause and says nothing about the rate.
+_PAUSE_US = 1_000_000
 # Places in the file are 32-bit numbers.
 _MOST_BYTES = 2**32 - 1
 
@@ -81,7 +94,8 @@ class _Trace:
 
     name: str
     unit: str
-    values: NDArray[np.float32]
+    decimals: int
+    values: NDArray[np.int32]  # times 10**decimals
 
 
 def write_motec(path: Path, frames: pa.Table, session: Session, laps: Sequence[Lap]) -> None:
@@ -101,26 +115,67 @@ def write_motec(path: Path, frames: pa.Table, session: Session, laps: Sequence[L
 
 
 def _rate_hz(time_us: Integers) -> int:
-    """The nearest whole rate to the frames' own: i2 knows no other."""
+    """The frames' own rate, made whole without losing frames: the format has no other.
+
+    It is the mean one. Times in whole ms have steps of 16 and 17 ms at 60 Hz, of which the middle one makes 59.
+    """
     if len(time_us) < 2:
         return 1
-    return int(np.clip(round(1e6 / float(np.median(np.diff(time_us)))), 1, _MOST_HZ))
+    steps_us = np.diff(time_us)
+    driven_us = steps_us[steps_us <= max(_PAUSE_US, 5 * float(np.median(steps_us)))]
+    rate_hz = len(driven_us) * 1e6 / float(driven_us.sum())
+    return int(np.clip(ceil(rate_hz - _WHOLE_WITHIN_HZ), 1, _MOST_HZ))
+
+
+def _sample_times_us(lasts_us: int, rate_hz: int) -> Integers:
+    """When samples lie, from the first frame: by index, in whole numbers, so that none drifts however long the log is."""
+    count = lasts_us * rate_hz // 1_000_000 + 1
+    at_us: Integers = np.arange(count, dtype=np.int64) * 1_000_000 // rate_hz
+    return at_us
 
 
 def _traces(frames: pa.Table, time_us: Integers, rate_hz: int) -> Iterator[_Trace]:
-    steady_us = np.arange(time_us[0], time_us[-1] + 1, 1e6 / rate_hz)
+    since_us = time_us - time_us[0]
+    at_us = _sample_times_us(int(since_us[-1]), rate_hz)
     for channel in CHANNELS:
         column = frames.column(channel.name)
         if column.null_count < len(column):
-            name, unit, times = _AT_MOTEC.get(channel.name, (channel.name, channel.unit, 1.0))
-            values = column.fill_null(0).to_numpy().astype(np.float64)
-            yield _Trace(name, unit, (times * _sampled(channel, time_us, values, steady_us)).astype("<f4"))
+            default = (channel.name, channel.unit, 1.0, 0 if pa.types.is_integer(channel.arrow) else 3)
+            name, unit, times, decimals = _AT_MOTEC.get(channel.name, default)
+            scaled = np.rint(_sampled(channel, since_us, column, at_us) * (times * 10**decimals))
+            yield _Trace(name, unit, decimals, np.clip(scaled, _INT32.min, _INT32.max).astype("<i4"))
 
 
-def _sampled(channel: Channel, time_us: Integers, values: Reals, at_us: Reals) -> Reals:
-    if channel.interpolation == "linear":
-        return np.interp(at_us, time_us, values)
-    return values[np.searchsorted(time_us, at_us, "right") - 1]
+def _sampled(channel: Channel, since_us: Integers, column: pa.ChunkedArray, at_us: Integers) -> Reals:
+    if channel.interpolation != "linear":
+        last: Reals = _floats(column.fill_null(0))[np.searchsorted(since_us, at_us, "right") - 1]
+        return last
+    values = _floats(column.drop_null())
+    known_us = since_us[column.is_valid().to_numpy()]
+    before = np.maximum(np.searchsorted(known_us, at_us, "right") - 1, 0)
+    after = np.minimum(before + 1, len(values) - 1)
+    share = np.clip((at_us - known_us[before]) / np.maximum(known_us[after] - known_us[before], 1), 0, 1)
+    start, step = values[before], values[after] - values[before]
+    if channel.name == "lap_clock_ms":
+        step = np.maximum(step, 0)  # it restarts, and has no value between two laps
+    if channel.name not in _PERIODS:
+        between: Reals = start + share * step
+        return between
+    return _round_the_wrap(start, step, share, _PERIODS[channel.name], signed=bool(values.min() < _SIGNED_BELOW))
+
+
+def _round_the_wrap(start: Reals, step: Reals, share: Reals, period: float, *, signed: bool) -> Reals:
+    """Between two values the short way round. What leaves the range, from 0 or on both sides of it, comes in at the other end."""
+    wraps = np.abs(step) > period / 2
+    short: Reals = start + share * np.where(wraps, step - np.sign(step) * period, step)
+    lowest = -period / 2 if signed else 0.0
+    outside = wraps & ((short < lowest) | (short >= lowest + period))
+    return np.where(outside, (short - lowest) % period + lowest, short)
+
+
+def _floats(column: pa.ChunkedArray) -> Reals:
+    values: Reals = column.to_numpy().astype(np.float64)
+    return values
 
 
 def _log(session: Session, started_at_us: int, rate_hz: int, traces: Sequence[_Trace]) -> bytes:
@@ -135,14 +190,14 @@ def _log(session: Session, started_at_us: int, rate_hz: int, traces: Sequence[_T
         data_at=data_at,
         event_at=event_at,
         channel_count=len(traces),
-        date=_ascii(f"{when:%d/%m/%Y}"),
-        time=_ascii(f"{when:%H:%M:%S}"),
-        driver=_ascii(session.driver),
-        vehicle=_ascii(session.car),
-        venue=_ascii(session.track),
-        comment=_ascii(session.game),
+        date=_text(f"{when:%d/%m/%Y}"),
+        time=_text(f"{when:%H:%M:%S}"),
+        driver=_text(session.driver),
+        vehicle=_text(session.car),
+        venue=_text(session.track),
+        comment=_text(session.game),
     )
-    event = _record(_EVENT, name=_ascii(session.track), session=_ascii(session.key))
+    event = _record(_EVENT, name=_text(session.track), session=_text(session.key))
     channels = _channels(channels_at, data_at, rate_hz, traces)
     return b"".join([header, event, channels, *(trace.values.tobytes() for trace in traces)])
 
@@ -153,16 +208,17 @@ def _channels(first_at: int, data_at: int, rate_hz: int, traces: Sequence[_Trace
     records = [
         _record(
             _CHANNEL,
-            **_FLOAT,
+            **_INTEGER,
             previous_at=at[i],
             next_at=at[i + 2],
             data_at=data_at + i * trace.values.nbytes,
             samples=len(trace.values),
             id=i,
             rate_hz=rate_hz,
-            name=_ascii(trace.name),
-            short_name=_ascii(trace.name[:8]),
-            unit=_ascii(trace.unit),
+            decimals=trace.decimals,
+            name=_text(trace.name),
+            short_name=_text(trace.name[:8]),
+            unit=_text(trace.unit),
         )
         for i, trace in enumerate(traces)
     ]
@@ -176,8 +232,16 @@ def _record(layout: np.dtype[Any], **values: object) -> bytes:
     return record.tobytes()
 
 
-def _ascii(text: str) -> bytes:
-    return text.encode("ascii", "replace")
+def _text(text: str) -> bytes:
+    """In code page 1252; a letter that it lacks without its accent, and what it lacks altogether as a question mark."""
+    return b"".join(_letter(letter) for letter in unicodedata.normalize("NFC", text))
+
+
+def _letter(letter: str) -> bytes:
+    try:
+        return letter.encode("cp1252")
+    except UnicodeEncodeError:
+        return unicodedata.normalize("NFKD", letter)[0].encode("cp1252", "replace")
 
 
 def _beacons_us(laps: Sequence[Lap], first_us: int, last_us: int) -> list[int]:

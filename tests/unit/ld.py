@@ -12,6 +12,7 @@ from datetime import datetime
 class LdChannel:
     name: str
     unit: str
+    decimals: int
     rate_hz: int
     values: list[float]
 
@@ -52,8 +53,8 @@ def _channel(data: bytes, at: int) -> LdChannel:
     code = {(7, 4): "f", (7, 2): "e", (3, 4): "i", (3, 2): "h", (5, 4): "i", (0, 2): "h"}[kind, size]
     raw = struct.unpack_from(f"<{samples}{code}", data, data_at)
     values = [(value / scale * 10.0**-decimals + shift) * multiplier for value in raw]
-    return LdChannel(_text(data, at + 0x20, 32), _text(data, at + 0x48, 12), rate_hz, values)
+    return LdChannel(_text(data, at + 0x20, 32), _text(data, at + 0x48, 12), decimals, rate_hz, values)
 
 
 def _text(data: bytes, at: int, length: int) -> str:
-    return data[at : at + length].rstrip(b"\0").decode("ascii")
+    return data[at : at + length].partition(b"\0")[0].decode("cp1252")

@@ -138,5 +138,5 @@ def test_a_real_session_becomes_a_motec_log(tmp_path: Path) -> None:
 
     log = read_ld(real.export(tmp_path / "okayama.ld").read_bytes())
 
-    assert log.channels["Ground Speed"].rate_hz == 32
-    assert len(log.channels["Ground Speed"].values) / 32 == pytest.approx(919.45, abs=1)
+    assert log.channels["Ground Speed"].rate_hz == 33
+    assert len(log.channels["Ground Speed"].values) / 33 == pytest.approx(919.45, abs=1)
