@@ -35,6 +35,7 @@ MEASURES: Mapping[str, str] = {
     "throttle_m": "m",
     "full_throttle_m": "m",
     "exit_speed_kmh": "km/h",
+    "path_m": "m",
 }
 
 
@@ -42,7 +43,7 @@ MEASURES: Mapping[str, str] = {
 class Cornering(Tabular):
     """Measures of laps in corners: for each name in `MEASURES` an array with one row a lap and one column a corner.
 
-    Places are in metres from the line. ``time_s`` is that of the corner's part of the lap, so a row adds up to the lap.
+    Places are in metres from the line; ``path_m`` is the way driven in the corner's part. ``time_s`` is that of the corner's part of the lap, so a row adds up to the lap.
     """
 
     corners: Corners
@@ -83,6 +84,7 @@ def cornering(laps: Sequence[Trace], corners: Corners) -> Cornering:
         raise ValueError("cornering needs laps on the axis in which the corners were found")
     columns = {name: stacked(laps, name) for name in ("speed_kmh", "throttle", "brake")}
     columns["time_s"] = np.stack([lap.time_s for lap in laps])
+    columns["path_m"] = _path_m(laps)
     each = [_driven(columns, corner, corners) for corner in corners]
     return Cornering(corners, tuple(laps), {name: np.stack([one[name] for one in each], axis=1) for name in MEASURES})
 
@@ -114,8 +116,8 @@ def _driven(columns: Mapping[str, Reals], corner: Corner, corners: Corners) -> d
     marks = [seen_from, corner.begin_m, corner.entry_m, corner.exit_m, corner.end_m]
     first, begin, entry, leave, end = np.searchsorted(corners.axis.distance_m, marks).tolist()
     here = corners.axis.distance_m[first : end + 1]
-    speed, throttle, brake, time_s = (
-        columns[name][:, first : end + 1] for name in ("speed_kmh", "throttle", "brake", "time_s")
+    speed, throttle, brake, time_s, path = (
+        columns[name][:, first : end + 1] for name in ("speed_kmh", "throttle", "brake", "time_s", "path_m")
     )
     slowest = entry - first + np.argmin(columns["speed_kmh"][:, entry : leave + 1], axis=1)
     place = np.arange(len(here))
@@ -137,7 +139,19 @@ def _driven(columns: Mapping[str, Reals], corner: Corner, corners: Corners) -> d
         ),
         "full_throttle_m": np.where(lifted, _place(here, throttle, _FLAT, full - 1), np.nan),
         "exit_speed_kmh": speed[:, -1],
+        "path_m": path[:, -1] - path[:, begin - first],
     }
+
+
+def _path_m(laps: Sequence[Trace]) -> Reals:
+    """Return the way driven since the line at each place, a row a lap; NaN for a lap whose world positions are unknown."""
+    unknown = np.full(len(laps[0].axis), np.nan)
+    ways = []
+    for lap in laps:
+        known = {"x_m", "z_m"} <= set(lap.channels)
+        steps = np.hypot(np.diff(lap["x_m"]), np.diff(lap["z_m"])) if known else None
+        ways.append(unknown if steps is None else np.concatenate([[0.0], np.cumsum(steps)]))
+    return np.stack(ways)
 
 
 def _seen_from_m(corner: Corner, corners: Corners) -> float:

@@ -1,5 +1,7 @@
 """Insights: planted differences are found with their size, and where there are none nothing is said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -98,7 +100,79 @@ def test_nothing_is_found_where_nothing_is() -> None:
     assert sum(spoken) <= 2
 
 
-def test_few_laps_say_nothing_whatever_they_show() -> None:
+@pytest.mark.parametrize("laps", [3, 4, 5])
+def test_few_laps_show_a_large_difference(laps: int) -> None:
+    """From four laps a side every exchange is tried; with three the spread that all corners share decides."""
+    found = insights(a_driver(1, laps=laps, early_m=60), a_driver(2, laps=laps))
+
+    assert [str(one.corner) for one in found] == ["T2"]
+    assert {"brake_m", "lift_m"} & {one.measure for one in found[0].driving}
+    assert found[0].time.low > 0
+
+
+@pytest.mark.parametrize(("laps", "most"), [(3, 3), (4, 3)])
+def test_few_laps_of_one_driver_are_hardly_ever_told_apart(laps: int, most: int) -> None:
+    """Thirty comparisons of a driver with himself; the seeds are fixed, so the count is."""
+    found = [bool(insights(a_driver(100 + i, laps=laps), a_driver(200 + i, laps=laps))) for i in range(30)]
+    assert sum(found) <= most
+
+
+def test_three_laps_that_overlap_show_nothing() -> None:
+    """One slow lap of three makes a large mean, and is not a way of driving."""
+    ours, reference = a_driver(1, laps=3), a_driver(2, laps=3)
+    times = ours["time_s"].copy()
+    times[0, 1] += 30.0
+
+    assert insights(replace(ours, measures=dict(ours.measures) | {"time_s": times}), reference) == []
+
+
+def test_a_loss_is_located_along_the_corner() -> None:
+    """The parts add up to the loss; braking early loses before the apex, a slow apex before it and behind it."""
+    (early,) = insights(a_driver(1, early_m=8), a_driver(2))
+    slow = insights(a_driver(3, slower_kmh=6), a_driver(4))[0]
+
+    for found in (early, slow):
+        assert sum(part.time_s for part in found.parts) == pytest.approx(found.time.size, abs=1e-3)
+    assert max(early.parts, key=lambda part: part.time_s).phase == "while braking"
+    assert all(part.time_s > 0 for part in slow.parts[1:])
+    assert str(early).endswith(" s of it while braking")
+
+
+def test_a_loss_without_a_cause_is_located_all_the_same() -> None:
+    """A car with less power loses on the straight, where no driver's input differs."""
+    ours, reference = a_driver(1), a_driver(2)
+    behind = np.where(AXIS.distance_m > 1000, (AXIS.distance_m - 1000) * 1e-3, 0.0).clip(0, 0.15)
+    slower = tuple(replace(lap, time_s=lap.time_s + behind) for lap in ours.laps)
+
+    (found,) = insights(cornering(slower, CORNERS), reference)
+
+    assert found.driving == ()
+    assert str(found).startswith("T2: no single difference in driving stands out; 0.1")
+    assert {"on the throttle", "on the straight"} & {part.phase for part in found.parts if part.time_s > 0.03}
+
+
+def test_a_longer_line_is_a_cause() -> None:
+    """World positions show a wider line: the same place on the track, more metres driven."""
+    draw = np.random.default_rng(7)
+
+    def along(seed: int, wider: float) -> Cornering:
+        laps = []
+        for lap in a_driver(seed).laps:
+            bend = np.where((AXIS.distance_m > 800) & (AXIS.distance_m < 1000), 1 + wider + draw.normal(0, 0.002), 1.0)
+            place = np.cumsum(bend * AXIS.distance_m[1])
+            slower = np.concatenate([[0.0], np.diff(lap.time_s)]) * bend
+            channels = {**lap.channels, "x_m": place, "z_m": np.zeros_like(place)}
+            laps.append(replace(lap, time_s=np.cumsum(slower), channels=channels))
+        return cornering(laps, CORNERS)
+
+    (found,) = insights(along(1, 0.05), along(2, 0.0))
+
+    (line,) = [one for one in found.driving if one.measure == "path_m"]
+    assert line.size == pytest.approx(10, abs=1)
+    assert "on a line 10 m longer" in str(found)
+
+
+def test_two_laps_say_nothing_whatever_they_show() -> None:
     few, many = a_driver(1, laps=LEAST_LAPS - 1, early_m=20), a_driver(2)
 
     assert insights(few, many) == []
