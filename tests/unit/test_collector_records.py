@@ -23,7 +23,14 @@ def test_two_sessions_of_one_second_have_two_keys():
     keys = {records.new_session_key("anna", now=now) for _ in range(4)}
 
     assert len(keys) > 1
-    assert all(re.fullmatch(r"anna-20260314T000000Z-[0-9a-f]{4}", key) for key in keys)
+    assert all(re.fullmatch(r"anna-20260314T000000Z-[0-9a-f]{16}", key) for key in keys)
+
+
+def test_keys_of_one_second_have_64_random_bits():
+    asked = []
+    records.new_session_key("anna", now=datetime(2026, 3, 14, tzinfo=UTC), random=lambda n: asked.append(n) or "")
+
+    assert asked == [8]
 
 
 def test_headers_of_a_session():
