@@ -5,7 +5,7 @@ frame is complete, plausible and later than the one before. Everything else is a
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.ipc
-import pyarrow.parquet
 
 from analytics.channels import CHANNELS, FRAMES, Channel
+from analytics.table_files import read_arrow, read_csv, read_parquet, unnamed_index
 
 #: Columns of a recording that are named otherwise than the channel. Optional channels may be there too, under their own names.
 _NAMES = {"lap_clock_ms": "lap_time_ms"}
 _TIME = "timestamp_ms"
+_READERS: dict[str, Callable[[Path], pa.Table]] = {".parquet": read_parquet, ".arrow": read_arrow, ".csv": read_csv}
 #: What a recording's file may be.
-SUFFIXES = frozenset({".parquet", ".arrow", ".csv"})
+SUFFIXES = frozenset(_READERS)
 # What a calendar holds, with a day to spare at either end for those who live east or west of it.
 _FIRST_MS, _LAST_MS = -62_135_510_400_000, 253_402_214_400_000
 _SHORTEST_TRACK_M, _LONGEST_TRACK_M = 100.0, 1_000_000.0
@@ -123,23 +122,20 @@ def _name(channel: Channel) -> str:
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
         raise RecordingError(path, "there is no such file; give the path of a .parquet, .arrow or .csv recording")
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        raise RecordingError(path, "is none of .parquet, .arrow and .csv; export it as one of them")
     try:
-        suffix = path.suffix.lower()
-        if suffix == ".parquet":
-            return pyarrow.parquet.read_table(path)
-        if suffix == ".arrow":
-            return pyarrow.ipc.open_file(path).read_all()
-        if suffix == ".csv":
-            return pyarrow.csv.read_csv(path)
-    except (pa.ArrowInvalid, OSError) as exc:
+        return read(path)
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as exc:
         raise RecordingError(path, f"cannot be read ({exc}); record or export it again") from exc
-    raise RecordingError(path, "is none of .parquet, .arrow and .csv; export it as one of them")
 
 
 def _checked(path: Path, table: pa.Table) -> pa.Table:
     if not table.num_rows:
         raise RecordingError(path, "has no frames; record or export it again")
-    time = _column(path, table, _TIME, pa.int64(), nullable=False)
+    _check_index(path, table)
+    time = _column(path, _with_whole_ms(table), _TIME, pa.int64(), nullable=False)
     _check_order(path, time)
     _check_calendar(path, time)
     columns = {_TIME: time}
@@ -150,6 +146,23 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         columns[name] = _column(path, table, name, channel.arrow, nullable=channel.optional)
         _check_limits(path, channel, columns[name])
     return pa.table(columns)
+
+
+def _check_index(path: Path, table: pa.Table) -> None:
+    """Frames that pandas kept by time, without saying that it is the time."""
+    index = unnamed_index(table)
+    if index and _TIME not in table.column_names:
+        problem = f"is missing; the index, stored as {index}, has no name: name it {_TIME} if that is the time in ms"
+        raise RecordingError(path, problem, column=_TIME)
+
+
+def _with_whole_ms(table: pa.Table) -> pa.Table:
+    """Instants of a known zone, which need no unit, as ms since 1970."""
+    place = table.schema.get_field_index(_TIME)
+    if place < 0 or not pa.types.is_timestamp(table.schema.field(place).type) or not table.schema.field(place).type.tz:
+        return table
+    instants = table.column(place).cast(pa.timestamp("ms", tz="UTC"), safe=False)
+    return table.set_column(place, _TIME, instants.cast(pa.int64()))
 
 
 def _column(path: Path, table: pa.Table, name: str, wanted: pa.DataType, *, nullable: bool) -> pa.ChunkedArray:
@@ -234,7 +247,8 @@ def facts_in(path: Path) -> dict[str, Any]:
         return {}
     try:
         # JSON has whole numbers that no float holds; these are infinite then.
-        facts = json.loads(path.read_text(encoding="utf-8"), parse_int=float)
+        # From bytes: these are UTF-8 with or without a mark, or UTF-16, as an editor saves them.
+        facts = json.loads(path.read_bytes(), parse_int=float)
     except ValueError as exc:
         raise RecordingError(path, f"is not JSON ({exc}); correct it or take it away") from exc
     if not isinstance(facts, dict):
