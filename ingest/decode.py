@@ -21,7 +21,7 @@ from ingest.envelope import read_contents
 from ingest.instants import AHEAD_MS, BEFORE_START_MS, ahead_fault, before_start_fault
 from ingest.plausible import absurdities
 from ingest.telemetry_pb2 import Session
-from ingest.wire import JSON_START, LENGTH_DELIMITED, MAX_VALUE_BYTES, BadRecord, session_of
+from ingest.wire import BEFORE_JSON, JSON_START, LENGTH_DELIMITED, MAX_VALUE_BYTES, BadRecord, Kind, kind_of, session_of
 
 #: The frames of a Decoded: which record, which of its sessions, then the columns of `analytics.channels.FRAMES`.
 DECODED_FRAMES = pa.schema(
@@ -190,6 +190,8 @@ def _sort(
     starts = np.frombuffer(offsets, dtype=np.int64)[: len(column)]
     first = np.frombuffer(data, dtype=np.uint8)[np.where(wanted, starts, 0)]
     other = ((first & 7) == LENGTH_DELIMITED) | (first == JSON_START)
+    for record in np.flatnonzero(wanted & ~other & np.isin(first, list(BEFORE_JSON))).tolist():
+        other[record] = kind_of(column[record].as_py()) is Kind.JSON
     return wanted & ~other, wanted & other
 
 

@@ -78,7 +78,7 @@ def quoted(text: str) -> str:
 
 def _from_json(value: bytes) -> TelemetryMessage:
     try:
-        content = json.loads(value.decode(), object_pairs_hook=_object)
+        content = json.loads(value.decode("utf-8-sig"), object_pairs_hook=_object)
         if _MESSAGE_NAMES.isdisjoint(content):
             frame = json_format.ParseDict(content, TelemetryFrame(), ignore_unknown_fields=True)
             return TelemetryMessage(telemetry=frame)

@@ -1,10 +1,11 @@
 """What the bytes of a Kafka record are, before anybody parses them.
 
 Pure functions over one key or one value, without Arrow and NumPy, so that the bridge can use them too. The rule to
-remember: a value tells by its first byte whether it is a TelemetryFrame, a TelemetryMessage or JSON, because a frame
+remember: a value tells by its first bytes whether it is a TelemetryFrame, a TelemetryMessage or JSON, because a frame
 holds only varint and fixed-width fields and a message only length-delimited ones.
 """
 
+import re
 import unicodedata
 from enum import Enum
 
@@ -17,6 +18,10 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 LENGTH_DELIMITED = 2
 JSON_START = ord("{")
+#: White space, and the byte order mark's first byte: what a JSON value may begin with before its brace.
+BEFORE_JSON = b" \t\r\n\xef"
+# A message that begins with a frame of 123 bytes begins with a line feed and a brace too, but no frame goes on with a quote.
+_JSON_AFTER_SPACE = re.compile(rb'(?:\xef\xbb\xbf)?[ \t\r\n]*\{[ \t\r\n]*"')
 _TELEMETRY_TAG = b"\x0a"  # TelemetryMessage.telemetry = 1
 _SESSION_ID_TAG = b"\x32"  # TelemetryMessage.session_id = 6
 
@@ -43,10 +48,10 @@ class BadRecord(ValueError):
 
 
 def kind_of(value: bytes | None) -> Kind:
-    """The form of a value by its first byte. It says nothing about whether the rest is valid."""
+    """The form of a value by its first byte, or the first behind white space. It says nothing about whether the rest is valid."""
     if not value:
         return Kind.EMPTY
-    if value[0] == JSON_START:
+    if value[0] == JSON_START or (value[0] in BEFORE_JSON and _JSON_AFTER_SPACE.match(value)):
         return Kind.JSON
     return Kind.MESSAGE if value[0] & 7 == LENGTH_DELIMITED else Kind.FRAME
 

@@ -49,7 +49,7 @@ def read(value: bytes, session: str) -> Read:
             case Kind.MESSAGE:
                 return _message(TelemetryMessage.FromString(value), session)
             case Kind.JSON:
-                return _json(value.decode(), session)
+                return _json(value.decode("utf-8-sig"), session)
             case Kind.EMPTY:
                 raise Unreadable("empty")
     except (DecodeError, ParseError, ValueError, RecursionError) as wrong:
