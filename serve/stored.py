@@ -5,6 +5,7 @@ not upgraded, is 503 with one sentence, something it does not know is 404, and n
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from psycopg_pool import ConnectionPool
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from analytics import colours, database, summaries
 from analytics.bests import Colours
@@ -48,6 +49,7 @@ _PIECE = timedelta(hours=1)
 _PAGE_SESSIONS, _LONGEST_SEARCH = 100, 200
 _LAST_ID = 2**63 - 1
 
+_SPACE_FOR_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
 _INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 _CONNECTIONS = 4
@@ -129,7 +131,7 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
         return {"session": key, "lap_number": lap_number, "columns": trace(frames)}
 
     @app.get("/api/sessions/{key:path}/seconds")
-    def seconds(key: str, since: AwareDatetime | None = None) -> Response:
+    def seconds(key: str, since: Annotated[AwareDatetime | None, BeforeValidator(_with_plus)] = None) -> Response:
         piece = stored.ask(lambda conn: summaries.seconds_from(conn, key, since, length=_PIECE))
         following = piece.next and piece.next.astimezone(UTC).strftime(_INSTANT)
         answer = {"session": key, "columns": summed(piece.seconds), "next": following}
@@ -145,6 +147,11 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
     @app.get("/api/sessions/{key:path}")
     def session(key: str) -> dict[str, Any]:
         return row_of(stored.ask(lambda conn: database.session(conn, key)))
+
+
+def _with_plus(instant: object) -> object:
+    """An instant whose ``+`` before the offset was not written as %2B, so that URL decoding made it a space."""
+    return _SPACE_FOR_PLUS.sub("+", instant) if isinstance(instant, str) else instant
 
 
 def lap_row(lap: Lap, told: Colours) -> dict[str, Any]:

@@ -136,6 +136,15 @@ def test_long_session_comes_an_hour_at_a_time(rest, database):
     assert (second["columns"]["second"], second["next"]) == (["2024-05-04T11:30:00Z"], None)
 
 
+@pytest.mark.parametrize("offset", ["+02:00", "%2B02:00", "+0200"])
+def test_plus_of_an_offset_may_be_bare(rest, offset):
+    """In a query a bare plus is a space: who writes an instant as it is printed means the plus."""
+    there = rest.get(f"/api/sessions/monza/seconds?since=2024-05-04T12:00:00{offset}")
+
+    assert there.status_code == 200
+    assert there.json() == rest.get("/api/sessions/monza/seconds?since=2024-05-04T10:00:00Z").json()
+
+
 @pytest.mark.parametrize("since", ["yesterday", "2024-05-04T10:00:00"])
 def test_instant_without_a_zone_is_refused(rest, since):
     assert rest.get(f"/api/sessions/monza/seconds?since={since}").status_code == 422
