@@ -1,5 +1,7 @@
 """What can go wrong on the kept path. Facts are attributes; the sentence is ``str()``."""
 
+from pathlib import Path
+
 
 class PurpleSectorError(Exception):
     """A failure that a person can act on: the sentence says what was wrong, where, and what to do."""
@@ -13,6 +15,14 @@ class SettingsError(PurpleSectorError):
         self.variable = variable
         self.value = value
         self.accepted = accepted
+
+
+class SettingsFileError(PurpleSectorError):
+    """A file of settings cannot be read as text. The command exits with 2."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} {problem}")
+        self.path = path
 
 
 class BrokerUnavailable(PurpleSectorError):

@@ -6,15 +6,19 @@ accepted. Settings are frozen and pickle, so that an actor gets them as one argu
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ingest.env_file import encoding_of
 from ingest.errors import SettingsError
 
 DEVELOPMENT_DATABASE = "postgresql://postgres@127.0.0.1:5432/postgres"
+
+_ENV_FILE = ".env"
 
 # A % that begins no byte, the byte that no text has, and spaces.
 _UNQUOTED = re.compile(r"%(?![0-9A-Fa-f]{2})|%00|\s")
@@ -63,14 +67,17 @@ def _hosts(netloc: str) -> str:
 
 class _Environment(BaseSettings):
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+        env_file=_ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
     )
 
     @classmethod
     def read(cls, **given: Any) -> Self:
-        """Settings from the environment; ``given`` values win. Raises SettingsError at the first wrong one."""
+        """Settings from the environment; ``given`` values win.
+
+        Raises SettingsError at the first wrong one, and SettingsFileError where ``.env`` is no text.
+        """
         try:
-            return cls(**given)
+            return cls(**{"_env_file_encoding": encoding_of(Path(_ENV_FILE))} | given)
         except ValidationError as wrong:
             raise _first_error(wrong) from None
 

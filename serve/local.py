@@ -17,6 +17,7 @@ import psycopg
 from dotenv import load_dotenv
 
 from ingest.edition import read_edition
+from ingest.env_file import encoding_of
 from ingest.errors import NotUpgraded, PurpleSectorError, StoreUnavailable
 from ingest.schema import migrate
 from ingest.services.broker import start_broker
@@ -194,7 +195,7 @@ def _free_port_near(host: str, port: int) -> int:
 def start_on_cluster(env_file: str | None, tell: Tell) -> None:
     """Topics, tables, ingest and the page on the Ray cluster that this machine belongs to. Raises PurpleSectorError."""
     if env_file:
-        load_dotenv(env_file)  # what the environment says already wins
+        load_dotenv(env_file, encoding=encoding_of(Path(env_file)))  # what the environment says already wins
     kafka, database, serve = KafkaSettings.read(), DatabaseSettings.read(), ServeSettings.read()
     for outcome in create_topics(kafka):
         tell(str(outcome))

@@ -5,7 +5,7 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from ingest.errors import SettingsError
+from ingest.errors import SettingsError, SettingsFileError
 from ingest.settings import (
     CollectorSettings,
     DatabaseSettings,
@@ -168,6 +168,30 @@ def test_an_empty_variable_is_not_set(monkeypatch):
 def test_a_wrong_line_of_the_file_is_named_like_the_environment(tmp_path):
     (tmp_path / ".env").write_text("KAFKA_REPLICATION=many\n")
     with pytest.raises(SettingsError, match=r"^KAFKA_REPLICATION=many: "):
+        KafkaSettings.read()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_is_read_in_the_encoding_that_its_mark_says(tmp_path, encoding):
+    """PowerShell's ``>`` writes UTF-16, an editor may put a mark before UTF-8."""
+    (tmp_path / ".env").write_bytes("USER_ID=anna\r\nKAFKA_CLIENT_ID=Zürich\r\n".encode(encoding))
+
+    assert CollectorSettings.read().user_id == "anna"
+    assert KafkaSettings.read().client_id == "Zürich"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "problem"),
+    [
+        ("cp1252", r"is not UTF-8: line 2 has the byte 0xfc, as Windows-1252 \(ANSI\) has it; save it as UTF-8"),
+        ("utf-16-le", "has zero bytes, as UTF-16 without a byte order mark; save it as UTF-8"),
+    ],
+)
+def test_a_file_in_another_encoding_is_named(tmp_path, encoding, problem):
+    text = "USER_ID=anna\nKAFKA_CLIENT_ID=Z\N{LATIN SMALL LETTER U WITH DIAERESIS}rich\n"
+    (tmp_path / ".env").write_bytes((text if encoding == "cp1252" else "USER_ID=anna\n").encode(encoding))
+
+    with pytest.raises(SettingsFileError, match=rf"^\.env {problem}$"):
         KafkaSettings.read()
 
 

@@ -1,0 +1,31 @@
+"""How a file of settings is encoded, before anybody reads names and values from it."""
+
+import codecs
+from pathlib import Path
+
+from ingest.errors import SettingsFileError
+
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+def encoding_of(path: Path) -> str:
+    """The encoding of a ``.env`` file: UTF-8, or what the mark at its start says, as PowerShell's ``>`` writes one.
+
+    A file that is not there, or is a pipe, is UTF-8: it is not read here. Raises SettingsFileError.
+    """
+    if not path.is_file():
+        return "utf-8"
+    try:
+        raw = path.read_bytes()
+    except OSError as refused:
+        raise SettingsFileError(path, f"cannot be read: {refused.strerror}") from None
+    encoding = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), "utf-8")
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as wrong:
+        line = raw[: wrong.start].count(b"\n") + 1
+        problem = f"is not {wrong.encoding.upper()}: line {line} has the byte 0x{raw[wrong.start]:02x}"
+        raise SettingsFileError(path, f"{problem}, as Windows-1252 (ANSI) has it; save it as UTF-8") from None
+    if "\0" in text:
+        raise SettingsFileError(path, "has zero bytes, as UTF-16 without a byte order mark; save it as UTF-8")
+    return encoding
