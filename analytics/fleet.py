@@ -11,8 +11,8 @@ killed is gone on with. Rules: a session that cannot be timed is a row of `Fleet
 next run. Timing alone is worth many CPUs: `analytics.on_ray` has Ray do it; putting the timesheets together is done here.
 """
 
-import fcntl
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +26,11 @@ import pyarrow.parquet
 from analytics.bands import bests, lap_bands, mini_bands, speed_bands
 from analytics.entries import Entry, timed
 from analytics.field import fields
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 #: One row a session that could not be timed, and why.
 FAILED = pa.schema([("session", pa.string()), ("path", pa.string()), ("reason", pa.string())])
@@ -191,7 +196,10 @@ def _sweep(sheets: Path) -> None:
 def _alone(results: Path) -> Iterator[None]:
     with (results / ".lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if sys.platform == "win32":
+                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # the latter is Windows' word for it
             raise Busy(results) from None
         yield

@@ -22,7 +22,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from ingest.errors import PurpleSectorError, SettingsError
+from ingest.errors import PurpleSectorError, SettingsError, SettingsFileError
 from ingest.logs import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
 from serve.collecting import collect
@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 
 _STOP_WITHIN_S = 60.0
 _DEMO_PAST_LAPS = 4
+# Of Python's own modules, those that Windows lacks and that some command here needs.
+_POSIX = frozenset({"fcntl", "grp", "pwd", "resource"})
+_NEEDS_POSIX = (
+    "this command runs on Linux and macOS only, and on Windows in WSL 2; "
+    "on Windows itself run collect, tell, status, export, topics and laps recompute"
+)
 
 console = Console(highlight=False, emoji=False)
 
@@ -50,7 +56,7 @@ def main() -> None:
             running.offer_to(os.environ)
         start_logging(LogSettings.read())
         command(standalone_mode=False)
-    except SettingsError as error:
+    except (SettingsError, SettingsFileError) as error:
         sys.exit(_complain(str(error), 2))
     except PurpleSectorError as error:
         sys.exit(_complain(str(error), 1))
@@ -60,8 +66,14 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
     except ModuleNotFoundError as error:
-        lacking = f"{error.name} is not installed: pip install 'purple-sector[cluster,embedded]' has all of it"
-        sys.exit(_complain(lacking, 1))
+        sys.exit(_complain(_lacking(error), 1))
+
+
+def _lacking(error: ModuleNotFoundError) -> str:
+    """What to do about a module that is not there: no package brings what belongs to the operating system."""
+    if error.name in _POSIX:
+        return _NEEDS_POSIX
+    return f"{error.name} is not installed: pip install 'purple-sector[cluster,embedded]' has all of it"
 
 
 def _complain(sentence: str, code: int) -> int:
