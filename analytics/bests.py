@@ -61,8 +61,8 @@ class Driven:
 
     @property
     def ended_at_us(self) -> int:
-        """When, by our own time: the official one may be corrected, but the car was there then."""
-        return self.lap.started_at_us + 1000 * (self.lap.lap_time_ms or 0)
+        """When the car crossed the line; the official time may be corrected, but the car was there then."""
+        return self.lap.ended_at_us
 
 
 @dataclass(frozen=True, slots=True)

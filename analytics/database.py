@@ -1,7 +1,7 @@
 """The read API: sessions, laps and frames out of the store, as small values and Arrow tables.
 
 Every function takes an open psycopg connection and reads once; none of them writes, keeps state or knows who ingests. Rule: the
-frames of a lap are those from its start to the next lap's, by time, whatever the game's counter said in them (`analytics.laps`).
+frames of a lap are those from its start to its end, by time, whatever the game's counter said in them (`analytics.laps`).
 """
 
 from collections.abc import Sequence
@@ -102,7 +102,8 @@ _PAGE_OF_SESSIONS = (
 
 #: A row is `lap_of` and whose it is.
 LAPS = """
-SELECT session_id, lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us, lap_time_ms,
+SELECT session_id, lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us,
+       (extract(epoch FROM ended_at) * 1000000)::bigint AS ended_at_us, lap_time_ms,
        official_lap_time_ms, sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh, max_speed_position, reasons,
        computed_sector_times_ms, mini_sector_times_ms, line_position, sector_positions, engine
   FROM laps
@@ -115,19 +116,15 @@ SELECT g.id, s.key AS session_key, from_sequence, to_sequence, g.topic, g.partit
  WHERE healed_at IS NULL ORDER BY g.id DESC LIMIT %(limit)s
 """
 
-# An attempt that the driver broke off lies between a lap and one that is flagged reset: that one's start is no end.
 _LAP_BOUNDS = """
-SELECT l.started_at, l.frames, n.started_at AS ended_at
-  FROM laps l
-  LEFT JOIN laps n ON n.session_id = l.session_id AND n.lap_number = l.lap_number + 1 AND NOT 'reset' = ANY (n.flags)
- WHERE l.session_id = %(session_id)s AND l.lap_number = %(lap_number)s
+SELECT started_at, ended_at FROM laps WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s
 """
 
 # The lap in progress begins where the last finished one ended.
 _OPEN_LAP_BOUNDS = """
-SELECT started_at + lap_time_ms * interval '1 ms' AS started_at, NULL::integer AS frames, NULL::timestamptz AS ended_at
+SELECT ended_at AS started_at, NULL::timestamptz AS ended_at
   FROM laps
- WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s - 1 AND lap_time_ms IS NOT NULL
+ WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s - 1
 """
 
 _IN_LAP = """
@@ -172,8 +169,8 @@ def laps(conn: Connection, key: str) -> list[Lap]:
 
 
 def open_lap(finished: Sequence[Lap]) -> int | None:
-    """The number of the lap in progress after these; None where it is not known when it began."""
-    return finished[-1].lap_number + 1 if finished and finished[-1].lap_time_ms is not None else None
+    """Return the number of the lap in progress after these; None before the first one ended."""
+    return finished[-1].lap_number + 1 if finished else None
 
 
 def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence[str] = FRAMES.names) -> pa.Table:
@@ -196,10 +193,7 @@ def frames_of_lap(
         bounds = cursor.execute(_LAP_BOUNDS, where).fetchone() or cursor.execute(_OPEN_LAP_BOUNDS, where).fetchone()
     if bounds is None:
         raise UnknownLap(found.key, lap_number)
-    if bounds["ended_at"] is not None:
-        # A resend may have filled a hole since the lap was counted: all there is until the next lap, then.
-        bounds["frames"] = None
-    return frames(conn, schema, found.id, condition=_IN_LAP, where=where | bounds, most=bounds["frames"])
+    return frames(conn, schema, found.id, condition=_IN_LAP, where=where | bounds)
 
 
 def frames_to_resume(

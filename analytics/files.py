@@ -92,14 +92,11 @@ class _Recorded:
 
     def rows(self, lap_number: int) -> tuple[int, int]:
         """Where the frames of a lap begin and how many there are, as `analytics.database.lap_frames` has them."""
-        following = {lap.lap_number: lap for lap in self.laps}
-        if lap_number not in following:
+        lap = next((lap for lap in self.laps if lap.lap_number == lap_number), None)
+        if lap is None:
             raise UnknownLap(self.session.key, lap_number)
-        lap, after = following[lap_number], following.get(lap_number + 1)
         first = self._row_at(lap.started_at_us)
-        if after is None or "reset" in after.flags:
-            return first, lap.frames
-        return first, self._row_at(after.started_at_us) - first
+        return first, self._row_at(lap.ended_at_us) - first
 
     @cached_property
     def _time_us(self) -> Integers:

@@ -57,6 +57,7 @@ def finished(lap: OpenLap, course: Course, stretch: Stretch, i: int, bits: int, 
     return Lap(
         lap_number=lap.lap_number,
         started_at_us=lap.started_at_us,
+        ended_at_us=line_us,
         lap_time_ms=lap_time_ms,
         official_lap_time_ms=None,
         sector_times_ms=told or _known(computed),

@@ -34,7 +34,9 @@ _KINDS = ("reset", "partial", "pit-through", "in", "out", "invalid")
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """A lap that ended. ``started_at_us`` is in µs since the Unix epoch; a time that is not known is None.
+    """A lap that ended. Its frames are those from ``started_at_us`` to before ``ended_at_us``, both in µs since the Unix epoch.
+
+    A time that is not known is None. It need not be as long as the interval, which has pauses in it.
 
     ``official_lap_time_ms`` is the game's and comes late: the lap is emitted again with it. ``sector_source`` says whether the
     game told the sectors or whether they are ``computed_sector_times_ms``, which are measured where the track's sectors lie.
@@ -44,6 +46,7 @@ class Lap:
 
     lap_number: int
     started_at_us: int
+    ended_at_us: int
     lap_time_ms: int | None
     official_lap_time_ms: int | None
     sector_times_ms: tuple[int, ...]

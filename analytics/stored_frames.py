@@ -3,7 +3,6 @@
 Rule: a page ends between two times, never between two frames of the same one, so that the next can begin after it.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, LiteralString
@@ -50,21 +49,17 @@ def pages(
     *,
     condition: LiteralString = "true",
     where: Where | None = None,
-    most: int | None = None,
 ) -> Iterator[pa.Table]:
-    """All such frames, at most ``most`` of them, as tables that are never empty."""
+    """Yield all such frames as tables that are never empty."""
     timed = schema if "time" in schema.names else schema.append(FRAMES.field("time"))
     after: datetime | None = None
-    left = sys.maxsize if most is None else most
-    while left > 0:
-        rows = min(PAGE_ROWS, left)
-        found = page(conn, timed, session_id, after=after, rows=rows, condition=condition, where=where)
+    while True:
+        found = page(conn, timed, session_id, after=after, condition=condition, where=where)
         if found.num_rows:
-            yield found.select(schema.names).slice(0, min(left, found.num_rows))
+            yield found.select(schema.names)
             after = found["time"][-1].as_py()
-        if found.num_rows < rows:
+        if found.num_rows < PAGE_ROWS:
             return
-        left -= found.num_rows
 
 
 def frames(
@@ -74,8 +69,7 @@ def frames(
     *,
     condition: LiteralString = "true",
     where: Where | None = None,
-    most: int | None = None,
 ) -> pa.Table:
     """The same in one table."""
-    found = list(pages(conn, schema, session_id, condition=condition, where=where, most=most))
+    found = list(pages(conn, schema, session_id, condition=condition, where=where))
     return pa.concat_tables([schema.empty_table(), *found])

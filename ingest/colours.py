@@ -35,7 +35,7 @@ SELECT l.*, s.key, coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key) 
   JOIN sessions s ON s.id = l.session_id
   LEFT JOIN lap_colours c ON c.session_id = l.session_id AND c.lap_number = l.lap_number
  WHERE s.game = %(game)s AND s.track = %(track)s AND s.car = %(car)s
-   AND l.started_at_us + 1000 * coalesce(l.lap_time_ms, 0)::bigint >= %(since_us)s
+   AND l.ended_at_us >= %(since_us)s
 """).format(laps=sql.SQL(LAPS))
 
 _STANDING = """

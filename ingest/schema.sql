@@ -50,7 +50,8 @@ CREATE TABLE IF NOT EXISTS tracks (
 CREATE TABLE IF NOT EXISTS laps (
     session_id           integer NOT NULL,
     lap_number           integer NOT NULL,
-    started_at           timestamptz NOT NULL,
+    started_at           timestamptz NOT NULL,            -- the frames of a lap: started_at <= time < ended_at
+    ended_at             timestamptz,
     lap_time_ms          integer,                         -- ours, measured at the line
     official_lap_time_ms integer,                         -- the game's
     sector_times_ms      integer[] NOT NULL DEFAULT '{}',
@@ -74,7 +75,15 @@ ALTER TABLE laps ADD COLUMN IF NOT EXISTS max_speed_position double precision,
                  ADD COLUMN IF NOT EXISTS mini_sector_times_ms integer[] NOT NULL DEFAULT '{}',
                  ADD COLUMN IF NOT EXISTS line_position double precision,
                  ADD COLUMN IF NOT EXISTS sector_positions double precision[] NOT NULL DEFAULT '{}',
-                 ADD COLUMN IF NOT EXISTS engine integer NOT NULL DEFAULT 1;
+                 ADD COLUMN IF NOT EXISTS engine integer NOT NULL DEFAULT 1,
+                 ADD COLUMN IF NOT EXISTS ended_at timestamptz;
+-- Laps of older versions ended where the next one began, or after their time where that one was driven anew.
+UPDATE laps l
+   SET ended_at = coalesce(
+           (SELECT n.started_at FROM laps n
+             WHERE n.session_id = l.session_id AND n.lap_number = l.lap_number + 1 AND NOT 'reset' = ANY (n.flags)),
+           started_at + coalesce(lap_time_ms, official_lap_time_ms, 0) * interval '1 ms')
+ WHERE ended_at IS NULL;
 
 CREATE INDEX IF NOT EXISTS laps_started_at ON laps (started_at);
 

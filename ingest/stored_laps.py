@@ -8,7 +8,7 @@ from psycopg import sql
 
 from analytics.lap import Lap
 
-# Of an `analytics.lap.Lap`, but for when it began.
+# Of an `analytics.lap.Lap`, but for when it began and ended.
 _LAP_VALUES = (
     "lap_time_ms",
     "official_lap_time_ms",
@@ -28,8 +28,9 @@ _LAP_VALUES = (
 )
 
 _SAVE_LAP = sql.SQL("""
-INSERT INTO laps (session_id, lap_number, started_at, {columns}) VALUES (%s, %s, to_timestamp(%s / 1e6), {values})
-ON CONFLICT (session_id, lap_number) DO UPDATE SET started_at = excluded.started_at, {renewed}
+INSERT INTO laps (session_id, lap_number, started_at, ended_at, {columns})
+VALUES (%s, %s, to_timestamp(%s / 1e6), to_timestamp(%s / 1e6), {values})
+ON CONFLICT (session_id, lap_number) DO UPDATE SET started_at = excluded.started_at, ended_at = excluded.ended_at, {renewed}
 """).format(
     columns=sql.SQL(", ").join(map(sql.Identifier, _LAP_VALUES)),
     values=sql.SQL(", ").join(sql.Placeholder() * len(_LAP_VALUES)),
@@ -46,4 +47,4 @@ def save_laps(cursor: psycopg.Cursor[Any], laps: Iterable[tuple[int, Lap]]) -> N
 def _row(session_id: int, lap: Lap) -> tuple[Any, ...]:
     values = (getattr(lap, name) for name in _LAP_VALUES)
     plain = (list(value) if isinstance(value, tuple) else value for value in values)
-    return (session_id, lap.lap_number, lap.started_at_us, *plain)
+    return (session_id, lap.lap_number, lap.started_at_us, lap.ended_at_us, *plain)

@@ -16,7 +16,8 @@ BESTS = "SELECT owner, part, time_ms FROM bests WHERE part = 0 ORDER BY owner, t
 
 def lap(number: int, time_ms: int, *, at_s: float) -> Lap:
     thirds = (30_000, 30_000, time_ms - 60_000)
-    return Lap(number, STARTED_AT_MS * 1000 + int(at_s * 1e6), time_ms, None, thirds, "game", (), 100, 0, 200.0)
+    started_at_us = STARTED_AT_MS * 1000 + int(at_s * 1e6)
+    return Lap(number, started_at_us, started_at_us + 1000 * time_ms, time_ms, None, thirds, "game", (), 100, 0, 200.0)
 
 
 def keep(owner: Owner, key: str, *laps: Lap) -> int:

@@ -315,7 +315,19 @@ def test_the_longest_facts_that_are_taken_fit_their_index_and_the_records(databa
     }
     chunk = owner.write(told("a", **longest), *drove("a", 1))
     assert chunk.dead_letters == ()
-    lap = Lap(2, STARTED_AT_MS * 1000, 90_500, None, (30_000, 60_500), "computed", (), 5430, 0, 250.5)
+    lap = Lap(
+        2,
+        STARTED_AT_MS * 1000,
+        STARTED_AT_MS * 1000 + 90_500_000,
+        90_500,
+        None,
+        (30_000, 60_500),
+        "computed",
+        (),
+        5430,
+        0,
+        250.5,
+    )
     owner.store.write(replace(owner.chunk(), laps=(TimedLap(owner.sessions["a"].id, "a", lap),)), owner.fence)
 
     assert len(owner.store.judge(owner.sessions["a"].scope, lap.started_at_us)) == 1
@@ -347,7 +359,19 @@ def test_a_batch_may_be_garbage_from_end_to_end(database, owner):
 def test_corrected_lap_replaces_the_first_one(database, owner):
     """The official time comes frames later than the lap."""
     (session,) = owner.store.open_sessions(["a"], {}).values()
-    lap = Lap(2, STARTED_AT_MS * 1000, 90_500, None, (30_000, 60_500), "computed", ("invalid",), 5430, 1, 250.5)
+    lap = Lap(
+        2,
+        STARTED_AT_MS * 1000,
+        STARTED_AT_MS * 1000 + 90_500_000,
+        90_500,
+        None,
+        (30_000, 60_500),
+        "computed",
+        ("invalid",),
+        5430,
+        1,
+        250.5,
+    )
     corrected = replace(lap, lap_time_ms=90_501, official_lap_time_ms=90_502, sector_source="game", flags=())
     for place, each in enumerate([lap, corrected]):
         laps = (TimedLap(session.id, "a", each),)

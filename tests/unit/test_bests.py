@@ -9,7 +9,19 @@ from analytics.lap import Lap
 
 def lap(number: int, time_ms: int, *, at_s: int, sectors: tuple[int, ...] = (), **changes: object) -> Lap:
     """A flying lap that began ``at_s`` seconds after 1970."""
-    flying = Lap(number, at_s * 1_000_000, time_ms, None, sectors, "game" if sectors else "", (), 100, 0, 200.0)
+    flying = Lap(
+        number,
+        at_s * 1_000_000,
+        at_s * 1_000_000 + 1000 * time_ms,
+        time_ms,
+        None,
+        sectors,
+        "game" if sectors else "",
+        (),
+        100,
+        0,
+        200.0,
+    )
     return replace(flying, **changes)
 
 
