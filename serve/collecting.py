@@ -15,9 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from ingest.collectors.circuit import CIRCUITS, Circuit
+from ingest.collectors.commanded import CommandedSender
 from ingest.collectors.driven import laps
 from ingest.collectors.driver import driver
+from ingest.collectors.follow import in_background
 from ingest.collectors.pace import first_timestamp_ms
+from ingest.collectors.radio import Radio
 from ingest.collectors.run import collect as run_collector
 from ingest.collectors.run import stop_on_signals
 from ingest.collectors.sender import Sender
@@ -35,6 +38,7 @@ log = structlog.get_logger()
 _LIVE_LINGER_MS = 1.0
 _FAST_LINGER_MS = 20.0
 _ACKNOWLEDGED_WITHIN_S = 30.0
+_COMMANDS_EVERY_S = 0.2
 
 Stop = Callable[[], bool]
 Report = Callable[[Statistics], None]
@@ -84,9 +88,9 @@ def simulate(
         raise click.UsageError("--speed needs --laps: how many laps to drive")
     outing = Outing(CIRCUITS[circuit](), seed, rate, speed, lap_count, past_laps)
     kafka, collector = KafkaSettings.read(), _collector(user)
-    with stop_on_signals() as stop, ThreadPoolExecutor(cars) as pool:
+    with stop_on_signals() as stop, _obeying(kafka, collector) as obeying, ThreadPoolExecutor(cars) as pool:
         # A thread a car: a sender belongs to one.
-        driven = [pool.submit(_drive, kafka, collector, outing, car, stop, quiet) for car in range(cars)]
+        driven = [pool.submit(_drive, kafka, collector, outing, car, stop, quiet, obeying) for car in range(cars)]
         ends = [d.result() for d in driven]
     if not quiet:
         for statistics in ends:
@@ -97,7 +101,10 @@ def simulate(
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--speed", default=1.0, show_default=True, type=Finite(0), help="Times real time; 0: as fast as it goes.")
 @click.option(
-    "--now", is_flag=True, help="Move it in time, so that it is driven now; without it, it keeps its own time."
+    "--now",
+    is_flag=True,
+    help="Move it in time, so that it is driven now; without it, it keeps its own time, unless that is before 2010:"
+    " times that count from the start of a recording name no day.",
 )
 @click.option("--session", default="", help="The session's key; a new one by default.")
 @click.option("--user", help="Whose session; USER_ID by default.")
@@ -129,17 +136,20 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
     )
     first_ms = None
     if not now and recording.started_at_ms < EARLIEST_MS:
-        click.echo("its times do not say on which day it was driven, so it is driven now")
+        click.echo("its times are before 2010 and do not say on which day it was driven, so it is driven now")
         now = True
     if now:
         first_ms = first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=_now_ms())
-    sender = Sender(KafkaSettings.read(), collector, told, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)
+    kafka = KafkaSettings.read()
+    sender = Sender(kafka, collector, told, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)
     click.echo(
         f"session {sender.key}: {len(recording):,} frames, {recording.duration_s:.0f} s at {speed:g} times real time"
     )
-    with stop_on_signals() as stop, _progress(len(recording)) as report:
+    with stop_on_signals() as stop, _obeying(kafka, collector) as obeying, _progress(len(recording)) as report:
         frames = frames_of(recording.columns(), first_timestamp_ms=first_ms)
-        run_collector(frames, sender, speed=speed, stop=stop, report=report, report_every_s=0.2)
+        run_collector(
+            frames, _commanded(sender, told, obeying), speed=speed, stop=stop, report=report, report_every_s=0.2
+        )
         _close(sender)
         report(sender.statistics)
     click.echo(json.dumps(sender.statistics.as_json()))
@@ -172,7 +182,13 @@ class Outing:
 
 
 def _drive(
-    kafka: KafkaSettings, collector: CollectorSettings, outing: Outing, car: int, stop: Stop, quiet: bool
+    kafka: KafkaSettings,
+    collector: CollectorSettings,
+    outing: Outing,
+    car: int,
+    stop: Stop,
+    quiet: bool,
+    obeying: list[CommandedSender],
 ) -> Statistics:
     seed, now_ms = outing.seed + car, _now_ms()
     started_at_ms = outing.started_at_ms(seed, now_ms=now_ms)
@@ -190,7 +206,7 @@ def _drive(
         click.echo(f"session {sender.key}: {told.driver} on {told.track}")
     run_collector(
         outing.frames(seed, started_at_ms),
-        sender,
+        _commanded(sender, told, obeying),
         speed=outing.speed,
         live_from_ms=now_ms if live else None,
         stop=stop,
@@ -198,6 +214,31 @@ def _drive(
     )
     _close(sender)
     return sender.statistics
+
+
+@contextmanager
+def _obeying(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator[list[CommandedSender]]:
+    """Senders in this list obey the commands for their user, and answer, as a game's collector does."""
+    senders: list[CommandedSender] = []
+    radio = Radio(kafka, collector, None, listen_s=_COMMANDS_EVERY_S)
+
+    def pass_on() -> bool:
+        radio.pass_on(*senders)
+        time.sleep(_COMMANDS_EVERY_S)
+        return True
+
+    radio.start()
+    try:
+        with in_background(pass_on, name="commands"):
+            yield senders
+    finally:
+        radio.close()
+
+
+def _commanded(sender: Sender, facts: Session, obeying: list[CommandedSender]) -> CommandedSender:
+    commanded = CommandedSender(sender, facts)
+    obeying.append(commanded)
+    return commanded
 
 
 def _close(sender: Sender) -> None:

@@ -84,6 +84,11 @@ class Follower:
         return self._live.key if self._live else None
 
     @property
+    def sending(self) -> bool:
+        """Whether frames are sent, as far as commands decide it."""
+        return self._sending
+
+    @property
     def statistics(self) -> Statistics:
         """Of all sessions so far."""
         senders = [*self._closing.values(), *([self._live] if self._live else [])]
@@ -115,7 +120,7 @@ class Follower:
         """Send at most so many frames a second; 0: as many as the game gives."""
         self._thinning = Thinning(rate_hz)
         if self._live is not None:
-            self._live.describe(self._thinned(self._facts))
+            self._live.describe(at_rate(self._facts, rate_hz))
 
     def close(self) -> None:
         """Take leave of the game, and wait until each session is acknowledged, or has waited its time."""
@@ -136,7 +141,7 @@ class Follower:
             case FactsChanged(facts):
                 self._facts = facts
                 if self._live is not None:
-                    self._live.describe(self._thinned(facts))
+                    self._live.describe(at_rate(facts, self._thinning.rate_hz))
             case SessionEnded(reason):
                 self._end(reason)
 
@@ -149,7 +154,7 @@ class Follower:
     def _begin(self, facts: Session) -> None:
         self._facts = facts
         self._thinning = Thinning(self._thinning.rate_hz)  # its times may be earlier: clocks are set back
-        self._live = self._open_sender(self._thinned(facts))
+        self._live = self._open_sender(at_rate(facts, self._thinning.rate_hz))
         log.info("session began", session=self._live.key, game=facts.game, track=facts.track, car=facts.car)
 
     def _end(self, reason: str) -> None:
@@ -171,18 +176,19 @@ class Follower:
             elif (left := closed.result()) is not None:
                 log.info("to be sent later", session=sender.key, left=str(left))
 
-    def _thinned(self, facts: Session) -> Session:
-        """The facts with the rate at which frames are sent."""
-        told = Session()
-        told.CopyFrom(facts)
-        if self._thinning.rate_hz:
-            told.sample_rate = min(facts.sample_rate or self._thinning.rate_hz, self._thinning.rate_hz)
-        return told
-
     def _note_game(self) -> None:
         if self._game.running != self._seen_running:
             self._seen_running = self._game.running
             log.info("game found" if self._seen_running else "game gone, looking for it", game=self._game.name)
+
+
+def at_rate(facts: Session, rate_hz: float) -> Session:
+    """A copy of the facts with the rate at which frames are sent, where ``rate_hz`` limits it; 0: without a limit."""
+    limited = Session()
+    limited.CopyFrom(facts)
+    if rate_hz:
+        limited.sample_rate = min(facts.sample_rate or rate_hz, rate_hz)
+    return limited
 
 
 @contextmanager

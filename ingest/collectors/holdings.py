@@ -39,6 +39,22 @@ class Holding:
         return Record(0, max(0, told.started_at), records.facts_value(told, self.session.encoding))
 
 
+class NoHoldings:
+    """Of a collector without a spool: no frames that could be sent again."""
+
+    def all(self) -> list[Holding]:
+        """None."""
+        return []
+
+    def of(self, session: str) -> Holding | None:
+        """None."""
+        return None
+
+    def ended(self) -> set[str]:
+        """None."""
+        return set()
+
+
 class Holdings:
     """Of the spool in ``folder``, for ``user_id``. One thread uses it; what it has read of a session it remembers."""
 

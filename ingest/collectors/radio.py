@@ -17,7 +17,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest.collectors.commands import Listener
-from ingest.collectors.holdings import Holdings
+from ingest.collectors.holdings import Holdings, NoHoldings
 from ingest.collectors.resend import Resending
 from ingest.collectors.spool_folder import SpoolFolder
 from ingest.collectors.spool_segments import Range
@@ -36,26 +36,37 @@ _ANSWERS = QUIET | {"partitioner": "murmur2_random", "message.timeout.ms": 10_00
 
 
 class Commanded(Protocol):
-    """Who follows the game: a Follower."""
+    """Who obeys: a Follower of a game, or the sender of a replay or a simulated car."""
 
     @property
     def session(self) -> str | None: ...
     @property
     def statistics(self) -> Statistics: ...
+    @property
+    def sending(self) -> bool: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def limit_rate(self, rate_hz: float) -> None: ...
 
 
 class Radio:
-    """For the sessions in ``spool`` of the user that ``collector`` names; from `start` to `close`."""
+    """For the sessions in ``spool`` of the user that ``collector`` names; from `start` to `close`.
 
-    def __init__(self, kafka: KafkaSettings, collector: CollectorSettings, spool: SpoolFolder) -> None:
-        self._kafka, self._user_id = kafka, collector.user_id
-        self._holdings = Holdings(spool, collector.user_id)
+    Without a spool nothing can be sent again. ``listen_s`` is how long it may take until `close` is noticed.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        collector: CollectorSettings,
+        spool: SpoolFolder | None,
+        *,
+        listen_s: float = _LISTEN_S,
+    ) -> None:
+        self._kafka, self._user_id, self._listen_s = kafka, collector.user_id, listen_s
+        self._holdings = Holdings(spool, collector.user_id) if spool is not None else NoHoldings()
         self._listener = Listener(kafka, collector.user_id)
         self._orders: SimpleQueue[Command] = SimpleQueue()
-        self._stopped = False  # by a command
         self._waiting: deque[tuple[str, tuple[Range, ...]]] = deque()  # sessions and what is to be sent again of them
         self._resending: Resending | None = None
         self._frames_resent = 0
@@ -92,23 +103,22 @@ class Radio:
         if self._producer is not None:
             self._producer.flush(1.0)
 
-    def pass_on(self, follower: Commanded) -> None:
-        """Have the follower do what it was told meanwhile. For the thread that follows the game; it costs next to nothing."""
+    def pass_on(self, *followers: Commanded) -> None:
+        """Have the followers do what they were told meanwhile. For the thread that follows the game; it costs next to nothing."""
         while not self._orders.empty():
             try:
                 command = self._orders.get_nowait()
             except Empty:
                 return
-            if command.session_id in ("", follower.session):
-                self._obey(command, follower)
+            for follower in followers:
+                if command.session_id in ("", follower.session):
+                    self._obey(command, follower)
 
     def _obey(self, command: Command, follower: Commanded) -> None:
         match command.WhichOneof("order"):
             case "stop":
-                self._stopped = True
                 follower.pause()
             case "start":
-                self._stopped = False
                 follower.resume()
             case "sample_rate":
                 follower.limit_rate(command.sample_rate.rate)
@@ -123,7 +133,7 @@ class Radio:
             command_id=command.id,
             user_id=self._user_id,
             session_id=follower.session or "",
-            state="stopped" if self._stopped else "sending" if follower.session else "waiting",
+            state="stopped" if not follower.sending else "sending" if follower.session else "waiting",
             frames_collected=done.frames_collected,
             frames_published=done.frames_published,
             frames_resent=self.frames_resent,
@@ -167,7 +177,7 @@ class Radio:
             self._frames_resent += resending.frames
 
     def _turn(self) -> None:
-        command = self._listener.poll(0 if self._resending else _LISTEN_S)
+        command = self._listener.poll(0 if self._resending else self._listen_s)
         if command is not None:
             self._hear(command)
         if self._producer is not None:

@@ -1,23 +1,28 @@
 """A collector's radio on a real broker: what it is told it does, what it cannot understand it says once, and it outlives its broker."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 import structlog
 from click.testing import CliRunner
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from ingest.collectors.circuit import val_sarine
 from ingest.collectors.radio import Radio
 from ingest.collectors.sender import Sender
 from ingest.collectors.spool_folder import SpoolFolder
 from ingest.collectors.statistics import ProducerStatistics, Statistics
 from ingest.errors import PurpleSectorError
 from ingest.settings import CollectorSettings, KafkaSettings
+from ingest.simulated import record
 from ingest.telemetry_pb2 import (
     AskStatus,
     Command,
@@ -32,6 +37,7 @@ from ingest.telemetry_pb2 import (
     TelemetryFrame,
     TelemetryMessage,
 )
+from ingest.telling import Telling
 from ingest.topics import create_topics, partition_of
 from serve.telling import tell
 from tests.contract.topics import settings_of
@@ -49,12 +55,15 @@ class Driven:
         self.session: str | None = "s"
         self.statistics = Statistics(9, 7, 1, ProducerStatistics(8, 300, 2))
         self.told: list[object] = []
+        self.sending = True
 
     def pause(self) -> None:
         self.told.append("pause")
+        self.sending = False
 
     def resume(self) -> None:
         self.told.append("resume")
+        self.sending = True
 
     def limit_rate(self, rate_hz: float) -> None:
         self.told.append(rate_hz)
@@ -345,6 +354,29 @@ def test_a_person_tells_and_asks(settings, radio, monkeypatch):
     answer = json.loads(said)
     assert (answer["user"], answer["session"], answer["state"]) == ("anna", "s", "stopped")
     assert (answer["framesCollected"], answer["producerStats"]["messagesSent"]) == (9, 8)
+
+
+@pytest.mark.parametrize("what", ["simulate", "replay"])
+def test_replays_and_simulated_cars_obey_and_answer(settings, tmp_path, monkeypatch, what):
+    """Whoever tries the system without a game can be asked how he is."""
+    monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
+    monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
+    monkeypatch.setenv("KAFKA_TOPIC_TELEMETRY", settings.topic_telemetry)
+    stint, cars = tmp_path / "stint.parquet", 1 if what == "replay" else 2
+    record(stint, val_sarine(), seed=1, laps=4, started_at=datetime(2026, 5, 1, tzinfo=UTC), rate_hz=20)
+    which = ["replay", str(stint)] if what == "replay" else ["simulate", "--cars", "2"]
+    command = [sys.executable, "-c", "from serve.command import main; main()", "collect", *which, "--user", "anna"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: _states(settings) == ["sending"] * cars)
+            assert run("stop", "anna") == (0, "said to the collectors of anna")
+            wait_until(lambda: _states(settings) == ["stopped"] * cars)
+        finally:
+            process.terminate()
+
+
+def _states(settings: KafkaSettings) -> list[str]:
+    return [answer.state for answer in Telling(settings, "anna").ask_status(within_s=2)]
 
 
 def test_who_is_not_there_does_not_answer(settings, monkeypatch):
