@@ -125,6 +125,7 @@ _OPEN_LAP_BOUNDS = """
 SELECT ended_at AS started_at, NULL::timestamptz AS ended_at
   FROM laps
  WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s - 1
+   AND NOT EXISTS (SELECT FROM laps WHERE session_id = %(session_id)s AND lap_number > %(lap_number)s)
 """
 
 _IN_LAP = """

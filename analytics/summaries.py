@@ -1,11 +1,11 @@
 """Summaries of frames: what each second and each lap of a session came to.
 
 Whoever draws a whole session, or compares laps at a glance, reads these and not the frames. They are views or continuous
-aggregates of the store (`ingest.summaries`), with the same columns and answers in every edition. Rule: the laps here are those
-of the game's counter, in whole frames; a lap's time is `analytics.database.laps`' affair.
+aggregates of the store (`ingest.summaries`), with the same columns and answers in every edition. Rule: a lap is what the lap engine
+says it is, here as everywhere: the frames from its start to its end, whatever the game's counter said in them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,26 +44,43 @@ _SECONDS_OF_SESSION = """
  ORDER BY second
 """
 
+_LAP_SUMS = """
+min(time) AS first_frame_at,
+max(time) AS last_frame_at,
+count(*) AS frames,
+min(speed_kmh) AS min_speed_kmh,
+avg(speed_kmh) AS avg_speed_kmh,
+max(speed_kmh) AS max_speed_kmh,
+(count(*) FILTER (WHERE throttle >= {full_throttle}))::float8 / nullif(count(*), 0)::float8 AS full_throttle_share,
+(count(*) FILTER (WHERE brake >= {braking}))::float8 / nullif(count(*), 0)::float8 AS braking_share,
+max(rpm) AS max_rpm
+"""
+
+# The lap in progress goes from the end of the last one on; before the first is over, from the first frame, with the game's number.
 _LAPS_OF_SESSION = """
-SELECT lap_number, first_frame_at, last_frame_at, frames, min_speed_kmh, avg_speed_kmh, max_speed_kmh, full_throttle_share,
-       braking_share, max_rpm
-  FROM lap_summary_of(%(session_id)s, coalesce(%(since)s::timestamptz, '-infinity'), coalesce(%(until)s::timestamptz, 'infinity'))
+WITH in_progress (lap_number, since) AS (
+    (SELECT lap_number + 1, ended_at FROM laps WHERE session_id = %(session_id)s ORDER BY lap_number DESC LIMIT 1)
+    UNION ALL
+    (SELECT lap_number, time FROM telemetry
+      WHERE session_id = %(session_id)s AND NOT EXISTS (SELECT FROM laps WHERE session_id = %(session_id)s)
+      ORDER BY time LIMIT 1)
+)
+SELECT lap_number, {columns} FROM lap_summary
+ WHERE session_id = %(session_id)s
+   AND lap_number BETWEEN coalesce(%(first)s::numeric, -2147483648) AND coalesce(%(last)s::numeric, 2147483647)
+UNION ALL
+SELECT lap_number, {columns}
+  FROM in_progress
+ CROSS JOIN LATERAL (
+       SELECT {sums} FROM telemetry WHERE session_id = %(session_id)s AND time >= since HAVING count(*) > 0) AS s
  WHERE lap_number BETWEEN coalesce(%(first)s::numeric, -2147483648) AND coalesce(%(last)s::numeric, 2147483647)
  ORDER BY lap_number
 """
 
-# From the start of the lap before, for a driver may begin a lap more than once; to where the lap after has surely begun.
-_TIME_OF_LAPS = """
-SELECT max(started_at) FILTER (WHERE lap_number < %(first)s) AS since,
-       min(started_at) FILTER (WHERE lap_number > %(last)s) AS until
-  FROM laps WHERE session_id = %(session_id)s
-"""
-_SURELY = timedelta(minutes=2)
-
 
 @dataclass(frozen=True, slots=True)
 class LapSummary:
-    """A lap by the game's counter, finished or not. Shares are of its frames, 0..1."""
+    """A lap by the lap engine's number, finished or in progress. Shares are of its frames, 0..1."""
 
     lap_number: int
     first_frame_at: datetime
@@ -106,12 +123,16 @@ def lap_summaries(
     conn: psycopg.Connection[Any], key: str, *, first: int | None = None, last: int | None = None
 ) -> list[LapSummary]:
     """The laps of a session, first to last, with the one in progress; or those from one to another. Raises UnknownSession."""
-    where: dict[str, Any] = {"session_id": session(conn, key).id, "first": first, "last": last}
-    since, until = conn.execute(_TIME_OF_LAPS, where).fetchone() or (None, None)
-    where["since"] = since and since.replace(second=0, microsecond=0)
-    where["until"] = until and until.replace(second=0, microsecond=0) + _SURELY
+    where = {"session_id": session(conn, key).id, "first": first, "last": last}
+    columns = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(LapSummary)[1:])
+    query = sql.SQL(_LAPS_OF_SESSION).format(columns=columns, sums=lap_sums())
     with conn.cursor(row_factory=class_row(LapSummary)) as cursor:
-        return cursor.execute(_LAPS_OF_SESSION, where).fetchall()
+        return cursor.execute(query, where).fetchall()
+
+
+def lap_sums() -> sql.Composed:
+    """What is kept of a lap's frames: `LapSummary` without its number, as columns of a query on `telemetry`."""
+    return sql.SQL(_LAP_SUMS).format(full_throttle=sql.Literal(FULL_THROTTLE), braking=sql.Literal(BRAKING))
 
 
 def _seconds(

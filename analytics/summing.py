@@ -4,12 +4,16 @@ Pure. Rule: the columns and the answers are those of `analytics.summaries`, so t
 it is from. From the store they come faster, and for a session of a whole day one should ask there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analytics.lap import Lap
 from analytics.summaries import BRAKING, FULL_THROTTLE, SECONDS, LapSummary
+
+_NEVER_US = np.iinfo(np.int64).max
 
 #: The channels that are summed up; whoever reads frames for it needs no others.
 CHANNELS: Sequence[str] = ("time", "lap_number", "speed_kmh", "throttle", "brake", "steering", "rpm", "x_m", "z_m")
@@ -21,17 +25,6 @@ _OF_SECOND = (
     ("speed_kmh", "max"),
     *((name, "mean") for name in ("throttle", "brake", "steering", "rpm", "x_m", "z_m")),
 )
-_OF_LAP = (
-    ("time", "min"),
-    ("time", "max"),
-    ("time", "count"),
-    ("speed_kmh", "min"),
-    ("speed_kmh", "mean"),
-    ("speed_kmh", "max"),
-    ("full_throttle", "mean"),
-    ("braking", "mean"),
-    ("rpm", "max"),
-)
 
 
 def seconds_of(frames: pa.Table) -> pa.Table:
@@ -42,14 +35,42 @@ def seconds_of(frames: pa.Table) -> pa.Table:
     return pa.table([column.cast(field.type) for column, field in zip(columns, SECONDS, strict=True)], schema=SECONDS)
 
 
-def laps_of(frames: pa.Table) -> list[LapSummary]:
-    """The laps of the game's counter, first to last, the one in progress too; of frames with `CHANNELS`."""
-    pressed = {
-        "full_throttle": pc.greater_equal(frames["throttle"], FULL_THROTTLE),
-        "braking": pc.greater_equal(frames["brake"], BRAKING),
-    }
-    for name, mask in pressed.items():
-        frames = frames.append_column(name, mask.cast(pa.int8()))
-    summed = frames.group_by("lap_number").aggregate(list(_OF_LAP)).sort_by("lap_number")
-    columns = [summed["lap_number"], *(summed[f"{channel}_{function}"] for channel, function in _OF_LAP)]
-    return [LapSummary(*row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
+def laps_of(frames: pa.Table, laps: Sequence[Lap]) -> list[LapSummary]:
+    """The finished ``laps`` of a session, first to last, and the one in progress; of all its frames with `CHANNELS`.
+
+    A lap that no frame is left of is not among them.
+    """
+    time_us = frames["time"].cast(pa.int64()).to_numpy()
+    rows = ((number, *np.searchsorted(time_us, ends).tolist()) for number, *ends in _intervals_us(frames, laps))
+    return [_lap_of(number, frames.slice(first, end - first)) for number, first, end in rows if end > first]
+
+
+def _intervals_us(frames: pa.Table, laps: Sequence[Lap]) -> Iterator[tuple[int, int, int]]:
+    """Of each lap its number, and the times from which on and before which its frames are."""
+    for lap in laps:
+        yield lap.lap_number, lap.started_at_us, lap.ended_at_us
+    if laps:
+        yield laps[-1].lap_number + 1, laps[-1].ended_at_us, _NEVER_US
+    elif len(frames):
+        yield frames["lap_number"][0].as_py(), 0, _NEVER_US
+
+
+def _lap_of(number: int, frames: pa.Table) -> LapSummary:
+    speed = pc.min_max(frames["speed_kmh"])
+    return LapSummary(
+        lap_number=number,
+        first_frame_at=frames["time"][0].as_py(),
+        last_frame_at=frames["time"][-1].as_py(),
+        frames=frames.num_rows,
+        min_speed_kmh=speed["min"].as_py(),
+        avg_speed_kmh=pc.mean(frames["speed_kmh"]).as_py(),
+        max_speed_kmh=speed["max"].as_py(),
+        full_throttle_share=_share(frames["throttle"], FULL_THROTTLE),
+        braking_share=_share(frames["brake"], BRAKING),
+        max_rpm=pc.max(frames["rpm"]).as_py(),
+    )
+
+
+def _share(pedal: pa.ChunkedArray, pressed: float) -> float:
+    """Of the frames, those at which a pedal is pressed."""
+    return float(pc.sum(pc.greater_equal(pedal, pressed)).as_py() or 0) / len(pedal)

@@ -73,7 +73,7 @@ def _speeds(frames: pa.Table, laps: Sequence[Lap], axis: Axis) -> list[NDArray[n
 def _speed_of(frames: pa.Table, time_us: NDArray[np.int64], lap: Lap, axis: Axis) -> NDArray[np.uint16] | None:
     if not lap.time_ms or not lap.lap_time_ms:
         return None
-    ends = np.searchsorted(time_us, [lap.started_at_us, lap.started_at_us + 1000 * lap.lap_time_ms])
+    ends = np.searchsorted(time_us, [lap.started_at_us, lap.ended_at_us])
     trace = resample(
         frames.slice(ends[0], ends[1] - ends[0]),
         axis,

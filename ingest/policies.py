@@ -18,8 +18,13 @@ COLUMNSTORE_AFTER = timedelta(days=1)
 _COMPUTED_UP_TO = timedelta(minutes=10)
 _COMPUTED_EVERY = timedelta(minutes=5)
 
-#: The small tables that have a time, and which one.
-_TIMES = {"laps": "started_at", "gaps": "seen_at", "dead_letters": "seen_at"}
+#: The small tables that have a time, which one, and what `Retention` says of them.
+_TIMES = {
+    "laps": ("started_at", "laps_days"),
+    "lap_sums": ("started_at", "summaries_days"),
+    "gaps": ("seen_at", "gaps_days"),
+    "dead_letters": ("seen_at", "dead_letters_days"),
+}
 
 
 def migrate_columnstore(conn: psycopg.Connection) -> None:
@@ -42,8 +47,9 @@ def migrate_policies(conn: psycopg.Connection, retention: Retention) -> None:
     for summary in SUMMARIES:
         _keep(conn, summary.name, retention.summaries_days)
         _keep_computed(conn, summary.name, retention.telemetry_days)
-    for table, column in _TIMES.items():
-        _expire(conn, table, column, getattr(retention, f"{table}_days"))
+    for table, (column, kept) in _TIMES.items():
+        _expire(conn, table, column, getattr(retention, kept))
+    _job(conn, "sum_up_laps", _COMPUTED_EVERY, {"table": "lap_sums", "days": retention.telemetry_days}, wanted=True)
 
 
 def _keep(conn: psycopg.Connection, relation: str, days: int) -> None:
@@ -72,15 +78,20 @@ def _keep_computed(conn: psycopg.Connection, summary: str, frames_days: int) -> 
 
 
 def _expire(conn: psycopg.Connection, table: str, column: str, days: int) -> None:
-    config = Jsonb({"table": table, "column": column, "days": days})
+    config: dict[str, str | int] = {"table": table, "column": column, "days": days}
+    _job(conn, "expire", timedelta(days=1), config, wanted=days > 0)
+
+
+def _job(conn: psycopg.Connection, proc: str, every: timedelta, config: dict[str, str | int], *, wanted: bool) -> None:
+    """A job of ours for the table that its configuration names."""
     job = conn.execute(
-        "SELECT job_id, config = %s FROM timescaledb_information.jobs WHERE proc_name = 'expire' AND config ->> 'table' = %s",
-        [config, table],
+        "SELECT job_id, config = %s FROM timescaledb_information.jobs WHERE proc_name = %s AND config ->> 'table' = %s",
+        [Jsonb(config), proc, config["table"]],
     ).fetchone()
-    if job and not (days and job[1]):
+    if job and not (wanted and job[1]):
         conn.execute("SELECT delete_job(%s)", [job[0]])
-    if days and not (job and job[1]):
-        conn.execute("SELECT add_job('expire', interval '1 day', config => %s)", [config])
+    if wanted and not (job and job[1]):
+        conn.execute("SELECT add_job(%s, %s::interval, config => %s)", [proc, every, Jsonb(config)])
 
 
 # TimescaleDB names the table behind a continuous aggregate in older versions, and the aggregate in newer ones.

@@ -87,6 +87,26 @@ UPDATE laps l
 
 CREATE INDEX IF NOT EXISTS laps_started_at ON laps (started_at);
 
+-- What the frames of a lap came to (ingest/summaries.py), for when they are not kept any longer. A row counts while the lap has the
+-- start, the end and the frames that it had when it was summed up.
+CREATE TABLE IF NOT EXISTS lap_sums (
+    session_id          integer NOT NULL,
+    lap_number          integer NOT NULL,
+    started_at          timestamptz NOT NULL,
+    ended_at            timestamptz NOT NULL,
+    lap_frames          integer NOT NULL,                  -- as the lap engine counted them
+    frames              bigint NOT NULL,                   -- as they were stored; 0: none was
+    first_frame_at      timestamptz,
+    last_frame_at       timestamptz,
+    min_speed_kmh       real,
+    avg_speed_kmh       double precision,
+    max_speed_kmh       real,
+    full_throttle_share double precision,
+    braking_share       double precision,
+    max_rpm             integer,
+    PRIMARY KEY (session_id, lap_number)
+);
+
 -- Who was fastest when (analytics/bests.py), apart from the laps: workers judge each other's, and wait for nobody's.
 CREATE TABLE IF NOT EXISTS lap_colours (
     session_id     integer NOT NULL,

@@ -10,18 +10,17 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from analytics.summaries import BRAKING, FULL_THROTTLE
+from analytics.summaries import lap_sums
 from ingest.edition import Edition
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Frames of a session grouped by a bucket of time, and by ``more`` columns. ``values`` says what is kept of each group."""
+    """Frames of a session grouped by a bucket of time. ``values`` says what is kept of each group."""
 
     name: str
     bucket: str
     width: LiteralString
-    more: tuple[str, ...]
     values: LiteralString
 
 
@@ -29,7 +28,6 @@ SECONDS = Summary(
     "telemetry_1s",
     "second",
     "1 second",
-    (),
     """
     count(*) AS frames,
     max(lap_number) AS lap_number,
@@ -44,39 +42,67 @@ SECONDS = Summary(
     """,
 )
 
-# A continuous aggregate has a bucket of time in its groups, and a lap has none: this is what `_LAP_SUMMARY` adds up.
-LAP_MINUTES = Summary(
-    "lap_minutes",
-    "minute",
-    "1 minute",
-    ("lap_number",),
-    """
-    count(*) AS frames,
-    min(time) AS first_frame_at,
-    max(time) AS last_frame_at,
-    min(speed_kmh) AS min_speed_kmh,
-    sum(speed_kmh::float8) AS sum_speed_kmh,
-    max(speed_kmh) AS max_speed_kmh,
-    count(*) FILTER (WHERE throttle >= {full_throttle}) AS full_throttle_frames,
-    count(*) FILTER (WHERE brake >= {braking}) AS braking_frames,
-    max(rpm) AS max_rpm
-    """,
-)
+SUMMARIES = (SECONDS,)
 
-SUMMARIES = (SECONDS, LAP_MINUTES)
-
+# A lap's frames lie between its start and its end. What was kept of them stands for as long as the lap is as it was then.
 _LAP_SUMMARY = """
-SELECT session_id, lap_number,
-       min(first_frame_at) AS first_frame_at,
-       max(last_frame_at) AS last_frame_at,
-       sum(frames)::bigint AS frames,
-       min(min_speed_kmh) AS min_speed_kmh,
-       sum(sum_speed_kmh) / sum(frames)::float8 AS avg_speed_kmh,
-       max(max_speed_kmh) AS max_speed_kmh,
-       sum(full_throttle_frames)::float8 / sum(frames)::float8 AS full_throttle_share,
-       sum(braking_frames)::float8 / sum(frames)::float8 AS braking_share,
-       max(max_rpm) AS max_rpm
-  FROM {minutes} GROUP BY session_id, lap_number
+CREATE OR REPLACE VIEW lap_summary AS
+SELECT l.session_id, l.lap_number, s.*
+  FROM laps l
+  LEFT JOIN lap_sums k ON (k.session_id, k.lap_number, k.started_at, k.ended_at, k.lap_frames)
+                        = (l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames)
+ CROSS JOIN LATERAL (
+       SELECT k.first_frame_at, k.last_frame_at, k.frames, k.min_speed_kmh, k.avg_speed_kmh, k.max_speed_kmh,
+              k.full_throttle_share, k.braking_share, k.max_rpm
+        WHERE k.frames > 0
+       UNION ALL
+       SELECT {sums} FROM telemetry t
+        WHERE k.session_id IS NULL AND t.session_id = l.session_id AND t.time >= l.started_at AND t.time < l.ended_at
+       HAVING count(*) > 0) AS s
+"""
+
+# A job of TimescaleDB, whose retention drops frames and keeps summaries (`ingest.policies`): of laps that are over, the oldest
+# first, as many as a run is done with in seconds. Frames older than ``days`` are gone; 0: none are.
+_SUM_UP_LAPS = """
+INSERT INTO lap_sums
+SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames, s.first_frame_at, s.last_frame_at,
+       s.min_speed_kmh, s.avg_speed_kmh, s.max_speed_kmh, s.full_throttle_share, s.braking_share, s.max_rpm
+  FROM (SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames
+          FROM laps l
+         WHERE l.ended_at < now() - interval '10 minutes'
+           AND (0 = (config ->> 'days')::integer OR l.started_at > now() - (config ->> 'days')::integer * interval '1 day')
+           AND NOT EXISTS (
+                 SELECT FROM lap_sums k
+                  WHERE (k.session_id, k.lap_number, k.started_at, k.ended_at, k.lap_frames)
+                      = (l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames))
+         ORDER BY l.started_at LIMIT 1000) AS l
+ CROSS JOIN LATERAL (
+       SELECT {sums} FROM telemetry t
+        WHERE t.session_id = l.session_id AND t.time >= l.started_at AND t.time < l.ended_at) AS s
+    ON CONFLICT (session_id, lap_number) DO UPDATE
+   SET (started_at, ended_at, lap_frames, frames, first_frame_at, last_frame_at, min_speed_kmh, avg_speed_kmh, max_speed_kmh,
+        full_throttle_share, braking_share, max_rpm)
+     = (excluded.started_at, excluded.ended_at, excluded.lap_frames, excluded.frames, excluded.first_frame_at,
+        excluded.last_frame_at, excluded.min_speed_kmh, excluded.avg_speed_kmh, excluded.max_speed_kmh,
+        excluded.full_throttle_share, excluded.braking_share, excluded.max_rpm)
+"""
+
+# Of laps whose frames may have been dropped since. The minutes are those of the game's counter: where they are not the lap's, by
+# their number of frames, nothing is kept of it.
+_KEEP_LAP_MINUTES = """
+INSERT INTO lap_sums
+SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, sum(m.frames), min(first_frame_at), max(last_frame_at),
+       min(min_speed_kmh), sum(sum_speed_kmh) / sum(m.frames)::float8, max(m.max_speed_kmh),
+       sum(full_throttle_frames)::float8 / sum(m.frames)::float8, sum(braking_frames)::float8 / sum(m.frames)::float8, max(max_rpm)
+  FROM laps l
+  JOIN lap_minutes m ON m.session_id = l.session_id
+                    AND m.first_frame_at >= l.started_at - interval '1 second'
+                    AND m.last_frame_at < l.ended_at + interval '1 second'
+                    AND m.first_frame_at + (m.last_frame_at - m.first_frame_at) / 2 BETWEEN l.started_at AND l.ended_at
+ WHERE l.ended_at IS NOT NULL
+ GROUP BY 1, 2, 3, 4, 5
+HAVING abs(sum(m.frames) - l.frames) <= 0.01 * l.frames
+    ON CONFLICT DO NOTHING
 """
 
 # What is asked for by time: a view would know it only when all frames of the session are grouped. A function of one SELECT
@@ -99,18 +125,31 @@ def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
         if summary.name in computed:
             continue
         if edition.community:
-            conn.execute("DROP VIEW IF EXISTS lap_summary")
             conn.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(sql.Identifier(summary.name)))
             conn.execute(_as_aggregate(summary))
         else:
             conn.execute(_as_view(summary))
-    laps = sql.SQL(_LAP_SUMMARY)
-    conn.execute(
-        sql.SQL("CREATE OR REPLACE VIEW lap_summary AS {}").format(laps.format(minutes=sql.SQL("lap_minutes")))
-    )
     for summary in SUMMARIES:
         _make_function(conn, summary.name, _within(summary, edition))
-    _make_function(conn, "lap_summary", laps.format(minutes=sql.SQL("lap_minutes_of(of_session, since, until)")))
+    sums = lap_sums()
+    conn.execute(sql.SQL(_LAP_SUMMARY).format(sums=sums))
+    conn.execute(
+        sql.SQL("CREATE OR REPLACE PROCEDURE sum_up_laps(job_id integer, config jsonb) LANGUAGE sql AS {}").format(
+            sql.Literal(sql.SQL(_SUM_UP_LAPS).format(sums=sums).as_string())
+        )
+    )
+    _drop_laps_by_counter(conn, "lap_minutes" in computed)
+
+
+def _drop_laps_by_counter(conn: psycopg.Connection, computed: bool) -> None:
+    """Older versions summed laps up by the game's counter, minute by minute."""
+    for name in ("lap_summary_of", "lap_minutes_of"):
+        conn.execute(sql.SQL("DROP FUNCTION IF EXISTS {}").format(sql.Identifier(name)))
+    if computed:
+        conn.execute(_KEEP_LAP_MINUTES)
+        conn.execute("DROP MATERIALIZED VIEW lap_minutes")
+    else:
+        conn.execute("DROP VIEW IF EXISTS lap_minutes")
 
 
 def _computed(conn: psycopg.Connection) -> set[str]:
@@ -155,14 +194,13 @@ def _make_function(conn: psycopg.Connection, name: str, body: sql.Composed) -> N
 
 
 def _query(summary: Summary, bucket: sql.SQL, where: LiteralString = "") -> sql.Composed:
-    groups = sql.SQL(", ").join(map(sql.Identifier, ["session_id", *summary.more]))
-    return sql.SQL("SELECT {}, {}({}, time, timestamptz 'epoch') AS {}, {} FROM telemetry{} GROUP BY {}, {}").format(
-        groups,
+    return sql.SQL(
+        "SELECT session_id, {}({}, time, timestamptz 'epoch') AS {}, {} FROM telemetry{} GROUP BY session_id, {}"
+    ).format(
         bucket,
         sql.SQL("interval '{}'").format(sql.SQL(summary.width)),
         sql.Identifier(summary.bucket),
-        sql.SQL(summary.values).format(full_throttle=sql.Literal(FULL_THROTTLE), braking=sql.Literal(BRAKING)),
+        sql.SQL(summary.values),
         sql.SQL(where),
-        groups,
         sql.Identifier(summary.bucket),
     )

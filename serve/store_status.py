@@ -30,6 +30,7 @@ SELECT CASE j.proc_name WHEN 'policy_compression' THEN 'compresses chunks older 
                         WHEN 'policy_retention' THEN 'drops chunks older than ' || (j.config ->> 'drop_after')
                         WHEN 'policy_refresh_continuous_aggregate' THEN 'sums up what is older than ' || (j.config ->> 'end_offset')
                         WHEN 'expire' THEN 'deletes rows older than ' || (j.config ->> 'days') || ' days'
+                        WHEN 'sum_up_laps' THEN 'keeps what laps came to'
        END AS does,
        coalesce(a.view_name, j.hypertable_name, j.config ->> 'table') AS relation,
        j.schedule_interval AS every, nullif(s.last_run_started_at, '-infinity') AS last_run_at, s.last_run_status AS last_status
@@ -37,7 +38,7 @@ SELECT CASE j.proc_name WHEN 'policy_compression' THEN 'compresses chunks older 
   LEFT JOIN timescaledb_information.job_stats s USING (job_id)
   LEFT JOIN timescaledb_information.continuous_aggregates a
          ON a.materialization_hypertable_schema = j.hypertable_schema AND a.materialization_hypertable_name = j.hypertable_name
- WHERE j.proc_name IN ('policy_compression', 'policy_retention', 'policy_refresh_continuous_aggregate', 'expire')
+ WHERE j.proc_name IN ('policy_compression', 'policy_retention', 'policy_refresh_continuous_aggregate', 'expire', 'sum_up_laps')
  ORDER BY relation, does
 """
 

@@ -155,9 +155,10 @@ def _with_plus(instant: object) -> object:
 
 
 def lap_row(lap: Lap, told: Colours) -> dict[str, Any]:
-    """A lap with its start as an instant, as sessions have theirs, and its colours."""
+    """A lap with its start and end as instants, as sessions have theirs, and its colours."""
     row = asdict(lap)
-    row["started_at"] = datetime.fromtimestamp(row.pop("started_at_us") / 1e6, UTC)
+    for name in ("started_at", "ended_at"):
+        row[name] = datetime.fromtimestamp(row.pop(f"{name}_us") / 1e6, UTC)
     return row | {"colour": told.lap, "sector_colours": told.sectors, "colour_version": told.version}
 
 

@@ -14,8 +14,8 @@ from serve.stored import TRACE, Stored, add_routes
 
 SESSION = "INSERT INTO sessions (key, user_id, track, topic, partition, frames) VALUES (%s, 'anna', 'Monza', 'telemetry', 0, 3)"
 LAP = """
-INSERT INTO laps (session_id, lap_number, started_at, lap_time_ms, frames, gaps, max_speed_kmh)
-VALUES (1, 4, '2024-05-04 10:00Z', 80123, 3, 0, 301.5)
+INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps, max_speed_kmh)
+VALUES (1, 4, '2024-05-04 10:00Z', '2024-05-04 10:01:20.123Z', 80123, 3, 0, 301.5)
 """
 FRAME = """
 INSERT INTO telemetry (time, session_id, sequence, lap_number, lap_clock_ms, normalized_position, speed_kmh, throttle, brake, steering, rpm, gear)

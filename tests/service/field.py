@@ -41,9 +41,18 @@ def keep(conn: Conn, key: str, frames: pa.Table) -> pa.Table:
     insert_frames(conn, frames)
     for lap in advance(frames, None)[0]:
         conn.execute(
-            "INSERT INTO laps (session_id, lap_number, started_at, lap_time_ms, frames, gaps, max_speed_kmh)"
-            " VALUES (%s, %s, to_timestamp(%s / 1e6), %s, %s, %s, %s)",
-            [row[0], lap.lap_number, lap.started_at_us, lap.lap_time_ms, lap.frames, lap.gaps, lap.max_speed_kmh],
+            "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps, max_speed_kmh)"
+            " VALUES (%s, %s, to_timestamp(%s / 1e6), to_timestamp(%s / 1e6), %s, %s, %s, %s)",
+            [
+                row[0],
+                lap.lap_number,
+                lap.started_at_us,
+                lap.ended_at_us,
+                lap.lap_time_ms,
+                lap.frames,
+                lap.gaps,
+                lap.max_speed_kmh,
+            ],
         )
     return frames
 

@@ -135,7 +135,7 @@ def test_plans_read_one_session_by_the_index(conn: Conn, question: Callable[[Con
     told = plan(conn, question)
 
     assert "telemetry_session_time" in told
-    assert "Seq Scan" not in told
+    assert not re.search(r"Seq Scan on (?!laps\b|lap_sums\b)", told)  # four laps are read faster without an index
     assert "Function Scan" not in told
 
 
@@ -154,8 +154,9 @@ def test_laps_that_are_asked_for_are_read_from_their_frames_alone(conn: Conn) ->
     conn.execute("UPDATE telemetry SET lap_number = 1 + (sequence - 1) / 1200")
     conn.execute("DELETE FROM laps")
     conn.execute(
-        "INSERT INTO laps (session_id, lap_number, started_at, lap_time_ms, frames, gaps, max_speed_kmh)"
-        " SELECT session_id, lap_number, min(time), 20000, count(*), 0, 0 FROM telemetry GROUP BY 1, 2"
+        "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps, max_speed_kmh)"
+        " SELECT session_id, lap_number, min(time), max(time) + interval '1 ms', 20000, count(*), 0, 0"
+        "   FROM telemetry GROUP BY 1, 2"
     )
     conn.execute("ANALYZE")
     laps = summaries.lap_summaries(conn, "spa")

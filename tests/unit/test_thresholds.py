@@ -57,6 +57,6 @@ def test_shares_of_a_lap_hold_the_threshold_itself() -> None:
         "brake": pa.array(np.full(count, 0.02, np.float32)),
         **{name: pa.array(np.zeros(count, np.float32)) for name in ("speed_kmh", "steering", "x_m", "z_m")},
     }
-    (lap,) = laps_of(pa.table(columns))
+    (lap,) = laps_of(pa.table(columns), [])
 
     assert (lap.full_throttle_share, lap.braking_share) == (1.0, 1.0)
