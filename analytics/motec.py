@@ -6,6 +6,7 @@ and every text is in code page 1252, padded with zeros.
 """
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, pi
@@ -72,6 +73,8 @@ _AT_MOTEC = {
 _PERIODS = {"normalized_position": 1.0, "heading_rad": 2 * pi}
 # Positions may lie a little before the line, headings on both sides of 0.
 _SIGNED_BELOW = -0.02
+# No car is back at the line within a second of crossing it.
+_ONE_CROSSING_US = 1_000_000
 _MOST_HZ = 500
 # 60 Hz in whole ms is 60.01 Hz; 59.5 Hz is not 59.
 _WHOLE_WITHIN_HZ = 0.1
@@ -111,7 +114,7 @@ def write_motec(path: Path, frames: pa.Table, session: Session, laps: Sequence[L
     traces = list(_traces(frames, time_us, rate_hz))
     path.write_bytes(_log(session, int(time_us[0]), rate_hz, traces))
     beacons = _beacons_us(laps, int(time_us[0]), int(time_us[-1]))
-    path.with_suffix(".ldx").write_bytes(_extra(beacons, laps))
+    path.with_suffix(".ldx").write_bytes(_extra(beacons, laps, int(time_us[0])))
 
 
 def _rate_hz(time_us: Integers) -> int:
@@ -245,15 +248,16 @@ def _letter(letter: str) -> bytes:
 
 
 def _beacons_us(laps: Sequence[Lap], first_us: int, last_us: int) -> list[int]:
-    """The line crossings that lie within the log, in µs from its start."""
-    crossings = {lap.started_at_us for lap in laps}
-    crossings |= {lap.started_at_us + 1000 * lap.lap_time_ms for lap in laps if lap.lap_time_ms is not None}
-    # One line is two laps' and may differ by the rounding of a lap time to ms.
-    ordered = np.array(sorted(us for us in crossings if first_us < us <= last_us))
-    return [int(us) - first_us for us in ordered[np.diff(ordered, prepend=-np.inf) > 1000]]
+    """The line crossings that lie within the log, in µs from its start: one where a lap ends and the next begins."""
+    crossings = sorted({us for lap in laps for us in (lap.started_at_us, lap.ended_at_us) if first_us < us <= last_us})
+    beacons: list[int] = []
+    for us in crossings:
+        if not beacons or us - first_us - beacons[-1] >= _ONE_CROSSING_US:
+            beacons.append(us - first_us)
+    return beacons
 
 
-def _extra(beacons_us: Sequence[int], laps: Sequence[Lap]) -> bytes:
+def _extra(beacons_us: Sequence[int], laps: Sequence[Lap], first_us: int) -> bytes:
     root = ElementTree.Element("LDXFile", Locale="English_United Kingdom.1252", DefaultLocale="C", Version="1.6")
     layers = ElementTree.SubElement(root, "Layers")
     block = ElementTree.SubElement(ElementTree.SubElement(layers, "Layer"), "MarkerBlock")
@@ -262,17 +266,19 @@ def _extra(beacons_us: Sequence[int], laps: Sequence[Lap]) -> bytes:
         marker = {"Version": "100", "ClassName": "BCN", "Name": f"Manual.{number}", "Flags": "77", "Time": str(time_us)}
         ElementTree.SubElement(group, "Marker", marker)
     details = ElementTree.SubElement(layers, "Details")
-    for name, value in _details(len(beacons_us), laps).items():
+    for name, value in _details(beacons_us, laps, first_us).items():
         ElementTree.SubElement(details, "String", Id=name, Value=value)
     ElementTree.indent(root)
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
 
 
-def _details(beacons: int, laps: Sequence[Lap]) -> dict[str, str]:
-    timed = [(lap.lap_time_ms, lap.lap_number) for lap in laps if lap.lap_time_ms and not lap.flags]
-    known = {"Total Laps": str(beacons + 1)}
+def _details(beacons_us: Sequence[int], laps: Sequence[Lap], first_us: int) -> dict[str, str]:
+    """What i2 lists beside the log. It counts laps by beacons, and what lies before the first one as lap 0."""
+    known = {"Total Laps": str(len(beacons_us) + 1)}
+    timed = [(lap.lap_time_ms, lap.started_at_us - first_us) for lap in laps if lap.lap_time_ms and not lap.flags]
     if not timed:
         return known
-    fastest_ms, number = min(timed)
+    fastest_ms, began_us = min(timed)
+    number = bisect_right(beacons_us, began_us)
     time = f"{fastest_ms // 60_000:02d}:{fastest_ms % 60_000 / 1000:06.3f}"
     return known | {"Fastest Time": time, "Fastest Lap": str(number)}

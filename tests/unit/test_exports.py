@@ -127,7 +127,7 @@ def test_beacons_are_where_the_line_was_crossed(drive: Drive, tmp_path: Path) ->
     assert {s.attrib["Id"]: s.attrib["Value"] for s in extra.iter("String")} == {
         "Total Laps": "4",
         "Fastest Time": "01:" + lap_time(fastest.lap.lap_time_ms).removeprefix("1:"),
-        "Fastest Lap": str(fastest.number),
+        "Fastest Lap": str(fastest.number - 1),  # the first lap lies before the first beacon
     }
 
 

@@ -1,19 +1,24 @@
 """MoTeC logs hold what was driven: the rate, the time of each sample, values on both sides of a wrap, decimals and names."""
 
+from dataclasses import replace
 from math import pi
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import ArrayLike
 
+import analytics
 from analytics.channels import FRAMES
 from analytics.database import Session
+from analytics.lap import Lap
 from analytics.motec import write_motec
 from tests.unit.ld import Ld, read_ld
 
 STARTED_AT_MS = 1_760_000_000_000
+_SESSION = Session(1, "k", "", "g", "", "c", "", None, None, None, None, None, 0)
 
 
 def _frames(time_ms: ArrayLike, **channels: ArrayLike | list[float | None]) -> pa.Table:
@@ -33,8 +38,7 @@ def _frames(time_ms: ArrayLike, **channels: ArrayLike | list[float | None]) -> p
 
 
 def _logged(path: Path, frames: pa.Table, *, driver: str = "", track: str = "") -> Ld:
-    session = Session(1, "k", "", "g", track, "c", driver, None, None, None, None, None, len(frames))
-    write_motec(path / "stint.ld", frames, session, [])
+    write_motec(path / "stint.ld", frames, replace(_SESSION, driver=driver, track=track), [])
     return read_ld((path / "stint.ld").read_bytes())
 
 
@@ -119,3 +123,62 @@ def test_names_keep_their_letters(tmp_path: Path, name: str, shown: str) -> None
     log = _logged(tmp_path, _frames([0, 100]), driver=name, track=name)
 
     assert (log.driver, log.venue) == (shown, shown)
+
+
+def _lap(number: int, from_s: float, until_s: float, lap_time_ms: int | None, *flags: str) -> Lap:
+    """A lap between two instants since the start; its time is not the interval's length where it has a pause in it."""
+    started_at_us, ended_at_us = ((STARTED_AT_MS + round(1000 * s)) * 1000 for s in (from_s, until_s))
+    return Lap(number, started_at_us, ended_at_us, lap_time_ms, None, (), "", flags, 0, 0, 0.0)
+
+
+def _extra(folder: Path, last_s: float, laps: list[Lap]) -> tuple[list[float], dict[str, str]]:
+    """The beacons in seconds, and the details, of a log with these laps."""
+    write_motec(folder / "stint.ld", _frames([0, 1000 * last_s]), _SESSION, laps)
+    root = ElementTree.parse(folder / "stint.ldx")
+    details = {text.attrib["Id"]: text.attrib["Value"] for text in root.iter("String")}
+    return [int(marker.attrib["Time"]) / 1e6 for marker in root.iter("Marker")], details
+
+
+def test_pause_makes_no_lap(tmp_path: Path) -> None:
+    """The lap of 95 s lasts 155 s with a pause of 60 s in it: its end is where the engine found it."""
+    laps = [_lap(1, 0, 100, 100_000), _lap(2, 100, 255, 95_000, "partial"), _lap(3, 255, 349, 94_000)]
+
+    beacons, details = _extra(tmp_path, 360, laps)
+
+    assert beacons == [100, 255, 349]
+    assert details == {"Total Laps": "4", "Fastest Time": "01:34.000", "Fastest Lap": "2"}
+
+
+@pytest.mark.parametrize("apart_ms", [0, 2, 61, 72])
+def test_crossing_has_one_beacon(tmp_path: Path, apart_ms: int) -> None:
+    """By the game's lap times an end and the next start are up to 72 ms apart, in two of three real recordings."""
+    next_from = 73.814 + apart_ms / 1000
+
+    beacons, details = _extra(tmp_path, 150, [_lap(1, 0, 73.814, 73_875, "out"), _lap(2, next_from, 137.08, 63_266)])
+
+    assert beacons == [73.814, 137.08]
+    assert (details["Total Laps"], details["Fastest Lap"]) == ("3", "1")
+
+
+def test_lap_that_began_before_the_log_is_lap_0(tmp_path: Path) -> None:
+    beacons, details = _extra(tmp_path, 100, [_lap(7, -0.079, 89.458, 89_537)])
+
+    assert beacons == [89.458]
+    assert details["Fastest Lap"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("name", "laps", "fastest"), [("iracing_okayama_driverA", 15, "4"), ("acc_brands_hatch_mit_sessionA", 5, "3")]
+)
+def test_real_sessions_have_a_beacon_a_crossing(tmp_path: Path, name: str, laps: int, fastest: str) -> None:
+    recording = Path(__file__).resolve().parents[2].parent / "shared" / "data" / f"{name}.parquet"
+    if not recording.is_file():
+        pytest.skip(f"needs the real recording {recording.name} beside the checkout")
+    session = analytics.open(recording).sessions.newest()
+    session.export(tmp_path / "stint.ld")
+
+    root = ElementTree.parse(tmp_path / "stint.ldx")
+
+    details = {text.attrib["Id"]: text.attrib["Value"] for text in root.iter("String")}
+    assert len(list(root.iter("Marker"))) == laps - 1
+    assert (details["Total Laps"], details["Fastest Lap"]) == (str(laps), fastest)
