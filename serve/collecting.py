@@ -3,23 +3,26 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, takewhile
+from math import ceil
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import click
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
+from ingest.collectors.ahead import made_ahead
 from ingest.collectors.circuit import CIRCUITS, Circuit
 from ingest.collectors.commanded import CommandedSender
 from ingest.collectors.driven import laps
 from ingest.collectors.driver import driver
 from ingest.collectors.follow import in_background
-from ingest.collectors.pace import first_timestamp_ms
+from ingest.collectors.pace import Pace, first_timestamp_ms
 from ingest.collectors.radio import Radio
 from ingest.collectors.run import collect as run_collector
 from ingest.collectors.run import stop_on_signals
@@ -35,13 +38,20 @@ from serve.parameters import Finite
 
 log = structlog.get_logger()
 
-_LIVE_LINGER_MS = 1.0
+#: Each frame goes at once; with 1 ms librdkafka's thread would wake up twice for it.
+_LIVE_LINGER_MS = 0.0
 _FAST_LINGER_MS = 20.0
 _ACKNOWLEDGED_WITHIN_S = 30.0
 _COMMANDS_EVERY_S = 0.2
 
 Stop = Callable[[], bool]
 Report = Callable[[Statistics], None]
+
+
+class OpenSender(Protocol):
+    """The way out for the session of those facts."""
+
+    def __call__(self, told: Session, *, linger_ms: float) -> Sender: ...
 
 
 @click.group()
@@ -88,10 +98,17 @@ def simulate(
         raise click.UsageError("--speed needs --laps: how many laps to drive")
     outing = Outing(CIRCUITS[circuit](), seed, rate, speed, lap_count, past_laps)
     kafka, collector = KafkaSettings.read(), _collector(user)
-    with stop_on_signals() as stop, _obeying(kafka, collector) as obeying, ThreadPoolExecutor(cars) as pool:
-        # A thread a car: a sender belongs to one.
-        driven = [pool.submit(_drive, kafka, collector, outing, car, stop, quiet, obeying) for car in range(cars)]
-        ends = [d.result() for d in driven]
+
+    def open_sender(told: Session, *, linger_ms: float) -> Sender:
+        sender = Sender(kafka, collector, told, linger_ms=linger_ms)
+        if not quiet:
+            click.echo(f"session {sender.key}: {told.driver} on {told.track}")
+        return sender
+
+    with stop_on_signals() as stop, _obeying(kafka, collector) as obeying:
+        ends = drive_cars(
+            outing, cars, collector.user_id, open_sender, begun=Instant.now(), stop=stop, quiet=quiet, obeying=obeying
+        )
     if not quiet:
         for statistics in ends:
             click.echo(json.dumps(statistics.as_json()))
@@ -134,12 +151,14 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
         track_length=recording.track_length_m or 0,
         sample_rate=recording.sample_rate_hz or 0,
     )
-    first_ms = None
+    first_ms, begun = None, Instant.now()
     if not now and recording.started_at_ms < EARLIEST_MS:
         click.echo("its times are before 2010 and do not say on which day it was driven, so it is driven now")
         now = True
     if now:
-        first_ms = first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=_now_ms())
+        first_ms = first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=begun.wall_ms)
+    # Moved to now, a frame is due at its own time, however long it took to open the file.
+    pace = None if first_ms is None else Pace(first_ms, begun.monotonic_s, speed)
     kafka = KafkaSettings.read()
     sender = Sender(kafka, collector, told, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)
     click.echo(
@@ -148,7 +167,13 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
     with stop_on_signals() as stop, _obeying(kafka, collector) as obeying, _progress(len(recording)) as report:
         frames = frames_of(recording.columns(), first_timestamp_ms=first_ms)
         run_collector(
-            frames, _commanded(sender, told, obeying), speed=speed, stop=stop, report=report, report_every_s=0.2
+            frames,
+            _commanded(sender, told, obeying),
+            speed=speed,
+            pace=pace,
+            stop=stop,
+            report=report,
+            report_every_s=0.2,
         )
         _close(sender)
         report(sender.statistics)
@@ -181,34 +206,83 @@ class Outing:
         return sum(lap.time_ms for lap in islice(laps(self.circuit, seed=seed), count))
 
 
+class Instant(NamedTuple):
+    """One moment on the wall clock and on the monotonic one."""
+
+    wall_ms: int
+    monotonic_s: float
+
+    @classmethod
+    def now(cls) -> "Instant":
+        return cls(time.time_ns() // 1_000_000, time.monotonic())
+
+
+def drive_cars(
+    outing: Outing,
+    cars: int,
+    user_id: str,
+    open_sender: OpenSender,
+    *,
+    begun: Instant,
+    stop: Stop,
+    quiet: bool,
+    obeying: list[CommandedSender],
+) -> list[Statistics]:
+    """Drive ``cars`` cars until ``stop()`` or their last lap; what the sender of each did. Raises PurpleSectorError.
+
+    Live, the first frame of each is of the moment ``begun``, or their past laps end then. Each car has a thread, as a sender
+    belongs to one. One more plans their laps, so that no car waits for the plan of its next lap. ``obeying`` gets the senders.
+    """
+    with ThreadPoolExecutor(cars) as pool, ThreadPoolExecutor(1) as planner:
+        driven = [
+            pool.submit(
+                _drive,
+                outing,
+                car,
+                user_id,
+                open_sender,
+                planner,
+                begun=begun,
+                stop=stop,
+                quiet=quiet,
+                obeying=obeying,
+            )
+            for car in range(cars)
+        ]
+        return [d.result() for d in driven]
+
+
 def _drive(
-    kafka: KafkaSettings,
-    collector: CollectorSettings,
     outing: Outing,
     car: int,
+    user_id: str,
+    open_sender: OpenSender,
+    planner: Executor,
+    *,
+    begun: Instant,
     stop: Stop,
     quiet: bool,
     obeying: list[CommandedSender],
 ) -> Statistics:
-    seed, now_ms = outing.seed + car, _now_ms()
-    started_at_ms = outing.started_at_ms(seed, now_ms=now_ms)
+    seed = outing.seed + car
+    started_at_ms = outing.started_at_ms(seed, now_ms=begun.wall_ms)
     told = facts(
         outing.circuit,
         session_id="",
-        user_id=collector.user_id,
+        user_id=user_id,
         driver=driver(seed).name,
         started_at_ms=started_at_ms,
         rate_hz=outing.rate_hz,
     )
     live = outing.speed == 1
-    sender = Sender(kafka, collector, told, linger_ms=_LIVE_LINGER_MS if live else _FAST_LINGER_MS)
-    if not quiet:
-        click.echo(f"session {sender.key}: {told.driver} on {told.track}")
+    sender = open_sender(told, linger_ms=_LIVE_LINGER_MS if live else _FAST_LINGER_MS)
+    frames = outing.frames(seed, started_at_ms)
     run_collector(
-        outing.frames(seed, started_at_ms),
+        made_ahead(frames, planner, count=ceil(outing.rate_hz)) if live else frames,
         _commanded(sender, told, obeying),
         speed=outing.speed,
-        live_from_ms=now_ms if live else None,
+        # The game's clock is the wall's: the plan of the first lap, in 25 ms, makes no later frame late.
+        pace=Pace(begun.wall_ms, begun.monotonic_s, 1.0) if live else None,
         stop=stop,
         report=(lambda _: None) if quiet else lambda statistics: _log(sender.key, statistics),
     )
@@ -255,10 +329,6 @@ def _log(session: str, statistics: Statistics) -> None:
 
 def _collector(user: str | None) -> CollectorSettings:
     return CollectorSettings.read(**({"user_id": user} if user else {}))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @contextmanager

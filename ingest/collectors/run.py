@@ -31,9 +31,9 @@ def collect(
     frames: Iterable[TelemetryFrame],
     sender: Destination,
     *,
-    speed: float,
+    speed: float = 1.0,
     stop: Callable[[], bool],
-    live_from_ms: int | None = None,
+    pace: Pace | None = None,
     report: Callable[[Statistics], None] = lambda _: None,
     report_every_s: float = 10.0,
     clock: Callable[[], float] = time.monotonic,
@@ -41,14 +41,14 @@ def collect(
 ) -> None:
     """Send the frames, ``speed`` times as fast as they were driven (0: as fast as possible), until ``stop()``.
 
-    Frames driven before ``live_from_ms`` are late from the beginning and are sent without a wait; by default there are none.
+    ``pace`` says when each is due, instead of ``speed``; by default the first is due once it is there. Frames of a time that
+    is over when this begins are late, and are sent without a wait.
     ``report`` gets the statistics every ``report_every_s`` and at the end. The sender stays open: close it to wait for
     what is on its way.
     """
-    pace: Pace | None = None
     report_at = clock() + report_every_s
     for frame in frames:
-        pace = pace or Pace(live_from_ms or frame.timestamp, clock(), speed)
+        pace = pace or Pace(frame.timestamp, clock(), speed)
         _await_turn(frame, pace, sender, stop=stop, clock=clock, sleep=sleep)
         if stop():
             break

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from ingest.collectors.pace import Pace
 from ingest.collectors.run import STEP_S, collect, stop_on_signals
 from ingest.collectors.statistics import Statistics
 from ingest.telemetry_pb2 import TelemetryFrame
@@ -98,3 +99,11 @@ def test_a_signal_asks_to_stop_and_the_second_acts_as_ever(number):
         assert stop()
         assert signal.getsignal(number) == before
     assert signal.getsignal(number) == before
+
+
+def test_a_pace_that_began_earlier_makes_up_for_it():
+    """Of a live car: what was due while its first lap was planned goes at once, and the next ones at their own time."""
+    track = Track()
+    drive(track, frames(1000, 1016, 1033, 1050), pace=Pace(1000, 50.0 - 0.025, 1.0))
+
+    assert [at for at, _ in track.arrived] == pytest.approx([0, 0, 0.008, 0.025])
