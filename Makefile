@@ -48,6 +48,10 @@ types: $(VENV)/test.stamp  ## mypy
 bench: $(VENV)/test.stamp  ## measure ingest; writes build/bench.json
 	$(BIN)/python -m $(BENCH)
 
+.PHONY: bench-live
+bench-live: $(VENV)/test.stamp  ## measure how old a frame is at a viewer's socket; writes build/bench-live.json
+	$(BIN)/python -m tests.bench.live
+
 .PHONY: proto
 proto: $(VENV)/test.stamp  ## generate ingest/telemetry_pb2.py from proto/
 	$(BIN)/python -m grpc_tools.protoc --proto_path=proto --python_out=ingest --pyi_out=ingest proto/telemetry.proto
@@ -59,7 +63,7 @@ clean:  ## remove .venv and everything that was built
 
 .PHONY: help
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 # What Debian's python3 lacks without python3-venv is ensurepip; venv itself says so in six lines.
 $(VENV)/made.stamp:
