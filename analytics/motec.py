@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from analytics.channels import CHANNELS, Channel
 from analytics.database import Session
 from analytics.lap import Lap
+from analytics.sampling import mean_rate_hz
 from analytics.stretch import Integers, Reals
 
 _HEADER = np.dtype(
@@ -78,8 +79,6 @@ _ONE_CROSSING_US = 1_000_000
 _MOST_HZ = 500
 # 60 Hz in whole ms is 60.01 Hz; 59.5 Hz is not 59.
 _WHOLE_WITHIN_HZ = 0.1
-# Longer than that between two frames is a pause and says nothing about the rate.
-_PAUSE_US = 1_000_000
 # Places in the file are 32-bit numbers.
 _MOST_BYTES = 2**32 - 1
 
@@ -118,15 +117,8 @@ def write_motec(path: Path, frames: pa.Table, session: Session, laps: Sequence[L
 
 
 def _rate_hz(time_us: Integers) -> int:
-    """The frames' own rate, made whole without losing frames: the format has no other.
-
-    It is the mean one. Times in whole ms have steps of 16 and 17 ms at 60 Hz, of which the middle one makes 59.
-    """
-    if len(time_us) < 2:
-        return 1
-    steps_us = np.diff(time_us)
-    driven_us = steps_us[steps_us <= max(_PAUSE_US, 5 * float(np.median(steps_us)))]
-    rate_hz = len(driven_us) * 1e6 / float(driven_us.sum())
+    """The frames' own rate, made whole without losing frames: the format has no other."""
+    rate_hz = mean_rate_hz(time_us, per_second=1_000_000) or 1.0
     return int(np.clip(ceil(rate_hz - _WHOLE_WITHIN_HZ), 1, _MOST_HZ))
 
 

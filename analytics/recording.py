@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analytics.channels import CHANNELS, FRAMES, Channel
+from analytics.sampling import mean_rate_hz
 from analytics.table_files import read_arrow, read_csv, read_parquet, unnamed_index
 
 #: Columns of a recording that are named otherwise than the channel. Optional channels may be there too, under their own names.
@@ -236,9 +237,8 @@ def _first(mask: pa.ChunkedArray) -> int | None:
 
 
 def _rate_hz(table: pa.Table) -> float | None:
-    if table.num_rows < 2:
-        return None
-    return round(1000 / float(np.median(np.diff(table.column(_TIME).to_numpy()))), 2)
+    rate_hz = mean_rate_hz(table.column(_TIME).to_numpy(), per_second=1000)
+    return round(rate_hz, 2) if rate_hz else None
 
 
 def facts_in(path: Path) -> dict[str, Any]:

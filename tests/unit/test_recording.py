@@ -192,3 +192,12 @@ def test_every_real_recording_opens():
 
     assert recordings
     assert all(recording.track and len(recording.frames()) == len(recording) for recording in recordings)
+
+
+@pytest.mark.parametrize("rate_hz", [60, 120, 360, 20])
+def test_rate_is_that_of_all_frames(tmp_path, rate_hz):
+    """In whole ms a frame of 60 Hz takes 16 or 17 of them: the middle step would make 58.82 Hz. A pause is no slow frame."""
+    drive = {name: values[:1] * 1000 for name, values in a_drive().items()}
+    drive["timestamp_ms"] = [round(n * 1000 / rate_hz) + 60_000 * (n >= 500) for n in range(1000)]
+
+    assert open_recording(write(tmp_path / "drive.parquet", drive)).sample_rate_hz == pytest.approx(rate_hz, rel=0.001)
