@@ -52,7 +52,7 @@ _CHANNEL = np.dtype(
 _ADL = {"marker": 64, "signature": 1_000_000, "serial": 12_007, "device": b"ADL", "version": 420, "signature_2": 128}
 _SAMPLE_BYTES = 4
 # Whole numbers with decimals, as loggers write them: i2 shows as many decimals as the channel's header has.
-_INTEGER = {"type": 5, "sample_bytes": _SAMPLE_BYTES, "multiplier": 1, "scale": 1}
+_INTEGER = {"type": 3, "sample_bytes": _SAMPLE_BYTES, "multiplier": 1, "scale": 1}
 _INT32 = np.iinfo(np.int32)
 
 #: What i2's own workbooks call a channel, its unit there, times what, and the decimals kept. The others keep their names.

@@ -14,6 +14,7 @@ from analytics.bests import Colours, Scope
 from analytics.channels import FRAMES
 from analytics.course import UNKNOWN, Course
 from analytics.laps import Carry, Lap, LapInProgress, advance_each, sector_ended
+from ingest.clocks import Correction, SessionTimes
 from ingest.decode import Decoded
 from ingest.partition import Batch
 from ingest.sequences import SequenceSet
@@ -40,6 +41,18 @@ class OpenSession:
     driver: str = ""
     track_id: int | None = None  # the store's number of the version that its laps are timed on
     course: Course = UNKNOWN
+    frames: int = 0  # that are stored, as this worker knows: it shows whether another one writes to the session too
+    times: SessionTimes = field(default_factory=SessionTimes)
+
+    @property
+    def highest(self) -> int:
+        """The highest sequence that has arrived."""
+        return self.received.highest
+
+    @property
+    def latest_us(self) -> int | None:
+        """The time up to which its laps are timed; None where they are not."""
+        return int(self.carry.recent.time[-1]) if self.carry is not None and len(self.carry.recent.time) else None
 
     @property
     def scope(self) -> Scope | None:
@@ -76,13 +89,15 @@ class OpenSession:
 
 @dataclass(frozen=True, slots=True)
 class SessionProgress:
-    """How far a batch brings a session."""
+    """How far a batch brings a session, of which ``known_frames`` were stored up to ``known_to_us`` as this worker knows."""
 
     id: int
     received: str  # an int8multirange
     frames: int
     first_at_us: int
     last_at_us: int
+    known_frames: int
+    known_to_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +167,18 @@ class Chunk:
     gaps: tuple[Gap, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
     late: tuple[Late, ...] = ()
+    corrections: tuple[Correction, ...] = ()  # of clocks
     resent: int = 0  # frames dropped because they are stored already
     moved: bool = False  # facts say that laps which are stored are of another track, car or driver than was known
 
 
-def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSession]) -> Chunk:
+def make_chunk(
+    batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSession], corrections: tuple[Correction, ...] = ()
+) -> Chunk:
     """Sort a decoded batch by session, drop what is stored already, time the laps, and name what is missing.
 
-    ``sessions`` holds every key of ``decoded.sessions``; they are moved on by what this batch brings.
+    ``sessions`` holds every key of ``decoded.sessions``; they are moved on by what this batch brings. ``corrections`` are
+    those that its frames needed.
     """
     field_of_cars = [sessions[key] for key in decoded.sessions]
     moved = [f for f in decoded.facts if field_of_cars[f.session_index].heed(f.message)]
@@ -186,6 +205,7 @@ def make_chunk(batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSessio
         gaps=tuple([gap for c in chapters for gap in c.gaps] + untold),
         dead_letters=tuple(_dead_letters(batch, decoded)),
         late=late,
+        corrections=corrections,
         resent=decoded.frames.num_rows - kept.num_rows,
         moved=bool(moved),
     )
@@ -200,6 +220,8 @@ class _Chapter:
     sequences: SequenceSet
     gaps: list[Gap]
     in_a_row: bool
+    known_frames: int
+    known_to_us: int | None
 
 
 def _by_session(frames: pa.Table) -> tuple[pa.Table, np.ndarray]:
@@ -230,7 +252,7 @@ def _arrivals(
         if follow and first == session.received.highest + 1:
             # Nearly always: the session goes on where it stopped.
             session.received.extend(last)
-            chapters.append(_Chapter(session, end - start, SequenceSet([(first, last + 1)]), [], True))
+            chapters.append(_chapter(session, end - start, SequenceSet([(first, last + 1)]), [], in_a_row=True))
             continue
         # A frame without a number (0) cannot be recognised when it is sent again: it is stored as it comes.
         new[start:end] = session.received.unseen(numbers[start:end]) | (numbers[start:end] == 0)
@@ -245,18 +267,27 @@ def _disturbed(session: OpenSession, numbers: np.ndarray) -> _Chapter:
     session.received.add(sequences)
     arrived = SequenceSet()
     arrived.add(sequences)
-    return _Chapter(session, len(numbers), arrived, gaps, False)
+    return _chapter(session, len(numbers), arrived, gaps, in_a_row=False)
+
+
+def _chapter(session: OpenSession, frames: int, sequences: SequenceSet, gaps: list[Gap], *, in_a_row: bool) -> _Chapter:
+    known_frames, session.frames = session.frames, session.frames + frames
+    return _Chapter(session, frames, sequences, gaps, in_a_row, known_frames, session.latest_us)
 
 
 def _late(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[Late]:
     """The sessions that have frames here which are not later than all before them: the lap engine does not look at those."""
+    all_us = frames["time"].cast(pa.int64()).to_numpy()
+    goes_back = np.diff(all_us, prepend=all_us[:1]) < 0
     end = 0
     for chapter in chapters:
         start, end = end, end + chapter.frames
-        if chapter.in_a_row:
-            continue
         session = chapter.session
-        times_us = frames["time"].slice(start, chapter.frames).cast(pa.int64()).to_numpy()
+        times_us = all_us[start:end]
+        began_late = chapter.known_to_us is not None and times_us[0] < chapter.known_to_us
+        # A clock may go back a little while sequences go on.
+        if chapter.in_a_row and not began_late and not goes_back[start + 1 : end].any():
+            continue
         timed_us = session.carry.recent.time[-1:] if session.carry else times_us[:1] - 1
         latest_us = np.maximum.accumulate(np.concatenate([timed_us, times_us]))
         late_us = times_us[times_us <= latest_us[:-1]]
@@ -306,7 +337,11 @@ def _progress(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[Sessio
     for chapter, first, last, begun_ms in zip(chapters, firsts.tolist(), lasts.tolist(), begun.tolist(), strict=True):
         if chapter.session.started_at_ms is None:
             chapter.session.started_at_ms = begun_ms
-        yield SessionProgress(chapter.session.id, chapter.sequences.to_multirange(), chapter.frames, first, last)
+        known_to_us = first if chapter.known_to_us is None else min(first, chapter.known_to_us)
+        received = chapter.sequences.to_multirange()
+        yield SessionProgress(
+            chapter.session.id, received, chapter.frames, first, last, chapter.known_frames, known_to_us
+        )
 
 
 def _dead_letters(batch: Batch, decoded: Decoded) -> Iterable[DeadLetter]:

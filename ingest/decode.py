@@ -18,7 +18,6 @@ import pyarrow as pa
 from analytics.channels import CHANNELS, SEQUENCE, TIME
 from ingest.columns import WireColumns, lengths_of, read_columns
 from ingest.envelope import read_contents
-from ingest.instants import AHEAD_MS, BEFORE_START_MS, ahead_fault, before_start_fault
 from ingest.plausible import absurdities
 from ingest.telemetry_pb2 import Session
 from ingest.wire import BEFORE_JSON, JSON_START, LENGTH_DELIMITED, MAX_VALUE_BYTES, BadRecord, Kind, kind_of, session_of
@@ -80,49 +79,12 @@ def decode(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Deco
     for row, reason in absurdities(wire.columns):
         faults.setdefault(int(records[row]), reason)
     frames = _to_frames(wire, records, session_of_record[records])
-    return _without(Decoded(frames, sessions, facts, []), faults)
-
-
-def reject_absurd_times(decoded: Decoded, started_at_ms: Mapping[str, int], *, now_ms: int) -> Decoded:
-    """Reject the records with a time that their session or the clock rules out.
-
-    A frame may be an hour older than its session's start and five minutes ahead of ``now_ms``; a start in session facts
-    may be as far ahead. ``started_at_ms`` maps session keys to known starts; a session that is not in it starts at its
-    first frame here that is not ahead.
-    """
-    faults = {
-        f.record: f"facts: started_at: {ahead_fault(f.message.started_at, now_ms).removeprefix('time: ')}"
-        for f in decoded.facts
-        if f.message.started_at > now_ms + AHEAD_MS
-    }
-    times = decoded.frames["time"].cast(pa.int64()).to_numpy() // 1000
-    records = decoded.frames["record"].to_numpy()
-    for row in np.flatnonzero(times > now_ms + AHEAD_MS).tolist():
-        faults.setdefault(int(records[row]), ahead_fault(int(times[row]), now_ms))
-    starts = _starts(decoded, started_at_ms, times, ~np.isin(records, list(faults)) if faults else slice(None))
-    starts_of_rows = starts[decoded.frames["session"].to_numpy()]
-    for row in np.flatnonzero(times < starts_of_rows - BEFORE_START_MS).tolist():
-        faults.setdefault(int(records[row]), before_start_fault(int(times[row]), int(starts_of_rows[row])))
-    return _without(decoded, faults)
+    return without(Decoded(frames, sessions, facts, []), faults)
 
 
 def reject_all(decoded: Decoded, records: int, reason: str) -> Decoded:
     """Of ``records`` records nothing, for one reason."""
-    return _without(decoded, dict.fromkeys(range(records), reason))
-
-
-def _starts(
-    decoded: Decoded, known: Mapping[str, int], times: _Ints, acceptable: npt.NDArray[np.bool_] | slice
-) -> _Ints:
-    """When each of the sessions started, in ms; 0 where nothing tells."""
-    starts = np.zeros(len(decoded.sessions), dtype=np.int64)
-    sessions = decoded.frames["session"].to_numpy()[acceptable]
-    # Backwards, so that the first frame of a session is the last to write.
-    starts[sessions[::-1]] = times[acceptable][::-1]
-    for index, key in enumerate(decoded.sessions):
-        if key in known:
-            starts[index] = known[key]
-    return starts
+    return without(decoded, dict.fromkeys(range(records), reason))
 
 
 def _read_keys(keys: Sequence[bytes | None], faults: dict[int, str]) -> tuple[_Ints, list[str]]:
@@ -216,7 +178,7 @@ def _known(values: npt.NDArray[Any]) -> pa.Array:
     return pa.array(values, mask=unknown) if unknown.any() else pa.array(values)
 
 
-def _without(decoded: Decoded, faults: Mapping[int, str]) -> Decoded:
+def without(decoded: Decoded, faults: Mapping[int, str]) -> Decoded:
     """What is left when these records are rejected: their frames, their facts, and sessions nobody speaks of go."""
     frames, facts = decoded.frames, decoded.facts
     if faults:

@@ -120,6 +120,15 @@ class SessionsChanged(PurpleSectorError):
         self.partition = partition
 
 
+class SessionWentOn(PurpleSectorError):
+    """Frames were stored after the laps had been timed."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"session {key!r} went on while its laps were timed again: nothing of it was written; try again"
+        )
+
+
 class StoreRefused(PurpleSectorError):
     """The database answered, and refused what was sent; ``for_data`` says that it was a value which it refused."""
 

@@ -108,6 +108,7 @@ def lap_message(timed: TimedLap) -> TelemetryMessage:
             colour=colours.lap,
             sector_colours=colours.sectors,
             colour_version=colours.version,
+            ended_at=lap.ended_at_us // 1000,
         ),
     )
 

@@ -27,13 +27,19 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
-    """A run of records of one partition as three columns of the same length, by ascending offset."""
+    """A run of records of one partition as columns of the same length, by ascending offset.
+
+    ``appended_ms`` is when the broker got each, in ms since the Unix epoch; 0 where it does not say.
+    """
 
     values: list[bytes | None] = field(repr=False)
     keys: list[bytes | None] = field(repr=False)
     offsets: Offsets
+    appended_ms: Offsets = field(default_factory=lambda: np.zeros(0, dtype=np.int64), repr=False)
 
     def __post_init__(self) -> None:
+        if not len(self.appended_ms):
+            object.__setattr__(self, "appended_ms", np.zeros(len(self.offsets), dtype=np.int64))
         if not len(self.values) == len(self.keys) == len(self.offsets):
             raise ValueError(
                 f"records: {len(self.values)} values, {len(self.keys)} keys and {len(self.offsets)} offsets"
@@ -44,11 +50,17 @@ class Records:
         return len(self.values)
 
     def _slice(self, start: int, end: int | None = None) -> "Records":
-        return Records(self.values[start:end], self.keys[start:end], self.offsets[start:end])
+        part = slice(start, end)
+        return Records(self.values[part], self.keys[part], self.offsets[part], self.appended_ms[part])
 
     def _chosen(self, mask: npt.NDArray[np.bool_]) -> "Records":
         places = np.flatnonzero(mask).tolist()
-        return Records([self.values[i] for i in places], [self.keys[i] for i in places], self.offsets[mask])
+        return Records(
+            [self.values[i] for i in places],
+            [self.keys[i] for i in places],
+            self.offsets[mask],
+            self.appended_ms[mask],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,4 +182,5 @@ def _joined(runs: list[Records]) -> Records:
         [value for run in runs for value in run.values],
         [key for run in runs for key in run.keys],
         np.concatenate([run.offsets for run in runs]),
+        np.concatenate([run.appended_ms for run in runs]),
     )

@@ -20,7 +20,7 @@ from analytics.stored_frames import pages
 from analytics.stretch import COLUMNS
 from ingest.colours import judge_scope
 from ingest.deadlocks import through_deadlocks
-from ingest.errors import PurpleSectorError
+from ingest.errors import PurpleSectorError, SessionWentOn
 from ingest.stored_laps import save_laps
 from ingest.tracks import StoredTrack, newest_tracks
 
@@ -35,15 +35,6 @@ UPDATE positions p SET fence = fence + 1 FROM sessions s WHERE s.id = %s AND (p.
 """
 
 _FRAMES = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
-
-
-class SessionWentOn(PurpleSectorError):
-    """Frames were stored after the laps had been timed."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(
-            f"session {key!r} went on while its laps were timed again: nothing of it was written; try again"
-        )
 
 
 class FramesGone(PurpleSectorError):

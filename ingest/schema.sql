@@ -30,6 +30,18 @@ ALTER TABLE sessions ADD COLUMN IF NOT EXISTS last_sequence bigint NOT NULL DEFA
                      ADD COLUMN IF NOT EXISTS track_id integer;
 CREATE INDEX IF NOT EXISTS sessions_track ON sessions (game, track, id);
 
+-- Sessions whose clock was wrong: from that sequence on, up to the next row's, offset_ms was added to the times that the frames came
+-- with, so that they lie where the broker got them, in their order and spacing. A session without a row has the times of its clock.
+CREATE TABLE IF NOT EXISTS clock_corrections (
+    session_id    integer NOT NULL,
+    from_sequence bigint NOT NULL,                        -- 0: from the session's start, and frames without a sequence
+    offset_ms     bigint NOT NULL,                        -- the frame's own time is its time less this
+    placed_at     timestamptz NOT NULL,                   -- of the first frame that it moved
+    reason        text NOT NULL,                          -- what was wrong with that frame's time
+    seen_at       timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (session_id, from_sequence)
+);
+
 -- Where a track's line and sectors lie, learnt from laps or written by a person (authored). A version is never changed: sessions
 -- keep the one that they began with.
 CREATE TABLE IF NOT EXISTS tracks (

@@ -9,8 +9,16 @@ import time
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from ingest.errors import BrokerUnavailable, OffsetsLost, TopicReplaced
 from ingest.identity import Question, identity_of
@@ -116,6 +124,7 @@ class Source:
         values: list[bytes | None] = []
         keys: list[bytes | None] = []
         offsets: list[int] = []
+        stamps: list[tuple[int, int]] = []
         gives_up_at = time.monotonic() + timeout_s
         while (wanted := min(_AT_ONCE, max_records - len(values))) and (left_s := gives_up_at - time.monotonic()) > 0:
             messages = self._consumer.consume(wanted, left_s)
@@ -128,7 +137,8 @@ class Source:
             keys += keys_here
             values += map(Message.value, messages)
             offsets += map(Message.offset, messages)  # type: ignore[arg-type]  # a record has one
-        return Records(values, keys, np.array(offsets, dtype=np.int64))
+            stamps += map(Message.timestamp, messages)
+        return Records(values, keys, np.array(offsets, dtype=np.int64), _appended_ms(stamps))
 
     def commit(self, offset: int) -> None:
         """Tell the group how far the store is. For people and dashboards; nothing here reads it."""
@@ -180,6 +190,12 @@ class Source:
         if not self._complained.is_set():
             self._complained.set()
             log.warning("kafka trouble", partition=str(self.partition), brokers=self._brokers, error=error.str())
+
+
+def _appended_ms(stamps: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    """When the broker got each record; 0 where the topic keeps what the producer's clock showed, which may be wrong."""
+    kinds_and_times = np.array(stamps, dtype=np.int64).reshape(-1, 2)
+    return np.where(kinds_and_times[:, 0] == TIMESTAMP_LOG_APPEND_TIME, kinds_and_times[:, 1], 0)
 
 
 def _text(value: bytes | str) -> str:

@@ -22,8 +22,9 @@ from analytics.database import frames_to_resume
 from analytics.laps import Carry, Lap, advance, resume
 from analytics.tracks import Track
 from ingest.chunk import Chunk, DeadLetter, Late, OpenSession, RunningLap, TimedLap
+from ingest.clocks import SessionTimes
 from ingest.colours import colour_running, judge_scope, unjudged
-from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
+from ingest.errors import PartitionTaken, SessionsChanged, SessionWentOn, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
 from ingest.session_facts import save_facts
@@ -78,10 +79,26 @@ ON CONFLICT (key) DO NOTHING
 """
 
 _OPEN_SESSIONS = """
-SELECT key, s.id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames, last_sequence, s.game, track, car,
+SELECT key, s.id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames, last_sequence,
+       (extract(epoch FROM last_frame_at) * 1000)::bigint, (extract(epoch FROM updated_at) * 1000)::bigint, s.game, track, car,
        user_id, driver, t.id, t.line_position, t.sector_positions, t.length_m, t.version
   FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE key = ANY (%s)
 """
+
+_CORRECTIONS = """
+SELECT s.key, from_sequence, offset_ms FROM clock_corrections c JOIN sessions s ON s.id = c.session_id
+ WHERE s.key = ANY (%s) ORDER BY from_sequence
+"""
+
+# Of frames without a sequence the last one holds.
+_SAVE_CORRECTIONS = """
+INSERT INTO clock_corrections (session_id, from_sequence, offset_ms, placed_at, reason)
+VALUES (%s, %s, %s, to_timestamp(%s / 1e3), %s)
+ON CONFLICT (session_id, from_sequence) DO UPDATE
+   SET offset_ms = excluded.offset_ms, placed_at = excluded.placed_at, reason = excluded.reason, seen_at = now()
+"""
+
+_LATE_FROM = "SELECT frames, least((extract(epoch FROM late_from) * 1000000)::bigint, %s) FROM sessions WHERE id = %s"
 
 _COURSE_OF = """
 SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
@@ -90,6 +107,8 @@ SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
 
 # Kept until the laps have been timed again: the worker may be another one by then.
 _SAVE_LATE = "UPDATE sessions SET late_from = least(late_from, to_timestamp(%s / 1e6)) WHERE id = %s"
+
+_NOT_LATE = "UPDATE sessions SET late_from = NULL WHERE id = %s AND frames = %s"
 
 _LATE_SESSIONS = """
 SELECT id, key, (extract(epoch FROM late_from) * 1000000)::bigint
@@ -102,7 +121,8 @@ DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer A
 """
 
 _ADVANCE_AND_COMMIT = """
-SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigint[], %s::bigint[], %s::bigint[]);
+SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigint[], %s::bigint[], %s::bigint[],
+               %s::bigint[], %s::bigint[]);
 COMMIT
 """
 
@@ -198,15 +218,21 @@ class Store:
                 [self.partition.topic, self.partition.index, list(keys), [users.get(key, "") for key in keys]],
             )
             rows = self._conn.execute(_OPEN_SESSIONS, [list(keys)]).fetchall()
-            return {row[0]: self._open_session(*row) for row in rows}
+            sessions = {row[0]: self._open_session(*row) for row in rows}
+            for key, from_sequence, offset_ms in self._conn.execute(_CORRECTIONS, [list(keys)]):
+                if key in sessions:
+                    sessions[key].times.correct(from_sequence, offset_ms)
+            return sessions
 
     def _open_session(
         self, key: str, id: int, received: str, started_at_ms: int | None, frames: int, told: int, *place: Any
     ) -> OpenSession:
-        game, track, car, user_id, driver, track_id, *course = place
+        latest_ms, written_ms, game, track, car, user_id, driver, track_id, *course = place
         session = OpenSession(
             id, key, SequenceSet.from_multirange(received), started_at_ms, None, told, game, track, car, user_id, driver
         )
+        session.frames = frames
+        session.times = SessionTimes(latest_ms, written_ms if frames else None)
         if track_id is not None:
             session.begin_on(track_id, course_of(track_id, *course))
         if frames:
@@ -250,10 +276,12 @@ class Store:
     def time_again(self, late: Late, position: int, fence: int) -> tuple[list[TimedLap], Carry | None]:
         """Time the laps from all frames that are stored, and write them: as if none had come late. Raises PartitionTaken.
 
-        Answers with those laps, from the one before the late frames on, and with what the lap engine now remembers.
+        Answers with those laps, from the one before the late frames on, and with what the lap engine now remembers. Raises
+        SessionWentOn, having written nothing, where another worker stored frames of it meanwhile.
         """
         with self._reachable():
-            stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=late.from_us)
+            frames, from_us = self._one(_LATE_FROM, [late.from_us, late.session_id])
+            stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=from_us)
             course = course_of(*self._one(_COURSE_OF, {"id": late.session_id}))
             laps, carry = _timed(stored, sure, course)
             timed = [TimedLap(late.session_id, late.session_key, lap) for lap in laps]
@@ -262,17 +290,23 @@ class Store:
             first = sure.lap_number if sure else -1
             self._conn.execute(_DROP_LAPS, {"id": late.session_id, "from": first, "numbers": numbers})
             save_laps(self._conn.cursor(), [(late.session_id, lap) for lap in laps])
-            self._conn.execute("UPDATE sessions SET late_from = NULL WHERE id = %s", [late.session_id])
+            if not self._conn.execute(_NOT_LATE, [late.session_id, frames]).rowcount:
+                self._conn.execute("ROLLBACK")
+                raise SessionWentOn(late.session_key)
             self._advance_and_commit(_nothing(position, position), fence)
         return timed, carry
 
-    def write(self, chunk: Chunk, fence: int) -> None:
-        """Store a chunk and move the partition on, all or nothing. Raises PartitionTaken, SessionsChanged."""
+    def write(self, chunk: Chunk, fence: int) -> frozenset[int]:
+        """Store a chunk and move the partition on, all or nothing. Raises PartitionTaken, SessionsChanged.
+
+        Answers with the sessions of which another worker has stored frames that this one does not know: the store notes that
+        their laps are to be timed again, and what this worker remembers of them is stale.
+        """
         with self._reachable():
             self._conn.execute("BEGIN")
             self._copy_frames(chunk.frames)
             self._save_the_rest(chunk)
-            self._advance_and_commit(chunk, fence)
+            return self._advance_and_commit(chunk, fence)
 
     def skip_lost(self, fence: int, position: int, earliest: int) -> None:
         """Go on at ``earliest``: retention took the records from ``position`` on before they were read."""
@@ -321,6 +355,11 @@ class Store:
                     "UPDATE sessions SET track_id = %s WHERE id = %s", [(t, s) for s, t in chunk.begun_on]
                 )
             save_laps(cursor, [(timed.session_id, timed.lap) for timed in chunk.laps])
+            if chunk.corrections:
+                cursor.executemany(
+                    _SAVE_CORRECTIONS,
+                    [(c.session_id, c.from_sequence, c.offset_ms, c.placed_ms, c.reason) for c in chunk.corrections],
+                )
             if chunk.gaps:
                 columns = zip(*((g.session_id, g.from_sequence, g.to_sequence) for g in chunk.gaps), strict=True)
                 cursor.execute(_SAVE_GAPS, list(map(list, columns)))
@@ -333,10 +372,10 @@ class Store:
         columns = zip(*((d.offset, d.key, d.value, d.reason) for d in letters), strict=True)
         cursor.execute(_SAVE_DEAD_LETTERS, [self.partition.topic, self.partition.index, *map(list, columns)])
 
-    def _advance_and_commit(self, chunk: Chunk, fence: int) -> None:
+    def _advance_and_commit(self, chunk: Chunk, fence: int) -> frozenset[int]:
         progress = chunk.progress
         # A client-side cursor sends both statements as one message; the server-side protocol cannot.
-        ClientCursor(self._conn).execute(
+        answer = ClientCursor(self._conn).execute(
             _ADVANCE_AND_COMMIT,
             [
                 self.partition.topic,
@@ -349,10 +388,14 @@ class Store:
                 [p.frames for p in progress],
                 [p.first_at_us for p in progress],
                 [p.last_at_us for p in progress],
+                [p.known_frames for p in progress],
+                [p.known_to_us for p in progress],
             ],
         )
+        (shared,) = answer.fetchone() or ((),)
+        return frozenset(shared)
 
-    def _one(self, query: str, values: dict[str, Any]) -> tuple[Any, ...]:
+    def _one(self, query: str, values: dict[str, Any] | list[Any]) -> tuple[Any, ...]:
         row = self._conn.execute(query.encode(), values).fetchone()
         assert row is not None
         return row

@@ -114,7 +114,7 @@ class Session(_message.Message):
     def __init__(self, id: _Optional[str] = ..., user_id: _Optional[str] = ..., game: _Optional[str] = ..., track: _Optional[str] = ..., car: _Optional[str] = ..., driver: _Optional[str] = ..., track_length: _Optional[float] = ..., sector_count: _Optional[int] = ..., sample_rate: _Optional[float] = ..., started_at: _Optional[int] = ..., last_sequence: _Optional[int] = ...) -> None: ...
 
 class Lap(_message.Message):
-    __slots__ = ("session_id", "lap_number", "started_at", "lap_time", "official_lap_time", "sector_times", "flags", "frames", "max_speed", "colour", "sector_colours", "colour_version")
+    __slots__ = ("session_id", "lap_number", "started_at", "lap_time", "official_lap_time", "sector_times", "flags", "frames", "max_speed", "colour", "sector_colours", "colour_version", "ended_at")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     LAP_NUMBER_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +127,7 @@ class Lap(_message.Message):
     COLOUR_FIELD_NUMBER: _ClassVar[int]
     SECTOR_COLOURS_FIELD_NUMBER: _ClassVar[int]
     COLOUR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     lap_number: int
     started_at: int
@@ -139,7 +140,8 @@ class Lap(_message.Message):
     colour: str
     sector_colours: _containers.RepeatedScalarFieldContainer[str]
     colour_version: int
-    def __init__(self, session_id: _Optional[str] = ..., lap_number: _Optional[int] = ..., started_at: _Optional[int] = ..., lap_time: _Optional[int] = ..., official_lap_time: _Optional[int] = ..., sector_times: _Optional[_Iterable[int]] = ..., flags: _Optional[_Iterable[str]] = ..., frames: _Optional[int] = ..., max_speed: _Optional[float] = ..., colour: _Optional[str] = ..., sector_colours: _Optional[_Iterable[str]] = ..., colour_version: _Optional[int] = ...) -> None: ...
+    ended_at: int
+    def __init__(self, session_id: _Optional[str] = ..., lap_number: _Optional[int] = ..., started_at: _Optional[int] = ..., lap_time: _Optional[int] = ..., official_lap_time: _Optional[int] = ..., sector_times: _Optional[_Iterable[int]] = ..., flags: _Optional[_Iterable[str]] = ..., frames: _Optional[int] = ..., max_speed: _Optional[float] = ..., colour: _Optional[str] = ..., sector_colours: _Optional[_Iterable[str]] = ..., colour_version: _Optional[int] = ..., ended_at: _Optional[int] = ...) -> None: ...
 
 class LapInProgress(_message.Message):
     __slots__ = ("session_id", "lap_number", "started_at", "sector_times", "sector_colours")

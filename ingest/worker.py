@@ -11,16 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import structlog
 
 from analytics.bests import Scope
 from ingest.chunk import Chunk, Late, OpenSession, RunningLap, TimedLap, make_chunk
-from ingest.decode import Decoded, decode, reject_absurd_times, reject_all
+from ingest.clocks import Correction, place_in_time
+from ingest.decode import Decoded, decode, reject_all
 from ingest.errors import (
     BrokerUnavailable,
     OffsetsLost,
     PartitionTaken,
     SessionsChanged,
+    SessionWentOn,
     StoreRefused,
     StoreUnavailable,
     TopicReplaced,
@@ -232,15 +235,18 @@ class Turn:
     def _keep(self, batch: Batch) -> None:
         decoded = decode(batch.records.values, batch.records.keys)
         self._open(decoded.sessions)
-        starts = {key: s.started_at_ms for key, s in self._sessions.items() if s.started_at_ms is not None}
-        decoded = reject_absurd_times(decoded, starts, now_ms=time.time_ns() // 1_000_000)
+        appended_ms = batch.records.appended_ms
+        # A topic that keeps its producers' times says nothing of its own.
+        appended_ms = np.where(appended_ms > 0, appended_ms, time.time_ns() // 1_000_000)
+        decoded, corrections = place_in_time(decoded, self._sessions, appended_ms)
         if batch.start == self._isolation.culprit:
             decoded = reject_all(
                 decoded, len(batch.records), "refused: the database does not take what this record holds"
             )
         self._begin(decoded)
-        chunk = make_chunk(batch, decoded, self._sessions)
-        self._write(batch, chunk)
+        chunk = make_chunk(batch, decoded, self._sessions, corrections)
+        self._forget_shared(chunk, self._write(batch, chunk))
+        self._note_corrections(corrections)
         self._waiting.mark_stored(batch)
         self._source.commit(batch.end)
         if chunk.moved:
@@ -295,20 +301,49 @@ class Turn:
             log.info("track learnt", track=learnt.name, version=learnt.version, line=learnt.line, laps=learnt.laps)
 
     def _time_again(self, late: Late) -> None:
-        laps, carry = self._store.time_again(late, self._waiting.stored, self._fence)
+        try:
+            laps, carry = self._store.time_again(late, self._waiting.stored, self._fence)
+        except SessionWentOn:
+            # Another worker stored frames of it meanwhile. The store keeps that its laps are to be timed.
+            self._lateness.note([late], now=time.monotonic())
+            return
         if late.session_key in self._sessions:
             self._sessions[late.session_key].carry = carry
         log.info("laps timed again, with frames that came late", session=late.session_key, laps=len(laps))
         self._tell(laps)
 
-    def _write(self, batch: Batch, chunk: Chunk) -> None:
+    def _write(self, batch: Batch, chunk: Chunk) -> frozenset[int]:
         try:
-            self._store.write(chunk, self._fence)
+            shared = self._store.write(chunk, self._fence)
         except StoreRefused as refused:
             if refused.for_data:
                 self._isolation.refused(batch.start, len(batch.records))
             raise
         self._isolation.stored()
+        return shared
+
+    def _forget_shared(self, chunk: Chunk, shared: frozenset[int]) -> None:
+        """Read these sessions anew: another worker stored frames of them meanwhile, and their laps lack those."""
+        if not shared:
+            return
+        forgotten = {
+            session.id: self._sessions.pop(key)
+            for key, session in tuple(self._sessions.items())
+            if session.id in shared
+        }
+        late = [Late(p.id, forgotten[p.id].key, p.known_to_us) for p in chunk.progress if p.id in shared]
+        self._lateness.note(late, now=time.monotonic())
+        log.info("sessions come by another partition too", sessions=[one.session_key for one in late][:10])
+
+    def _note_corrections(self, corrections: Sequence[Correction]) -> None:
+        for one in corrections[:10]:
+            log.warning(
+                "times of a wrong clock were replaced by the broker's",
+                session_id=one.session_id,
+                from_sequence=one.from_sequence,
+                moved_s=round(one.offset_ms / 1000, 1),
+                reason=one.reason,
+            )
 
     def _open(self, keys: Sequence[str]) -> None:
         if len(self._sessions) > _REMEMBERED:

@@ -123,7 +123,8 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
     def laps(key: str) -> dict[str, Any]:
         finished, told = stored.ask(lambda conn: (database.laps(conn, key), colours.colours(conn, key)))
         rows = [lap_row(lap, told.get(lap.lap_number, Colours())) for lap in finished]
-        return {"laps": rows, "open_lap": database.open_lap(finished)}
+        began = finished[-1].ended_at_us if finished else None
+        return {"laps": rows, "open_lap": database.open_lap(finished), "open_lap_started_at": began and _instant(began)}
 
     @app.get("/api/sessions/{key:path}/laps/{lap_number}")
     def lap(key: str, lap_number: int) -> dict[str, Any]:
@@ -158,8 +159,12 @@ def lap_row(lap: Lap, told: Colours) -> dict[str, Any]:
     """A lap with its start and end as instants, as sessions have theirs, and its colours."""
     row = asdict(lap)
     for name in ("started_at", "ended_at"):
-        row[name] = datetime.fromtimestamp(row.pop(f"{name}_us") / 1e6, UTC)
+        row[name] = _instant(row.pop(f"{name}_us"))
     return row | {"colour": told.lap, "sector_colours": told.sectors, "colour_version": told.version}
+
+
+def _instant(time_us: int) -> datetime:
+    return datetime.fromtimestamp(time_us / 1e6, UTC)
 
 
 def trace(frames: pa.Table) -> dict[str, list[Any]]:

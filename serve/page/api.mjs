@@ -32,7 +32,7 @@ export const fetchSeconds = (key, since) => get(`${place(key)}/seconds${since ? 
 
 export const fetchLapSummaries = async (key, first, last) => (await get(`${place(key)}/lap-summaries?first=${first}&last=${last}`)).laps;
 
-// -> {laps, open_lap}: open_lap is the number of the lap in progress, where the server gives its columns, too.
+// -> {laps, open_lap, open_lap_started_at}: the number of the lap in progress, whose columns the server gives, too, and when it began.
 export const fetchLaps = (key) => get(`${place(key)}/laps`);
 
 export const fetchLapColumns = async (key, lapNumber) => (await get(`${place(key)}/laps/${lapNumber}`)).columns;

@@ -34,7 +34,7 @@ export class Dash {
   }
 
   // Once per animation frame. frame: the newest; sample: what the drive made of it; referenceMs: the reference's lap time.
-  draw({ frame, sample, scales, sectors, lap, referenceMs }, { sinceMs, withNumbers }) {
+  draw({ frame, sample, scales, sectors, lap, lapNumber, referenceMs }, { sinceMs, withNumbers }) {
     const highest = scales.largest("rpm");
     this.#stretch("rpm-bar", highest > 0 ? frame.rpm / scales.ends("rpm")[1] : 0);
     this.#stretch("throttle-bar", frame.throttle);
@@ -45,7 +45,7 @@ export class Dash {
     this.#stretch("delta-bar", Number.isFinite(this.#delta) ? this.#delta / DELTA_BAR_MS : 0);
     this.#show("gear", gearName(frame.gear));
     if (!withNumbers) return;
-    this.#numbers(frame, referenceMs);
+    this.#numbers(frame, lapNumber, referenceMs);
     this.#split(sectors.at(frame.lapTime));
   }
 
@@ -55,13 +55,13 @@ export class Dash {
     this.#show("reference-name", reference);
   }
 
-  #numbers(frame, referenceMs) {
+  #numbers(frame, lapNumber, referenceMs) {
     this.#show("speed", whole(frame.speed));
     this.#show("rpm", frame.rpm > 0 ? whole(frame.rpm) : "–");
     this.#show("throttle", percent(frame.throttle));
     this.#show("brake", percent(frame.brake));
     this.#show("steering", percent(frame.steering).replace("-", "−"));
-    this.#show("lap-number", String(frame.lapNumber));
+    this.#show("lap-number", String(lapNumber));
     this.#show("lap-clock", runningClock(frame.lapTime));
     this.#show("lap-note", frame.inPit ? "in the pits" : (frame.invalid ? "not valid" : ""));
     this.#show("delta", signedSeconds(this.#delta, 2));

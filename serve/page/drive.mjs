@@ -46,9 +46,10 @@ export class Drive {
   }
 
   // The lap as it was before the page looked: stored samples older than the first one seen are put before it.
-  recall(earlier) {
+  // `of` is the lap that they are of: another one may have begun meanwhile.
+  recall(of, earlier) {
     const seen = this.current;
-    if (!seen || earlier.lapNumber !== seen.lapNumber) return;
+    if (!seen || seen !== of) return;
     const lap = new Trace(seen.lapNumber, earlier.length + seen.length + SPARE_SAMPLES);
     for (let i = 0; i < earlier.length && earlier.columns.clock[i] < seen.columns.clock[0]; i += 1) {
       lap.append({ ...row(earlier, i), time: seen.columns.time[0] - (seen.columns.clock[0] - earlier.columns.clock[i]), delta: NaN });

@@ -4,6 +4,9 @@
 
 export const timeOf = (lap) => lap.official_lap_time_ms || lap.lap_time_ms || null;
 
+// When a lap ended, in ms since 1970; a pause or a rewind makes it last longer than its time. NaN where nobody said when it began.
+export const endOf = (lap) => Date.parse(lap.ended_at ?? "") || Date.parse(lap.started_at ?? "") + (timeOf(lap) ?? NaN);
+
 const flying = (lap) => (lap.flags ?? []).length === 0 && timeOf(lap) !== null;
 
 // The colours that were told last: a lap may come again before it is judged again, and an answer later than the event it missed.
@@ -26,7 +29,26 @@ export class LapBoard {
   put(lap) {
     const known = this.#laps.get(lap.lap_number);
     if (known && lap.seen && !known.seen) return;
-    this.#laps.set(lap.lap_number, { ...known, ...lap, ...newest(known, lap), seen: Boolean(lap.seen) });
+    const summary = known && this.#isSame(known, lap) ? known.summary : undefined;
+    this.#laps.set(lap.lap_number, { ...known, ...lap, ...newest(known, lap), summary, seen: Boolean(lap.seen) });
+  }
+
+  // Whether it is still of the same frames: a lap that was corrected came to something else.
+  #isSame(known, lap) {
+    return ["started_at", "ended_at"].every((name) => (known[name] && lap[name] ? Date.parse(known[name]) === Date.parse(lap[name]) : true));
+  }
+
+  // The last lap that the lap engine told, null before the first.
+  get lastTold() {
+    return this.laps.findLast((lap) => !lap.seen) ?? null;
+  }
+
+  // Where the laps lie between two times, the one in progress too: [{number, from, to}], times in ms.
+  intervals(start, end) {
+    const told = this.laps.filter((lap) => !lap.seen && !Number.isNaN(endOf(lap)));
+    const laps = told.map((lap) => ({ number: lap.lap_number, from: Date.parse(lap.started_at), to: endOf(lap) }));
+    if (laps.length > 0) laps.push({ number: laps.at(-1).number + 1, from: laps.at(-1).to, to: end });
+    return laps.map((lap) => ({ ...lap, from: Math.max(lap.from, start), to: Math.min(lap.to, end) })).filter(({ from, to }) => to > from);
   }
 
   // The numbers of the newest stored laps, at most so many, whose sums nobody has asked for: [first, last], or null.

@@ -66,7 +66,7 @@ export class Overview {
       this.laps = [];
       return;
     }
-    this.laps = this.seconds.laps();
+    this.laps = view.board.intervals(this.seconds.start, this.seconds.end);
     this.perMs = this.strips.plotWidth / (this.seconds.end - this.seconds.start);
     const scales = this.#scales();
     this.#drawBands(view);

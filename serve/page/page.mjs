@@ -185,10 +185,10 @@ async function refreshLaps() {
   const { viewing } = page;
   if (!viewing || page.demo || document.hidden || !facts(viewing.key)) return;
   try {
-    const { laps, open_lap: openLap } = await fetchLaps(viewing.key);
+    const { laps, open_lap: openLap, open_lap_started_at: startedAt } = await fetchLaps(viewing.key);
     viewing.trouble = "";
     viewing.putLaps(laps);
-    viewing.recall(openLap);
+    viewing.recall(openLap, startedAt);
     viewing.lapsRead = true;
     await viewing.readSums();
   } catch (error) {

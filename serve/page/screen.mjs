@@ -59,7 +59,7 @@ export class Screen {
     this.#drawnAt = now;
     this.#drawTraces(now, withNumbers);
     const { drive, sample, scales, sectors, referenceMs } = viewing;
-    if (sample) this.dash.draw({ frame: drive.frame, sample, scales, sectors, lap: drive.current, referenceMs }, { sinceMs, withNumbers });
+    if (sample) this.dash.draw({ frame: drive.frame, sample, scales, sectors, lap: drive.current, lapNumber: viewing.lapNumber, referenceMs }, { sinceMs, withNumbers });
   }
 
   #drawTraces(now, withNumbers) {

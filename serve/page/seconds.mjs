@@ -9,7 +9,6 @@ const COLUMNS = {
   brake: "avg_brake",
   steering: "avg_steering",
   rpm: "avg_rpm",
-  lap: "lap_number",
 };
 const PAUSE_MS = 5000;
 
@@ -63,17 +62,6 @@ export class Seconds {
     const after = firstAtOrAfter(times, this.length, time);
     const nearest = after > 0 && (after === this.length || time - times[after - 1] <= times[after] - time) ? after - 1 : after;
     return nearest < this.length && Math.abs(times[nearest] - time) <= PAUSE_MS ? nearest : -1;
-  }
-
-  // The laps by the game's counter, in order: [{number, from, to}], times in ms.
-  laps() {
-    const laps = [];
-    const { lap, time } = this.columns;
-    for (let i = 0; i < this.length; i += 1) {
-      if (laps.at(-1)?.number !== lap[i]) laps.push({ number: lap[i], from: time[i], to: time[i] + 1000 });
-      else laps.at(-1).to = time[i] + 1000;
-    }
-    return laps;
   }
 
   #put(piece) {

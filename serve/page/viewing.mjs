@@ -2,7 +2,7 @@
 // answers come in, `version` goes up whenever something other than the newest frame has changed.
 
 import { Drive } from "./drive.mjs";
-import { LapBoard, timeOf } from "./laps.mjs";
+import { endOf, LapBoard, timeOf } from "./laps.mjs";
 import { referenceFromColumns, referenceFromTrace } from "./reference.mjs";
 import { Scales } from "./scales.mjs";
 import { Seconds } from "./seconds.mjs";
@@ -19,6 +19,7 @@ export class Viewing {
   #recalled = null;
   #traces = new Map();
   #summing = false;
+  #ahead = 0;
 
   // fetchColumns(lapNumber) -> the columns of a stored lap, fetchPiece(since) -> a piece of the session's seconds,
   // fetchSums(first, last) -> what those laps came to; null where nothing is stored, as in the demo.
@@ -69,9 +70,37 @@ export class Viewing {
   }
 
   putLaps(laps) {
-    for (const lap of laps) this.board.put(lap);
+    for (const lap of laps) this.#putLap(lap);
+    this.#count();
     this.version += 1;
     this.#chooseReference();
+  }
+
+  // A lap that was corrected to other frames is drawn anew.
+  #putLap(lap) {
+    const before = this.board.get(lap.lap_number);
+    this.board.put(lap);
+    if (!before || endOf(before) === endOf(this.board.get(lap.lap_number))) return;
+    this.#traces.delete(lap.lap_number);
+    if (this.#asked === lap.lap_number) this.#asked = null;
+  }
+
+  // The lap engine's number of the lap being driven: the game may not count the lap out of the pits, or count from 1 again.
+  get lapNumber() {
+    return this.drive.current ? this.drive.current.lapNumber + this.#ahead : NaN;
+  }
+
+  #count() {
+    const { current } = this.drive;
+    const { lastTold } = this.board;
+    if (!current || !lastTold || !this.#follows(current, endOf(lastTold))) return;
+    this.#ahead = lastTold.lap_number + 1 - current.lapNumber;
+  }
+
+  // Whether a lap as it was seen is the one that began then: it was seen from there on, or the page came in the middle.
+  #follows(trace, beganAt) {
+    if (trace.columns.time[0] < beganAt - SAME_START_MS) return false;
+    return Math.abs(trace.startedAt - beganAt) <= SAME_START_MS || trace.columns.progress[0] >= JOINED_LATE;
   }
 
   // Ask what laps came to, the newest first and some at a time: the store may have to read each of their frames.
@@ -117,13 +146,15 @@ export class Viewing {
     this.scales.include("delta", deltaBefore); // still in sight in the rolling window
   }
 
-  // Whoever looks in the middle of a lap sees its beginning, too, if the server gives the lap in progress.
-  async recall(lapNumber) {
+  // Whoever looks in the middle of a lap sees its beginning, too, if the server gives the lap in progress. By when it began: the
+  // game's number of it may be another one.
+  async recall(lapNumber, startedAt) {
     const lap = this.drive.current;
-    if (!lap || lap.lapNumber !== lapNumber || lap.columns.progress[0] < JOINED_LATE || lapNumber === this.#recalled) return;
+    if (!lap || lapNumber === null || lapNumber === this.#recalled) return;
+    if (lap.columns.progress[0] < JOINED_LATE || !this.#follows(lap, Date.parse(startedAt ?? ""))) return;
     this.#recalled = lapNumber;
     try {
-      this.drive.recall(referenceFromColumns(lapNumber, await this.fetchColumns(lapNumber), { ended: false }));
+      this.drive.recall(lap, referenceFromColumns(lapNumber, await this.fetchColumns(lapNumber), { ended: false }));
       this.#scaleLap();
     } catch (error) {
       this.trouble = `The lap's beginning can't be drawn: ${error.message}`;

@@ -34,6 +34,7 @@ export function lapFrom(json) {
   return {
     lap_number: number(json.lapNumber),
     started_at: instant(json.startedAt),
+    ended_at: instant(json.endedAt),
     lap_time_ms: number(json.lapTime) || null,
     official_lap_time_ms: number(json.officialLapTime) || null,
     sector_times_ms: (json.sectorTimes ?? []).map(number),

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from analytics.tracks import Track
-from ingest.errors import PartitionTaken
-from ingest.recompute import FramesGone, SessionWentOn, recompute, stored_sessions, write
+from ingest.errors import PartitionTaken, SessionWentOn
+from ingest.recompute import FramesGone, recompute, stored_sessions, write
 from ingest.tracks import save_track
 from serve.command import command
 from tests.bench.records import serialized_session

@@ -64,9 +64,12 @@ def test_a_stored_session_is_live_while_its_records_arrive(rest, bridge):
 
 
 def test_laps_have_their_times(rest):
-    (lap,) = rest.get("/api/sessions/monza/laps").json()["laps"]
+    answer = rest.get("/api/sessions/monza/laps").json()
+    (lap,) = answer["laps"]
 
     assert (lap["lap_number"], lap["lap_time_ms"], lap["started_at"]) == (4, 80123, "2024-05-04T10:00:00Z")
+    assert lap["ended_at"] == answer["open_lap_started_at"] == "2024-05-04T10:01:20.123000Z"
+    assert answer["open_lap"] == 5
 
 
 def test_laps_have_their_colours(rest, database):

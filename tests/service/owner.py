@@ -7,6 +7,7 @@ import numpy as np
 import psycopg
 
 from ingest.chunk import Chunk, OpenSession, make_chunk
+from ingest.clocks import place_in_time
 from ingest.decode import decode
 from ingest.partition import Batch, Partition, Records
 from ingest.settings import DatabaseSettings
@@ -35,24 +36,29 @@ class Owner(AbstractContextManager["Owner"]):
         ownership = self.store.take_over("test", first_offset=0) if fence is None else self.store.resume(fence)
         self.fence, self.position = ownership.fence, ownership.next_offset
         self.sessions: dict[str, OpenSession] = {}
+        self.shared: frozenset[int] = frozenset()
 
     def __exit__(self, *_: object) -> None:
         self.store.__exit__()
 
-    def chunk(self, *records: Record) -> Chunk:
-        """What these records, read next, become."""
+    def chunk(self, *records: Record, appended_ms: int | None = None) -> Chunk:
+        """What these records, read next, become; their times are judged where the broker got them ``appended_ms``."""
         keys, values = [key for key, _ in records], [value for _, value in records]
         end = self.position + len(records)
         batch = Batch(self.partition, self.position, end, Records(values, keys, np.arange(self.position, end)))
         decoded = decode(values, keys)
         new = [key for key in decoded.sessions if key not in self.sessions]
         self.sessions |= self.store.open_sessions(new, {})
-        return make_chunk(batch, decoded, self.sessions)
+        if appended_ms is None:
+            return make_chunk(batch, decoded, self.sessions)
+        placed, corrections = place_in_time(decoded, self.sessions, np.full(len(records), appended_ms))
+        return make_chunk(batch, placed, self.sessions, corrections)
 
-    def write(self, *records: Record) -> Chunk:
-        """Store these records."""
-        chunk = self.chunk(*records)
-        self.store.write(chunk, self.fence)
+    def write(self, *records: Record, appended_ms: int | None = None) -> Chunk:
+        """Store these records; forget the sessions that another owner writes to, as a worker does."""
+        chunk = self.chunk(*records, appended_ms=appended_ms)
+        self.shared = self.store.write(chunk, self.fence)
+        self.sessions = {key: session for key, session in self.sessions.items() if session.id not in self.shared}
         self.position = chunk.end
         return chunk
 

@@ -114,7 +114,9 @@ def chunk(session_id: int, start: int, end: int) -> Chunk:
         **{c.name: pa.array(np.zeros(len(offsets)), pa.float64()).cast(c.arrow) for c in CHANNELS},
         "lap_clock_ms": pa.array(offsets, pa.int32()),
     }
-    progress = SessionProgress(session_id, "{}", len(offsets), int(times_us[0]), int(times_us[-1]))
+    progress = SessionProgress(
+        session_id, "{}", len(offsets), int(times_us[0]), int(times_us[-1]), start, int(times_us[0])
+    )
     frames = pa.table([columns[name] for name in FRAMES.names], schema=FRAMES)
     return Chunk(start, end, frames, progress=(progress,))
 

@@ -1,107 +1,239 @@
-"""Times that a session or the clock rules out: one broken clock must not fill the database with chunks."""
+"""Times that no driver can have driven at: the frames stay, in their order and spacing, at the broker's time, and are marked."""
 
-from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.decode import Decoded, decode, reject_absurd_times
+from ingest.chunk import OpenSession
+from ingest.clocks import MOST_CORRECTIONS, Correction, place_in_time
+from ingest.decode import Decoded, decode
+from ingest.sequences import SequenceSet
 from ingest.telemetry_pb2 import Session, TelemetryMessage
 from tests.unit.frames import NOON_MS, frame
 
+SECOND_MS = 1000
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
-SPA_SINCE_NOON = {"spa": NOON_MS}
+YEAR_MS = 365 * 24 * HOUR_MS
+STEP_MS = 16
 
 
-def at(*offsets_ms: int) -> bytes:
-    """One record with frames at these times after noon."""
-    driven = [frame(timestamp=NOON_MS + o) for o in offsets_ms]
-    return driven[0].SerializeToString() if len(driven) == 1 else TelemetryMessage(frames=driven).SerializeToString()
+class Session60Hz:
+    """What a worker remembers of one session, and what it reads of it. Times are ms after noon."""
+
+    def __init__(self) -> None:
+        self.car = OpenSession(7, "spa", SequenceSet())
+        self.corrections: list[Correction] = []
+        self.last: Decoded
+
+    def read(self, times: dict[int, int] | list[int], *, at: int) -> list[int]:
+        """Where frames with these times, by sequence or without, are placed when the broker gets them ``at``."""
+        numbered = times.items() if isinstance(times, dict) else ((0, t) for t in times)
+        values = [frame(timestamp=NOON_MS + t, sequence=n).SerializeToString() for n, t in numbered]
+        return self.read_values(values, at=at)
+
+    def read_values(self, values: list[bytes], *, at: int) -> list[int]:
+        decoded = decode(values, [b"spa"] * len(values))
+        appended_ms = np.full(len(values), NOON_MS + at)
+        self.last, corrections = place_in_time(decoded, dict.fromkeys(decoded.sessions, self.car), appended_ms)
+        self.corrections += corrections
+        sequences = self.last.frames["sequence"].drop_null().to_numpy()
+        self.car.received.add(sequences)
+        placed = [int(t.timestamp() * 1000) - NOON_MS for t in self.last.frames["time"].to_pylist()]
+        if placed and self.car.started_at_ms is None:
+            self.car.started_at_ms = NOON_MS + placed[0]
+        return placed
+
+    @property
+    def rejected(self) -> list[tuple[int, str]]:
+        return [(r.record, r.reason) for r in self.last.rejected]
 
 
-def judged(values: list[bytes], starts: Mapping[str, int], *, now_ms: int = NOON_MS, key: bytes = b"spa") -> Decoded:
-    return reject_absurd_times(decode(values, [key] * len(values)), starts, now_ms=now_ms)
+@pytest.fixture
+def session() -> Session60Hz:
+    return Session60Hz()
 
 
-def reasons(*args, **kwargs) -> list[tuple[int, str]]:
-    return [(r.record, r.reason) for r in judged(*args, **kwargs).rejected]
+def steps(first: int, count: int, *, ahead: int = 0) -> dict[int, int]:
+    """Frames from sequence ``first`` on, at 60 Hz, of a clock that is ``ahead``."""
+    return {n: n * STEP_MS + ahead for n in range(first, first + count)}
 
 
-def test_clock_may_be_five_minutes_ahead():
-    assert reasons([at(5 * MINUTE_MS), at(5 * MINUTE_MS + 1)], SPA_SINCE_NOON) == [
-        (1, f"time: {NOON_MS + 5 * MINUTE_MS + 1} is 300 s ahead of the clock here")
-    ]
+def test_right_clock_is_left_alone(session):
+    assert session.read(steps(1, 5), at=80) == [16, 32, 48, 64, 80]
+    assert session.corrections == []
 
 
-def test_frame_may_be_an_hour_before_the_start():
-    assert reasons([at(-HOUR_MS), at(-HOUR_MS - 1)], SPA_SINCE_NOON) == [
-        (1, f"time: {NOON_MS - HOUR_MS - 1} is 3600 s before its session's start")
-    ]
+def test_clock_may_be_five_minutes_ahead(session):
+    assert session.read({1: 5 * MINUTE_MS}, at=0) == [5 * MINUTE_MS]
+    assert session.corrections == []
 
 
-def test_recorded_session_of_years_ago_is_fine():
+@pytest.mark.parametrize(
+    "ahead", [5 * MINUTE_MS + 200, 6 * MINUTE_MS, 3 * HOUR_MS, 2 * YEAR_MS, 80 * YEAR_MS, -20 * YEAR_MS]
+)
+def test_frames_of_a_wrong_clock_are_kept_in_order_and_spacing(session, ahead):
+    placed = session.read(steps(1, 3, ahead=ahead), at=100)
+    placed += session.read(steps(4, 3, ahead=ahead), at=150)
+
+    assert placed == [100, 116, 132, 148, 164, 180]
+    (correction,) = session.corrections
+    assert (correction.session_id, correction.from_sequence, correction.offset_ms) == (7, 0, 84 - ahead)
+    assert correction.placed_ms == NOON_MS + 100
+    assert session.rejected == []
+
+
+def test_clock_that_starts_in_1970_is_a_wrong_clock(session):
+    assert session.read({1: 5 * HOUR_MS - NOON_MS, 2: 5 * HOUR_MS - NOON_MS + STEP_MS}, at=0) == [0, STEP_MS]
+
+
+def test_frames_that_are_sent_again_come_to_the_same_time(session):
+    first = session.read(steps(1, 6, ahead=HOUR_MS), at=0)
+    assert session.read(steps(1, 6, ahead=HOUR_MS), at=40 * SECOND_MS) == first
+    assert len(session.corrections) == 1
+
+
+def test_who_takes_over_goes_on_with_the_stored_correction(session):
+    first = session.read(steps(1, 3, ahead=HOUR_MS), at=0)
+    successor = Session60Hz()
+    successor.car.received.add(np.array([1, 2, 3]))
+    (stored,) = session.corrections
+    successor.car.times.correct(stored.from_sequence, stored.offset_ms)
+    successor.car.times.latest_ms = NOON_MS + first[-1]
+
+    assert successor.read(steps(4, 2, ahead=HOUR_MS), at=70) == [48, 64]
+    assert successor.corrections == []
+
+
+@pytest.mark.parametrize("jump", [6 * MINUTE_MS, -10 * SECOND_MS, -2 * HOUR_MS, 30 * YEAR_MS])
+def test_clock_that_jumps_moves_no_frame(session, jump):
+    """It is set, by hand or by the network, while the sequences go on."""
+    placed = session.read(steps(1, 3), at=48)
+    placed += session.read(steps(4, 3, ahead=jump), at=96)
+    placed += session.read(steps(7, 2, ahead=jump), at=128)
+
+    assert placed == [n * STEP_MS for n in range(1, 9)]
+    (correction,) = session.corrections
+    assert (correction.from_sequence, correction.offset_ms) == (4, -jump)
+
+
+def test_clock_that_is_set_right_moves_no_frame(session):
+    assert session.read(steps(1, 2, ahead=HOUR_MS), at=32) == [32, 48]
+    assert session.read(steps(3, 2), at=64) == [64, 80]
+    assert [c.from_sequence for c in session.corrections] == [0, 3]
+
+
+def test_pause_during_which_the_clock_was_set_is_as_long_as_the_broker_saw(session):
+    session.read(steps(1, 2), at=32)
+    assert session.read({3: -HOUR_MS}, at=32 + MINUTE_MS) == [32 + MINUTE_MS]
+
+
+def test_fast_clock_is_no_jump(session):
+    """Frames that drift over the limit, or a recording that is sent quicker than it was driven, go on as they are."""
+    placed = session.read({n: n * MINUTE_MS for n in range(1, 30)}, at=SECOND_MS)
+    assert placed == [n * MINUTE_MS for n in range(1, 30)]
+    assert session.corrections == []
+
+
+def test_late_frame_has_the_correction_of_its_own_sequence(session):
+    session.read({n: t for n, t in steps(1, 6).items() if n != 3}, at=96)
+    session.read(steps(7, 4, ahead=-HOUR_MS), at=160)
+    assert session.read({3: 48}, at=MINUTE_MS) == [48]
+
+
+def test_late_frame_from_behind_a_jump_has_the_next_correction(session):
+    session.read(steps(1, 3), at=48)
+    session.read(steps(8, 3, ahead=HOUR_MS), at=160)
+    assert session.read(steps(5, 2, ahead=HOUR_MS), at=200) == [5 * STEP_MS, 6 * STEP_MS]
+
+
+def test_frame_before_its_session_began_is_placed_by_the_broker(session):
+    session.car.started_at_ms = NOON_MS
+    assert session.read({1: -HOUR_MS}, at=20) == [-HOUR_MS]
+    assert Session60Hz().read({1: 0}, at=0) == [0]
+
+    other = Session60Hz()
+    other.car.started_at_ms = NOON_MS
+    assert other.read({1: -HOUR_MS - 1, 2: -HOUR_MS + 15}, at=20) == [20, 36]
+
+
+def test_recorded_session_of_years_ago_is_fine(session):
     """A replay keeps its own times."""
-    long_ago = [at(-5 * 365 * 24 * HOUR_MS + i) for i in range(3)]
-    assert judged(long_ago, {}).frames.num_rows == 3
+    assert session.read(steps(1, 3, ahead=-5 * YEAR_MS), at=0) == [n * STEP_MS - 5 * YEAR_MS for n in (1, 2, 3)]
 
 
-def test_new_session_starts_at_its_first_acceptable_frame():
-    """The first record is from a broken clock; the second says when the session started."""
-    answer = judged([at(HOUR_MS), at(0), at(-2 * HOUR_MS), at(1)], {})
-    assert [r.record for r in answer.rejected] == [0, 2]
-    assert answer.frames["record"].to_pylist() == [1, 3]
+def test_frames_without_a_sequence_are_kept_too(session):
+    assert session.read([0, HOUR_MS, HOUR_MS + 16, 40], at=32) == [0, 16, 32, 40]
+    assert len(session.corrections) == 1
 
 
-def test_known_start_counts_more_than_the_first_frame():
-    assert [r for r, _ in reasons([at(-2 * HOUR_MS), at(0)], SPA_SINCE_NOON)] == [0]
+def test_clock_without_sense_ends_in_dead_letters_not_in_a_thousand_corrections(session):
+    jumps = {n: n * HOUR_MS if n % 2 else 0 for n in range(1, 4 * MOST_CORRECTIONS)}
+    session.read(jumps, at=0)
+
+    assert len(session.corrections) == MOST_CORRECTIONS
+    assert session.rejected[0][1].startswith("time: ")
+    assert len(session.rejected) < len(jumps)
 
 
-def test_record_is_rejected_with_all_its_frames():
-    answer = judged([at(0, HOUR_MS, 1), at(2)], SPA_SINCE_NOON)
-    assert [r.record for r in answer.rejected] == [0]
-    assert answer.frames["record"].to_pylist() == [1]
-
-
-def test_start_of_the_facts_is_judged_too():
+def test_start_of_the_facts_follows_the_frames(session):
     def facts(started_at: int) -> bytes:
-        return TelemetryMessage(session=Session(track="Spa", started_at=started_at)).SerializeToString()
+        message = Session(id="spa", track="Spa", started_at=NOON_MS + started_at)
+        return TelemetryMessage(session=message, session_id="spa").SerializeToString()
 
-    answer = judged([facts(NOON_MS), facts(0), facts(NOON_MS + HOUR_MS)], {})
-    assert [f.record for f in answer.facts] == [0, 1]
-    assert [r.reason for r in answer.rejected] == [
-        f"facts: started_at: {NOON_MS + HOUR_MS} is 3600 s ahead of the clock here"
-    ]
+    def starts() -> list[int]:
+        return [f.message.started_at for f in session.last.facts]
 
-
-def test_session_left_with_nothing_is_gone():
-    decoded = decode([at(HOUR_MS), at(0)], [b"broken clock", b"spa"])
-    answer = reject_absurd_times(decoded, {}, now_ms=NOON_MS)
-    assert answer.sessions == ["spa"]
-    assert answer.frames["session"].to_pylist() == [0]
+    session.read_values([facts(HOUR_MS)], at=0)
+    assert starts() == [0], "not known: nothing has said yet how wrong the clock is"
+    session.read_values([facts(HOUR_MS), frame(timestamp=NOON_MS + HOUR_MS, sequence=1).SerializeToString()], at=10)
+    assert starts() == [NOON_MS + 10]
+    session.read_values([facts(HOUR_MS)], at=2 * HOUR_MS)
+    assert starts() == [NOON_MS + 10], "a collector that tells again says the same"
 
 
-def test_earlier_rejections_are_kept():
-    assert [r for r, _ in reasons([b"\x0c", at(HOUR_MS), at(0)], SPA_SINCE_NOON)] == [0, 1]
+def test_facts_of_a_right_clock_are_what_they_are(session):
+    message = TelemetryMessage(session=Session(track="Spa", started_at=NOON_MS - 5)).SerializeToString()
+    session.read_values([message], at=0)
+    assert session.last.facts[0].message.started_at == NOON_MS - 5
 
 
-def test_nothing_to_judge():
-    assert judged([], {}).rejected == []
+def test_sessions_are_judged_by_themselves():
+    cars = {key: OpenSession(n, key, SequenceSet()) for n, key in enumerate(["spa", "monza"])}
+    values = [frame(timestamp=NOON_MS + t, sequence=1).SerializeToString() for t in (HOUR_MS, 5)]
+    decoded, corrections = place_in_time(decode(values, [b"spa", b"monza"]), cars, np.full(2, NOON_MS))
+
+    assert [int(t.timestamp() * 1000) - NOON_MS for t in decoded.frames["time"].to_pylist()] == [0, 5]
+    assert [c.session_id for c in corrections] == [0]
+
+
+def test_earlier_rejections_are_kept(session):
+    session.read_values([b"\x0c", frame(timestamp=NOON_MS + HOUR_MS, sequence=1).SerializeToString()], at=0)
+    assert [record for record, _ in session.rejected] == [0]
+
+
+def test_nothing_to_judge(session):
+    assert session.read([], at=0) == []
 
 
 @given(
-    st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([b"spa", b"monza"])), max_size=12),
-    st.dictionaries(st.sampled_from(["spa", "monza"]), st.integers(-2, 2)),
+    st.lists(st.sampled_from([STEP_MS, STEP_MS, STEP_MS, 6 * MINUTE_MS, -10 * SECOND_MS, -3 * HOUR_MS]), max_size=30),
+    st.integers(1, 7),
 )
-def test_it_is_the_rule_record_by_record(sent, known):
-    """Times in steps of 31 minutes around noon, judged one after the other."""
-    step = 31 * MINUTE_MS
-    decoded = decode([at(t * step) for t, _ in sent], [key for _, key in sent])
-    answer = reject_absurd_times(decoded, {key: NOON_MS + s * step for key, s in known.items()}, now_ms=NOON_MS)
-    starts, kept = dict(known), []
-    for record, (t, key) in enumerate(sent):
-        if t <= 0 and t * step >= starts.setdefault(key.decode(), t) * step - HOUR_MS:
-            kept.append(record)
-    assert answer.frames["record"].to_pylist() == kept
-    assert np.array_equal(answer.frames["session"], [answer.sessions.index(sent[r][1].decode()) for r in kept])
+def test_placed_frames_go_on_and_the_batches_do_not_matter_to_those_sent_again(jumps, batch):
+    """Whatever the clock does: no frame before the one that it follows, and each at one time for ever."""
+    session, clock, sent = Session60Hz(), 0, {}
+    for n, jump in enumerate(jumps, 1):
+        clock += jump if n > 1 else STEP_MS
+        sent[n] = clock
+    numbers, placed = list(sent), []
+    for start in range(0, len(numbers), batch):
+        part = numbers[start : start + batch]
+        placed += session.read({n: sent[n] for n in part}, at=part[-1] * STEP_MS)
+
+    assert all(after > before for before, after in pairwise(placed))
+    assert all(abs(t) < 7 * MINUTE_MS for t in placed)
+    assert session.read(sent, at=len(sent) * STEP_MS) == placed

@@ -193,11 +193,10 @@ def test_record_that_is_no_telemetry(value, why):
     ("changes", "why"),
     [
         ({"timestamp": 0}, "time: no timestamp"),
-        ({"timestamp": -5}, "time: -5 ms is before 2010"),
         ({"timestamp": NOON_MS // 1000}, f"time: {NOON_MS // 1000} looks like seconds, not milliseconds"),
         ({"timestamp": NOON_MS * 1000}, f"time: {NOON_MS}000 looks like microseconds, not milliseconds"),
         ({"timestamp": NOON_MS * 10**6}, f"time: {NOON_MS}000000 looks like nanoseconds, not milliseconds"),
-        ({"timestamp": 2**63 - 1}, "time: 9223372036854775807 ms is after 2100"),
+        ({"timestamp": 2**63 - 1}, "time: 9223372036854775807 ms is no date"),
         ({"speed": 9999}, "value: speed_kmh=9999 is outside -200..700"),
         ({"speed": float("nan")}, "value: speed_kmh=nan is not finite"),
         ({"x": float("-inf")}, "value: x_m=-inf is not finite"),
@@ -234,7 +233,7 @@ def test_one_absurd_frame_costs_its_whole_message():
         ({"track": "\N{SNOWMAN}" * 86}, "facts: track has 258 bytes, more than 256"),
         ({"track_length": float("nan")}, "facts: track_length=nan is outside 0..1e+06"),
         ({"sector_count": -1}, "facts: sector_count=-1 is outside 0..100"),
-        ({"started_at": 5}, "facts: started_at: 5 ms is before 2010"),
+        ({"started_at": NOON_MS // 1000}, f"facts: started_at: {NOON_MS // 1000} looks like seconds, not milliseconds"),
     ],
 )
 def test_facts_that_cannot_be(facts, why):

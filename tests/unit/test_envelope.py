@@ -54,6 +54,7 @@ def test_an_envelope_names_only_what_it_carries():
             "colour": "",
             "sectorColours": [],
             "colourVersion": 0,
+            "endedAt": 0,
         },
         "sessionId": "monza",
     }

@@ -125,7 +125,7 @@ test("the beginning of a lap that was stored before the page looked is put befor
   for (let at = 4000; at < 5000; at += 20) drive.push(frameAt(at));
   const clocks = Array.from({ length: 250 }, (_, i) => i * 20);
   const stored = { lap_clock_ms: clocks, normalized_position: clocks.map((clock) => clock / LAP_MS) };
-  drive.recall(referenceFromColumns(1, stored));
+  drive.recall(drive.current, referenceFromColumns(1, stored));
   assert.equal(drive.current.length, 250);
   assert.deepEqual([...drive.current.columns.clock.slice(0, 250)], clocks);
 });

@@ -209,3 +209,70 @@ test("a lap that can't be fetched is told in words and asked for again", async (
   assert.equal(viewing.reference.lapNumber, 1);
   assert.equal(viewing.trouble, "");
 });
+
+// Laps as the lap engine tells them, one after the other from START on: [number, how long the lap lasted, its time] in ms.
+const START = 1700000000000;
+const instantOf = (ms) => new Date(START + ms).toISOString();
+function toldLaps(laps) {
+  let at = 0;
+  return laps.map(([number, lasted, ms]) => {
+    const from = at;
+    at += lasted;
+    return { ...lap(number, ms ?? lasted), started_at: instantOf(from), ended_at: instantOf(at) };
+  });
+}
+
+test("a session's laps lie where the lap engine says, pauses and all, with the one in progress behind them", () => {
+  const board = new LapBoard();
+  for (const one of toldLaps([[1, 120000], [2, 155000, 95000]])) board.put(one);
+  board.put({ ...lap(3, 94000), seen: true });
+  const ends = (start, end) => board.intervals(START + start, START + end).map(({ number, from, to }) => [number, from - START, to - START]);
+  assert.deepEqual(ends(0, 300000), [[1, 0, 120000], [2, 120000, 275000], [3, 275000, 300000]]);
+  assert.deepEqual(ends(60000, 200000), [[1, 60000, 120000], [2, 120000, 200000]]);
+});
+
+test("a lap that is corrected to other frames is summed up and drawn anew", async () => {
+  let asked = 0;
+  const fetchColumns = async () => { asked += 1; return { normalized_position: [0, 0.5, 1], lap_clock_ms: [0, 45000, 90000] }; };
+  const viewing = new Viewing("a", { fetchColumns, fetchSums: async (first) => [{ lap_number: first, max_speed_kmh: 200 + asked }] });
+  const settled = () => new Promise((done) => setTimeout(done));
+  const [told] = toldLaps([[1, 90000]]);
+  viewing.putLaps([told]);
+  await settled();
+  await viewing.readSums();
+  viewing.putLaps([{ ...told, official_lap_time_ms: 90001 }]);
+  await settled();
+  assert.deepEqual([asked, viewing.board.last.summary.max_speed_kmh], [1, 201]);
+  viewing.putLaps([{ ...told, ended_at: instantOf(91000) }]);
+  await settled();
+  await viewing.readSums();
+  assert.deepEqual([asked, viewing.board.last.summary.max_speed_kmh], [2, 202]);
+});
+
+test("the lap being driven has the lap engine's number, where the game does not count the lap out of the pits", async () => {
+  const viewing = new Viewing("a", { fetchColumns: async () => ({ normalized_position: [0, 0.5, 1], lap_clock_ms: [0, 60000, 120000] }) });
+  const frames = [...drivenLaps([[1, 120000], [1, 95000], [2, 20000]], { every: 1000 })];
+  const drive = (from, to) => viewing.receive({ frames: frames.slice(from, to).map(frameFrom) });
+  drive(0, 121);
+  assert.equal(viewing.lapNumber, 1);
+  viewing.putLaps(toldLaps([[1, 120000]]));
+  assert.equal(viewing.lapNumber, 2);
+  drive(121, 216);
+  assert.equal(viewing.lapNumber, 3);
+  viewing.putLaps(toldLaps([[1, 120000], [2, 95000]]));
+  assert.equal(viewing.lapNumber, 3);
+});
+
+test("the beginning of the lap in progress is recalled by when it began, whatever the game calls it", async () => {
+  const asked = [];
+  const fetchColumns = async (number) => {
+    asked.push(number);
+    return { normalized_position: [0, 0.1, 0.2], lap_clock_ms: [0, 9500, 19000] };
+  };
+  const viewing = new Viewing("a", { fetchColumns });
+  for (const frame of [...drivenLaps([[1, 120000], [1, 95000]], { every: 1000 })].slice(150, 160)) viewing.receive({ frames: [frameFrom(frame)] });
+  await viewing.recall(2, instantOf(120000));
+  assert.deepEqual([asked, viewing.drive.current.length], [[2], 13]);
+  await viewing.recall(2, instantOf(120000));
+  assert.deepEqual(asked, [2]);
+});

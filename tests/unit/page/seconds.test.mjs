@@ -75,11 +75,9 @@ test("nobody who has left asks on, and two readers are one", async () => {
   assert.deepEqual([asked, seconds.whole], [2, false]);
 });
 
-test("a session knows its laps, and the second that is nearest", async () => {
-  const columns = piece(0, 9, { lap: (i) => (i < 4 ? 1 : 2) });
-  const seconds = new Seconds(async () => ({ columns, next: null }));
+test("a session knows the second that is nearest", async () => {
+  const seconds = new Seconds(async () => ({ columns: piece(0, 9), next: null }));
   await seconds.read();
-  assert.deepEqual(seconds.laps(), [{ number: 1, from: START, to: START + 4000 }, { number: 2, from: START + 4000, to: START + 9000 }]);
   assert.deepEqual([seconds.at(START + 2600), seconds.at(START - 1), seconds.at(START + 60000)], [3, 0, -1]);
 });
 
