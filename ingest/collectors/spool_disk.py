@@ -5,6 +5,9 @@ memory, which the producer empties first; where that is full too the newest fram
 the first frame after the loss, or the last of all, tells the store what is missing before it. What is on disk and not
 acknowledged is never given up: while it cannot be read, what comes after it waits.
 
+A record may be sent before it is synced, so that after a power cut Kafka may have more than the disk. That is why a session is
+never continued by another process: its sequences would mean other frames.
+
 One thread uses a spool; a second one, its own, syncs what was written, so that the game is not kept waiting by a disk.
 """
 
@@ -88,7 +91,9 @@ class DiskSpool:
         return self._reader.damaged_bytes + self._reader.cut_bytes
 
     def append(self, record: Record) -> None:
-        assert self._writer is not None, "the session is over"
+        if self._writer is None:
+            # Kafka may have more of it than the disk has: its next sequences are taken.
+            raise ValueError(f"session {self.session.key} is over, and takes no more frames")
         self.waiting += record.sequence > 0
         if self._held or self._now < self._full_until or not self._written(self._writer, record):
             self._hold(record)

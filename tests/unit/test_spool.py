@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from ingest.collectors import spool_disk
 from ingest.collectors.outbox import Record
+from ingest.collectors.records import new_session_key
 from ingest.collectors.spool import SpooledSession
 from ingest.collectors.spool_cursor import Cursor, Position, session_path
 from ingest.collectors.spool_folder import SpoolFolder, default_path
@@ -110,6 +112,27 @@ def test_a_killed_collectors_frames_are_sent_by_the_next(folder, tmp_path):
     assert earlier.session == SESSION
     assert [earlier.take() for _ in range(25)] == [record(n) for n in range(1, 26)]
     earlier.close()
+
+
+def test_a_session_whose_end_the_disk_lost_is_never_continued(folder, written):
+    """A frame is sent before it is synced, so Kafka may have more than the disk. A sequence means one frame for ever: what comes
+    after a crash is another session, and of this one only what is whole is sent again, as it was.
+    """
+    last = segments(written)[-1]
+    os.truncate(last, last.stat().st_size // 2)
+
+    (earlier,) = folder.left()
+    again = list(iter(earlier.take, None))
+    assert 20 < len(again) < 30
+    assert again == [record(n) for n in range(1, len(again) + 1)]
+    with pytest.raises(ValueError, match="over"):
+        earlier.append(record(len(again) + 1))
+    earlier.close()
+
+    folder.begin(SESSION).close()  # a folder of its own, and in life a key of its own
+    assert written.with_name("00000002").is_dir()
+    now = datetime.now(UTC)
+    assert new_session_key("anna", now=now) != new_session_key("anna", now=now)
 
 
 def test_a_session_goes_on_after_what_was_acknowledged_on_its_partition(folder):
