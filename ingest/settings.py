@@ -226,6 +226,11 @@ class ServeSettings(_Environment):
 
     host: str = Field("127.0.0.1", alias="WS_HOST", min_length=1)
     port: int = Field(8000, alias="WS_PORT", ge=1, le=65535)
+    sockets: int = Field(2000, alias="WS_SOCKETS", ge=1)
+    sockets_per_address: int = Field(64, alias="WS_SOCKETS_PER_ADDRESS", ge=1)
+    handshakes_per_s: float = Field(20.0, alias="WS_HANDSHAKES_PER_S", gt=0)
+    demos: int = Field(32, alias="WS_DEMOS", ge=0)
+    demos_per_address: int = Field(4, alias="WS_DEMOS_PER_ADDRESS", ge=0)
 
 
 class LogSettings(_Environment):

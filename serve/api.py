@@ -6,7 +6,7 @@ with 503, without the other viewers wait.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.settings import DatabaseSettings, KafkaSettings
+from serve.admission import Limits
 from serve.bridge import Bridge
 from serve.hub import Hub
 from serve.live import LiveReader
@@ -31,9 +32,14 @@ _HEADERS = [
 ]
 
 
-def make_api(kafka: KafkaSettings, database: DatabaseSettings) -> FastAPI:
-    """The application. It reads Kafka from its startup to its shutdown."""
-    bridge = Bridge(Hub())
+def make_api(
+    kafka: KafkaSettings, database: DatabaseSettings, limits: Limits | None = None, proxies: Collection[str] = ()
+) -> FastAPI:
+    """The application. It reads Kafka from its startup to its shutdown.
+
+    ``proxies`` are the addresses of ours, which are believed when they say for whom they connect.
+    """
+    bridge = Bridge(Hub(), limits=limits, proxies=proxies)
     stored = Stored(database)
 
     @asynccontextmanager

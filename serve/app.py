@@ -18,6 +18,7 @@ from ray.serve.schema import ProxyStatus
 from ingest.errors import PurpleSectorError
 from ingest.logs import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings
+from serve.admission import Limits
 from serve.api import make_api
 from serve.environment import SAME_LOOP
 from serve.sockets import limit_sockets
@@ -40,10 +41,12 @@ _OPTIONS: dict[str, Any] = {
 class BridgeReplica:
     """One replica: its own Kafka reader and its own viewers."""
 
-    def __init__(self, kafka: KafkaSettings, database: DatabaseSettings, log: LogSettings) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, database: DatabaseSettings, log: LogSettings, limits: Limits | None = None
+    ) -> None:
         start_logging(log)
         limit_sockets()
-        self._settings = (kafka, database)
+        self._settings = (kafka, database, limits, _proxies())
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         api = make_api(*self._settings)
@@ -52,12 +55,23 @@ class BridgeReplica:
         return api
 
 
+def _proxies() -> frozenset[str]:
+    """The addresses that Serve's proxies connect from: this node's, and the head's, where the only proxy of a cluster is."""
+    head = ray.get_runtime_context().gcs_address.rpartition(":")[0].strip("[]")
+    return frozenset({"127.0.0.1", "::1", ray.util.get_node_ip_address(), head})
+
+
 def build(args: dict[str, str]) -> ray.serve.Application:
     """The application for a Serve configuration file. Settings come from the environment of whoever builds it.
 
     ``args`` may hold ``replicas``, and ``version``: Ray restarts replicas when the arguments change, not when code does.
     """
-    return _bind(KafkaSettings.read(), DatabaseSettings.read(), replicas=int(args.get("replicas", 1)))
+    return _bind(
+        KafkaSettings.read(),
+        DatabaseSettings.read(),
+        _limits(ServeSettings.read()),
+        replicas=int(args.get("replicas", 1)),
+    )
 
 
 def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> None:
@@ -71,7 +85,7 @@ def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSetting
     except (TimeoutError, ray.exceptions.RayActorError):
         # Its own wait ends after 60 s, or with the first proxy; its controller goes on trying.
         _await_proxy()
-    ray.serve.run(_bind(kafka, database), name=NAME, route_prefix="/")
+    ray.serve.run(_bind(kafka, database, _limits(serve)), name=NAME, route_prefix="/")
 
 
 def _await_proxy() -> None:
@@ -84,6 +98,14 @@ def _await_proxy() -> None:
         time.sleep(0.2)
 
 
-def _bind(kafka: KafkaSettings, database: DatabaseSettings, *, replicas: int = 1) -> ray.serve.Application:
+def _limits(serve: ServeSettings) -> Limits:
+    return Limits(
+        serve.sockets, serve.sockets_per_address, serve.handshakes_per_s, serve.demos, serve.demos_per_address
+    )
+
+
+def _bind(
+    kafka: KafkaSettings, database: DatabaseSettings, limits: Limits, *, replicas: int = 1
+) -> ray.serve.Application:
     deployment = ray.serve.deployment(ray.serve.ingress()(BridgeReplica), name="Bridge", **_OPTIONS)
-    return deployment.options(num_replicas=replicas).bind(kafka, database, LogSettings.read())
+    return deployment.options(num_replicas=replicas).bind(kafka, database, LogSettings.read(), limits)

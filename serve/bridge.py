@@ -7,21 +7,22 @@ read stays in its own bounded queue.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, assert_never
 from urllib.parse import urlsplit
 
 import structlog
+from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from serve.admission import Admission, Limits, client_address
 from serve.demo import play
 from serve.hub import Hub, Record
 from serve.messages import (
     MAX_WATCHES,
     BadMessage,
-    MessageBudget,
     Ping,
     Reply,
     Request,
@@ -32,12 +33,15 @@ from serve.messages import (
     named_watch,
     parse,
 )
-from serve.viewer import BAD_REQUEST, FOREIGN_ORIGIN, TOO_MANY_MESSAGES, Close, Outgoing, Viewer
+from serve.viewer import BAD_REQUEST, FOREIGN_ORIGIN, Close, Outgoing, Viewer
 
 log = structlog.get_logger()
 
-_MAX_DEMOS = 32  # at once; a demo costs about 1 % of a core
 _CLOSE_S = 10.0
+
+_TOO_MANY_HANDSHAKES = PlainTextResponse(
+    "too many handshakes from this address", status_code=429, headers={"retry-after": "1"}
+)
 
 #: What a socket raises when the other side has gone; RuntimeError is Starlette's word for sending after that.
 _GONE = (WebSocketDisconnect, RuntimeError)
@@ -54,11 +58,19 @@ class Relayed:
 class Bridge:
     """The hub with sockets around it."""
 
-    def __init__(self, hub: Hub, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        limits: Limits | None = None,
+        proxies: Collection[str] = (),
+    ) -> None:
         self.hub = hub
+        self.admission = Admission(limits)
+        self._proxies = frozenset(proxies)
         self.clock = clock
         self.relayed = Relayed()
-        self.demos = 0
 
     def deliver(self, records: list[Record]) -> None:
         """Records arrived from Kafka."""
@@ -66,17 +78,35 @@ class Bridge:
 
     async def welcome(self, socket: WebSocket) -> None:
         """A viewer's whole visit."""
+        address = self._address(socket)
+        if not self.admission.shake_hands(address, now=self.clock()):
+            await socket.send_denial_response(_TOO_MANY_HANDSHAKES)
+            return
         await socket.accept()
+        if (refused := self.admission.enter(address)) is not None:
+            log.info("viewer_refused", close=str(refused))
+            await _close(socket, refused)
+            return
+        try:
+            await self._attend(socket, address)
+        finally:
+            self.admission.leave(address)
+
+    async def _attend(self, socket: WebSocket, address: str) -> None:
         if not same_origin(socket.headers.get("origin"), socket.headers.get("host", "")):
             await _close(socket, FOREIGN_ORIGIN)
             return
-        visit = _Visit(self, socket)
+        visit = _Visit(self, socket, address)
         try:
             visit.begin()
         except BadMessage as wrong:
             await _close(socket, Close(BAD_REQUEST.code, str(wrong)))
             return
         await visit.run()
+
+    def _address(self, socket: WebSocket) -> str:
+        peer = socket.client.host if socket.client else ""
+        return client_address(peer, socket.headers.getlist("x-forwarded-for"), self._proxies)
 
 
 def same_origin(origin: str | None, host: str) -> bool:
@@ -87,12 +117,12 @@ def same_origin(origin: str | None, host: str) -> bool:
 class _Visit:
     """One viewer and its socket."""
 
-    def __init__(self, bridge: Bridge, socket: WebSocket) -> None:
+    def __init__(self, bridge: Bridge, socket: WebSocket, address: str) -> None:
         self._bridge = bridge
+        self._address = address
         self._socket = socket
         self._waiting = asyncio.Event()
         self._verdict: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
-        self._budget = MessageBudget()
         self._demo: asyncio.Task[None] | None = None
         as_text = socket.query_params.get("format") == "json"
         self._viewer = Viewer(as_text=as_text, wake=self._waiting.set, close=self._end)
@@ -150,9 +180,6 @@ class _Visit:
             event = await self._socket.receive()
             if event["type"] == "websocket.disconnect":
                 return
-            if not self._budget.spend(now=self._bridge.clock()):
-                self._end(TOO_MANY_MESSAGES)
-                return
             self._hear(event.get("text"))
 
     def _hear(self, text: str | None) -> None:
@@ -189,16 +216,11 @@ class _Visit:
     def _start_demo(self, seed: int) -> None:
         if self._demo is not None and not self._demo.done():
             raise BadMessage("the demo is playing already")
-        if self._bridge.demos >= _MAX_DEMOS:
-            raise BadMessage("too many demos are playing; try again later")
-        self._demo = asyncio.ensure_future(self._play(seed))
-
-    async def _play(self, seed: int) -> None:
-        self._bridge.demos += 1
-        try:
-            await play(self._say, seed=seed, clock=self._bridge.clock)
-        finally:
-            self._bridge.demos -= 1
+        if (full := self._bridge.admission.start_demo(self._address)) is not None:
+            raise BadMessage(full)
+        self._demo = asyncio.ensure_future(play(self._say, seed=seed, clock=self._bridge.clock))
+        # Not where it ends: a task that is cancelled before it begins runs none of its own code.
+        self._demo.add_done_callback(lambda _: self._bridge.admission.end_demo(self._address))
 
     def _stop_demo(self) -> None:
         if self._demo is not None:

@@ -29,6 +29,9 @@ MODE = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "10",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HAPROXY_NBTHREAD": "2",
+    # Ray's template writes this value into HAProxy's defaults as it is, and has no setting for what follows it: whom a request
+    # is from, and 10 s for a request's head. A half-sent one would hold its place for an hour.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure\n    option forwardfor\n    timeout http-request 10s",
     # Ray starts its workers with niceness 15: on a busy machine a frame then waits behind everything else.
     "RAY_worker_niceness": "0",
     **SAME_LOOP,

@@ -151,8 +151,8 @@ class Reply:
         return self._text
 
 
-class MessageBudget:
-    """How often a viewer may speak: ``per_second`` on average, ``burst`` at once."""
+class TokenBucket:
+    """How often something may be done: ``per_second`` on average, ``burst`` at once."""
 
     def __init__(self, *, per_second: float = 10.0, burst: float = 20.0) -> None:
         self._per_second = per_second
@@ -161,7 +161,7 @@ class MessageBudget:
         self._at: float | None = None
 
     def spend(self, *, now: float) -> bool:
-        """Count one message; False if it was one too many."""
+        """Count one; False if it was one too many."""
         earned = 0.0 if self._at is None else (now - self._at) * self._per_second
         self._at = now
         self._left = min(self._burst, self._left + earned)
@@ -169,3 +169,7 @@ class MessageBudget:
             return False
         self._left -= 1.0
         return True
+
+
+class MessageBudget(TokenBucket):
+    """How many frames a viewer may send, of any kind: text, fragments of text, pings and pongs."""

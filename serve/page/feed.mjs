@@ -14,6 +14,8 @@ const WORDS = {
   1013: "the server is busy",
   4008: "this page was too slow to keep up",
   4029: "this page asked too often",
+  4030: "too many pages are open from this network",
+  4031: "the server has all the viewers that it can hold",
   4401: "the server asks for a token",
   4403: "the server does not serve this page's address",
 };

@@ -2,24 +2,29 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 import uuid
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import psutil
 import pytest
 from confluent_kafka import Producer
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.topics import create_topics
 from tests.waiting import WITHIN_S
+
+#: What one address may hold open here.
+SOCKETS = 8
 
 
 @dataclass
@@ -74,7 +79,8 @@ def bridge(kafka):
     create_topics(KafkaSettings.read(brokers=kafka.brokers))
     nowhere = "postgresql://postgres@127.0.0.1:1/postgres"
     command = [sys.executable, "-m", "tests.service.run_bridge", kafka.brokers, nowhere]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    limits = {"WS_SOCKETS_PER_ADDRESS": str(SOCKETS), "WS_DEMOS_PER_ADDRESS": "1"}
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | limits)
     producer = Producer({"bootstrap.servers": kafka.brokers, "linger.ms": 0, "acks": "all"})
     try:
         ready = next((line for line in child.stdout if line.startswith("port ")), None)
@@ -214,6 +220,147 @@ def test_who_goes_too_far_is_closed_with_a_code(bridge, query, origin, said, cod
             return await closed(socket)
 
     assert asyncio.run(watch()) == code
+
+
+async def pings(socket):
+    for _ in range(60):
+        await socket.ping()
+
+
+async def pongs(socket):
+    for _ in range(60):
+        await socket.pong()
+
+
+async def fragments(socket):
+    await socket.send(["x"] * 60)
+
+
+@pytest.mark.parametrize("too_much", [pings, pongs, fragments])
+def test_control_frames_and_fragments_count_as_messages_do(bridge, session, too_much):
+    """They cost a server what messages cost, and its library shows them to no application."""
+
+    async def watch():
+        await bridge.wait_until_read(session)
+        async with viewer(bridge, f"?session={session}") as other, viewer(bridge, "", ping_interval=None) as socket:
+            with suppress(ConnectionClosed):
+                await too_much(socket)
+            code = await closed(socket)
+            await asyncio.to_thread(bridge.produce, session, *drive(3))
+            return code, await frames(other, 3)
+
+    code, seen = asyncio.run(watch())
+
+    assert code == 4029
+    assert len(seen) == 3
+
+
+def test_a_viewer_that_pings_as_libraries_do_stays(bridge):
+    async def watch():
+        async with viewer(bridge, "") as socket:
+            for _ in range(5):
+                await asyncio.wait_for(await socket.ping(), WITHIN_S)
+            await socket.send('{"type": "ping"}')
+            return await told(socket)
+
+    assert asyncio.run(watch()) == {"type": "pong"}
+
+
+def test_an_address_at_its_cap_takes_nothing_from_another(bridge, session):
+    """Neither does a header with which it calls itself another address: only our own proxy's is believed."""
+    address = ("127.0.0.2", 0)
+    another = {"X-Forwarded-For": "203.0.113.9"}
+
+    async def watch():
+        await bridge.wait_until_read(session)
+        async with viewer(bridge, f"?session={session}") as other, AsyncExitStack() as held:
+            for _ in range(SOCKETS):
+                await held.enter_async_context(viewer(bridge, "", local_addr=address))
+            codes = []
+            for headers in ({}, another):
+                async with viewer(bridge, "", local_addr=address, additional_headers=headers) as one_more:
+                    codes.append(await closed(one_more))
+            await asyncio.to_thread(bridge.produce, session, *drive(3))
+            seen = await frames(other, 3)
+        async with asyncio.timeout(WITHIN_S):  # who leaves makes room
+            while True:
+                async with viewer(bridge, "", local_addr=address) as again:
+                    await again.send('{"type": "ping"}')
+                    with suppress(ConnectionClosed):
+                        return codes, seen, await told(again)
+
+    codes, seen, answer = asyncio.run(watch())
+
+    assert codes == [4030, 4030]
+    assert len(seen) == 3
+    assert answer == {"type": "pong"}
+
+
+def test_an_address_that_knocks_too_often_is_refused_and_another_is_not(bridge):
+    async def knock(_):
+        try:
+            async with viewer(bridge, "", local_addr=("127.0.0.3", 0), open_timeout=WITHIN_S):
+                return 101
+        except InvalidStatus as refused:
+            return refused.response.status_code
+
+    async def watch():
+        answers = await asyncio.gather(*map(knock, range(300)))
+        async with viewer(bridge, "") as other:
+            await other.send('{"type": "ping"}')
+            return answers, await told(other)
+
+    answers, answer = asyncio.run(watch())
+
+    assert set(answers) == {101, 429}
+    assert answer == {"type": "pong"}
+
+
+def test_an_address_has_so_many_demos(bridge):
+    async def watch():
+        async with viewer(bridge, "") as one, viewer(bridge, "") as two:
+            await one.send('{"type": "start_demo"}')
+            await frames(one, 1)
+            await two.send('{"type": "start_demo"}')
+            answers = [await told(two)]
+            await one.send('{"type": "stop_demo"}')
+            await told(one)
+            while answers[-1]["type"] == "error":
+                await asyncio.sleep(0.2)
+                await two.send('{"type": "start_demo"}')
+                await two.send('{"type": "ping"}')
+                answers.append(await told(two))
+            return answers
+
+    answers = asyncio.run(watch())
+
+    assert "too many demos" in answers[0]["error"]
+    assert answers[-1]["type"] == "pong"
+
+
+async def answered(bridge, head):
+    """What comes back for the bytes of a request, until the other side closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
+    writer.write(head)
+    try:
+        return await asyncio.wait_for(reader.read(), WITHIN_S)
+    finally:
+        writer.close()
+
+
+def test_a_handshake_that_the_library_does_not_take_is_answered(bridge):
+    """A browser with 9,000 bytes of cookies: HAProxy lets a head of 16 KiB pass; websockets 16 takes 8 KiB a line."""
+    head = (
+        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{bridge.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+        f"Cookie: a={'x' * 9000}\r\n\r\n"
+    )
+    assert asyncio.run(answered(bridge, head.encode())).startswith(b"HTTP/1.1 400 ")
+
+
+def test_half_a_request_does_not_stay(bridge):
+    """Its head has 10 s; it would hold one of HAProxy's places for an hour."""
+    assert asyncio.run(answered(bridge, b"GET / HTTP/1.1\r\nHost: a")).startswith(b"HTTP/1.1 408 ")
 
 
 def test_the_demo_needs_nobody(bridge):

@@ -3,7 +3,7 @@
 import pytest
 
 from serve.bridge import same_origin
-from serve.environment import PORTS, cluster_environment, sockets_allowed
+from serve.environment import MODE, PORTS, cluster_environment, sockets_allowed
 
 
 def environment_in(folder):
@@ -70,3 +70,10 @@ def test_only_our_own_page_may_open_a_socket(origin, welcome):
 
 def test_without_a_host_no_page_may():
     assert not same_origin("http://", "")
+
+
+def test_haproxy_names_the_client_and_waits_10_s_for_a_head():
+    """The value ends its line in Ray's template, and begins the next ones."""
+    lines = [line.strip() for line in MODE["RAY_SERVE_HAPROXY_RETRY_ON"].splitlines()]
+
+    assert lines == ["conn-failure", "option forwardfor", "timeout http-request 10s"]
