@@ -82,6 +82,11 @@ class TimedLap(Tabular):
     def started_at(self) -> datetime:
         return datetime.fromtimestamp(self.lap.started_at_us / 1e6, UTC)
 
+    @property
+    def ended_at(self) -> datetime:
+        """When the next lap began; a pause or a rewind makes that later than the lap time says."""
+        return datetime.fromtimestamp(self.lap.ended_at_us / 1e6, UTC)
+
     def telemetry(self, channels: Sequence[str] = FRAMES.names) -> pa.Table:
         """Its frames in order of time: the columns asked for, of `analytics.channels.FRAMES`. Raises UnknownChannel."""
         return self.source.lap_frames(self.session, self.number, _known(channels))
@@ -256,6 +261,7 @@ LAPS = pa.schema(
         ("car", pa.string()),
         ("lap_number", pa.int32()),
         ("started_at", pa.timestamp("us", tz="UTC")),
+        ("ended_at", pa.timestamp("us", tz="UTC")),
         ("lap_time_ms", pa.int32()),
         ("official_lap_time_ms", pa.int32()),
         ("sector_times_ms", pa.list_(pa.int32())),
@@ -295,5 +301,6 @@ def _row(lap: TimedLap) -> dict[str, Any]:
         "track": facts.track,
         "car": facts.car,
         "started_at": lap.started_at,
+        "ended_at": lap.ended_at,
         **{name: getattr(timed, name) for name in LAPS.names if hasattr(timed, name)},
     }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from analytics.stretch import Integers, Mask, Reals, Stretch
+from analytics.unwrapping import unwrapped
 
 #: How far back of a crossing the position is looked at. Older frames say nothing about the speed at the line.
 LOOKBACK_US = 1_000_000
@@ -115,7 +116,7 @@ def share_at_crossing(stretch: Stretch, i: int, line_us: int) -> float:
     """
     first = min(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i - 1)
     near = stretch.take(slice(first, i + 1))
-    driven = np.unwrap(near.since_line, period=1.0)
+    driven = unwrapped(near.since_line)
     if clock_restarts(near.take(slice(-2, None)))[0]:
         share = float(np.interp(line_us, near.time, driven))
     else:

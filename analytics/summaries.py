@@ -21,7 +21,8 @@ from analytics.thresholds import threshold
 #: A pedal at or beyond these counts as pressed: sensors neither reach their ends nor rest at zero.
 FULL_THROTTLE, BRAKING = threshold(0.98), threshold(0.02)
 
-#: One row a second in which the car sent anything. Averages are over its frames; ``lap_number`` is the highest.
+#: One row a second in which the car sent anything. Averages are over its frames; ``lap_number`` is the
+#: highest that the game counted in it, which need not be the lap engine's number.
 SECONDS = pa.schema(
     [
         pa.field("second", pa.timestamp("us", tz="UTC"), nullable=False),
