@@ -10,7 +10,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from analytics.summaries import lap_sums
+from analytics.summaries import finished_laps, lap_sums
 from ingest.edition import Edition
 
 
@@ -43,23 +43,6 @@ SECONDS = Summary(
 )
 
 SUMMARIES = (SECONDS,)
-
-# A lap's frames lie between its start and its end. What was kept of them stands for as long as the lap is as it was then.
-_LAP_SUMMARY = """
-CREATE OR REPLACE VIEW lap_summary AS
-SELECT l.session_id, l.lap_number, s.*
-  FROM laps l
-  LEFT JOIN lap_sums k ON (k.session_id, k.lap_number, k.started_at, k.ended_at, k.lap_frames)
-                        = (l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames)
- CROSS JOIN LATERAL (
-       SELECT k.first_frame_at, k.last_frame_at, k.frames, k.min_speed_kmh, k.avg_speed_kmh, k.max_speed_kmh,
-              k.full_throttle_share, k.braking_share, k.max_rpm
-        WHERE k.frames > 0
-       UNION ALL
-       SELECT {sums} FROM telemetry t
-        WHERE k.session_id IS NULL AND t.session_id = l.session_id AND t.time >= l.started_at AND t.time < l.ended_at
-       HAVING count(*) > 0) AS s
-"""
 
 # A job of TimescaleDB, whose retention drops frames and keeps summaries (`ingest.policies`): of laps that are over, the oldest
 # first, as many as a run is done with in seconds. Frames older than ``days`` are gone; 0: none are.
@@ -132,7 +115,7 @@ def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
     for summary in SUMMARIES:
         _make_function(conn, summary.name, _within(summary, edition))
     sums = lap_sums()
-    conn.execute(sql.SQL(_LAP_SUMMARY).format(sums=sums))
+    conn.execute(sql.SQL("CREATE OR REPLACE VIEW lap_summary AS {}").format(finished_laps()))
     conn.execute(
         sql.SQL("CREATE OR REPLACE PROCEDURE sum_up_laps(job_id integer, config jsonb) LANGUAGE sql AS {}").format(
             sql.Literal(sql.SQL(_SUM_UP_LAPS).format(sums=sums).as_string())
