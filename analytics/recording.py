@@ -175,7 +175,8 @@ def _column(path: Path, table: pa.Table, name: str, wanted: pa.DataType, *, null
         pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or (nullable and column.type == pa.null())
     ):
         row = _first_not_a_number(column)
-        raise RecordingError(path, f"is {column.type}, expected {wanted}; write plain numbers", column=name, row=row)
+        found = f"is {column.type}" if row is None else f"{column[row - 1].as_py()!r} is no number"
+        raise RecordingError(path, f"{found}, expected {wanted}; write plain numbers", column=name, row=row)
     _check_complete(path, name, column, nullable=nullable)
     try:
         return column.cast(wanted)

@@ -35,7 +35,9 @@ def test_csv_with_both_marks_is_refused_by_row(tmp_path: Path) -> None:
     path = tmp_path / "stint.csv"
     path.write_text(_as_text(";", ",").replace("100,5", "1.100,5"))
 
-    with pytest.raises(RecordingError, match=r"column \w+, row 1: is string, expected float; write plain numbers"):
+    with pytest.raises(
+        RecordingError, match=r"column \w+, row 1: '[\d,]+' is no number, expected float; write plain numbers"
+    ):
         open_recording(path)
 
 
