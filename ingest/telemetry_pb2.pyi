@@ -234,7 +234,7 @@ class AskStatus(_message.Message):
     def __init__(self) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("command_id", "user_id", "session_id", "state", "frames_collected", "frames_published", "frames_resent", "errors", "messages_sent", "bytes_sent", "producer_errors")
+    __slots__ = ("command_id", "user_id", "session_id", "state", "frames_collected", "frames_published", "frames_resent", "errors", "messages_sent", "bytes_sent", "producer_errors", "clock_ahead")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -246,6 +246,7 @@ class Answer(_message.Message):
     MESSAGES_SENT_FIELD_NUMBER: _ClassVar[int]
     BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_AHEAD_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     user_id: str
     session_id: str
@@ -257,4 +258,5 @@ class Answer(_message.Message):
     messages_sent: int
     bytes_sent: int
     producer_errors: int
-    def __init__(self, command_id: _Optional[str] = ..., user_id: _Optional[str] = ..., session_id: _Optional[str] = ..., state: _Optional[str] = ..., frames_collected: _Optional[int] = ..., frames_published: _Optional[int] = ..., frames_resent: _Optional[int] = ..., errors: _Optional[int] = ..., messages_sent: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., producer_errors: _Optional[int] = ...) -> None: ...
+    clock_ahead: int
+    def __init__(self, command_id: _Optional[str] = ..., user_id: _Optional[str] = ..., session_id: _Optional[str] = ..., state: _Optional[str] = ..., frames_collected: _Optional[int] = ..., frames_published: _Optional[int] = ..., frames_resent: _Optional[int] = ..., errors: _Optional[int] = ..., messages_sent: _Optional[int] = ..., bytes_sent: _Optional[int] = ..., producer_errors: _Optional[int] = ..., clock_ahead: _Optional[int] = ...) -> None: ...

@@ -75,6 +75,7 @@ def as_json(answer: Answer) -> dict[str, object]:
             "bytesSent": answer.bytes_sent,
             "errors": answer.producer_errors,
         },
+        "clockAheadMs": answer.clock_ahead,
     }
 
 

@@ -141,6 +141,7 @@ class Radio:
             messages_sent=done.producer.messages_sent,
             bytes_sent=done.producer.bytes_sent,
             producer_errors=done.producer.errors,
+            clock_ahead=done.clock_ahead_ms or 0,
         )
 
     def _answer(self, answer: Answer) -> None:

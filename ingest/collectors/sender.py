@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import structlog
 
 from ingest.collectors import records
+from ingest.collectors.broker_clock import THIS_PC
 from ingest.collectors.delivery import Delivery
 from ingest.collectors.outbox import Record
 from ingest.collectors.spool import MemorySpool, OpenSpool, SpooledSession
@@ -77,7 +78,7 @@ class Sender:
     @property
     def statistics(self) -> Statistics:
         errors = self._refused + self._spool.dropped
-        return Statistics(self._sequence, self._delivery.frames, errors, self._delivery.statistics)
+        return Statistics(self._sequence, self._delivery.frames, errors, self._delivery.statistics, THIS_PC.ahead_ms)
 
     def send(self, frame: TelemetryFrame) -> None:
         """Number the frame (``frame.sequence`` is set) and send it; waits while there is no room for it."""

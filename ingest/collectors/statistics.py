@@ -1,6 +1,8 @@
 """What a collector has done so far, as numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ingest.collectors.broker_clock import OFF_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +21,13 @@ class ProducerStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Frames taken from the game, those that Kafka has acknowledged, and those that were refused."""
+    """Frames taken from the game, those that Kafka has acknowledged, those that were refused, and how wrong the clock is."""
 
     frames_collected: int = 0
     frames_published: int = 0
     errors: int = 0
     producer: ProducerStatistics = ProducerStatistics()
+    clock_ahead_ms: int | None = field(default=None, compare=False)  # of the broker's; None: not known
 
     def __add__(self, other: "Statistics") -> "Statistics":
         return Statistics(
@@ -32,10 +35,12 @@ class Statistics:
             self.frames_published + other.frames_published,
             self.errors + other.errors,
             self.producer + other.producer,
+            self.clock_ahead_ms if other.clock_ahead_ms is None else other.clock_ahead_ms,
         )
 
     def as_json(self) -> dict[str, int | dict[str, int]]:
-        """The same with the published names."""
+        """The same with the published names; ``clockAheadMs`` only where the clock is wrong."""
+        wrong = self.clock_ahead_ms is not None and abs(self.clock_ahead_ms) > OFF_MS
         return {
             "framesCollected": self.frames_collected,
             "framesPublished": self.frames_published,
@@ -45,4 +50,5 @@ class Statistics:
                 "bytesSent": self.producer.bytes_sent,
                 "errors": self.producer.errors,
             },
+            **({"clockAheadMs": self.clock_ahead_ms} if wrong and self.clock_ahead_ms is not None else {}),
         }

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from ingest.collectors.broker_clock import THIS_PC
 from ingest.collectors.outbox import Outbox, Record
 from ingest.collectors.records import Headers
 from ingest.errors import BrokerUnavailable, TopicUnavailable
@@ -185,12 +186,13 @@ class Uplink:
             self.partition = partition_of(self._key, partitions)
         self._producer = producer
 
-    def _on_delivery(self, error: KafkaError | None, _: Message) -> None:
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if self._broken is not None:
             return  # what follows a failed record is produced again with it
         if error is not None:
             self._break(error)
             return
+        THIS_PC.note(message.timestamp(), wall_ms=time.time_ns() // 1_000_000)
         if self._silent or self._backoff.failures:
             self._recover()
         self._confirmed()

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from ingest.collectors.broker_clock import clock_trouble, offset_words
 from ingest.collectors.game import Game, Happening, SessionBegan
 from ingest.collectors.spool_cursor import Cursor
 from ingest.collectors.spool_folder import SpoolFolder
@@ -26,9 +27,6 @@ _LISTEN_S = 2.0
 _BROKER_WITHIN_S = 5.0
 _LEAST_FREE_BYTES = 1_000_000_000
 _SLOW_SYNC_MS = 100.0
-_CLOCK_OFF_MS = 1000.0
-#: What ingest takes for a broken clock, in front of its own.
-_CLOCK_REFUSED_MS = 5 * 60 * 1000.0
 _WHO_MAKES_TOPICS = "whoever runs the broker types `purple-sector topics create` once"
 
 
@@ -115,13 +113,9 @@ def clock_finding(offset: Offset | str) -> Finding:
         )
     # As the driver sees it: this PC's clock.
     ahead_ms = -offset.ahead_ms
-    seen = f"{abs(ahead_ms) / 1000:.2f} s {'ahead of' if ahead_ms > 0 else 'behind'} the broker's, within {offset.within_ms:.0f} ms"
-    if ahead_ms > _CLOCK_REFUSED_MS:
-        return Finding(
-            "clock", "error", f"{seen}: frames would be refused", "set the clock; let the PC do it by itself"
-        )
-    if abs(ahead_ms) > _CLOCK_OFF_MS + offset.within_ms:
-        return Finding("clock", "warning", seen, "set the clock; let the PC do it by itself")
+    seen = f"{offset_words(ahead_ms)}, within {offset.within_ms:.0f} ms"
+    if trouble := clock_trouble(ahead_ms, within_ms=offset.within_ms):
+        return Finding("clock", trouble.level, f"{seen}: {trouble.frames}", trouble.to_do)
     return Finding("clock", "ok", seen)
 
 

@@ -108,6 +108,23 @@ def test_every_other_record_may_be_poison(database, settings):
     assert_each_frame_once(database.url, {"a": FRAMES})
 
 
+def test_frames_of_a_clock_that_is_ahead_are_stored(database, settings):
+    """By topics that are dated by the broker, as they are specified, and by those that keep their producers' times."""
+    six_minutes_ahead_ms = time.time_ns() // 1_000_000 + 6 * 60_000
+    publish(settings, drove("a", *range(1, FRAMES + 1), started_at_ms=six_minutes_ahead_ms))
+    with hosting(settings, database.url):
+        wait_for_frames(database.url, {"a": FRAMES})
+
+    assert_each_frame_once(database.url, {"a": FRAMES})
+    assert rows(database.url, "SELECT count(*) FROM dead_letters") == [(0,)]
+    ((offset_ms, span_ms),) = rows(
+        database.url,
+        "SELECT offset_ms, (extract(epoch FROM (SELECT max(time) - min(time) FROM telemetry)) * 1000)::bigint FROM clock_corrections",
+    )
+    assert -7 * 60_000 < offset_ms < -5 * 60_000
+    assert span_ms == 16 * (FRAMES - 1)
+
+
 def test_session_that_comes_by_two_partitions_is_stored_once(database, settings):
     """Both workers hold half of it and some of the other half, and store at the same time."""
     frames = drove("a", *range(1, FRAMES + 1))
@@ -117,9 +134,11 @@ def test_session_that_comes_by_two_partitions_is_stored_once(database, settings)
             publish(settings, [f for f in frames[: 2 * third] if f in frames[start : start + 20]], partition=0)
             publish(settings, [f for f in frames[third:] if f in frames[start : start + 20]], partition=1)
         wait_for_frames(database.url, {"a": FRAMES})
+        wait_until(lambda: not rows(database.url, "SELECT FROM sessions WHERE late_from IS NOT NULL"))
 
     assert_each_frame_once(database.url, {"a": FRAMES})
     assert rows(database.url, "SELECT count(*) FROM dead_letters") == [(0,)]
+    assert rows(database.url, "SELECT count(*) FROM gaps WHERE healed_at IS NULL") == [(0,)]
 
 
 def test_lap_is_announced_when_it_is_stored(database, settings):

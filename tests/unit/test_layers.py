@@ -26,6 +26,7 @@ COLLECTORS_MAY_IMPORT = {
     "structlog",
     "ingest.collectors",
     "ingest.errors",
+    "ingest.instants",
     "ingest.settings",
     "ingest.telemetry_pb2",
     "ingest.topics",
