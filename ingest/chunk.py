@@ -6,6 +6,7 @@ made from have moved on in memory, so a chunk is stored or everything in memory 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -150,6 +151,7 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     reason: str
+    user_id: str = ""  # of the record's headers, as far as known
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +175,16 @@ class Chunk:
 
 
 def make_chunk(
-    batch: Batch, decoded: Decoded, sessions: Mapping[str, OpenSession], corrections: tuple[Correction, ...] = ()
+    batch: Batch,
+    decoded: Decoded,
+    sessions: Mapping[str, OpenSession],
+    corrections: tuple[Correction, ...] = (),
+    users: Mapping[str, str] = MappingProxyType({}),
 ) -> Chunk:
     """Sort a decoded batch by session, drop what is stored already, time the laps, and name what is missing.
 
     ``sessions`` holds every key of ``decoded.sessions``; they are moved on by what this batch brings. ``corrections`` are
-    those that its frames needed.
+    those that its frames needed; ``users`` those that the headers of its keys name, as far as known.
     """
     field_of_cars = [sessions[key] for key in decoded.sessions]
     moved = [f for f in decoded.facts if field_of_cars[f.session_index].heed(f.message)]
@@ -203,7 +209,7 @@ def make_chunk(
         laps=tuple(laps),
         running=tuple(running),
         gaps=tuple([gap for c in chapters for gap in c.gaps] + untold),
-        dead_letters=tuple(_dead_letters(batch, decoded)),
+        dead_letters=tuple(_dead_letters(batch, decoded, users)),
         late=late,
         corrections=corrections,
         resent=decoded.frames.num_rows - kept.num_rows,
@@ -344,7 +350,7 @@ def _progress(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[Sessio
         )
 
 
-def _dead_letters(batch: Batch, decoded: Decoded) -> Iterable[DeadLetter]:
+def _dead_letters(batch: Batch, decoded: Decoded, users: Mapping[str, str]) -> Iterable[DeadLetter]:
     records = batch.records
     for rejected in decoded.rejected:
         value = records.values[rejected.record]
@@ -354,4 +360,5 @@ def _dead_letters(batch: Batch, decoded: Decoded) -> Iterable[DeadLetter]:
             key=None if key is None else key[:_DEAD_LETTER_BYTES],
             value=None if value is None else value[:_DEAD_LETTER_BYTES],
             reason=rejected.reason,
+            user_id=users.get((key or b"").decode(errors="replace"), ""),
         )

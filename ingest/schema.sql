@@ -165,6 +165,7 @@ CREATE INDEX IF NOT EXISTS gaps_open_up_to ON gaps (session_id, to_sequence) WHE
 DROP INDEX IF EXISTS gaps_open;  -- did the same, without the sequence
 CREATE INDEX IF NOT EXISTS gaps_asked_for ON gaps (seen_at) WHERE healed_at IS NULL;
 
+-- Records that cannot be stored, within a quota (ingest/dead_letters.py); `purple-sector dead-letters` lists, shows and replays them.
 CREATE TABLE IF NOT EXISTS dead_letters (
     topic     text NOT NULL,
     partition integer NOT NULL,
@@ -174,6 +175,25 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     reason    text NOT NULL,
     seen_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (topic, partition, "offset")
+);
+ALTER TABLE dead_letters
+    ADD COLUMN IF NOT EXISTS user_id text NOT NULL DEFAULT '',           -- of the record's headers
+    ADD COLUMN IF NOT EXISTS kind text GENERATED ALWAYS AS (split_part(reason, ':', 1)) STORED,
+    ADD COLUMN IF NOT EXISTS bytes integer GENERATED ALWAYS AS (coalesce(octet_length(value), 0)) STORED,
+    ADD COLUMN IF NOT EXISTS replayed_at timestamptz,                    -- sent to its topic again (NULL: not yet)
+    ADD COLUMN IF NOT EXISTS replayed_offset bigint;                     -- where it lies there since
+CREATE INDEX IF NOT EXISTS dead_letters_kept ON dead_letters (kind, topic, bytes) WHERE replayed_at IS NULL;
+
+-- How many had no place among them.
+CREATE TABLE IF NOT EXISTS dead_letters_not_kept (
+    topic       text NOT NULL,
+    partition   integer NOT NULL,
+    kind        text NOT NULL,
+    count       bigint NOT NULL,
+    first_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_reason text NOT NULL,
+    PRIMARY KEY (topic, partition, kind)
 );
 
 -- The only offsets that ingest believes. fence counts the owners; next_offset is the next record to read.

@@ -142,6 +142,15 @@ class Retention:
     dead_letters_days: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetterQuota:
+    """How many of a kind a topic keeps, how large all may be, and for how many days they stay (0: for ever)."""
+
+    per_kind: int = 1000
+    max_bytes: int = 512_000_000
+    days: int = 30
+
+
 _Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
@@ -155,7 +164,9 @@ class DatabaseSettings(_Environment):
     summaries_days: _Days = Field(0, alias="RETENTION_SUMMARIES_DAYS")
     laps_days: _Days = Field(0, alias="RETENTION_LAPS_DAYS")
     gaps_days: _Days = Field(0, alias="RETENTION_GAPS_DAYS")
-    dead_letters_days: _Days = Field(0, alias="RETENTION_DEAD_LETTERS_DAYS")
+    dead_letters_days: _Days = Field(30, alias="RETENTION_DEAD_LETTERS_DAYS")
+    dead_letters_per_kind: int = Field(1000, alias="DEAD_LETTERS_PER_KIND", ge=0, le=1_000_000)
+    dead_letters_max_mb: int = Field(512, alias="DEAD_LETTERS_MAX_MB", ge=0, le=1_000_000)
 
     @property
     def retention(self) -> Retention:
@@ -163,6 +174,11 @@ class DatabaseSettings(_Environment):
         return Retention(
             self.telemetry_days, self.summaries_days, self.laps_days, self.gaps_days, self.dead_letters_days
         )
+
+    @property
+    def dead_letters(self) -> DeadLetterQuota:
+        """How many dead letters are kept."""
+        return DeadLetterQuota(self.dead_letters_per_kind, self.dead_letters_max_mb * 1_000_000, self.dead_letters_days)
 
     @property
     def address(self) -> str:

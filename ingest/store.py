@@ -13,6 +13,7 @@ from typing import Any, Self
 import pgpq
 import psycopg
 import pyarrow as pa
+import structlog
 from psycopg import ClientCursor, sql
 
 from analytics.bests import Scope
@@ -21,9 +22,10 @@ from analytics.course import Course
 from analytics.database import frames_to_resume
 from analytics.laps import Carry, Lap, advance, resume
 from analytics.tracks import Track
-from ingest.chunk import Chunk, DeadLetter, Late, OpenSession, RunningLap, TimedLap
+from ingest.chunk import Chunk, Late, OpenSession, RunningLap, TimedLap
 from ingest.clocks import SessionTimes
 from ingest.colours import colour_running, judge_scope, unjudged
+from ingest.dead_letters import NotKept, expire_dead_letters, save_dead_letters
 from ingest.errors import PartitionTaken, SessionsChanged, SessionWentOn, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
@@ -31,6 +33,8 @@ from ingest.session_facts import save_facts
 from ingest.settings import DatabaseSettings
 from ingest.stored_laps import save_laps
 from ingest.tracks import Place, StoredTrack, course_of, learn_track, newest_tracks
+
+log = structlog.get_logger()
 
 COPY_FRAMES = sql.SQL("COPY telemetry ({}) FROM STDIN (FORMAT BINARY)").format(
     sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
@@ -126,14 +130,6 @@ SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigi
 COMMIT
 """
 
-# A log that begins anew has its own record at an offset that the old one had a dead letter at.
-_SAVE_DEAD_LETTERS = """
-INSERT INTO dead_letters (topic, partition, "offset", key, value, reason)
-SELECT %s, %s, * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %s::text[])
-ON CONFLICT (topic, partition, "offset") DO UPDATE
-   SET key = excluded.key, value = excluded.value, reason = excluded.reason, seen_at = now()
-"""
-
 # What has come by another partition is not missing. Of a session that lacks every other frame, what was received is long: it is
 # read once, and not once a gap.
 _SAVE_GAPS = """
@@ -147,8 +143,6 @@ SELECT there.id, from_sequence, to_sequence, 'missing' FROM new JOIN there ON th
  WHERE NOT there.received @> int8range(from_sequence, to_sequence, '[]')
  ORDER BY there.id, from_sequence
 """
-
-_LETTERS_AT_ONCE = 200  # of 64 KiB at most: a statement and its values must stay far below a gigabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +161,8 @@ class Store:
         self.partition = partition
         self._place: dict[str, Any] = {"topic": partition.topic, "index": partition.index}
         self._address = settings.address
+        self._quota = settings.dead_letters
+        self._full: set[str] = set()  # kinds of dead letters of which that was said
         with self._reachable():
             self._conn = psycopg.connect(
                 settings.url.get_secret_value(),
@@ -196,6 +192,7 @@ class Store:
             # A predecessor that is frozen in a COPY can be ended by nothing else, and its rows must not come later.
             self._conn.execute(_END_PREDECESSOR, row)
             next_offset, fence, stored_id = self._one(_TAKE_OVER, row)
+            expire_dead_letters(self._conn, self.partition, self._quota)
             return Ownership(fence, next_offset, stored_id)
 
     def resume(self, fence: int) -> Ownership:
@@ -365,12 +362,19 @@ class Store:
                 cursor.execute(_SAVE_GAPS, list(map(list, columns)))
             if chunk.late:
                 cursor.executemany(_SAVE_LATE, [(late.from_us, late.session_id) for late in chunk.late])
-            for start in range(0, len(chunk.dead_letters), _LETTERS_AT_ONCE):
-                self._save_letters(cursor, chunk.dead_letters[start : start + _LETTERS_AT_ONCE])
+            if chunk.dead_letters:
+                self._note_not_kept(save_dead_letters(cursor, self.partition, chunk.dead_letters, self._quota))
 
-    def _save_letters(self, cursor: psycopg.Cursor, letters: Sequence[DeadLetter]) -> None:
-        columns = zip(*((d.offset, d.key, d.value, d.reason) for d in letters), strict=True)
-        cursor.execute(_SAVE_DEAD_LETTERS, [self.partition.topic, self.partition.index, *map(list, columns)])
+    def _note_not_kept(self, left_out: Sequence[NotKept]) -> None:
+        new = [one for one in left_out if one.kind not in self._full]
+        self._full |= {one.kind for one in new}
+        for one in new:
+            log.warning(
+                "dead letters of this kind are only counted from now on: their places are full",
+                partition=str(self.partition),
+                kind=one.kind,
+                reason=one.last_reason,
+            )
 
     def _advance_and_commit(self, chunk: Chunk, fence: int) -> frozenset[int]:
         progress = chunk.progress

@@ -244,7 +244,7 @@ class Turn:
                 decoded, len(batch.records), "refused: the database does not take what this record holds"
             )
         self._begin(decoded)
-        chunk = make_chunk(batch, decoded, self._sessions, corrections)
+        chunk = make_chunk(batch, decoded, self._sessions, corrections, self._source.users)
         self._forget_shared(chunk, self._write(batch, chunk))
         self._note_corrections(corrections)
         self._waiting.mark_stored(batch)

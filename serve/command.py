@@ -26,6 +26,7 @@ from ingest.errors import PurpleSectorError, SettingsError, SettingsFileError
 from ingest.logs import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
 from serve.collecting import collect
+from serve.dead_letters import dead_letters
 from serve.exporting import export
 from serve.fleet import fleet
 from serve.recomputing import laps
@@ -99,6 +100,7 @@ def command() -> None:
 command.add_command(collect)
 command.add_command(export)
 command.add_command(tell)
+command.add_command(dead_letters)
 command.add_command(laps)
 laps.add_command(fleet)
 
@@ -373,7 +375,7 @@ def _show(seen: "Status") -> None:
     _say("broker", ", ".join(seen.brokers))
     for line in seen.topics:
         _say("topic", line)
-    _say("store", f"{seen.store}; {seen.dead_letters} dead letters")
+    _say("store", f"{seen.store}; {seen.dead_letters} dead letters{_where_to_look(seen)}")
     for owner, partitions in seen.workers.items():
         _say("worker", f"{owner}: {partitions} partitions")
     table = table_of(
@@ -397,6 +399,10 @@ def _show(seen: "Status") -> None:
         table.add_row(s.key, s.driver, s.car, s.track, f"{s.frames:,}", str(s.laps), str(s.open_gaps), written)
     console.print()
     say_whole(table)
+
+
+def _where_to_look(seen: "Status") -> str:
+    return " (purple-sector dead-letters list)" if seen.dead_letters else ""
 
 
 def _say(what: str, words: str) -> None:

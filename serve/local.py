@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -116,7 +116,9 @@ def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
             migrate(conn, settings.retention)
             edition = read_edition(conn)
             tell(f"{edition}, at {settings.address}")
-            if settings.retention != Retention() and not edition.community:
+            # Dead letters the workers delete.
+            others = replace(settings.retention, dead_letters_days=0)
+            if others != Retention() and not edition.community:
                 tell(
                     "nothing is dropped, whatever RETENTION_… says: only TimescaleDB's Community edition has the jobs for it"
                 )

@@ -258,11 +258,11 @@ def delete_records(settings: KafkaSettings, *, before: int) -> None:
         future.result(WITHIN_S)
 
 
-def host_of(settings: KafkaSettings, database_url: str) -> Host:
+def host_of(settings: KafkaSettings, database_url: str, **database: int) -> Host:
     return Host(
         name="test",
         kafka=settings,
-        database=DatabaseSettings(url=database_url),
+        database=DatabaseSettings.read(url=database_url, **database),
         ingest=IngestSettings(batch_max_age_ms=50),
     )
 
