@@ -1,7 +1,7 @@
 """The one list of channels: what a car reports, frame by frame.
 
-The Arrow schema, the table's columns, the COPY column list, the wire decoder's names, the plausibility limits and the
-table in the documentation all derive from `CHANNELS`. Nothing else spells a channel out.
+The Arrow schema, the table's columns, the COPY column list, the wire decoder's names and the table in the documentation all
+derive from `CHANNELS`; the limits of their values stand in `analytics.limits`. Nothing else spells a channel out.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from analytics.limits import LIMITS
+
 Interpolation = Literal["linear", "previous"]
 
 
@@ -17,9 +19,8 @@ Interpolation = Literal["linear", "previous"]
 class Channel:
     """One column of telemetry.
 
-    ``wire`` is the field of ``TelemetryFrame`` that carries it. A value outside ``low``..``high`` (both included) is absurd
-    and makes its frame a dead letter; a limit of None means that the Arrow type alone limits it. For an ``optional``
-    channel the wire's zero means unknown and is stored as NULL.
+    ``wire`` is the field of ``TelemetryFrame`` that carries it. A value outside ``low``..``high`` (both included) is stored as
+    NULL, and its frame is kept: any channel may be unknown. For an ``optional`` one the wire's zero means unknown, too.
     """
 
     name: str
@@ -29,16 +30,22 @@ class Channel:
     unit: str
     interpolation: Interpolation
     about: str
-    low: float | None = None
-    high: float | None = None
     optional: bool = False
+
+    @property
+    def low(self) -> float:
+        """The least plausible value."""
+        return LIMITS[self.wire].least
+
+    @property
+    def high(self) -> float:
+        """The highest plausible value."""
+        return LIMITS[self.wire].most
 
 
 # Wide types first: PostgreSQL pads a row to the alignment of each column, and COPY time follows the row's width.
 CHANNELS: tuple[Channel, ...] = (
-    Channel(
-        "lap_number", "lap_number", pa.int32(), "integer", "", "previous", "the lap being driven, from 1", 0, 100_000
-    ),
+    Channel("lap_number", "lap_number", pa.int32(), "integer", "", "previous", "the lap being driven, from 1"),
     Channel(
         "lap_clock_ms",
         "lap_time",
@@ -47,8 +54,6 @@ CHANNELS: tuple[Channel, ...] = (
         "ms",
         "linear",
         "since the start of the lap, the game's clock",
-        0,
-        None,
     ),
     Channel(
         "normalized_position",
@@ -58,30 +63,16 @@ CHANNELS: tuple[Channel, ...] = (
         "0..1",
         "linear",
         "along the track's spline",
-        -0.01,
-        1.01,
     ),
-    Channel("speed_kmh", "speed", pa.float32(), "real", "km/h", "linear", "ground speed", -200, 700),
-    Channel("throttle", "throttle", pa.float32(), "real", "0..1", "linear", "pedal", -0.01, 1.01),
-    Channel("brake", "brake", pa.float32(), "real", "0..1", "linear", "pedal", -0.01, 1.01),
-    Channel(
-        "steering", "steering", pa.float32(), "real", "-1..1", "linear", "of full lock, right positive", -1.01, 1.01
-    ),
-    Channel(
-        "rpm", "rpm", pa.int32(), "integer", "1/min", "linear", "engine speed, 0 where the game gives none", 0, 50_000
-    ),
-    Channel(
-        "x_m", "x", pa.float32(), "real", "m", "linear", "world position, the game's axes", -1e6, 1e6, optional=True
-    ),
-    Channel(
-        "y_m", "y", pa.float32(), "real", "m", "linear", "world position, the game's axes", -1e6, 1e6, optional=True
-    ),
-    Channel(
-        "z_m", "z", pa.float32(), "real", "m", "linear", "world position, the game's axes", -1e6, 1e6, optional=True
-    ),
-    Channel(
-        "heading_rad", "heading", pa.float32(), "real", "rad", "linear", "in the ground plane", -100, 100, optional=True
-    ),
+    Channel("speed_kmh", "speed", pa.float32(), "real", "km/h", "linear", "ground speed"),
+    Channel("throttle", "throttle", pa.float32(), "real", "0..1", "linear", "pedal"),
+    Channel("brake", "brake", pa.float32(), "real", "0..1", "linear", "pedal"),
+    Channel("steering", "steering", pa.float32(), "real", "-1..1", "linear", "of full lock, right positive"),
+    Channel("rpm", "rpm", pa.int32(), "integer", "1/min", "linear", "engine speed, 0 where the game gives none"),
+    Channel("x_m", "x", pa.float32(), "real", "m", "linear", "world position, the game's axes", optional=True),
+    Channel("y_m", "y", pa.float32(), "real", "m", "linear", "world position, the game's axes", optional=True),
+    Channel("z_m", "z", pa.float32(), "real", "m", "linear", "world position, the game's axes", optional=True),
+    Channel("heading_rad", "heading", pa.float32(), "real", "rad", "linear", "in the ground plane", optional=True),
     Channel(
         "last_lap_time_ms",
         "last_lap_time",
@@ -90,11 +81,9 @@ CHANNELS: tuple[Channel, ...] = (
         "ms",
         "previous",
         "the game's official time of the lap before",
-        0,
-        None,
         optional=True,
     ),
-    Channel("gear", "gear", pa.int16(), "smallint", "", "previous", "-1 reverse, 0 neutral, 1..", -1, 20),
+    Channel("gear", "gear", pa.int16(), "smallint", "", "previous", "-1 reverse, 0 neutral, 1.."),
     Channel(
         "sector",
         "sector",
@@ -103,13 +92,9 @@ CHANNELS: tuple[Channel, ...] = (
         "",
         "previous",
         "the sector being driven, from 1",
-        0,
-        100,
         optional=True,
     ),
-    Channel(
-        "pit", "pit", pa.int16(), "smallint", "", "previous", "1 on track, 2 pit lane, 3 pit box", 0, 100, optional=True
-    ),
+    Channel("pit", "pit", pa.int16(), "smallint", "", "previous", "1 on track, 2 pit lane, 3 pit box", optional=True),
     Channel(
         "validity",
         "validity",
@@ -118,8 +103,6 @@ CHANNELS: tuple[Channel, ...] = (
         "",
         "previous",
         "of this lap: 1 valid, 2 invalid",
-        0,
-        100,
         optional=True,
     ),
 )
@@ -130,7 +113,7 @@ SEQUENCE = pa.field("sequence", pa.int64())
 SESSION_ID = pa.field("session_id", pa.int32(), nullable=False)
 
 #: Frames of one session or of several, in the order they were driven; `session_id` is the store's number of the session.
-FRAMES = pa.schema([TIME, SEQUENCE, SESSION_ID, *(pa.field(c.name, c.arrow, nullable=c.optional) for c in CHANNELS)])
+FRAMES = pa.schema([TIME, SEQUENCE, SESSION_ID, *(pa.field(c.name, c.arrow) for c in CHANNELS)])
 
 _SQL_OF_PLACE = {"time": "timestamptz NOT NULL", "sequence": "bigint", "session_id": "integer NOT NULL"}
 
@@ -138,10 +121,7 @@ _SQL_OF_PLACE = {"time": "timestamptz NOT NULL", "sequence": "bigint", "session_
 def column_definitions() -> list[str]:
     """The columns of table ``telemetry`` as SQL, in the order of `FRAMES`."""
     by_name = {c.name: c for c in CHANNELS}
-    return [
-        f"{name} {_SQL_OF_PLACE[name] if name in _SQL_OF_PLACE else by_name[name].sql + ('' if by_name[name].optional else ' NOT NULL')}"
-        for name in FRAMES.names
-    ]
+    return [f"{name} {_SQL_OF_PLACE[name] if name in _SQL_OF_PLACE else by_name[name].sql}" for name in FRAMES.names]
 
 
 def markdown_table() -> str:

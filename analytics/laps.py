@@ -62,7 +62,8 @@ def advance_each(
     ``courses[i]`` the one that it is timed on from its first frame on.
     """
     courses = courses or [UNKNOWN] * len(ends)
-    everything = Stretch.of(frames, _lines(ends, courses))
+    recent = [(start, carry.recent if carry else None) for start, carry in zip([0, *ends], carries, strict=False)]
+    everything = Stretch.of(frames, _lines(ends, courses), recent)
     answers: list[tuple[list[Lap], Carry | None]] = [([], carry) for carry in carries]
     pieces: list[Stretch] = []
     moving: list[tuple[int, Carry, int]] = []

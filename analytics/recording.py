@@ -1,12 +1,13 @@
 """Recorded sessions: a Parquet, Arrow or CSV file of frames, with a JSON file of the same name beside it that says what was driven.
 
 Opens, checks and hands out; knows no broker and no database. Rule: what `open_recording` returns is fit to be replayed: every
-frame is complete, plausible and later than the one before. Everything else is a `RecordingError` that names file, column and row.
+frame is later than the one before, and a value that is absent or cannot be is NULL. Everything else is a `RecordingError` that
+names file, column and row.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,10 @@ class RecordingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recorded session. Facts that nobody wrote down are empty or None."""
+    """A recorded session. Facts that nobody wrote down are empty or None.
+
+    ``blanked`` counts by channel the values that no car can have sent; they are NULL.
+    """
 
     path: Path
     table: pa.Table
@@ -52,6 +56,7 @@ class Recording:
     driver: str
     track_length_m: float | None
     sample_rate_hz: float | None
+    blanked: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -92,7 +97,7 @@ def recordings_at(path: Path) -> list[Path]:
 
 def open_recording(path: Path) -> Recording:
     """Read and check a ``.parquet``, ``.arrow`` or ``.csv`` file. Raises RecordingError."""
-    table = _checked(path, _read(path))
+    table, blanked = _checked(path, _read(path))
     facts = facts_in(path.with_suffix(".json"))
     return Recording(
         path=path,
@@ -103,6 +108,7 @@ def open_recording(path: Path) -> Recording:
         driver=_text(facts, "driver"),
         track_length_m=_track_length_m(path.with_suffix(".json"), facts),
         sample_rate_hz=_number(facts.get("sampling"), "median_hz") or _rate_hz(table),
+        blanked=blanked,
     )
 
 
@@ -132,21 +138,26 @@ def _read(path: Path) -> pa.Table:
         raise RecordingError(path, f"cannot be read ({exc}); record or export it again") from exc
 
 
-def _checked(path: Path, table: pa.Table) -> pa.Table:
+def _checked(path: Path, table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
     if not table.num_rows:
         raise RecordingError(path, "has no frames; record or export it again")
     _check_index(path, table)
-    time = _column(path, _with_whole_ms(table), _TIME, pa.int64(), nullable=False)
+    time = _times(path, _with_whole_ms(table))
     _check_order(path, time)
     _check_calendar(path, time)
     columns = {_TIME: time}
+    blanked: dict[str, int] = {}
     for channel in CHANNELS:
         name = _name(channel)
         if channel.optional and name not in table.column_names:
             continue
-        columns[name] = _column(path, table, name, channel.arrow, nullable=channel.optional)
-        _check_limits(path, channel, columns[name])
-    return pa.table(columns)
+        columns[name], implausible = _column(path, table, name, channel)
+        if implausible == table.num_rows:
+            problem = f"has no value within {channel.low:g}..{channel.high:g} {channel.unit}".rstrip()
+            raise RecordingError(path, f"{problem}; check the unit of the export", column=name)
+        if implausible:
+            blanked[channel.name] = implausible
+    return pa.table(columns), blanked
 
 
 def _check_index(path: Path, table: pa.Table) -> None:
@@ -166,18 +177,38 @@ def _with_whole_ms(table: pa.Table) -> pa.Table:
     return table.set_column(place, _TIME, instants.cast(pa.int64()))
 
 
-def _column(path: Path, table: pa.Table, name: str, wanted: pa.DataType, *, nullable: bool) -> pa.ChunkedArray:
+def _times(path: Path, table: pa.Table) -> pa.ChunkedArray:
+    column = _numbers(path, table, _TIME, pa.int64())
+    _check_complete(path, column)
+    return _cast(path, _TIME, column, pa.int64())
+
+
+def _column(path: Path, table: pa.Table, name: str, channel: Channel) -> tuple[pa.ChunkedArray, int]:
+    """A channel, NULL where it is unknown, and how many of its values no car can have sent."""
+    column = _numbers(path, table, name, channel.arrow)
+    if column.type == pa.null():
+        return column.cast(channel.arrow), 0
+    if pa.types.is_floating(column.type):
+        # What pandas writes for no value is not counted as a wrong one.
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    # Judged before the cast, which refuses a number beyond the type, and with it the file.
+    column, implausible = _blanked(channel, column)
+    return _cast(path, name, column, channel.arrow), implausible
+
+
+def _numbers(path: Path, table: pa.Table, name: str, wanted: pa.DataType) -> pa.ChunkedArray:
     if table.column_names.count(name) != 1:
         problem = "appears more than once" if name in table.column_names else "is missing"
         raise RecordingError(path, f"{problem}; export the file with exactly one", column=name)
     column = table.column(name)
-    if not (
-        pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or (nullable and column.type == pa.null())
-    ):
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or column.type == pa.null()):
         row = _first_not_a_number(column)
         found = f"is {column.type}" if row is None else f"{column[row - 1].as_py()!r} is no number"
         raise RecordingError(path, f"{found}, expected {wanted}; write plain numbers", column=name, row=row)
-    _check_complete(path, name, column, nullable=nullable)
+    return column
+
+
+def _cast(path: Path, name: str, column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     try:
         return column.cast(wanted)
     except pa.ArrowInvalid as exc:
@@ -192,13 +223,10 @@ def _first_not_a_number(column: pa.ChunkedArray) -> int | None:
     return _first(pc.invert(number.fill_null(False)))
 
 
-def _check_complete(path: Path, name: str, column: pa.ChunkedArray, *, nullable: bool) -> None:
-    absent = pc.is_null(column, nan_is_null=not nullable)
-    if nullable and pa.types.is_floating(column.type):
-        absent = pc.is_nan(column).fill_null(False)
-    row = None if nullable and not pa.types.is_floating(column.type) else _first(absent)
+def _check_complete(path: Path, time: pa.ChunkedArray) -> None:
+    row = _first(pc.is_null(time, nan_is_null=True))
     if row is not None:
-        raise RecordingError(path, "has no value; leave the frame out or fill the value in", column=name, row=row)
+        raise RecordingError(path, "has no value; leave the frame out or fill the value in", column=_TIME, row=row)
 
 
 def _check_order(path: Path, time: pa.ChunkedArray) -> None:
@@ -219,16 +247,14 @@ def _check_calendar(path: Path, time: pa.ChunkedArray) -> None:
             raise RecordingError(path, problem, column=_TIME, row=row)
 
 
-def _check_limits(path: Path, channel: Channel, column: pa.ChunkedArray) -> None:
-    low = -np.inf if channel.low is None else channel.low
-    high = np.inf if channel.high is None else channel.high
-    values = column.cast(pa.float64())
-    # Limits that floats cannot hold exactly must not reject themselves; infinity is never plausible.
-    outside = pc.or_(pc.or_(pc.less(values, low), pc.greater(values, high)), pc.is_inf(values)).fill_null(False)
-    row = _first(outside)
-    if row is not None:
-        problem = f"{column[row - 1].as_py()} is outside {low}..{high} {channel.unit}".rstrip()
-        raise RecordingError(path, f"{problem}; check the unit of the export", column=_name(channel), row=row)
+def _blanked(channel: Channel, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
+    """The column without the values that no car can have sent, and how many these were."""
+    values = column.cast(pa.float64(), safe=False)
+    plausible = pc.and_(pc.greater_equal(values, channel.low), pc.less_equal(values, channel.high))
+    implausible = pc.sum(pc.invert(plausible)).as_py() or 0
+    if not implausible:
+        return column, 0
+    return pc.if_else(plausible, column, pa.scalar(None, column.type)), implausible
 
 
 def _first(mask: pa.ChunkedArray) -> int | None:

@@ -1,6 +1,6 @@
 """A stretch of one session's frames as NumPy arrays, in driven order.
 
-What the lap engine computes on: only the channels that it needs, NULL as 0. It knows no laps. Rule: a stretch's times increase
+What the lap engine computes on: only the channels that it needs, NULL as 0 or as the last known value. It knows no laps. Rule: a stretch's times increase
 strictly; `Stretch.after` is where that is made true.
 """
 
@@ -27,6 +27,9 @@ _WHOLE = (
     "validity",
 )
 _REAL = ("normalized_position", "speed_kmh")
+
+# Counters, clocks, places and speeds; the zero of the others means that it is unknown.
+_HELD = frozenset({"lap_number", "lap_clock_ms", "normalized_position", "speed_kmh"})
 
 #: The columns of frames that the lap engine reads.
 COLUMNS = (*_WHOLE, *_REAL)
@@ -90,13 +93,21 @@ class Stretch:
         return _row(self.real, 2)
 
     @classmethod
-    def of(cls, frames: pa.Table, line: Reals | float = 0.0) -> Self:
-        """The frames of a table that has the columns of `analytics.channels.FRAMES`; ``line`` is the position of each one's line."""
+    def of(
+        cls, frames: pa.Table, line: Reals | float = 0.0, before: Sequence[tuple[int, "Stretch | None"]] = ((0, None),)
+    ) -> Self:
+        """The frames of a table that has the columns of `analytics.channels.FRAMES`; ``line`` is the position of each one's line.
+
+        ``before`` has the first row of each session, and the frames before it. Where a car is and how fast it drives do not
+        become 0 where a frame does not know it: the last value that is known holds.
+        """
         whole = np.zeros((len(_WHOLE), frames.num_rows), np.int64)
         real = np.zeros((len(_REAL) + 1, frames.num_rows), np.float64)
         for names, rows in ((_WHOLE, whole), (_REAL, real[:2])):
             for name, row in zip(names, rows, strict=True):
                 _fill(row, frames.column(name))
+                if name in _HELD and frames.column(name).null_count > 0:
+                    _hold(row, name, frames.column(name).is_valid().to_numpy(), before)
         real[2] = (real[0] - line) % 1.0
         return cls(whole, real)
 
@@ -130,6 +141,17 @@ def _fill(row: Integers | Reals, column: pa.ChunkedArray) -> None:
         return
     values = (column.fill_null(0) if column.null_count else column).to_numpy()
     row[:] = values.view(np.int64) if values.dtype.kind == "M" else values
+
+
+def _hold(row: Integers | Reals, name: str, known: Mask, before: Sequence[tuple[int, Stretch | None]]) -> None:
+    ends = [start for start, _ in before[1:]] + [len(row)]
+    for (start, earlier), end in zip(before, ends, strict=True):
+        mine, values = known[start:end], row[start:end]
+        if mine.all():
+            continue
+        first = getattr(earlier, name)[-1] if earlier is not None and len(earlier) else next(iter(values[mine]), 0)
+        latest = np.maximum.accumulate(np.where(mine, np.arange(len(mine)), -1))
+        row[start:end] = np.where(latest < 0, first, values[latest])
 
 
 _Number = TypeVar("_Number", np.int64, np.float64)

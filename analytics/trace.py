@@ -123,7 +123,7 @@ def resample(
     """
     position = frames.column("normalized_position").to_numpy().astype(np.float64)
     # Games hold the position at exactly 0 or 1 for some metres around the origin: those frames say nothing.
-    moving = np.flatnonzero((position != 0) & (position != 1))
+    moving = np.flatnonzero((position != 0) & (position != 1) & np.isfinite(position))
     share = lap_share(position[moving], axis.line)
     time_s = _time_s(frames, moving, share, started_at_us, clock_s or lap_time_s) * (
         lap_time_s / (clock_s or lap_time_s)
@@ -158,8 +158,9 @@ def stacked(laps: Sequence[Trace], channel: str) -> Reals:
 
 def driven_m(frames: pa.Table) -> float:
     """The way that a car drove in these frames: its speed over time."""
-    time_s = frames.column("time").cast(pa.int64()).to_numpy() / 1e6
-    return float(np.trapezoid(np.abs(frames.column("speed_kmh").to_numpy()) / 3.6, time_s))
+    known = frames.filter(frames.column("speed_kmh").is_valid())
+    time_s = known.column("time").cast(pa.int64()).to_numpy() / 1e6
+    return float(np.trapezoid(np.abs(known.column("speed_kmh").to_numpy()) / 3.6, time_s))
 
 
 def median_line(positions: Iterable[float | None]) -> float:

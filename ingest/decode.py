@@ -3,7 +3,7 @@
 Pure. Three forms of value are read: a TelemetryFrame, which is nearly every record and never becomes a Python object, a
 TelemetryMessage, and a JSON object of either. The official protobuf parser is the one judge of what is valid (`columns`
 says how ptars is held to it). The rule to remember: a record is stored as a whole or rejected as a whole, once, with
-one reason; a single absurd frame costs its message all frames and facts. A reason is a stable code, a colon and words:
+one reason; a single absurd frame costs its message all frames and facts. A value that cannot be is NULL and counted; its frame is kept. A reason is a stable code, a colon and words:
 key, empty, oversize, decode, encoding, json, time, value or facts.
 """
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 from analytics.channels import CHANNELS, SEQUENCE, TIME
 from ingest.columns import WireColumns, lengths_of, read_columns
 from ingest.envelope import read_contents
-from ingest.plausible import absurdities
+from ingest.plausible import absurdities, unknown_values
 from ingest.telemetry_pb2 import Session
 from ingest.wire import BEFORE_JSON, JSON_START, LENGTH_DELIMITED, MAX_VALUE_BYTES, BadRecord, Kind, kind_of, session_of
 
@@ -29,7 +29,7 @@ DECODED_FRAMES = pa.schema(
         pa.field("session", pa.int32(), nullable=False),
         TIME,
         SEQUENCE,
-        *(pa.field(c.name, c.arrow, nullable=c.optional) for c in CHANNELS),
+        *(pa.field(c.name, c.arrow) for c in CHANNELS),
     ]
 )
 
@@ -58,13 +58,14 @@ class Decoded:
     """The records of one call. ``frames`` has the schema DECODED_FRAMES and keeps the order of the records.
 
     ``record`` counts from 0 in the call's lists; ``session`` and ``session_index`` count in ``sessions``, which holds
-    the keys that have a frame or facts here.
+    the keys that have a frame or facts here. ``blanked`` counts by channel the values that cannot be, and are NULL.
     """
 
     frames: pa.Table = field(repr=False)
     sessions: list[str]
     facts: list[Facts]
     rejected: list[Rejected]
+    blanked: dict[str, int] = field(default_factory=dict)
 
 
 def decode(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Decoded:
@@ -78,8 +79,8 @@ def decode(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Deco
     records = record_of_payload[wire.places]
     for row, reason in absurdities(wire.columns):
         faults.setdefault(int(records[row]), reason)
-    frames = _to_frames(wire, records, session_of_record[records])
-    return without(Decoded(frames, sessions, facts, []), faults)
+    frames, blanked = _to_frames(wire, records, session_of_record[records])
+    return without(Decoded(frames, sessions, facts, [], blanked), faults)
 
 
 def reject_all(decoded: Decoded, records: int, reason: str) -> Decoded:
@@ -157,7 +158,7 @@ def _sort(
     return wanted & ~other, wanted & other
 
 
-def _to_frames(wire: WireColumns, records: _Ints, sessions: _Ints) -> pa.Table:
+def _to_frames(wire: WireColumns, records: _Ints, sessions: _Ints) -> tuple[pa.Table, dict[str, int]]:
     columns = wire.columns
     # Absurd times overflow here and are filtered out afterwards.
     arrays = [
@@ -166,10 +167,15 @@ def _to_frames(wire: WireColumns, records: _Ints, sessions: _Ints) -> pa.Table:
         pa.array(columns["timestamp"] * 1000).view(TIME.type),
         _known(columns["sequence"]),
     ]
+    blanked: dict[str, int] = {}
     for channel in CHANNELS:
-        values = columns[channel.wire].astype(channel.arrow.to_pandas_dtype(), copy=False)
-        arrays.append(_known(values) if channel.optional else pa.array(values))
-    return pa.Table.from_arrays(arrays, schema=DECODED_FRAMES)
+        unknown, implausible = unknown_values(channel, columns)
+        if implausible:
+            blanked[channel.name] = implausible
+        with np.errstate(invalid="ignore"):  # numbers that are too large are among the unknown
+            values = columns[channel.wire].astype(channel.arrow.to_pandas_dtype(), copy=False)
+        arrays.append(pa.array(values, mask=unknown))
+    return pa.Table.from_arrays(arrays, schema=DECODED_FRAMES), blanked
 
 
 def _known(values: npt.NDArray[Any]) -> pa.Array:
@@ -186,7 +192,7 @@ def without(decoded: Decoded, faults: Mapping[int, str]) -> Decoded:
         frames = frames.filter(pa.array(~np.isin(records, list(faults))))
         facts = [f for f in facts if f.record not in faults]
     rejected = sorted([*decoded.rejected, *(Rejected(*fault) for fault in faults.items())], key=lambda r: r.record)
-    return _of_live_sessions(Decoded(frames, decoded.sessions, facts, rejected))
+    return _of_live_sessions(Decoded(frames, decoded.sessions, facts, rejected, decoded.blanked))
 
 
 def _of_live_sessions(decoded: Decoded) -> Decoded:
@@ -203,4 +209,5 @@ def _of_live_sessions(decoded: Decoded) -> Decoded:
         [key for key, kept in zip(decoded.sessions, named.tolist(), strict=True) if kept],
         [replace(f, session_index=int(place[f.session_index])) for f in decoded.facts],
         decoded.rejected,
+        decoded.blanked,
     )

@@ -12,8 +12,8 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
+from ingest.blanking import SEQUENCE_END
 from ingest.instants import time_fault
-from ingest.plausible import SEQUENCE_END
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.wire import MAX_VALUE_BYTES, BadRecord, Kind, guess_encoding, has_controls, kind_of
 

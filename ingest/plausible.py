@@ -1,8 +1,8 @@
-"""Which frames can have been driven: ranges of channels, times, and frames that say nothing.
+"""Which frames can have been driven, and which of their values: times, limits of channels, and frames that say nothing.
 
 Protobuf finds almost no poison: an empty value, and one of quite another kind, are often valid messages full of zeros.
-These checks see columns and give, for each frame that is absurd, its row and the reason. The limits are those of
-`analytics.channels`. Almost always nothing is absurd, so a column is first asked only for its extremes.
+These checks see columns and give, for each frame that is absurd, its row and the reason. A value that cannot be makes no frame
+absurd: it is unknown, by the limits of `analytics.limits`. Almost always nothing is, so a column is first asked only for its extremes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analytics.channels import CHANNELS, Channel
+from analytics.channels import Channel
+from ingest.blanking import SEQUENCE_END
 from ingest.instants import EARLIEST_MS, LATEST_MS, time_fault
-
-#: JSON viewers hold a number exactly only below this.
-SEQUENCE_END = 2**53
+from ingest.telemetry_pb2 import TelemetryFrame
 
 Columns = Mapping[str, npt.NDArray[Any]]
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_NUMBERS = {field.name: field.number for field in TelemetryFrame.DESCRIPTOR.fields}
 
 
 def absurdities(columns: Columns) -> Iterator[tuple[int, str]]:
@@ -26,8 +25,19 @@ def absurdities(columns: Columns) -> Iterator[tuple[int, str]]:
     yield from _nothing_set(columns)
     yield from _impossible_times(columns["timestamp"])
     yield from _impossible_sequences(columns["sequence"])
-    for channel in CHANNELS:
-        yield from _out_of_range(channel, columns[channel.wire])
+
+
+def unknown_values(channel: Channel, columns: Columns) -> tuple[npt.NDArray[np.bool_] | None, int]:
+    """Which of a channel's values are not known, None for none, and how many of them because they cannot be."""
+    values = columns[channel.wire]
+    rows = _outside(values, channel.low, channel.high)
+    unknown = (columns["blanked"] >> np.uint32(_NUMBERS[channel.wire])) & 1 != 0 if columns["blanked"].any() else None
+    if channel.optional and not values.all():
+        unknown = (values == 0) if unknown is None else unknown | (values == 0)
+    if rows:
+        unknown = np.zeros(len(values), np.bool_) if unknown is None else unknown
+        unknown[rows] = True
+    return unknown, len(rows)
 
 
 def _nothing_set(columns: Columns) -> Iterator[tuple[int, str]]:
@@ -51,34 +61,6 @@ def _impossible_times(times_ms: npt.NDArray[np.int64]) -> Iterator[tuple[int, st
 def _impossible_sequences(sequences: npt.NDArray[np.int64]) -> Iterator[tuple[int, str]]:
     for row in _outside(sequences, 0, SEQUENCE_END - 1):
         yield row, f"value: sequence={sequences[row]} is outside 1..2^53"
-
-
-def _out_of_range(channel: Channel, values: npt.NDArray[Any]) -> Iterator[tuple[int, str]]:
-    low, high = _limits(channel, values.dtype)
-    for row in _outside(values, low, high):
-        value = values[row].item()
-        if not np.isfinite(value):
-            yield row, f"value: {channel.name}={value} is not finite"
-        else:
-            yield row, f"value: {channel.name}={_short(value)} is outside {_bounds(channel)}"
-
-
-def _limits(channel: Channel, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Bounds that hold also where the channel names none: then its stored type's."""
-    if dtype.kind == "f":
-        least, most = -_FLOAT32_MAX, _FLOAT32_MAX
-    else:
-        stored = np.iinfo(channel.arrow.to_pandas_dtype())
-        least, most = int(stored.min), int(stored.max)
-    return (least if channel.low is None else channel.low), (most if channel.high is None else channel.high)
-
-
-def _bounds(channel: Channel) -> str:
-    return "..".join("" if limit is None else _short(limit) for limit in (channel.low, channel.high))
-
-
-def _short(number: float) -> str:
-    return str(int(number)) if float(number).is_integer() and abs(number) < SEQUENCE_END else f"{number:g}"
 
 
 def _outside(values: npt.NDArray[Any], low: float, high: float) -> list[int]:

@@ -1,8 +1,7 @@
 """Makes the store's tables, functions and views, or brings them up to date and to the edition that the database has become.
 
 Safe to run twice and by two processes at once: it is one transaction under a lock, and makes what is absent. Table ``telemetry``
-gets its columns from `analytics.channels`: a channel that is added there appears in an existing store, empty in old frames
-(NULL, or 0 if frames must have it).
+gets its columns from `analytics.channels`: a channel that is added there appears in an existing store, NULL in old frames.
 """
 
 from importlib.resources import files
@@ -10,7 +9,7 @@ from importlib.resources import files
 import psycopg
 from psycopg import sql
 
-from analytics.channels import FRAMES, column_definitions
+from analytics.channels import CHANNELS, FRAMES, column_definitions
 from ingest.deadlocks import through_deadlocks
 from ingest.edition import Edition, make_extension, read_edition
 from ingest.policies import migrate_columnstore, migrate_policies
@@ -67,10 +66,21 @@ def _migrate_telemetry(conn: psycopg.Connection) -> None:
     conn.execute(sql.SQL("CREATE TABLE IF NOT EXISTS telemetry ({})").format(sql.SQL(", ").join(definitions)))
     for name, definition in zip(FRAMES.names, column_definitions(), strict=True):
         if name not in _columns(conn):
-            # PostgreSQL remembers the default for the rows that are there, and touches none of them.
-            in_old_frames = sql.SQL(" DEFAULT 0" if definition.endswith(" NOT NULL") else "")
-            conn.execute(sql.SQL("ALTER TABLE telemetry ADD COLUMN {}{}").format(sql.SQL(definition), in_old_frames))
+            conn.execute(sql.SQL("ALTER TABLE telemetry ADD COLUMN {}").format(sql.SQL(definition)))
+    _allow_unknown(conn)
     conn.execute("CREATE INDEX IF NOT EXISTS telemetry_session_time ON telemetry (session_id, time)")
+
+
+def _allow_unknown(conn: psycopg.Connection) -> None:
+    """Let channels be NULL in a store that was made when frames had to have some of them."""
+    required = conn.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('telemetry') AND attnotnull AND attname = ANY(%s)",
+        [[channel.name for channel in CHANNELS]],
+    ).fetchall()
+    if required:
+        # One statement for all columns: on a hypertable it goes through every chunk.
+        drops = [sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name)) for (name,) in required]
+        conn.execute(sql.SQL("ALTER TABLE telemetry {}").format(sql.SQL(", ").join(drops)))
 
 
 def _migrate_hypertable(conn: psycopg.Connection) -> None:

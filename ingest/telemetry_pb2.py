@@ -24,47 +24,47 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ftelemetry.proto\x12\x0cpurplesector\"\x80\x03\n\x0eTelemetryFrame\x12\x11\n\ttimestamp\x18\x01 \x01(\x03\x12\x10\n\x08lap_time\x18\x02 \x01(\x05\x12\x10\n\x08throttle\x18\x03 \x01(\x02\x12\r\n\x05\x62rake\x18\x04 \x01(\x02\x12\x10\n\x08steering\x18\x05 \x01(\x02\x12\r\n\x05speed\x18\x06 \x01(\x02\x12\x0c\n\x04gear\x18\x07 \x01(\x05\x12\x0b\n\x03rpm\x18\x08 \x01(\x05\x12\x1b\n\x13normalized_position\x18\t \x01(\x02\x12\x12\n\nlap_number\x18\n \x01(\x05\x12\x10\n\x08sequence\x18\x0b \x01(\x03\x12\t\n\x01x\x18\x0c \x01(\x02\x12\t\n\x01y\x18\r \x01(\x02\x12\t\n\x01z\x18\x0e \x01(\x02\x12\x0f\n\x07heading\x18\x0f \x01(\x02\x12\x15\n\rlast_lap_time\x18\x10 \x01(\x05\x12\x0e\n\x06sector\x18\x11 \x01(\x05\x12#\n\x03pit\x18\x12 \x01(\x0e\x32\x16.purplesector.PitState\x12+\n\x08validity\x18\x13 \x01(\x0e\x32\x19.purplesector.LapValidity\"\xa9\x02\n\x10TelemetryMessage\x12/\n\ttelemetry\x18\x01 \x01(\x0b\x32\x1c.purplesector.TelemetryFrame\x12&\n\x07session\x18\x02 \x01(\x0b\x32\x15.purplesector.Session\x12\x1e\n\x03lap\x18\x03 \x01(\x0b\x32\x11.purplesector.Lap\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x14.purplesector.Status\x12,\n\x06\x66rames\x18\x05 \x03(\x0b\x32\x1c.purplesector.TelemetryFrame\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x34\n\x0flap_in_progress\x18\x07 \x01(\x0b\x32\x1b.purplesector.LapInProgress\"\xcc\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04game\x18\x03 \x01(\t\x12\r\n\x05track\x18\x04 \x01(\t\x12\x0b\n\x03\x63\x61r\x18\x05 \x01(\t\x12\x0e\n\x06\x64river\x18\x06 \x01(\t\x12\x14\n\x0ctrack_length\x18\x07 \x01(\x02\x12\x14\n\x0csector_count\x18\x08 \x01(\x05\x12\x13\n\x0bsample_rate\x18\t \x01(\x02\x12\x12\n\nstarted_at\x18\n \x01(\x03\x12\x15\n\rlast_sequence\x18\x0b \x01(\x03\"\x88\x02\n\x03Lap\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nlap_number\x18\x02 \x01(\x05\x12\x12\n\nstarted_at\x18\x03 \x01(\x03\x12\x10\n\x08lap_time\x18\x04 \x01(\x05\x12\x19\n\x11official_lap_time\x18\x05 \x01(\x05\x12\x14\n\x0csector_times\x18\x06 \x03(\x05\x12\r\n\x05\x66lags\x18\x07 \x03(\t\x12\x0e\n\x06\x66rames\x18\x08 \x01(\x05\x12\x11\n\tmax_speed\x18\t \x01(\x02\x12\x0e\n\x06\x63olour\x18\n \x01(\t\x12\x16\n\x0esector_colours\x18\x0b \x03(\t\x12\x16\n\x0e\x63olour_version\x18\x0c \x01(\x05\x12\x10\n\x08\x65nded_at\x18\r \x01(\x03\"y\n\rLapInProgress\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nlap_number\x18\x02 \x01(\x05\x12\x12\n\nstarted_at\x18\x03 \x01(\x03\x12\x14\n\x0csector_times\x18\x04 \x03(\x05\x12\x16\n\x0esector_colours\x18\x05 \x03(\t\">\n\x06Status\x12\r\n\x05state\x18\x01 \x01(\t\x12\x15\n\rmissed_frames\x18\x02 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"^\n\x0e\x43ommandMessage\x12&\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x15.purplesector.Command\x12$\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x14.purplesector.Answer\"\xbe\x02\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12&\n\x06resend\x18\x04 \x01(\x0b\x32\x14.purplesector.ResendH\x00\x12+\n\troll_call\x18\x05 \x01(\x0b\x32\x16.purplesector.RollCallH\x00\x12$\n\x05start\x18\x06 \x01(\x0b\x32\x13.purplesector.StartH\x00\x12\"\n\x04stop\x18\x07 \x01(\x0b\x32\x12.purplesector.StopH\x00\x12/\n\x0bsample_rate\x18\x08 \x01(\x0b\x32\x18.purplesector.SampleRateH\x00\x12)\n\x06status\x18\t \x01(\x0b\x32\x17.purplesector.AskStatusH\x00\x42\x07\n\x05order\"5\n\x06Resend\x12+\n\x06ranges\x18\x01 \x03(\x0b\x32\x1b.purplesector.SequenceRange\";\n\rSequenceRange\x12\x15\n\rfrom_sequence\x18\x01 \x01(\x03\x12\x13\n\x0bto_sequence\x18\x02 \x01(\x03\"\n\n\x08RollCall\"\x07\n\x05Start\"\x06\n\x04Stop\"\x1a\n\nSampleRate\x12\x0c\n\x04rate\x18\x01 \x01(\x02\"\x0b\n\tAskStatus\"\x84\x02\n\x06\x41nswer\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x18\n\x10\x66rames_collected\x18\x05 \x01(\x03\x12\x18\n\x10\x66rames_published\x18\x06 \x01(\x03\x12\x15\n\rframes_resent\x18\x07 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x08 \x01(\x03\x12\x15\n\rmessages_sent\x18\t \x01(\x03\x12\x12\n\nbytes_sent\x18\n \x01(\x03\x12\x17\n\x0fproducer_errors\x18\x0b \x01(\x03\x12\x13\n\x0b\x63lock_ahead\x18\x0c \x01(\x03*h\n\x08PitState\x12\x15\n\x11PIT_STATE_UNKNOWN\x10\x00\x12\x16\n\x12PIT_STATE_ON_TRACK\x10\x01\x12\x16\n\x12PIT_STATE_PIT_LANE\x10\x02\x12\x15\n\x11PIT_STATE_PIT_BOX\x10\x03*Y\n\x0bLapValidity\x12\x18\n\x14LAP_VALIDITY_UNKNOWN\x10\x00\x12\x16\n\x12LAP_VALIDITY_VALID\x10\x01\x12\x18\n\x14LAP_VALIDITY_INVALID\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0ftelemetry.proto\x12\x0cpurplesector\"\x91\x03\n\x0eTelemetryFrame\x12\x11\n\ttimestamp\x18\x01 \x01(\x03\x12\x10\n\x08lap_time\x18\x02 \x01(\x05\x12\x10\n\x08throttle\x18\x03 \x01(\x02\x12\r\n\x05\x62rake\x18\x04 \x01(\x02\x12\x10\n\x08steering\x18\x05 \x01(\x02\x12\r\n\x05speed\x18\x06 \x01(\x02\x12\x0c\n\x04gear\x18\x07 \x01(\x05\x12\x0b\n\x03rpm\x18\x08 \x01(\x05\x12\x1b\n\x13normalized_position\x18\t \x01(\x02\x12\x12\n\nlap_number\x18\n \x01(\x05\x12\x10\n\x08sequence\x18\x0b \x01(\x03\x12\t\n\x01x\x18\x0c \x01(\x02\x12\t\n\x01y\x18\r \x01(\x02\x12\t\n\x01z\x18\x0e \x01(\x02\x12\x0f\n\x07heading\x18\x0f \x01(\x02\x12\x15\n\rlast_lap_time\x18\x10 \x01(\x05\x12\x0e\n\x06sector\x18\x11 \x01(\x05\x12#\n\x03pit\x18\x12 \x01(\x0e\x32\x16.purplesector.PitState\x12+\n\x08validity\x18\x13 \x01(\x0e\x32\x19.purplesector.LapValidity\x12\x0f\n\x07\x62lanked\x18\x14 \x01(\r\"\xa9\x02\n\x10TelemetryMessage\x12/\n\ttelemetry\x18\x01 \x01(\x0b\x32\x1c.purplesector.TelemetryFrame\x12&\n\x07session\x18\x02 \x01(\x0b\x32\x15.purplesector.Session\x12\x1e\n\x03lap\x18\x03 \x01(\x0b\x32\x11.purplesector.Lap\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x14.purplesector.Status\x12,\n\x06\x66rames\x18\x05 \x03(\x0b\x32\x1c.purplesector.TelemetryFrame\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x34\n\x0flap_in_progress\x18\x07 \x01(\x0b\x32\x1b.purplesector.LapInProgress\"\xcc\x01\n\x07Session\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0c\n\x04game\x18\x03 \x01(\t\x12\r\n\x05track\x18\x04 \x01(\t\x12\x0b\n\x03\x63\x61r\x18\x05 \x01(\t\x12\x0e\n\x06\x64river\x18\x06 \x01(\t\x12\x14\n\x0ctrack_length\x18\x07 \x01(\x02\x12\x14\n\x0csector_count\x18\x08 \x01(\x05\x12\x13\n\x0bsample_rate\x18\t \x01(\x02\x12\x12\n\nstarted_at\x18\n \x01(\x03\x12\x15\n\rlast_sequence\x18\x0b \x01(\x03\"\x88\x02\n\x03Lap\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nlap_number\x18\x02 \x01(\x05\x12\x12\n\nstarted_at\x18\x03 \x01(\x03\x12\x10\n\x08lap_time\x18\x04 \x01(\x05\x12\x19\n\x11official_lap_time\x18\x05 \x01(\x05\x12\x14\n\x0csector_times\x18\x06 \x03(\x05\x12\r\n\x05\x66lags\x18\x07 \x03(\t\x12\x0e\n\x06\x66rames\x18\x08 \x01(\x05\x12\x11\n\tmax_speed\x18\t \x01(\x02\x12\x0e\n\x06\x63olour\x18\n \x01(\t\x12\x16\n\x0esector_colours\x18\x0b \x03(\t\x12\x16\n\x0e\x63olour_version\x18\x0c \x01(\x05\x12\x10\n\x08\x65nded_at\x18\r \x01(\x03\"y\n\rLapInProgress\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nlap_number\x18\x02 \x01(\x05\x12\x12\n\nstarted_at\x18\x03 \x01(\x03\x12\x14\n\x0csector_times\x18\x04 \x03(\x05\x12\x16\n\x0esector_colours\x18\x05 \x03(\t\">\n\x06Status\x12\r\n\x05state\x18\x01 \x01(\t\x12\x15\n\rmissed_frames\x18\x02 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"^\n\x0e\x43ommandMessage\x12&\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x15.purplesector.Command\x12$\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x14.purplesector.Answer\"\xbe\x02\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12&\n\x06resend\x18\x04 \x01(\x0b\x32\x14.purplesector.ResendH\x00\x12+\n\troll_call\x18\x05 \x01(\x0b\x32\x16.purplesector.RollCallH\x00\x12$\n\x05start\x18\x06 \x01(\x0b\x32\x13.purplesector.StartH\x00\x12\"\n\x04stop\x18\x07 \x01(\x0b\x32\x12.purplesector.StopH\x00\x12/\n\x0bsample_rate\x18\x08 \x01(\x0b\x32\x18.purplesector.SampleRateH\x00\x12)\n\x06status\x18\t \x01(\x0b\x32\x17.purplesector.AskStatusH\x00\x42\x07\n\x05order\"5\n\x06Resend\x12+\n\x06ranges\x18\x01 \x03(\x0b\x32\x1b.purplesector.SequenceRange\";\n\rSequenceRange\x12\x15\n\rfrom_sequence\x18\x01 \x01(\x03\x12\x13\n\x0bto_sequence\x18\x02 \x01(\x03\"\n\n\x08RollCall\"\x07\n\x05Start\"\x06\n\x04Stop\"\x1a\n\nSampleRate\x12\x0c\n\x04rate\x18\x01 \x01(\x02\"\x0b\n\tAskStatus\"\x84\x02\n\x06\x41nswer\x12\x12\n\ncommand_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x18\n\x10\x66rames_collected\x18\x05 \x01(\x03\x12\x18\n\x10\x66rames_published\x18\x06 \x01(\x03\x12\x15\n\rframes_resent\x18\x07 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x08 \x01(\x03\x12\x15\n\rmessages_sent\x18\t \x01(\x03\x12\x12\n\nbytes_sent\x18\n \x01(\x03\x12\x17\n\x0fproducer_errors\x18\x0b \x01(\x03\x12\x13\n\x0b\x63lock_ahead\x18\x0c \x01(\x03*h\n\x08PitState\x12\x15\n\x11PIT_STATE_UNKNOWN\x10\x00\x12\x16\n\x12PIT_STATE_ON_TRACK\x10\x01\x12\x16\n\x12PIT_STATE_PIT_LANE\x10\x02\x12\x15\n\x11PIT_STATE_PIT_BOX\x10\x03*Y\n\x0bLapValidity\x12\x18\n\x14LAP_VALIDITY_UNKNOWN\x10\x00\x12\x16\n\x12LAP_VALIDITY_VALID\x10\x01\x12\x18\n\x14LAP_VALIDITY_INVALID\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'telemetry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PITSTATE']._serialized_start=2247
-  _globals['_PITSTATE']._serialized_end=2351
-  _globals['_LAPVALIDITY']._serialized_start=2353
-  _globals['_LAPVALIDITY']._serialized_end=2442
+  _globals['_PITSTATE']._serialized_start=2264
+  _globals['_PITSTATE']._serialized_end=2368
+  _globals['_LAPVALIDITY']._serialized_start=2370
+  _globals['_LAPVALIDITY']._serialized_end=2459
   _globals['_TELEMETRYFRAME']._serialized_start=34
-  _globals['_TELEMETRYFRAME']._serialized_end=418
-  _globals['_TELEMETRYMESSAGE']._serialized_start=421
-  _globals['_TELEMETRYMESSAGE']._serialized_end=718
-  _globals['_SESSION']._serialized_start=721
-  _globals['_SESSION']._serialized_end=925
-  _globals['_LAP']._serialized_start=928
-  _globals['_LAP']._serialized_end=1192
-  _globals['_LAPINPROGRESS']._serialized_start=1194
-  _globals['_LAPINPROGRESS']._serialized_end=1315
-  _globals['_STATUS']._serialized_start=1317
-  _globals['_STATUS']._serialized_end=1379
-  _globals['_COMMANDMESSAGE']._serialized_start=1381
-  _globals['_COMMANDMESSAGE']._serialized_end=1475
-  _globals['_COMMAND']._serialized_start=1478
-  _globals['_COMMAND']._serialized_end=1796
-  _globals['_RESEND']._serialized_start=1798
-  _globals['_RESEND']._serialized_end=1851
-  _globals['_SEQUENCERANGE']._serialized_start=1853
-  _globals['_SEQUENCERANGE']._serialized_end=1912
-  _globals['_ROLLCALL']._serialized_start=1914
-  _globals['_ROLLCALL']._serialized_end=1924
-  _globals['_START']._serialized_start=1926
-  _globals['_START']._serialized_end=1933
-  _globals['_STOP']._serialized_start=1935
-  _globals['_STOP']._serialized_end=1941
-  _globals['_SAMPLERATE']._serialized_start=1943
-  _globals['_SAMPLERATE']._serialized_end=1969
-  _globals['_ASKSTATUS']._serialized_start=1971
-  _globals['_ASKSTATUS']._serialized_end=1982
-  _globals['_ANSWER']._serialized_start=1985
-  _globals['_ANSWER']._serialized_end=2245
+  _globals['_TELEMETRYFRAME']._serialized_end=435
+  _globals['_TELEMETRYMESSAGE']._serialized_start=438
+  _globals['_TELEMETRYMESSAGE']._serialized_end=735
+  _globals['_SESSION']._serialized_start=738
+  _globals['_SESSION']._serialized_end=942
+  _globals['_LAP']._serialized_start=945
+  _globals['_LAP']._serialized_end=1209
+  _globals['_LAPINPROGRESS']._serialized_start=1211
+  _globals['_LAPINPROGRESS']._serialized_end=1332
+  _globals['_STATUS']._serialized_start=1334
+  _globals['_STATUS']._serialized_end=1396
+  _globals['_COMMANDMESSAGE']._serialized_start=1398
+  _globals['_COMMANDMESSAGE']._serialized_end=1492
+  _globals['_COMMAND']._serialized_start=1495
+  _globals['_COMMAND']._serialized_end=1813
+  _globals['_RESEND']._serialized_start=1815
+  _globals['_RESEND']._serialized_end=1868
+  _globals['_SEQUENCERANGE']._serialized_start=1870
+  _globals['_SEQUENCERANGE']._serialized_end=1929
+  _globals['_ROLLCALL']._serialized_start=1931
+  _globals['_ROLLCALL']._serialized_end=1941
+  _globals['_START']._serialized_start=1943
+  _globals['_START']._serialized_end=1950
+  _globals['_STOP']._serialized_start=1952
+  _globals['_STOP']._serialized_end=1958
+  _globals['_SAMPLERATE']._serialized_start=1960
+  _globals['_SAMPLERATE']._serialized_end=1986
+  _globals['_ASKSTATUS']._serialized_start=1988
+  _globals['_ASKSTATUS']._serialized_end=1999
+  _globals['_ANSWER']._serialized_start=2002
+  _globals['_ANSWER']._serialized_end=2262
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,7 @@ LAP_VALIDITY_VALID: LapValidity
 LAP_VALIDITY_INVALID: LapValidity
 
 class TelemetryFrame(_message.Message):
-    __slots__ = ("timestamp", "lap_time", "throttle", "brake", "steering", "speed", "gear", "rpm", "normalized_position", "lap_number", "sequence", "x", "y", "z", "heading", "last_lap_time", "sector", "pit", "validity")
+    __slots__ = ("timestamp", "lap_time", "throttle", "brake", "steering", "speed", "gear", "rpm", "normalized_position", "lap_number", "sequence", "x", "y", "z", "heading", "last_lap_time", "sector", "pit", "validity", "blanked")
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     LAP_TIME_FIELD_NUMBER: _ClassVar[int]
     THROTTLE_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class TelemetryFrame(_message.Message):
     SECTOR_FIELD_NUMBER: _ClassVar[int]
     PIT_FIELD_NUMBER: _ClassVar[int]
     VALIDITY_FIELD_NUMBER: _ClassVar[int]
+    BLANKED_FIELD_NUMBER: _ClassVar[int]
     timestamp: int
     lap_time: int
     throttle: float
@@ -67,7 +68,8 @@ class TelemetryFrame(_message.Message):
     sector: int
     pit: PitState
     validity: LapValidity
-    def __init__(self, timestamp: _Optional[int] = ..., lap_time: _Optional[int] = ..., throttle: _Optional[float] = ..., brake: _Optional[float] = ..., steering: _Optional[float] = ..., speed: _Optional[float] = ..., gear: _Optional[int] = ..., rpm: _Optional[int] = ..., normalized_position: _Optional[float] = ..., lap_number: _Optional[int] = ..., sequence: _Optional[int] = ..., x: _Optional[float] = ..., y: _Optional[float] = ..., z: _Optional[float] = ..., heading: _Optional[float] = ..., last_lap_time: _Optional[int] = ..., sector: _Optional[int] = ..., pit: _Optional[_Union[PitState, str]] = ..., validity: _Optional[_Union[LapValidity, str]] = ...) -> None: ...
+    blanked: int
+    def __init__(self, timestamp: _Optional[int] = ..., lap_time: _Optional[int] = ..., throttle: _Optional[float] = ..., brake: _Optional[float] = ..., steering: _Optional[float] = ..., speed: _Optional[float] = ..., gear: _Optional[int] = ..., rpm: _Optional[int] = ..., normalized_position: _Optional[float] = ..., lap_number: _Optional[int] = ..., sequence: _Optional[int] = ..., x: _Optional[float] = ..., y: _Optional[float] = ..., z: _Optional[float] = ..., heading: _Optional[float] = ..., last_lap_time: _Optional[int] = ..., sector: _Optional[int] = ..., pit: _Optional[_Union[PitState, str]] = ..., validity: _Optional[_Union[LapValidity, str]] = ..., blanked: _Optional[int] = ...) -> None: ...
 
 class TelemetryMessage(_message.Message):
     __slots__ = ("telemetry", "session", "lap", "status", "frames", "session_id", "lap_in_progress")

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
@@ -63,6 +63,7 @@ class Progress:
     dead_letters: int = 0
     errors: int = 0
     last_error: str = ""
+    blanked: dict[str, int] = field(default_factory=dict)  # values that cannot be, by channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,7 @@ class Turn:
         chunk = make_chunk(batch, decoded, self._sessions, corrections, self._source.users)
         self._forget_shared(chunk, self._write(batch, chunk))
         self._note_corrections(corrections)
+        self._note_blanked(decoded)
         self._waiting.mark_stored(batch)
         self._source.commit(batch.end)
         if chunk.moved:
@@ -258,6 +260,14 @@ class Turn:
             self._on_laps(self._store.colour(chunk.running))
         self._lateness.note(chunk.late, now=time.monotonic())
         self._count(chunk)
+
+    def _note_blanked(self, decoded: Decoded) -> None:
+        """Count the values that were stored as NULL because no car can have sent them; log each channel once."""
+        counts = self._progress.blanked
+        for channel, values in decoded.blanked.items():
+            if channel not in counts:
+                log.warning("implausible values stored as NULL", channel=channel, sessions=decoded.sessions[:10])
+            counts[channel] = counts.get(channel, 0) + values
 
     def _begin(self, decoded: Decoded) -> None:
         """Put the sessions that begin on the newest version of their track."""

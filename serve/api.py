@@ -90,6 +90,7 @@ def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> dict[str, Any]:
         "bytesRelayed": bridge.relayed.size_bytes,
         "kafkaStats": {
             "messagesReceived": hub.received,
+            "valuesBlanked": dict(hub.blanked),
             "sessionStats": {
                 key: {"count": s.count, "lastSeen": round(today_ms - (now - s.seen_at) * 1000)}
                 for key, s in hub.sessions.items()

@@ -5,14 +5,19 @@ It knows no Kafka, no socket, no loop and no clock, and nothing in it awaits. Th
 once, whoever watches; a record that cannot be read is counted and forgotten.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+import structlog
+
 from serve.envelope import Envelope
 from serve.reading import Read, Unreadable, read
 from serve.viewer import Viewer
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,8 @@ class Hub:
         self._watching: dict[Watch, set[Viewer]] = {}
         self.received = 0
         self.unreadable = 0
+        #: Values that no car can have sent, by field: viewers got them as unknown.
+        self.blanked: Counter[str] = Counter()
 
     @property
     def sessions(self) -> Mapping[str, LiveSession]:
@@ -109,6 +116,8 @@ class Hub:
             except Unreadable:
                 self.unreadable += 1
                 continue
+            if message.blanked:
+                self._count_blanked(record, message)
             self._deliver(message.envelope, self._note(record, message, now), now)
 
     def expire(self, *, now: float) -> list[str]:
@@ -117,6 +126,11 @@ class Hub:
         for key in gone:
             del self._sessions[key]
         return gone
+
+    def _count_blanked(self, record: Record, message: Read) -> None:
+        for field in set(message.blanked) - self.blanked.keys():
+            log.warning("implausible_value", field=field, session=record.session)
+        self.blanked.update(message.blanked)
 
     def _note(self, record: Record, message: Read, now: float) -> str:
         """Keep what the record says about its session; the user it belongs to."""

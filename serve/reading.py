@@ -5,12 +5,14 @@ viewer's decoder meets bytes that are no telemetry.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
 
+from ingest.blanking import blank_implausible, record_fault
 from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
 from ingest.wire import MAX_VALUE_BYTES, Kind, frame_in_envelope, kind_of
 from serve.envelope import Envelope
@@ -24,7 +26,10 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one record says. ``facts`` is set where it carries the facts of its session; the laps are numbers, 0 is none."""
+    """What one record says. ``facts`` is set where it carries the facts of its session; the laps are numbers, 0 is none.
+
+    ``blanked`` names the fields whose values could not be, one name for each value.
+    """
 
     kind: Literal["frames", "facts", "lap"]
     envelope: Envelope
@@ -34,6 +39,7 @@ class Read:
     facts: Envelope | None = None
     finished_lap: int = 0
     running_lap: int = 0
+    blanked: tuple[str, ...] = ()
 
 
 def read(value: bytes, session: str) -> Read:
@@ -60,8 +66,21 @@ def _frame(value: bytes, session: str) -> Read:
     frame = TelemetryFrame.FromString(value)
     if frame.timestamp <= 0:
         raise Unreadable("a frame without a time")
+    blanked = _judged([frame])
+    if blanked:
+        value = frame.SerializeToString()
     envelope = Envelope(frame_in_envelope(value, session), session=session, frames=1)
-    return Read("frames", envelope, frames=1, frame_time_ms=frame.timestamp)
+    return Read("frames", envelope, frames=1, frame_time_ms=frame.timestamp, blanked=blanked)
+
+
+def _judged(frames: Iterable[TelemetryFrame]) -> tuple[str, ...]:
+    """Blank what cannot be, as ingest does, and return its fields' names. Raises Unreadable for what ingest refuses."""
+    blanked: list[str] = []
+    for frame in frames:
+        if fault := record_fault(frame):
+            raise Unreadable(fault)
+        blanked += blank_implausible(frame)
+    return tuple(blanked)
 
 
 def _json(text: str, session: str) -> Read:
@@ -77,8 +96,9 @@ def _message(message: TelemetryMessage, session: str) -> Read:
     message.session_id = session  # the key decides whose it is
     message.ClearField("status")  # only a bridge speaks about a viewer's own stream
     frames = len(message.frames) + message.HasField("telemetry")
+    blanked = _judged([message.telemetry, *message.frames] if message.HasField("telemetry") else message.frames)
     if message.HasField("session"):
-        return _facts(message, session, frames)
+        return replace(_facts(message, session, frames), blanked=blanked)
     laps = [name for name in ("lap", "lap_in_progress") if message.HasField(name)]
     for name in laps:
         getattr(message, name).session_id = session
@@ -89,11 +109,12 @@ def _message(message: TelemetryMessage, session: str) -> Read:
             frames=frames,
             finished_lap=message.lap.lap_number,
             running_lap=message.lap_in_progress.lap_number,
+            blanked=blanked,
         )
     if not frames:
         raise Unreadable("an empty message")
     envelope = Envelope(message.SerializeToString(), session=session, frames=frames)
-    return Read("frames", envelope, frames=frames, frame_time_ms=_newest(message))
+    return Read("frames", envelope, frames=frames, frame_time_ms=_newest(message), blanked=blanked)
 
 
 def _facts(message: TelemetryMessage, session: str, frames: int) -> Read:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from ingest.blanking import blanked_fields
 from ingest.collectors.complaints import Complaints
 from ingest.collectors.game import FactsChanged, Game, Happening, SessionBegan, SessionEnded
 from ingest.collectors.run import STEP_S
@@ -146,6 +147,8 @@ class Follower:
                 self._end(reason)
 
     def _keep(self, frame: TelemetryFrame) -> None:
+        for name in blanked_fields(frame):
+            self._complaints.add(f"{name} not plausible, sent as unknown")
         if self._live is None:
             self._complaints.add("frame outside of a session")
         elif self._sending and self._thinning.lets_through(frame.timestamp):

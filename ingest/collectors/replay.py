@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from ingest.blanking import blank_fields, plausible_frame
 from ingest.errors import ReplayError
 from ingest.telemetry_pb2 import TelemetryFrame
 
 TIMESTAMP = "timestamp_ms"
-#: The columns that every recording has, and the field of the frame that each becomes.
+#: The columns that every recording has, and the field of the frame that each becomes. A value that is missing (None) or cannot
+#: be is marked as unknown in the frame; a time must be there.
 REQUIRED = {
     TIMESTAMP: "timestamp",
     "lap_time_ms": "lap_time",
@@ -25,7 +27,7 @@ REQUIRED = {
     "normalized_position": "normalized_position",
     "lap_number": "lap_number",
 }
-#: Those that it may have; there a value may be missing (None), which is zero on the wire.
+#: Those that it may have; there a missing value is zero on the wire.
 OPTIONAL = {
     "x_m": "x",
     "y_m": "y",
@@ -66,24 +68,14 @@ def _columns(batch: Columns, first_row: int) -> dict[str, Sequence[Any]]:
         if name not in batch:
             raise ReplayError(name, None, "is missing")
     rows = len(batch[TIMESTAMP])
-    known = {name: batch[name] for name in REQUIRED}
-    known |= {name: [value or 0 for value in batch[name]] for name in OPTIONAL if name in batch}
+    known = {name: batch[name] for name in (*REQUIRED, *OPTIONAL) if name in batch}
     for name, values in known.items():
         if len(values) != rows:
             raise ReplayError(name, None, f"has {len(values)} rows where {TIMESTAMP} has {rows}")
-        _check_finite(name, values, first_row)
+    for row, time_ms in enumerate(known[TIMESTAMP], first_row):
+        if not isinstance(time_ms, int | float) or not isfinite(time_ms):
+            raise ReplayError(TIMESTAMP, row, f"{time_ms!r} is not a finite number")
     return known
-
-
-def _check_finite(name: str, values: Sequence[Any], first_row: int) -> None:
-    try:
-        if all(map(isfinite, values)):
-            return
-    except (TypeError, OverflowError):
-        pass  # found below
-    for row, value in enumerate(values, first_row):
-        if not isinstance(value, int | float) or not isfinite(value):
-            raise ReplayError(name, row, f"{value!r} is not a finite number")
 
 
 def _check_order(last_ms: int | None, times: Sequence[int], first_row: int) -> None:
@@ -95,11 +87,16 @@ def _check_order(last_ms: int | None, times: Sequence[int], first_row: int) -> N
 
 def _frames(columns: Mapping[str, Sequence[Any]], first_row: int) -> Iterator[TelemetryFrame]:
     names = [(REQUIRED | OPTIONAL)[name] for name in columns]
+    required = {*REQUIRED.values()}
     for row, values in enumerate(zip(*columns.values(), strict=True), first_row):
+        known = {name: value for name, value in zip(names, values, strict=True) if value is not None}
         try:
-            yield TelemetryFrame(**dict(zip(names, values, strict=True)))
+            frame = plausible_frame(known)
         except (TypeError, ValueError):
             raise _blame(columns, values, row) from None
+        if None in values:
+            blank_fields(frame, required - known.keys())
+        yield frame
 
 
 def _blame(columns: Iterable[str], values: Iterable[Any], row: int) -> ReplayError:
@@ -107,7 +104,7 @@ def _blame(columns: Iterable[str], values: Iterable[Any], row: int) -> ReplayErr
     for name, value in zip(columns, values, strict=True):
         field = (REQUIRED | OPTIONAL)[name]
         try:
-            TelemetryFrame(**{field: value})
+            plausible_frame({} if value is None else {field: value})
         except (TypeError, ValueError) as refused:
             return ReplayError(name, row, f"{value!r} does not fit: {refused}")
     return ReplayError(TIMESTAMP, row, "does not make a frame")

@@ -71,17 +71,24 @@ def upgrade(url: str) -> None:
 
 
 def test_new_channel_is_empty_in_the_frames_that_are_there(database, owner):
-    """NULL is for channels that a game may lack; frames must have this one, and 0 is what the wire says for nothing."""
+    """What they had is not known, and is no 0."""
     owner.write(*drove("a", 1, 2))
     add_channel(database.url, "rpm")
     with Owner(database.url) as later:
         later.write(*drove("b", 3))
 
-    nullable = (
-        "SELECT is_nullable FROM information_schema.columns WHERE table_name = 'telemetry' AND column_name = 'rpm'"
-    )
-    assert rows(database.url, nullable) == [("NO",)]
-    assert rows(database.url, "SELECT sequence, rpm FROM telemetry ORDER BY 1") == [(1, 0), (2, 0), (3, 7000)]
+    assert rows(database.url, "SELECT sequence, rpm FROM telemetry ORDER BY 1") == [(1, None), (2, None), (3, 7000)]
+
+
+def test_upgrade_lets_channels_be_unknown(database, owner):
+    """Until 622aa62 a frame had to have these, and a store that was made then still says so."""
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        for column in ("lap_number", "speed_kmh", "gear"):
+            conn.execute(f"ALTER TABLE telemetry ALTER COLUMN {column} SET NOT NULL")
+        migrate(conn)
+        conn.execute("INSERT INTO telemetry (time, session_id, rpm) VALUES (now(), 1, 7000)")
+
+    assert rows(database.url, "SELECT lap_number, speed_kmh, gear, rpm FROM telemetry") == [(None, None, None, 7000)]
 
 
 def test_session_goes_on_after_a_new_channel_came(database, owner):

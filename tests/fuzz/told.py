@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from ingest.blanking import blank_implausible
 from ingest.collectors.game import FactsChanged, Happening, SessionBegan, SessionEnded
-from ingest.collectors.sound import unsound
 from ingest.telemetry_pb2 import TelemetryFrame
 
 
@@ -33,7 +33,7 @@ class Told:
                     self._runs = False
                 case TelemetryFrame():
                     assert self._runs, "a frame outside of a session"
-                    assert (fault := unsound(happening)) is None, fault
+                    assert (implausible := blank_implausible(happening)) == (), implausible
                     assert happening.timestamp > self._last_ms, "time went back"
                     self._last_ms = happening.timestamp
                     happening.SerializeToString()

@@ -63,7 +63,7 @@ class RunningBridge:
         """Produce until the bridge has seen the session: it reads from the live end, which it must have found first."""
         async with asyncio.timeout(WITHIN_S):
             while session not in self.stats()["kafkaStats"]["sessionStats"]:
-                self.produce(session, TelemetryFrame(timestamp=1))
+                self.produce(session, TelemetryFrame(timestamp=1, gear=1))
                 await asyncio.sleep(0.1)
 
 

@@ -240,3 +240,21 @@ def test_status_says_what_was_saved(conn: Conn) -> None:
     assert status.compression is not None
     assert status.compression.before_bytes > 3 * status.compression.after_bytes
     assert any(line.startswith("telemetry: compresses chunks older than 1 day") for line in status.lines)
+
+
+def test_upgrade_lets_channels_be_unknown_in_compressed_chunks(plain: Conn) -> None:
+    """Until 622aa62 frames had to have them: a store of that time has such chunks, and some of them are compressed."""
+    for column in ("speed_kmh", "rpm"):
+        plain.execute(f"ALTER TABLE telemetry ALTER COLUMN {column} SET NOT NULL")
+    make_timescaledb(plain)
+    migrate(plain)
+    for column in ("speed_kmh", "rpm"):
+        plain.execute(f"ALTER TABLE telemetry ALTER COLUMN {column} SET NOT NULL")
+    keep(plain, "spa", driven(days_ago=3))
+    told = answers(plain, "spa")
+    plain.execute("SELECT compress_chunk(c) FROM show_chunks('telemetry') c")
+    migrate(plain)
+
+    plain.execute("INSERT INTO telemetry (time, session_id, gear) VALUES (%s, 1, 3)", [START + timedelta(days=2)])
+    plain.execute("DELETE FROM telemetry WHERE speed_kmh IS NULL")
+    assert answers(plain, "spa") == told

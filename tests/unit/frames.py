@@ -45,7 +45,7 @@ _OF_TYPE = {
 
 #: Any frame that protobuf can carry, with any of its fields.
 ANY_FRAME = st.fixed_dictionaries(
-    {}, optional={f.name: _OF_TYPE[f.type] for f in TelemetryFrame.DESCRIPTOR.fields}
+    {}, optional={f.name: _OF_TYPE[f.type] for f in TelemetryFrame.DESCRIPTOR.fields if f.name != "blanked"}
 ).map(lambda fields: TelemetryFrame(**fields))
 
 

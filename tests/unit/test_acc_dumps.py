@@ -19,7 +19,6 @@ from ingest.collectors.acc.messages import (
     SessionUpdate,
     TrackData,
 )
-from ingest.collectors.complaints import Complaints
 from ingest.collectors.shared_memory import Pages
 from ingest.telemetry_pb2 import LapValidity, PitState
 
@@ -71,7 +70,7 @@ def test_the_pages_of_assetto_corsa_are_not_taken_for_accs():
 def test_the_frame_of_the_dump(dump):
     graphics = read_graphics(dump)
     place = read_place(dump, graphics.player_car_id)
-    frame = build_frame(read_physics(dump), graphics, place, invalid=False, complaints=Complaints("test"))
+    frame = build_frame(read_physics(dump), graphics, place, invalid=False)
 
     assert (frame.gear, frame.rpm, frame.lap_number, frame.lap_time) == (4, 6043, 2, 4910)
     assert (frame.last_lap_time, frame.sector) == (161_675, 1)

@@ -4,6 +4,7 @@ from math import nan
 
 import pytest
 
+from ingest.blanking import blanked_fields
 from ingest.collectors.acc import wire
 from ingest.collectors.acc.told import Told
 from ingest.collectors.acc.watching import LACKING, Watching
@@ -121,9 +122,9 @@ def test_silence_is_an_end(watched):
     assert watched.watching.gone("the game is silent") == []
 
 
-def test_a_place_that_is_none_is_counted(watched):
-    assert watched.hear(update(1000.0), car_update(500, x_m=nan)) == []
-    assert watched.complaints.counts == {"x not finite": 1}
+def test_a_place_that_is_none_costs_no_frame(watched):
+    (frame,) = watched.hear(update(1000.0), car_update(500, x_m=nan))[-1:]
+    assert blanked_fields(frame) == ("x",)
 
 
 def test_a_lap_has_its_official_splits(watched):

@@ -13,7 +13,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 def test_every_field_of_the_wire_is_a_channel_or_places_a_frame():
     fields = {field.name for field in TelemetryFrame.DESCRIPTOR.fields}
 
-    assert fields == {c.wire for c in CHANNELS} | {"timestamp", "sequence"}
+    assert fields == {c.wire for c in CHANNELS} | {"timestamp", "sequence", "blanked"}
 
 
 def test_documentation_is_the_list():

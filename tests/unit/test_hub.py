@@ -12,7 +12,7 @@ from serve.viewer import TOO_SLOW, Patience, Viewer, ViewerQueue
 
 
 def frame(session, *, user="anna", time_ms=1_700_000_000_000, **values):
-    return Record(session, user, TelemetryFrame(timestamp=time_ms, **values).SerializeToString())
+    return Record(session, user, TelemetryFrame(timestamp=time_ms, lap_number=1, **values).SerializeToString())
 
 
 def message(key, *, user="anna", **fields):
@@ -186,7 +186,9 @@ def test_live_is_judged_by_arrival(hub):
 
 
 def test_frames_are_counted_in_batches_too(hub):
-    hub.publish([message("monza", frames=[TelemetryFrame(timestamp=5), TelemetryFrame(timestamp=6)])], now=1.0)
+    hub.publish(
+        [message("monza", frames=[TelemetryFrame(timestamp=5, gear=1), TelemetryFrame(timestamp=6, gear=1)])], now=1.0
+    )
     hub.publish([frame("monza", time_ms=7)], now=1.5)
 
     assert (hub.sessions["monza"].count, hub.sessions["monza"].seen_at) == (3, 1.5)
@@ -204,7 +206,7 @@ def test_json_records_arrive_as_protobuf(hub):
 def test_a_collector_cannot_speak_for_the_bridge(hub):
     seat = Seat(hub, session("monza"))
 
-    hub.publish([message("monza", telemetry=TelemetryFrame(timestamp=5), status=Status(state="live"))], now=1.0)
+    hub.publish([message("monza", telemetry=TelemetryFrame(timestamp=5, gear=1), status=Status(state="live"))], now=1.0)
 
     assert not seat.messages()[0].HasField("status")
 
@@ -212,7 +214,7 @@ def test_a_collector_cannot_speak_for_the_bridge(hub):
 def test_the_key_says_whose_record_it_is(hub):
     seat = Seat(hub, session("monza"))
 
-    hub.publish([message("monza", telemetry=TelemetryFrame(timestamp=5), session_id="spa")], now=1.0)
+    hub.publish([message("monza", telemetry=TelemetryFrame(timestamp=5, gear=1), session_id="spa")], now=1.0)
 
     assert seat.messages()[0].session_id == "monza"
 

@@ -16,10 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.channels import FRAMES
+from analytics.channels import CHANNELS, FRAMES
 from analytics.course import UNKNOWN, Course
 from analytics.laps import RESUME_MARGIN_US, Carry, Lap, advance, advance_each, resume
 from analytics.recording import open_recording
+
+#: What is NULL where nobody sent it.
+OPTIONAL = {channel.name for channel in CHANNELS if channel.optional} | {"sequence"}
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 RECORDINGS = ["iracing_okayama_driverA", "ac_limerock_driverC", "ac_mugello_driver2", "ac_monza_rl_agent_1"]
@@ -70,7 +73,7 @@ class Drive:
 
 
 def _constant(field: pa.Field, rows: int) -> pa.Array:
-    return pa.nulls(rows, field.type) if field.nullable else pa.array(np.zeros(rows)).cast(field.type)
+    return pa.nulls(rows, field.type) if (field.name in OPTIONAL) else pa.array(np.zeros(rows)).cast(field.type)
 
 
 def timed(frames: pa.Table, course: Course = UNKNOWN) -> dict[int, Lap]:

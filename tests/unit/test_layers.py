@@ -24,6 +24,8 @@ COLLECTORS_MAY_IMPORT = {
     "crc32c",
     "google.protobuf",
     "structlog",
+    "analytics.limits",
+    "ingest.blanking",
     "ingest.collectors",
     "ingest.errors",
     "ingest.instants",

@@ -11,11 +11,14 @@ import pytest
 from numpy.typing import ArrayLike
 
 import analytics
-from analytics.channels import FRAMES
+from analytics.channels import CHANNELS, FRAMES
 from analytics.database import Session
 from analytics.lap import Lap
 from analytics.motec import write_motec
 from tests.unit.ld import Ld, read_ld
+
+#: What is NULL where nobody sent it.
+OPTIONAL = {channel.name for channel in CHANNELS if channel.optional} | {"sequence"}
 
 STARTED_AT_MS = 1_760_000_000_000
 _SESSION = Session(1, "k", "", "g", "", "c", "", None, None, None, None, None, 0)
@@ -32,7 +35,9 @@ def _frames(time_ms: ArrayLike, **channels: ArrayLike | list[float | None]) -> p
             columns.append(pa.array(channels[field.name], from_pandas=True).cast(field.type))
         else:
             columns.append(
-                pa.nulls(len(time), field.type) if field.nullable else pa.array(np.zeros(len(time))).cast(field.type)
+                pa.nulls(len(time), field.type)
+                if (field.name in OPTIONAL)
+                else pa.array(np.zeros(len(time))).cast(field.type)
             )
     return pa.table(columns, schema=FRAMES)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.blanking import blanked_fields
 from ingest.collectors.replay import REQUIRED, replay
 from ingest.errors import ReplayError
 from ingest.telemetry_pb2 import TelemetryFrame
@@ -73,15 +74,22 @@ def test_a_missing_column_is_named(name):
         list(replay([columns]))
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), None, "fast"])
-def test_a_value_that_is_no_number_is_named_with_its_row(bad):
-    second = rows(3, first_ms=NOON_MS + 300, speed_kmh=[200.0, bad, 200.0])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), None, 3.4e38])
+def test_a_value_that_cannot_be_is_sent_as_unknown(bad):
+    before, blank, after = replay([rows(3, speed_kmh=[200.0, bad, 200.0])])
 
-    with pytest.raises(ReplayError, match=r"column speed_kmh, row 4: .* is not a finite number"):
+    assert blanked_fields(blank) == ("speed",)
+    assert (before.blanked, blank.speed, blank.gear, after.blanked) == (0, 0, before.gear, 0)
+
+
+def test_a_value_that_is_no_number_is_named_with_its_row():
+    second = rows(3, first_ms=NOON_MS + 300, speed_kmh=[200.0, "fast", 200.0])
+
+    with pytest.raises(ReplayError, match=r"column speed_kmh, row 4: 'fast' does not fit"):
         list(replay([rows(3), second]))
 
 
-@pytest.mark.parametrize("bad", [2.5, 2**40])
+@pytest.mark.parametrize("bad", [2.5, "third"])
 def test_a_value_that_does_not_fit_the_wire_is_named(bad):
     with pytest.raises(ReplayError, match=r"column gear, row 1: .* does not fit") as caught:
         list(replay([rows(2, gear=[3, bad])]))

@@ -1,13 +1,14 @@
 """Frames and facts out of what Assetto Corsa says, by datagram or by shared memory. Pure.
 
-A frame has no time yet. What a car cannot have done makes no frame: `Malformed`, with what was wrong.
+A frame has no time yet. A value that cannot be is marked as unknown; what says no place of the car is `Malformed`.
 """
 
 from math import isfinite
 
+from analytics.limits import is_plausible
+from ingest.blanking import plausible_frame
 from ingest.collectors.ac.datagrams import Answer, CarInfo, Malformed
 from ingest.collectors.ac.pages import Graphics, Physics, Static
-from ingest.collectors.sound import unsound
 from ingest.telemetry_pb2 import (
     PIT_STATE_ON_TRACK,
     PIT_STATE_PIT_BOX,
@@ -20,6 +21,7 @@ from ingest.telemetry_pb2 import (
 GAME = "Assetto Corsa"
 #: "No time" is 0 in AC; ACC, from whose page this one was made, has this one.
 _NO_TIME_MS = 2**31 - 1
+_PLACE = ("lap_number", "lap_time", "normalized_position")
 
 
 def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> TelemetryFrame:
@@ -35,7 +37,7 @@ def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> Telemetr
         steering=steering,
         speed=car.speed_kmh,
         gear=car.gear - 1,
-        rpm=round(car.rpm),
+        rpm=round(car.rpm) if isfinite(car.rpm) else car.rpm,
         normalized_position=car.position,
         x=car.x_m,
         y=car.y_m,
@@ -102,13 +104,14 @@ def _pit(graphics: Graphics) -> PitState:
     return PIT_STATE_PIT_LANE if graphics.in_pit_lane else PIT_STATE_ON_TRACK
 
 
-def _sound(**fields: float | int) -> TelemetryFrame:
-    if fields["lap_number"] < 1:
-        raise Malformed("lap_number out of range", str(fields["lap_number"]))
-    try:
-        frame = TelemetryFrame(**fields)  # type: ignore[arg-type]  # the names are the frame's
-    except (TypeError, ValueError) as refused:
-        raise Malformed("number too large", str(refused)) from None
-    if wrong := unsound(frame):
-        raise Malformed(wrong)
-    return frame
+def _sound(**values: float) -> TelemetryFrame:
+    """The frame; a value that cannot be is marked as unknown. Raises Malformed where the car's place in the session is none."""
+    # A session's end and its laps are seen by these: what has not got them is not a moment of the car.
+    if values["lap_number"] < 1:
+        raise Malformed("lap_number out of range", str(values["lap_number"]))
+    for name in _PLACE:
+        if not is_plausible(name, values[name]):
+            raise Malformed(
+                f"{name} out of range" if isfinite(values[name]) else f"{name} not finite", str(values[name])
+            )
+    return plausible_frame(values)

@@ -106,7 +106,7 @@ class Driving:
     ) -> TelemetryFrame | None:
         car = graphics.player_car_id
         invalid = broadcast.invalid(car, graphics.completed_laps, now_s=now_s)
-        return build_frame(physics, graphics, read_place(pages, car), invalid=invalid, complaints=self._complaints)
+        return build_frame(physics, graphics, read_place(pages, car), invalid=invalid)
 
     def _tell_held(self, broadcast: Told) -> list[Happening]:
         moment, self._held = self._held, None

@@ -1,11 +1,10 @@
 """From ACC's pages to one frame. Pure; what the numbers mean is settled here and nowhere else.
 
-A frame says what the page says. What cannot be a frame is None, and counted: it is never repaired.
+A frame says what the page says. A value that cannot be is marked as unknown: it is never repaired, and costs no frame.
 """
 
+from ingest.blanking import plausible_frame
 from ingest.collectors.acc.layout import NO_TIME, Graphics, Physics
-from ingest.collectors.complaints import Complaints
-from ingest.collectors.sound import unsound
 from ingest.telemetry_pb2 import (
     LAP_VALIDITY_INVALID,
     LAP_VALIDITY_VALID,
@@ -20,46 +19,33 @@ from ingest.telemetry_pb2 import (
 Place = tuple[float, float, float]
 
 
-def build_frame(
-    physics: Physics, graphics: Graphics, place: Place | None, *, invalid: bool, complaints: Complaints
-) -> TelemetryFrame | None:
+def build_frame(physics: Physics, graphics: Graphics, place: Place | None, *, invalid: bool) -> TelemetryFrame:
     """The frame, still without a time; ``invalid``: the lap does not count, whatever the page says."""
     x_m, y_m, z_m = place or (0.0, 0.0, 0.0)
-    try:
-        frame = TelemetryFrame(
-            lap_time=told_ms(graphics.lap_clock_ms),
-            throttle=physics.throttle,
-            brake=physics.brake,
+    return plausible_frame(
+        {
+            "lap_time": told_ms(graphics.lap_clock_ms),
+            "throttle": physics.throttle,
+            "brake": physics.brake,
             # Of the car's full lock. Right is believed to be positive, as in AC; no dump shows a turned wheel.
-            steering=physics.steering,
-            speed=physics.speed_kmh,
-            gear=physics.gear - 1,
-            rpm=physics.rpm,
-            normalized_position=graphics.normalized_position,
-            lap_number=graphics.completed_laps + 1,
-            x=x_m,
-            y=y_m,
-            z=z_m,
-            # The car looks towards (-sin, cos) of it in x and z. That it grows to the right is believed.
-            heading=physics.heading_rad,
+            "steering": physics.steering,
+            "speed": physics.speed_kmh,
+            "gear": physics.gear - 1,
+            "rpm": physics.rpm,
+            "normalized_position": graphics.normalized_position,
+            "lap_number": graphics.completed_laps + 1,
+            "x": x_m,
+            "y": y_m,
+            "z": z_m,
+            # The car looks towards (-sin, cos) of it in x and z, and it grows to the right (`analytics.axes`).
+            "heading": physics.heading_rad,
             # May be a picture or two late; whoever times laps waits for the change.
-            last_lap_time=told_ms(graphics.last_lap_ms),
-            sector=graphics.sector_index + 1,
-            pit=_pit(graphics),
-            validity=validity(valid=graphics.lap_is_valid != 0 and not invalid),
-        )
-    except ValueError:  # one more than the largest number is none that a frame can carry
-        complaints.add("number beyond 32 bits")
-        return None
-    return sound(frame, complaints)
-
-
-def sound(frame: TelemetryFrame, complaints: Complaints) -> TelemetryFrame | None:
-    """The frame, unless no car can have sent it, which is counted."""
-    if fault := unsound(frame):
-        complaints.add(fault)
-        return None
-    return frame
+            "last_lap_time": told_ms(graphics.last_lap_ms),
+            "sector": graphics.sector_index + 1,
+            "pit": _pit(graphics),
+            "validity": validity(valid=graphics.lap_is_valid != 0 and not invalid),
+        }
+    )
 
 
 def told_ms(time_ms: int) -> int:

@@ -6,8 +6,9 @@ has no pedals, steering, rpm, height and sector; there the frames have the wire'
 
 from collections.abc import Sequence
 
+from ingest.blanking import plausible_frame
 from ingest.collectors.acc.driving import GAME
-from ingest.collectors.acc.frame import sound, told_ms, validity
+from ingest.collectors.acc.frame import told_ms, validity
 from ingest.collectors.acc.messages import (
     ON_TRACK,
     PIT_ENTRY,
@@ -81,7 +82,7 @@ class Watching:
         return car.car_index == self.car_index and self._seen != (car, update.session_ms)
 
     def _drive(self, car: CarUpdate, *, now_s: float, wall_ms: int, told: Told) -> Sequence[Happening]:
-        frame = _frame(car, self._complaints)
+        frame = _frame(car)
         if frame is None or self._update is None:
             return []
         restarted = self._seen is not None and car.laps < self._seen[0].laps
@@ -112,24 +113,21 @@ def _over(before: SessionUpdate, now: SessionUpdate) -> str | None:
     return None
 
 
-def _frame(car: CarUpdate, complaints: Complaints) -> TelemetryFrame | None:
-    try:
-        frame = TelemetryFrame(
-            lap_time=told_ms(car.current_lap.lap_time_ms),
-            speed=car.speed_kmh,
+def _frame(car: CarUpdate) -> TelemetryFrame:
+    return plausible_frame(
+        {
+            "lap_time": told_ms(car.current_lap.lap_time_ms),
+            "speed": car.speed_kmh,
             # The game's own client subtracts 2, and would have every parked car in reverse.
-            gear=car.gear - 1,
-            normalized_position=car.spline_position,
-            lap_number=car.laps + 1,
-            x=car.x_m,
-            z=car.z_m,
+            "gear": car.gear - 1,
+            "normalized_position": car.spline_position,
+            "lap_number": car.laps + 1,
+            "x": car.x_m,
+            "z": car.z_m,
             # Believed to be the pages' heading: nobody has compared the two.
-            heading=car.yaw_rad,
-            last_lap_time=told_ms(car.last_lap.lap_time_ms),
-            pit=_PITS.get(car.location, PitState.PIT_STATE_UNKNOWN),
-            validity=validity(valid=not car.current_lap.invalid),
-        )
-    except ValueError:
-        complaints.add("number beyond 32 bits")
-        return None
-    return sound(frame, complaints)
+            "heading": car.yaw_rad,
+            "last_lap_time": told_ms(car.last_lap.lap_time_ms),
+            "pit": _PITS.get(car.location, PitState.PIT_STATE_UNKNOWN),
+            "validity": validity(valid=not car.current_lap.invalid),
+        }
+    )
