@@ -42,6 +42,16 @@ def test_an_out_lap_that_the_game_does_not_count_moves_no_top_speed(database, co
         assert frames.num_rows == lap.frames
 
 
+def test_the_threshold_itself_is_pressed(database, conn):
+    """A column of type real holds 0.0199999995 for 0.02, which is below the constant."""
+    drive = even_drive((100.0,))
+    drive.columns["brake"] = np.full(len(drive.lap), 0.02, np.float32)
+    drive.columns["throttle"] = np.full(len(drive.lap), 0.98, np.float32)
+    ingest(database, drive)
+
+    assert {(lap.braking_share, lap.full_throttle_share) for lap in lap_summaries(conn, KEY)} == {(1.0, 1.0)}
+
+
 def paused_in_the_last_lap() -> Driven:
     """The game stood for a minute in the fourth lap: its clock did too, the calendar did not."""
     drive = even_drive((100.0, 95.0, 94.0, 96.0))
