@@ -24,6 +24,7 @@ class OpenLap:
 
     ``bits`` are all happenings among its frames (`analytics.happenings`). ``marks`` are the course's that were passed in order, each with its number and when. ``off_line`` is how far from the course's line, in laps,
     the game counted it; None where no line was seen. ``last_sector_before`` is what ``last_sector`` came to in the lap before.
+    ``still_us`` is the time in which the car did not move, ``validity`` what the game said of the lap last.
     """
 
     lap_number: int
@@ -41,6 +42,8 @@ class OpenLap:
     max_speed_position: float | None = None
     last_sector: int = 0
     last_sector_before: int = 0
+    still_us: int = 0
+    validity: int = 0
     splits: tuple[Split, ...] = ()
     marks: tuple[tuple[int, int], ...] = ()
 
@@ -66,18 +69,41 @@ class OpenLap:
             max_speed_kmh=speed,
             max_speed_position=place,
             last_sector=max(self.last_sector, tally.last_sector),
+            still_us=self.still_us + tally.still_us,
+            validity=tally.validity or self.validity,
             splits=splits,
             marks=marks,
+        )
+
+    def going_on(self, after: "OpenLap") -> "OpenLap":
+        """Return this lap with the frames of ``after``, which began only where a counter rose before the line."""
+        faster = after if after.max_speed_kmh > self.max_speed_kmh else self
+        passed = self.marks[-1][0] if self.marks else -1
+        return replace(
+            self,
+            bits=self.bits | after.bits,
+            frames=self.frames + after.frames,
+            gaps=self.gaps + after.gaps,
+            max_speed_kmh=faster.max_speed_kmh,
+            max_speed_position=faster.max_speed_position,
+            last_sector=max(self.last_sector, after.last_sector),
+            still_us=self.still_us + after.still_us,
+            validity=after.validity or self.validity,
+            marks=(*self.marks, *(mark for mark in after.marks if mark[0] > passed)),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class EndedLap:
-    """A lap whose official time may still come."""
+    """A lap whose official time may still come.
+
+    ``as_counted`` is the lap as it was when the counter ended it; None where the clock restarted at the line.
+    """
 
     lap: Lap
     ended_at_us: int
     official_before_ms: int
+    as_counted: OpenLap | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,63 +16,93 @@ from analytics.stretch import Integers, Mask, Reals, Stretch
 
 Bits = NDArray[np.int16]
 
-EVENT = 1  # the counter moved, or the clock restarted
+EVENT = 1  # the counter moved, or the clock restarted or began to run
 HOLE = 2  # frames are missing
-LONG_HOLE = 4  # and so many that nobody knows what the car did
+LONG_HOLE = 4  # and meanwhile the car drove where nobody saw it
 JUMP = 8  # the car was put elsewhere
 JUMP_BACK = 16
 PIT_ENTRY = 32
 SECTOR = 64  # the game went on to its next sector
 MARK = 128  # a place where time is taken was passed
-INVALID = 256  # not between frames, but in one
-FAR_SIDE = 512
+INVALID = 256  # the game began to call the lap invalid
+FAR_SIDE = 512  # not between frames, but in one
 
 #: What needs a look at single frames.
 LOUD = EVENT | SECTOR | MARK
 
 IN_PIT = 2
+#: The game's word for a lap that does not count.
+NOT_VALID = 2
+#: So many frames before a new one decide what it means: whether a recording is as slow as this everywhere.
+LEAST_RECENT = 4
+
 _HOLE_US = 500_000
-_INVALID = 2
+# Slower recordings have longer steps everywhere, and miss no more in one than in another.
+_USUAL_TIMES = 3
+_FIRST_STEP_US = 1_000_000
+# A car that stood in a hole, or was moved by its length, missed nothing.
+_MISSED_M = 10.0
+# In so long a hole a car can have driven a lap and be where it was: then the clock shows whether the game was paused.
+_A_LAP_US = 10_000_000
+# Longer is no hole but a clock that was set, or a session's name that was used again.
+_A_DAY_US = 86_400_000_000
+_DRIVING_KMH = 20.0
+# A car that moves by less than this share of what its speed says stands still, or the game does.
+_STILL = 0.1
+_STANDING_KMH = 5.0
+_ASSUMED_LENGTH_M = 5_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What frames that follow one another come to: all their happenings, how many holes, the top speed and the last sector."""
+    """What frames that follow one another come to: all their happenings, how many holes, the top speed and the last sector.
+
+    ``still_us`` is the time in which the car did not move, and ``validity`` what the last frame says of its lap.
+    """
 
     bits: int
     holes: int
     max_speed_kmh: float
     last_sector: int
+    still_us: int
+    validity: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Happenings:
-    """Of frames in a row: ``bits`` of each, and ``reach``: the share of a lap that a car can have come since the frame before."""
+    """What happened before each of frames in a row.
+
+    ``reach`` is the share of a lap that a car can have come since the frame before, ``still_us`` the time since then if it did not move.
+    """
 
     bits: Bits
     reach: Reals
+    still_us: Integers
 
     @classmethod
     def of(cls, stretch: Stretch, starts: Integers, lengths: Integers, courses: Sequence[Course]) -> "Happenings":
         """Of sessions that lie one behind the other, each with its course: from ``starts``, of so many frames."""
+        length_m = _of_frames([course.length_m or 0.0 for course in courses], lengths)
         far = np.zeros(len(stretch))
-        far[1:] = reach(stretch, _of_frames([course.length_m or 0.0 for course in courses], lengths))
-        bits = _own(stretch)
-        bits[1:] |= _between(stretch, far[1:])
+        far[1:] = reach(stretch, length_m)
+        bits, still_us = _own(stretch), np.zeros(len(stretch), np.int64)
+        between, still_us[1:] = _between(stretch, far[1:], length_m, starts)
+        bits[1:] |= between
         bits[_passed(stretch, lengths, courses, bits)] |= MARK
-        bits[starts] &= INVALID | FAR_SIDE
+        bits[starts] &= FAR_SIDE
         far[starts] = 0
-        return cls(bits, far)
+        still_us[starts] = 0
+        return cls(bits, far, still_us)
 
     def take(self, frames: slice) -> "Happenings":
-        return Happenings(self.bits[frames], self.reach[frames])
+        return Happenings(self.bits[frames], self.reach[frames], self.still_us[frames])
 
     def forget(self, i: int, what: int) -> None:
         """As if ``what`` had not happened before frame ``i``."""
         self.bits[i] &= ~what
 
 
-def tallies(stretch: Stretch, bits: Bits, firsts: Integers, ends: Integers) -> list[Tally]:
+def tallies(stretch: Stretch, happenings: Happenings, firsts: Integers, ends: Integers) -> list[Tally]:
     """A tally of frames ``firsts[i]`` to before ``ends[i]`` for each i. None is empty, and they are in order."""
     # Of the stretches from each place to the next, the even ones are wanted and the odd ones lie between them.
     # What lies outside is left out: of a day that is timed at once, each lap would look at all that follows it.
@@ -80,41 +110,74 @@ def tallies(stretch: Stretch, bits: Bits, firsts: Integers, ends: Integers) -> l
     inside = slice(first, last)
     places = np.column_stack([firsts, ends]).ravel()
     places = places[places < last] - first
+    bits = happenings.bits
     answers = (
         np.bitwise_or.reduceat(bits[inside], places),
         np.add.reduceat((bits[inside] & HOLE) // HOLE, places, dtype=np.int64),
         np.maximum.reduceat(stretch.speed_kmh[inside], places),
         np.maximum.reduceat(stretch.sector[inside], places),
+        np.add.reduceat(happenings.still_us[inside], places),
     )
-    return [Tally(*row) for row in zip(*(answer[::2].tolist() for answer in answers), strict=True)]
+    validity = stretch.validity[ends - 1].tolist()
+    return [Tally(*row) for row in zip(*(answer[::2].tolist() for answer in answers), validity, strict=True)]
 
 
 def _own(stretch: Stretch) -> Bits:
     far_side = np.abs(from_line(stretch.since_line)) > 0.4
-    bits: Bits = (stretch.validity == _INVALID) * np.int16(INVALID) + far_side * np.int16(FAR_SIDE)
+    bits: Bits = far_side * np.int16(FAR_SIDE)
     return bits
 
 
-def _between(stretch: Stretch, far: Reals) -> Bits:
+def _between(stretch: Stretch, far: Reals, length_m: Reals | float, starts: Integers) -> tuple[Bits, Integers]:
+    """Return what happened between each frame and the next, and the time between them in which the car did not move."""
     whole = np.diff(stretch.whole)
-    time, sequence, counter, sector = whole[0], whole[1], whole[2], whole[5]
+    time, sequence, counter, clock, sector = whole[0], whole[1], whole[2], whole[3], whole[5]
     step = np.diff(stretch.since_line)
     moved = step - np.rint(step)
     jump = np.abs(moved) > far
-    long_hole = time > _HOLE_US
+    moved_m, speed = _moved_m(moved, length_m), np.abs(stretch.speed_kmh)
+    speed = np.maximum(speed[1:], speed[:-1])
+    unseen = _unseen(time, 1000 * clock, moved_m, speed, starts)
+    still = (moved_m <= _STILL * speed / 3.6 * time / 1e6) | (speed < _STANDING_KMH)
     missing = (sequence > 1) & (stretch.sequence[:-1] > 0)
     in_pit = stretch.pit >= IN_PIT
-    bits: Bits = ((counter != 0) | clock_restarts(stretch)) * np.int16(EVENT)
+    not_valid = stretch.validity == NOT_VALID
+    clock_starts = (stretch.lap_clock_ms[:-1] == 0) & (clock > 0)
+    bits: Bits = ((counter != 0) | clock_restarts(stretch) | clock_starts) * np.int16(EVENT)
     for mask, bit in (
-        (long_hole | missing, HOLE),
-        (long_hole, LONG_HOLE),
+        (unseen | missing, HOLE),
+        (unseen, LONG_HOLE),
         (jump, JUMP),
         (jump & ((moved < 0) | (step < 0)), JUMP_BACK),
         (in_pit[1:] & ~in_pit[:-1], PIT_ENTRY),
         (sector > 0, SECTOR),
+        (not_valid[1:] & ~not_valid[:-1], INVALID),
     ):
         bits |= mask * np.int16(bit)
-    return bits
+    return bits, still * time
+
+
+def _moved_m(moved: Reals, length_m: Reals | float) -> Reals:
+    length = np.atleast_1d(length_m)
+    length = np.where(length > 0, length, _ASSUMED_LENGTH_M)
+    metres: Reals = np.abs(moved) * length[-len(moved) :]
+    return metres
+
+
+def _unseen(time_us: Integers, clock_us: Integers, moved_m: Reals, speed_kmh: Reals, starts: Integers) -> Mask:
+    """Return where so much time passed between two frames that the car drove unseen."""
+    own = time_us.copy()
+    own[starts[1:] - 1] = 0  # between two sessions
+    before = np.zeros_like(own)
+    before[1:] = own[:-1]
+    before[2:] = np.maximum(before[2:], own[:-2])
+    # Nothing is known yet of how a session goes on.
+    before[starts[starts < len(before)]] = _FIRST_STEP_US
+    long = (time_us > _HOLE_US) & (time_us > _USUAL_TIMES * before)
+    usual_m = speed_kmh / 3.6 * before / 1e6
+    round_trip = (time_us >= _A_LAP_US) & (2 * clock_us >= time_us) & (speed_kmh >= _DRIVING_KMH)
+    unseen: Mask = long & ((moved_m > _MISSED_M + usual_m) | round_trip | (time_us > _A_DAY_US))
+    return unseen
 
 
 def _passed(stretch: Stretch, lengths: Integers, courses: Sequence[Course], bits: Bits) -> Integers:

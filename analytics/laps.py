@@ -21,7 +21,7 @@ import pyarrow as pa
 from analytics.carry import Carry, OpenLap
 from analytics.course import UNKNOWN, Course
 from analytics.finish import in_progress
-from analytics.happenings import LOUD, Happenings, tallies
+from analytics.happenings import LEAST_RECENT, LOUD, Happenings, tallies
 from analytics.lap import ENGINE, FLAGS, Lap, LapInProgress
 from analytics.line import LOOKBACK_US
 from analytics.stretch import Reals, Stretch
@@ -80,7 +80,7 @@ def advance_each(
     edges = np.append(0, np.cumsum(lengths))
     happenings = Happenings.of(stretch, edges[:-1], lengths, [courses[i] for i, _, _ in moving])
     firsts = edges[:-1] + [len(carry.recent) for _, carry, _ in moving]
-    counts = tallies(stretch, happenings.bits, firsts, edges[1:])
+    counts = tallies(stretch, happenings, firsts, edges[1:])
     for (i, carry, length), start, tally in zip(moving, edges.tolist(), counts, strict=False):
         rows = slice(start, start + length)
         mine = stretch.take(rows)
@@ -88,7 +88,7 @@ def advance_each(
             # Nearly always, and then nothing needs to be looked at frame by frame.
             before, new = carry.open, slice(len(carry.recent), length)
             lap = before.driven(mine, new, tally, splits=before.splits, marks=before.marks)
-            answers[i] = [], Carry(mine.recent(LOOKBACK_US), lap, None, carry.ahead)
+            answers[i] = [], Carry(mine.recent(LOOKBACK_US, least=LEAST_RECENT), lap, None, carry.ahead)
         else:
             answers[i] = Timing(mine, happenings.take(rows), carry, courses[i]).run(len(carry.recent), tally)
     return answers

@@ -128,10 +128,10 @@ class Stretch:
         latest = np.maximum.accumulate(np.concatenate([[start], time]))
         return self.take(time > latest[:-1])
 
-    def recent(self, span_us: int) -> Self:
-        """The last frames: as many as lie within ``span_us`` of the last one."""
+    def recent(self, span_us: int, *, least: int = 1) -> Self:
+        """Return the last frames: as many as lie within ``span_us`` of the last one, and ``least`` of them if there are so many."""
         # Not searchsorted, which lets go of the interpreter: a worker's other threads would take it, once for each session.
-        first = int(np.count_nonzero(self.time < self.time[-1] - span_us))
+        first = min(int(np.count_nonzero(self.time < self.time[-1] - span_us)), max(len(self) - least, 0))
         # A copy: a view would keep the whole batch in memory for as long as the session waits for its next frame.
         return type(self)(self.whole[:, first:].copy(), self.real[:, first:].copy())
 

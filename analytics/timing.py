@@ -18,6 +18,7 @@ from analytics.happenings import (
     IN_PIT,
     JUMP,
     JUMP_BACK,
+    LEAST_RECENT,
     LONG_HOLE,
     MARK,
     PIT_ENTRY,
@@ -30,10 +31,12 @@ from analytics.lap import Lap
 from analytics.line import LOOKBACK_US, crossing_us, from_line, mark_us, share_at_crossing
 from analytics.stretch import Stretch
 
-# A counter that follows a restart of the clock by less belongs to the same crossing.
-_COUNTER_WITHIN_US = 3_000_000
-_OFFICIAL_WITHIN_US = 10_000_000
 _SHORTEST_LAP_MS = 10_000
+# Within the shortest lap there is, what a game says late belongs to the line before: counters, clocks and official times lag.
+_WITHIN_US = 1000 * _SHORTEST_LAP_MS
+_SHOWN_LATE_MS = 500
+# A counter that rises farther from the line than the clock restarts was early.
+_EARLY = 0.002
 _STANDING_KMH = 5.0
 
 
@@ -75,7 +78,8 @@ class Timing:
             self._from_event_to_event(first)
         else:
             self._drive(first, len(self.stretch), tally)
-        return list(self.laps.values()), Carry(self.stretch.recent(LOOKBACK_US), self.open, self.ended, self.ahead)
+        recent = self.stretch.recent(LOOKBACK_US, least=LEAST_RECENT)
+        return list(self.laps.values()), Carry(recent, self.open, self.ended, self.ahead)
 
     def _from_event_to_event(self, first: int) -> None:
         start = first
@@ -94,24 +98,52 @@ class Timing:
             self.ahead -= counted
         elif counted > 0:
             self._cross(i, int(self.stretch.lap_number[i]) + self.ahead, by_clock=False)
+        elif self._clock_starts(i):
+            self._begin_by_clock(i)
+        elif self._counted_early(i):
+            self._cross_later(i)
         elif self._clock_says_line(i):
             self.ahead += 1
             self._cross(i, self.open.lap_number + 1, by_clock=True)
 
     def _same_crossing(self, i: int) -> bool:
-        return self.open.entered_by_clock and self.stretch.time[i] - self.open.started_at_us <= _COUNTER_WITHIN_US
+        return self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us <= _WITHIN_US
+
+    def _clock_starts(self, i: int) -> bool:
+        """A formation lap, or a wait on the grid: the lap begins where the clock begins to run."""
+        if self.open.timed_from_line or self.open.first_clock_ms != 0 or self.stretch.lap_clock_ms[i - 1] != 0:
+            return False
+        # Some show seconds late that it runs, and then all that has passed.
+        passed_ms = int(self.stretch.time[i] - self.stretch.time[i - 1]) // 1000
+        return bool(0 < self.stretch.lap_clock_ms[i] <= passed_ms + _SHOWN_LATE_MS)
+
+    def _begin_by_clock(self, i: int) -> None:
+        begun, before = (attempt(self.stretch, j, self.open.lap_number) for j in (i, i - 1))
+        kept = before.reasons & {"standing start", "left the pits"} | self.open.reasons & {"driven anew"}
+        self.open = replace(begun, reasons=begun.reasons | kept)
+
+    def _counted_early(self, i: int) -> bool:
+        """The counter ended the lap a while ago and away from the line, and now the clock restarts at it."""
+        stretch = self.stretch
+        if not self.ended or not self.ended.as_counted or stretch.time[i] - self.ended.ended_at_us > _WITHIN_US:
+            return False
+        if stretch.lap_clock_ms[i] >= stretch.lap_clock_ms[i - 1] or not self._at_line(i):
+            return False
+        off_line = share_at_crossing(stretch, i, crossing_us(stretch, i))
+        return abs(off_line) + _EARLY < abs(self.open.off_line or 0.0)
+
+    def _at_line(self, i: int) -> bool:
+        off_line = abs(float(from_line(self.stretch.since_line[i : i + 1])[0]))
+        ran = self.stretch.lap_clock_ms[i - 1] >= _SHORTEST_LAP_MS
+        moves = self.stretch.speed_kmh[i] >= _STANDING_KMH
+        return bool(ran and moves and off_line <= 0.02 + self.happenings.reach[i])
 
     def _clock_says_line(self, i: int) -> bool:
         """A clock also restarts when the lights go green, and seconds after the line where the game is slow to show it."""
-        stretch = self.stretch
-        if self.open.timed_from_line and stretch.time[i] - self.open.started_at_us < 1000 * _SHORTEST_LAP_MS:
+        if self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US:
             return False
-        off_line = abs(float(from_line(stretch.since_line[i : i + 1])[0]))
-        return bool(
-            stretch.lap_clock_ms[i - 1] >= _SHORTEST_LAP_MS
-            and stretch.speed_kmh[i] >= _STANDING_KMH
-            and off_line <= 0.02 + self.happenings.reach[i]
-        )
+        restarts = self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1]
+        return bool(restarts) and self._at_line(i)
 
     def _restart(self, i: int) -> None:
         number = self.open.lap_number
@@ -126,7 +158,8 @@ class Timing:
         before = int(self.stretch.last_lap_time_ms[i - 1]) if self.ended else self.open.official_before_ms
         lap = finished(self.open, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us)
         self.laps[lap.lap_number] = lap
-        self.ended = EndedLap(lap, line_us, before)
+        restarts = self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1]
+        self.ended = EndedLap(lap, line_us, before, None if by_clock or restarts else self.open)
         number = max(number, lap.lap_number + 1)
         self.ahead = number - int(self.stretch.lap_number[i])
         self.open = OpenLap(
@@ -141,13 +174,34 @@ class Timing:
         # What lies between these two frames lies on both sides of the line.
         self.happenings.forget(i, PIT_ENTRY | MARK)
 
+    def _cross_later(self, i: int) -> None:
+        """End the lap at frame ``i`` after all, and not where the counter rose."""
+        ended = self.ended
+        assert ended is not None
+        assert ended.as_counted is not None
+        whole = ended.as_counted.going_on(self.open)
+        line_us = crossing_us(self.stretch, i)
+        lap = finished(whole, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us)
+        self.laps[lap.lap_number] = lap
+        self.ended = EndedLap(lap, line_us, ended.official_before_ms)
+        self.open = OpenLap(
+            self.open.lap_number,
+            line_us,
+            ended.official_before_ms,
+            entered_by_clock=True,
+            reasons=frozenset(["left the pits"] if self.stretch.pit[i] >= IN_PIT else []),
+            off_line=share_at_crossing(self.stretch, i, line_us),
+            last_sector_before=whole.last_sector,
+        )
+        self.happenings.forget(i, PIT_ENTRY | MARK)
+
     def _drive(self, a: int, b: int, tally: Tally | None = None) -> None:
         """Frames a..b-1 belong to the open lap; ``tally`` is theirs, if it is known."""
         if a == b:
             return
         self._listen(a, b)
         if tally is None:
-            (tally,) = tallies(self.stretch, self.happenings.bits, np.array([a]), np.array([b]))
+            (tally,) = tallies(self.stretch, self.happenings, np.array([a]), np.array([b]))
         splits = self._splits(a, b) if tally.bits & SECTOR else self.open.splits
         marks = self._marks(a, b) if tally.bits & MARK else self.open.marks
         self.open = self.open.driven(self.stretch, slice(a, b), tally, splits=splits, marks=marks)
@@ -177,9 +231,9 @@ class Timing:
         """Take the official time of the lap that ended, if it is among frames a..b-1."""
         if not self.ended:
             return
-        until = a + int(np.searchsorted(self.stretch.time[a:b], self.ended.ended_at_us + _OFFICIAL_WITHIN_US, "right"))
+        until = a + int(np.searchsorted(self.stretch.time[a:b], self.ended.ended_at_us + _WITHIN_US, "right"))
         official = official_ms(self.ended, self.stretch.last_lap_time_ms[a:until])
-        if official is not None:
+        if official is not None and official != self.ended.lap.official_lap_time_ms:
             lap = replace(self.ended.lap, official_lap_time_ms=official)
             self.laps[lap.lap_number] = lap
             self.ended = replace(self.ended, lap=lap)
