@@ -24,7 +24,7 @@ _POLL_S = 0.1
 
 
 class Delivery:
-    """Delivers what is in ``spool``; records that come within ``gather_s`` go together, which costs the PC less than each alone.
+    """Delivers what is in ``spool``, each record at the next `poll`, whether the disk has synced it or not.
 
     ``clock`` is monotonic, in seconds.
     """
@@ -35,12 +35,10 @@ class Delivery:
         spool: Spool,
         *,
         linger_ms: float,
-        gather_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.frames = self.last_sequence = 0  # acknowledged
         self._spool, self._clock = spool, clock
-        self._gather_s, self._go_at = gather_s, float("-inf")
         self._messages = self._bytes = 0
         self._outbox = Outbox(WINDOW_RECORDS)
         session = spool.session
@@ -67,9 +65,6 @@ class Delivery:
     def poll(self, timeout_s: float) -> None:
         """Keep things moving; waits at most ``timeout_s`` for news from the broker. Call it often."""
         now = self._clock()
-        if not timeout_s and now < self._go_at:
-            return
-        self._go_at = now + self._gather_s
         self._spool.tend(now=now)
         self._uplink.tend(now=now)
         self._uplink.poll(0)

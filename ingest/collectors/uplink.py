@@ -140,6 +140,8 @@ class Uplink:
         """Hand out reports, waiting for the first of them at most ``timeout_s``."""
         if self._producer is not None:
             self._poll_producer(self._producer, timeout_s)
+        elif not timeout_s:
+            return  # once a frame while a topic is looked for: to wait for nothing takes 0.1 ms
         elif self._search is not None:
             wait([self._search], timeout_s)
         else:

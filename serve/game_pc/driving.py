@@ -30,9 +30,6 @@ from ingest.topics import telemetry_topic
 
 log = structlog.get_logger()
 
-#: Three frames at 60 Hz in one request: a third of the wake-ups and half of the bytes, for a picture that is 25 ms older.
-_GATHER_S = 0.04
-
 _user = click.option("--user", help="Who drives; USER_ID by default.")
 _log_file = click.option(
     "--log-file", type=click.Path(dir_okay=False), help="A file for the log, which is rotated; LOG_FILE by default."
@@ -128,11 +125,11 @@ def _hold(folder: Path, game: str) -> BinaryIO | None:
 
 def _open_sender(kafka: KafkaSettings, collector: CollectorSettings, folder: SpoolFolder, facts: Session) -> Sender:
     try:
-        return Sender(kafka, collector, facts, open_spool=folder.begin, gather_s=_GATHER_S)
+        return Sender(kafka, collector, facts, open_spool=folder.begin)
     except SpoolUnavailable as refused:
         # Somebody is driving: better in memory than not at all.
         log.error("frames of this session are in memory only", reason=str(refused))
-        return Sender(kafka, collector, facts, open_spool=partial(MemorySpool, for_game=True), gather_s=_GATHER_S)
+        return Sender(kafka, collector, facts, open_spool=partial(MemorySpool, for_game=True))
 
 
 def _log(follower: Follower, statistics: Statistics) -> None:
