@@ -99,7 +99,7 @@ export class Viewing {
 
   // Whether a lap as it was seen is the one that began then: it was seen from there on, or the page came in the middle.
   #follows(trace, beganAt) {
-    if (trace.columns.time[0] < beganAt - SAME_START_MS) return false;
+    if (!(trace.columns.time[0] >= beganAt - SAME_START_MS)) return false; // nor when nobody said when
     return Math.abs(trace.startedAt - beganAt) <= SAME_START_MS || trace.columns.progress[0] >= JOINED_LATE;
   }
 
