@@ -15,10 +15,10 @@ from analytics.bests import Colours, Scope
 from analytics.channels import FRAMES
 from analytics.course import UNKNOWN, Course
 from analytics.laps import Carry, Lap, LapInProgress, advance_each, sector_ended
-from ingest.clocks import Correction, SessionTimes
 from ingest.decode import Decoded
 from ingest.partition import Batch
 from ingest.sequences import SequenceSet
+from ingest.session_times import Correction, SessionTimes
 from ingest.telemetry_pb2 import Session as SessionFacts
 
 _DEAD_LETTER_BYTES = 64 * 1024

@@ -9,9 +9,8 @@ the one it follows, and what `ingest.instants` allows is left alone.
 Pure: the broker's time of each record is an argument.
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -23,61 +22,16 @@ from ingest.instants import (
     AHEAD_MS,
     BACK_MS,
     BEFORE_START_MS,
-    DRIFTED_AHEAD_MS,
     EARLIEST_MS,
     LATEST_MS,
-    ahead_fault,
-    back_fault,
-    before_start_fault,
     date_fault,
 )
+from ingest.session_times import Correction, Placing, SessionTimes
 from ingest.telemetry_pb2 import Session
 
-#: A clock that jumps more often than this in one session has no spacing left to keep.
-MOST_CORRECTIONS = 100
-
-_USUAL_STEP_MS = 16
-_LONGEST_STEP_MS = 1000
 _TIME = DECODED_FRAMES.get_field_index("time")
 
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """From ``from_sequence`` on ``offset_ms`` is added to a session's times; the first one so corrected became ``placed_ms``.
-
-    ``from_sequence`` is 0 where it holds from the session's start, and for frames without a sequence.
-    """
-
-    session_id: int
-    from_sequence: int
-    offset_ms: int
-    placed_ms: int
-    reason: str
-
-
-@dataclass(slots=True)
-class SessionTimes:
-    """What is known of a session's times: the latest of its frames, when the broker got it, and the corrections."""
-
-    latest_ms: int | None = None
-    appended_ms: int | None = None
-    starts: list[int] = field(default_factory=list)  # sequences, ascending
-    offsets: list[int] = field(default_factory=list)  # as many, ms
-
-    def offset_at(self, sequence: int) -> int:
-        """What is added to the time of this frame, ms."""
-        place = bisect_right(self.starts, sequence)
-        return self.offsets[place - 1] if place else 0
-
-    def correct(self, from_sequence: int, offset_ms: int) -> None:
-        """From now on this holds from ``from_sequence`` on, which is none before the last one."""
-        if self.starts and self.starts[-1] == from_sequence:
-            self.offsets[-1] = offset_ms
-        else:
-            self.starts.append(from_sequence)
-            self.offsets.append(offset_ms)
 
 
 class KnownSession(Protocol):
@@ -119,8 +73,9 @@ def place_in_time(
     records = decoded.frames["record"]
     for index in _suspicious(frames, known, rows, starts):
         of_session = rows[starts[index] : starts[index + 1]]
-        placing = _Placing(known[index], frames, before_ms)
-        for row, reason in placing.run(of_session.tolist()):
+        session = known[index]
+        placing = Placing(session.times, session.id, highest=session.highest, start_ms=session.started_at_ms)
+        for row, reason in _place_one_by_one(placing, frames, before_ms, of_session):
             faults.setdefault(records[row].as_py(), reason)
         corrections += placing.corrections
     _note_latest(frames, known, rows, starts)
@@ -181,96 +136,17 @@ def _note_latest(frames: _Frames, known: Sequence[KnownSession], rows: Ints, sta
         times.appended_ms = appended_ms
 
 
-class _Placing:
-    """One session's frames of one batch, one after the other."""
-
-    def __init__(self, session: KnownSession, frames: _Frames, raw_ms: Ints) -> None:
-        self.corrections: list[Correction] = []
-        self._session, self._times, self._frames, self._raw_ms = session, session.times, frames, raw_ms
-        self._highest = session.highest
-        self._start_ms = session.started_at_ms
-        self._latest_ms, self._appended_ms = session.times.latest_ms, session.times.appended_ms
-        self._step_ms = _USUAL_STEP_MS
-
-    def run(self, rows: Sequence[int]) -> list[tuple[int, str]]:
-        """Place the frames in these rows; which of them cannot be, and why."""
-        refused = []
-        for row in rows:
-            sequence, raw_ms = int(self._frames.sequence[row]), int(self._raw_ms[row])
-            appended_ms = int(self._frames.appended_ms[row])
-            if sequence and sequence <= self._highest:
-                placed_ms, fault = self._place_late(sequence, raw_ms, appended_ms)
-            else:
-                placed_ms, fault = self._place_next(sequence, raw_ms, appended_ms)
-            if fault:
-                refused.append((row, f"time: {fault}"))
-                placed_ms = self._latest_ms or appended_ms
-            self._frames.time_ms[row] = placed_ms
-        return refused
-
-    def _place_late(self, sequence: int, raw_ms: int, appended_ms: int) -> tuple[int, str | None]:
-        """A frame that others have overtaken: where its own correction puts it, or else the first that can be right."""
-        first_fault = None
-        for offset_ms in (self._times.offset_at(sequence), *self._times.offsets):
-            fault = self._impossible(raw_ms + offset_ms, appended_ms)
-            if fault is None:
-                return raw_ms + offset_ms, None
-            first_fault = first_fault or fault
-        return raw_ms, first_fault
-
-    def _place_next(self, sequence: int, raw_ms: int, appended_ms: int) -> tuple[int, str | None]:
-        missing = sequence - self._highest if sequence and self._highest else 1
-        placed_ms = raw_ms + self._offset_ms(sequence, raw_ms, appended_ms)
-        fault = self._next_fault(sequence, placed_ms, appended_ms)
+def _place_one_by_one(placing: Placing, frames: _Frames, raw_ms: Ints, rows: Ints) -> list[tuple[int, str]]:
+    """Place the frames in these rows; which of them cannot be, and why."""
+    refused = []
+    for row in rows.tolist():
+        appended_ms = int(frames.appended_ms[row])
+        placed_ms, fault = placing.place(int(frames.sequence[row]), int(raw_ms[row]), appended_ms)
         if fault:
-            if len(self._times.starts) >= MOST_CORRECTIONS:
-                # Times that only go back are stored as they come: the laps are timed again with them.
-                return placed_ms, self._impossible(placed_ms, appended_ms)
-            placed_ms = self._following_ms(missing, appended_ms)
-            self._correct(sequence, placed_ms - raw_ms, placed_ms, fault)
-        elif self._latest_ms is not None and 0 < placed_ms - self._latest_ms <= _LONGEST_STEP_MS:
-            self._step_ms = max(1, (placed_ms - self._latest_ms) // missing)
-        self._highest = max(self._highest, sequence)
-        self._start_ms = placed_ms if self._start_ms is None else self._start_ms
-        self._latest_ms = placed_ms if self._latest_ms is None else max(self._latest_ms, placed_ms)
-        self._appended_ms = appended_ms
-        return placed_ms, None
-
-    def _offset_ms(self, sequence: int, raw_ms: int, appended_ms: int) -> int:
-        # A frame without a sequence says nothing of those around it: a right time is taken as it is.
-        if not sequence and abs(raw_ms - appended_ms) <= AHEAD_MS:
-            return 0
-        return self._times.offset_at(max(sequence, self._highest))
-
-    def _following_ms(self, missing: int, appended_ms: int) -> int:
-        """When a frame was driven whose clock does not tell: after the one before it."""
-        if self._latest_ms is None:
-            return appended_ms
-        step_ms = self._step_ms * missing
-        waited_ms = appended_ms - (self._appended_ms if self._appended_ms is not None else appended_ms)
-        # Of a session under way the step is known better than the ways to the broker are alike; a pause only it has seen.
-        return self._latest_ms + (waited_ms if waited_ms > step_ms + _LONGEST_STEP_MS else step_ms)
-
-    def _correct(self, sequence: int, offset_ms: int, placed_ms: int, reason: str) -> None:
-        from_sequence = 0 if self._latest_ms is None else sequence
-        self._times.correct(from_sequence, offset_ms)
-        self.corrections.append(Correction(self._session.id, from_sequence, offset_ms, placed_ms, reason))
-
-    def _next_fault(self, sequence: int, time_ms: int, appended_ms: int) -> str | None:
-        if self._latest_ms is None:
-            return self._impossible(time_ms, appended_ms)
-        if sequence and time_ms < self._latest_ms - BACK_MS:
-            return back_fault(time_ms, self._latest_ms)
-        return self._impossible(time_ms, appended_ms, jumped=time_ms - self._latest_ms > AHEAD_MS)
-
-    def _impossible(self, time_ms: int, appended_ms: int, *, jumped: bool = True) -> str | None:
-        if fault := date_fault(time_ms):
-            return fault
-        if time_ms > appended_ms + (AHEAD_MS if jumped else DRIFTED_AHEAD_MS):
-            return ahead_fault(time_ms, appended_ms)
-        if self._start_ms is not None and time_ms < self._start_ms - BEFORE_START_MS:
-            return before_start_fault(time_ms, self._start_ms)
-        return None
+            refused.append((row, f"time: {fault}"))
+            placed_ms = placing.latest_ms or appended_ms
+        frames.time_ms[row] = placed_ms
+    return refused
 
 
 def _with_times(decoded: Decoded, times_ms: Ints, before_ms: Ints) -> Decoded:

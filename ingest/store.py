@@ -23,13 +23,13 @@ from analytics.database import frames_to_resume
 from analytics.laps import Carry, Lap, advance, resume
 from analytics.tracks import Track
 from ingest.chunk import Chunk, Late, OpenSession, RunningLap, TimedLap
-from ingest.clocks import SessionTimes
 from ingest.colours import colour_running, judge_scope, unjudged
 from ingest.dead_letters import NotKept, expire_dead_letters, save_dead_letters
 from ingest.errors import PartitionTaken, SessionsChanged, SessionWentOn, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
 from ingest.session_facts import save_facts
+from ingest.session_times import SessionTimes
 from ingest.settings import DatabaseSettings
 from ingest.stored_laps import save_laps
 from ingest.tracks import Place, StoredTrack, course_of, learn_track, newest_tracks

@@ -16,7 +16,7 @@ import structlog
 
 from analytics.bests import Scope
 from ingest.chunk import Chunk, Late, OpenSession, RunningLap, TimedLap, make_chunk
-from ingest.clocks import Correction, place_in_time
+from ingest.clocks import place_in_time
 from ingest.decode import Decoded, decode, reject_all
 from ingest.errors import (
     BrokerUnavailable,
@@ -32,6 +32,7 @@ from ingest.isolation import Isolation
 from ingest.lateness import Lateness
 from ingest.paced import Paced
 from ingest.partition import Batch, Partition, PartitionLog
+from ingest.session_times import Correction
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.source import Source
 from ingest.store import Ownership, Store

@@ -7,14 +7,16 @@ once, whoever watches; a record that cannot be read is counted and forgotten.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
 import structlog
 
+from ingest.instants import AHEAD_MS, time_fault
+from ingest.session_times import Placing, SessionTimes
 from serve.envelope import Envelope
-from serve.reading import Read, Unreadable, read
+from serve.reading import Read, Unreadable, moved, read
 from serve.viewer import Viewer
 
 log = structlog.get_logger()
@@ -34,11 +36,15 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record of Kafka, with the names that its key and headers carry. An empty ``user`` is unknown."""
+    """A record of Kafka, with the names that its key and headers carry, and when the broker got it (0: not known).
+
+    An empty ``user`` is unknown.
+    """
 
     session: str
     user: str
     value: bytes
+    appended_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -53,6 +59,7 @@ class LiveSession:
     facts: Envelope | None = None
     running_lap: int = 0
     sectors: Envelope | None = None  # of the running lap, as far as they have ended
+    placing: Placing = field(default_factory=lambda: Placing(SessionTimes()))
 
 
 class Hub:
@@ -112,7 +119,7 @@ class Hub:
         for record in records:
             self.received += 1
             try:
-                message = read(record.value, record.session)
+                message = self._in_time(record, read(record.value, record.session), now)
             except Unreadable:
                 self.unreadable += 1
                 continue
@@ -128,9 +135,24 @@ class Hub:
         return gone
 
     def _count_blanked(self, record: Record, message: Read) -> None:
-        for field in set(message.blanked) - self.blanked.keys():
-            log.warning("implausible_value", field=field, session=record.session)
+        for name in set(message.blanked) - self.blanked.keys():
+            log.warning("implausible_value", field=name, session=record.session)
         self.blanked.update(message.blanked)
+
+    def _in_time(self, record: Record, message: Read, now: float) -> Read:
+        """The message at the times that the store gives its frames, where their clock is wrong. Raises Unreadable."""
+        if message.kind == "lap" or not record.appended_ms:
+            return message
+        placing = self._sessions.setdefault(record.session, LiveSession(record.session, now)).placing
+        frames_ms = start_ms = 0
+        if message.frame_time_ms:
+            placed_ms, fault = placing.place(message.sequence, message.frame_time_ms, record.appended_ms)
+            if fault := time_fault(message.frame_time_ms) or fault:
+                raise Unreadable(fault)  # ingest makes it a dead letter
+            frames_ms = placed_ms - message.frame_time_ms
+        if message.started_at_ms > record.appended_ms + AHEAD_MS:
+            start_ms = placing.offset_at_start_ms or record.appended_ms - message.started_at_ms
+        return moved(message, frames_ms, start_ms)
 
     def _note(self, record: Record, message: Read, now: float) -> str:
         """Keep what the record says about its session; the user it belongs to."""

@@ -8,10 +8,20 @@ was there at the start is read from its end, a partition that appears later from
 import asyncio
 import re
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 from ingest.collectors.records import RESENT
@@ -32,9 +42,12 @@ _OBJECTS_BYTES = 500  # what a record takes beside its value
 
 
 def record_of(message: Message) -> Record:
-    """A record with the names that its key and headers carry; a name that can be none is empty."""
+    """A record with the names that its key and headers carry, and when it was appended; a name that can be none is empty."""
     headers = dict(message.headers() or [])
-    return Record(_name(message.key()), _name(headers.get("userId")), message.value() or b"")
+    kind, time_ms = message.timestamp()
+    # A topic that keeps its producers' times says nothing of the broker's.
+    appended_ms = time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else time.time_ns() // 1_000_000
+    return Record(_name(message.key()), _name(headers.get("userId")), message.value() or b"", appended_ms)
 
 
 def _name(value: str | bytes | None) -> str:

@@ -40,6 +40,8 @@ class Read:
     finished_lap: int = 0
     running_lap: int = 0
     blanked: tuple[str, ...] = ()
+    sequence: int = 0  # of the newest frame
+    started_at_ms: int = 0
 
 
 def read(value: bytes, session: str) -> Read:
@@ -70,7 +72,7 @@ def _frame(value: bytes, session: str) -> Read:
     if blanked:
         value = frame.SerializeToString()
     envelope = Envelope(frame_in_envelope(value, session), session=session, frames=1)
-    return Read("frames", envelope, frames=1, frame_time_ms=frame.timestamp, blanked=blanked)
+    return Read("frames", envelope, frames=1, frame_time_ms=frame.timestamp, blanked=blanked, sequence=frame.sequence)
 
 
 def _judged(frames: Iterable[TelemetryFrame]) -> tuple[str, ...]:
@@ -114,22 +116,50 @@ def _message(message: TelemetryMessage, session: str) -> Read:
     if not frames:
         raise Unreadable("an empty message")
     envelope = Envelope(message.SerializeToString(), session=session, frames=frames)
-    return Read("frames", envelope, frames=frames, frame_time_ms=_newest(message), blanked=blanked)
+    newest = _newest(message)
+    time_ms, sequence = newest.timestamp, newest.sequence
+    return Read("frames", envelope, frames=frames, frame_time_ms=time_ms, blanked=blanked, sequence=sequence)
 
 
 def _facts(message: TelemetryMessage, session: str, frames: int) -> Read:
     message.session.id = session
     whole = Envelope(message.SerializeToString(), session=session)
     known = TelemetryMessage(session=message.session, session_id=session).SerializeToString()
+    newest = _newest(message)
     return Read(
         "facts",
         whole,
         frames=frames,
-        frame_time_ms=_newest(message),
+        frame_time_ms=newest.timestamp,
+        sequence=newest.sequence,
+        started_at_ms=message.session.started_at,
         user=message.session.user_id,
         facts=Envelope(known, session=session),
     )
 
 
-def _newest(message: TelemetryMessage) -> int:
-    return max([message.telemetry.timestamp, *(frame.timestamp for frame in message.frames)])
+def _newest(message: TelemetryMessage) -> TelemetryFrame:
+    return max([message.telemetry, *message.frames], key=lambda frame: frame.timestamp)
+
+
+def moved(message: Read, frames_ms: int, start_ms: int) -> Read:
+    """The same with so many ms added to the times of its frames, and to the start in its facts."""
+    if not frames_ms and not start_ms:
+        return message
+    return replace(
+        message,
+        envelope=_moved(message.envelope, frames_ms, start_ms),
+        facts=message.facts and _moved(message.facts, frames_ms, start_ms),
+        frame_time_ms=message.frame_time_ms + frames_ms,
+    )
+
+
+def _moved(envelope: Envelope, frames_ms: int, start_ms: int) -> Envelope:
+    message = TelemetryMessage.FromString(envelope.binary)
+    if message.HasField("telemetry"):
+        message.telemetry.timestamp += frames_ms
+    for frame in message.frames:
+        frame.timestamp += frames_ms
+    if message.session.started_at:
+        message.session.started_at += start_ms
+    return Envelope(message.SerializeToString(), session=envelope.session, frames=envelope.frames)

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.chunk import OpenSession
-from ingest.clocks import MOST_CORRECTIONS, Correction, place_in_time
+from ingest.clocks import place_in_time
 from ingest.decode import Decoded, decode
 from ingest.sequences import SequenceSet
+from ingest.session_times import MOST_CORRECTIONS, Correction
 from ingest.telemetry_pb2 import Session, TelemetryMessage
 from tests.unit.frames import NOON_MS, frame
 
