@@ -22,6 +22,7 @@ from ingest.instants import (
     AHEAD_MS,
     BACK_MS,
     BEFORE_START_MS,
+    DRIFTED_AHEAD_MS,
     EARLIEST_MS,
     LATEST_MS,
     date_fault,
@@ -117,7 +118,10 @@ def _suspicious(frames: _Frames, known: Sequence[KnownSession], rows: Ints, star
     latest = np.repeat(np.array([s.times.latest_ms or EARLIEST_MS for s in known], dtype=np.int64), lengths)
     before = np.where(first, latest, np.concatenate((times[:1], times[:-1])))
     odd = times < np.maximum(began - BEFORE_START_MS, before - BACK_MS)
-    odd |= (times > frames.appended_ms[rows] + AHEAD_MS) | (times < EARLIEST_MS) | (times >= LATEST_MS)
+    ahead_ms = times - frames.appended_ms[rows]
+    # One that goes on without a jump may get ahead.
+    odd |= (ahead_ms > AHEAD_MS) & ((times - before > AHEAD_MS) | (ahead_ms > DRIFTED_AHEAD_MS))
+    odd |= (times < EARLIEST_MS) | (times >= LATEST_MS)
     if not odd.any():
         return []
     return np.unique(np.repeat(np.arange(len(known)), lengths)[odd]).tolist()  # type: ignore[no-any-return]
