@@ -18,7 +18,7 @@ from analytics.channels import schema_of
 from analytics.course import UNKNOWN, Course
 from analytics.database import Session, UnknownLap
 from analytics.lap import Lap
-from analytics.laps import advance
+from analytics.laps import advance, timed
 from analytics.recording import SUFFIXES, Recording, RecordingError, open_recording, recordings_at
 from analytics.stretch import Integers
 from analytics.tracks import Witness, learn
@@ -88,7 +88,7 @@ class _Recorded:
 
     @cached_property
     def laps(self) -> list[Lap]:
-        return advance(self.frames, None, own_course(self.session, self.frames))[0]
+        return timed(self.frames, own_course(self.session, self.frames))
 
     def rows(self, lap_number: int) -> tuple[int, int]:
         """Where the frames of a lap begin and how many there are, as `analytics.database.lap_frames` has them."""

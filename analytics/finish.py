@@ -29,7 +29,8 @@ _SAME_MS = 5
 # An official time is of this lap if it is so near to ours: of real recordings at 9 to 60 Hz the worst is 0.14 s off. Where the
 # line itself lay in a hole, ours is off by as much as the hole.
 _FITS_MS, _FITS_PARTIAL_MS = 1_000, 10_000
-_SHORTEST_LAP_MS = 10_000
+#: No lap is shorter.
+SHORTEST_LAP_MS = 10_000
 # Longer is a clock that was set, or a session's name that was used again: no time, and none that a column could not hold.
 _LONGEST_LAP_MS = 86_400_000
 # Beyond this, the lap clock and the time that went by disagree because the game was paused.
@@ -164,7 +165,7 @@ def _lap_time_ms(lap: OpenLap, stretch: Stretch, i: int, line_us: int) -> int | 
     believed = passed_ms - lacking_ms <= clock_ms <= passed_ms + _PAUSE_MS
     if not lap.timed_from_line:
         return clock_ms if believed and lap.first_clock_ms + 1000 < clock_ms <= _LONGEST_LAP_MS else None
-    paused = believed and _SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
+    paused = believed and SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
     lap_time_ms = clock_ms if paused else passed_ms
     return lap_time_ms if 0 < lap_time_ms <= _LONGEST_LAP_MS else None
 

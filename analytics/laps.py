@@ -20,10 +20,10 @@ import pyarrow as pa
 
 from analytics.carry import Carry, OpenLap
 from analytics.course import UNKNOWN, Course
-from analytics.finish import in_progress
+from analytics.finish import SHORTEST_LAP_MS, finished, in_progress
 from analytics.happenings import LEAST_RECENT, LOUD, Happenings, tallies
 from analytics.lap import ENGINE, FLAGS, Lap, LapInProgress
-from analytics.line import LOOKBACK_US
+from analytics.line import LOOKBACK_US, line_at_end_us
 from analytics.stretch import Reals, Stretch
 from analytics.timing import Timing, attempt
 
@@ -36,8 +36,10 @@ __all__ = [
     "LapInProgress",
     "advance",
     "advance_each",
+    "last_lap",
     "resume",
     "sector_ended",
+    "timed",
 ]
 
 #: How much of the time before a lap `resume` has to see.
@@ -113,6 +115,27 @@ def resume(
     shift = lap_number - same.lap_number
     laps = [replace(lap, lap_number=lap.lap_number + shift) for lap in laps]
     return [lap for lap in laps if lap.lap_number >= lap_number], carry.renumbered(shift)
+
+
+def timed(frames: pa.Table, course: Course = UNKNOWN) -> list[Lap]:
+    """Return the laps of a whole session, each once, in order; ``frames`` as for `advance`.
+
+    The lap that ends with the recording is one of them, if the car came to the line in it.
+    """
+    laps, carry = advance(frames, None, course)
+    found = {lap.lap_number: lap for lap in laps}
+    if carry and (last := last_lap(carry, course)):
+        found[last.lap_number] = last
+    return list(found.values())
+
+
+def last_lap(carry: Carry, course: Course = UNKNOWN) -> Lap | None:
+    """Return the lap being driven as one that ended, if no frame comes any more and the last ones reach the line; else None."""
+    line_us = line_at_end_us(carry.recent)
+    if line_us is None or line_us <= carry.open.started_at_us:
+        return None
+    lap = finished(carry.open, course, carry.recent, len(carry.recent), 0, line_us)
+    return lap if lap.lap_time_ms is not None and lap.lap_time_ms >= SHORTEST_LAP_MS else None
 
 
 def sector_ended(before: Carry | None, now: Carry | None, course: Course = UNKNOWN) -> LapInProgress | None:

@@ -15,6 +15,7 @@ from analytics.unwrapping import unwrapped
 
 #: How far back of a crossing the position is looked at. Older frames say nothing about the speed at the line.
 LOOKBACK_US = 1_000_000
+_STEPS_TO_LINE = 2.5
 #: How much longer than the pause between two frames the new clock may have run: the counter comes up to a few frames late.
 _LATE_MS = 500
 #: By how much more than its speed allows a car may have moved, for positions and arrival times are not exact.
@@ -100,6 +101,24 @@ def _beyond(time: Integers, distance: Reals, first_us: int) -> int | None:
         return None
     line = int(time[1]) - round(float(distance[1]) / pace)
     return line if abs(line - first_us) <= LOOKBACK_US else None
+
+
+def line_at_end_us(stretch: Stretch) -> int | None:
+    """Return when the car comes to the line, at its pace, after the last frames of a recording; None where that is farther.
+
+    A log that stops at the line has its last frame a step or two before it, or just behind it where the game counts late.
+    """
+    # Games hold the position at the origin for some metres, as in `_crossing_by_position`.
+    moving = stretch.take((stretch.normalized_position > 0) & (stretch.normalized_position < 1))
+    if len(moving) < 2:
+        return None
+    last = moving.take(slice(-2, None))
+    distance = from_line(np.asarray(last.since_line))
+    step_us = int(last.time[1] - last.time[0])
+    pace = float(distance[1] - distance[0]) / step_us
+    if pace <= 0 or abs(float(distance[1])) > _STEPS_TO_LINE * pace * step_us:
+        return None
+    return int(last.time[1]) - round(float(distance[1]) / pace)
 
 
 def mark_us(stretch: Stretch, i: int, share: float) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analytics.course import UNKNOWN, Course
 from analytics.database import Session
 from analytics.lap import Lap
-from analytics.laps import advance
+from analytics.laps import timed
 from analytics.trace import Axis, median_line, resample
 
 #: Steps around a lap at which its speed is kept: some 20 m each.
@@ -52,7 +52,7 @@ _LENGTH = float(PLACES)
 
 def timesheet(session: Session, frames: pa.Table, course: Course = UNKNOWN) -> pa.Table:
     """The finished laps of a session as `TIMESHEET`. ``frames`` are all of it, in driven order, with the columns `analytics.stretch.COLUMNS`."""
-    laps, _ = advance(frames, None, course)
+    laps = timed(frames, course)
     axis = Axis(_LENGTH, line=median_line([lap.line_position for lap in laps]))
     facts = {name: [getattr(session, name)] * len(laps) for name in ("game", "track", "car", "driver")}
     own = {name: [getattr(lap, name) for lap in laps] for name in TIMESHEET.names if hasattr(Lap, name)}

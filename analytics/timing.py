@@ -11,7 +11,7 @@ import numpy as np
 
 from analytics.carry import Carry, EndedLap, OpenLap, Split
 from analytics.course import Course
-from analytics.finish import finished, official_ms
+from analytics.finish import SHORTEST_LAP_MS, finished, official_ms
 from analytics.happenings import (
     EVENT,
     HOLE,
@@ -31,9 +31,8 @@ from analytics.lap import Lap
 from analytics.line import LOOKBACK_US, crossing_us, from_line, mark_us, share_at_crossing
 from analytics.stretch import Stretch
 
-_SHORTEST_LAP_MS = 10_000
 # Within the shortest lap there is, what a game says late belongs to the line before: counters, clocks and official times lag.
-_WITHIN_US = 1000 * _SHORTEST_LAP_MS
+_WITHIN_US = 1000 * SHORTEST_LAP_MS
 _SHOWN_LATE_MS = 500
 # A counter that rises farther from the line than the clock restarts was early.
 _EARLY = 0.002
@@ -134,7 +133,7 @@ class Timing:
 
     def _at_line(self, i: int) -> bool:
         off_line = abs(float(from_line(self.stretch.since_line[i : i + 1])[0]))
-        ran = self.stretch.lap_clock_ms[i - 1] >= _SHORTEST_LAP_MS
+        ran = self.stretch.lap_clock_ms[i - 1] >= SHORTEST_LAP_MS
         moves = self.stretch.speed_kmh[i] >= _STANDING_KMH
         return bool(ran and moves and off_line <= 0.02 + self.happenings.reach[i])
 

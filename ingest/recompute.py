@@ -15,7 +15,7 @@ from analytics.channels import schema_of
 from analytics.course import UNKNOWN
 from analytics.database import laps
 from analytics.lap import Lap
-from analytics.laps import Carry, advance
+from analytics.laps import Carry, advance, last_lap
 from analytics.stored_frames import pages
 from analytics.stretch import COLUMNS
 from ingest.colours import judge_scope
@@ -100,6 +100,8 @@ def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomput
         ended, carry = advance(frames, carry, course)
         now |= {lap.lap_number: lap for lap in ended}
         read += frames.num_rows
+    if carry and not session.live and (last := last_lap(carry, course)):
+        now[last.lap_number] = last
     if read < session.frames:
         raise FramesGone(session.key, session.frames, read)
     before = {lap.lap_number: lap for lap in laps(conn, session.key)}

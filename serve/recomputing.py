@@ -1,5 +1,6 @@
 """``purple-sector laps``: what another version of the lap engine makes of the laps that are stored."""
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +55,14 @@ def recompute_laps(key: str | None, dry_run: bool) -> None:
 
 
 def _show(done: "Recomputed") -> None:
-    click.echo(f"{done.session.key}: {len(done.laps)} laps, {len(done.changes)} of them would change")
-    if not done.changes:
+    changed = [change for change in done.changes if set(change.differences) != {"engine"}]
+    as_before = len(done.changes) - len(changed)
+    renewed = f"; {as_before} are as they were, by an older engine" if as_before else ""
+    click.echo(f"{done.session.key}: {len(done.laps)} laps, {len(changed)} of them differ{renewed}")
+    if not changed:
         return
     table = table_of("lap", "what", "stored", "now")
-    for change in done.changes:
+    for change in changed:
         for what, before, after in _lines(change):
             table.add_row(str(change.lap_number), what, before, after)
     say_whole(table)
@@ -69,7 +73,18 @@ def _lines(change: "Change") -> list[tuple[str, str, str]]:
         there = change.after or change.before
         time = _text(there and there.time_ms)
         return [("lap", "", time)] if change.before is None else [("lap", time, "")]
-    return [(name, _text(before), _text(after)) for name, (before, after) in change.differences.items()]
+    return [
+        (name.removesuffix("_us"), _value(name, before), _value(name, after))
+        for name, (before, after) in change.differences.items()
+        if name != "engine"
+    ]
+
+
+def _value(name: str, value: Any) -> str:
+    """Write instants as people read them, in UTC."""
+    if name.endswith("_us"):
+        return datetime.fromtimestamp(value / 1e6, UTC).isoformat(sep=" ", timespec="milliseconds")
+    return _text(value)
 
 
 def _text(value: Any) -> str:

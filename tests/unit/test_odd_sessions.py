@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from analytics.channels import FRAMES
 from analytics.lap import Lap
-from analytics.laps import advance
+from analytics.laps import advance, timed
 
 START_MS = 1_700_000_000_000
 LENGTH_M = 4_000.0
@@ -238,3 +238,33 @@ def test_lags_of_any_kind_change_no_lap(session: Session, batch: int) -> None:
     assert [lap.lap_time_ms / 1000 for lap in laps.values() if lap.lap_time_ms] == TRUE_S
     assert [lap.official_lap_time_ms for lap in laps.values()] == [60_000, 55_000, 54_000, 56_000]
     assert [lap.kind for lap in laps.values()] == ["flying", "invalid", "flying", "flying"]
+
+
+@pytest.mark.parametrize("rate_hz", [9.0, 60.0])
+def test_a_recording_that_stops_at_the_line_ends_with_a_lap(rate_hz: float) -> None:
+    """Single laps that programs export, and logs that stop when the car has finished."""
+    session = Session(laps_s=(60.0, 55.0), rate_hz=rate_hz)
+    session.keep(session.t < session.ends_s[-1])
+
+    laps = timed(session.frames())
+
+    assert [lap.lap_time_ms for lap in laps] == [pytest.approx(60_000, abs=2), pytest.approx(55_000, abs=4)]
+    assert [lap.kind for lap in laps] == ["flying", "flying"]
+
+
+def test_a_recording_that_stops_elsewhere_does_not_end_with_a_lap() -> None:
+    session = Session(laps_s=(60.0, 55.0))
+    session.keep(session.t < session.ends_s[-1] - 1.0)
+
+    assert len(timed(session.frames())) == 1
+
+
+def test_a_recording_that_stops_just_behind_the_line_ends_with_a_lap() -> None:
+    """The counter and the clock come too late to be in it."""
+    session = Session(laps_s=(60.0, 55.0))
+    session.keep(session.t < session.ends_s[-1] + 0.06)
+    behind = session.lap == 2
+    session["lap_number"] = np.where(behind, 2, session["lap_number"])
+    session["lap_clock_ms"] = np.where(behind, 55_000 + session["lap_clock_ms"], session["lap_clock_ms"])
+
+    assert [lap.lap_time_ms for lap in timed(session.frames())] == pytest.approx([60_000, 55_000], abs=4)
