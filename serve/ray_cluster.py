@@ -33,6 +33,7 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
     temporary = Path(tempfile.mkdtemp(prefix="ps-"))
     os.environ.update(serve_environment(temporary))
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray would take it before the file, and show it to whoever lists processes
     import ray  # it reads its environment once, when it is imported
 
     before = signal.getsignal(signal.SIGTERM)
@@ -59,7 +60,10 @@ def connect_ray(tell: Callable[[str], None]) -> None:
     try:
         ray.init(address="auto", log_to_driver=False, logging_level="error")
     except ray.exceptions.AuthenticationError as error:
-        raise PurpleSectorError(f"the Ray cluster was not joined, for want of its token: {_TOKEN}") from error
+        raise PurpleSectorError(
+            f"the Ray cluster was not joined, for want of its token: {_TOKEN}; the Ray of `purple-sector up` lets nobody in, "
+            "and RAY_ADDRESS names yours"
+        ) from error
     except ConnectionError as error:
         raise PurpleSectorError(
             f"the Ray cluster was not joined: {error}; has it ended, or does it want a token? {_TOKEN}"

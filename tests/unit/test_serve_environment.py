@@ -1,9 +1,18 @@
 """The environment in which Serve runs, and the small decisions at the sockets' edge."""
 
+import subprocess
+
 import pytest
 
 from serve.bridge import same_origin
-from serve.environment import MODE, PORTS, cluster_environment, sockets_allowed
+from serve.environment import (
+    MODE,
+    PORTS,
+    cluster_environment,
+    sockets_allowed,
+    write_haproxy_command,
+    write_token,
+)
 
 
 def environment_in(folder):
@@ -15,7 +24,7 @@ def test_the_mode_in_which_a_slow_viewer_makes_the_sender_wait(tmp_path):
 
     assert environment["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
     assert environment["RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD"] == "0"
-    assert environment["RAY_AUTH_MODE"] == "disabled"
+    assert environment["RAY_AUTH_MODE"] == "token"
 
 
 def test_clusters_on_one_machine_share_no_file(tmp_path):
@@ -77,3 +86,25 @@ def test_haproxy_names_the_client_and_waits_10_s_for_a_head():
     lines = [line.strip() for line in MODE["RAY_SERVE_HAPROXY_RETRY_ON"].splitlines()]
 
     assert lines == ["conn-failure", "option forwardfor", "timeout http-request 10s"]
+
+
+def test_a_clusters_token_is_its_users_alone_and_in_no_environment(tmp_path):
+    path = write_token(tmp_path)
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(path.read_text()) == 64
+    environment = environment_in(tmp_path)
+    assert environment["RAY_AUTH_TOKEN_PATH"] == str(path)
+    assert path.read_text() not in environment.values()
+
+
+@pytest.mark.parametrize("bind", ["bind *:8404", "bind :8404"])
+def test_haproxy_is_run_with_its_statistics_on_the_loopback(tmp_path, monkeypatch, bind):
+    """Ray 2.60 binds them to every address, and has no setting for it."""
+    monkeypatch.setattr("serve.environment.get_haproxy_binary", lambda: "/bin/cat")
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(f"listen stats\n  {bind}\n  bind 0.0.0.0:8000\n")
+
+    run = subprocess.run([write_haproxy_command(tmp_path), str(config)], capture_output=True, text=True, check=True)
+
+    assert run.stdout == "listen stats\n  bind 127.0.0.1:8404\n  bind 0.0.0.0:8000\n"
