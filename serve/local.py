@@ -35,7 +35,7 @@ from ingest.settings import (
     ServeSettings,
 )
 from ingest.topics import create_topics
-from serve.listeners import open_to_others, summary
+from serve.listeners import listening, summary
 from serve.ray_cluster import connect_ray, run_ray
 
 #: Hears of each thing that is ready; `Progress` hears what is being waited for.
@@ -83,7 +83,7 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
             tell(f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another")
         progress(Step("bridge", "starting"))
         stack.enter_context(_serve(kafka, database, serve, tell))
-        if others := summary(open_to_others(psutil.Process())):
+        if others := summary(listening(psutil.Process())):
             tell(others)
         yield Local(kafka, database, serve)
 

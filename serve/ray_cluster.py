@@ -22,6 +22,9 @@ _TRIES = 4
 # By default 20 of 40 s each. A cluster that starts together with this machine is waited for by each of them.
 _TRIES_TO_JOIN = "1"
 _TOKEN = "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token or RAY_AUTH_TOKEN, which have to be as on its nodes"
+# Ray 2.60 turns `_node_ip_address="127.0.0.1"` into the machine's own address, and then listens on all of them. This, its
+# default on Windows and macOS, is the one setting by which GCS, raylet, agents and workers keep to the loopback.
+_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 # Of the nodes of a Ray that ends with the command that started it.
 _OWN = {"purple-sector": "own"}
 
@@ -32,7 +35,7 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
     started_at = time.monotonic()
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
     temporary = Path(tempfile.mkdtemp(prefix="ps-"))
-    os.environ.update(serve_environment(temporary))
+    os.environ.update(serve_environment(temporary) | _ON_LOOPBACK)
     os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray would take it before the file, and show it to whoever lists processes
     import ray  # it reads its environment once, when it is imported
 

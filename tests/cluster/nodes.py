@@ -84,7 +84,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._environment = os.environ | serve_environment(folder)
+        # Nodes find one another by the machine's address, which a Ray of this process's own does without.
+        self._environment = os.environ | serve_environment(folder) | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
         self._nodes: list[Node] = []
         port, of_clients = free_ports(2)
         self.address = f"127.0.0.1:{port}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from serve.listeners import open_to_others
+from serve.listeners import listening
 
 JOIN = """
 import sys, ray
@@ -16,16 +16,17 @@ print("joined", ray.get(ray.remote(lambda: 1).remote()))
 """
 
 
-def test_only_ray_is_open_to_other_machines(demo):
-    """Whatever is not Ray's is on the loopback; Ray's processes are those that docs/network.md names."""
-    found = open_to_others(psutil.Process(demo.pid))
+def test_nothing_is_open_to_other_machines(demo):
+    found = listening(psutil.Process(demo.pid))
 
-    assert [one for one in found if one.answers is None] == []
+    assert any("gcs_server" in one.command for one in found)
+    assert any("haproxy" in one.command for one in found)
+    assert [one for one in found if not one.on_loopback] == []
 
 
 def test_a_stranger_runs_no_code(demo):
     """Without the token, and with another one."""
-    (gcs,) = [one for one in open_to_others(psutil.Process(demo.pid)) if "gcs_server" in one.command]
+    (gcs,) = [one for one in listening(psutil.Process(demo.pid)) if "gcs_server" in one.command]
     address = f"127.0.0.1:{gcs.port}"
     bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):

@@ -1,29 +1,38 @@
-"""What other machines reach is named with its port, and what it answers whoever has no token."""
+"""What other machines reach is named with its port and content."""
+
+import pytest
 
 from serve.listeners import Listener, summary
 
 
-def test_services_that_want_the_token_are_counted_and_others_are_named():
+@pytest.mark.parametrize(
+    ("host", "on_loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("::ffff:10.0.0.1", False),
+        ("192.0.2.1", False),
+    ],
+)
+def test_only_the_loopback_is_out_of_reach(host, on_loopback):
+    assert Listener(host, 1, "x").on_loopback is on_loopback
+
+
+def test_what_is_open_is_named_with_its_port_and_content():
     found = [
-        Listener(33_000, "/somewhere/gcs_server --log_dir=x"),
-        Listener(34_000, "ray::IDLE"),
-        Listener(44_217, "python -u /somewhere/monitor.py --x"),
-        Listener(45_000, "ray::DashboardAgent"),
+        Listener("::ffff:127.0.0.1", 33_000, "gcs_server"),
+        Listener("0.0.0.0", 8_000, "/x/haproxy -f y"),
+        Listener("::", 5_432, "postgres -D x"),
     ]
 
-    assert [one.wants_token for one in found] == [True, True, False, False]
-    assert summary(found).endswith(
-        "2 ports to whoever has its token, and to anybody 44217 (numbers about the cluster (metrics)), "
-        "45000 (numbers about this machine (metrics))"
+    assert summary(found) == (
+        "open to other machines: 8000 (the page and its data, without a login), 5432 (postgres -D x)"
     )
 
 
-def test_a_process_that_nobody_knows_is_named():
-    (unknown,) = [Listener(5_432, "postgres -D x")]
-
-    assert unknown.answers is None
-    assert "5432 (postgres -D x)" in summary([unknown])
-
-
 def test_nothing_open_is_nothing_to_print():
-    assert summary([]) == ""
+    assert summary([Listener("127.0.0.1", 1, "x")]) == ""
