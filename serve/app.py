@@ -5,6 +5,7 @@ defaults are for short requests, and a viewer is a request that lasts for hours,
 """
 
 import gc
+import ipaddress
 import logging
 import time
 from typing import Any
@@ -46,6 +47,7 @@ class BridgeReplica:
     ) -> None:
         start_logging(log)
         limit_sockets()
+        _bind_to_node(ray.util.get_node_ip_address())
         self._settings = (kafka, database, limits, _proxies())
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -53,6 +55,18 @@ class BridgeReplica:
         # What is here now stays: a search for cycles need not walk all of Ray while a frame waits.
         gc.freeze()
         return api
+
+
+def _bind_to_node(address: str) -> None:
+    """Keep the replica's gRPC server to the loopback where its node is there: by itself it listens on every address.
+
+    Ray 2.60 has no setting for it. Where another version has no such function, what is open is printed by `up`.
+    """
+    import ray.serve._private.replica as replica
+
+    add_port = getattr(replica, "add_port_to_grpc_server", None)
+    if add_port is not None and ipaddress.ip_address(address).is_loopback:
+        replica.add_port_to_grpc_server = lambda server, _: add_port(server, f"{address}:0")
 
 
 def _proxies() -> frozenset[str]:
