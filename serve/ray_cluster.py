@@ -39,6 +39,7 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
     os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray would take it before the file, and show it to whoever lists processes
     import ray  # it reads its environment once, when it is imported
 
+    _read_token_again()
     before = signal.getsignal(signal.SIGTERM)
     try:
         _start(temporary, cpus, tell)
@@ -49,6 +50,14 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
     finally:
         ray.shutdown()
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read_token_again() -> None:
+    """Where Ray was imported before, or had another cluster, its core goes by the mode and the token of then."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def connect_ray(tell: Callable[[str], None]) -> None:
