@@ -21,7 +21,10 @@ _OBJECT_STORE_BYTES = 80 * 2**20  # near the least that Ray takes: nothing here 
 _TRIES = 4
 # By default 20 of 40 s each. A cluster that starts together with this machine is waited for by each of them.
 _TRIES_TO_JOIN = "1"
-_TOKEN = "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token or RAY_AUTH_TOKEN, which have to be as on its nodes"
+_TOKEN = (
+    "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token or RAY_AUTH_TOKEN, which have to be as on its nodes; "
+    "the Ray of `up` lets nobody in, and RAY_ADDRESS names yours"
+)
 # Ray 2.60 turns `_node_ip_address="127.0.0.1"` into the machine's own address, and then listens on all of them. This, its
 # default on Windows and macOS, is the one setting by which GCS, raylet, agents and workers keep to the loopback.
 _ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -54,10 +57,10 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
 
 def _read_token_again() -> None:
     """Where Ray was imported before, or had another cluster, its core goes by the mode and the token of then."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    import ray
 
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def connect_ray(tell: Callable[[str], None]) -> None:
@@ -72,10 +75,7 @@ def connect_ray(tell: Callable[[str], None]) -> None:
     try:
         ray.init(address="auto", log_to_driver=False, logging_level="error")
     except ray.exceptions.AuthenticationError as error:
-        raise PurpleSectorError(
-            f"the Ray cluster was not joined, for want of its token: {_TOKEN}; the Ray of `purple-sector up` lets nobody in, "
-            "and RAY_ADDRESS names yours"
-        ) from error
+        raise PurpleSectorError(f"the Ray cluster was not joined, for want of its token: {_TOKEN}") from error
     except ConnectionError as error:
         raise PurpleSectorError(
             f"the Ray cluster was not joined: {error}; has it ended, or does it want a token? {_TOKEN}"

@@ -137,7 +137,7 @@ def test_a_ray_of_another_command_is_no_cluster(cluster: Cluster, ray_cluster: N
     ("wrong", "said"),
     [
         ({"RAY_ADDRESS": "nowhere"}, "Invalid address format: nowhere"),
-        ({"RAY_AUTH_MODE": "token", "HOME": "/nonexistent"}, "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token"),
+        ({"RAY_AUTH_TOKEN_PATH": "", "HOME": "/nonexistent"}, "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token"),
     ],
 )
 def test_why_no_cluster_was_joined_is_a_line(cluster: Cluster, wrong: dict[str, str], said: str) -> None:
