@@ -16,6 +16,8 @@ from analytics.unwrapping import unwrapped
 #: How far back of a crossing the position is looked at. Older frames say nothing about the speed at the line.
 LOOKBACK_US = 1_000_000
 _STEPS_TO_LINE = 2.5
+# So many frames show whether a clock runs in steps.
+_FEWEST_STEPS = 4
 #: How much longer than the pause between two frames the new clock may have run: the counter comes up to a few frames late.
 _LATE_MS = 500
 #: By how much more than its speed allows a car may have moved, for positions and arrival times are not exact.
@@ -56,14 +58,28 @@ def crossing_us(stretch: Stretch, i: int) -> int:
     By the game's clock where it restarted, else by position and speed, else half way between the frames.
     """
     t0, t1 = int(stretch.time[i - 1]), int(stretch.time[i])
-    if clock_restarts(stretch.take(slice(i - 1, i + 1)))[0]:
+    if clock_restarts(stretch.take(slice(i - 1, i + 1)))[0] and not _runs_in_steps(stretch, i):
         return t1 - 1000 * int(stretch.lap_clock_ms[i])
     by_position = _crossing_by_position(stretch, i)
     return (t0 + t1) // 2 if by_position is None else by_position
 
 
+def _runs_in_steps(stretch: Stretch, i: int) -> bool:
+    """Whether the lap clock, in the second before frame ``i``, often stood while the car moved on: it is coarser than the frames."""
+    near = _before(stretch, i).take(slice(None, -1))
+    if len(near) < _FEWEST_STEPS:
+        return False
+    stood = (np.diff(near.lap_clock_ms) == 0) & (np.diff(near.since_line) != 0)
+    return bool(2 * np.count_nonzero(stood) >= len(stood))
+
+
+def _before(stretch: Stretch, i: int) -> Stretch:
+    """Return the frames within `LOOKBACK_US` before frame ``i``, and that one."""
+    return stretch.take(slice(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i + 1))
+
+
 def _crossing_by_position(stretch: Stretch, i: int) -> int | None:
-    near = stretch.take(slice(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i + 1))
+    near = _before(stretch, i)
     # Games hold the position at exactly 1.0 and then 0.0 over some metres around the origin: those frames say nothing.
     moving = near.take((near.normalized_position > 0) & (near.normalized_position < 1))
     if len(moving) < 2:

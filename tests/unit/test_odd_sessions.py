@@ -119,6 +119,18 @@ def test_a_clock_that_stands_in_the_first_lap_gives_it_no_time() -> None:
     assert times[1:] == NEAR_S[1:]
 
 
+@pytest.mark.parametrize("step_ms", [100, 250, 1_000])
+def test_a_clock_that_runs_in_steps_is_no_stopwatch(step_ms: int) -> None:
+    """Exports that show tenths or whole seconds: the position at 20 Hz says more."""
+    session = Session()
+    session["lap_clock_ms"] = session["lap_clock_ms"] // step_ms * step_ms
+
+    # No line was seen before the first lap: its time is the clock's, to a step, or none.
+    first, *others = session.times_s()
+    assert others == NEAR_S[1:]
+    assert first is None or first == pytest.approx(60, abs=step_ms / 1000)
+
+
 @pytest.mark.parametrize("pause_s", [2.0, 60.0, 3_600.0])
 def test_a_pause_is_no_part_of_the_lap_and_does_not_spoil_it(pause_s: float) -> None:
     session = Session()
