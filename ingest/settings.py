@@ -24,11 +24,21 @@ _ENV_FILE = ".env"
 _UNQUOTED = re.compile(r"%(?![0-9A-Fa-f]{2})|%00|\s")
 
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
+
+
 def _broker_list(value: str) -> str:
     for address in value.split(","):
         host, colon, port = address.strip().rpartition(":")
         if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
             raise ValueError(f"want host:port[,host:port...], and {address.strip()!r} is not one")
+    return value
+
+
+def _host_list(value: str) -> str:
+    for name in filter(None, value.split(",")):
+        if not _HOST.fullmatch(name.strip()):
+            raise ValueError(f"want name[:port][,name[:port]...], and {name.strip()!r} is not one")
     return value
 
 
@@ -242,6 +252,7 @@ class ServeSettings(_Environment):
 
     host: str = Field("127.0.0.1", alias="WS_HOST", min_length=1)
     port: int = Field(8000, alias="WS_PORT", ge=1, le=65535)
+    allowed_hosts: Annotated[str, AfterValidator(_host_list)] = Field("", alias="ALLOWED_HOSTS")
     sockets: int = Field(2000, alias="WS_SOCKETS", ge=1)
     sockets_per_address: int = Field(64, alias="WS_SOCKETS_PER_ADDRESS", ge=1)
     handshakes_per_s: float = Field(20.0, alias="WS_HANDSHAKES_PER_S", gt=0)

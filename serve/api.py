@@ -13,11 +13,14 @@ from typing import Any
 
 from fastapi import FastAPI, WebSocket
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.settings import DatabaseSettings, KafkaSettings
 from serve.admission import Limits
 from serve.bridge import Bridge
+from serve.hosts import Hosts
 from serve.hub import Hub
 from serve.live import LiveReader
 from serve.stored import Stored, add_routes
@@ -31,15 +34,25 @@ _HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 
+_UNKNOWN_HOST = PlainTextResponse(
+    "the Host of this request is none of this page's: ALLOWED_HOSTS names them, besides addresses and localhost\n", 421
+)
+
 
 def make_api(
-    kafka: KafkaSettings, database: DatabaseSettings, limits: Limits | None = None, proxies: Collection[str] = ()
+    kafka: KafkaSettings,
+    database: DatabaseSettings,
+    limits: Limits | None = None,
+    proxies: Collection[str] = (),
+    hosts: Hosts | None = None,
 ) -> FastAPI:
     """The application. It reads Kafka from its startup to its shutdown.
 
-    ``proxies`` are the addresses of ours, which are believed when they say for whom they connect.
+    ``proxies`` are the addresses of ours, which are believed when they say for whom they connect; ``hosts`` the names that the
+    page has.
     """
-    bridge = Bridge(Hub(), limits=limits, proxies=proxies)
+    hosts = hosts or Hosts()
+    bridge = Bridge(Hub(), limits=limits, proxies=proxies, hosts=hosts)
     stored = Stored(database)
 
     @asynccontextmanager
@@ -61,6 +74,7 @@ def make_api(
     # No /docs: those pages load scripts from elsewhere, which the policy above forbids.
     app = FastAPI(title="Purple Sector", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.bridge = bridge
+    app.add_middleware(KnownHosts, hosts=hosts)
     app.add_middleware(SecurityHeaders)
 
     @app.websocket("/ws")
@@ -103,6 +117,20 @@ async def _expire(bridge: Bridge) -> None:
     while True:
         await asyncio.sleep(_EXPIRE_EVERY_S)
         bridge.hub.expire(now=bridge.clock())
+
+
+class KnownHosts:
+    """Refuse requests for a name that is none of the page's, over HTTP and WebSocket."""
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or self._hosts.allows(Headers(scope=scope).getlist("host")):
+            await self._app(scope, receive, send)
+        else:
+            await _UNKNOWN_HOST(scope, receive, send)
 
 
 class SecurityHeaders:

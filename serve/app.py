@@ -22,6 +22,7 @@ from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeS
 from serve.admission import Limits
 from serve.api import make_api
 from serve.environment import SAME_LOOP
+from serve.hosts import Hosts
 from serve.sockets import limit_sockets
 
 NAME = "purple-sector"
@@ -43,12 +44,14 @@ class BridgeReplica:
     """One replica: its own Kafka reader and its own viewers."""
 
     def __init__(
-        self, kafka: KafkaSettings, database: DatabaseSettings, log: LogSettings, limits: Limits | None = None
+        self, kafka: KafkaSettings, database: DatabaseSettings, log: LogSettings, serve: ServeSettings | None = None
     ) -> None:
         start_logging(log)
         limit_sockets()
         _bind_to_node(ray.util.get_node_ip_address())
-        self._settings = (kafka, database, limits, _proxies())
+        serve = serve or ServeSettings.read()
+        hosts = Hosts(serve.allowed_hosts.split(","), bound=serve.host)
+        self._settings = (kafka, database, _limits(serve), _proxies(), hosts)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         api = make_api(*self._settings)
@@ -83,7 +86,7 @@ def build(args: dict[str, str]) -> ray.serve.Application:
     return _bind(
         KafkaSettings.read(),
         DatabaseSettings.read(),
-        _limits(ServeSettings.read()),
+        ServeSettings.read(),
         replicas=int(args.get("replicas", 1)),
     )
 
@@ -99,7 +102,7 @@ def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSetting
     except (TimeoutError, ray.exceptions.RayActorError):
         # Its own wait ends after 60 s, or with the first proxy; its controller goes on trying.
         _await_proxy()
-    ray.serve.run(_bind(kafka, database, _limits(serve)), name=NAME, route_prefix="/")
+    ray.serve.run(_bind(kafka, database, serve), name=NAME, route_prefix="/")
 
 
 def _await_proxy() -> None:
@@ -119,7 +122,7 @@ def _limits(serve: ServeSettings) -> Limits:
 
 
 def _bind(
-    kafka: KafkaSettings, database: DatabaseSettings, limits: Limits, *, replicas: int = 1
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, *, replicas: int = 1
 ) -> ray.serve.Application:
     deployment = ray.serve.deployment(ray.serve.ingress()(BridgeReplica), name="Bridge", **_OPTIONS)
-    return deployment.options(num_replicas=replicas).bind(kafka, database, LogSettings.read(), limits)
+    return deployment.options(num_replicas=replicas).bind(kafka, database, LogSettings.read(), serve)

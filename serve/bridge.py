@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, assert_never
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.responses import PlainTextResponse
@@ -19,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serve.admission import Admission, Limits, client_address
 from serve.demo import play
+from serve.hosts import Hosts
 from serve.hub import Hub, Record
 from serve.messages import (
     MAX_WATCHES,
@@ -65,10 +65,12 @@ class Bridge:
         clock: Callable[[], float] = time.monotonic,
         limits: Limits | None = None,
         proxies: Collection[str] = (),
+        hosts: Hosts | None = None,
     ) -> None:
         self.hub = hub
         self.admission = Admission(limits)
         self._proxies = frozenset(proxies)
+        self._hosts = hosts or Hosts()
         self.clock = clock
         self.relayed = Relayed()
 
@@ -93,7 +95,7 @@ class Bridge:
             self.admission.leave(address)
 
     async def _attend(self, socket: WebSocket, address: str) -> None:
-        if not same_origin(socket.headers.get("origin"), socket.headers.get("host", "")):
+        if not self._hosts.is_ours(socket.headers.get("origin"), socket.headers.get("host", "")):
             await _close(socket, FOREIGN_ORIGIN)
             return
         visit = _Visit(self, socket, address)
@@ -107,11 +109,6 @@ class Bridge:
     def _address(self, socket: WebSocket) -> str:
         peer = socket.client.host if socket.client else ""
         return client_address(peer, socket.headers.getlist("x-forwarded-for"), self._proxies)
-
-
-def same_origin(origin: str | None, host: str) -> bool:
-    """Whether a handshake may come from a page of this origin: ours, or no page at all."""
-    return origin is None or (bool(host) and urlsplit(origin).netloc == host)
 
 
 class _Visit:

@@ -222,6 +222,26 @@ def test_who_goes_too_far_is_closed_with_a_code(bridge, query, origin, said, cod
     assert asyncio.run(watch()) == code
 
 
+@pytest.mark.parametrize("path", ["/", "/api/health", "/api/stats", "/ws"])
+def test_another_name_that_leads_here_gets_nothing(bridge, path):
+    """Its page would have the origin of ours (DNS rebinding): REST, the page and the handshake are refused."""
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+        "Origin": "http://evil.example",
+    }
+    headers = {"Host": "evil.example"} | (upgrade if path == "/ws" else {})
+    request = urllib.request.Request(f"http://127.0.0.1:{bridge.port}{path}", headers=headers)
+
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request, timeout=WITHIN_S)
+
+    assert refusal.value.code == 421
+    refusal.value.close()
+
+
 async def pings(socket):
     for _ in range(60):
         await socket.ping()

@@ -4,7 +4,6 @@ import subprocess
 
 import pytest
 
-from serve.bridge import same_origin
 from serve.environment import (
     MODE,
     PORTS,
@@ -56,29 +55,6 @@ def test_a_range_of_ports_ends_where_ports_end(tmp_path):
 @pytest.mark.parametrize(("open_files", "sockets"), [(1024, 329), (20_000, 7_920), (1_048_576, 10_000), (-1, 10_000)])
 def test_haproxy_takes_no_more_files_than_it_may_have(open_files, sockets):
     assert sockets_allowed(open_files) == sockets
-
-
-@pytest.mark.parametrize(
-    ("origin", "welcome"),
-    [
-        (None, True),
-        ("http://127.0.0.1:8000", True),
-        ("http://127.0.0.1:8001", False),
-        ("http://localhost:8000", False),
-        ("http://evil.example", False),
-        ("http://127.0.0.1:8000.evil.example", False),
-        ("http://evil.example/127.0.0.1:8000", False),
-        ("http://127.0.0.1:8000@evil.example", False),
-        ("null", False),
-        ("", False),
-    ],
-)
-def test_only_our_own_page_may_open_a_socket(origin, welcome):
-    assert same_origin(origin, "127.0.0.1:8000") is welcome
-
-
-def test_without_a_host_no_page_may():
-    assert not same_origin("http://", "")
 
 
 def test_haproxy_names_the_client_and_waits_10_s_for_a_head():
