@@ -1,16 +1,19 @@
 """Settings, from the environment and ``.env``, built once at the edge.
 
 The names of the variables are the contract. A wrong value is one line that names the variable, the value and what is
-accepted. Settings are frozen and pickle, so that an actor gets them as one argument; secrets never show in their repr.
+accepted. Settings are frozen and pickle, so that an actor gets them as one argument. The rule: secrets show in no repr and are in
+no pickle, since whatever Ray passes on, it stores. Who unpickles reads them where it runs: from its environment, or from the
+file that has this one's path.
 """
 
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingest.env_file import encoding_of
@@ -79,17 +82,60 @@ class _Environment(BaseSettings):
     model_config = SettingsConfigDict(
         env_file=_ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
     )
+    _file: str = PrivateAttr(_ENV_FILE)
 
     @classmethod
     def read(cls, **given: Any) -> Self:
-        """Settings from the environment; ``given`` values win.
+        """Settings from the environment; ``given`` values win. ``_env_file`` is read instead of ``.env``.
 
-        Raises SettingsError at the first wrong one, and SettingsFileError where ``.env`` is no text.
+        Raises SettingsError at the first wrong one, and SettingsFileError where the file is no text.
         """
+        file = str(given.get("_env_file") or _ENV_FILE)
         try:
-            return cls(**{"_env_file_encoding": encoding_of(Path(_ENV_FILE))} | given)
+            settings = cls(**{"_env_file_encoding": encoding_of(Path(file))} | given)
         except ValidationError as wrong:
             raise _first_error(wrong) from None
+        settings._file = file
+        return settings
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and dict(self) == dict(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(value for _, value in self)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        left_out = {name for name, value in self if _is_secret(value)}
+        public = {name: value for name, value in self if name not in left_out}
+        return _restore, (type(self), public, left_out, str(Path(self._file).absolute()))
+
+
+_S = TypeVar("_S", bound=_Environment)
+
+
+def _is_secret(value: Any) -> bool:
+    """Whether somebody may do something with it: a database's URL without a password is an address."""
+    if not isinstance(value, SecretStr):
+        return False
+    text = value.get_secret_value()
+    parts = urlsplit(text)
+    return bool(parts.password or "password" in parts.query.lower()) if "://" in text else bool(text)
+
+
+def _restore(kind: type[_S], public: dict[str, Any], left_out: set[str], file: str) -> _S:
+    """Settings with the secrets of the machine that they arrive at. Raises SettingsError where it has none."""
+    if not left_out:
+        settings = kind.read(_env_file=None, **public)
+    else:
+        here = kind.read(_env_file=file)
+        for name in left_out - here.model_fields_set:
+            variable = str(kind.model_fields[name].alias)
+            raise SettingsError(
+                variable, "***", f"{socket.gethostname()} has none: {file} or the environment of its Ray wants it"
+            )
+        settings = kind.read(_env_file=None, **public, **{name: getattr(here, name) for name in left_out})
+    settings._file = file
+    return settings
 
 
 def _first_error(wrong: ValidationError) -> SettingsError:

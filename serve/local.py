@@ -202,7 +202,9 @@ def start_on_cluster(env_file: str | None, tell: Tell) -> None:
     """Topics, tables, ingest and the page on the Ray cluster that this machine belongs to. Raises PurpleSectorError."""
     if env_file:
         load_dotenv(env_file, encoding=encoding_of(Path(env_file)))  # what the environment says already wins
-    kafka, database, serve = KafkaSettings.read(), DatabaseSettings.read(), ServeSettings.read()
+    # Each node reads the secrets from its own copy of that file, or from the environment of its Ray.
+    from_file = {"_env_file": env_file} if env_file else {}
+    kafka, database, serve = KafkaSettings.read(**from_file), DatabaseSettings.read(**from_file), ServeSettings.read()
     for outcome in create_topics(kafka):
         tell(str(outcome))
     prepare_database(database, tell)

@@ -203,9 +203,3 @@ def test_settings_do_not_change_and_travel_to_an_actor(settings):
     assert pickle.loads(pickle.dumps(given)) == given
     with pytest.raises(ValidationError, match="frozen"):
         setattr(given, field, getattr(given, field))
-
-
-def test_a_password_travels_to_an_actor():
-    given = DatabaseSettings(url="postgresql://me:hidden@db/laps")
-
-    assert pickle.loads(pickle.dumps(given)).url.get_secret_value() == "postgresql://me:hidden@db/laps"
