@@ -20,6 +20,7 @@ from psycopg_pool import ConnectionPool
 from pydantic import AwareDatetime, BeforeValidator
 
 from analytics import colours, database, summaries
+from analytics.axes import AXES
 from analytics.bests import Colours
 from analytics.laps import Lap
 from ingest.errors import NotAllowed, PurpleSectorError, SchemaOutdated, StoreUnavailable
@@ -118,6 +119,11 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
         page = found[:limit]
         return {"sessions": [row_of(one) for one in page], "older": page[-1].id if len(found) > limit else None}
 
+    @app.get("/api/axes")
+    async def axes() -> dict[str, dict[str, int]]:
+        # How each game's z lies on a map with x to the right: 1 up, -1 down.
+        return {"mapZ": {game: one.z for game, one in AXES.items()}}
+
     # A key may hold slashes, which arrive decoded: it is all that lies between.
     @app.get("/api/sessions/{key:path}/laps")
     def laps(key: str) -> dict[str, Any]:
@@ -169,7 +175,9 @@ def _instant(time_us: int) -> datetime:
 
 def trace(frames: pa.Table) -> dict[str, list[Any]]:
     """The columns that lap comparison draws, as lists of the same length."""
-    return {name: frames.column(name).to_pylist() for name in TRACE}
+    # A frame that does not know where the car is has no place in a comparison.
+    known = frames.filter(pc.and_(frames["normalized_position"].is_valid(), frames["lap_clock_ms"].is_valid()))
+    return {name: known.column(name).to_pylist() for name in TRACE}
 
 
 def summed(seconds: pa.Table) -> dict[str, list[Any]]:

@@ -14,6 +14,9 @@ async function get(path, { absent } = {}) {
   throw new Error(typeof detail === "string" ? detail : `the server answered ${answer.status}`);
 }
 
+// -> {game: 1 or -1}: how each game's z lies on a map.
+export const fetchMapZ = async () => (await get("api/axes")).mapZ;
+
 const place = (key) => `api/sessions/${encodeURIComponent(key)}`;
 
 // -> {sessions, older}: the newest sessions that have these words, or those before one; `older` is where the next page begins.

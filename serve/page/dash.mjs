@@ -9,7 +9,7 @@ const DELTA_BAR_MS = 2000;
 const SMOOTH_MS = 120;
 
 const sign = (ms) => (!Number.isFinite(ms) || Math.abs(ms) < 0.5 ? "even" : (ms < 0 ? "gain" : "loss"));
-const percent = (value) => `${Math.round(value * 100)} %`;
+const percent = (value) => (Number.isFinite(value) ? `${Math.round(value * 100)} %` : "–");
 
 export class Dash {
   #nodes = new Map();
@@ -98,7 +98,7 @@ export class Dash {
   }
 
   #stretch(id, share) {
-    const limited = Math.round(Math.max(-1, Math.min(1, share)) * 1000) / 1000;
+    const limited = Number.isFinite(share) ? Math.round(Math.max(-1, Math.min(1, share)) * 1000) / 1000 : 0;
     if (this.#texts.get(id) === limited) return;
     this.#texts.set(id, limited);
     this.#node(id).style.transform = `scaleX(${limited})`;

@@ -12,6 +12,7 @@ const SETTLED_FRAMES = 5;
 const SPARE_SAMPLES = 4096;
 const WHOLE_LAP = 0.95;
 const SAME_TIME_MS = 5;
+const HELD = ["lapNumber", "lapTime", "normalizedPosition"];
 
 export class Drive {
   #progress = null;
@@ -30,6 +31,8 @@ export class Drive {
   // -> null for a repeat, else {sample, lap}: lap is the finished lap that this frame let us time, mostly null.
   push(frame) {
     if (this.frame && frame.timestamp <= this.frame.timestamp) return null;
+    // Where a car is does not become 0 where a frame does not know it: a lap would end.
+    for (const name of HELD) if (Number.isNaN(frame[name])) frame = { ...frame, [name]: this.frame?.[name] ?? 0 };
     if (this.#beginsLap(frame)) this.#beginLap(frame);
     const sample = this.#sample(frame);
     this.#learnSectors(frame, sample.progress);

@@ -1,6 +1,6 @@
 // The viewer page: chooses a session, keeps its line open and lets the screen draw it. The only module with state of its own.
 
-import { fetchLapColumns, fetchLaps, fetchLapSummaries, fetchSeconds, fetchSession, fetchSessions } from "./api.mjs";
+import { fetchLapColumns, fetchLaps, fetchLapSummaries, fetchMapZ, fetchSeconds, fetchSession, fetchSessions } from "./api.mjs";
 import { Choice } from "./choice.mjs";
 import { Feed, socketAddress } from "./feed.mjs";
 import { SessionList } from "./lists.mjs";
@@ -25,6 +25,7 @@ const page = {
   demo: false,
   line: "none",
   words: "",
+  undrawn: "",
   heardAt: -Infinity,
   framesBefore: 0,
   countedAt: 0,
@@ -227,7 +228,8 @@ function drawStates() {
   const state = lineState();
   const ended = state === "waiting" && !page.demo && facts(page.viewing.key)?.live === false;
   const word = ended ? "Not live" : STATE_WORDS[state];
-  const words = page.words ? `${word}: ${page.words}` : word;
+  const trouble = page.undrawn || page.words;
+  const words = trouble ? `${word}: ${trouble}` : word;
   if (node.dataset.state !== state) node.dataset.state = state;
   if (node.lastChild.textContent !== words) node.lastChild.textContent = words;
   node.dataset.frames = String(page.viewing?.drive.frames ?? 0);
@@ -296,9 +298,26 @@ function drawRate() {
   byId("rate").textContent = isLive() ? `${Math.round(perSecond)} Hz` : "";
 }
 
+// What can't be drawn is said in the head, and the next frame is tried: it may be another session, or a value less.
 function animate(now) {
-  screen.draw(now);
   requestAnimationFrame(animate);
+  const before = page.undrawn;
+  try {
+    screen.draw(now);
+    page.undrawn = "";
+  } catch (error) {
+    page.undrawn = `can't be drawn: ${error.message}`;
+    if (before !== page.undrawn) console.error(error);
+  }
+  if (before !== page.undrawn) drawStates();
+}
+
+async function readMapZ() {
+  try {
+    screen.mapZ = await fetchMapZ();
+  } catch {
+    setTimeout(readMapZ, SESSIONS_EVERY_MS);
+  }
 }
 
 byId("demo").addEventListener("click", toggleDemo);
@@ -313,6 +332,7 @@ document.addEventListener("visibilitychange", refreshSessions);
 screen.show(new Viewing(""));
 follow();
 refreshSessions();
+readMapZ();
 setInterval(refreshSessions, SESSIONS_EVERY_MS);
 setInterval(refreshLaps, LAPS_EVERY_MS);
 setInterval(refreshSeconds, SECONDS_EVERY_MS);

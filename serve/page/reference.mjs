@@ -58,7 +58,7 @@ export function referenceFromColumns(lapNumber, stored, { ended = true, line = 0
   const progress = unwrapLap(stored.normalized_position, { ended, line, begun: ended || clocks[0] < JUST_BEGUN_MS });
   return new Reference(lapNumber, progress.length, (i) => {
     const sample = { progress: progress[i], clock: clocks[i] };
-    for (const { key, stored: name } of CHANNELS) sample[key] = stored[name]?.[i] ?? 0;
+    for (const { key, stored: name } of CHANNELS) sample[key] = stored[name] ? (stored[name][i] ?? NaN) : 0;
     sample.x = stored.x_m?.[i] ?? 0;
     sample.z = stored.z_m?.[i] ?? 0;
     return sample;

@@ -36,6 +36,9 @@ function steps(from, to, step) {
   return values;
 }
 
+// A line for every second gear of 2147483647 hung the tab.
+const FARTHEST = { speed: 700, gear: 20, rpm: 50000 };
+
 export class Scales {
   #largest = {};
   #ends = {};
@@ -53,7 +56,8 @@ export class Scales {
 
   include(key, value) {
     const size = Math.abs(value);
-    if (!(size > this.#largest[key])) return;
+    // The server blanks what no car can have sent; a scale that has no end would hang the page all the same.
+    if (!(size > this.#largest[key]) || size > (FARTHEST[key] ?? Infinity)) return;
     this.#largest[key] = size;
     const [bottom, top] = DOMAINS[key](size);
     if (top === this.#ends[key][1]) return;

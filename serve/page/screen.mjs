@@ -28,6 +28,7 @@ export class Screen {
     this.onLap = onLap;
     this.onMode = onMode;
     this.showsSession = false;
+    this.mapZ = {};
     this.calm = window.matchMedia("(prefers-reduced-motion: reduce)");
     this.charts = new Charts(byId("strips"));
     this.overview = new Overview(byId("overview"));
@@ -70,7 +71,7 @@ export class Screen {
     else if (!(this.calm.matches && charts.mode === "time" && !withNumbers)) charts.draw(viewing, this.#windowEnd(now));
     if (withNumbers && this.showsSession) this.#sessionReadings();
     else if (withNumbers) this.#readings();
-    this.map.draw({ line: reference?.hasPlace ? reference : drive.outline, lap: drive.current, version });
+    this.map.draw({ line: reference?.hasPlace ? reference : drive.outline, lap: drive.current, version, mapZ: this.mapZ[viewing.facts?.game] ?? 1 });
   }
 
   // Between two frames the window goes on moving, but never further than the next frame could be.

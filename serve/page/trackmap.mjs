@@ -15,17 +15,18 @@ export class TrackMap {
     this.note = note;
   }
 
-  // line: {columns, length, hasPlace} of a whole lap or null; lap: the one being driven; version changes with the line.
-  draw({ line, lap, version }) {
+  // line: {columns, length, hasPlace} of a whole lap or null; lap: the one being driven; version changes with the line; mapZ is 1 where the
+  // game's z points up on a map with x to the right, -1 where it points down (the server's table).
+  draw({ line, lap, version, mapZ = 1 }) {
     const resized = this.#paper.fit();
     const { width, height } = this.#paper;
     if (width < 20 || height < 20) return;
     const shape = line?.hasPlace ? line : (lap?.hasPlace ? lap : null);
     // A lap that is still being driven grows: its line is drawn anew now and then.
     const grown = shape === null ? `ring ${Boolean(lap)}` : (shape === lap ? lap.length >> 4 : "whole");
-    const wanted = `${version} ${grown}`;
+    const wanted = `${version} ${grown} ${mapZ}`;
     if (resized || wanted !== this.#drawn) {
-      this.#trace(shape, width, height, Boolean(lap));
+      this.#trace(shape, { width, height, mapZ }, Boolean(lap));
       this.colours = palette().colours;
       this.#drawn = wanted;
     }
@@ -33,8 +34,8 @@ export class TrackMap {
     this.#paint(lap, shape !== null && lap?.hasPlace);
   }
 
-  #trace(shape, width, height, ring) {
-    this.#fit = shape ? fitted(shape, width, height) : null;
+  #trace(shape, { width, height, mapZ }, ring) {
+    this.#fit = shape ? fitted(shape, { width, height, mapZ }) : null;
     this.#outline = new Path2D();
     if (!shape && ring) {
       this.#outline.arc(width / 2, height / 2, Math.min(width, height) / 2 - MARGIN, 0, 2 * Math.PI);
@@ -75,11 +76,11 @@ export class TrackMap {
 }
 
 // What the store or the game did not tell is zero, and no place.
-const placed = (x, z) => x !== 0 || z !== 0;
+const placed = (x, z) => Number.isFinite(x) && Number.isFinite(z) && (x !== 0 || z !== 0);
 
 // A function from metres to pixels that keeps proportions and fills the canvas, turned a quarter where that makes it larger.
-// Seen from above, x to the right and z up, as in most games: a turned map is rotated, never mirrored.
-function fitted({ columns, length }, width, height) {
+// Seen from above, x to the right and z as the game has it: a turned map is rotated, never mirrored.
+export function fitted({ columns, length }, { width, height, mapZ = 1 }) {
   let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
   for (let i = 0; i < length; i += 1) {
     if (!placed(columns.x[i], columns.z[i])) continue;
@@ -94,7 +95,8 @@ function fitted({ columns, length }, width, height) {
   const scale = Math.min(room[0] / (turned ? tall : wide), room[1] / (turned ? wide : tall));
   const [midX, midZ] = [(left + right) / 2, (low + high) / 2];
   return (x, z) => {
-    const [across, down] = turned ? [z - midZ, x - midX] : [x - midX, midZ - z];
+    const [east, north] = [x - midX, mapZ * (z - midZ)];
+    const [across, down] = turned ? [north, east] : [east, -north];
     return [width / 2 + across * scale, height / 2 + down * scale];
   };
 }

@@ -21,9 +21,14 @@ const instant = (value) => (value ? new Date(number(value)).toISOString() : null
 // Enums come as names or as numbers.
 const enumName = (value, names) => (typeof value === "string" ? value : (names[value ?? 0] ?? names[0]));
 
+// Fields whose value may be marked as unknown, by their number in the proto: their zero would be a value.
+const NUMBERED = { lapTime: 2, throttle: 3, brake: 4, steering: 5, speed: 6, gear: 7, rpm: 8, normalizedPosition: 9, lapNumber: 10 };
+
 export function frameFrom(json) {
   const frame = {};
   for (const name of FRAME_NUMBERS) frame[name] = number(json[name]);
+  const blanked = number(json.blanked);
+  if (blanked) for (const [name, bit] of Object.entries(NUMBERED)) if ((blanked >> bit) & 1) frame[name] = NaN;
   frame.inPit = PIT.indexOf(enumName(json.pit, PIT)) >= 2;
   frame.invalid = enumName(json.validity, VALIDITY) === "LAP_VALIDITY_INVALID";
   return frame;

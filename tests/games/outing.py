@@ -60,7 +60,7 @@ def recorded(path: Path) -> Outing:
 
 
 def _mirrored(frame: TelemetryFrame) -> TelemetryFrame:
-    """In our simulator a car that heads for +x turns right to -z; in both games it turns left."""
+    """Our simulator's world on the games' axes (`analytics.axes`): it looks along (sin, cos) of its heading, they along (-sin, cos)."""
     frame.x = -frame.x
     return frame
 

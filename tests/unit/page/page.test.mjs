@@ -7,6 +7,8 @@ import { closeWords, socketAddress } from "../../../serve/page/feed.mjs";
 import { LapBoard, sectorsOf } from "../../../serve/page/laps.mjs";
 import { RunningSectors } from "../../../serve/page/sectors.mjs";
 import { lightsLit, Scales } from "../../../serve/page/scales.mjs";
+import { Drive } from "../../../serve/page/drive.mjs";
+import { fitted } from "../../../serve/page/trackmap.mjs";
 import { Viewing } from "../../../serve/page/viewing.mjs";
 import { frameFrom, messageFrom } from "../../../serve/page/wire.mjs";
 
@@ -275,4 +277,34 @@ test("the beginning of the lap in progress is recalled by when it began, whateve
   assert.deepEqual([asked, viewing.drive.current.length], [[2], 13]);
   await viewing.recall(2, instantOf(120000));
   assert.deepEqual(asked, [2]);
+});
+
+test("a value that is marked as unknown is no zero, and the lap goes on", () => {
+  const drive = new Drive();
+  drive.push(frameFrom({ timestamp: 1000, lapNumber: 3, lapTime: 500, normalizedPosition: 0.2, speed: 100, gear: 3 }));
+  const lap = drive.current;
+  const unknown = (1 << 10) | (1 << 9) | (1 << 2) | (1 << 6);
+  const { sample } = drive.push(frameFrom({ timestamp: 1016, gear: 3, blanked: unknown }));
+  assert.equal(drive.current, lap);
+  assert.deepEqual([sample.speed, sample.gear, sample.clock, drive.frame.lapNumber], [NaN, 3, 500, 3]);
+});
+
+test("a gear that no gearbox has makes no scale of a thousand million lines", () => {
+  const scales = new Scales();
+  for (const [key, value] of [["gear", 2147483647], ["speed", 3.4e38], ["rpm", Infinity], ["gear", NaN], ["gear", 6]]) scales.include(key, value);
+  assert.deepEqual(scales.ends("gear"), [0, 6]);
+  assert.equal(scales.lines("gear").length, 4);
+  assert.deepEqual(scales.ends("speed"), [0, 100]);
+});
+
+test("a map is turned, never mirrored, whichever way the game's z points", () => {
+  // A right-hander by the car: forward, then to its right.
+  for (const [mapZ, z] of [[1, [0, 100, 100]], [-1, [0, -100, -100]]]) {
+    for (const [width, height] of [[300, 200], [200, 300], [200, 900]]) {
+      const fit = fitted({ columns: { x: [1, 1, 51], z }, length: 3 }, { width, height, mapZ });
+      const [a, b, c] = [0, 1, 2].map((i) => fit([1, 1, 51][i], z[i]));
+      // Pixels run down: a right turn has a positive cross product.
+      assert.ok((b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0]) > 0, `${mapZ} ${width}x${height}`);
+    }
+  }
 });
