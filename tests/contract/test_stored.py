@@ -57,7 +57,7 @@ def rest(database, bridge):
 
 def test_a_stored_session_is_live_while_its_records_arrive(rest, bridge):
     (before,) = rest.get("/api/sessions").json()["sessions"]
-    bridge.deliver([Record("monza", "anna", b"\x08\x01")])
+    bridge.deliver([Record("monza", "anna", b"\x08\x01\x38\x01")])
     (after,) = rest.get("/api/sessions").json()["sessions"]
 
     assert (before["key"], before["track"], before["live"], after["live"]) == ("monza", "Monza", False, True)
@@ -191,7 +191,7 @@ def test_sessions_are_found_by_words_beyond_the_newest_hundred(many):
 
 def test_an_old_session_opens_by_its_link(many, bridge):
     assert "monza" not in listed(many)[0]
-    bridge.deliver([Record("monza", "anna", b"\x08\x01")])
+    bridge.deliver([Record("monza", "anna", b"\x08\x01\x38\x01")])
     session = many.get("/api/sessions/monza").json()
 
     assert (session["key"], session["track"], session["live"]) == ("monza", "Monza", True)
