@@ -79,7 +79,7 @@ def test_garbage_becomes_dead_letters_and_the_partition_goes_on(demo):
         "encoding": b"\x1f\x8b" + b"\x00" * 30,
         "json": b'{"timestamp": }',
         "time": frame_json(now_ms * 1000),
-        "value": frame_json(now_ms, speed=99_999),
+        "value": frame_json(now_ms, sequence=-1),
     }
     producer = Producer({"bootstrap.servers": demo.brokers, "linger.ms": 5})
     place = partition_of(key, 10)
