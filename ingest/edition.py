@@ -5,10 +5,12 @@ never correctness; what an edition lacks is found out here, said, and done witho
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg.rows import class_row
+
+from ingest.errors import LicenceLost
 
 # Where the server did not preload the library, CREATE EXTENSION would end the connection: only the library knows the setting
 # that is asked for here, and the roles that may read shared_preload_libraries are few.
@@ -23,19 +25,44 @@ SELECT current_setting('server_version_num')::integer / 10000 AS postgresql,
   LEFT JOIN pg_available_extensions USING (name)
 """
 
+# What only the Community edition makes. Its views answer under either licence.
+_COMMUNITY_ONLY = """
+SELECT format('%s compressed chunks', count(*)) AS kept
+  FROM timescaledb_information.chunks
+ WHERE is_compressed AND hypertable_schema = current_schema() AND hypertable_name = 'telemetry' HAVING count(*) > 0
+UNION ALL
+SELECT format('%s continuous aggregates', count(*))
+  FROM timescaledb_information.continuous_aggregates WHERE view_schema = current_schema() HAVING count(*) > 0
+UNION ALL
+SELECT format('%s policies', count(*))
+  FROM timescaledb_information.jobs
+ WHERE proc_name IN ('policy_compression', 'policy_retention', 'policy_refresh_continuous_aggregate')
+    OR (proc_name IN ('expire', 'sum_up_laps') AND proc_schema = current_schema())
+HAVING count(*) > 0
+"""
+
 # The columnstore's procedures and refreshes in one piece: all that we ask for is there since.
 _FIRST = (2, 19)
 
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """What is in force. ``timescaledb`` is its version in this database, ``available`` the one that the server could make."""
+    """What is in force. ``timescaledb`` is its version in this database, ``available`` the one that the server could make.
+
+    ``unlicensed`` counts what the Community edition made, where the server's licence is not that edition's any more.
+    """
 
     postgresql: int
     timescaledb: str
     available: str
     preloaded: bool
     licensed: bool
+    unlicensed: tuple[str, ...] = ()
+
+    @property
+    def update_pending(self) -> bool:
+        """Whether the server's library is newer than the extension in this database."""
+        return bool(self.timescaledb) and _version(self.available) > _version(self.timescaledb)
 
     @property
     def hypertable(self) -> bool:
@@ -68,6 +95,16 @@ class Edition:
             " purple-sector database upgrade makes it, as a user who may"
         )
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person has to mend, each with what mends it."""
+        pending = (
+            f"the server has TimescaleDB {self.available}, this database still {self.timescaledb}:"
+            " purple-sector database upgrade updates it"
+        )
+        lost = (str(LicenceLost(self.unlicensed)),) if self.unlicensed else ()
+        return lost + ((pending,) if self.update_pending else ())
+
     def __str__(self) -> str:
         if not self.hypertable:
             return f"PostgreSQL {self.postgresql}, without TimescaleDB: an ordinary table, no compression"
@@ -78,7 +115,12 @@ class Edition:
 
 def _numbers(version: str) -> tuple[int, ...]:
     """2.23.0-dev as (2, 23)."""
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    return _version(version)[:2]
+
+
+def _version(version: str) -> tuple[int, ...]:
+    """2.23.0-dev as (2, 23, 0)."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def read_edition(conn: psycopg.Connection) -> Edition:
@@ -86,7 +128,45 @@ def read_edition(conn: psycopg.Connection) -> Edition:
     with conn.cursor(row_factory=class_row(Edition)) as cursor:
         edition = cursor.execute(_EDITION).fetchone()
     assert edition is not None
+    if edition.timescaledb and not edition.licensed:
+        return replace(edition, unlicensed=community_only(conn))
     return edition
+
+
+def community_only(conn: psycopg.Connection) -> tuple[str, ...]:
+    """Count what only the Community edition can have made in this database, each in words."""
+    return tuple(kept for (kept,) in conn.execute(_COMMUNITY_ONLY))
+
+
+def refuse_lost_licence(conn: psycopg.Connection) -> None:
+    """Raise LicenceLost where the server's licence does not allow what is in this database."""
+    edition = read_edition(conn)
+    if edition.unlicensed:
+        raise LicenceLost(edition.unlicensed)
+
+
+def update_extension(url: str) -> str | None:
+    """Update TimescaleDB in a database to the server's library; answer with its version, None if it has it already.
+
+    TimescaleDB takes the statement as the first of a session only. A session that did anything else has loaded the library
+    of the extension's version; where the server lost that library, it can do nothing else (58P01 on 2.19.3).
+    """
+    if not _update_is_pending(url):
+        return None
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as conn:
+        conn.execute("ALTER EXTENSION timescaledb UPDATE")
+    with psycopg.connect(url, connect_timeout=5) as conn:
+        return read_edition(conn).timescaledb
+
+
+def _update_is_pending(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=5) as conn:
+            return read_edition(conn).update_pending
+    except psycopg.errors.UndefinedFile as missing:
+        if "timescaledb" in str(missing):
+            return True
+        raise
 
 
 def make_extension(conn: psycopg.Connection) -> None:

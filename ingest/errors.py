@@ -1,5 +1,6 @@
 """What can go wrong on the kept path. Facts are attributes; the sentence is ``str()``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -91,6 +92,18 @@ class NotUpgraded(PurpleSectorError):
         super().__init__(f"the database at {address} was not upgraded, and nothing in it has changed: {reason}")
         self.address = address
         self.reason = reason
+
+
+class LicenceLost(PurpleSectorError):
+    """The Community edition made this store, and the server runs under the Apache licence: it refuses every frame."""
+
+    def __init__(self, kept: Sequence[str]) -> None:
+        super().__init__(
+            f"TimescaleDB's licence is apache, and this store has {', '.join(kept)}, which only the Community edition"
+            " can write to: frames are refused until timescaledb.license = 'timescale' is in the server's configuration"
+            " file again, and the server restarted"
+        )
+        self.kept = tuple(kept)
 
 
 class SchemaOutdated(PurpleSectorError):

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from analytics.channels import CHANNELS, FRAMES, column_definitions
 from ingest.deadlocks import through_deadlocks
-from ingest.edition import Edition, make_extension, read_edition
+from ingest.edition import Edition, make_extension, read_edition, refuse_lost_licence
 from ingest.policies import migrate_columnstore, migrate_policies
 from ingest.settings import Retention
 from ingest.summaries import migrate_summaries
@@ -30,7 +30,7 @@ _KEEP_ALL = Retention()
 def migrate(conn: psycopg.Connection, retention: Retention = _KEEP_ALL) -> None:
     """Bring the database that ``conn`` is connected to up to this version of the schema, in one transaction.
 
-    Workers may be writing: they wait for it, as it waits for the batches that are under way.
+    Workers may be writing: they wait for it, as it waits for the batches that are under way. Raises LicenceLost.
     """
     through_deadlocks(lambda: _migrate(conn, retention))
 
@@ -44,6 +44,7 @@ def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
             # What every batch begins with: one that gets no further than this holds nothing that the rest of us needs.
             conn.execute("LOCK TABLE ONLY telemetry IN SHARE ROW EXCLUSIVE MODE")
         make_extension(conn)
+        refuse_lost_licence(conn)
         migrate_to(conn, read_edition(conn), retention)
 
 

@@ -25,6 +25,7 @@ from analytics.tracks import Track
 from ingest.chunk import Chunk, Late, OpenSession, RunningLap, TimedLap
 from ingest.colours import colour_running, judge_scope, unjudged
 from ingest.dead_letters import NotKept, expire_dead_letters, save_dead_letters
+from ingest.edition import refuse_lost_licence
 from ingest.errors import PartitionTaken, SessionsChanged, SessionWentOn, StoreRefused, StoreUnavailable
 from ingest.partition import Partition
 from ingest.sequences import SequenceSet
@@ -155,7 +156,10 @@ class Ownership:
 
 
 class Store:
-    """One partition's connection to PostgreSQL. Every method raises StoreUnavailable when the database does not answer."""
+    """One partition's connection to PostgreSQL. Every method raises StoreUnavailable when the database does not answer.
+
+    To connect raises LicenceLost where the database would refuse every frame.
+    """
 
     def __init__(self, settings: DatabaseSettings, partition: Partition) -> None:
         self.partition = partition
@@ -175,12 +179,20 @@ class Store:
                 tcp_user_timeout=10_000,
                 options="-c lock_timeout=5s -c idle_in_transaction_session_timeout=10s",
             )
+            self._refuse_lost_licence()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._conn.close()
+
+    def _refuse_lost_licence(self) -> None:
+        try:
+            refuse_lost_licence(self._conn)
+        except BaseException:
+            self._conn.close()
+            raise
 
     def take_over(self, owner: str, *, first_offset: int, topic_id: str | None = None) -> Ownership:
         """Become the partition's owner, ending the predecessor's connection.

@@ -20,6 +20,7 @@ from ingest.clocks import place_in_time
 from ingest.decode import Decoded, decode, reject_all
 from ingest.errors import (
     BrokerUnavailable,
+    LicenceLost,
     OffsetsLost,
     PartitionTaken,
     SessionsChanged,
@@ -46,7 +47,15 @@ _BACKOFF_S = (0.1, 5.0)
 _REMEMBERED = 2_000  # sessions
 _LEARN_EVERY_S = 10.0  # a track
 
-_TRY_AGAIN = (StoreUnavailable, StoreRefused, SessionsChanged, BrokerUnavailable, OffsetsLost, TopicReplaced)
+_TRY_AGAIN = (
+    StoreUnavailable,
+    StoreRefused,
+    LicenceLost,
+    SessionsChanged,
+    BrokerUnavailable,
+    OffsetsLost,
+    TopicReplaced,
+)
 
 LapsListener = Callable[[Sequence[TimedLap | RunningLap]], None]
 

@@ -17,7 +17,7 @@ import psutil
 import psycopg
 from dotenv import load_dotenv
 
-from ingest.edition import read_edition
+from ingest.edition import read_edition, update_extension
 from ingest.env_file import encoding_of
 from ingest.errors import NotUpgraded, PurpleSectorError, StoreUnavailable
 from ingest.schema import migrate
@@ -114,9 +114,15 @@ def run_database(folder: Path, *, durable: bool, tell: Tell, progress: Progress 
 
 
 def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
-    """Bring the schema up to date, and say which edition of the store it is. Raises StoreUnavailable, NotUpgraded."""
+    """Bring TimescaleDB and the schema up to date, and say which edition of the store it is.
+
+    Raises StoreUnavailable, NotUpgraded, LicenceLost.
+    """
+    url = settings.url.get_secret_value()
     try:
-        with psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
+        if (version := update_extension(url)) is not None:
+            tell(f"TimescaleDB in this database was updated to {version}")
+        with psycopg.connect(url, connect_timeout=5) as conn:
             migrate(conn, settings.retention)
             edition = read_edition(conn)
             tell(f"{edition}, at {settings.address}")

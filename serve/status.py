@@ -83,7 +83,8 @@ def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
         positions = conn.execute(_POSITIONS).fetchall()
         sessions = conn.cursor(row_factory=class_row(SessionStatus)).execute(_LAST_SESSIONS, [_SESSIONS]).fetchall()
         (dead_letters,) = conn.execute("SELECT count(*) FROM dead_letters").fetchone() or (0,)
-        store = f"{read_edition(conn)}, at {database.address}"
+        edition = read_edition(conn)
+        store = "; ".join([f"{edition}, at {database.address}", *edition.warnings])
     return Status(
         brokers=tuple(f"{b.host}:{b.port}" for b in cluster.brokers.values()),
         topics=topics,

@@ -85,7 +85,8 @@ class StoreStatus:
     @property
     def lines(self) -> list[str]:
         """The same for people."""
-        told = [str(self.edition), *(f"off: {what}" for what in self.edition.off)]
+        told = [str(self.edition), *(f"warning: {what}" for what in self.edition.warnings)]
+        told += [f"off: {what}" for what in self.edition.off]
         told.append(f"{self.frames:,} frames in {_mb(self.frames_bytes)}")
         if self.chunks:
             covers = f"{self.chunks.covers / timedelta(hours=1):g} h"

@@ -18,16 +18,17 @@ from psycopg import sql
 from analytics import summaries
 from analytics.summaries import BRAKING, FULL_THROTTLE
 from ingest.edition import read_edition
-from ingest.errors import NotUpgraded
+from ingest.errors import LicenceLost, NotUpgraded
 from ingest.schema import migrate, migrate_to
 from ingest.services.postgres import Postgres
 from ingest.services.process import ServiceUnavailable
 from ingest.services.timescale import timescale_programs
 from ingest.settings import DatabaseSettings, Retention
+from ingest.store import Store
 from serve.local import prepare_database
 from serve.store_status import read_store_status
 from tests.service.field import FRAMES_DRIVEN, Conn, answers, driven, keep, plan, stored
-from tests.service.owner import Owner, drove, rows
+from tests.service.owner import PARTITION, Owner, drove, rows
 from tests.waiting import WITHIN_S
 
 NEVER = Retention()
@@ -332,3 +333,63 @@ def test_library_that_is_not_preloaded_is_said_and_done_without(service_folder: 
 
     assert not edition.hypertable
     assert "but not in shared_preload_libraries" in edition.off[0]
+
+
+# What the Community edition leaves in the catalog when the server comes back under the Apache licence.
+COLUMNSTORE_POLICY = """
+INSERT INTO _timescaledb_config.bgw_job (application_name, schedule_interval, max_runtime, max_retries, retry_period,
+       proc_schema, proc_name, owner, scheduled, fixed_schedule, hypertable_id, config)
+SELECT 'Columnstore Policy [1000]', '12 h', '0', -1, '1 h', '_timescaledb_functions', 'policy_compression',
+       current_user::regrole, false, false, id, jsonb_build_object('hypertable_id', id, 'compress_after', '1 day')
+  FROM _timescaledb_catalog.hypertable WHERE table_name = 'telemetry'
+"""
+
+
+@pytest.fixture
+def apache(timescaledb_server: str) -> Iterator[str]:
+    """A store of TimescaleDB's Apache edition."""
+    with fresh_database(timescaledb_server) as url:
+        upgrade(url)
+        yield url
+
+
+def test_licence_that_went_away_is_refused_in_words(apache: str) -> None:
+    """Under it every INSERT fails: nobody is to find that out from frames that are not there."""
+    settings, words = DatabaseSettings.read(url=apache), r"licence is apache, and this store has 1 policies"
+    with psycopg.connect(apache, autocommit=True) as conn:
+        conn.execute(COLUMNSTORE_POLICY)
+        (warning,) = [line for line in read_store_status(conn).lines if line.startswith("warning: ")]
+
+    assert re.search(words, warning)
+    assert "timescaledb.license = 'timescale'" in warning
+    with pytest.raises(LicenceLost, match=words):
+        prepare_database(settings, print)
+    with pytest.raises(LicenceLost, match=words):
+        Store(settings, PARTITION)
+
+
+def behind(url: str) -> None:
+    """Make the extension an older one than the server's library, which has no library of that version."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("UPDATE _timescaledb_catalog.metadata SET value = '2.19.2' WHERE key = 'timescaledb_version'")
+        conn.execute("UPDATE pg_extension SET extversion = '2.19.2' WHERE extname = 'timescaledb'")
+
+
+def test_upgrade_updates_the_extension_first(apache: str) -> None:
+    """No other statement can run: the server has the library of the new version alone."""
+    with Owner(apache) as owner:
+        owner.write(*drove("a", 1, 2))
+    newest = edition_of(apache).timescaledb
+    if newest != "2.19.3":
+        pytest.skip(f"to go back one version is known of TimescaleDB 2.19.3, and this is {newest}")
+    behind(apache)
+    with pytest.raises(psycopg.errors.UndefinedFile):
+        edition_of(apache)
+    told: list[str] = []
+    prepare_database(DatabaseSettings.read(url=apache), told.append)
+
+    assert told[0] == f"TimescaleDB in this database was updated to {newest}"
+    assert edition_of(apache).timescaledb == newest
+    assert rows(apache, SEQUENCES) == [(1,), (2,)]
+    prepare_database(DatabaseSettings.read(url=apache), told.append)
+    assert len([line for line in told if "was updated" in line]) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from analytics import database as store
 from analytics import summaries
-from ingest.edition import read_edition
+from ingest.edition import community_only, read_edition
 from ingest.schema import migrate, migrate_to
 from ingest.settings import Retention
 from serve.store_status import read_store_status
@@ -99,8 +99,8 @@ def test_a_new_channel_comes_to_compressed_frames_too(conn: Conn) -> None:
     conn.execute("ALTER TABLE telemetry DROP COLUMN rpm CASCADE")
     migrate(conn)
 
-    assert conn.execute("SELECT DISTINCT rpm FROM telemetry").fetchall() == [(0,)]
-    assert {lap.max_rpm for lap in summaries.lap_summaries(conn, "old")} == {0}
+    assert conn.execute("SELECT DISTINCT rpm FROM telemetry").fetchall() == [(None,)]
+    assert {lap.max_rpm for lap in summaries.lap_summaries(conn, "old")} == {None}
 
 
 def test_a_running_session_is_summed_up_at_once_and_late_frames_with_the_next_run(conn: Conn) -> None:
@@ -258,3 +258,15 @@ def test_upgrade_lets_channels_be_unknown_in_compressed_chunks(plain: Conn) -> N
     plain.execute("INSERT INTO telemetry (time, session_id, gear) VALUES (%s, 1, 3)", [START + timedelta(days=2)])
     plain.execute("DELETE FROM telemetry WHERE speed_kmh IS NULL")
     assert answers(plain, "spa") == told
+
+
+def test_what_the_licence_is_needed_for_is_counted(plain: Conn) -> None:
+    make_timescaledb(plain)
+    with plain.transaction():
+        migrate_to(plain, replace(read_edition(plain), licensed=False), NEVER)
+    assert community_only(plain) == ()
+    migrate(plain)
+    keep(plain, "old", driven(days_ago=5))
+    run_jobs(plain, "policy_compression")
+
+    assert community_only(plain) == ("1 compressed chunks", "1 continuous aggregates", "3 policies")

@@ -38,3 +38,29 @@ def test_community_before_the_columnstore_is_used_like_apache() -> None:
 def test_plain_says_what_the_server_could_do() -> None:
     assert str(PLAIN) == "PostgreSQL 17, without TimescaleDB: an ordinary table, no compression"
     assert "purple-sector database upgrade makes it" in PLAIN.off[0]
+
+
+@pytest.mark.parametrize(
+    ("made_with", "available", "pending"),
+    [("2.19.3", "2.19.3", False), ("2.9.3", "2.19.3", True), ("2.19.2", "2.19.3", True), ("", "2.19.3", False)],
+)
+def test_update_is_pending_where_the_library_is_newer(made_with: str, available: str, pending: bool) -> None:
+    edition = Edition(17, timescaledb=made_with, available=available, preloaded=True, licensed=True)
+
+    assert edition.update_pending is pending
+    assert [("purple-sector database upgrade updates it" in line) for line in edition.warnings] == [True] * pending
+
+
+def test_licence_that_was_lost_is_a_warning() -> None:
+    lost = Edition(
+        17,
+        timescaledb="2.29.2",
+        available="2.29.2",
+        preloaded=True,
+        licensed=False,
+        unlicensed=("3 compressed chunks",),
+    )
+
+    (warning,) = lost.warnings
+    assert "this store has 3 compressed chunks" in warning
+    assert "timescaledb.license = 'timescale'" in warning
