@@ -152,6 +152,17 @@ class StoreRefused(PurpleSectorError):
         self.for_data = for_data
 
 
+class StoreBusy(PurpleSectorError):
+    """The database answers, and somebody else locks what was to be written; nothing of it was."""
+
+    def __init__(self, partition: object, reason: str) -> None:
+        super().__init__(
+            f"{partition}: the database answers, and what is to be written is locked: {reason}; trying again"
+        )
+        self.partition = partition
+        self.reason = reason
+
+
 class OffsetsLost(PurpleSectorError):
     """The broker has no record where the store stands: retention was quicker, or the log is another one."""
 

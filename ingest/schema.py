@@ -64,10 +64,13 @@ def migrate_to(conn: psycopg.Connection, edition: Edition, retention: Retention)
 def _migrate_telemetry(conn: psycopg.Connection) -> None:
     # The definitions are constants of this program, never input.
     definitions = [sql.SQL(d) for d in column_definitions()]
-    conn.execute(sql.SQL("CREATE TABLE IF NOT EXISTS telemetry ({})").format(sql.SQL(", ").join(definitions)))
-    for name, definition in zip(FRAMES.names, column_definitions(), strict=True):
-        if name not in _columns(conn):
-            conn.execute(sql.SQL("ALTER TABLE telemetry ADD COLUMN {}").format(sql.SQL(definition)))
+    for table in ("telemetry", "telemetry_pending"):
+        named = sql.Identifier(table)
+        conn.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(named, sql.SQL(", ").join(definitions)))
+        there = _columns(conn, table)
+        for name, definition in zip(FRAMES.names, definitions, strict=True):
+            if name not in there:
+                conn.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(named, definition))
     _allow_unknown(conn)
     conn.execute("CREATE INDEX IF NOT EXISTS telemetry_session_time ON telemetry (session_id, time)")
 
@@ -100,8 +103,8 @@ def _migrate_hypertable(conn: psycopg.Connection) -> None:
     )
 
 
-def _columns(conn: psycopg.Connection) -> set[str]:
+def _columns(conn: psycopg.Connection, table: str = "telemetry") -> set[str]:
     rows = conn.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('telemetry') AND attnum > 0 AND NOT attisdropped"
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped", [table]
     )
     return {name for (name,) in rows}

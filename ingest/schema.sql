@@ -1,5 +1,7 @@
 -- The store. Every statement may run again: it creates what is absent and leaves the rest alone.
 -- Table telemetry is not here: its columns come from analytics/channels.py (see ingest/schema.py).
+-- Nor is telemetry_pending, which has the same ones: frames of a chunk that is locked while it is compressed go there, in the
+-- transaction that counts them as received, and move into telemetry when it is free (see ingest/locked_chunks.py).
 
 CREATE TABLE IF NOT EXISTS sessions (
     id             integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -5,14 +5,17 @@ The order inside the transaction matters: COPY first, the small tables next, and
 was replaced is refused by the fence and has written nothing. After any error the caller drops what it has in memory.
 """
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Self
 
 import pgpq
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from psycopg import ClientCursor, sql
 
@@ -26,8 +29,10 @@ from ingest.chunk import Chunk, Late, OpenSession, RunningLap, TimedLap
 from ingest.colours import colour_running, judge_scope, unjudged
 from ingest.dead_letters import NotKept, expire_dead_letters, save_dead_letters
 from ingest.edition import refuse_lost_licence
-from ingest.errors import PartitionTaken, SessionsChanged, SessionWentOn, StoreRefused, StoreUnavailable
+from ingest.errors import PartitionTaken, SessionsChanged, SessionWentOn, StoreBusy, StoreRefused, StoreUnavailable
+from ingest.locked_chunks import LockedChunk, locked_chunks, locks_in_words, move_pending, split_frames
 from ingest.partition import Partition
+from ingest.policies import COLUMNSTORE_AFTER
 from ingest.sequences import SequenceSet
 from ingest.session_facts import save_facts
 from ingest.session_times import SessionTimes
@@ -37,9 +42,10 @@ from ingest.tracks import Place, StoredTrack, course_of, learn_track, newest_tra
 
 log = structlog.get_logger()
 
-COPY_FRAMES = sql.SQL("COPY telemetry ({}) FROM STDIN (FORMAT BINARY)").format(
-    sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
-)
+_COPY = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)")
+_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
+COPY_FRAMES = _COPY.format(sql.Identifier("telemetry"), _COLUMNS)
+_COPY_PENDING = _COPY.format(sql.Identifier("telemetry_pending"), _COLUMNS)
 
 _TAKE_OVER = """
 INSERT INTO positions (topic, partition, next_offset, fence, owner, backend_pid, backend_start, topic_id)
@@ -167,6 +173,8 @@ class Store:
         self._address = settings.address
         self._quota = settings.dead_letters
         self._full: set[str] = set()  # kinds of dead letters of which that was said
+        self._look_for_locks = False  # before every batch, and not only before late frames
+        self._said_locked: set[str] = set()
         with self._reachable():
             self._conn = psycopg.connect(
                 settings.url.get_secret_value(),
@@ -311,11 +319,50 @@ class Store:
         Answers with the sessions of which another worker has stored frames that this one does not know: the store notes that
         their laps are to be timed again, and what this worker remembers of them is stale.
         """
+        try:
+            return self._write(chunk, fence)
+        except StoreBusy:
+            # Perhaps the lock was had after we had looked. Nothing was written.
+            self._look_for_locks = bool(self._locked_chunks())
+            if not self._look_for_locks:
+                raise
+        return self._write(chunk, fence)
+
+    def _write(self, chunk: Chunk, fence: int) -> frozenset[int]:
         with self._reachable():
+            frames, pending = self._split(chunk.frames)
             self._conn.execute("BEGIN")
-            self._copy_frames(chunk.frames)
+            self._copy_frames(frames)
+            self._copy(pending, _COPY_PENDING)
             self._save_the_rest(chunk)
             return self._advance_and_commit(chunk, fence)
+
+    def _split(self, frames: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """The frames that can be stored now, and those whose chunk is locked."""
+        nothing = frames.schema.empty_table()
+        if not frames.num_rows or not (self._look_for_locks or _has_late(frames, now_us=time.time_ns() // 1000)):
+            return frames, nothing
+        locked = self._locked_chunks()
+        self._look_for_locks = self._look_for_locks and bool(locked)
+        return split_frames(frames, locked) if locked else (frames, nothing)
+
+    def _locked_chunks(self) -> list[LockedChunk]:
+        with self._reachable():
+            locked = locked_chunks(self._conn)
+        names = {chunk.name for chunk in locked}
+        for chunk in locked:
+            if chunk.name not in self._said_locked:
+                log.info("late frames wait", partition=str(self.partition), reason=str(chunk))
+        self._said_locked = names
+        return locked
+
+    def move_pending(self) -> int:
+        """Move frames that waited for a locked chunk to where they belong; answer how many. Their sessions are late then."""
+        try:
+            with self._reachable():
+                return move_pending(self._conn, self._place)
+        except StoreBusy:
+            return 0  # locked between two statements: next time
 
     def skip_lost(self, fence: int, position: int, earliest: int) -> None:
         """Go on at ``earliest``: retention took the records from ``position`` on before they were read."""
@@ -347,10 +394,13 @@ class Store:
         self._conn.execute(_SAVE_LOST, row)
 
     def _copy_frames(self, frames: pa.Table) -> None:
+        self._copy(frames, COPY_FRAMES)
+
+    def _copy(self, frames: pa.Table, statement: sql.Composed) -> None:
         if not frames.num_rows:
             return
         encoder = pgpq.ArrowToPostgresBinaryEncoder(frames.schema)
-        with self._conn.cursor().copy(COPY_FRAMES) as copy:
+        with self._conn.cursor().copy(statement) as copy:
             copy.write(encoder.write_header())
             for batch in frames.to_batches():
                 copy.write(encoder.write_batch(batch))
@@ -416,6 +466,15 @@ class Store:
         assert row is not None
         return row
 
+    def _what_is_locked(self, error: psycopg.Error) -> str:
+        """Who keeps us waiting, as far as the database tells; the transaction is over then."""
+        said = ", ".join(filter(None, [str(error).partition("\n")[0], error.diag.context]))
+        try:
+            self._conn.execute("ROLLBACK")
+            return locks_in_words(self._conn) or said
+        except psycopg.Error:
+            return said
+
     @contextmanager
     def _reachable(self) -> Iterator[None]:
         try:
@@ -427,12 +486,20 @@ class Store:
             if error.sqlstate == "PS002":
                 raise SessionsChanged(self.partition, said) from None
             # A value may be too long for an index: that is an OperationalError, and will be one for ever.
+            if isinstance(error, psycopg.errors.LockNotAvailable):
+                raise StoreBusy(self.partition, self._what_is_locked(error)) from error
             for_data = isinstance(
                 error, psycopg.DataError | psycopg.IntegrityError | psycopg.errors.ProgramLimitExceeded
             )
             if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not for_data:
                 raise StoreUnavailable(self._address, said) from error
             raise StoreRefused(self.partition, said, for_data=for_data) from error
+
+
+def _has_late(frames: pa.Table, *, now_us: int) -> bool:
+    """Whether frames are old enough for their chunk to be compressed by now."""
+    oldest_us = pc.min(frames["time"]).cast(pa.int64()).as_py()
+    return bool(oldest_us < now_us - COLUMNSTORE_AFTER / timedelta(microseconds=1))
 
 
 def _nothing(start: int, end: int) -> Chunk:

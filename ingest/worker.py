@@ -25,6 +25,7 @@ from ingest.errors import (
     PartitionTaken,
     SessionsChanged,
     SessionWentOn,
+    StoreBusy,
     StoreRefused,
     StoreUnavailable,
     TopicReplaced,
@@ -46,9 +47,11 @@ _HEARTBEAT_S = 2.0
 _BACKOFF_S = (0.1, 5.0)
 _REMEMBERED = 2_000  # sessions
 _LEARN_EVERY_S = 10.0  # a track
+_MOVE_EVERY_S = 5.0  # frames that waited for a locked chunk
 
 _TRY_AGAIN = (
     StoreUnavailable,
+    StoreBusy,
     StoreRefused,
     LicenceLost,
     SessionsChanged,
@@ -203,6 +206,7 @@ class Turn:
         self._lateness = Lateness()
         self._tracks: Paced[Place] = Paced(_LEARN_EVERY_S)
         self._unjudged: dict[Scope, int] = {}
+        self._move_at = 0.0
         self._waiting = PartitionLog(
             task.partition,
             ownership.next_offset,
@@ -238,10 +242,20 @@ class Turn:
                 beat_at = now + _HEARTBEAT_S
             for late in self._lateness.due(now=now):
                 self._time_again(late)
+            self._move_pending(now)
             for place in self._tracks.due(now=now):
                 self._learn(place)
             if self._unjudged:
                 self._tell(())
+
+    def _move_pending(self, now: float) -> None:
+        """Store frames that waited for a locked chunk, and time the laps of their sessions again."""
+        if now < self._move_at:
+            return
+        self._move_at = now + _MOVE_EVERY_S
+        if frames := self._store.move_pending():
+            log.info("frames stored that waited for a locked chunk", frames=frames)
+            self._lateness.note(self._store.late_sessions(), now=now)
 
     def _keep(self, batch: Batch) -> None:
         decoded = decode(batch.records.values, batch.records.keys)

@@ -1,0 +1,99 @@
+"""A chunk that is being compressed lets nobody write: late frames for it wait, and live ones do not wait for them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from ingest.errors import PartitionTaken, StoreBusy
+from tests.service.owner import Owner, drove, rows
+
+NOW_MS = time.time_ns() // 1_000_000
+STORED = "SELECT key, sequence FROM telemetry t JOIN sessions s ON s.id = t.session_id ORDER BY 1, 2"
+PENDING = "SELECT key, sequence FROM telemetry_pending t JOIN sessions s ON s.id = t.session_id ORDER BY 1, 2"
+NOTHING: list[tuple[str, int]] = []
+
+
+@pytest.fixture(scope="session")
+def database_server(timescaledb_server: str) -> str:
+    """Only its tables have chunks."""
+    return timescaledb_server
+
+
+@contextmanager
+def locked(url: str, session: str) -> Iterator[None]:
+    """The chunk with a session's frames, locked as the columnstore job does."""
+    with psycopg.connect(url, application_name="Columnstore Policy [1000]") as conn:
+        (chunk,) = conn.execute(
+            "SELECT DISTINCT t.tableoid::regclass::text FROM telemetry t JOIN sessions s ON s.id = session_id WHERE key = %s",
+            [session],
+        ).fetchone() or ("",)
+        conn.execute(f"LOCK TABLE {chunk} IN EXCLUSIVE MODE".encode())
+        yield
+
+
+def of(key: str, *sequences: int) -> list[tuple[str, int]]:
+    return [(key, sequence) for sequence in sequences]
+
+
+def test_live_frames_go_on_and_late_ones_wait(database, owner: Owner) -> None:
+    owner.write(*drove("late", 1, 2))
+    with locked(database.url, "late"):
+        owner.write(*drove("late", 3, 4), *drove("live", 1, 2, started_at_ms=NOW_MS))
+        owner.write(*drove("live", 3, started_at_ms=NOW_MS))
+
+        assert rows(database.url, STORED) == of("late", 1, 2) + of("live", 1, 2, 3)
+        assert rows(database.url, PENDING) == of("late", 3, 4)
+        assert rows(database.url, "SELECT received::text FROM sessions WHERE key = 'late'") == [("{[1,5)}",)]
+        assert owner.store.move_pending() == 0
+
+    assert owner.store.move_pending() == 2
+    assert rows(database.url, STORED) == of("late", 1, 2, 3, 4) + of("live", 1, 2, 3)
+    assert rows(database.url, PENDING) == NOTHING
+    assert [late.session_key for late in owner.store.late_sessions()] == ["late"]
+    assert owner.store.move_pending() == 0
+
+
+def test_chunk_that_is_locked_after_a_look_is_waited_for_once(database, owner: Owner) -> None:
+    """Frames of today are stored without a look, and then one is taken before every batch until it is free."""
+    owner.store._conn.execute("SET lock_timeout = '100ms'")
+    owner.write(*drove("a", 1, started_at_ms=NOW_MS))
+    with locked(database.url, "a"):
+        owner.write(*drove("a", 2, started_at_ms=NOW_MS))
+        owner.write(*drove("a", 3, started_at_ms=NOW_MS))
+        assert rows(database.url, PENDING) == of("a", 2, 3)
+    owner.write(*drove("a", 4, started_at_ms=NOW_MS))
+
+    assert owner.store.move_pending() == 2
+    assert rows(database.url, STORED) == of("a", 1, 2, 3, 4)
+
+
+def test_who_was_replaced_puts_nothing_aside(database, owner: Owner) -> None:
+    owner.write(*drove("late", 1, 2))
+    chunk = owner.chunk(*drove("late", 3))
+    with locked(database.url, "late"), Owner(database.url) as successor:
+        successor.write(*drove("late", 3))
+        assert rows(database.url, PENDING) == of("late", 3)
+        with Owner(database.url, fence=successor.fence) as again, pytest.raises(PartitionTaken):
+            again.store.write(chunk, owner.fence)
+        assert rows(database.url, PENDING) == of("late", 3)
+
+    with Owner(database.url) as last:
+        assert last.store.move_pending() == 1
+    assert rows(database.url, STORED) == of("late", 1, 2, 3)
+
+
+def test_other_lock_is_named(database, owner: Owner) -> None:
+    """The database does answer."""
+    owner.store._conn.execute("SET lock_timeout = '100ms'")
+    owner.write(*drove("a", 1))
+    with psycopg.connect(database.url) as conn:
+        conn.execute("LOCK TABLE sessions IN EXCLUSIVE MODE")
+        with pytest.raises(StoreBusy, match=r"is locked: table sessions is locked \(ExclusiveLock\) by process \d+"):
+            owner.store.write(owner.chunk(*drove("a", 2)), owner.fence)
+    owner.sessions.clear()
+    owner.write(*drove("a", 2))
+
+    assert rows(database.url, STORED) == of("a", 1, 2)
