@@ -35,6 +35,7 @@ from ingest.settings import (
     ServeSettings,
 )
 from ingest.topics import create_topics
+from serve.at_once import at_once
 from serve.listeners import listening, summary
 from serve.ray_cluster import connect_ray, run_ray
 
@@ -71,18 +72,20 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     with _last_words_unheard() as stack:
-        database = stack.enter_context(run_database(folder, durable=durable, tell=tell, progress=progress))
-        kafka = stack.enter_context(run_broker(folder / "kafka", tell=tell, progress=progress))
-        create_topics(kafka)
         progress(Step("Ray", "starting"))
-        stack.enter_context(run_ray(tell))
-        progress(Step("ingest", "starting"))
-        stack.enter_context(_ingest(kafka, database, ingest, log, tell))
+        _, database, kafka = stack.enter_context(
+            at_once(
+                run_ray(tell),  # in this thread: it sets signal handlers
+                run_database(folder, durable=durable, tell=tell, progress=progress),
+                run_broker(folder / "kafka", tell=tell, progress=progress),
+            )
+        )
+        create_topics(kafka)
         serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
         if serve.port != wanted.port:
             tell(f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another")
-        progress(Step("bridge", "starting"))
-        stack.enter_context(_serve(kafka, database, serve, tell))
+        progress(Step("ingest and the page", "starting"))
+        stack.enter_context(at_once(_ingest(kafka, database, ingest, log, tell), _serve(kafka, database, serve, tell)))
         if others := summary(listening(psutil.Process())):
             tell(others)
         yield Local(kafka, database, serve)
@@ -181,16 +184,12 @@ def _ingest(
 
 @contextmanager
 def _serve(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell) -> Iterator[None]:
-    import ray.serve
-
     from serve.app import deploy
 
     deploy(kafka, database, serve)
     tell(f"the page, on http://{serve.host}:{serve.port}/")
-    try:
-        yield
-    finally:
-        ray.serve.shutdown()
+    # It ends with its Ray, which takes seconds less than to wind it down before; viewers connect again either way.
+    yield
 
 
 def _free_port_near(host: str, port: int) -> int:

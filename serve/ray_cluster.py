@@ -1,5 +1,6 @@
 """Ray: a cluster of this machine's own, or the one that it belongs to."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -51,7 +52,10 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
         tell(f"Ray {ray.__version__}, started in {time.monotonic() - started_at:.1f} s")
         yield
     finally:
+        left = _children(temporary)
         ray.shutdown()
+        # Ray leaves HAProxy behind, which would go on to answer on the page's port.
+        _kill(left)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -130,10 +134,18 @@ def _start(temporary: Path, cpus: int, tell: Callable[[str], None]) -> None:
 
 def _end_children(temporary: Path) -> None:
     """Of a start that failed Ray forgets its processes."""
-    left = [child for child in psutil.Process().children(recursive=True) if _is_of(child, temporary)]
-    for child in left:
-        child.kill()
-    psutil.wait_procs(left)
+    _kill(_children(temporary))
+
+
+def _children(temporary: Path) -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if _is_of(child, temporary)]
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes)
 
 
 def _is_of(child: psutil.Process, temporary: Path) -> bool:
