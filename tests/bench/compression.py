@@ -40,9 +40,13 @@ SELECT before_compression_total_bytes::float8, after_compression_total_bytes::fl
   FROM hypertable_columnstore_stats('telemetry')
 """
 
-_COMPRESSED = """
-SELECT inner_.schema_name, inner_.table_name
-  FROM _timescaledb_catalog.chunk outer_ JOIN _timescaledb_catalog.chunk inner_ ON inner_.id = outer_.compressed_chunk_id
+# The catalog's chunks name them too, by compressed_chunk_id, which 2.29 has not any more; this both have.
+COMPRESSED = """
+SELECT n.nspname, c.relname
+  FROM _timescaledb_catalog.compression_settings s
+  JOIN pg_class c ON c.oid = s.compress_relid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE s.relid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'telemetry'::regclass)
 """
 
 console = Console(highlight=False, width=130)
@@ -139,7 +143,7 @@ def _column_bytes(conn: Conn, count: int) -> dict[str, float]:
     sizes = sql.SQL(", ").join(
         sql.SQL("coalesce(sum(pg_column_size({})), 0)::float8").format(sql.Identifier(column)) for column in totals
     )
-    for place in conn.execute(_COMPRESSED).fetchall():
+    for place in conn.execute(COMPRESSED).fetchall():
         row = conn.execute(sql.SQL("SELECT {} FROM {}").format(sizes, sql.Identifier(*place))).fetchone()
         assert row is not None
         for column, size in zip(totals, row, strict=True):
