@@ -7,6 +7,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from ingest.edition import Edition, read_edition
+from serve.store_faults import Lacking, explain_job_error, read_lacking, read_scheduler_fault
 
 _PLAIN_SIZE = "SELECT pg_total_relation_size('telemetry')"
 _HYPERTABLE_SIZE = "SELECT hypertable_size('telemetry')"
@@ -33,9 +34,13 @@ SELECT CASE j.proc_name WHEN 'policy_compression' THEN 'compresses chunks older 
                         WHEN 'sum_up_laps' THEN 'keeps what laps came to'
        END AS does,
        coalesce(a.view_name, j.hypertable_name, j.config ->> 'table') AS relation,
-       j.schedule_interval AS every, nullif(s.last_run_started_at, '-infinity') AS last_run_at, s.last_run_status AS last_status
+       j.schedule_interval AS every, nullif(s.last_run_started_at, '-infinity') AS last_run_at, s.last_run_status AS last_status,
+       e.sqlerrcode AS error_code, e.err_message AS error
   FROM timescaledb_information.jobs j
   LEFT JOIN timescaledb_information.job_stats s USING (job_id)
+  LEFT JOIN LATERAL (
+       SELECT sqlerrcode, err_message FROM timescaledb_information.job_errors e
+        WHERE e.job_id = j.job_id AND s.last_run_status = 'Failed' ORDER BY finish_time DESC LIMIT 1) AS e ON true
   LEFT JOIN timescaledb_information.continuous_aggregates a
          ON a.materialization_hypertable_schema = j.hypertable_schema AND a.materialization_hypertable_name = j.hypertable_name
  WHERE j.proc_name IN ('policy_compression', 'policy_retention', 'policy_refresh_continuous_aggregate', 'expire', 'sum_up_laps')
@@ -62,13 +67,18 @@ class Compression:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A policy that the database carries out by itself. ``last_run_at`` is None before the first time."""
+    """A policy that the database carries out by itself. ``last_run_at`` is None before the first time.
+
+    ``error`` is what the last run failed with, and ``error_code`` its SQLSTATE; None where it did not fail.
+    """
 
     does: str
     relation: str
     every: timedelta
     last_run_at: datetime | None
     last_status: str | None
+    error_code: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +91,23 @@ class StoreStatus:
     chunks: Chunks | None = None
     compression: Compression | None = None
     jobs: tuple[Job, ...] = ()
+    lacking: Lacking | None = None
+    scheduler_fault: str = ""
+
+    @property
+    def faults(self) -> list[str]:
+        """What a person has to look at."""
+        found = list(self.edition.warnings)
+        if self.lacking is None:
+            found.append("the frames were not counted: that took longer than 10 s")
+        elif self.lacking.frames:
+            found.append(str(self.lacking))
+        return found + [self.scheduler_fault] * bool(self.scheduler_fault)
 
     @property
     def lines(self) -> list[str]:
         """The same for people."""
-        told = [str(self.edition), *(f"warning: {what}" for what in self.edition.warnings)]
+        told = [str(self.edition), *(f"warning: {what}" for what in self.faults)]
         told += [f"off: {what}" for what in self.edition.off]
         told.append(f"{self.frames:,} frames in {_mb(self.frames_bytes)}")
         if self.chunks:
@@ -100,18 +122,19 @@ def read_store_status(conn: psycopg.Connection) -> StoreStatus:
     """Ask the database; psycopg's UndefinedTable where it has no tables yet."""
     edition = read_edition(conn)
     frames = _number(conn, _FRAMES)
+    lacking = read_lacking(conn, community=edition.community)
     if not edition.hypertable:
-        return StoreStatus(edition, frames, _number(conn, _PLAIN_SIZE))
+        return StoreStatus(edition, frames, _number(conn, _PLAIN_SIZE), lacking=lacking)
     with conn.cursor(row_factory=class_row(Chunks)) as cursor:
         chunks = cursor.execute(_CHUNKS).fetchone()
     size_bytes = _number(conn, _HYPERTABLE_SIZE if chunks else _PLAIN_SIZE)
     if not edition.community:
-        return StoreStatus(edition, frames, size_bytes, chunks)
+        return StoreStatus(edition, frames, size_bytes, chunks, lacking=lacking)
     with conn.cursor(row_factory=class_row(Compression)) as cursor:
         compression = cursor.execute(_COMPRESSION).fetchone()
     with conn.cursor(row_factory=class_row(Job)) as cursor:
         jobs = tuple(cursor.execute(_JOBS).fetchall())
-    return StoreStatus(edition, frames, size_bytes, chunks, compression, jobs)
+    return StoreStatus(edition, frames, size_bytes, chunks, compression, jobs, lacking, read_scheduler_fault(conn))
 
 
 def _number(conn: psycopg.Connection, question: str) -> int:
@@ -125,4 +148,5 @@ def _mb(size_bytes: int) -> str:
 
 def _job(job: Job) -> str:
     when = f"last run {job.last_run_at:%Y-%m-%d %H:%M:%S}, {job.last_status}" if job.last_run_at else "has not run yet"
-    return f"{job.relation}: {job.does}, every {job.every}; {when}"
+    why = f": {explain_job_error(job.error_code, job.error)}" if job.error else ""
+    return f"{job.relation}: {job.does}, every {job.every}; {when}{why}"

@@ -26,10 +26,11 @@ from ingest.services.timescale import timescale_programs
 from ingest.settings import DatabaseSettings, Retention
 from ingest.store import Store
 from serve.local import prepare_database
+from serve.store_faults import read_scheduler_fault
 from serve.store_status import read_store_status
 from tests.service.field import FRAMES_DRIVEN, Conn, answers, driven, keep, plan, stored
 from tests.service.owner import PARTITION, Owner, drove, rows
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, wait_until
 
 NEVER = Retention()
 SEQUENCES = "SELECT sequence FROM telemetry ORDER BY sequence"
@@ -358,7 +359,7 @@ def test_licence_that_went_away_is_refused_in_words(apache: str) -> None:
     settings, words = DatabaseSettings.read(url=apache), r"licence is apache, and this store has 1 policies"
     with psycopg.connect(apache, autocommit=True) as conn:
         conn.execute(COLUMNSTORE_POLICY)
-        (warning,) = [line for line in read_store_status(conn).lines if line.startswith("warning: ")]
+        (warning,) = [f"warning: {line}" for line in read_store_status(conn).edition.warnings]
 
     assert re.search(words, warning)
     assert "timescaledb.license = 'timescale'" in warning
@@ -393,3 +394,23 @@ def test_upgrade_updates_the_extension_first(apache: str) -> None:
     assert rows(apache, SEQUENCES) == [(1,), (2,)]
     prepare_database(DatabaseSettings.read(url=apache), told.append)
     assert len([line for line in told if "was updated" in line]) == 1
+
+
+def test_status_counts_the_frames_that_are_there(conn: Conn) -> None:
+    """And not what sessions were given once: half a restore has whole sessions."""
+    keep(conn, "spa", driven(days_ago=1))
+    assert read_store_status(conn).faults == []
+    conn.execute("INSERT INTO telemetry_pending SELECT * FROM telemetry WHERE sequence % 2 = 0")
+    conn.execute("DELETE FROM telemetry WHERE sequence % 2 = 0")
+    assert read_store_status(conn).faults == []
+    conn.execute("DELETE FROM telemetry_pending")
+    (fault,) = read_store_status(conn).faults
+
+    assert fault.startswith("4,500 frames of 1 sessions were stored once and are not there, of 'spa' among them")
+    assert f"warning: {fault}" in read_store_status(conn).lines
+
+
+def test_scheduler_of_a_database_is_found(apache: str) -> None:
+    """A job that no worker is left for is never run, and never fails."""
+    with psycopg.connect(apache, autocommit=True) as conn:
+        wait_until(lambda: read_scheduler_fault(conn) == "", "the scheduler of the database")
