@@ -18,6 +18,11 @@ COLUMNSTORE_AFTER = timedelta(days=1)
 _COMPUTED_UP_TO = timedelta(minutes=10)
 _COMPUTED_EVERY = timedelta(minutes=5)
 
+# Both lock the chunks of frames, and where they began at one moment a deadlock (40P01) ended one of them. Compression begins at 9
+# and 21 o'clock, retention at 3.
+_COMPRESSES_AT_HOUR_UTC = 9
+_DROPS_AT_HOUR_UTC = 3
+
 #: The small tables that have a time, which one, and what `Retention` says of them.
 _TIMES = {
     "laps": ("started_at", "laps_days"),
@@ -39,11 +44,13 @@ def migrate_columnstore(conn: psycopg.Connection) -> None:
             " timescaledb.segmentby = 'session_id', timescaledb.orderby = 'time')"
         )
     conn.execute("CALL add_columnstore_policy('telemetry', after => %s, if_not_exists => true)", [COLUMNSTORE_AFTER])
+    _start_at(conn, "policy_compression", _COMPRESSES_AT_HOUR_UTC)
 
 
 def migrate_policies(conn: psycopg.Connection, retention: Retention) -> None:
     """Make the jobs what ``retention`` says, and let summaries follow the frames."""
     _keep(conn, "telemetry", retention.telemetry_days)
+    _start_at(conn, "policy_retention", _DROPS_AT_HOUR_UTC)
     for summary in SUMMARIES:
         _keep(conn, summary.name, retention.summaries_days)
         _keep_computed(conn, summary.name, retention.telemetry_days)
@@ -60,6 +67,23 @@ def _keep(conn: psycopg.Connection, relation: str, days: int) -> None:
     conn.execute("SELECT remove_retention_policy(%s, if_exists => true)", [relation])
     if wanted:
         conn.execute("SELECT add_retention_policy(%s, drop_after => %s::interval)", [relation, wanted])
+
+
+_START_AT = """
+SELECT alter_job(job_id, fixed_schedule => true, initial_start => today + make_interval(days => 1, hours => %(hour)s),
+                 next_start => (SELECT min(at)
+                                  FROM generate_series(today + make_interval(hours => %(hour)s), today + interval '3 days',
+                                                       schedule_interval) AS at
+                                 WHERE at > now()))
+  FROM timescaledb_information.jobs, date_trunc('day', now(), 'UTC') AS today
+ WHERE proc_name = %(proc)s AND hypertable_schema = current_schema() AND hypertable_name = 'telemetry'
+   AND (NOT fixed_schedule OR initial_start IS NULL OR extract(hour FROM initial_start AT TIME ZONE 'UTC') <> %(hour)s)
+"""
+
+
+def _start_at(conn: psycopg.Connection, proc: str, hour_utc: int) -> None:
+    """Have a job of the frames begin at that hour, and then after every interval, however long it takes."""
+    conn.execute(_START_AT, {"proc": proc, "hour": hour_utc})
 
 
 def _keep_computed(conn: psycopg.Connection, summary: str, frames_days: int) -> None:

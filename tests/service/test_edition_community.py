@@ -42,6 +42,11 @@ STATISTICS = {
     "total_duration_failures": "1 s", "total_successes": 0, "total_failures": 1, "total_crashes": 0,
     "consecutive_failures": 1, "consecutive_crashes": 0, "flags": 0,
 }  # fmt: skip
+HOURS = """
+SELECT j.proc_name, extract(hour FROM initial_start AT TIME ZONE 'UTC')::integer, schedule_interval, fixed_schedule, s.next_start
+  FROM timescaledb_information.jobs j JOIN _timescaledb_internal.bgw_job_stat s ON s.job_id = j.job_id
+ WHERE hypertable_name = 'telemetry' AND proc_name IN ('policy_compression', 'policy_retention') ORDER BY 1
+"""
 CHUNKS = (
     "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'telemetry' ORDER BY range_start"
 )
@@ -313,3 +318,20 @@ def test_bench_finds_the_compressed_chunks(conn: Conn) -> None:
     assert schema == "_timescaledb_internal"
     frames = sql.SQL("SELECT sum(_ts_meta_count) FROM {}").format(sql.Identifier(schema, table))
     assert conn.execute(frames).fetchone() == (9_000,)
+
+
+def test_jobs_that_lock_the_same_chunks_begin_at_different_hours(conn: Conn) -> None:
+    """At one moment they end each other with 40P01; a job that has its hour is left alone."""
+    kept: list[Any] = []
+    for _ in range(2):
+        migrate(conn, Retention(telemetry_days=10))
+        kept.append(conn.execute(HOURS).fetchall())
+
+    assert [row[:4] for row in kept[0]] == [
+        ("policy_compression", 9, timedelta(hours=12), True),
+        ("policy_retention", 3, timedelta(days=1), True),
+    ]
+    assert kept[0] == kept[1]
+    first, second = (row[4] for row in kept[0])
+    assert first != second
+    assert {first.astimezone(UTC).hour, second.astimezone(UTC).hour} in ({9, 3}, {21, 3})
