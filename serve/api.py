@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Response, WebSocket
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
@@ -86,9 +86,17 @@ def make_api(
         return statistics(bridge, wall=time.time)
 
     @app.get("/api/health")
-    async def health() -> dict[str, Any]:
+    def health(response: Response) -> dict[str, Any]:
         reader: LiveReader = app.state.reader
-        return {"status": "ok", "brokerReachable": reader.reachable, "partitions": reader.partitions}
+        reachable = {"broker": reader.reachable, "store": stored.answers()}
+        away = [name for name, answers in reachable.items() if not answers]
+        response.status_code = 503 if away else 200
+        return {
+            "status": f"no answer from the {' and the '.join(away)}" if away else "ok",
+            "brokerReachable": reachable["broker"],
+            "storeReachable": reachable["store"],
+            "partitions": reader.partitions,
+        }
 
     add_routes(app, stored, bridge)
     app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False), name="page")

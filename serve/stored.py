@@ -82,6 +82,14 @@ class Stored:
         """Give all connections back."""
         self._pool.close()
 
+    def answers(self) -> bool:
+        """Whether the database answers within seconds."""
+        try:
+            self.ask(lambda conn: conn.execute("SELECT 1"))
+        except PurpleSectorError:
+            return False
+        return True
+
     def ask(self, question: Callable[[psycopg.Connection[Any]], T]) -> T:
         """The answer to a question. Raises StoreUnavailable, SchemaOutdated, NotAllowed."""
         with asking_store(self._address), self._pool.connection() as conn:

@@ -446,7 +446,8 @@ def test_without_a_database_only_stored_things_are_missing(bridge):
 
     assert code == 503
     assert "no database answers" in json.loads(body)["error"]
-    assert bridge.get("/api/health")[0] == 200
+    code, _, body = bridge.get("/api/health")
+    assert (code, json.loads(body)["status"]) == (503, "no answer from the store")
 
 
 def test_every_answer_says_what_a_browser_may_do(bridge):
