@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+SOAK_ARGS ?=
 BENCH ?= tests.bench
 
 BIN := $(VENV)/bin
@@ -51,6 +52,10 @@ bench: $(VENV)/test.stamp  ## measure ingest; writes build/bench.json
 .PHONY: bench-live
 bench-live: $(VENV)/test.stamp  ## measure how old a frame is at a viewer's socket; writes build/bench-live.json
 	$(BIN)/python -m tests.bench.live
+
+.PHONY: soak
+soak: $(VENV)/test.stamp  ## kill every kind of process in turn for half an hour, and audit the store; see docs/soak.md
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 .PHONY: proto
 proto: $(VENV)/test.stamp  ## generate ingest/telemetry_pb2.py from proto/

@@ -32,9 +32,10 @@ class BookedGame:
     counts: dict[str, int] = {}
     running = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, speed: float = SPEED, ago_ms: int = _AGO_MS) -> None:
+        self._speed = speed
         self._key = f"booked-{os.getpid()}-{time.time_ns()}"
-        self._started_at_ms = time.time_ns() // 1_000_000 - _AGO_MS
+        self._started_at_ms = time.time_ns() // 1_000_000 - ago_ms
         self._frames = drive(val_sarine(), seed=os.getpid(), started_at_ms=self._started_at_ms)
         self._given_at = time.monotonic()
         self._given = 0
@@ -46,7 +47,7 @@ class BookedGame:
         else:
             began = []
             self._write("taken")
-            self._given_at += 1 / 60 / SPEED
+            self._given_at += 1 / 60 / self._speed
             time.sleep(max(0.0, self._given_at - time.monotonic()))
         self._given += 1
         self._write("given")
