@@ -24,6 +24,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ingest.services.jars import NAME, VERSION, kafka_jars
+from ingest.services.ports import keep_ports
 from ingest.services.process import Process, Progress, ServiceUnavailable, Step, free_port, quiet
 
 READY_WITHIN_S = 90.0
@@ -108,6 +109,7 @@ class Kafka:
     def __init__(self, folder: Path, *, node: Node, java: Path, jars: Path) -> None:
         self.folder = folder
         self.node = node
+        self.changes = ""  # of its ports since the last start, in words
         self._java = [str(java), f"-Xms{node.heap_mb}m", f"-Xmx{node.heap_mb}m", *_JVM]
         self._class_path = ["-cp", str(jars / "*")]
         # Classes as they were loaded at the first run: they halve the work of a start. Java ignores another Java's.
@@ -125,13 +127,21 @@ class Kafka:
         java: Path | None = None,
         progress: Progress = quiet,
     ) -> Self:
-        """Start the broker on ``folder``, made at first; ``jars`` are fetched if None.
+        """Start the broker on ``folder``, made at first; ``jars`` are fetched if None, ports kept in the folder without ``node``.
 
         Raises ServiceUnavailable: no Java, no jars, or it does not come up.
         """
         java = java or find_java()
-        broker = cls(folder.resolve(), node=node or Node(), java=java, jars=jars or kafka_jars(progress=progress))
-        broker.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        changes = ""
+        if node is None:
+            ports = keep_ports(folder, ["Kafka", "its controller"])
+            node, changes = (
+                Node(port=ports.by_name["Kafka"], controller_port=ports.by_name["its controller"]),
+                ports.changes,
+            )
+        broker = cls(folder.resolve(), node=node, java=java, jars=jars or kafka_jars(progress=progress))
+        broker.changes = changes
         broker._format(progress)
         broker._launch(progress)
         return broker
@@ -140,6 +150,11 @@ class Kafka:
     def brokers(self) -> str:
         """The bootstrap address for clients."""
         return self.node.advertised or f"127.0.0.1:{self.node.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there: it was neither stopped nor did it end by itself."""
+        return self._process is not None and self._process.running
 
     @property
     def pid(self) -> int:

@@ -26,7 +26,8 @@ from pydantic import SecretStr
 from ingest.services.certificates import Authority
 from ingest.services.jars import NAME, VERSION, kafka_jars
 from ingest.services.kafka import Kafka, Node, find_java
-from ingest.services.process import Progress, ServiceUnavailable, free_port, free_ports, quiet
+from ingest.services.ports import keep_ports
+from ingest.services.process import Progress, ServiceUnavailable, free_port, quiet
 
 ADMIN = "admin"
 IN_SYNC_WITHIN_S = 60.0
@@ -96,6 +97,7 @@ class KafkaCluster:
     def __init__(self, nodes: list[Kafka], ca_file: Path | None) -> None:
         self.nodes = nodes
         self.ca_file = ca_file  # None: the cluster is open
+        self.changes = ""  # of its ports since the last start, in words
         self._admin = _admin_of(nodes)
 
     @classmethod
@@ -114,12 +116,16 @@ class KafkaCluster:
         """
         java, jars = find_java(), kafka_jars(progress=progress)
         security = _security(folder.resolve() / "certificates") if secured else None
-        nodes = _nodes(brokers, security, settings or {})
+        folder.mkdir(parents=True, exist_ok=True)
+        ports = keep_ports(folder, [name for id in range(1, brokers + 1) for name in _names(id)])
+        nodes = _nodes(ports.by_name, brokers, security, settings or {})
 
         def start_one(node: Node) -> Kafka:
             return Kafka.start(folder / f"broker-{node.id}", node=node, java=java, jars=jars, progress=progress)
 
-        return cls(_all_or_none(start_one, nodes), security.ca_file if security else None)
+        cluster = cls(_all_or_none(start_one, nodes), security.ca_file if security else None)
+        cluster.changes = ports.changes
+        return cluster
 
     @property
     def brokers(self) -> str:
@@ -187,12 +193,19 @@ def _security(folder: Path) -> Security:
     return Security(authority.ca_file, authority.issue(_BROKERS_OWN))
 
 
-def _nodes(brokers: int, security: Security | None, settings: Mapping[str, str]) -> list[Node]:
-    controller_ports = free_ports(brokers)
-    voters = [f"{id}@127.0.0.1:{port}" for id, port in enumerate(controller_ports, start=1)]
+def _names(id: int) -> tuple[str, str]:
+    return f"broker {id}", f"controller {id}"
+
+
+def _nodes(
+    ports: Mapping[str, int], brokers: int, security: Security | None, settings: Mapping[str, str]
+) -> list[Node]:
+    own = [(id, *(ports[name] for name in _names(id))) for id in range(1, brokers + 1)]
+    voters = [f"{id}@127.0.0.1:{controller}" for id, _, controller in own]
+    common = _QUORUM | _THREADS | dict(settings)
     nodes = [
-        Node(id, controller_port=port, voters=voters, settings=_QUORUM | _THREADS | dict(settings), heap_mb=_HEAP_MB)
-        for id, port in enumerate(controller_ports, start=1)
+        Node(id, port=port, controller_port=controller, voters=voters, settings=common, heap_mb=_HEAP_MB)
+        for id, port, controller in own
     ]
     return nodes if security is None else [security.secured(node) for node in nodes]
 

@@ -34,6 +34,8 @@ class MeshBroker:
 
     name = NAME
     costs = COSTS
+    # Its port is not kept: records end with it, and it would wait for a minute until it can bind that port again.
+    changes = ""
 
     def __init__(self, folder: Path, *, program: Path) -> None:
         self.folder = folder
@@ -54,6 +56,11 @@ class MeshBroker:
     def brokers(self) -> str:
         """The bootstrap address for clients."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there: it was neither stopped nor did it end by itself."""
+        return self._process is not None and self._process.running
 
     @property
     def pid(self) -> int:

@@ -25,7 +25,8 @@ import psycopg
 import structlog
 
 from ingest.services.cache import filled
-from ingest.services.process import Process, Progress, ServiceUnavailable, Step, User, free_port, quiet
+from ingest.services.ports import keep_ports
+from ingest.services.process import Process, Progress, ServiceUnavailable, Step, User, quiet
 
 NAME = "PostgreSQL"
 READY_WITHIN_S = 120.0  # recovery after a crash reads the log since the last checkpoint: 3 s per million rows
@@ -62,7 +63,9 @@ class Postgres:
 
     def __init__(self, folder: Path, *, programs: Programs, user: User | None, durable: bool, temporary: bool) -> None:
         self.folder = folder
-        self.port = free_port()
+        ports = keep_ports(folder, [NAME])
+        self.port = ports.by_name[NAME]
+        self.changes = ports.changes  # of its port since the last start, in words
         self.name = programs.name
         self._programs = programs
         self._user = user
@@ -108,6 +111,11 @@ class Postgres:
     def url(self) -> str:
         """Where clients connect, as the superuser."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there: it was neither stopped nor did it end by itself."""
+        return self._process is not None and self._process.running
 
     @property
     def pid(self) -> int:

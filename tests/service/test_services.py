@@ -109,6 +109,7 @@ def test_laps_survive_a_crash_of_postgresql(folder: Path, programs: FindPrograms
             assert conn.execute("SELECT count(*) FROM lap").fetchone() == (1000,)
 
     with Postgres.start(folder, programs=programs) as again, psycopg.connect(again.url) as conn:
+        assert again.port == port
         assert conn.execute("SELECT count(*) FROM lap").fetchone() == (1000,)
 
 
@@ -200,6 +201,7 @@ def test_frames_survive_a_crash_of_kafka(folder: Path, jars: Path) -> None:
         assert count(broker.brokers, "telemetry") == 500
 
     with Kafka.start(folder, jars=jars) as again:
+        assert again.brokers == address
         assert count(again.brokers, "telemetry") == 500
         pid = again.pid
     assert gone(pid)
