@@ -21,7 +21,8 @@ from ingest.edition import read_edition, update_extension
 from ingest.env_file import encoding_of
 from ingest.errors import NotUpgraded, PurpleSectorError, StoreUnavailable
 from ingest.schema import migrate
-from ingest.services.broker import start_broker
+from ingest.services.broker import Broker, start_broker
+from ingest.services.kafka_cluster import KafkaCluster
 from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.services.process import Progress, Step, free_port, quiet
 from ingest.services.timescale import timescale_programs
@@ -38,6 +39,7 @@ from ingest.topics import create_topics
 from serve.at_once import at_once
 from serve.listeners import listening, summary
 from serve.ray_cluster import connect_ray, run_ray
+from serve.supervision import Service, supervised
 
 #: Hears of each thing that is ready; `Progress` hears what is being waited for.
 Tell = Callable[[str], None]
@@ -111,8 +113,12 @@ def run_database(folder: Path, *, durable: bool, tell: Tell, progress: Progress 
             place, programs = _DATABASES[EmbeddedSettings.read().database]
             postgres = Postgres.start(folder / place, programs=programs, durable=durable, progress=progress)
             stack.callback(postgres.stop)
+            _tell_changes(postgres.changes, tell)
             settings = DatabaseSettings.read(url=postgres.url)
-        prepare_database(settings, tell)
+            prepare_database(settings, tell)
+            stack.enter_context(supervised({"the database": postgres}, tell))
+        else:
+            prepare_database(settings, tell)
         yield settings
 
 
@@ -153,10 +159,24 @@ def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Itera
     place = folder if count == 1 else folder.with_name(f"{folder.name}-{count}")
     broker = start_broker(place, brokers=count, progress=progress)
     tell(f"{broker.name}, at {broker.brokers}{broker.costs and chr(10)}{broker.costs}")
+    _tell_changes(broker.changes, tell)
     try:
-        yield KafkaSettings.read(brokers=broker.brokers, replication=count)
+        with supervised(_processes(broker), tell):
+            yield KafkaSettings.read(brokers=broker.brokers, replication=count)
     finally:
         broker.stop()
+
+
+def _processes(broker: Broker) -> dict[str, Service]:
+    """The processes of ``broker`` by name."""
+    if isinstance(broker, KafkaCluster):
+        return {f"broker {number}": node for number, node in enumerate(broker.nodes, start=1)}
+    return {"the broker": broker}
+
+
+def _tell_changes(changes: str, tell: Tell) -> None:
+    if changes:
+        tell(f"{changes}; collectors that ran need the new address")
 
 
 @contextmanager

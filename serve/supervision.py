@@ -1,0 +1,91 @@
+"""Restarts the broker and the database of this machine when they end by themselves.
+
+The rule: what this command started is there while the command runs. A start that fails is tried again, for ever: a full
+disk has room one day.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from ingest.errors import PurpleSectorError
+
+_LOOK_EVERY_S = 0.2
+_LONGEST_PAUSE_S = 30.0
+
+
+class Service(Protocol):
+    """A service with a place of its own, which it is started on again."""
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+
+    def restart(self) -> None:
+        """Start it on the same port and data. Raises PurpleSectorError."""
+
+
+def pause_s(failures: int) -> float:
+    """Seconds until the next start after so many starts that failed: none, then 1, 2, 4 and at most 30."""
+    # The exponent is bounded too: after 1,025 failures, which is a night, the power would exceed a float.
+    return min(2.0 ** min(failures - 1, 10), _LONGEST_PAUSE_S) if failures else 0.0
+
+
+@dataclass(slots=True)
+class Watch:
+    """One service: since when it is down, and when it is started next. Times are in seconds of any steady clock."""
+
+    name: str
+    service: Service
+    down_since_s: float | None = None
+    next_start_s: float = 0.0
+    failures: int = 0
+
+    def step(self, clock: Callable[[], float], report: Callable[[str], None]) -> None:
+        """Look at the service, and start it if it is down and its pause is over."""
+        if self.service.running:
+            return
+        if self.down_since_s is None:
+            self.down_since_s = clock()
+            report(f"{self.name} has ended by itself, and is started again")
+        if clock() >= self.next_start_s:
+            self._start(clock, report)
+
+    def _start(self, clock: Callable[[], float], report: Callable[[str], None]) -> None:
+        try:
+            self.service.restart()
+        except (PurpleSectorError, OSError) as error:
+            self.failures += 1
+            self.next_start_s = clock() + pause_s(self.failures)
+            if self.failures == 1:
+                report(f"{self.name} does not start, and is tried until it does: {error}")
+            return
+        assert self.down_since_s is not None
+        report(f"{self.name} is back on its port and data, after {clock() - self.down_since_s:.1f} s")
+        self.down_since_s, self.next_start_s, self.failures = None, 0.0, 0
+
+
+@contextmanager
+def supervised(services: Mapping[str, Service], report: Callable[[str], None]) -> Iterator[None]:
+    """Watch ``services``, which run, in a thread for each until the block is left; ``report`` is called from there."""
+    over = threading.Event()
+    threads = [
+        threading.Thread(target=_watch, args=(Watch(name, service), over, report), name=f"watch-{name}", daemon=True)
+        for name, service in services.items()
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()  # a start that is under way ends first, so that nothing is started behind a stop
+
+
+def _watch(watch: Watch, over: threading.Event, report: Callable[[str], None]) -> None:
+    while not over.wait(_LOOK_EVERY_S):
+        watch.step(time.monotonic, report)
