@@ -22,18 +22,18 @@ from analytics.thresholds import threshold
 FULL_THROTTLE, BRAKING = threshold(0.98), threshold(0.02)
 
 #: One row a second in which the car sent anything. Averages are over its frames; ``lap_number`` is the
-#: highest that the game counted in it, which need not be the lap engine's number.
+#: highest that the game counted in it, which need not be the lap engine's number. NULL where no frame of it knows the value.
 SECONDS = pa.schema(
     [
         pa.field("second", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("frames", pa.int64(), nullable=False),
-        pa.field("lap_number", pa.int32(), nullable=False),
-        pa.field("avg_speed_kmh", pa.float64(), nullable=False),
-        pa.field("max_speed_kmh", pa.float32(), nullable=False),
-        pa.field("avg_throttle", pa.float64(), nullable=False),
-        pa.field("avg_brake", pa.float64(), nullable=False),
-        pa.field("avg_steering", pa.float64(), nullable=False),
-        pa.field("avg_rpm", pa.float64(), nullable=False),
+        pa.field("lap_number", pa.int32()),
+        pa.field("avg_speed_kmh", pa.float64()),
+        pa.field("max_speed_kmh", pa.float32()),
+        pa.field("avg_throttle", pa.float64()),
+        pa.field("avg_brake", pa.float64()),
+        pa.field("avg_steering", pa.float64()),
+        pa.field("avg_rpm", pa.float64()),
         pa.field("avg_x_m", pa.float64()),
         pa.field("avg_z_m", pa.float64()),
     ]
@@ -84,7 +84,8 @@ SELECT min(started_at) FILTER (WHERE wanted) AS since, max(ended_at) FILTER (WHE
 # Before the first lap is over, the one in progress has the number that the game gave it.
 _FIRST_NUMBER = """
 SELECT lap_number FROM telemetry
- WHERE session_id = %(session_id)s AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity') ORDER BY time LIMIT 1
+ WHERE session_id = %(session_id)s AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity') AND lap_number IS NOT NULL
+ ORDER BY time LIMIT 1
 """
 
 # With the times said twice: those of laps are known only when the query runs, and by then every chunk of the store has been
@@ -106,18 +107,18 @@ SELECT %(next)s::integer, {columns}
 
 @dataclass(frozen=True, slots=True)
 class LapSummary:
-    """A lap by the lap engine's number, finished or in progress. Shares are of its frames, 0..1."""
+    """A lap by the lap engine's number, finished or in progress. Shares are of its frames, 0..1. None where no frame knows."""
 
     lap_number: int
     first_frame_at: datetime
     last_frame_at: datetime
     frames: int
-    min_speed_kmh: float
-    avg_speed_kmh: float
-    max_speed_kmh: float
+    min_speed_kmh: float | None
+    avg_speed_kmh: float | None
+    max_speed_kmh: float | None
     full_throttle_share: float
     braking_share: float
-    max_rpm: int
+    max_rpm: int | None
 
 
 @dataclass(frozen=True, slots=True)

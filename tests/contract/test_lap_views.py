@@ -5,9 +5,10 @@ import psycopg
 import pytest
 
 from analytics import database as store
-from analytics.summaries import lap_summaries
+from analytics.summaries import lap_summaries, seconds
 from analytics.summing import laps_of
 from ingest.schema import migrate
+from serve.stored import summed
 from tests.service.owner import Owner
 from tests.unit.recordings import Driven, even_drive, uncounted_out_lap
 
@@ -50,6 +51,28 @@ def test_the_threshold_itself_is_pressed(database, conn):
     ingest(database, drive)
 
     assert {(lap.braking_share, lap.full_throttle_share) for lap in lap_summaries(conn, KEY)} == {(1.0, 1.0)}
+
+
+def test_seconds_of_which_no_value_is_known_are_answered(database, conn):
+    """A stalled engine is turned backwards for longer than a second: its rpm are blanked in every frame of it."""
+    drive = even_drive((100.0,))
+    drive.columns["rpm"] = np.where(drive.time_ms - drive.time_ms[0] < 3_000, -62, 7_000)
+    ingest(database, drive)
+    found = seconds(conn, KEY)
+
+    assert found["avg_rpm"][0].as_py() is None
+    assert found["avg_rpm"][10].as_py() == 7_000
+    assert summed(found)["avg_rpm"][:11:10] == [None, 7_000]
+
+
+def test_first_frame_that_does_not_know_its_lap_hides_none(database, conn):
+    drive = even_drive((100.0,))
+    drive.columns["rpm"] = np.full(len(drive.lap), -62)
+    ingest(database, drive)
+    conn.execute("DELETE FROM laps")
+    conn.execute("UPDATE telemetry SET lap_number = NULL WHERE time = (SELECT min(time) FROM telemetry)")
+
+    assert [(lap.lap_number, lap.max_rpm) for lap in lap_summaries(conn, KEY)] == [(1, None)]
 
 
 def paused_in_the_last_lap() -> Driven:
