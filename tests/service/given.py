@@ -1,7 +1,7 @@
 """A game that writes down what it gave, in a collector of its own, and the store that is held to it.
 
 python -m tests.service.given FOLDER: the collector as `collect acc` starts it, but for the game, until it is stopped or
-killed; the book is in FOLDER, the spool where SPOOL_DIR says.
+killed; the book is in FOLDER, the spool where SPOOL_DIR says. What the spool has synced is in the book too.
 """
 
 import itertools
@@ -12,12 +12,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
+from ingest.collectors import spool_folder
 from ingest.collectors.circuit import val_sarine
 from ingest.collectors.game import Happening, SessionBegan
+from ingest.collectors.outbox import Record
 from ingest.collectors.simulate import drive, facts
+from ingest.collectors.spool_writer import SegmentWriter
 from ingest.sequences import SequenceSet
 from tests.waiting import wait_until
 
@@ -64,21 +68,44 @@ class BookedGame:
         os.write(self._book, f"{what} {self._key} {self._given}\n".encode())
 
 
+class BookedWriter(SegmentWriter):
+    """Writes down, after each sync, up to which frame it was for sure."""
+
+    book = -1  # an open file
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._appended = 0
+
+    def append(self, record: Record) -> None:
+        super().append(record)
+        self._appended = record.sequence or self._appended
+
+    def sync(self) -> None:
+        appended = self._appended
+        super().sync()
+        os.write(self.book, f"synced spool {appended}\n".encode())
+
+
 @dataclass(frozen=True, slots=True)
 class Book:
-    """By session: how many frames the collector had for sure, and how many the game gave."""
+    """By session: how many frames the collector had for sure, and how many the game gave.
+
+    ``synced``: how many of the newest session last through a power cut.
+    """
 
     taken: dict[str, int]
     given: dict[str, int]
+    synced: int
 
     @classmethod
     def read(cls, folder: Path) -> "Book":
-        last: dict[str, dict[str, int]] = {"taken": defaultdict(int), "given": defaultdict(int)}
+        last: dict[str, dict[str, int]] = {what: defaultdict(int) for what in ("taken", "given", "synced")}
         path = folder / "book"
         for line in path.read_text().splitlines() if path.exists() else []:
             what, key, sequence = line.split()
             last[what][key] = int(sequence)
-        return cls(dict(last["taken"]), dict(last["given"]))
+        return cls(dict(last["taken"]), dict(last["given"]), last["synced"]["spool"])
 
 
 def stored(database_url: str, key: str) -> SequenceSet:
@@ -125,4 +152,6 @@ def frames(count: int, *, ago_ms: int = _AGO_MS):
 if __name__ == "__main__":
     from serve.game_pc.driving import _collect
 
+    BookedWriter.book = os.open(Path(sys.argv[1]) / "book", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    spool_folder.SegmentWriter = BookedWriter
     _collect(BookedGame(Path(sys.argv[1])), None, None)

@@ -53,5 +53,5 @@ def test_a_collector_that_is_killed_at_random_moments(faults):
 
 
 def test_a_pc_that_loses_its_power(faults):
-    """What was synced is there, and that is all but the last 100 ms."""
+    """What was synced is there, without a hole; how soon that is depends on the disk."""
     faults.power_cuts(1)
