@@ -6,6 +6,10 @@
 --
 -- PS001: another worker owns the partition, or the position is not where this batch starts.
 -- PS002: sequences of this batch are stored already, or a session is gone: what the worker remembers is stale.
+-- A worker of an older version would go on with this one, which knows no shared sessions.
+DROP FUNCTION IF EXISTS advance(
+    text, integer, bigint, bigint, bigint, integer[], int8multirange[], bigint[], bigint[], bigint[]
+);
 CREATE OR REPLACE FUNCTION advance(
     in_topic text, in_partition integer, in_fence bigint, in_start bigint, in_end bigint,
     in_sessions integer[], in_received int8multirange[], in_frames bigint[], in_first_us bigint[], in_last_us bigint[],

@@ -54,6 +54,7 @@ SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames,
           FROM laps l
          WHERE l.ended_at < now() - interval '10 minutes'
            AND (0 = (config ->> 'days')::integer OR l.started_at > now() - (config ->> 'days')::integer * interval '1 day')
+           AND NOT EXISTS (SELECT FROM telemetry_pending p WHERE p.session_id = l.session_id)
            AND NOT EXISTS (
                  SELECT FROM lap_sums k
                   WHERE (k.session_id, k.lap_number, k.started_at, k.ended_at, k.lap_frames)

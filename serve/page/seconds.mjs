@@ -71,7 +71,9 @@ export class Seconds {
     const from = firstAtOrAfter(this.columns.time, this.length, times[0]);
     if (from + times.length > this.columns.time.length) this.#grow(2 * (from + times.length));
     this.columns.time.set(times, from);
-    for (const [name, stored] of Object.entries(COLUMNS)) this.columns[name].set(piece[stored], from);
+    for (const [name, stored] of Object.entries(COLUMNS)) {
+      this.columns[name].set(piece[stored].map((value) => value ?? NaN), from);
+    }
     this.length = from + times.length;
     this.version += 1;
   }
@@ -101,6 +103,7 @@ export function thinned(times, column, length, { start, perMs }) {
   };
   for (let i = 0; i < length; i += 1) {
     const value = column[i];
+    if (Number.isNaN(value)) continue; // of that second no frame knows it
     const across = Math.round((times[i] - start) * perMs);
     if (across === pixel) {
       if (value < low) low = value;
