@@ -24,7 +24,7 @@ class OpenLap:
 
     ``bits`` are all happenings among its frames (`analytics.happenings`). ``marks`` are the course's that were passed in order, each with its number and when. ``off_line`` is how far from the course's line, in laps,
     the game counted it; None where no line was seen. ``last_sector_before`` is what ``last_sector`` came to in the lap before.
-    ``still_us`` is the time in which the car did not move, ``validity`` what the game said of the lap last.
+    ``unseen_us`` is how long before ``started_at_us`` the game's clock read zero. ``still_us`` is the time in which the car did not move, ``validity`` what the game said of the lap last.
     """
 
     lap_number: int
@@ -43,9 +43,15 @@ class OpenLap:
     last_sector: int = 0
     last_sector_before: int = 0
     still_us: int = 0
+    unseen_us: int = 0
     validity: int = 0
     splits: tuple[Split, ...] = ()
     marks: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def clock_zero_us(self) -> int:
+        """When the lap's time began: at its start, unless the game put its clock back."""
+        return self.started_at_us - self.unseen_us
 
     def driven(
         self,

@@ -53,7 +53,7 @@ def finished(lap: OpenLap, course: Course, stretch: Stretch, i: int, bits: int, 
     reasons = _reasons(lap, course, bits, ends_in_pit=bool(stretch.pit[i - 1] >= IN_PIT))
     flags = flags_of(reasons)
     lap_time_ms = _lap_time_ms(lap, stretch, i, line_us)
-    whole = "partial" not in flags and _ms(line_us - lap.started_at_us) == lap_time_ms
+    whole = "partial" not in flags and _ms(line_us - lap.clock_zero_us) == lap_time_ms
     told = _told_sectors_ms(lap, line_us) if whole else ()
     measured = whole and abs(lap.off_line or 0.0) <= _OFF_LINE
     computed = _between_marks_ms(lap, course.sector_marks, line_us) if measured else ()
@@ -92,7 +92,7 @@ def in_progress(lap: OpenLap, course: Course) -> LapInProgress:
     return LapInProgress(
         lap_number=lap.lap_number,
         started_at_us=lap.started_at_us,
-        sector_times_ms=() if "partial" in flags else _known(_parts_ms(lap.started_at_us, ends_us)),
+        sector_times_ms=() if "partial" in flags else _known(_parts_ms(lap.clock_zero_us, ends_us)),
         sector_source="game" if told else "computed",
         flags=flags,
     )
@@ -158,7 +158,7 @@ def _lap_time_ms(lap: OpenLap, stretch: Stretch, i: int, line_us: int) -> int | 
 
     The clock may lack as much of the time that passed as the car did not move in; a clock that lacks more stood still itself.
     """
-    passed_ms = _ms(line_us - lap.started_at_us)
+    passed_ms = _ms(line_us - lap.clock_zero_us)
     clock_ms = int(stretch.lap_clock_ms[i - 1]) + _ms(line_us - int(stretch.time[i - 1]))
     # A game that puts the car back puts its clock back.
     lacking_ms = passed_ms if lap.bits & JUMP_BACK else _ms(lap.still_us) + _PAUSE_MS
@@ -174,12 +174,12 @@ def _told_sectors_ms(lap: OpenLap, line_us: int) -> tuple[int, ...]:
     """The sectors that the game told; none where one was missed."""
     if not lap.splits or len(lap.splits) + 1 != lap.last_sector:
         return ()
-    return _known(_parts_ms(lap.started_at_us, [*(split.at_us for split in lap.splits), line_us]))
+    return _known(_parts_ms(lap.clock_zero_us, [*(split.at_us for split in lap.splits), line_us]))
 
 
 def _between_marks_ms(lap: OpenLap, marks: Sequence[int], line_us: int) -> tuple[int | None, ...]:
     passed = dict(lap.marks)
-    return _parts_ms(lap.started_at_us, [*(passed.get(mark) for mark in marks), line_us])
+    return _parts_ms(lap.clock_zero_us, [*(passed.get(mark) for mark in marks), line_us])
 
 
 def _parts_ms(start_us: int, ends_us: Sequence[int | None]) -> tuple[int | None, ...]:

@@ -9,7 +9,7 @@ stored frames. Neither knows a clock, a database or a broker. Rules:
 * A frame that is not later than every frame before it is not looked at: a late resend is kept by the store and ignored here.
 * The counter going back, or the clock restarting away from the line, is the game being restarted: the attempt under way is
   dropped and its number given to the next one. Numbers therefore never come twice, and no finished lap is overwritten; after a
-  restart they differ from the game's counter. The frames of a lap are those between its start and the next one's.
+  restart they differ from the game's counter. The frames of a lap are those from its start to before its end.
 """
 
 from collections.abc import Sequence

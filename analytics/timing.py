@@ -147,7 +147,14 @@ class Timing:
     def _restart(self, i: int) -> None:
         number = self.open.lap_number
         begun = attempt(self.stretch, i, number)
-        self.open = replace(begun, reasons=begun.reasons | {"driven anew"})
+        # Frames before are of what was driven then, though a clock that was put back counts some of its time again.
+        starts_us = max(begun.started_at_us, int(self.stretch.time[i - 1]) + 1)
+        self.open = replace(
+            begun,
+            started_at_us=starts_us,
+            unseen_us=starts_us - begun.started_at_us,
+            reasons=begun.reasons | {"driven anew"},
+        )
         self.ended = None
         self.ahead = number - int(self.stretch.lap_number[i])
         self.happenings.forget(i, HOLE | LONG_HOLE | JUMP | JUMP_BACK | PIT_ENTRY | MARK)

@@ -61,8 +61,12 @@ def errors_of(name: str, rate_hz: float, frames: pa.Table, truth: dict[int, int]
 
 
 def _ours(frames: pa.Table) -> dict[int, int]:
+    """Our lap times by the game's counter in the middle of the lap: the engine's own numbers may be others."""
     laps, _ = advance(frames, None)
-    return {lap.lap_number: lap.lap_time_ms for lap in laps if lap.lap_time_ms and "partial" not in lap.flags}
+    time_us, counter = frames["time"].cast(pa.int64()).to_numpy(), frames["lap_number"].to_numpy()
+    middle = np.searchsorted(time_us, [(lap.started_at_us + lap.ended_at_us) // 2 for lap in laps])
+    counted = zip(counter[np.minimum(middle, len(counter) - 1)].tolist(), laps, strict=True)
+    return {number: lap.lap_time_ms for number, lap in counted if lap.lap_time_ms and "partial" not in lap.flags}
 
 
 def _clockless(frames: pa.Table) -> pa.Table:
@@ -87,11 +91,17 @@ def recorded(folder: Path) -> Iterator[Errors]:
     for path in sorted(folder.glob("*.parquet")):
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         recording = open_recording(path)
-        truth = {lap["lap_number"]: lap["lap_time_ms"] for lap in facts["true_laps"] if _told(lap["source"])}
-        if not truth or _made(facts["derived"]["timestamp_ms"]):
+        truth = true_times_ms(facts)
+        if not truth or _made(facts.get("derived", {}).get("timestamp_ms", "")):
             console.print(f"[dim]{path.stem}: left out, its times are not independent of its frames[/]")
             continue
         yield from errors_of(path.stem, recording.sample_rate_hz or 0.0, recording.frames(), truth)
+
+
+def true_times_ms(facts: dict[str, Any]) -> dict[int, int]:
+    """The lap times that the game told, by its counter; a lap without one is left out."""
+    laps = (lap for lap in facts.get("true_laps", []) if _told(lap.get("source", "")))
+    return {lap["lap_number"]: lap["lap_time_ms"] for lap in laps if lap.get("lap_time_ms")}
 
 
 def simulated() -> Iterator[Errors]:

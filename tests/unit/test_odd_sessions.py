@@ -5,6 +5,7 @@ holes, formation laps, and recordings that are slow or that end with their lap.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -80,6 +81,7 @@ def _column(one: pa.Field, values: np.ndarray | None, rows: int) -> pa.Array:
 
 TRUE_S = [pytest.approx(seconds, abs=0.002) for seconds in LAPS_S]
 #: Where only the position tells, rounded times of frames move a crossing by a millisecond or two.
+NEAR_MS = [pytest.approx(1000 * seconds, abs=4) for seconds in LAPS_S]
 NEAR_S = [pytest.approx(seconds, abs=0.004) for seconds in LAPS_S]
 
 
@@ -280,3 +282,21 @@ def test_a_recording_that_stops_just_behind_the_line_ends_with_a_lap() -> None:
     session["lap_clock_ms"] = np.where(behind, 55_000 + session["lap_clock_ms"], session["lap_clock_ms"])
 
     assert [lap.lap_time_ms for lap in timed(session.frames())] == pytest.approx([60_000, 55_000], abs=4)
+
+
+@pytest.mark.parametrize("back_s", [3.0, 8.0, 20.0])
+def test_laps_do_not_overlap_after_going_back_over_the_line(back_s: float) -> None:
+    """Frames that were driven before the game was put back belong to one lap, and their number is that of the interval."""
+    session = Session()
+    jump = int(np.searchsorted(session.t, session.ends_s[1] + 3.0))
+    again = int(np.searchsorted(session.t, session.t[jump] - back_s))
+    session.keep(np.concatenate([np.arange(jump), np.arange(again, len(session.t))]))
+    session["time_ms"] = START_MS + 50 * np.arange(len(session.t)) + 7
+
+    laps = session.timed()
+    time_us = session["time_ms"] * 1000
+    for lap in laps:
+        held = (time_us >= lap.started_at_us) & (time_us < lap.ended_at_us)
+        assert np.count_nonzero(held) == lap.frames
+    assert all(a.ended_at_us <= b.started_at_us for a, b in pairwise(laps))
+    assert [lap.lap_time_ms for lap in laps[-2:]] == NEAR_MS[-2:]
