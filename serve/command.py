@@ -164,7 +164,11 @@ def down() -> None:
     folder = state_folder(os.environ)
     running = Running.find(folder)
     if running is None:
-        click.echo("nothing is running")
+        from serve.orphans import sweep
+
+        killed = sweep(Path(tempfile.gettempdir()))
+        left = f"; {killed} processes were ended that a killed command had left behind" if killed else ""
+        click.echo(f"nothing is running{left}")
         return
     os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_WITHIN_S

@@ -15,6 +15,7 @@ import psutil
 
 from ingest.errors import PurpleSectorError
 from serve.environment import serve_environment
+from serve.orphans import PREFIX, sweep, write_owner
 
 _CPUS = 2  # what ingest spreads its partitions over: the rest of a laptop is for its owner
 _OBJECT_STORE_BYTES = 80 * 2**20  # near the least that Ray takes: nothing here puts objects there
@@ -38,7 +39,10 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
     """A Ray cluster on this machine, to which this process is connected. Raises PurpleSectorError where it does not start."""
     started_at = time.monotonic()
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
-    temporary = Path(tempfile.mkdtemp(prefix="ps-"))
+    if killed := sweep(Path(tempfile.gettempdir())):
+        tell(f"{killed} processes were ended that a killed command had left behind")
+    temporary = Path(tempfile.mkdtemp(prefix=PREFIX))
+    write_owner(temporary)
     os.environ.update(serve_environment(temporary) | _ON_LOOPBACK)
     os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray would take it before the file, and show it to whoever lists processes
     import ray  # it reads its environment once, when it is imported

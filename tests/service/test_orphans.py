@@ -1,0 +1,77 @@
+"""Processes of a Ray whose owner was killed are ended, and nobody else's."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from serve.orphans import sweep, write_owner
+
+SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
+
+
+@pytest.fixture
+def left_behind(tmp_path):
+    """A process of a Ray in each of two folders, which end with the test."""
+    started = []
+
+    def start(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        process = subprocess.Popen(
+            SLEEP, env=os.environ | {"RAY_AUTH_TOKEN_PATH": str(folder / "auth_token")}, stdout=subprocess.PIPE
+        )
+        process.stdout.readline()
+        started.append(process)
+        return folder, process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended() -> tuple[int, float]:
+    """A process that is gone."""
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    made = psutil.Process(process.pid).create_time()
+    process.communicate()
+    return process.pid, made
+
+
+def test_what_a_killed_command_left_is_ended_with_its_folder(tmp_path, left_behind):
+    folder, process = left_behind("ps-abandoned")
+    pid, made = ended()
+    (folder / "owner").write_text(f"{pid} {made}")
+
+    assert sweep(tmp_path) == 1
+    assert not psutil.pid_exists(process.pid)
+    assert not folder.exists()
+
+
+def test_what_belongs_to_a_running_command_is_left_alone(tmp_path, left_behind):
+    folder, process = left_behind("ps-running")
+    write_owner(folder)
+
+    assert sweep(tmp_path) == 0
+    assert process.poll() is None
+    assert folder.exists()
+
+
+def test_the_id_of_a_killed_command_may_be_another_process_today(tmp_path, left_behind):
+    folder, _ = left_behind("ps-reused")
+    (folder / "owner").write_text(f"{os.getpid()} 1000.0")
+
+    assert sweep(tmp_path) == 1
+
+
+@pytest.mark.parametrize("owner", [None, "", "x y", "1"])
+def test_a_folder_that_names_no_owner_is_not_ours(tmp_path, left_behind, owner):
+    folder, process = left_behind("ps-nobody")
+    if owner is not None:
+        (folder / "owner").write_text(owner)
+
+    assert sweep(tmp_path) == 0
+    assert process.poll() is None
