@@ -106,7 +106,7 @@ class Timing:
             self._cross(i, self.open.lap_number + 1, by_clock=True)
 
     def _same_crossing(self, i: int) -> bool:
-        return self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us <= _WITHIN_US
+        return self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US
 
     def _clock_starts(self, i: int) -> bool:
         """A formation lap, or a wait on the grid: the lap begins where the clock begins to run."""

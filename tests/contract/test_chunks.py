@@ -79,10 +79,11 @@ def test_lap_is_read_from_its_day_alone(database, owner, lap_number):
     began_at = datetime.fromtimestamp((STARTED_AT_MS + 30 * DAY_MS) / 1000, UTC)
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute(
-            "INSERT INTO laps (session_id, lap_number, started_at, lap_time_ms, frames, gaps, max_speed_kmh)"
-            " SELECT id, lap, %s::timestamptz + (lap - 1) * interval '88 ms', 88, 5, 0, 200"
+            "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps, max_speed_kmh)"
+            " SELECT id, lap, %(began)s::timestamptz + (lap - 1) * interval '88 ms',"
+            " %(began)s::timestamptz + lap * interval '88 ms', 88, 5, 0, 200"
             " FROM sessions, generate_series(1, 2) AS lap WHERE key = 'day 30'",
-            [began_at],
+            {"began": began_at},
         )
     with psycopg.connect(database.url) as conn:
         frames = lap_frames(conn, "day 30", lap_number)

@@ -12,6 +12,7 @@ from ingest.collectors.ac.now import Now
 from ingest.collectors.game import Happening
 from ingest.settings import AcSettings
 from ingest.telemetry_pb2 import TelemetryFrame
+from tests.fuzz.origin import holds
 from tests.fuzz.pages import WrittenPages
 from tests.fuzz.spoil import same_size, spoil
 from tests.fuzz.told import Told
@@ -150,8 +151,8 @@ class Ac:
 def _is_in(frame: TelemetryFrame, data: bytes, layout, fields: dict[str, str], laps: str = "") -> bool:
     if len(data) < layout.size:
         return False
-    told = all(getattr(frame, field) == _number(layout, data, name) for field, name in fields.items())
-    return told and (not laps or frame.lap_number == _number(layout, data, laps) + 1)
+    told = all(holds(frame, field, _number(layout, data, name)) for field, name in fields.items())
+    return told and (not laps or holds(frame, "lap_number", _number(layout, data, laps) + 1))
 
 
 def _number(layout, data: bytes, name: str) -> float:

@@ -11,6 +11,7 @@ from ingest.collectors.acc.game import AccGame
 from ingest.collectors.game import Happening
 from ingest.settings import AccSettings
 from ingest.telemetry_pb2 import TelemetryFrame
+from tests.fuzz.origin import holds
 from tests.fuzz.pages import WrittenPages
 from tests.fuzz.spoil import same_size, spoil
 from tests.fuzz.told import Told
@@ -136,13 +137,13 @@ class Acc:
 
 
 def _drives_like(frame: TelemetryFrame, page: bytes) -> bool:
-    told = all(getattr(frame, field) == _number(ACC_PHYSICS, page, name) for field, name in _FROM_PHYSICS.items())
-    return told and frame.gear == _number(ACC_PHYSICS, page, "gear") - 1
+    told = all(holds(frame, field, _number(ACC_PHYSICS, page, name)) for field, name in _FROM_PHYSICS.items())
+    return told and holds(frame, "gear", _number(ACC_PHYSICS, page, "gear") - 1)
 
 
 def _is_where(frame: TelemetryFrame, page: bytes) -> bool:
-    told = all(getattr(frame, field) == _number(ACC_GRAPHICS, page, name) for field, name in _FROM_GRAPHICS.items())
-    return told and frame.lap_number == _number(ACC_GRAPHICS, page, "completedLaps") + 1
+    told = all(holds(frame, field, _number(ACC_GRAPHICS, page, name)) for field, name in _FROM_GRAPHICS.items())
+    return told and holds(frame, "lap_number", _number(ACC_GRAPHICS, page, "completedLaps") + 1)
 
 
 def _number(layout, page: bytes, name: str) -> float:

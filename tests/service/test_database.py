@@ -72,8 +72,10 @@ def keep(conn: psycopg.Connection[Any], key: str, frames: pa.Table, laps: list[L
             copy.write_row(list((frame | {"session_id": session_id}).values()))
     for lap in laps:
         values = [list(value) if isinstance(value, tuple) else value for value in astuple(lap)]
-        rest = sql.SQL(", ").join(sql.Placeholder() * (len(values) - 2))
-        insert = sql.SQL("INSERT INTO laps VALUES (%s, %s, to_timestamp(%s / 1e6), {})").format(rest)
+        rest = sql.SQL(", ").join(sql.Placeholder() * (len(values) - 3))
+        insert = sql.SQL("INSERT INTO laps VALUES (%s, %s, to_timestamp(%s / 1e6), to_timestamp(%s / 1e6), {})").format(
+            rest
+        )
         conn.execute(insert, [session_id, *values])
     return int(session_id)
 
