@@ -37,6 +37,7 @@ from serve.telling import tell
 if TYPE_CHECKING:
     from serve.status import Status
 
+_LOOK_EVERY_S = 0.5
 _STOP_WITHIN_S = 60.0
 _DEMO_PAST_LAPS = 4
 # Of Python's own modules, those that Windows lacks and that some command here needs.
@@ -308,7 +309,8 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
             tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
         spinner.stop()
         console.print(f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True)
-        told.wait()
+        while not told.wait(_LOOK_EVERY_S):
+            local.keep_up()
         console.print("stopping")
 
 

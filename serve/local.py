@@ -39,6 +39,7 @@ from ingest.topics import create_topics
 from serve.at_once import at_once
 from serve.listeners import listening, summary
 from serve.ray_cluster import connect_ray, run_ray
+from serve.ray_part import RayPart
 from serve.supervision import Service, supervised
 
 #: Hears of each thing that is ready; `Progress` hears what is being waited for.
@@ -54,11 +55,12 @@ _FIRST_ANSWER_WITHIN_S = 300.0  # only what fails waits so long, and a busy mach
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A running system: its addresses."""
+    """A running system: its addresses, and ``keep_up``, which has to be called every second or so from the thread that started it."""
 
     kafka: KafkaSettings
     database: DatabaseSettings
     serve: ServeSettings
+    keep_up: Callable[[], None]
 
     @property
     def page(self) -> str:
@@ -73,11 +75,12 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
     Raises PurpleSectorError when something can't be had, saying what to do.
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
+    ray_part = RayPart(lambda: run_ray(tell), tell)
     with _last_words_unheard() as stack:
         progress(Step("Ray", "starting"))
         _, database, kafka = stack.enter_context(
             at_once(
-                run_ray(tell),  # in this thread: it sets signal handlers
+                ray_part.ray(),  # in this thread: it sets signal handlers
                 run_database(folder, durable=durable, tell=tell, progress=progress),
                 run_broker(folder / "kafka", tell=tell, progress=progress),
             )
@@ -87,10 +90,17 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
         if serve.port != wanted.port:
             tell(f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another")
         progress(Step("ingest and the page", "starting"))
-        stack.enter_context(at_once(_ingest(kafka, database, ingest, log, tell), _serve(kafka, database, serve, tell)))
+        stack.enter_context(
+            ray_part.services(
+                lambda: at_once(
+                    _ingest(kafka, database, ingest, log, tell, stoppable=lambda: ray_part.running),
+                    _serve(kafka, database, serve, tell),
+                )
+            )
+        )
         if others := summary(listening(psutil.Process())):
             tell(others)
-        yield Local(kafka, database, serve)
+        yield Local(kafka, database, serve, ray_part.keep_up)
 
 
 @contextmanager
@@ -181,7 +191,13 @@ def _tell_changes(changes: str, tell: Tell) -> None:
 
 @contextmanager
 def _ingest(
-    kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings, log: LogSettings, tell: Tell
+    kafka: KafkaSettings,
+    database: DatabaseSettings,
+    ingest: IngestSettings,
+    log: LogSettings,
+    tell: Tell,
+    *,
+    stoppable: Callable[[], bool],
 ) -> Iterator[None]:
     import ray
 
@@ -199,7 +215,9 @@ def _ingest(
     try:
         yield
     finally:
-        stop_ingest()
+        # Without its Ray there is nobody to be waited for; what was not stored is read from Kafka again.
+        if stoppable():
+            stop_ingest()
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """End what a Ray of ours left behind when the command that started it was killed.
 
 Ray's processes end with their raylet, but not all: HAProxy goes on to answer on the page's port, and two agents stay. Each Ray of
-ours has a folder that names its owner; processes belong to it that have its token's path in their environment, or a file in it open.
+ours has a folder that names its owner; processes belong to it that name that folder in their arguments, or have a file in it open. Their
+environment says nothing: brokers and databases inherit it too.
 """
 
 import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +15,6 @@ import psutil
 #: How the folders of our Rays begin, in the system's folder for temporary files.
 PREFIX = "ps-"
 _OWNER = "owner"
-_TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 
 
 def write_owner(folder: Path) -> None:
@@ -25,7 +26,7 @@ def write_owner(folder: Path) -> None:
 def sweep(temporary: Path) -> int:
     """Kill the processes of Rays below ``temporary`` whose owner is gone, remove their folders, and return how many were killed."""
     abandoned = [folder for folder in temporary.glob(f"{PREFIX}*") if _is_abandoned(folder)]
-    left = [process for process in psutil.process_iter() if any(_is_of(process, folder) for folder in abandoned)]
+    left = [process for folder in abandoned for process in processes_of(folder)]
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.kill()
@@ -33,6 +34,12 @@ def sweep(temporary: Path) -> int:
     for folder in abandoned:
         shutil.rmtree(folder, ignore_errors=True)
     return len(left)
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Return the processes of the Ray whose files are in ``folder``, but for this one, which may be its driver."""
+    others = (process for process in psutil.process_iter() if process.pid != os.getpid())
+    return [process for process in others if _is_of(process, folder)]
 
 
 def _is_abandoned(folder: Path) -> bool:
@@ -49,8 +56,8 @@ def _is_abandoned(folder: Path) -> bool:
 def _is_of(process: psutil.Process, folder: Path) -> bool:
     inside = f"{folder}/"
     try:
-        # Ray writes titles over the environment of its agents; they hold their logs open.
-        named = process.environ().get(_TOKEN_PATH, "").startswith(inside)
+        # Ray's agents have neither arguments nor an environment left, for their titles are written over both.
+        named = any(inside in argument for argument in process.cmdline())
         return named or any(file.path.startswith(inside) for file in process.open_files())
     except psutil.Error:
         return False

@@ -15,7 +15,7 @@ import psutil
 
 from ingest.errors import PurpleSectorError
 from serve.environment import serve_environment
-from serve.orphans import PREFIX, sweep, write_owner
+from serve.orphans import PREFIX, processes_of, sweep, write_owner
 
 _CPUS = 2  # what ingest spreads its partitions over: the rest of a laptop is for its owner
 _OBJECT_STORE_BYTES = 80 * 2**20  # near the least that Ray takes: nothing here puts objects there
@@ -43,7 +43,9 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
         tell(f"{killed} processes were ended that a killed command had left behind")
     temporary = Path(tempfile.mkdtemp(prefix=PREFIX))
     write_owner(temporary)
-    os.environ.update(serve_environment(temporary) | _ON_LOOPBACK)
+    own = serve_environment(temporary) | _ON_LOOPBACK
+    outside = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
     os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray would take it before the file, and show it to whoever lists processes
     import ray  # it reads its environment once, when it is imported
 
@@ -58,9 +60,14 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
     finally:
         left = _children(temporary)
         ray.shutdown()
-        # Ray leaves HAProxy behind, which would go on to answer on the page's port.
-        _kill(left)
+        # Ray leaves HAProxy behind, which would go on to answer on the page's port; a raylet that was killed leaves more.
+        _kill([*left, *processes_of(temporary)])
         shutil.rmtree(temporary, ignore_errors=True)
+        # The next Ray of this process makes files of its own, and must not look for these.
+        for name, value in outside.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _read_token_again() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.waiting import wait_until
 
 
-@pytest.mark.parametrize("killed", ["postgres -D", "kafka.Kafka"])
+@pytest.mark.parametrize("killed", ["postgres -D", "kafka.Kafka", "gcs_server", "raylet"])
 def test_a_service_that_is_killed_comes_back_and_frames_are_stored_again(demo, killed):
     service = main_process(demo.pid, killed)
     service.kill()

@@ -7,9 +7,13 @@ import sys
 import psutil
 import pytest
 
-from serve.orphans import sweep, write_owner
+from serve.orphans import processes_of, sweep, write_owner
 
-SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
+SLEEP = [
+    sys.executable,
+    "-c",
+    "import sys, time; log = open(sys.argv[1] or '/dev/null'); print(flush=True); time.sleep(600)",
+]
 
 
 @pytest.fixture
@@ -20,9 +24,8 @@ def left_behind(tmp_path):
     def start(name):
         folder = tmp_path / name
         folder.mkdir()
-        process = subprocess.Popen(
-            SLEEP, env=os.environ | {"RAY_AUTH_TOKEN_PATH": str(folder / "auth_token")}, stdout=subprocess.PIPE
-        )
+        (folder / "raylet.log").touch()
+        process = subprocess.Popen([*SLEEP, str(folder / "raylet.log")], stdout=subprocess.PIPE)
         process.stdout.readline()
         started.append(process)
         return folder, process
@@ -75,3 +78,14 @@ def test_a_folder_that_names_no_owner_is_not_ours(tmp_path, left_behind, owner):
 
     assert sweep(tmp_path) == 0
     assert process.poll() is None
+
+
+def test_a_process_that_only_inherited_the_environment_is_left_alone(tmp_path):
+    """The broker and the database of a command have it too, and outlive its Ray."""
+    folder = tmp_path / "ps-ended"
+    folder.mkdir()
+    environment = os.environ | {"RAY_AUTH_TOKEN_PATH": f"{folder}/auth_token"}
+    with subprocess.Popen([*SLEEP, ""], env=environment, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert processes_of(folder) == []
+        process.kill()
