@@ -27,7 +27,7 @@ class Car:
         self.name = name
         self._soak, self._folder = folder, folder / name
         self._collector: Process | None = None
-        self._book, self._read_to = Book({}, {}), 0
+        self._book, self._read_to = Book({}, {}, 0), 0
         self._folder.mkdir(exist_ok=True)
 
     @property
@@ -46,7 +46,9 @@ class Car:
         self._read_to += len(lines) + len(newline)
         for line in lines.decode().splitlines():
             what, key, sequence = line.split()
-            (self._book.taken if what == "taken" else self._book.given)[key] = int(sequence)
+            counts = {"taken": self._book.taken, "given": self._book.given}
+            if what in counts:
+                counts[what][key] = int(sequence)
 
     @property
     def process(self) -> psutil.Process:

@@ -86,7 +86,7 @@ def test_book_is_read_on_from_where_it_ended(tmp_path):
     assert given([car]) == taken([car]) == {}
     before = given([car])
     with (tmp_path / "car-1" / "book").open("a") as book:
-        book.write("given a 1\ntaken a 1\ngiven a 2\ngiv")
+        book.write("given a 1\ntaken a 1\nsynced spool 1\ngiven a 2\ngiv")
         book.flush()
         assert (given([car]), taken([car])) == ({"a": 2}, {"a": 1})
         book.write("en b 1\n")
