@@ -15,6 +15,8 @@ import psutil
 #: How the folders of our Rays begin, in the system's folder for temporary files.
 PREFIX = "ps-"
 _OWNER = "owner"
+# Whoever reads a log of Ray's has it open as well, and is not ended.
+_RAYS = ("ray::", "python", "raylet", "gcs_server", "haproxy")
 
 
 def write_owner(folder: Path) -> None:
@@ -44,6 +46,9 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 def _is_abandoned(folder: Path) -> bool:
     try:
+        # In a folder that everybody may write to, others could name an owner and have processes of ours ended.
+        if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
+            return False
         pid, created = (folder / _OWNER).read_text().split()
         owner = psutil.Process(int(pid))
         return abs(owner.create_time() - float(created)) > 1 or owner.status() == psutil.STATUS_ZOMBIE
@@ -56,6 +61,8 @@ def _is_abandoned(folder: Path) -> bool:
 def _is_of(process: psutil.Process, folder: Path) -> bool:
     inside = f"{folder}/"
     try:
+        if not process.name().startswith(_RAYS):
+            return False
         # Ray's agents have neither arguments nor an environment left, for their titles are written over both.
         named = any(inside in argument for argument in process.cmdline())
         return named or any(file.path.startswith(inside) for file in process.open_files())

@@ -89,3 +89,20 @@ def test_a_process_that_only_inherited_the_environment_is_left_alone(tmp_path):
         process.stdout.readline()
         assert processes_of(folder) == []
         process.kill()
+
+
+def test_who_reads_a_log_is_left_alone(tmp_path, left_behind):
+    folder, _ = left_behind("ps-read")
+    with subprocess.Popen(["tail", "-f", str(folder / "raylet.log")], stdout=subprocess.DEVNULL) as reader:
+        assert reader.pid not in [process.pid for process in processes_of(folder)]
+        reader.kill()
+
+
+def test_a_folder_that_is_a_link_is_not_ours(tmp_path, left_behind):
+    folder, process = left_behind("elsewhere")
+    pid, made = ended()
+    (folder / "owner").write_text(f"{pid} {made}")
+    (tmp_path / "ps-link").symlink_to(folder)
+
+    assert sweep(tmp_path) == 0
+    assert process.poll() is None
