@@ -16,7 +16,7 @@ __all__ = ["connect", "open"]
 def connect(url: str | None = None) -> "Garage":
     """The sessions and laps of a running store: of ``url``, else of the one that DATABASE_URL names.
 
-    Raises analytics.stored.NoDatabase if neither is given, and psycopg.OperationalError if the database does not answer.
+    Raises analytics.errors.NoDatabase if neither is given, and psycopg.OperationalError if the database does not answer.
     """
     from analytics.garage import Garage
     from analytics.stored import Store
@@ -27,7 +27,7 @@ def connect(url: str | None = None) -> "Garage":
 def open(path: "str | os.PathLike[str]") -> "Garage":
     """The same of a recording, ``.parquet``, ``.arrow`` or ``.csv``, or of all those in a folder; no server is needed.
 
-    Raises analytics.recording.RecordingError, which says what is wrong with the file.
+    Raises analytics.errors.RecordingError, which says what is wrong with the file.
     """
     from pathlib import Path
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from analytics.bests import Scope
 from analytics.field import Best, Counts, Field, Sectors, Times
-from analytics.stretch import Integers
+from analytics.model.arrays import Integers
 from analytics.timesheet import PLACES, SPEEDS
 
 #: The percentiles of every band.

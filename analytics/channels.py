@@ -10,6 +10,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from analytics.errors import UnknownChannel
 from analytics.limits import LIMITS
 
 Interpolation = Literal["linear", "previous"]
@@ -134,17 +135,9 @@ def markdown_table() -> str:
     return "\n".join(rows)
 
 
-class UnknownChannel(LookupError):
-    """A column that no frame has."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no column {name!r}; there are {', '.join(FRAMES.names)}")
-        self.name = name
-
-
 def schema_of(columns: Sequence[str]) -> pa.Schema:
     """Those columns of FRAMES, in that order. Raises UnknownChannel."""
     for name in columns:
         if name not in FRAMES.names:
-            raise UnknownChannel(name)
+            raise UnknownChannel(name, FRAMES.names)
     return pa.schema([FRAMES.field(name) for name in columns])

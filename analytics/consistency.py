@@ -11,23 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from analytics.cornering import robust_spread
+from analytics.errors import TooFewLaps
 from analytics.garage import TimedLap
-from analytics.stretch import Reals
+from analytics.model.arrays import Reals
 
 #: The rule of qualifying: nobody who is slower has tried.
 _IN_EARNEST = 1.07
 _CLOSE = 1.005
 #: With fewer laps, nothing is said of a spread.
 LEAST_LAPS = 5
-
-
-class TooFewLaps(ValueError):
-    """Too few laps qualify to say how evenly they were driven."""
-
-    def __init__(self, qualifying: int, left_out: Mapping[int, str]) -> None:
-        reasons = "; ".join(f"lap {number}: {reason}" for number, reason in left_out.items())
-        super().__init__(f"{qualifying} laps qualify, and it takes {LEAST_LAPS}" + (f" ({reasons})" if reasons else ""))
-        self.qualifying = qualifying
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +57,7 @@ def consistency(laps: Sequence[TimedLap]) -> Consistency:
     """Of the laps of one session. Raises TooFewLaps, and ValueError for laps of several."""
     left_out, counted = why_not(laps), in_earnest(laps)
     if len(counted) < LEAST_LAPS:
-        raise TooFewLaps(len(counted), left_out)
+        raise TooFewLaps(len(counted), LEAST_LAPS, left_out)
     times_s = np.array([(lap.time_ms or 0) / 1000 for lap in counted])
     numbers = np.array([lap.number for lap in counted], np.float64)
     slope_s = _slope(numbers, times_s)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from analytics.corners import Corner, Corners
-from analytics.stretch import Integers, Mask, Reals
+from analytics.model.arrays import Integers, Mask, Reals
 from analytics.tabular import Tabular
 from analytics.thresholds import threshold
 from analytics.trace import Trace, stacked

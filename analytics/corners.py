@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from analytics.stretch import Integers, Mask, Reals
+from analytics.errors import NoCorners
+from analytics.model.arrays import Integers, Mask, Reals
 from analytics.thresholds import threshold
 from analytics.trace import Axis, Trace, stacked
 
@@ -29,10 +30,6 @@ _PROMINENCE_KMH = 14.0
 _PRESENT_IN = 0.7
 _NEAR_M = 40.0
 _LIFTED = threshold(0.9)
-
-
-class NoCorners(ValueError):
-    """Corners are found in laps that show some, and these do not."""
 
 
 @dataclass(frozen=True, slots=True)

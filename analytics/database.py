@@ -5,8 +5,6 @@ frames of a lap are those from its start to its end, by time, whatever the game'
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -14,73 +12,12 @@ import pyarrow as pa
 from psycopg.rows import class_row, dict_row
 
 from analytics.channels import FRAMES, schema_of
+from analytics.errors import UnknownLap, UnknownSession
 from analytics.laps import RESUME_MARGIN_US, Lap
+from analytics.model.session import Gap, Position, Session
 from analytics.stored_frames import frames
 
 Connection = psycopg.Connection[Any]
-
-
-class UnknownSession(LookupError):
-    """No frame of this session is stored."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"session {key!r} is not in the store; sessions() lists those that are")
-        self.key = key
-
-
-class UnknownLap(LookupError):
-    """The session is stored, but no such lap of it has ended."""
-
-    def __init__(self, key: str, lap_number: int) -> None:
-        super().__init__(f"session {key!r} has no finished lap {lap_number}; laps() lists those that it has")
-        self.key = key
-        self.lap_number = lap_number
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A stored session. Text that nobody sent is empty, numbers and times are None."""
-
-    id: int
-    key: str
-    user_id: str
-    game: str
-    track: str
-    car: str
-    driver: str
-    track_length_m: float | None
-    sector_count: int | None
-    sample_rate_hz: float | None
-    started_at: datetime | None
-    last_frame_at: datetime | None
-    frames: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A loss that has not healed: sequences of a session, or offsets of a partition. Both ends are lost too."""
-
-    id: int
-    session_key: str | None
-    from_sequence: int | None
-    to_sequence: int | None
-    topic: str | None
-    partition: int | None
-    from_offset: int | None
-    to_offset: int | None
-    reason: str
-    seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far a partition is stored: ``next_offset`` is the next record to read."""
-
-    topic: str
-    partition: int
-    next_offset: int
-    owner: str
-    heartbeat: datetime
 
 
 SESSION = """

@@ -7,7 +7,7 @@ clock that agrees better with that is taken for the whole lap.
 
 import numpy as np
 
-from analytics.stretch import Reals
+from analytics.model.arrays import Reals
 
 # Below this a car tells no time.
 _DRIVEN_KMH = 10.0

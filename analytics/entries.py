@@ -15,20 +15,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from analytics.course import UNKNOWN
+from analytics.errors import NoFrames, RecordingError
 from analytics.files import own_course, session_of
 from analytics.lap import ENGINE
-from analytics.recording import RecordingError, open_recording, recordings_at
+from analytics.recording import open_recording, recordings_at
 from analytics.stored import Store
 from analytics.stretch import COLUMNS
 from analytics.timesheet import LAYOUT, timesheet
 from analytics.wanted import EVERYTHING, Wanted
-
-
-class NoFrames(ValueError):
-    """A stored session of which there is nothing to time."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"session {key!r} has no frames in the store; have they been deleted?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +67,7 @@ def stored(store: Store, wanted: Wanted = EVERYTHING) -> list[Entry]:
 def timed(entry: Entry) -> Timed:
     """Read the frames of a session and time its laps.
 
-    Raises RecordingError, NoFrames, analytics.stored.NoDatabase, psycopg.Error.
+    Raises RecordingError, NoFrames, analytics.errors.NoDatabase, psycopg.Error.
     """
     return _timed_recording(Path(entry.path)) if entry.path else _timed_from_store(entry.key)
 

@@ -14,13 +14,10 @@ import pyarrow.csv
 import pyarrow.ipc
 import pyarrow.parquet
 
-from analytics.database import Session
+from analytics.errors import ExportError, RecordingError, TooLong
 from analytics.lap import Lap
-from analytics.recording import RecordingError, as_recorded, facts_in
-
-
-class ExportError(ValueError):
-    """A file of this kind cannot be written, or not with these frames."""
+from analytics.model.session import Session
+from analytics.recording import as_recorded, facts_in
 
 
 def export(path: Path, frames: pa.Table, session: Session, laps: Sequence[Lap] = ()) -> Path:
@@ -35,7 +32,7 @@ def export(path: Path, frames: pa.Table, session: Session, laps: Sequence[Lap] =
     frames = _each_ms_once(frames)
     suffix = path.suffix.lower()
     if suffix == ".ld":
-        from analytics.motec import TooLong, write_motec
+        from analytics.motec import write_motec
 
         try:
             write_motec(path, frames, session, laps)

@@ -16,11 +16,12 @@ import pyarrow as pa
 
 from analytics.channels import schema_of
 from analytics.course import UNKNOWN, Course
-from analytics.database import Session, UnknownLap
+from analytics.errors import RecordingError, UnknownLap
 from analytics.lap import Lap
 from analytics.laps import advance, timed
-from analytics.recording import SUFFIXES, Recording, RecordingError, open_recording, recordings_at
-from analytics.stretch import Integers
+from analytics.model.arrays import Integers
+from analytics.model.session import Session
+from analytics.recording import SUFFIXES, Recording, open_recording, recordings_at
 from analytics.tracks import Witness, learn
 from analytics.wanted import Found, Wanted
 

@@ -23,7 +23,8 @@ from analytics.happenings import (
     PIT_ENTRY,
 )
 from analytics.lap import Lap, LapInProgress, flags_of, in_order
-from analytics.stretch import Integers, Stretch
+from analytics.model.arrays import Integers
+from analytics.stretch import Stretch
 
 _SAME_MS = 5
 # An official time is of this lap if it is so near to ours: of real recordings at 9 to 60 Hz the worst is 0.14 s off. Where the

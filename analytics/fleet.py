@@ -25,6 +25,7 @@ import pyarrow.parquet
 
 from analytics.bands import bests, lap_bands, mini_bands, speed_bands
 from analytics.entries import Entry, timed
+from analytics.errors import Busy
 from analytics.field import fields
 
 if sys.platform == "win32":
@@ -42,13 +43,6 @@ _UNHEARD = "nobody reported on it; Ray's log says what became of its task"
 _ELSEWHERE = (
     "it was timed, but its timesheet is not in this folder; every node has to see the results under the same name"
 )
-
-
-class Busy(Exception):
-    """Another run writes to these results."""
-
-    def __init__(self, results: Path) -> None:
-        super().__init__(f"{results}: another run is writing here; wait for it, or choose another folder")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,28 +16,15 @@ from typing import Any, Protocol, Self
 import pyarrow as pa
 
 from analytics.channels import FRAMES, schema_of
-from analytics.database import Session
+from analytics.errors import NoLap, NoSession
 from analytics.exports import export
 from analytics.lap import Lap
+from analytics.model.session import Session
 from analytics.tabular import Tabular
 from analytics.wanted import EVERYTHING, Found, Wanted
 
 #: How long a followed session may take to show a new frame.
 EVERY_S = 0.1
-
-
-class NoLap(LookupError):
-    """A selection holds no lap where one was asked for."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        super().__init__(f"no lap {wanted}; take a step of the selection back to see what there is")
-
-
-class NoSession(LookupError):
-    """A selection holds no session where one was asked for."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        super().__init__(f"no session {wanted}; iterate garage.sessions to see what there is")
 
 
 class News(Protocol):
@@ -95,7 +82,7 @@ class TimedLap(Tabular):
         return self.telemetry()
 
     def export(self, path: "str | os.PathLike[str]") -> Path:
-        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises analytics.exports.ExportError."""
+        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises analytics.errors.ExportError."""
         return export(Path(path), self.telemetry(), self.session, [self.lap])
 
 
@@ -206,7 +193,7 @@ class Drive(Tabular):
         return _followed(self.source.news(self.facts, _known(channels)), every_s, quiet_s)
 
     def export(self, path: "str | os.PathLike[str]") -> Path:
-        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises analytics.exports.ExportError."""
+        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises analytics.errors.ExportError."""
         return export(Path(path), self.telemetry(), self.facts, [lap.lap for lap in self.laps])
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from analytics.course import Course
 from analytics.line import clock_restarts, from_line, reach
-from analytics.stretch import Integers, Mask, Reals, Stretch
+from analytics.model.arrays import Integers, Mask, Reals
+from analytics.stretch import Stretch
 
 Bits = NDArray[np.int16]
 

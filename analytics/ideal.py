@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analytics.course import MINI_SECTORS
-from analytics.stretch import Reals
+from analytics.model.arrays import Reals
 from analytics.trace import Trace
 
 

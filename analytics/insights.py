@@ -17,8 +17,8 @@ import numpy as np
 
 from analytics.cornering import Cornering, robust_spread
 from analytics.corners import Corner
+from analytics.model.arrays import Reals
 from analytics.permutation_test import null_distribution, spreads
-from analytics.stretch import Reals
 
 #: On either side of a comparison.
 LEAST_LAPS = 3

@@ -24,7 +24,8 @@ from analytics.finish import SHORTEST_LAP_MS, finished, in_progress
 from analytics.happenings import LEAST_RECENT, LOUD, Happenings, tallies
 from analytics.lap import ENGINE, FLAGS, Lap, LapInProgress
 from analytics.line import LOOKBACK_US, line_at_end_us
-from analytics.stretch import Reals, Stretch
+from analytics.model.arrays import Reals
+from analytics.stretch import Stretch
 from analytics.timing import Timing, attempt
 
 __all__ = [

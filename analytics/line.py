@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from analytics.stretch import Integers, Mask, Reals, Stretch
+from analytics.model.arrays import Integers, Mask, Reals
+from analytics.stretch import Stretch
 from analytics.unwrapping import unwrapped
 
 #: How far back of a crossing the position is looked at. Older frames say nothing about the speed at the line.

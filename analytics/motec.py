@@ -19,10 +19,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from analytics.channels import CHANNELS, Channel
-from analytics.database import Session
+from analytics.errors import TooLong
 from analytics.lap import Lap
+from analytics.model.arrays import Integers, Reals
+from analytics.model.session import Session
 from analytics.sampling import mean_rate_hz
-from analytics.stretch import Integers, Reals
 
 _HEADER = np.dtype(
     {
@@ -81,13 +82,6 @@ _MOST_HZ = 500
 _WHOLE_WITHIN_HZ = 0.1
 # Places in the file are 32-bit numbers.
 _MOST_BYTES = 2**32 - 1
-
-
-class TooLong(ValueError):
-    """More than a .ld file holds."""
-
-    def __init__(self, hours: float, rate_hz: int) -> None:
-        super().__init__(f"{hours:,.0f} h at {rate_hz} Hz are more than a .ld file holds; export single laps")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from math import comb
 
 import numpy as np
 
-from analytics.stretch import Integers, Mask, Reals
+from analytics.model.arrays import Integers, Mask, Reals
 
 #: Ranks tell enough from so many laps a side on.
 RANKED_LAPS = 6

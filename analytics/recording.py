@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analytics.channels import CHANNELS, FRAMES, Channel
+from analytics.errors import RecordingError
 from analytics.sampling import mean_rate_hz
 from analytics.table_files import read_arrow, read_csv, read_parquet, unnamed_index
 
@@ -28,17 +29,6 @@ SUFFIXES = frozenset(_READERS)
 # What a calendar holds, with a day to spare at either end for those who live east or west of it.
 _FIRST_MS, _LAST_MS = -62_135_510_400_000, 253_402_214_400_000
 _SHORTEST_TRACK_M, _LONGEST_TRACK_M = 100.0, 1_000_000.0
-
-
-class RecordingError(Exception):
-    """A file cannot be used as a recording. ``row`` counts from 1, without a header; it and ``column`` may be None."""
-
-    def __init__(self, path: Path, problem: str, *, column: str | None = None, row: int | None = None) -> None:
-        place = [str(path), *([f"column {column}"] if column else []), *([f"row {row}"] if row else [])]
-        super().__init__(f"{', '.join(place)}: {problem}")
-        self.path = path
-        self.column = column
-        self.row = row
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ middle one makes 58.82 Hz, and at 360 Hz steps of 2 and 3 ms.
 
 import numpy as np
 
-from analytics.stretch import Integers
+from analytics.model.arrays import Integers
 
 _PAUSE_S = 1.0
 _PAUSE_STEPS = 5

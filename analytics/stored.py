@@ -14,7 +14,9 @@ from psycopg.rows import class_row, dict_row
 
 from analytics.channels import schema_of
 from analytics.course import Course
-from analytics.database import LAPS, SESSION, Connection, Session, frames_of_lap, lap_of
+from analytics.database import LAPS, SESSION, Connection, frames_of_lap, lap_of
+from analytics.errors import NoDatabase
+from analytics.model.session import Session
 from analytics.stored_frames import frames, page
 from analytics.tracks import Track
 from analytics.wanted import Found, Wanted
@@ -58,13 +60,6 @@ SELECT s.id, t.line_position, t.sector_positions, t.length_m, t.version
 _RECEIVED = "SELECT received::text, (received - %(seen)s::int8multirange)::text FROM sessions WHERE id = %(session_id)s"
 
 _LATE = "time <= %(last)s AND sequence <@ %(missed)s::int8multirange"
-
-
-class NoDatabase(LookupError):
-    """Nobody said which database."""
-
-    def __init__(self) -> None:
-        super().__init__("no database is named: give connect() a postgresql:// URL, or set DATABASE_URL")
 
 
 class Store:

@@ -12,9 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
-Reals = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from analytics.model.arrays import Integers, Mask, Reals
 
 _WHOLE = (
     "time",

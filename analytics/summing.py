@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analytics.lap import Lap
-from analytics.summaries import BRAKING, FULL_THROTTLE, SECONDS, LapSummary
+from analytics.model.summary import BRAKING, FULL_THROTTLE, SECONDS, LapSummary
 
 _NEVER_US = np.iinfo(np.int64).max
 
@@ -28,7 +28,7 @@ _OF_SECOND = (
 
 
 def seconds_of(frames: pa.Table) -> pa.Table:
-    """The seconds in which the car sent anything, in order of time, as `analytics.summaries.SECONDS`; of frames with `CHANNELS`."""
+    """The seconds in which the car sent anything, in order of time, as `analytics.model.summary.SECONDS`; of frames with `CHANNELS`."""
     second = pc.floor_temporal(frames["time"], unit="second")
     summed = frames.append_column("second", second).group_by("second").aggregate(list(_OF_SECOND)).sort_by("second")
     columns = [summed["second"], *(summed[f"{channel}_{function}"] for channel, function in _OF_SECOND)]

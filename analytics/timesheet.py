@@ -12,9 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from analytics.course import UNKNOWN, Course
-from analytics.database import Session
 from analytics.lap import Lap
 from analytics.laps import timed
+from analytics.model.session import Session
 from analytics.trace import Axis, median_line, resample
 
 #: Steps around a lap at which its speed is kept: some 20 m each.

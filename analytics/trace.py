@@ -15,7 +15,7 @@ import pyarrow as pa
 from analytics.channels import CHANNELS
 from analytics.elapsed import elapsed_s
 from analytics.garage import TimedLap
-from analytics.stretch import Integers, Mask, Reals
+from analytics.model.arrays import Integers, Mask, Reals
 from analytics.tabular import Tabular
 from analytics.unwrapping import lap_share
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from analytics.axes import DOWN, UNKNOWN, UP, Axes, axes_of
-from analytics.stretch import Reals
+from analytics.model.arrays import Reals
 from analytics.trace import Trace, stacked
 
 # How alike bends and steering must be, as a cosine: of two that have nothing to do with one another it is near 0.

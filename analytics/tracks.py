@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from analytics.course import Course
-from analytics.stretch import Reals
+from analytics.model.arrays import Reals
 
 #: So many laps have to agree. A car that counts its first lap from the grid is outvoted then.
 WITNESSES = 3

@@ -7,7 +7,7 @@ the same table of cases (`tests/unit/unwrapping.json`).
 
 import numpy as np
 
-from analytics.stretch import Reals
+from analytics.model.arrays import Reals
 
 #: Of a lap: a step further back between two frames is a step forward over the origin. Rewinds and spins go back by less.
 _MOST_BACK = 0.25

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from analytics.database import Session
 from analytics.lap import Lap
+from analytics.model.session import Session
 
 Found = tuple[Session, Lap]
 

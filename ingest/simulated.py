@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from analytics.channels import FRAMES
-from analytics.database import Session
 from analytics.exports import export
+from analytics.model.session import Session
 from ingest.collectors.car import GT3, Car
 from ingest.collectors.circuit import Circuit
 from ingest.collectors.driver import driver

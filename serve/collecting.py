@@ -132,7 +132,8 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
     optionally x_m y_m z_m heading_rad last_lap_time_ms sector pit validity. A FILE.json beside it may name game, track,
     car, driver and track_length_m.
     """
-    from analytics.recording import RecordingError, open_recording
+    from analytics.errors import RecordingError
+    from analytics.recording import open_recording
     from ingest.collectors.replay import replay as frames_of
     from ingest.instants import EARLIEST_MS
 

@@ -19,8 +19,7 @@ def export(session: str, file: Path, lap_number: int | None) -> None:
     `purple-sector status` lists the last sessions.
     """
     import analytics
-    from analytics.exports import ExportError
-    from analytics.garage import NoLap, NoSession
+    from analytics.errors import ExportError, NoLap, NoSession
     from serve.asking_store import asking_store
 
     settings = DatabaseSettings.read()

@@ -42,8 +42,8 @@ def fleet(results: Path, recordings: tuple[Path, ...], cpus: int | None, on_clus
     start` must have had DATABASE_URL in its environment. Where several Rays run on this machine, RAY_ADDRESS says which one.
     """
     from analytics.entries import recorded
-    from analytics.fleet import Busy, time_all
-    from analytics.recording import RecordingError
+    from analytics.errors import Busy, RecordingError
+    from analytics.fleet import time_all
 
     try:
         entries = recorded(recordings) if recordings else _stored()

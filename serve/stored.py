@@ -22,7 +22,9 @@ from pydantic import AwareDatetime, BeforeValidator
 from analytics import colours, database, summaries
 from analytics.axes import AXES
 from analytics.bests import Colours
+from analytics.errors import UnknownLap, UnknownSession
 from analytics.laps import Lap
+from analytics.model.session import Session
 from ingest.errors import NotAllowed, PurpleSectorError, SchemaOutdated, StoreUnavailable
 from ingest.settings import DatabaseSettings
 from serve.asking_store import asking_store
@@ -108,12 +110,12 @@ def add_routes(app: FastAPI, stored: Stored, bridge: Bridge) -> None:
     async def outdated(_: Request, error: PurpleSectorError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 503)
 
-    @app.exception_handler(database.UnknownSession)
-    @app.exception_handler(database.UnknownLap)
+    @app.exception_handler(UnknownSession)
+    @app.exception_handler(UnknownLap)
     async def unknown(_: Request, error: LookupError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 404)
 
-    def row_of(session: database.Session) -> dict[str, Any]:
+    def row_of(session: Session) -> dict[str, Any]:
         return asdict(session) | {"live": session.key in bridge.hub.sessions}
 
     # ``older`` is the ``before`` of the page behind this one, null in the last.

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from analytics.stretch import Reals
+from analytics.model.arrays import Reals
 from ingest.collectors.circuit import aldermoor_park, val_sarine
 from ingest.simulated import record
 from tests.bench.corner_rows import DIFFERENCES, FEATURES, IN_SECONDS, WORDED, Rows, rows_of

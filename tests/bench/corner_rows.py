@@ -17,7 +17,7 @@ from analytics.consistency import in_earnest
 from analytics.cornering import Cornering, cornering
 from analytics.corners import find_corners
 from analytics.garage import Drive
-from analytics.stretch import Reals
+from analytics.model.arrays import Reals
 from analytics.trace import Trace, traces
 
 #: As insights word them: differences to the reference in their own units.

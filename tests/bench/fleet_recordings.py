@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analytics.database import Session
 from analytics.exports import export
+from analytics.model.session import Session
 from ingest.collectors.car import GT3, GT4, Car
 from ingest.collectors.circuit import Circuit, aldermoor_park, val_sarine
 from ingest.collectors.driver import driver

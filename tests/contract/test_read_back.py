@@ -14,8 +14,9 @@ from analytics import database as store
 from analytics.channels import FRAMES, schema_of
 from analytics.columnar import read_table
 from analytics.laps import RESUME_MARGIN_US, advance
+from analytics.model.summary import FULL_THROTTLE
 from analytics.stored_frames import frames
-from analytics.summaries import FULL_THROTTLE, lap_summaries, seconds
+from analytics.summaries import lap_summaries, seconds
 from analytics.summing import laps_of, seconds_of
 from ingest.chunk import Chunk
 from ingest.collectors.circuit import val_sarine

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 import analytics
+from analytics.errors import NoDatabase
 from analytics.garage import Garage, Laps
-from analytics.stored import NoDatabase
 from ingest.collectors.circuit import val_sarine
 from ingest.collectors.simulate import drive, facts
 from ingest.simulated import record

@@ -12,7 +12,8 @@ import pytest
 from psycopg import sql
 
 from analytics import database as store
-from analytics.channels import CHANNELS, FRAMES, UnknownChannel
+from analytics.channels import CHANNELS, FRAMES
+from analytics.errors import UnknownChannel
 from analytics.laps import Lap, advance, resume
 
 #: What is NULL where nobody sent it.

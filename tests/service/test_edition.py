@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 
 from analytics import summaries
-from analytics.summaries import BRAKING, FULL_THROTTLE
+from analytics.model.summary import BRAKING, FULL_THROTTLE
 from ingest.edition import read_edition
 from ingest.errors import LicenceLost, NotUpgraded
 from ingest.schema import migrate, migrate_to

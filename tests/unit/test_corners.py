@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import analytics
-from analytics.consistency import TooFewLaps, consistency
+from analytics.consistency import consistency
 from analytics.cornering import MEASURES, cornering, robust_spread, scatter, time_lost_s
 from analytics.corners import Corners, find_corners
+from analytics.errors import TooFewLaps
 from analytics.garage import TimedLap
 from analytics.ideal import attainable_best, mini_sectors_m, part_times_s, theoretical_best
 from analytics.trace import PLACE, Trace, traces

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from analytics.elapsed import elapsed_s
-from analytics.stretch import Reals
+from analytics.model.arrays import Reals
 from analytics.trace import Axis, resample
 
 LAP_S = 90.0

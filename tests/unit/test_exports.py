@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pytest
 
 import analytics
-from analytics.exports import ExportError, export
+from analytics.errors import ExportError
+from analytics.exports import export
 from analytics.garage import Drive, lap_time
 from analytics.recording import open_recording
 from ingest.collectors.circuit import val_sarine

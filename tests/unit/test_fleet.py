@@ -13,8 +13,8 @@ import pytest
 
 import analytics
 from analytics.entries import Entry, recorded
-from analytics.fleet import Busy, Fleet, Report, time_all, time_with_care
-from analytics.recording import RecordingError
+from analytics.errors import Busy, RecordingError
+from analytics.fleet import Fleet, Report, time_all, time_with_care
 from analytics.timesheet import PLACES
 from analytics.trace import traces
 from ingest.collectors.circuit import aldermoor_park, val_sarine

@@ -10,9 +10,9 @@ import pyarrow.parquet
 import pytest
 
 import analytics
-from analytics.channels import FRAMES, UnknownChannel
-from analytics.garage import LAPS, Garage, NoLap, NoSession, lap_time
-from analytics.recording import RecordingError
+from analytics.channels import FRAMES
+from analytics.errors import NoLap, NoSession, RecordingError, UnknownChannel
+from analytics.garage import LAPS, Garage, lap_time
 from ingest.collectors.circuit import aldermoor_park, val_sarine
 from ingest.simulated import record
 

@@ -4,6 +4,7 @@ The source is read, not imported: an import inside a function counts as much as 
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,20 @@ COLLECTORS_MAY_IMPORT = {
     "ingest.settings",
     "ingest.telemetry_pb2",
     "ingest.topics",
+}
+# What a module that calls itself pure may not reach: databases, brokers, networks, processes, threads and clocks of its own.
+IMPURE = {
+    "asyncio",
+    "confluent_kafka",
+    "fastapi",
+    "psycopg",
+    "psycopg_pool",
+    "ray",
+    "socket",
+    "subprocess",
+    "threading",
+    "urllib.request",
+    "uvicorn",
 }
 NOT_ON_A_GAME_PC = {"ray", "pyarrow", "numpy", "pandas", "psycopg", "fastapi"}
 
@@ -170,6 +185,19 @@ def test_importing_reads_no_environment() -> None:
     """Settings are read at the edge, once; a module means the same wherever it is imported."""
     read = {_name(path): _source(path).environment for path in _sources(*PACKAGES)}
     assert {path: names for path, names in read.items() if names} == {}
+
+
+def calls_itself_pure(path: Path) -> bool:
+    return re.search(r"\bPure\b", ast.get_docstring(_tree(path)) or "") is not None
+
+
+def test_a_module_that_calls_itself_pure_reaches_no_database_network_or_thread() -> None:
+    """Not through the modules that it imports either, and not in its functions."""
+    impure = {
+        _name(path): _importing(IMPURE, reachable(path)) for path in _sources(*PACKAGES) if calls_itself_pure(path)
+    }
+    assert len(impure) > 40
+    assert {name: found for name, found in impure.items() if found} == {}
 
 
 @pytest.mark.parametrize("package", ["ingest", "serve"])

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 import analytics
 from analytics.channels import CHANNELS, FRAMES
-from analytics.database import Session
 from analytics.lap import Lap
+from analytics.model.session import Session
 from analytics.motec import write_motec
 from tests.unit.ld import Ld, read_ld
 

@@ -9,7 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from analytics.channels import CHANNELS, FRAMES
-from analytics.recording import RecordingError, open_recording
+from analytics.errors import RecordingError
+from analytics.recording import open_recording
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from analytics.recording import Recording, RecordingError, open_recording
+from analytics.errors import RecordingError
+from analytics.recording import Recording, open_recording
 from tests.unit.test_recording import a_drive, write
 
 

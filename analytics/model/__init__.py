@@ -1,0 +1,1 @@
+"""Values of the analysis: plain, without a database, a file or a network."""

@@ -1,0 +1,45 @@
+"""Summaries of frames: a row for each second, and a value for each lap."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+from analytics.thresholds import threshold
+
+#: A pedal at or beyond these counts as pressed: sensors neither reach their ends nor rest at zero.
+FULL_THROTTLE, BRAKING = threshold(0.98), threshold(0.02)
+
+#: One row a second in which the car sent anything. Averages are over its frames; ``lap_number`` is the
+#: highest that the game counted in it, which need not be the lap engine's number. NULL where no frame of it knows the value.
+SECONDS = pa.schema(
+    [
+        pa.field("second", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("frames", pa.int64(), nullable=False),
+        pa.field("lap_number", pa.int32()),
+        pa.field("avg_speed_kmh", pa.float64()),
+        pa.field("max_speed_kmh", pa.float32()),
+        pa.field("avg_throttle", pa.float64()),
+        pa.field("avg_brake", pa.float64()),
+        pa.field("avg_steering", pa.float64()),
+        pa.field("avg_rpm", pa.float64()),
+        pa.field("avg_x_m", pa.float64()),
+        pa.field("avg_z_m", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LapSummary:
+    """A lap by the lap engine's number, finished or in progress. Shares are of its frames, 0..1. None where no frame knows."""
+
+    lap_number: int
+    first_frame_at: datetime
+    last_frame_at: datetime
+    frames: int
+    min_speed_kmh: float | None
+    avg_speed_kmh: float | None
+    max_speed_kmh: float | None
+    full_throttle_share: float
+    braking_share: float
+    max_rpm: int | None
