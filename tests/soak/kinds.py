@@ -22,6 +22,9 @@ class Kind(StrEnum):
     UP = "up"
 
 
+#: Of these the system itself starts another process; its database's pool may do without the backend that ended.
+STARTED_ANEW = frozenset(Kind) - {Kind.BACKEND, Kind.COLLECTOR, Kind.UP}
+
 _BY_PROGRAM = {"gcs_server": Kind.GCS, "raylet": Kind.RAYLET, "haproxy": Kind.HAPROXY}
 # Actors show what they are in their command line; Linux cuts a process's name at 15 characters.
 _BY_TITLE = {

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,14 @@ import psutil
 
 from tests.soak import store
 from tests.soak.cars import Car, given, taken
-from tests.soak.kinds import Kind
+from tests.soak.kinds import STARTED_ANEW, Kind
 from tests.soak.ledger import Kill, Ledger
 from tests.soak.schedule import Firing, firing
 from tests.soak.system import System, describe
 
 QUIET_S = 30.0
 _LOOK_EVERY_S = 0.1
+_LEFT_WITHIN_S = 10.0
 
 Say = Callable[[str], None]
 
@@ -29,6 +30,18 @@ class Plan:
     kinds: Sequence[Kind]
     minutes: float
     patience_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """The process that was killed, and all of its kind that ran then."""
+
+    pid: int
+    of_its_kind: frozenset[psutil.Process]
+
+    def replaced_by(self, now: Iterable[psutil.Process]) -> bool:
+        """Whether one of these was started since."""
+        return not self.of_its_kind.issuperset(now)
 
 
 class Storm:
@@ -65,31 +78,50 @@ class Storm:
             self._fire(now, t_s)
 
     def _fire(self, now: Firing, t_s: float) -> None:
-        pid = self._strike_in_time(now)
-        if pid is None:
+        former = self._strike_in_time(now)
+        if former is None:
             self._say(f"{t_s:7.1f} s  {now.kind}: none to kill")
             return
         killed_at = time.monotonic()
-        self.ledger.killed(Kill(now.number, round(t_s, 3), self._plan.seed, now.kind, pid))
-        before = given(self.cars)  # what is on its way at the kill is no sign of a recovery
+        self.ledger.killed(Kill(now.number, round(t_s, 3), self._plan.seed, now.kind, former.pid))
         self._replace(now)
-        recovered = self._await_recovery(before, self._plan.patience_s)
+        recovered = self._recovers(now.kind, former, self._plan.patience_s)
         recovered_s = round(time.monotonic() - killed_at, 3) if recovered else None
-        left = [describe(process) for process in self.system.left()] if recovered else []
+        left = [describe(process) for process in self._left_in_time()] if recovered else []
         self.ledger.recovered(recovered_s, left)
         self._say(f"{t_s:7.1f} s  {now.kind}: " + (f"recovered in {recovered_s} s" if recovered else "not recovered"))
         self.system.end_left()
         if not recovered:
             self._start_anew()
 
-    def _strike_in_time(self, now: Firing) -> int | None:
+    def _recovers(self, kind: Kind, former: Former, within_s: float) -> bool:
+        """Whether, in time, the process is replaced, and frames that were driven after that are stored.
+
+        Workers outlive their raylet for a while: frames stored before another one runs are no sign of a recovery.
+        """
+        deadline = time.monotonic() + within_s
+        while kind in STARTED_ANEW and not former.replaced_by(self.system.of_kind(kind)):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        return self._await_recovery(given(self.cars), deadline - time.monotonic())
+
+    def _left_in_time(self) -> list[psutil.Process]:
+        """What is left of a system that was replaced, once all of it had time to end."""
+        deadline = time.monotonic() + _LEFT_WITHIN_S
+        while (left := self.system.left()) and time.monotonic() < deadline:
+            time.sleep(_LOOK_EVERY_S)
+        return left
+
+    def _strike_in_time(self, now: Firing) -> Former | None:
         """Kill a process of that kind as soon as there is one; None if there is none in time."""
         deadline = time.monotonic() + self._plan.patience_s
-        while (pid := self._strike(now)) is None and time.monotonic() < deadline:
+        while (former := self._strike(now)) is None and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY_S)
-        return pid
+        return former
 
-    def _strike(self, now: Firing) -> int | None:
+    def _strike(self, now: Firing) -> Former | None:
+        others = frozenset(self.system.of_kind(now.kind))
         victim = self._victim(now)
         if victim is None:
             return None
@@ -97,7 +129,7 @@ class Storm:
             self._kill(now, victim)
         except psutil.NoSuchProcess:  # it was quicker
             return None
-        return victim.pid
+        return Former(victim.pid, others | {victim})
 
     def _victim(self, now: Firing) -> psutil.Process | None:
         if now.kind == Kind.UP:

@@ -1,8 +1,10 @@
 """The pure parts of the storm: its schedule, its ledger, its audit and its table."""
 
 import json
+import os
 from collections import Counter
 
+import psutil
 import pytest
 
 from tests.soak.audit import Stored, judge, violations
@@ -11,6 +13,7 @@ from tests.soak.kinds import Kind, kind_of
 from tests.soak.ledger import Kill, Ledger, parse
 from tests.soak.report import audit_line, kinds_table
 from tests.soak.schedule import firing
+from tests.soak.storm import Former
 
 KINDS = tuple(Kind)
 
@@ -50,6 +53,15 @@ def test_same_seed_kills_in_the_same_order_and_another_in_another():
 )
 def test_processes_are_recognised_by_name_and_command_line(name, command, kind):
     assert kind_of(name, command) == kind
+
+
+def test_a_process_is_replaced_by_one_that_did_not_run_at_the_kill():
+    """Others of its kind that live on, or the old ones of a Ray that is being taken down, are no sign of it."""
+    here, parent = psutil.Process(), psutil.Process(os.getppid())
+    former = Former(here.pid, frozenset({here}))
+    assert not former.replaced_by([])
+    assert not former.replaced_by([here])
+    assert former.replaced_by([here, parent])
 
 
 def test_ledger_goes_on_after_the_storm_was_killed(tmp_path):
