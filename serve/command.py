@@ -11,8 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from types import FrameType
@@ -35,11 +35,13 @@ from serve.tables import say_whole, table_of
 from serve.telling import tell
 
 if TYPE_CHECKING:
+    from ingest.services.process import Process
     from serve.status import Status
 
 _LOOK_EVERY_S = 0.5
 _STOP_WITHIN_S = 60.0
 _DEMO_PAST_LAPS = 4
+_FLUSHED_WITHIN_S = 15.0
 # Of Python's own modules, those that Windows lacks and that some command here needs.
 _POSIX = frozenset({"fcntl", "grp", "pwd", "resource"})
 _NEEDS_POSIX = (
@@ -304,38 +306,38 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
         url = local.database.url.get_secret_value()
         told = _told_to_stop()
         Running(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication).write(home)
+        driving = [stack.enter_context(simulated_cars(cars, local.kafka.brokers, folder))] if cars else []
         if cars:
-            stack.enter_context(_cars(cars, local.kafka.brokers))
             tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
         spinner.stop()
         console.print(f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True)
         while not told.wait(_LOOK_EVERY_S):
             local.keep_up()
+            if driving and not driving[0].running:
+                tell(str(driving.pop().failure("ended by itself")))
         console.print("stopping")
 
 
-def _cars(count: int, brokers: str) -> "ExitStack":
-    """A collector as anybody would run it: another process that knows nothing but the brokers."""
+@contextmanager
+def simulated_cars(count: int, brokers: str, folder: Path) -> Iterator["Process"]:
+    """A collector as anybody would run it: another process that knows nothing but the brokers. Its log is in ``folder``.
+
+    It ends with this process, in whatever way that ends.
+    """
+    from ingest.services.process import Process
+
     arguments = ["collect", "simulate", "--cars", str(count), "--past-laps", str(_DEMO_PAST_LAPS), "--quiet"]
-    process = subprocess.Popen(
+    process = Process.start(
+        "simulated cars",
         [sys.executable, "-m", "serve.command", *arguments],
-        env=os.environ | {"KAFKA_BROKERS": brokers},
-        stdin=subprocess.DEVNULL,
-        # A Ctrl-C at the terminal reaches this process only, which stops the collector before what it sends to.
-        start_new_session=True,
+        log_file=folder / "collector.log",
+        folder=Path.cwd(),  # where its .env is
+        environment=os.environ | {"KAFKA_BROKERS": brokers},
     )
-    stack = ExitStack()
-
-    def stop() -> None:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    stack.callback(stop)
-    return stack
+    try:
+        yield process
+    finally:
+        process.stop(patience_s=_FLUSHED_WITHIN_S)
 
 
 def _told_to_stop() -> threading.Event:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -103,8 +103,17 @@ class Process:
         self._guardian = guardian
 
     @classmethod
-    def start(cls, name: str, command: Sequence[str], *, log_file: Path, user: User | None = None) -> Self:
-        """Start ``command``, its output appended to ``log_file``. Returns at once: ready is another question."""
+    def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        *,
+        log_file: Path,
+        user: User | None = None,
+        folder: Path = Path("/"),
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start ``command`` in ``folder``, its output appended to ``log_file``. Returns at once: ready is another question."""
         run_as = ("-", "-") if user is None else (str(user.uid), str(user.gid))
         with log_file.open("ab") as log:
             guardian = subprocess.Popen(
@@ -113,7 +122,8 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                cwd="/",
+                cwd=folder,
+                env=environment,
                 start_new_session=True,
             )
         assert guardian.stdout is not None

@@ -1,4 +1,4 @@
-"""Processes of a Ray whose owner was killed are ended, and nobody else's."""
+"""Processes of a Ray whose owner was killed are ended, and nobody else's; the demo's cars end with the demo."""
 
 import os
 import subprocess
@@ -7,7 +7,9 @@ import sys
 import psutil
 import pytest
 
+from ingest.services.process import free_port
 from serve.orphans import processes_of, sweep, write_owner
+from tests.waiting import wait_until
 
 SLEEP = [
     sys.executable,
@@ -106,3 +108,27 @@ def test_a_folder_that_is_a_link_is_not_ours(tmp_path, left_behind):
 
     assert sweep(tmp_path) == 0
     assert process.poll() is None
+
+
+CARS = """
+import sys
+from pathlib import Path
+from serve.command import simulated_cars
+
+with simulated_cars(1, sys.argv[1], Path(sys.argv[2])) as cars:
+    print(cars.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", [subprocess.Popen.kill, lambda command: command.stdin.close()], ids=["killed", "ended"])
+def test_simulated_cars_end_with_the_demo(tmp_path, end):
+    arguments = [sys.executable, "-c", CARS, f"127.0.0.1:{free_port()}", str(tmp_path)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as command:
+        cars = psutil.Process(int(command.stdout.readline()))
+        # It waits for its brokers, and does not end by itself.
+        wait_until(lambda: "simulate" in cars.cmdline() and cars.num_threads() > 1, "the collector")
+
+        end(command)
+
+        wait_until(lambda: not psutil.pid_exists(cars.pid), "the collector's end")
