@@ -12,6 +12,7 @@ const SETTLED_FRAMES = 5;
 const SPARE_SAMPLES = 4096;
 const WHOLE_LAP = 0.95;
 const SAME_TIME_MS = 5;
+const FITS_MS = 1000; // as for the lap engine: an official time further off is of another lap
 const HELD = ["lapNumber", "lapTime", "normalizedPosition"];
 
 export class Drive {
@@ -102,8 +103,9 @@ export class Drive {
     if (invalid) flags.push("invalid");
     const lapTimeMs = frame.timestamp - frame.lapTime - lineTime;
     // Some games tell it seconds after the line: until then it is that of the lap before, unless two laps are equal.
-    const isNew = frame.lastLapTime !== toldBefore || Math.abs(frame.lastLapTime - lapTimeMs) <= SAME_TIME_MS;
-    const official = isNew ? frame.lastLapTime || null : null;
+    const off = Math.abs(frame.lastLapTime - lapTimeMs);
+    const isOfThisLap = off <= SAME_TIME_MS || (off <= FITS_MS && frame.lastLapTime !== toldBefore);
+    const official = isOfThisLap ? frame.lastLapTime || null : null;
     return {
       lap_number: trace.lapNumber,
       lap_time_ms: lapTimeMs,

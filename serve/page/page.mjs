@@ -1,5 +1,6 @@
 // The viewer page: chooses a session, keeps its line open and lets the screen draw it. The only module with state of its own.
 
+import { Animation } from "./animation.mjs";
 import { fetchLapColumns, fetchLaps, fetchLapSummaries, fetchMapZ, fetchSeconds, fetchSession, fetchSessions } from "./api.mjs";
 import { Choice } from "./choice.mjs";
 import { Feed, socketAddress } from "./feed.mjs";
@@ -209,7 +210,7 @@ function refreshSeconds() {
 function lineState() {
   if (page.line === "reconnecting" || page.line === "closed" || page.line === "connecting") return page.line;
   if (page.line === "none") return "idle";
-  if (!isLive()) return "waiting";
+  if (!isLive()) return !page.demo && facts(page.viewing.key)?.live === false ? "ended" : "waiting";
   return page.demo ? "demo" : "live";
 }
 
@@ -219,6 +220,7 @@ const STATE_WORDS = {
   live: "Live",
   demo: "Demo",
   waiting: "Waiting for data",
+  ended: "Not live",
   reconnecting: "Reconnecting",
   closed: "Closed",
 };
@@ -226,8 +228,7 @@ const STATE_WORDS = {
 function drawStates() {
   const node = byId("connection");
   const state = lineState();
-  const ended = state === "waiting" && !page.demo && facts(page.viewing.key)?.live === false;
-  const word = ended ? "Not live" : STATE_WORDS[state];
+  const word = STATE_WORDS[state];
   const trouble = page.undrawn || page.words;
   const words = trouble ? `${word}: ${trouble}` : word;
   if (node.dataset.state !== state) node.dataset.state = state;
@@ -298,18 +299,10 @@ function drawRate() {
   byId("rate").textContent = isLive() ? `${Math.round(perSecond)} Hz` : "";
 }
 
-// What can't be drawn is said in the head, and the next frame is tried: it may be another session, or a value less.
-function animate(now) {
-  requestAnimationFrame(animate);
-  const before = page.undrawn;
-  try {
-    screen.draw(now);
-    page.undrawn = "";
-  } catch (error) {
-    page.undrawn = `can't be drawn: ${error.message}`;
-    if (before !== page.undrawn) console.error(error);
-  }
-  if (before !== page.undrawn) drawStates();
+// What can't be drawn is said in the head; the next frame may be of another session, or have a value less.
+function noteDrawing(trouble) {
+  page.undrawn = trouble && `can't be drawn: ${trouble}`;
+  drawStates();
 }
 
 async function readMapZ() {
@@ -338,4 +331,4 @@ setInterval(refreshLaps, LAPS_EVERY_MS);
 setInterval(refreshSeconds, SECONDS_EVERY_MS);
 setInterval(drawStates, 250);
 setInterval(drawRate, 2000);
-requestAnimationFrame(animate);
+new Animation((now) => screen.draw(now), noteDrawing).start();

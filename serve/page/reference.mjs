@@ -28,7 +28,8 @@ export class Reference {
   // A column's value at a place, linear between samples; NaN where the lap has not been.
   valueAt(name, at, { stepped = false } = {}) {
     const { progress } = this.columns;
-    if (this.length < 2 || at < progress[0] - EDGE || at > progress[this.length - 1] + EDGE) return NaN;
+    // Written so that a place which is not known, NaN, has no value.
+    if (this.length < 2 || !(at >= progress[0] - EDGE && at <= progress[this.length - 1] + EDGE)) return NaN;
     const left = Math.min(Math.max(lastAtOrBefore(progress, this.length, at), 0), this.length - 2);
     const column = this.columns[name];
     if (stepped) return column[left];
@@ -51,13 +52,16 @@ export function referenceFromTrace(trace) {
   });
 }
 
-// From the REST answer's columns; a channel that is absent there is zero. `ended`: not of the lap in progress, which
-// was seen from mid-lap where its clock had run for long.
+// From the REST answer's columns; a channel that is absent there is zero. A sample whose place or clock is null was not known
+// to ingest, and is left out. `ended`: not of the lap in progress, which was seen from mid-lap where its clock had run for long.
 export function referenceFromColumns(lapNumber, stored, { ended = true, line = 0 } = {}) {
-  const clocks = stored.lap_clock_ms;
-  const progress = unwrapLap(stored.normalized_position, { ended, line, begun: ended || clocks[0] < JUST_BEGUN_MS });
-  return new Reference(lapNumber, progress.length, (i) => {
-    const sample = { progress: progress[i], clock: clocks[i] };
+  const { lap_clock_ms: clocks, normalized_position: positions } = stored;
+  const known = [...positions.keys()].filter((i) => Number.isFinite(positions[i]) && Number.isFinite(clocks[i]));
+  const begun = ended || clocks[known[0]] < JUST_BEGUN_MS;
+  const progress = unwrapLap(known.map((i) => positions[i]), { ended, line, begun });
+  return new Reference(lapNumber, known.length, (n) => {
+    const i = known[n];
+    const sample = { progress: progress[n], clock: clocks[i] };
     for (const { key, stored: name } of CHANNELS) sample[key] = stored[name] ? (stored[name][i] ?? NaN) : 0;
     sample.x = stored.x_m?.[i] ?? 0;
     sample.z = stored.z_m?.[i] ?? 0;

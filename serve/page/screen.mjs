@@ -35,7 +35,6 @@ export class Screen {
     this.dash = new Dash(document);
     this.laps = new LapList(document.querySelector("#laps tbody"), onLap);
     this.map = new TrackMap(byId("map"), byId("map-note"));
-    byId("map-note").textContent = "the game tells no places: shown as a ring";
     this.#listen();
   }
 
@@ -71,7 +70,7 @@ export class Screen {
     else if (!(this.calm.matches && charts.mode === "time" && !withNumbers)) charts.draw(viewing, this.#windowEnd(now));
     if (withNumbers && this.showsSession) this.#sessionReadings();
     else if (withNumbers) this.#readings();
-    this.map.draw({ line: reference?.hasPlace ? reference : drive.outline, lap: drive.current, version, mapZ: this.mapZ[viewing.facts?.game] ?? 1 });
+    this.map.draw({ line: reference?.hasPlace ? reference : (drive.outline ?? reference), lap: drive.current, version, mapZ: this.mapZ[viewing.facts?.game] ?? 1 });
   }
 
   // Between two frames the window goes on moving, but never further than the next frame could be.

@@ -15,7 +15,7 @@ export class TrackMap {
     this.note = note;
   }
 
-  // line: {columns, length, hasPlace} of a whole lap or null; lap: the one being driven; version changes with the line; mapZ is 1 where the
+  // line: {columns, length, hasPlace} of a whole lap or null; lap: the one being driven or null; version changes with the line; mapZ is 1 where the
   // game's z points up on a map with x to the right, -1 where it points down (the server's table).
   draw({ line, lap, version, mapZ = 1 }) {
     const resized = this.#paper.fit();
@@ -30,8 +30,15 @@ export class TrackMap {
       this.colours = palette().colours;
       this.#drawn = wanted;
     }
-    this.note.hidden = Boolean(shape) || !lap;
+    this.#noteLack(shape === null, { line, lap });
     this.#paint(lap, shape !== null && lap?.hasPlace);
+  }
+
+  // Why there is no map: the game gives no places, of the lap that is driven or of the one that is looked at.
+  #noteLack(lacks, { line, lap }) {
+    const words = lap ? "the game gives no places: shown as a ring" : "the game gives no places";
+    this.note.hidden = !lacks || !(lap || line);
+    if (this.note.textContent !== words) this.note.textContent = words;
   }
 
   #trace(shape, { width, height, mapZ }, ring) {

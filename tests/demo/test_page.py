@@ -245,6 +245,40 @@ def test_arrow_keys_move_a_cursor_along_the_lap(page: webdriver.Chrome) -> None:
     until(page, "the cursor is gone", lambda: not one(page, "#cursor-note").text)
 
 
+BREAK_DRAWING = """
+const { prototype } = CanvasRenderingContext2D;
+window.mendDrawing = () => { prototype.clearRect = clearRect; };
+const { clearRect } = prototype;
+prototype.clearRect = () => { throw new RangeError("a canvas that cannot be cleared"); };
+"""
+
+
+def test_what_cannot_be_drawn_is_shown_and_ends_nothing(page: webdriver.Chrome) -> None:
+    def head() -> str:
+        return one(page, "#connection").text
+
+    page.execute_script(BREAK_DRAWING)
+    until(page, "the head shows it", lambda: "can't be drawn: a canvas that cannot be cleared" in head())
+    before = int(one(page, "#connection").get_attribute("data-frames") or 0)
+    until(page, "frames go on", lambda: int(one(page, "#connection").get_attribute("data-frames") or 0) > before)
+    page.execute_script("mendDrawing()")
+    until(page, "the head shows it no more", lambda: head() == "Live")
+    drawn = picture_of(page, "#canvas-live")
+    until(page, "the traces grow", lambda: picture_of(page, "#canvas-live") != drawn)
+
+
+def test_flags_of_a_lap_are_cut_off_nowhere(page: webdriver.Chrome) -> None:
+    until(page, "a lap is listed", lambda: len(rows(page)) > 0)
+    worst = "document.querySelector('#laps tbody tr td:last-child').textContent = 'out, in, partial, invalid';"
+    hidden = "const list = document.querySelector('.laps .scroll'); return list.scrollWidth - list.clientWidth;"
+    try:
+        for width in (1920, 1600, 1366, 1100, 800):
+            page.set_window_size(width, 900)
+            assert page.execute_script(worst + hidden) == 0, f"{width} px wide"
+    finally:
+        page.set_window_size(1600, 900)
+
+
 def test_page_is_clean_and_has_its_picture_taken(page: webdriver.Chrome) -> None:
     """Nothing failed: no script error, no policy violation, no missing file."""
     until(page, "a reference is chosen", lambda: chosen(page) is not None)

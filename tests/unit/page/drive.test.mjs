@@ -144,3 +144,39 @@ test("a ring keeps the newest samples and finds those since a moment", () => {
   assert.equal(ring.since(75), 2);
   assert.equal(ring.since(0), 4);
 });
+
+test("where the car is not, a lap has no value of any channel", () => {
+  const reference = referenceFromColumns(1, { lap_clock_ms: [0, 5000, 9900], normalized_position: [0, 0.5, 0.99], gear: [2, 3, 4], speed_kmh: [100, 110, 120] });
+  assert.equal(reference.valueAt("gear", 0.6, { stepped: true }), 3);
+  for (const at of [NaN, 1.5, -0.5]) {
+    assert.ok(Number.isNaN(reference.valueAt("gear", at, { stepped: true })), `gear at ${at}`);
+    assert.ok(Number.isNaN(reference.valueAt("speed", at)), `speed at ${at}`);
+  }
+});
+
+test("a stored sample whose place or clock is not known moves none of the others", () => {
+  const whole = { lap_clock_ms: [0, 3000, 6000, 8000, 9900], normalized_position: [0, 0.3, 0.6, 0.8, 0.99], speed_kmh: [1, 2, 3, 4, 5] };
+  const holed = { ...whole, lap_clock_ms: [0, 3000, 6000, null, 9900], normalized_position: [0, 0.3, null, 0.8, 0.99] };
+  const reference = referenceFromColumns(1, holed);
+  assert.equal(reference.length, 3);
+  for (const at of [0.1, 0.3, 0.99]) {
+    assert.ok(Math.abs(reference.valueAt("clock", at) - referenceFromColumns(1, whole).valueAt("clock", at)) < 40, `clock at ${at}`);
+  }
+  assert.equal(referenceFromColumns(1, { lap_clock_ms: [null, 10], normalized_position: [0.1, null] }).length, 0);
+});
+
+test("a lap does not get the official time of another one", () => {
+  const drive = new Drive();
+  const laps = [];
+  // The game gives the time of the first lap two seconds into the third, after a tow ended the second.
+  for (const [lap, ms] of [10000, 1500, 6000].entries()) {
+    const start = [0, 10000, 11500][lap];
+    for (let clock = 0; clock < ms; clock += 20) {
+      const lastLapTime = start + clock < 11540 ? 0 : 10000;
+      const sent = { timestamp: String(1700000000000 + start + clock), lapTime: clock, lapNumber: lap + 1, normalizedPosition: clock / 10000, lastLapTime };
+      const { lap: ended } = drive.push(frameFrom(sent));
+      if (ended) laps.push(ended);
+    }
+  }
+  assert.deepEqual(laps.map((lap) => lap.official_lap_time_ms), [null, null]);
+});
