@@ -35,6 +35,8 @@ from serve.tables import say_whole, table_of
 from serve.telling import tell
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ingest.services.process import Process
     from serve.status import Status
 
@@ -383,7 +385,9 @@ def _show(seen: "Status") -> None:
     _say("broker", ", ".join(seen.brokers))
     for line in seen.topics:
         _say("topic", line)
-    _say("store", f"{seen.store}; {seen.dead_letters} dead letters{_where_to_look(seen)}")
+    _say("store", f"{seen.store}; {seen.counts.letter_words}")
+    if seen.counts.clock_words:
+        _say("clocks", seen.counts.clock_words)
     for owner, partitions in seen.workers.items():
         _say("worker", f"{owner}: {partitions} partitions")
     table = table_of(
@@ -399,18 +403,17 @@ def _show(seen: "Status") -> None:
         table.add_row(f"{p.topic}[{p.partition}]", f"{p.next_offset:,}", lag, p.owner, f"{p.heartbeat_age_s:.1f} s ago")
     console.print()
     say_whole(table)
-    table = table_of(
-        "session", "driver", "car", "track", "frames", "laps", "gaps", "written", right={"frames", "laps", "gaps"}
-    )
-    for s in seen.sessions:
-        written = f"{s.updated_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(s.key, s.driver, s.car, s.track, f"{s.frames:,}", str(s.laps), str(s.open_gaps), written)
     console.print()
-    say_whole(table)
+    say_whole(_sessions_table(seen))
 
 
-def _where_to_look(seen: "Status") -> str:
-    return " (purple-sector dead-letters list)" if seen.dead_letters else ""
+def _sessions_table(seen: "Status") -> "Table":
+    numbers = ("frames", "laps", "gaps", "clock corrections")
+    table = table_of("session", "driver", "car", "track", *numbers, "written", right=set(numbers))
+    for s in seen.sessions:
+        counts = (f"{s.frames:,}", str(s.laps), str(s.open_gaps), str(s.clock_corrections))
+        table.add_row(s.key, s.driver, s.car, s.track, *counts, f"{s.updated_at:%Y-%m-%d %H:%M:%S}")
+    return table
 
 
 def _say(what: str, words: str) -> None:

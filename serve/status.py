@@ -16,6 +16,7 @@ from ingest.errors import BrokerUnavailable
 from ingest.settings import DatabaseSettings, KafkaSettings
 from ingest.topics import QUIET, cluster_of, describe_topics, open_admin
 from serve.asking_store import asking_store
+from serve.store_counts import StoreCounts, read_store_counts
 
 _TIMEOUT_S = 5.0
 _SESSIONS = 10
@@ -40,7 +41,7 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """One of the sessions that were written to last."""
+    """One of the sessions that were written to last. ``clock_corrections``: how often its times were replaced by the broker's."""
 
     key: str
     driver: str
@@ -50,6 +51,7 @@ class SessionStatus:
     laps: int
     open_gaps: int
     updated_at: datetime
+    clock_corrections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Status:
     brokers: tuple[str, ...]
     topics: tuple[str, ...]
     store: str
-    dead_letters: int
+    counts: StoreCounts
     partitions: tuple[PartitionStatus, ...]
     sessions: tuple[SessionStatus, ...]
 
@@ -72,7 +74,8 @@ class Status:
     def as_json(self) -> dict[str, Any]:
         """The same for machines."""
         partitions = [asdict(p) | {"lag": p.lag} for p in self.partitions]
-        return asdict(self) | {"partitions": partitions, "workers": self.workers}
+        whole = {name: value for name, value in asdict(self).items() if name != "counts"}
+        return whole | asdict(self.counts) | {"partitions": partitions, "workers": self.workers}
 
 
 def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
@@ -82,14 +85,14 @@ def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
     with asking_store(database.address), psycopg.connect(database.url.get_secret_value(), connect_timeout=3) as conn:
         positions = conn.execute(_POSITIONS).fetchall()
         sessions = conn.cursor(row_factory=class_row(SessionStatus)).execute(_LAST_SESSIONS, [_SESSIONS]).fetchall()
-        (dead_letters,) = conn.execute("SELECT count(*) FROM dead_letters").fetchone() or (0,)
+        counts = read_store_counts(conn)
         edition = read_edition(conn)
         store = "; ".join([f"{edition}, at {database.address}", *edition.warnings])
     return Status(
         brokers=tuple(f"{b.host}:{b.port}" for b in cluster.brokers.values()),
         topics=topics,
         store=store,
-        dead_letters=dead_letters,
+        counts=counts,
         partitions=tuple(_with_ends(kafka, positions)),
         sessions=tuple(sessions),
     )
@@ -103,7 +106,8 @@ SELECT topic, partition, next_offset, owner, extract(epoch FROM clock_timestamp(
 _LAST_SESSIONS = """
 SELECT key, driver, car, track, frames, updated_at,
        (SELECT count(*) FROM laps l WHERE l.session_id = s.id) AS laps,
-       (SELECT count(*) FROM gaps g WHERE g.session_id = s.id AND healed_at IS NULL) AS open_gaps
+       (SELECT count(*) FROM gaps g WHERE g.session_id = s.id AND healed_at IS NULL) AS open_gaps,
+       (SELECT count(*) FROM clock_corrections c WHERE c.session_id = s.id) AS clock_corrections
   FROM sessions s ORDER BY updated_at DESC LIMIT %s
 """
 

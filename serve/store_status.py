@@ -7,6 +7,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from ingest.edition import Edition, read_edition
+from serve.store_counts import StoreCounts, read_store_counts
 from serve.store_faults import Lacking, explain_job_error, read_lacking, read_scheduler_fault
 
 _PLAIN_SIZE = "SELECT pg_total_relation_size('telemetry')"
@@ -88,6 +89,7 @@ class StoreStatus:
     edition: Edition
     frames: int
     frames_bytes: int
+    counts: StoreCounts
     chunks: Chunks | None = None
     compression: Compression | None = None
     jobs: tuple[Job, ...] = ()
@@ -110,6 +112,7 @@ class StoreStatus:
         told = [str(self.edition), *(f"warning: {what}" for what in self.faults)]
         told += [f"off: {what}" for what in self.edition.off]
         told.append(f"{self.frames:,} frames in {_mb(self.frames_bytes)}")
+        told += [self.counts.letter_words, *filter(None, [self.counts.clock_words])]
         if self.chunks:
             covers = f"{self.chunks.covers / timedelta(hours=1):g} h"
             told.append(f"{self.chunks.count} chunks of {covers}, {self.chunks.compressed} of them compressed")
@@ -121,20 +124,21 @@ class StoreStatus:
 def read_store_status(conn: psycopg.Connection) -> StoreStatus:
     """Ask the database; psycopg's UndefinedTable where it has no tables yet."""
     edition = read_edition(conn)
-    frames = _number(conn, _FRAMES)
+    frames, counts = _number(conn, _FRAMES), read_store_counts(conn)
     lacking = read_lacking(conn, community=edition.community)
     if not edition.hypertable:
-        return StoreStatus(edition, frames, _number(conn, _PLAIN_SIZE), lacking=lacking)
+        return StoreStatus(edition, frames, _number(conn, _PLAIN_SIZE), counts, lacking=lacking)
     with conn.cursor(row_factory=class_row(Chunks)) as cursor:
         chunks = cursor.execute(_CHUNKS).fetchone()
     size_bytes = _number(conn, _HYPERTABLE_SIZE if chunks else _PLAIN_SIZE)
     if not edition.community:
-        return StoreStatus(edition, frames, size_bytes, chunks, lacking=lacking)
+        return StoreStatus(edition, frames, size_bytes, counts, chunks, lacking=lacking)
     with conn.cursor(row_factory=class_row(Compression)) as cursor:
         compression = cursor.execute(_COMPRESSION).fetchone()
     with conn.cursor(row_factory=class_row(Job)) as cursor:
         jobs = tuple(cursor.execute(_JOBS).fetchall())
-    return StoreStatus(edition, frames, size_bytes, chunks, compression, jobs, lacking, read_scheduler_fault(conn))
+    fault = read_scheduler_fault(conn)
+    return StoreStatus(edition, frames, size_bytes, counts, chunks, compression, jobs, lacking, fault)
 
 
 def _number(conn: psycopg.Connection, question: str) -> int:

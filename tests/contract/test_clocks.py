@@ -1,5 +1,9 @@
 """A session whose clock is wrong: its frames are stored, marked, and the same for whoever takes the partition over."""
 
+import psycopg
+
+from serve.store_counts import StoreCounts, read_store_counts
+from serve.store_status import read_store_status
 from tests.bench.records import serialized_session
 from tests.service.audit import assert_each_frame_once, laps_of
 from tests.service.owner import STARTED_AT_MS, Owner, Record, drove, rows, told
@@ -35,6 +39,21 @@ def test_frames_of_a_clock_that_is_ahead_are_stored_and_marked(database, owner):
     query = "SELECT (extract(epoch FROM started_at) * 1000)::bigint FROM sessions WHERE key = 'a'"
     assert rows(database.url, query) == [(STARTED_AT_MS + 984,)], "as long before the first frame as was told"
     assert rows(database.url, "SELECT from_sequence FROM gaps") == [(5,)]
+
+
+def test_status_counts_the_corrections_and_names_the_last(database, owner):
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        assert read_store_counts(conn) == StoreCounts()
+        owner.write(*wrong("a", 1, 2), *wrong("b", 1), *drove("c", 1), appended_ms=STARTED_AT_MS)
+        owner.write(*wrong("a", 3, by_ms=-10_000), appended_ms=STARTED_AT_MS + 90_000)
+        counts = read_store_counts(conn)
+        lines = read_store_status(conn).lines
+
+    assert (counts.clock_corrections, counts.corrected_sessions, counts.corrected_last) == (3, 2, "a")
+    assert counts.clock_words in lines
+    assert "3 clock corrections in 2 sessions; the last at" in counts.clock_words
+    last = "SELECT reason FROM clock_corrections ORDER BY seen_at DESC, from_sequence DESC LIMIT 1"
+    assert rows(database.url, last) == [(counts.corrected_why,)]
 
 
 def test_next_owner_goes_on_as_the_one_before(database, owner):

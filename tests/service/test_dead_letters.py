@@ -14,6 +14,7 @@ from ingest.dead_letter_replay import Filter, dead_letters, not_kept, replay
 from ingest.errors import TopicUnavailable
 from ingest.settings import KafkaSettings
 from serve.dead_letters import dead_letters as command
+from serve.store_status import read_store_status
 from tests.service.owner import drove, rows
 from tests.service.test_worker import host_of, hosting, publish
 from tests.waiting import WITHIN_S, wait_until
@@ -99,7 +100,9 @@ def test_a_flood_is_counted_and_hides_no_new_kind(database, settings):
     ]
     with psycopg.connect(database.url) as conn:
         ((topic, kind, count),) = [(c.topic, c.kind, c.count) for c in not_kept(conn, Filter())]
+        lines = read_store_status(conn).lines
     assert (topic, kind, count) == (settings.topic_telemetry, "decode", 180)
+    assert [line for line in lines if "21 dead letters and 180 that were not kept" in line], lines
 
 
 def test_the_command_lists_shows_and_replays(database, settings, monkeypatch):
