@@ -23,6 +23,7 @@ from confluent_kafka import (
 from ingest.errors import BrokerUnavailable, OffsetsLost, TopicReplaced
 from ingest.identity import Question, identity_of
 from ingest.partition import Partition, Records
+from ingest.record_headers import read_headers
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET
 from ingest.wire import MAX_KEY_BYTES, has_controls
@@ -177,9 +178,11 @@ class Source:
             # A longer one names no session, and so many of a megabyte each are too much to remember.
             if key is None or len(key) > MAX_KEY_BYTES:
                 continue
+            headers = read_headers(messages[keys.index(key)])
+            if headers is None:
+                continue  # its next record may have some
             self._seen.add(key)
-            headers = dict(messages[keys.index(key)].headers() or [])
-            user = _text(headers.get("userId") or b"")
+            user = _text(dict(headers).get("userId") or b"")
             self.users[_text(key)] = "" if has_controls(user) else user  # as facts may hold none
         if len(self._seen) > _REMEMBERED:
             # Sessions end without a word. One that goes on is noted again; the newest may still wait to be stored.

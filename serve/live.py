@@ -25,6 +25,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from ingest.collectors.records import RESENT
+from ingest.record_headers import read_headers
 from ingest.settings import KafkaSettings
 from ingest.wire import BadRecord, session_of
 from serve.hub import Record
@@ -41,13 +42,18 @@ _MOST_AHEAD_BYTES = 4 * 2**20
 _OBJECTS_BYTES = 500  # what a record takes beside its value
 
 
-def record_of(message: Message) -> Record:
-    """A record with the names that its key and headers carry, and when it was appended; a name that can be none is empty."""
-    headers = dict(message.headers() or [])
+def record_of(message: Message) -> Record | None:
+    """A record with the names that its key and headers carry, and when it was appended; a name that can be none is empty.
+
+    None where ingest asked for it: it is old, and a session that ended is not live again because of it.
+    """
+    headers = read_headers(message) or []
+    if RESENT in headers:
+        return None
     kind, time_ms = message.timestamp()
     # A topic that keeps its producers' times says nothing of the broker's.
     appended_ms = time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else time.time_ns() // 1_000_000
-    return Record(_name(message.key()), _name(headers.get("userId")), message.value() or b"", appended_ms)
+    return Record(_name(message.key()), _name(dict(headers).get("userId")), message.value() or b"", appended_ms)
 
 
 def _name(value: str | bytes | None) -> str:
@@ -151,7 +157,7 @@ class LiveReader:
         log.info("partitions_followed", new=len(new), gone=len(gone), all=len(found))
 
     def _hand_over(self, messages: list[Message]) -> None:
-        records = [record_of(m) for m in messages if m.error() is None and not _resent(m)]
+        records = [r for m in messages if m.error() is None and (r := record_of(m)) is not None]
         if not records:
             return
         size_bytes = sum(len(record.value) + _OBJECTS_BYTES for record in records)
@@ -174,11 +180,6 @@ class LiveReader:
             with self._room:
                 self._ahead_bytes -= size_bytes
                 self._room.notify()
-
-
-def _resent(message: Message) -> bool:
-    """Whether ingest asked for it: it is old, and a session that ended is not live again because of it."""
-    return RESENT in (message.headers() or ())
 
 
 def _ignore(_: KafkaError) -> None:
