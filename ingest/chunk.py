@@ -16,7 +16,7 @@ from analytics.channels import FRAMES
 from analytics.course import UNKNOWN, Course
 from analytics.laps import Carry, Lap, LapInProgress, advance_each, sector_ended
 from ingest.decode import Decoded
-from ingest.partition import Batch
+from ingest.partition import Batch, Headers
 from ingest.sequences import SequenceSet
 from ingest.session_times import Correction, SessionTimes
 from ingest.telemetry_pb2 import Session as SessionFacts
@@ -152,6 +152,7 @@ class DeadLetter:
     value: bytes | None
     reason: str
     user_id: str = ""  # of the record's headers, as far as known
+    headers: Headers | None = None  # as they came; None: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
 """Sends dead letters to their topic again, the ordinary way: what is good now is stored, what is not is a dead letter again.
 
 Each is sent once: its row is marked before it is sent, so that two who replay at once send none twice, and a dead letter that
-came of a replay is left alone unless it is asked for. The headers are those that a collector writes, made again from key,
-user and value; one more says where the record lay. Like frames that were asked for again they are not live.
+came of a replay is left alone unless it is asked for. The headers are those that it came with; where they are not known, those
+that a collector writes, made again from key, user and value. One more says where the record lay, and one that it is not live,
+like frames that were asked for again.
 """
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from psycopg.rows import class_row
 
 from ingest.collectors.records import RESENT, Encoding, Headers, headers
+from ingest.dead_letters import headers_from_json
 from ingest.errors import BrokerUnavailable, TopicUnavailable
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET, Cluster, error_of
@@ -30,7 +32,7 @@ Connection = psycopg.Connection[Any]
 
 # A letter that came of a replay lies where that replay put it.
 _LETTERS = """
-SELECT topic, partition, "offset", key, value, reason, user_id, seen_at, replayed_at,
+SELECT topic, partition, "offset", key, value, reason, user_id, headers, seen_at, replayed_at,
        EXISTS (SELECT FROM dead_letters o
                 WHERE (o.topic, o.partition, o.replayed_offset) = (d.topic, d.partition, d."offset")) AS of_replay
   FROM dead_letters d
@@ -89,6 +91,7 @@ class StoredLetter:
     seen_at: datetime
     replayed_at: datetime | None
     of_replay: bool
+    headers: Any = field(default=None, hash=False, compare=False)  # as the store keeps them
 
     @property
     def place(self) -> str:
@@ -140,11 +143,19 @@ def obstacle(letter: StoredLetter, *, again: bool) -> str | None:
     return None
 
 
-def headers_again(letter: StoredLetter) -> Headers:
-    """What a collector would write to it, that it is not live, and where it lay."""
+def original_headers(letter: StoredLetter) -> Headers:
+    """What it came with; what a collector would write to it where that is not known."""
+    if (kept := headers_from_json(letter.headers)) is not None:
+        return list(kept)
     key = (letter.key or b"").decode(errors="replace")
     encoding: Encoding = "json" if kind_of(letter.value) is Kind.JSON else "protobuf"
-    return [*headers(key, letter.user_id, encoding), RESENT, (REPLAYED, letter.place.encode())]
+    return headers(key, letter.user_id, encoding)
+
+
+def headers_again(letter: StoredLetter) -> Headers:
+    """What it is sent with: its own headers, that it is not live, and where it lay."""
+    own = [(name, value) for name, value in original_headers(letter) if name not in (RESENT[0], REPLAYED)]
+    return [*own, RESENT, (REPLAYED, letter.place.encode())]
 
 
 def replay(

@@ -5,6 +5,7 @@ have grown too large, a kind of which little is known still gets a few. What has
 The first of a kind are kept: they tell how it began, and what follows is the same. Those that were sent again hold no place.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from typing import Any
 import psycopg
 
 from ingest.chunk import DeadLetter
-from ingest.partition import Partition
+from ingest.partition import Headers, Partition
 from ingest.settings import DeadLetterQuota
 
 #: Of a kind in a topic so many are kept, however full the rest is.
 ALWAYS_KEPT = 10
+#: Headers of more bytes are not kept: they would escape the quota, which counts values.
+MOST_HEADER_BYTES = 4096
 _LETTERS_AT_ONCE = 200  # of 64 KiB at most: a statement and its values must stay far below a gigabyte
 
 _KEPT = """
@@ -27,10 +30,11 @@ SELECT kind, count(*) FILTER (WHERE topic = %(topic)s), coalesce(sum(bytes), 0):
 
 # A log that begins anew has its own record at an offset that the old one had a dead letter at.
 _SAVE = """
-INSERT INTO dead_letters (topic, partition, "offset", key, value, reason, user_id)
-SELECT %s, %s, * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %s::text[], %s::text[])
+INSERT INTO dead_letters (topic, partition, "offset", key, value, reason, user_id, headers)
+SELECT %s, %s, * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %s::text[], %s::text[], %s::jsonb[])
 ON CONFLICT (topic, partition, "offset") DO UPDATE
-   SET key = excluded.key, value = excluded.value, reason = excluded.reason, user_id = excluded.user_id, seen_at = now(),
+   SET key = excluded.key, value = excluded.value, reason = excluded.reason, user_id = excluded.user_id,
+       headers = excluded.headers, seen_at = now(),
        replayed_at = NULL, replayed_offset = NULL
 """
 
@@ -79,6 +83,18 @@ def admitted(
     return places, [NotKept(kind, count, last[kind]) for kind, count in left_out.items()]
 
 
+def headers_as_json(headers: Headers | None) -> str | None:
+    """``[["userId", "616e6e61"], …]``: names, and values as hex or null; None where they are not known or too many bytes."""
+    if headers is None or sum(len(name) + len(value or b"") for name, value in headers) > MOST_HEADER_BYTES:
+        return None
+    return json.dumps([[name, None if value is None else value.hex()] for name, value in headers])
+
+
+def headers_from_json(kept: list[tuple[str, str | None]] | None) -> Headers | None:
+    """The same back, as psycopg reads jsonb."""
+    return None if kept is None else [(name, None if value is None else bytes.fromhex(value)) for name, value in kept]
+
+
 def save_dead_letters(
     cursor: psycopg.Cursor[Any], partition: Partition, letters: Sequence[DeadLetter], quota: DeadLetterQuota
 ) -> list[NotKept]:
@@ -92,7 +108,8 @@ def save_dead_letters(
     places, left_out = admitted(letters, kept, sum(size_bytes for *_, size_bytes in rows), quota)
     for start in range(0, len(places), _LETTERS_AT_ONCE):
         part = places[start : start + _LETTERS_AT_ONCE]
-        columns = zip(*((d.offset, d.key, d.value, d.reason, d.user_id) for d in part), strict=True)
+        rows_of = ((d.offset, d.key, d.value, d.reason, d.user_id, headers_as_json(d.headers)) for d in part)
+        columns = zip(*rows_of, strict=True)
         cursor.execute(_SAVE, [partition.topic, partition.index, *map(list, columns)])
     for one in left_out:
         cursor.execute(_COUNT, [partition.topic, partition.index, one.kind, one.count, one.last_reason])

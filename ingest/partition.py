@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 Offsets = npt.NDArray[np.int64]
+#: Of one record, in order.
+Headers = list[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -180,6 +180,7 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 );
 ALTER TABLE dead_letters
     ADD COLUMN IF NOT EXISTS user_id text NOT NULL DEFAULT '',           -- of the record's headers
+    ADD COLUMN IF NOT EXISTS headers jsonb,                              -- [[name, value in hex or null], …]; NULL: not known
     ADD COLUMN IF NOT EXISTS kind text GENERATED ALWAYS AS (split_part(reason, ':', 1)) STORED,
     ADD COLUMN IF NOT EXISTS bytes integer GENERATED ALWAYS AS (coalesce(octet_length(value), 0)) STORED,
     ADD COLUMN IF NOT EXISTS replayed_at timestamptz,                    -- sent to its topic again (NULL: not yet)

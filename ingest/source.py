@@ -6,6 +6,7 @@ all the same, after the rows are, because that is where people look for lag.
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -22,8 +23,8 @@ from confluent_kafka import (
 
 from ingest.errors import BrokerUnavailable, OffsetsLost, TopicReplaced
 from ingest.identity import Question, identity_of
-from ingest.partition import Partition, Records
-from ingest.record_headers import read_headers
+from ingest.partition import Headers, Partition, Records
+from ingest.record_headers import HeaderReader, read_headers
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET
 from ingest.wire import MAX_KEY_BYTES, has_controls
@@ -73,6 +74,7 @@ class Source:
         self._brokers = settings.brokers
         self._seen: set[bytes] = set()
         self._complained = threading.Event()
+        self._header_reader = HeaderReader(settings, partition)
         self._consumer = Consumer(
             settings.client(_CONSUMER | {"group.id": settings.consumer_group, "error_cb": self._complain})
         )
@@ -81,6 +83,7 @@ class Source:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._header_reader.close()
         self._consumer.close()
 
     def identify(self) -> str | None:
@@ -140,6 +143,10 @@ class Source:
             offsets += map(Message.offset, messages)  # type: ignore[arg-type]  # a record has one
             stamps += map(Message.timestamp, messages)
         return Records(values, keys, np.array(offsets, dtype=np.int64), _appended_ms(stamps))
+
+    def headers_at(self, offsets: Sequence[int]) -> dict[int, Headers]:
+        """The headers of these records, which were just read; without those that are not to be had within a second."""
+        return self._header_reader.headers_at(offsets)
 
     def commit(self, offset: int) -> None:
         """Tell the group how far the store is. For people and dashboards; nothing here reads it."""

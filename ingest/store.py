@@ -25,9 +25,9 @@ from analytics.course import Course
 from analytics.database import frames_to_resume
 from analytics.laps import Carry, Lap, advance, resume
 from analytics.tracks import Track
-from ingest.chunk import Chunk, Late, OpenSession, RunningLap, TimedLap
+from ingest.chunk import Chunk, DeadLetter, Late, OpenSession, RunningLap, TimedLap
 from ingest.colours import colour_running, judge_scope, unjudged
-from ingest.dead_letters import NotKept, expire_dead_letters, save_dead_letters
+from ingest.dead_letters import NotKept, expire_dead_letters, kind_of_reason, save_dead_letters
 from ingest.edition import refuse_lost_licence
 from ingest.errors import PartitionTaken, SessionsChanged, SessionWentOn, StoreBusy, StoreRefused, StoreUnavailable
 from ingest.locked_chunks import LockedChunk, locked_chunks, locks_in_words, move_pending, split_frames
@@ -172,7 +172,7 @@ class Store:
         self._place: dict[str, Any] = {"topic": partition.topic, "index": partition.index}
         self._address = settings.address
         self._quota = settings.dead_letters
-        self._full: set[str] = set()  # kinds of dead letters of which that was said
+        self._full: set[str] = set()  # kinds of dead letters that had no place the last time
         self._look_for_locks = False  # before every batch, and not only before late frames
         self._said_locked: set[str] = set()
         with self._reachable():
@@ -425,11 +425,16 @@ class Store:
             if chunk.late:
                 cursor.executemany(_SAVE_LATE, [(late.from_us, late.session_id) for late in chunk.late])
             if chunk.dead_letters:
-                self._note_not_kept(save_dead_letters(cursor, self.partition, chunk.dead_letters, self._quota))
+                left_out = save_dead_letters(cursor, self.partition, chunk.dead_letters, self._quota)
+                self._note_not_kept({kind_of_reason(letter.reason) for letter in chunk.dead_letters}, left_out)
 
-    def _note_not_kept(self, left_out: Sequence[NotKept]) -> None:
+    def is_full(self, letter: DeadLetter) -> bool:
+        """Whether letters of this kind had no place when the last ones came."""
+        return kind_of_reason(letter.reason) in self._full
+
+    def _note_not_kept(self, kinds: set[str], left_out: Sequence[NotKept]) -> None:
         new = [one for one in left_out if one.kind not in self._full]
-        self._full |= {one.kind for one in new}
+        self._full = self._full - kinds | {one.kind for one in left_out}
         for one in new:
             log.warning(
                 "dead letters of this kind are only counted from now on: their places are full",

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import structlog
@@ -269,7 +269,7 @@ class Turn:
                 decoded, len(batch.records), "refused: the database does not take what this record holds"
             )
         self._begin(decoded)
-        chunk = make_chunk(batch, decoded, self._sessions, corrections, self._source.users)
+        chunk = self._with_headers(make_chunk(batch, decoded, self._sessions, corrections, self._source.users))
         self._forget_shared(chunk, self._write(batch, chunk))
         self._note_corrections(corrections)
         self._note_blanked(decoded)
@@ -284,6 +284,15 @@ class Turn:
             self._on_laps(self._store.colour(chunk.running))
         self._lateness.note(chunk.late, now=time.monotonic())
         self._count(chunk)
+
+    def _with_headers(self, chunk: Chunk) -> Chunk:
+        """Give dead letters that may have a place the headers that they came with."""
+        wanted = [letter.offset for letter in chunk.dead_letters if not self._store.is_full(letter)]
+        if not wanted:
+            return chunk
+        headers = self._source.headers_at(wanted)
+        letters = tuple(replace(letter, headers=headers.get(letter.offset)) for letter in chunk.dead_letters)
+        return replace(chunk, dead_letters=letters)
 
     def _note_blanked(self, decoded: Decoded) -> None:
         """Count the values that were stored as NULL because no car can have sent them; log each channel once."""

@@ -194,18 +194,20 @@ def hex_lines(raw: bytes, *, limit: int | None) -> list[str]:
 
 def described(letter: "StoredLetter", *, whole: bool) -> list[str]:
     """All that is known of it, a line each."""
-    from ingest.dead_letter_replay import headers_again
+    from ingest.dead_letter_replay import original_headers
 
     names = (
-        f"{name}={printable(value if isinstance(value, bytes) else None)}" for name, value in headers_again(letter)[:3]
+        f"{printable(name.encode())}={printable(value if isinstance(value, bytes) else None)}"
+        for name, value in original_headers(letter)
     )
+    origin = "" if letter.headers is not None else " (not known: made again from key, user and value)"
     lines = [
         f"place    {letter.place}",
         f"reason   {letter.reason}",
         f"seen     {letter.seen_at.isoformat(timespec='seconds')}",
         f"replayed {letter.replayed_at.isoformat(timespec='seconds') if letter.replayed_at else 'no'}",
         f"key      {printable(letter.key)}",
-        f"headers  {', '.join(names)} (made again from key, user and value)",
+        f"headers  {', '.join(names)}{origin}",
         f"value    {'none' if letter.value is None else f'{len(letter.value):,} bytes'}",
     ]
     if letter.value:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ingest.dead_letter_replay import Filter, dead_letters, not_kept, replay
@@ -69,6 +69,27 @@ def test_what_is_good_now_is_stored_and_what_is_not_is_said_again(database, sett
         "sessionId": b"a", "userId": b"anna", "encoding": b"protobuf", "resent": b"1",
         "replayed": f"{settings.topic_telemetry}[0]@1".encode(),
     }  # fmt: skip
+
+
+def test_a_replayed_record_has_the_headers_that_it_came_with(database, settings):
+    own = [("userId", b"anna"), ("trace", b"\x00\xff"), ("empty", None)]
+    producer = Producer({"bootstrap.servers": settings.brokers, "acks": "all", "linger.ms": 20})
+    for value, headers in ((good(1), []), (b"\xff", own), (good(2), []), (b"{", None)):
+        producer.produce(settings.topic_telemetry, value, b"a", 0, headers=headers)
+    assert producer.flush(WITHIN_S) == 0
+    with hosting(settings, database.url) as progress, psycopg.connect(database.url, autocommit=True) as conn:
+        wait_until(lambda: progress(0)["next_offset"] == 4)
+        letters = dead_letters(conn, Filter(), limit=10)
+        conn.execute('UPDATE dead_letters SET value = %s WHERE "offset" = 1', [good(3)])
+        replay(settings, conn, dead_letters(conn, Filter(offset=1), limit=1), again=False, within_s=WITHIN_S)
+
+    assert {letter.offset: letter.headers for letter in letters} == {
+        1: [["userId", "616e6e61"], ["trace", "00ff"], ["empty", None]],
+        3: [],
+    }
+    replayed = ("replayed", f"{settings.topic_telemetry}[0]@1".encode())
+    assert headers_at(settings, 4) == dict([*own, ("resent", b"1"), replayed])
+    assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,4)}",)]
 
 
 def test_a_topic_that_is_gone_marks_nothing(database, settings):

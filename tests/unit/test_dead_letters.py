@@ -1,5 +1,6 @@
 """Dead letters: which have a place, which are sent again, and how foreign bytes are shown."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from ingest.chunk import DeadLetter
 from ingest.dead_letter_replay import Outcome, StoredLetter, headers_again, obstacle
-from ingest.dead_letters import ALWAYS_KEPT, NotKept, admitted, kind_of_reason
+from ingest.dead_letters import ALWAYS_KEPT, MOST_HEADER_BYTES, NotKept, admitted, headers_as_json, kind_of_reason
 from ingest.settings import DeadLetterQuota
 from ingest.telemetry_pb2 import TelemetryFrame
 from serve.dead_letters import described, hex_lines, printable, since, state, summed_up
@@ -97,6 +98,33 @@ def test_headers_are_those_of_a_collector_and_say_where_it_lay():
         ("replayed", b"telemetry[3]@17"),
     ]  # fmt: skip
     assert ("encoding", b"json") in headers_again(stored(value=b'{"timestamp": }'))
+
+
+def test_headers_of_its_own_go_with_it_again():
+    came = [
+        ("userId", b"anna"),
+        ("trace", b"\x00\xff"),
+        ("trace", None),
+        ("resent", b"1"),
+        ("replayed", b"t[0]@3"),
+        ("", b""),
+    ]
+    letter = stored(headers=json.loads(headers_as_json(came) or ""))
+
+    assert headers_again(letter) == [
+        ("userId", b"anna"), ("trace", b"\x00\xff"), ("trace", None), ("", b""), ("resent", b"1"),
+        ("replayed", b"telemetry[3]@17"),
+    ]  # fmt: skip
+    assert headers_again(stored(headers=[])) == [("resent", b"1"), ("replayed", b"telemetry[3]@17")]
+    assert "headers  userId=anna, trace=\\x00\\\\xff, trace=–, resent=1, replayed=t[0]@3, =" in described(
+        letter, whole=False
+    )
+
+
+def test_headers_that_are_too_large_to_keep_are_not_known():
+    assert headers_as_json([("a", b"x" * (MOST_HEADER_BYTES - 1))]) is not None
+    assert headers_as_json([("a", b"x" * MOST_HEADER_BYTES)]) is None
+    assert headers_as_json(None) is None
 
 
 def test_outcomes_are_summed_up_with_a_place_to_look_at():
