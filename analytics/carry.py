@@ -5,9 +5,13 @@ Small and explicit: a session's past is in here and nowhere else. `analytics.lap
 
 from dataclasses import dataclass, replace
 
-from analytics.happenings import Tally
+from analytics.clock_fit import NO_STEPS, StepSums
+from analytics.happenings import JUMP_BACK, Tally
 from analytics.lap import Lap
 from analytics.stretch import Stretch
+
+# As in `analytics.elapsed`: a lap clock that is further off is of another lap.
+_MOST_OFF_US = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +26,18 @@ class Split:
 class OpenLap:
     """The lap being driven, as far as it has come.
 
-    ``bits`` are all happenings among its frames (`analytics.happenings`). ``marks`` are the course's that were passed in order, each with its number and when. ``off_line`` is how far from the course's line, in laps,
-    the game counted it; None where no line was seen. ``last_sector_before`` is what ``last_sector`` came to in the lap before.
-    ``unseen_us`` is how long before ``started_at_us`` the game's clock read zero. ``still_us`` is the time in which the car did not move, ``validity`` what the game said of the lap last.
+    ``bits`` are all happenings among its frames (`analytics.happenings`). ``marks`` are the course's that were passed in order, each
+    with its number and when. ``off_line`` is how far from the course's line, in laps, the game counted it; None where no line was seen.
+    ``last_sector_before`` is what ``last_sector`` came to in the lap before. ``unseen_us`` is how long before ``started_at_us`` the
+    game's clock read zero. ``still_us`` is the time in which the car did not move, ``validity`` what the game said of the lap last.
+    ``zero_by_clock`` says whether its time began where the lap clock reads zero, and ``fit`` how well its clocks agree with the car.
     """
 
     lap_number: int
     started_at_us: int
     official_before_ms: int
     timed_from_line: bool = True
-    entered_by_clock: bool = False
+    zero_by_clock: bool = False
     first_clock_ms: int = 0
     reasons: frozenset[str] = frozenset()
     off_line: float | None = None
@@ -45,6 +51,7 @@ class OpenLap:
     still_us: int = 0
     unseen_us: int = 0
     validity: int = 0
+    fit: StepSums = NO_STEPS
     splits: tuple[Split, ...] = ()
     marks: tuple[tuple[int, int], ...] = ()
 
@@ -52,6 +59,15 @@ class OpenLap:
     def clock_zero_us(self) -> int:
         """When the lap's time began: at its start, unless the game put its clock back."""
         return self.started_at_us - self.unseen_us
+
+    @property
+    def believes_clock(self) -> bool:
+        """Whether time inside the lap is what its clock reads: it agrees better with the car, and began with the lap."""
+        return self.zero_by_clock and not self.bits & JUMP_BACK and self.fit.clock_is_better
+
+    def clock_fits(self, passed_us: int, clock_us: int) -> bool:
+        """Whether a clock that agrees with the car can be of this lap: it may lack the time in which the car did not move."""
+        return passed_us - self.still_us - _MOST_OFF_US <= clock_us <= passed_us + _MOST_OFF_US
 
     def driven(
         self,
@@ -77,6 +93,7 @@ class OpenLap:
             last_sector=max(self.last_sector, tally.last_sector),
             still_us=self.still_us + tally.still_us,
             validity=tally.validity or self.validity,
+            fit=self.fit.plus(tally.fit),
             splits=splits,
             marks=marks,
         )
@@ -95,6 +112,7 @@ class OpenLap:
             last_sector=max(self.last_sector, after.last_sector),
             still_us=self.still_us + after.still_us,
             validity=after.validity or self.validity,
+            fit=self.fit.plus(after.fit),
             marks=(*self.marks, *(mark for mark in after.marks if mark[0] > passed)),
         )
 

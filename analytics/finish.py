@@ -23,6 +23,7 @@ from analytics.happenings import (
     PIT_ENTRY,
 )
 from analytics.lap import Lap, LapInProgress, flags_of, in_order
+from analytics.line import clock_at_line_ms
 from analytics.model.arrays import Integers
 from analytics.stretch import Stretch
 
@@ -34,6 +35,8 @@ _FITS_MS, _FITS_PARTIAL_MS = 1_000, 10_000
 SHORTEST_LAP_MS = 10_000
 # Longer is a clock that was set, or a session's name that was used again: no time, and none that a column could not hold.
 _LONGEST_LAP_MS = 86_400_000
+# A clock that hardly ran since it was first seen times nothing.
+_LEAST_TIMED_MS = 1_000
 # Beyond this, the lap clock and the time that went by disagree because the game was paused.
 _PAUSE_MS = 250
 # As many mini-sectors may go unseen, each by a short hole or where the game holds the position, before a lap was not driven round.
@@ -53,12 +56,15 @@ def finished(lap: OpenLap, course: Course, stretch: Stretch, i: int, bits: int, 
     """The lap that ended at ``line_us``, before frame ``i``; ``bits`` is what happened between that frame and the one before."""
     reasons = _reasons(lap, course, bits, ends_in_pit=bool(stretch.pit[i - 1] >= IN_PIT))
     flags = flags_of(reasons)
-    lap_time_ms = _lap_time_ms(lap, stretch, i, line_us)
-    whole = "partial" not in flags and _ms(line_us - lap.clock_zero_us) == lap_time_ms
-    told = _told_sectors_ms(lap, line_us) if whole else ()
+    by_clock_ms = _by_clock_ms(lap, stretch, i, line_us)
+    lap_time_ms = _lap_time_ms(lap, stretch, i, line_us) if by_clock_ms is None else by_clock_ms
+    # Its marks are by its clock, too.
+    end_us = lap.clock_zero_us + 1000 * lap_time_ms if lap_time_ms and lap.believes_clock else line_us
+    whole = "partial" not in flags and _ms(end_us - lap.clock_zero_us) == lap_time_ms
+    told = _told_sectors_ms(lap, end_us) if whole else ()
     measured = whole and abs(lap.off_line or 0.0) <= _OFF_LINE
-    computed = _between_marks_ms(lap, course.sector_marks, line_us) if measured else ()
-    minis = _between_marks_ms(lap, course.mini_marks, line_us) if measured else ()
+    computed = _between_marks_ms(lap, course.sector_marks, end_us) if measured else ()
+    minis = _between_marks_ms(lap, course.mini_marks, end_us) if measured else ()
     computed = () if None in computed else computed
     return Lap(
         lap_number=lap.lap_number,
@@ -165,10 +171,21 @@ def _lap_time_ms(lap: OpenLap, stretch: Stretch, i: int, line_us: int) -> int | 
     lacking_ms = passed_ms if lap.bits & JUMP_BACK else _ms(lap.still_us) + _PAUSE_MS
     believed = passed_ms - lacking_ms <= clock_ms <= passed_ms + _PAUSE_MS
     if not lap.timed_from_line:
-        return clock_ms if believed and lap.first_clock_ms + 1000 < clock_ms <= _LONGEST_LAP_MS else None
+        return clock_ms if believed and lap.first_clock_ms + _LEAST_TIMED_MS < clock_ms <= _LONGEST_LAP_MS else None
     paused = believed and SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
     lap_time_ms = clock_ms if paused else passed_ms
     return lap_time_ms if 0 < lap_time_ms <= _LONGEST_LAP_MS else None
+
+
+def _by_clock_ms(lap: OpenLap, stretch: Stretch, i: int, line_us: int) -> int | None:
+    """What the lap clock read at the line, where frames come in bursts and it agrees with the car; else None.
+
+    Where times only jitter, those at the line are better than where the car was: of 13 iRacing laps 2.2 ms off the game's, not 9.9.
+    """
+    clock_ms = clock_at_line_ms(stretch, i) if lap.believes_clock and lap.fit.in_bursts else None
+    if clock_ms is None or not lap.clock_fits(line_us - lap.clock_zero_us, 1000 * clock_ms):
+        return None
+    return clock_ms if lap.first_clock_ms + _LEAST_TIMED_MS < clock_ms <= _LONGEST_LAP_MS else None
 
 
 def _told_sectors_ms(lap: OpenLap, line_us: int) -> tuple[int, ...]:

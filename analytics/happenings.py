@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.clock_fit import StepSums, step_terms
 from analytics.course import Course
 from analytics.line import clock_restarts, from_line, reach
 from analytics.model.arrays import Integers, Mask, Reals
@@ -58,7 +59,8 @@ _ASSUMED_LENGTH_M = 5_000.0
 class Tally:
     """What frames that follow one another come to: all their happenings, how many holes, the top speed and the last sector.
 
-    ``still_us`` is the time in which the car did not move, and ``validity`` what the last frame says of its lap.
+    ``still_us`` is the time in which the car did not move, ``validity`` what the last frame says of its lap, and ``fit`` how well
+    its clocks agree with the car.
     """
 
     bits: int
@@ -67,18 +69,21 @@ class Tally:
     last_sector: int
     still_us: int
     validity: int
+    fit: StepSums
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Happenings:
     """What happened before each of frames in a row.
 
-    ``reach`` is the share of a lap that a car can have come since the frame before, ``still_us`` the time since then if it did not move.
+    ``reach`` is the share of a lap that a car can have come since the frame before, ``still_us`` the time since then if it did not move,
+    and ``fit_terms`` what the step from there adds to each of `StepSums`.
     """
 
     bits: Bits
     reach: Reals
     still_us: Integers
+    fit_terms: Integers
 
     @classmethod
     def of(cls, stretch: Stretch, starts: Integers, lengths: Integers, courses: Sequence[Course]) -> "Happenings":
@@ -87,16 +92,22 @@ class Happenings:
         far = np.zeros(len(stretch))
         far[1:] = reach(stretch, length_m)
         bits, still_us = _own(stretch), np.zeros(len(stretch), np.int64)
-        between, still_us[1:] = _between(stretch, far[1:], length_m, starts)
+        fit_terms = np.zeros((len(StepSums._fields), len(stretch)), np.int64)
+        between, still_us[1:], fit_terms[:, 1:] = _between(stretch, far[1:], length_m, starts)
         bits[1:] |= between
         bits[_passed(stretch, lengths, courses, bits)] |= MARK
         bits[starts] &= FAR_SIDE
         far[starts] = 0
         still_us[starts] = 0
-        return cls(bits, far, still_us)
+        fit_terms[:, starts] = 0
+        return cls(bits, far, still_us, fit_terms)
 
     def take(self, frames: slice) -> "Happenings":
-        return Happenings(self.bits[frames], self.reach[frames], self.still_us[frames])
+        return Happenings(self.bits[frames], self.reach[frames], self.still_us[frames], self.fit_terms[:, frames])
+
+    def fit(self, first: int, end: int) -> StepSums:
+        """Return how well the clocks agree with the car over the steps that lead to frames ``first`` to before ``end``."""
+        return StepSums(*self.fit_terms[:, first:end].sum(axis=1).tolist())
 
     def forget(self, i: int, what: int) -> None:
         """As if ``what`` had not happened before frame ``i``."""
@@ -120,7 +131,9 @@ def tallies(stretch: Stretch, happenings: Happenings, firsts: Integers, ends: In
         np.add.reduceat(happenings.still_us[inside], places),
     )
     validity = stretch.validity[ends - 1].tolist()
-    return [Tally(*row) for row in zip(*(answer[::2].tolist() for answer in answers), validity, strict=True)]
+    fits = np.add.reduceat(happenings.fit_terms[:, inside], places, axis=1)[:, ::2].T.tolist()
+    columns = (*(answer[::2].tolist() for answer in answers), validity, [StepSums(*fit) for fit in fits])
+    return [Tally(*row) for row in zip(*columns, strict=True)]
 
 
 def _own(stretch: Stretch) -> Bits:
@@ -129,15 +142,17 @@ def _own(stretch: Stretch) -> Bits:
     return bits
 
 
-def _between(stretch: Stretch, far: Reals, length_m: Reals | float, starts: Integers) -> tuple[Bits, Integers]:
-    """Return what happened between each frame and the next, and the time between them in which the car did not move."""
+def _between(
+    stretch: Stretch, far: Reals, length_m: Reals | float, starts: Integers
+) -> tuple[Bits, Integers, Integers]:
+    """Return what happened between each frame and the next, the time in which the car did not move, and how its clocks agree with it."""
     whole = np.diff(stretch.whole)
     time, sequence, counter, clock, sector = whole[0], whole[1], whole[2], whole[3], whole[5]
     step = np.diff(stretch.since_line)
     moved = step - np.rint(step)
     jump = np.abs(moved) > far
-    moved_m, speed = _moved_m(moved, length_m), np.abs(stretch.speed_kmh)
-    speed = np.maximum(speed[1:], speed[:-1])
+    moved_m, speeds = _moved_m(moved, length_m), np.abs(stretch.speed_kmh)
+    speed = np.maximum(speeds[1:], speeds[:-1])
     unseen = _unseen(time, 1000 * clock, moved_m, speed, starts)
     still = (moved_m <= _STILL * speed / 3.6 * time / 1e6) | (speed < _STANDING_KMH)
     missing = (sequence > 1) & (stretch.sequence[:-1] > 0)
@@ -155,7 +170,9 @@ def _between(stretch: Stretch, far: Reals, length_m: Reals | float, starts: Inte
         (not_valid[1:] & ~not_valid[:-1], INVALID),
     ):
         bits |= mask * np.int16(bit)
-    return bits, still * time
+    held = stuck(stretch.normalized_position)
+    seen = ~(unseen | jump | held[1:] | held[:-1])
+    return bits, still * time, step_terms(time, clock, moved, (speeds[1:] + speeds[:-1]) / 2, seen)
 
 
 def _moved_m(moved: Reals, length_m: Reals | float) -> Reals:

@@ -17,6 +17,8 @@ from analytics.unwrapping import unwrapped
 #: How far back of a crossing the position is looked at. Older frames say nothing about the speed at the line.
 LOOKBACK_US = 1_000_000
 _STEPS_TO_LINE = 2.5
+# So many of the last frames show the car's pace at the line.
+_PACE_FRAMES = 6
 # So many frames show whether a clock runs in steps.
 _FEWEST_STEPS = 4
 #: How much longer than the pause between two frames the new clock may have run: the counter comes up to a few frames late.
@@ -138,10 +140,51 @@ def line_at_end_us(stretch: Stretch) -> int | None:
     return int(last.time[1]) - round(float(distance[1]) / pace)
 
 
+def clock_at_line_ms(stretch: Stretch, i: int) -> int | None:
+    """What the lap clock read when the car crossed the line, if frame ``i`` is the first after it or comes no more; None if unknown.
+
+    By the clock and the way of the last frames before, whatever times the frames came at: from there to the line, or to frame ``i``
+    and back by as much as the new clock reads.
+    """
+    first = int(np.searchsorted(stretch.time[:i], stretch.time[i - 1] - LOOKBACK_US))
+    near = stretch.take(slice(first, i))
+    running = near.take(slice(int(np.flatnonzero(np.diff(near.lap_clock_ms, prepend=0) < 0)[-1:].sum()), None))
+    # Games hold the position at the origin for some metres, as in `_crossing_by_position`.
+    moving = running.take((running.normalized_position > 0) & (running.normalized_position < 1))
+    last = moving.take(slice(-_PACE_FRAMES, None))
+    if len(last) < 2 or last.lap_clock_ms[-1] <= last.lap_clock_ms[0]:
+        return None
+    pace = float(from_line(last.since_line[-1:] - last.since_line[0])[0]) / int(
+        last.lap_clock_ms[-1] - last.lap_clock_ms[0]
+    )
+    way, new_ms = -float(from_line(last.since_line[-1:])[0]), 0
+    if (
+        i < len(stretch)
+        and clock_restarts(stretch.take(slice(i - 1, i + 1)))[0]
+        and 0 < stretch.normalized_position[i] < 1
+    ):
+        way, new_ms = (
+            float(from_line(stretch.since_line[i : i + 1] - last.since_line[-1])[0]),
+            int(stretch.lap_clock_ms[i]),
+        )
+    if pace <= 0 or abs(way) > pace * LOOKBACK_US / 1000:
+        return None
+    return int(last.lap_clock_ms[-1]) + round(way / pace) - new_ms
+
+
 def mark_us(stretch: Stretch, i: int, share: float) -> int:
-    """When the car passed ``share`` of the lap, which lies between frame ``i - 1`` and frame ``i``."""
+    """When the car passed ``share`` of the lap, which lies between frame ``i - 1`` and frame ``i``, by the frames' times."""
+    return _at_share(stretch, i, share, stretch.time)
+
+
+def mark_clock_us(stretch: Stretch, i: int, share: float) -> int:
+    """What the lap clock read then, in µs."""
+    return _at_share(stretch, i, share, 1000 * stretch.lap_clock_ms)
+
+
+def _at_share(stretch: Stretch, i: int, share: float, clock_us: Integers) -> int:
     d0, d1 = _pair(stretch.since_line, i - 1)
-    return _between(*_pair(stretch.time, i - 1), *_pair(stretch.speed_kmh, i - 1), d0 - share, d1 - share)
+    return _between(*_pair(clock_us, i - 1), *_pair(stretch.speed_kmh, i - 1), d0 - share, d1 - share)
 
 
 def share_at_crossing(stretch: Stretch, i: int, line_us: int) -> float:

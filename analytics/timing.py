@@ -28,7 +28,7 @@ from analytics.happenings import (
     tallies,
 )
 from analytics.lap import Lap
-from analytics.line import LOOKBACK_US, crossing_us, from_line, mark_us, share_at_crossing
+from analytics.line import LOOKBACK_US, crossing_us, from_line, mark_clock_us, mark_us, share_at_crossing
 from analytics.stretch import Stretch
 
 # Within the shortest lap there is, what a game says late belongs to the line before: counters, clocks and official times lag.
@@ -37,6 +37,8 @@ _SHOWN_LATE_MS = 500
 # A counter that rises farther from the line than the clock restarts was early.
 _EARLY = 0.002
 _STANDING_KMH = 5.0
+# Two clocks of whole milliseconds that are so near to each other say the same.
+_SAME_US = 2_000
 
 
 def attempt(stretch: Stretch, i: int, number: int) -> OpenLap:
@@ -54,6 +56,7 @@ def attempt(stretch: Stretch, i: int, number: int) -> OpenLap:
         started_at_us=int(stretch.time[i]) - 1000 * clock_ms,
         official_before_ms=int(stretch.last_lap_time_ms[i]),
         timed_from_line=False,
+        zero_by_clock=True,
         first_clock_ms=clock_ms,
         reasons=frozenset(reasons),
     )
@@ -164,7 +167,7 @@ class Timing:
         before = int(self.stretch.last_lap_time_ms[i - 1]) if self.ended else self.open.official_before_ms
         lap = finished(self.open, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us)
         self.laps[lap.lap_number] = lap
-        restarts = self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1]
+        restarts = bool(self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1])
         self.ended = EndedLap(lap, line_us, before, None if by_clock or restarts else self.open)
         number = max(number, lap.lap_number + 1)
         self.ahead = number - int(self.stretch.lap_number[i])
@@ -172,13 +175,16 @@ class Timing:
             number,
             line_us,
             before,
-            entered_by_clock=by_clock,
+            zero_by_clock=restarts and line_us == self._clock_zero_us(i),
             reasons=frozenset(["left the pits"] if self.stretch.pit[i] >= IN_PIT else []),
             off_line=share_at_crossing(self.stretch, i, line_us),
             last_sector_before=self.open.last_sector,
         )
         # What lies between these two frames lies on both sides of the line.
         self.happenings.forget(i, PIT_ENTRY | MARK)
+
+    def _clock_zero_us(self, i: int) -> int:
+        return int(self.stretch.time[i]) - 1000 * int(self.stretch.lap_clock_ms[i])
 
     def _cross_later(self, i: int) -> None:
         """End the lap at frame ``i`` after all, and not where the counter rose."""
@@ -194,7 +200,7 @@ class Timing:
             self.open.lap_number,
             line_us,
             ended.official_before_ms,
-            entered_by_clock=True,
+            zero_by_clock=line_us == self._clock_zero_us(i),
             reasons=frozenset(["left the pits"] if self.stretch.pit[i] >= IN_PIT else []),
             off_line=share_at_crossing(self.stretch, i, line_us),
             last_sector_before=whole.last_sector,
@@ -213,13 +219,17 @@ class Timing:
         self.open = self.open.driven(self.stretch, slice(a, b), tally, splits=splits, marks=marks)
 
     def _splits(self, a: int, b: int) -> tuple[Split, ...]:
-        """Where the game went from one sector to the next, half way between the frames that tell."""
+        """Where the game went from one sector to the next, half way between the frames that say so."""
         splits, stretch = self.open.splits, self.stretch
         for j in (np.flatnonzero(self.happenings.bits[a:b] & SECTOR) + a).tolist():
             # The first frames of a lap may still carry the last sector of the one before: only the next one counts.
             if stretch.sector[j] == len(splits) + 2 and stretch.sector[j - 1] == len(splits) + 1:
                 around = slice(j - 1, j + 1)
-                at_us = int(stretch.time[around].sum()) // 2
+                by_frames_us, clock_us = (
+                    int(stretch.time[around].sum()) // 2,
+                    500 * int(stretch.lap_clock_ms[around].sum()),
+                )
+                at_us = self._passed_us(a, j, by_frames_us, clock_us)
                 splits = (*splits, Split(at_us, float(stretch.normalized_position[around].mean())))
         return splits
 
@@ -230,8 +240,28 @@ class Timing:
             passed = (bisect_right(self.course.marks, float(share[k])) for k in (j - 1, j))
             for mark in range(*passed):
                 if not marks or mark > marks[-1][0]:
-                    marks.append((mark, mark_us(self.stretch, j, self.course.marks[mark])))
+                    at = self.course.marks[mark]
+                    by_frames_us, clock_us = mark_us(self.stretch, j, at), mark_clock_us(self.stretch, j, at)
+                    marks.append((mark, self._passed_us(a, j, by_frames_us, clock_us)))
         return tuple(marks)
+
+    def _passed_us(self, a: int, j: int, by_frames_us: int, clock_us: int) -> int:
+        """When a place before frame ``j`` was passed, by the clock that agrees with the car in the lap so far; ``a`` as in `_drive`."""
+        by_clock_us = self.open.clock_zero_us + clock_us
+        if not self.open.zero_by_clock or abs(by_clock_us - by_frames_us) <= _SAME_US:
+            # Nearly always, and then nothing needs to be summed.
+            return by_frames_us
+        if self.stretch.lap_clock_ms[j] < self.stretch.lap_clock_ms[j - 1]:
+            return by_frames_us
+        frames = slice(a, j + 1)
+        so_far = replace(
+            self.open,
+            bits=self.open.bits | int(np.bitwise_or.reduce(self.happenings.bits[frames])),
+            still_us=self.open.still_us + int(self.happenings.still_us[frames].sum()),
+            fit=self.open.fit.plus(self.happenings.fit(a, j + 1)),
+        )
+        believed = so_far.believes_clock and so_far.clock_fits(by_frames_us - so_far.clock_zero_us, clock_us)
+        return by_clock_us if believed else by_frames_us
 
     def _listen(self, a: int, b: int) -> None:
         """Take the official time of the lap that ended, if it is among frames a..b-1."""
