@@ -43,10 +43,12 @@ def main(brokers: str, cars: str, rate_hz: str, folder: str) -> None:
     collector = CollectorSettings.read(user_id=USER)
     spool = SpoolFolder(Path(folder) / "spool", max_bytes=1 << 30, keep_s=0)
     opened: list[TimedSender] = []
+    begun_s: dict[str, float] = {}
 
     def open_sender(told: Session, *, linger_ms: float) -> TimedSender:
         sender = TimedSender(kafka, collector, told, open_spool=spool.begin, linger_ms=linger_ms)
         opened.append(sender)
+        begun_s[sender.key] = begun.monotonic_s + (told.started_at - begun.wall_ms) / 1000
         sys.stdout.write(f"session {sender.key}\n")
         sys.stdout.flush()
         return sender
@@ -57,7 +59,7 @@ def main(brokers: str, cars: str, rate_hz: str, folder: str) -> None:
     begun = Instant.now()
     drive_cars(outing, int(cars), USER, open_sender, begun=begun, stop=over.is_set, quiet=True, obeying=[])
     steps = {sender.key: sender.sent_s for sender in opened}
-    told = {"begun_s": begun.monotonic_s, "rate_hz": outing.rate_hz, "sent_s": steps}
+    told = {"begun_s": begun_s, "rate_hz": outing.rate_hz, "sent_s": steps}
     Path(folder, "steps.json").write_text(json.dumps(told))
 
 
