@@ -13,11 +13,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import click
 import psutil
 import psycopg
 import websockets
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
@@ -60,25 +59,18 @@ console = Console(highlight=False)
 Tell = Callable[[str], None]
 
 
-@dataclass(slots=True)
-class Seen:
-    """What came, and when, on the monotonic clock."""
-
-    tapped_s: dict[Frame, float] = field(default_factory=dict)
-    viewed: list[tuple[Frame, float]] = field(default_factory=list)
-
-
 def measure_live(
     kafka: KafkaSettings, url: str, *, cars: int, viewers: int, seconds: float, tell: Tell
 ) -> dict[str, Any]:
     """One case: its figures, and the CPU of each kind of process in % of a core."""
     tell(f"cars: {cars}, viewers: {viewers}, {seconds:.0f} s at {RATE_HZ} Hz")
     with tempfile.TemporaryDirectory(prefix="purple-sector-") as folder:
-        seen = Seen()
-        with _cars(kafka, cars, Path(folder)) as keys, _tapped(kafka, seen):
-            from_s, until_s, cpu = asyncio.run(_watch_all(url, keys, viewers, seconds, seen))
+        viewed: list[tuple[Frame, float]] = []
+        log = Log(kafka)
+        with _cars(kafka, cars, Path(folder)) as keys:
+            from_s, until_s, cpu = asyncio.run(_watch_all(url, keys, viewers, seconds, viewed))
         steps = Steps(**json.loads(Path(folder, "steps.json").read_text()))
-    found: LiveFigures = figures(steps.between(from_s, until_s), seen.tapped_s, seen.viewed)
+    found: LiveFigures = figures(steps.between(from_s, until_s), log.appended_s(), viewed)
     return {"cars": cars, "viewers": viewers, **asdict(found), "cpu_percent": cpu}
 
 
@@ -97,37 +89,38 @@ def _cars(kafka: KafkaSettings, cars: int, folder: Path) -> Iterator[list[str]]:
             child.wait(60)
 
 
-@contextmanager
-def _tapped(kafka: KafkaSettings, seen: Seen) -> Iterator[None]:
-    """A consumer beside the bridge's, with its settings: what it has at once, the bridge had then too."""
-    config = {"group.id": "bench-live", "enable.auto.commit": False, "fetch.wait.max.ms": 100, **QUIET}
-    consumer = Consumer(kafka.client(config))
-    consumer.assign([TopicPartition(kafka.topic_telemetry, index, OFFSET_END) for index in range(PARTITIONS)])
-    over = threading.Event()
+class Log:
+    """What the broker's log gets from now on, to be read when all is over: a consumer beside the bridge's would cost its time."""
 
-    def tap() -> None:
-        while not over.is_set():
-            message = consumer.poll(0.1)
-            if message is None or message.error() or kind_of(message.value()) != Kind.FRAME:
-                continue
-            at_s, frame = time.monotonic(), TelemetryFrame.FromString(message.value())
-            seen.tapped_s[message.key().decode(), frame.sequence] = at_s
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._consumer = Consumer(kafka.client({"group.id": "bench-live", "enable.auto.commit": False, **QUIET}))
+        self._places = [TopicPartition(kafka.topic_telemetry, index) for index in range(PARTITIONS)]
+        self._begin = self._ends()
 
-    thread = threading.Thread(target=tap, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        consumer.close()
+    def appended_s(self) -> dict[Frame, float]:
+        """When the broker appended each frame, on the monotonic clock; the log has whole ms, this their middle."""
+        wall_s, ends = time.time() - time.monotonic(), self._ends()
+        for place, offset in zip(self._places, self._begin, strict=True):
+            place.offset = offset
+        self._consumer.assign(self._places)
+        found: dict[Frame, float] = {}
+        for _ in range(sum(ends) - sum(self._begin)):
+            message = self._consumer.poll(10.0)
+            if message is not None and not message.error() and kind_of(message.value()) == Kind.FRAME:
+                frame = TelemetryFrame.FromString(message.value())
+                found[message.key().decode(), frame.sequence] = (message.timestamp()[1] + 0.5) / 1000 - wall_s
+        self._consumer.close()
+        return found
+
+    def _ends(self) -> list[int]:
+        return [self._consumer.get_watermark_offsets(place, timeout=10.0)[1] for place in self._places]
 
 
 async def _watch_all(
-    url: str, keys: list[str], viewers: int, seconds: float, seen: Seen
+    url: str, keys: list[str], viewers: int, seconds: float, viewed: list[tuple[Frame, float]]
 ) -> tuple[float, float, dict[str, float]]:
     """Watch for the warm-up and ``seconds`` more: the time that counts, and what it cost."""
-    watching = [asyncio.create_task(_watch(url, keys[i % len(keys)], seen)) for i in range(viewers)]
+    watching = [asyncio.create_task(_watch(url, keys[i % len(keys)], viewed)) for i in range(viewers)]
     await asyncio.sleep(WARM_UP_S)
     before, from_s = _cpu_s(), time.monotonic()
     await asyncio.sleep(seconds)
@@ -142,13 +135,14 @@ async def _watch_all(
     return from_s, until_s, cpu
 
 
-async def _watch(url: str, key: str, seen: Seen) -> None:
+async def _watch(url: str, key: str, viewed: list[tuple[Frame, float]]) -> None:
+    """Note when each frame came, on the monotonic clock."""
     async with websockets.connect(f"{url}?session={key}", compression=None) as socket:
         async for data in socket:
             at_s = time.monotonic()
             message = TelemetryMessage.FromString(data if isinstance(data, bytes) else data.encode())
             frames = [message.telemetry] if message.HasField("telemetry") else list(message.frames)
-            seen.viewed += [((key, frame.sequence), at_s) for frame in frames]
+            viewed += [((key, frame.sequence), at_s) for frame in frames]
 
 
 def _cpu_s() -> dict[str, float]:

@@ -10,9 +10,9 @@ Frame = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What the cars did: frame n (from 1) of each session was due (n - 1) / ``rate_hz`` after ``begun_s``; ``sent_s[n - 1]``."""
+    """What the cars did: frame n (from 1) of a session was due (n - 1) / ``rate_hz`` after its ``begun_s``; ``sent_s[n - 1]``."""
 
-    begun_s: float
+    begun_s: Mapping[str, float]
     rate_hz: float
     sent_s: Mapping[str, list[float]]
 
@@ -22,7 +22,7 @@ class Steps:
             (session, number + 1): (step_s, sent_s)
             for session, sent in self.sent_s.items()
             for number, sent_s in enumerate(sent)
-            if from_s <= (step_s := self.begun_s + number / self.rate_hz) < until_s
+            if from_s <= (step_s := self.begun_s[session] + number / self.rate_hz) < until_s
         }
 
 
@@ -54,15 +54,16 @@ def spread(taken_s: Iterable[float]) -> Spread:
 
 
 def figures(
-    due: Mapping[Frame, tuple[float, float]], tapped_s: Mapping[Frame, float], viewed: Iterable[tuple[Frame, float]]
+    due: Mapping[Frame, tuple[float, float]], appended_s: Mapping[Frame, float], viewed: Iterable[tuple[Frame, float]]
 ) -> LiveFigures:
-    """``due`` as `Steps.between` gives it; ``tapped_s``: when a consumer had it; ``viewed``: each arrival at a socket."""
+    """``due`` as `Steps.between` gives it; ``appended_s``: when the broker had it; ``viewed``: each arrival at a socket."""
     arrivals = [(frame, at_s) for frame, at_s in viewed if frame in due]
-    tapped = [(frame, at_s) for frame, at_s in arrivals if frame in tapped_s]
     hops = {
         "step → sent": [sent_s - step_s for step_s, sent_s in due.values()],
-        "sent → a consumer": [tapped_s[frame] - sent_s for frame, (_, sent_s) in due.items() if frame in tapped_s],
-        "a consumer → socket": [at_s - tapped_s[frame] for frame, at_s in tapped],
+        "sent → broker's log": [
+            appended_s[frame] - sent_s for frame, (_, sent_s) in due.items() if frame in appended_s
+        ],
+        "broker's log → socket": [at_s - appended_s[frame] for frame, at_s in arrivals if frame in appended_s],
     }
     return LiveFigures(
         frames=len(due),
