@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+import threading
 
 import psutil
 import pytest
 
 from ingest.services.process import free_port
-from serve.orphans import processes_of, sweep, write_owner
+from serve.orphans import processes_of, sweep, wait_for_end, write_owner
 from tests.waiting import wait_until
 
 SLEEP = [
@@ -108,6 +109,27 @@ def test_a_folder_that_is_a_link_is_not_ours(tmp_path, left_behind):
 
     assert sweep(tmp_path) == 0
     assert process.poll() is None
+
+
+def test_an_id_that_is_a_thread_by_now_is_waited_for_no_longer():
+    """A process that ended may have left its id to a thread of another one: to wait for that is an error of the system."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        wait_for_end([psutil.Process(thread.native_id)])
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_what_ends_is_waited_for():
+    with subprocess.Popen([*SLEEP, ""], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        seen = psutil.Process(process.pid)
+        seen.kill()
+        wait_for_end([seen])
+        assert not seen.is_running()
 
 
 CARS = """

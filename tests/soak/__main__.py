@@ -36,7 +36,7 @@ def _kinds(_: click.Context, __: click.Parameter, value: str) -> tuple[Kind, ...
 @click.option("--resume", is_flag=True, help="Go on from the ledger of this seed.")
 @click.option("--kinds", default=_ALL, show_default=True, callback=_kinds, help="What is killed, with commas.")
 @click.option("--cars", default=2, show_default=True, type=click.IntRange(1, 20), help="Collectors, with a car each.")
-@click.option("--patience", "patience_s", default=120.0, show_default=True, help="Seconds that a recovery may take.")
+@click.option("--patience", "patience_s", default=300.0, show_default=True, help="Seconds that a recovery may take.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Ledger and data.  [build/soak/SEED]")
 def main(
     minutes: float, seed: int, resume: bool, kinds: tuple[Kind, ...], cars: int, patience_s: float, folder: Path | None

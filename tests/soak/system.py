@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from ingest.services.process import free_port
+from serve.orphans import wait_for_end
 from serve.running import Running
 from tests.soak.kinds import Kind, kind_of
 from tests.waiting import WITHIN_S, wait_until
@@ -122,7 +123,7 @@ class System:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        psutil.wait_procs(self._seen, timeout=5)
+        wait_for_end(self._seen, 5)
         return self.end_left()
 
     def end_left(self) -> list[str]:
@@ -160,7 +161,7 @@ def end(processes: Iterable[psutil.Process]) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(processes, timeout=WITHIN_S)
+    wait_for_end(processes, WITHIN_S)
 
 
 def _kind(process: psutil.Process) -> Kind | None:
