@@ -74,6 +74,18 @@ class StoreUnavailable(PurpleSectorError):
         self.reason = reason
 
 
+class StoreFull(StoreUnavailable):
+    """The database answers, and its disk has no room for what is to be stored."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        PurpleSectorError.__init__(
+            self,
+            f"the database at {address} has no room: {reason}; make room on its disk, and storing goes on by itself",
+        )
+        self.address = address
+        self.reason = reason
+
+
 class NotAllowed(PurpleSectorError):
     """The database answers, and this user may not read what was asked for."""
 

@@ -29,7 +29,15 @@ from ingest.chunk import Chunk, DeadLetter, Late, OpenSession, RunningLap, Timed
 from ingest.colours import colour_running, judge_scope, unjudged
 from ingest.dead_letters import NotKept, expire_dead_letters, kind_of_reason, save_dead_letters
 from ingest.edition import refuse_lost_licence
-from ingest.errors import PartitionTaken, SessionsChanged, SessionWentOn, StoreBusy, StoreRefused, StoreUnavailable
+from ingest.errors import (
+    PartitionTaken,
+    SessionsChanged,
+    SessionWentOn,
+    StoreBusy,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ingest.locked_chunks import LockedChunk, locked_chunks, locks_in_words, move_pending, split_frames
 from ingest.partition import Partition
 from ingest.policies import COLUMNSTORE_AFTER
@@ -490,6 +498,8 @@ class Store:
                 raise PartitionTaken(self.partition, said) from None
             if error.sqlstate == "PS002":
                 raise SessionsChanged(self.partition, said) from None
+            if isinstance(error, psycopg.errors.DiskFull):
+                raise StoreFull(self._address, said) from error
             # A value may be too long for an index: that is an OperationalError, and will be one for ever.
             if isinstance(error, psycopg.errors.LockNotAvailable):
                 raise StoreBusy(self.partition, self._what_is_locked(error)) from error
