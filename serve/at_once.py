@@ -1,10 +1,16 @@
-"""Enter contexts at the same time, and leave them at the same time."""
+"""Enter contexts at the same time, and leave them at the same time; wait for a call, and no longer than it is wanted."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
+
+from ingest.errors import PurpleSectorError
+from ingest.services.process import Cancelled
+
+_LOOK_EVERY_S = 0.1
 
 
 @contextmanager
@@ -30,3 +36,25 @@ def _results(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> li
     finally:
         wait(others)
     return [first, *(other.result() for other in others)]
+
+
+def unless_cancelled(call: Callable[[], None], cancelled: Cancelled) -> None:
+    """Do ``call``, which nothing can interrupt, in a thread of its own.
+
+    Raises what it raises; PurpleSectorError where it is ``cancelled`` first: then the thread is left to itself.
+    """
+    future: Future[None] = Future()
+    threading.Thread(target=_fulfil, args=(future, call), name="unless-cancelled", daemon=True).start()
+    while not wait([future], _LOOK_EVERY_S).done:
+        if cancelled():
+            raise PurpleSectorError("stopped while starting")
+    future.result()
+
+
+def _fulfil(future: "Future[None]", call: Callable[[], None]) -> None:
+    try:
+        call()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(None)

@@ -9,10 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from types import FrameType
@@ -31,6 +30,7 @@ from serve.exporting import export
 from serve.fleet import fleet
 from serve.recomputing import laps
 from serve.running import Running, state_folder, the_only_one
+from serve.shutdown_signal import ShutdownSignal
 from serve.tables import say_whole, table_of
 from serve.telling import tell
 
@@ -304,19 +304,26 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
         def progress(step: Step) -> None:
             spinner.update(str(step))
 
-        local = stack.enter_context(run_local(folder, durable=durable, tell=tell, progress=progress))
+        shutdown = ShutdownSignal()
+        shutdown.install()
+        with shutdown.interrupting():
+            local = stack.enter_context(
+                run_local(folder, durable=durable, tell=tell, progress=progress, shutdown=shutdown)
+            )
         url = local.database.url.get_secret_value()
-        told = _told_to_stop()
         Running(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication).write(home)
         driving = [stack.enter_context(simulated_cars(cars, local.kafka.brokers, folder))] if cars else []
         if cars:
             tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
         spinner.stop()
         console.print(f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True)
-        while not told.wait(_LOOK_EVERY_S):
-            local.keep_up()
-            if driving and not driving[0].running:
-                tell(str(driving.pop().failure("ended by itself")))
+        with suppress(KeyboardInterrupt):
+            while True:
+                with shutdown.interrupting():
+                    time.sleep(_LOOK_EVERY_S)
+                local.keep_up()
+                if driving and not driving[0].running:
+                    tell(str(driving.pop().failure("ended by itself")))
         console.print("stopping")
 
 
@@ -340,14 +347,6 @@ def simulated_cars(count: int, brokers: str, folder: Path) -> Iterator["Process"
         yield process
     finally:
         process.stop(patience_s=_FLUSHED_WITHIN_S)
-
-
-def _told_to_stop() -> threading.Event:
-    """Set by Ctrl-C or SIGTERM from now on. A second one, while things are being stopped, would leave some of them running."""
-    told = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: told.set())
-    return told
 
 
 def _run_in_background(folder: Path) -> None:

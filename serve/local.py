@@ -24,7 +24,7 @@ from ingest.schema import migrate
 from ingest.services.broker import Broker, start_broker
 from ingest.services.kafka_cluster import KafkaCluster
 from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
-from ingest.services.process import Progress, Step, free_port, quiet
+from ingest.services.process import Cancelled, Progress, Step, free_port, quiet
 from ingest.services.timescale import timescale_programs
 from ingest.settings import (
     DatabaseSettings,
@@ -36,10 +36,11 @@ from ingest.settings import (
     ServeSettings,
 )
 from ingest.topics import create_topics
-from serve.at_once import at_once
+from serve.at_once import at_once, unless_cancelled
 from serve.listeners import listening, summary
 from serve.ray_cluster import connect_ray, run_ray
 from serve.ray_part import RayPart
+from serve.shutdown_signal import ShutdownSignal
 from serve.supervision import Service, supervised
 
 #: Hears of each thing that is ready; `Progress` hears what is being waited for.
@@ -69,13 +70,16 @@ class Local:
 
 
 @contextmanager
-def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet) -> Iterator[Local]:
+def run_local(
+    folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet, shutdown: ShutdownSignal | None = None
+) -> Iterator[Local]:
     """Start the system with its data in ``folder``; stop it on leaving. ``durable``: the data outlives a power cut.
 
-    Raises PurpleSectorError when something can't be had, saying what to do.
+    ``shutdown`` interrupts restarts in `Local.keep_up`. Raises PurpleSectorError when something can't be had, saying what to do.
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
-    ray_part = RayPart(lambda: run_ray(tell), tell)
+    shutdown = shutdown or ShutdownSignal()
+    ray_part = RayPart(lambda: run_ray(tell), tell, shutdown)
     with _last_words_unheard() as stack:
         progress(Step("Ray", "starting"))
         _, database, kafka = stack.enter_context(
@@ -94,7 +98,7 @@ def run_local(folder: Path, *, durable: bool, tell: Tell, progress: Progress = q
             ray_part.services(
                 lambda: at_once(
                     _ingest(kafka, database, ingest, log, tell, stoppable=lambda: ray_part.running),
-                    _serve(kafka, database, serve, tell),
+                    _serve(kafka, database, serve, tell, shutdown.is_set),
                 )
             )
         )
@@ -221,10 +225,13 @@ def _ingest(
 
 
 @contextmanager
-def _serve(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell) -> Iterator[None]:
+def _serve(
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell, cancelled: Cancelled
+) -> Iterator[None]:
     from serve.app import deploy
 
-    deploy(kafka, database, serve)
+    # It waits for a minute and more for what a Ray that has ended will not answer.
+    unless_cancelled(lambda: deploy(kafka, database, serve), cancelled)
     tell(f"the page, on http://{serve.host}:{serve.port}/")
     # It ends with its Ray, which takes seconds less than to wind it down before; viewers connect again either way.
     yield

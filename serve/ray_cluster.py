@@ -15,7 +15,7 @@ import psutil
 
 from ingest.errors import PurpleSectorError
 from serve.environment import serve_environment
-from serve.orphans import PREFIX, processes_of, sweep, write_owner
+from serve.orphans import PREFIX, processes_of, sweep, wait_for_end, write_owner
 
 _CPUS = 2  # what ingest spreads its partitions over: the rest of a laptop is for its owner
 _OBJECT_STORE_BYTES = 80 * 2**20  # near the least that Ray takes: nothing here puts objects there
@@ -30,6 +30,8 @@ _TOKEN = (
 # Ray 2.60 turns `_node_ip_address="127.0.0.1"` into the machine's own address, and then listens on all of them. This, its
 # default on Windows and macOS, is the one setting by which GCS, raylet, agents and workers keep to the loopback.
 _ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# Otherwise any call of a thread that is left over starts another Ray, with Ray's defaults, when ours has ended.
+_NO_OTHER = {"RAY_ENABLE_AUTO_CONNECT": "0"}
 # Of the nodes of a Ray that ends with the command that started it.
 _OWN = {"purple-sector": "own"}
 
@@ -43,18 +45,16 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
         tell(f"{killed} processes were ended that a killed command had left behind")
     temporary = Path(tempfile.mkdtemp(prefix=PREFIX))
     write_owner(temporary)
-    own = serve_environment(temporary) | _ON_LOOPBACK
+    own = serve_environment(temporary) | _ON_LOOPBACK | _NO_OTHER
     outside = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray would take it before the file, and show it to whoever lists processes
     import ray  # it reads its environment once, when it is imported
 
     _read_token_again()
-    before = signal.getsignal(signal.SIGTERM)
     try:
-        _start(temporary, cpus, tell)
-        # Ray's own handler ends this process on the spot, and leaves some of its children behind.
-        signal.signal(signal.SIGTERM, before)
+        with _own_sigterm_handler():
+            _start(temporary, cpus, tell)
         tell(f"Ray {ray.__version__}, started in {time.monotonic() - started_at:.1f} s")
         yield
     finally:
@@ -68,6 +68,23 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextmanager
+def _own_sigterm_handler() -> Iterator[None]:
+    """Keep this process's handler. Ray's two end it on the spot, and leave some of its children behind.
+
+    That of Python it sets first, and would have it while it starts: on a busy machine for a minute. That of C++ it sets last.
+    """
+    import ray._private.utils as utils
+
+    ours = signal.getsignal(signal.SIGTERM)
+    theirs, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = theirs
+        signal.signal(signal.SIGTERM, ours)
 
 
 def _read_token_again() -> None:
@@ -156,7 +173,7 @@ def _kill(processes: list[psutil.Process]) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes)
+    wait_for_end(processes)
 
 
 def _is_of(child: psutil.Process, temporary: Path) -> bool:

@@ -2,14 +2,21 @@
 
 Ray restarts its workers, its replicas and its proxies itself. What it does not outlive on one machine is its control store (GCS) and
 its raylet: a driver whose GCS is gone ends its whole process after a minute. `RayPart` sees within a second that one of the two has
-ended, and makes all of it anew. Ingest goes on from what the store says, and the page comes back on its port.
+ended, and makes all of it anew, with pauses and for ever where Ray does not start. Meanwhile nobody answers on the page's port, for Ray
+is its host: what happens is reported. Ingest goes on from what the store says, and the page comes back on its port.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psutil
+
+from ingest.errors import PurpleSectorError
+from ingest.services.process import Cancelled, never
+from serve.shutdown_signal import ShutdownSignal
+from serve.supervision import Watch
 
 #: Without these no Ray works, and nobody restarts them.
 ESSENTIAL = ("gcs_server", "raylet")
@@ -20,17 +27,23 @@ Services = Callable[[], AbstractContextManager[Any]]
 class RayPart:
     """Enter `ray`, then `services` in it; call `keep_up` now and then from the same thread."""
 
-    def __init__(self, start_ray: Callable[[], AbstractContextManager[Any]], report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        start_ray: Callable[[], AbstractContextManager[Any]],
+        report: Callable[[str], None],
+        shutdown: ShutdownSignal,
+    ) -> None:
         self._start_ray = start_ray
-        self._report = report
+        self._report, self._shutdown = report, shutdown
         self._ray, self._services = ExitStack(), ExitStack()
         self._make: Services | None = None
         self._essential: list[psutil.Process] = []
+        self._watch = Watch("Ray with ingest and the page", self)
 
     @property
     def running(self) -> bool:
-        """Whether Ray's essential processes are there."""
-        return all(_is_there(process) for process in self._essential)
+        """Whether Ray was started, and its essential processes are there."""
+        return bool(self._essential) and all(_is_there(process) for process in self._essential)
 
     @contextmanager
     def ray(self) -> Iterator[None]:
@@ -47,20 +60,31 @@ class RayPart:
             self._services.enter_context(make())
             yield
 
-    def keep_up(self) -> None:
-        """Start Ray and the services again if Ray has ended. Raises PurpleSectorError where it does not start."""
-        if self.running:
-            return
-        gone = ", ".join(
-            name for name, process in zip(ESSENTIAL, self._essential, strict=True) if not _is_there(process)
-        )
-        self._report(f"Ray ended by itself ({gone} is gone); it is started again, with ingest and the page")
-        self._services.close()
-        self._ray.close()
-        self._enter_ray()
-        if self._make:
-            self._services.enter_context(self._make())
-        self._report("ingest and the page are back")
+    def keep_up(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start Ray and the services again if Ray has ended, and the pause after a start that failed is over.
+
+        Raises KeyboardInterrupt, with what was started by then left, where the shutdown signal comes meanwhile.
+        """
+        self._watch.step(clock, self._report)
+
+    def restart(self, *, cancelled: Cancelled = never) -> None:
+        """End what is left of Ray, and start it and the services. Raises PurpleSectorError, with nothing left running."""
+        self._end()
+        try:
+            with self._shutdown.interrupting():
+                self._enter_ray()
+                if self._make:
+                    self._services.enter_context(self._make())
+        except Exception as error:  # what Ray and Serve raise has no narrower type
+            self._end()
+            if isinstance(error, PurpleSectorError):
+                raise
+            raise PurpleSectorError(str(error).partition("\n")[0] or repr(error)) from error
+
+    def _end(self) -> None:
+        with self._ray:  # left after the services
+            self._services.close()
+        self._essential = []
 
     def _enter_ray(self) -> None:
         self._ray.enter_context(self._start_ray())
@@ -69,7 +93,13 @@ class RayPart:
 
 
 def _first(children: list[psutil.Process], name: str) -> psutil.Process:
-    return next(child for child in children if child.name() == name)
+    for child in children:
+        try:
+            if child.name() == name:
+                return child
+        except psutil.NoSuchProcess:
+            continue
+    raise PurpleSectorError(f"Ray's {name} ended while starting")
 
 
 def _is_there(process: psutil.Process) -> bool:

@@ -1,7 +1,7 @@
-"""Restarts the broker and the database of this machine when they end by themselves.
+"""Restarts the broker, the database and the Ray of this machine when they end by themselves.
 
 The rule: what this command started is there while the command runs. A start that fails is tried again, for ever: a full
-disk has room one day.
+disk has room one day. A start that is under way when the command is stopped is cancelled.
 """
 
 import threading
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ingest.errors import PurpleSectorError
+from ingest.services.process import Cancelled, never
 
 _LOOK_EVERY_S = 0.2
 _LONGEST_PAUSE_S = 30.0
@@ -24,8 +25,8 @@ class Service(Protocol):
     def running(self) -> bool:
         """Whether its process is there."""
 
-    def restart(self) -> None:
-        """Start it on the same port and data. Raises PurpleSectorError."""
+    def restart(self, *, cancelled: Cancelled) -> None:
+        """Start it on the same port and data. Raises PurpleSectorError, soon also where it is ``cancelled`` meanwhile."""
 
 
 def pause_s(failures: int) -> float:
@@ -40,6 +41,7 @@ class Watch:
 
     name: str
     service: Service
+    cancelled: Cancelled = never
     down_since_s: float | None = None
     next_start_s: float = 0.0
     failures: int = 0
@@ -56,8 +58,10 @@ class Watch:
 
     def _start(self, clock: Callable[[], float], report: Callable[[str], None]) -> None:
         try:
-            self.service.restart()
+            self.service.restart(cancelled=self.cancelled)
         except (PurpleSectorError, OSError) as error:
+            if self.cancelled():
+                return
             self.failures += 1
             self.next_start_s = clock() + pause_s(self.failures)
             if self.failures == 1:
@@ -73,7 +77,9 @@ def supervised(services: Mapping[str, Service], report: Callable[[str], None]) -
     """Watch ``services``, which run, in a thread for each until the block is left; ``report`` is called from there."""
     over = threading.Event()
     threads = [
-        threading.Thread(target=_watch, args=(Watch(name, service), over, report), name=f"watch-{name}", daemon=True)
+        threading.Thread(
+            target=_watch, args=(Watch(name, service, over.is_set), over, report), name=f"watch-{name}", daemon=True
+        )
         for name, service in services.items()
     ]
     for thread in threads:
@@ -83,7 +89,7 @@ def supervised(services: Mapping[str, Service], report: Callable[[str], None]) -
     finally:
         over.set()
         for thread in threads:
-            thread.join()  # a start that is under way ends first, so that nothing is started behind a stop
+            thread.join()  # a start that is under way is cancelled first, so that nothing is started behind a stop
 
 
 def _watch(watch: Watch, over: threading.Event, report: Callable[[str], None]) -> None:

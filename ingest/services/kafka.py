@@ -25,7 +25,7 @@ from confluent_kafka.admin import AdminClient
 
 from ingest.services.jars import NAME, VERSION, kafka_jars
 from ingest.services.ports import keep_ports
-from ingest.services.process import Process, Progress, ServiceUnavailable, Step, free_port, quiet
+from ingest.services.process import Cancelled, Process, Progress, ServiceUnavailable, Step, free_port, never, quiet
 
 READY_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 60.0  # the first stop writes the class archive: 5 s
@@ -188,10 +188,10 @@ class Kafka:
             self._process.kill()
             self._process = None
 
-    def restart(self, *, progress: Progress = quiet) -> None:
+    def restart(self, *, progress: Progress = quiet, cancelled: Cancelled = never) -> None:
         """Start it again on the same port and data, stopping it first if it runs."""
         self.stop()
-        self._launch(progress)
+        self._launch(progress, cancelled)
 
     def __enter__(self) -> Self:
         return self
@@ -223,13 +223,13 @@ class Kafka:
         if done.returncode != 0:
             raise ServiceUnavailable(NAME, f"could not format {self._data}: {(done.stdout + done.stderr).strip()}")
 
-    def _launch(self, progress: Progress) -> None:
+    def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
         logging = files("ingest.services").joinpath("kafka_log4j2.xml")
         archive = self._use_archive() or [f"-XX:ArchiveClassesAtExit={self._new_archive}"]
         command = [*self._java, f"-Dlog4j2.configurationFile={logging}", *archive, *self._class_path]
         command += ["kafka.Kafka", str(self._properties)]
         self._process = Process.start(NAME, command, log_file=self.folder / "kafka.log")
-        self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress)
+        self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled)
         log.info("kafka started", brokers=self.brokers, pid=self.pid, version=VERSION, folder=str(self.folder))
 
     def _use_archive(self) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Self
 import structlog
 
 from ingest.services.kafka import lists_topics
-from ingest.services.process import Process, Progress, ServiceUnavailable, free_port, quiet
+from ingest.services.process import Cancelled, Process, Progress, ServiceUnavailable, free_port, never, quiet
 
 NAME = "the in-memory broker"
 COSTS = (
@@ -81,10 +81,10 @@ class MeshBroker:
             self._process.kill()
             self._process = None
 
-    def restart(self, *, progress: Progress = quiet) -> None:
+    def restart(self, *, progress: Progress = quiet, cancelled: Cancelled = never) -> None:
         """Start it again, empty, on the same port; after `kill` that can take a minute."""
         self.stop()
-        self._launch(progress)
+        self._launch(progress, cancelled)
 
     def __enter__(self) -> Self:
         return self
@@ -94,12 +94,14 @@ class MeshBroker:
     ) -> None:
         self.stop()
 
-    def _launch(self, progress: Progress) -> None:
-        _await_free(self.port)
+    def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
+        _await_free(self.port, cancelled)
         command = [str(self._program), "broker", "--silent"]
         command += ["--listener-url", f"tcp://{self.brokers}", "--advertised-listener-url", f"tcp://{self.brokers}"]
         self._process = Process.start(NAME, command, log_file=self.folder / "mesh.log")
-        self._process.await_ready(lambda: lists_topics(self.brokers), deadline_s=READY_WITHIN_S, progress=progress)
+        self._process.await_ready(
+            lambda: lists_topics(self.brokers), deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled
+        )
         log.warning("in-memory broker started", brokers=self.brokers, pid=self.pid, costs=COSTS)
 
 
@@ -114,11 +116,11 @@ def _program() -> Path:
         raise ServiceUnavailable(NAME, f"its program is not there: {missing}") from missing
 
 
-def _await_free(port: int) -> None:
+def _await_free(port: int, cancelled: Cancelled) -> None:
     """Wait until ``port`` can be bound as this broker does it, which is without SO_REUSEADDR."""
     gives_up_at = time.monotonic() + _PORT_FREE_WITHIN_S
     while not _can_bind(port):
-        if time.monotonic() > gives_up_at:
+        if cancelled() or time.monotonic() > gives_up_at:
             raise ServiceUnavailable(NAME, f"port {port} is still taken")
         time.sleep(0.2)
 

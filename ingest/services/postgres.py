@@ -26,7 +26,7 @@ import structlog
 
 from ingest.services.cache import filled
 from ingest.services.ports import keep_ports
-from ingest.services.process import Process, Progress, ServiceUnavailable, Step, User, quiet
+from ingest.services.process import Cancelled, Process, Progress, ServiceUnavailable, Step, User, never, quiet
 
 NAME = "PostgreSQL"
 READY_WITHIN_S = 120.0  # recovery after a crash reads the log since the last checkpoint: 3 s per million rows
@@ -136,11 +136,11 @@ class Postgres:
             self._process.kill()
             self._process = None
 
-    def restart(self, *, progress: Progress = quiet) -> None:
+    def restart(self, *, progress: Progress = quiet, cancelled: Cancelled = never) -> None:
         """Start it again on the same port and data, stopping it first if it runs."""
         if self._process is not None:
             self._process.stop(signal.SIGINT)
-        self._launch(progress)
+        self._launch(progress, cancelled)
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +190,7 @@ class Postgres:
         if made.returncode != 0:
             raise ServiceUnavailable(NAME, f"initdb failed: {made.stderr.strip()}")
 
-    def _launch(self, progress: Progress) -> None:
+    def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
         _drop_stale_lock(self._data)
         settings = _SETTINGS | dict(self._programs.settings) | ({} if self._durable else _THROW_AWAY)
         settings |= {"port": str(self.port)}
@@ -198,7 +198,7 @@ class Postgres:
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         self._process = Process.start(NAME, command, log_file=self.folder / "postgres.log", user=self._user)
-        self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress)
+        self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled)
         log.info(
             "postgresql started",
             programs=self.name,

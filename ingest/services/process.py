@@ -60,6 +60,15 @@ def quiet(step: Step) -> None:
     """Progress for those who do not care."""
 
 
+#: Whether what is being waited for is wanted no longer.
+Cancelled = Callable[[], bool]
+
+
+def never() -> bool:
+    """Cancel nothing."""
+    return False
+
+
 def free_ports(count: int) -> list[int]:
     """TCP ports of the loopback that nobody listens on, all different, by asking the kernel for each.
 
@@ -166,14 +175,23 @@ class Process:
         self._close()
         return True
 
-    def await_ready(self, answers: Callable[[], bool], *, deadline_s: float, progress: Progress = quiet) -> None:
-        """Ask ``answers`` until it does. Raises ServiceUnavailable, with nothing left running, if it never will."""
+    def await_ready(
+        self,
+        answers: Callable[[], bool],
+        *,
+        deadline_s: float,
+        progress: Progress = quiet,
+        cancelled: Cancelled = never,
+    ) -> None:
+        """Ask ``answers`` until it does. Raises ServiceUnavailable, with nothing left running, if it never will or is cancelled."""
         progress(Step(self.name, "starting"))
         gives_up_at = time.monotonic() + deadline_s
         try:
             while not answers():
                 if not self.running:
                     raise self.failure(f"ended while starting (status {self._guardian.returncode})")
+                if cancelled():
+                    raise self.failure("was stopped while starting")
                 if time.monotonic() > gives_up_at:
                     raise self.failure(f"gave no answer for {deadline_s:.0f} s")
                 time.sleep(0.02)

@@ -49,9 +49,15 @@ def _await(process: "subprocess.Popen[str]", home: Path, said: Path) -> Running:
 
 
 @pytest.fixture(scope="package")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state folder of the demo that `demo` runs; what it prints is in its ``demo.log``."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="package")
+def demo(demo_home: Path) -> Iterator[Running]:
     """The addresses of a demo that runs, with one car."""
-    with running_demo(tmp_path_factory.mktemp("demo")) as (running, _):
+    with running_demo(demo_home) as (running, _):
         yield running
 
 

@@ -1,6 +1,8 @@
 """The running system stays up: what is killed comes back by itself. Last, for the other tests want an undisturbed one."""
 
 import json
+import os
+import signal
 import urllib.error
 import urllib.request
 
@@ -8,7 +10,8 @@ import psutil
 import psycopg
 import pytest
 
-from tests.waiting import wait_until
+from serve.running import Running
+from tests.waiting import WITHIN_S, wait_until
 
 
 @pytest.mark.parametrize("killed", ["postgres -D", "kafka.Kafka", "gcs_server", "raylet"])
@@ -21,6 +24,21 @@ def test_a_service_that_is_killed_comes_back_and_frames_are_stored_again(demo, k
     wait_until(lambda: health(demo.page) == (200, "ok"), "health")
     before = wait_until(lambda: stored(demo.database_url), "the store")
     wait_until(lambda: stored(demo.database_url) > before + 100, "frames")
+
+
+def test_a_stop_does_not_wait_for_a_restart_of_ray(demo, demo_home):
+    """The last of all, for it ends the demo."""
+    said = demo_home / "demo.log"
+    lines = len(said.read_text())
+    started = psutil.Process(demo.pid).children(recursive=True)
+    main_process(demo.pid, "raylet").kill()
+    wait_until(lambda: "Ray with ingest and the page has ended" in said.read_text()[lines:], "the restart")
+
+    os.kill(demo.pid, signal.SIGTERM)
+
+    wait_until(lambda: Running.find(demo_home) is None, "the end")
+    assert "is back" not in said.read_text()[lines:]
+    assert psutil.wait_procs(started, timeout=WITHIN_S)[1] == []
 
 
 def main_process(root: int, command: str) -> psutil.Process | None:

@@ -93,6 +93,15 @@ def can_listen(port: int) -> bool:
     return True
 
 
+def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    """Whoever stops the command does not wait for a server that is not ready."""
+    process = Process.start("sleep", ["sleep", "600"], log_file=tmp_path / "log")
+    asked: list[int] = []
+    with pytest.raises(ServiceUnavailable, match="was stopped while starting"):
+        process.await_ready(lambda: asked.append(1) is not None, deadline_s=WITHIN_S, cancelled=lambda: len(asked) > 2)
+    assert gone(process.pid)
+
+
 @pytest.mark.parametrize("programs", [embedded_programs, timescale_programs])
 def test_laps_survive_a_crash_of_postgresql(folder: Path, programs: FindPrograms) -> None:
     """What was committed is there after kill -9 and after a stop, on the same port."""

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from serve.at_once import at_once
+from ingest.errors import PurpleSectorError
+from serve.at_once import at_once, unless_cancelled
 
 entered: list[str] = []
 
@@ -62,3 +63,24 @@ def test_the_first_is_entered_and_left_by_this_thread():
     with at_once(here(), service("b")):
         pass
     assert seen == [threading.current_thread()] * 2
+
+
+def test_a_call_that_is_cancelled_is_not_waited_for():
+    over = threading.Event()
+    with pytest.raises(PurpleSectorError, match="stopped"):
+        unless_cancelled(over.wait, lambda: True)
+    over.set()
+
+
+def test_a_call_that_is_not_cancelled_ends_with_what_it_raises():
+    done = []
+    unless_cancelled(lambda: done.append(1), lambda: False)
+    assert done == [1]
+
+
+def test_a_call_that_times_out_by_itself_raises_that():
+    def times_out() -> None:
+        raise TimeoutError("a proxy")
+
+    with pytest.raises(TimeoutError, match="a proxy"):
+        unless_cancelled(times_out, lambda: False)

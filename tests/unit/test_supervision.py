@@ -1,9 +1,10 @@
 """A service that ends by itself is started again: at once, then after pauses, and for ever."""
 
+import threading
 from itertools import pairwise
 
 from ingest.services.process import ServiceUnavailable
-from serve.supervision import Watch, pause_s
+from serve.supervision import Watch, pause_s, supervised
 
 
 class Fragile:
@@ -15,7 +16,7 @@ class Fragile:
         self.starts_s: list[float] = []
         self.now_s = 0.0
 
-    def restart(self) -> None:
+    def restart(self, *, cancelled) -> None:
         self.starts_s.append(self.now_s)
         if not self.room:
             raise ServiceUnavailable("Fragile", "No space left on device")
@@ -80,3 +81,23 @@ def test_a_full_disk_is_waited_for_and_told_once():
     assert service.running
     assert len(said) == 3
     assert "is back" in said[2]
+
+
+def test_a_start_that_is_under_way_is_cancelled_by_a_stop():
+    class Slow:
+        """Starts for ever."""
+
+        running = False
+        starting = threading.Event()
+
+        def restart(self, *, cancelled) -> None:
+            self.starting.set()
+            while not cancelled():
+                threading.Event().wait(0.01)
+            raise ServiceUnavailable("Slow", "was stopped while starting")
+
+    service, said = Slow(), []
+    with supervised({"Slow": service}, said.append):
+        assert service.starting.wait(60)
+
+    assert said == ["Slow has ended by itself, and is started again"]
