@@ -11,6 +11,7 @@ Pure: the broker's time of each record is an argument.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -52,14 +53,20 @@ class KnownSession(Protocol):
 
 
 def place_in_time(
-    decoded: Decoded, sessions: Mapping[str, KnownSession], appended_ms: Ints
+    decoded: Decoded,
+    sessions: Mapping[str, KnownSession],
+    appended_ms: Ints,
+    behind_ms: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Decoded, tuple[Correction, ...]]:
     """The same frames at times that can be, and the corrections that this made necessary.
 
-    ``appended_ms`` has the broker's time of each record. The sessions' times are moved on. A record that cannot be placed,
+    ``appended_ms`` has the broker's time of each record, ``behind_ms`` by session how far a collector's clock showed to be behind,
+    where that is more than `BEHIND_MS`; it counts until the session's first frame. The sessions' times are moved on. A record that cannot be placed,
     because its clock jumped too often, is rejected.
     """
     known = [sessions[key] for key in decoded.sessions]
+    for key in behind_ms.keys() & sessions.keys():
+        sessions[key].times.behind_ms = behind_ms[key]
     rows, starts = _rows_by_session(decoded)
     frames = _Frames(
         decoded.frames["time"].cast(pa.int64()).to_numpy() // 1000,
@@ -121,6 +128,8 @@ def _suspicious(frames: _Frames, known: Sequence[KnownSession], rows: Ints, star
     ahead_ms = times - frames.appended_ms[rows]
     # One that goes on without a jump may get ahead.
     odd |= (ahead_ms > AHEAD_MS) & ((times - before > AHEAD_MS) | (ahead_ms > DRIFTED_AHEAD_MS))
+    behind = np.repeat(np.array([s.times.latest_ms is None and bool(s.times.behind_ms) for s in known]), lengths)
+    odd |= first & behind
     odd |= (times < EARLIEST_MS) | (times >= LATEST_MS)
     if not odd.any():
         return []
@@ -175,8 +184,9 @@ def _started(facts: Session, session: KnownSession, appended_ms: int) -> Session
     """The facts with a start that can be: as the frames' clock was corrected, or unknown; then the first frame tells."""
     told_ms, times = facts.started_at, session.times
     start_ms = told_ms
-    if times.starts and times.starts[0] == 0:
-        began_ms, corrected_ms = session.started_at_ms, told_ms + times.offsets[0]
+    offset_ms = times.offsets[0] if times.starts and times.starts[0] == 0 else 0 if times.starts else times.behind_ms
+    if offset_ms and not date_fault(told_ms + offset_ms):
+        began_ms, corrected_ms = session.started_at_ms, told_ms + offset_ms
         nearer = began_ms is None or abs(corrected_ms - began_ms) < abs(told_ms - began_ms)
         start_ms = corrected_ms if nearer else told_ms
     if date_fault(start_ms) or start_ms > appended_ms + AHEAD_MS:

@@ -11,6 +11,8 @@ EARLIEST_MS = 1_262_304_000_000
 LATEST_MS = 4_102_444_800_000
 #: How far a collector's clock may be ahead of the broker's.
 AHEAD_MS = 5 * 60 * 1000
+#: A clock that is further behind the broker's than this is wrong; less may be a record that waited for a broker on its way.
+BEHIND_MS = 24 * 60 * 60 * 1000
 #: How far a session that goes on without a jump may get ahead: it is sent faster than it was driven, or its clock is fast.
 DRIFTED_AHEAD_MS = 24 * 60 * 60 * 1000
 #: How much earlier than its session's start a frame may be: clocks are set while games run.
@@ -45,6 +47,11 @@ def date_fault(time_ms: int) -> str | None:
 def ahead_fault(time_ms: int, now_ms: int) -> str:
     """Why a time beyond ``now_ms + AHEAD_MS`` is refused."""
     return f"{(time_ms - now_ms) / 1000:.0f} s ahead of the broker's clock"
+
+
+def behind_fault(behind_ms: int) -> str:
+    """Why the times of a clock that is more than ``BEHIND_MS`` behind are moved."""
+    return f"{behind_ms / 1000:.0f} s behind the broker's clock"
 
 
 def before_start_fault(time_ms: int, started_at_ms: int) -> str:

@@ -8,8 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, Message, TopicPartition
 
+from ingest.collectors.records import SENT_AT
+from ingest.instants import BEHIND_MS
 from ingest.partition import Headers, Partition
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET
@@ -22,6 +24,20 @@ def read_headers(message: Message) -> Headers | None:
     except (SystemError, UnicodeDecodeError):  # the latter is the former's cause: a mended client would raise it
         return None
     return [(name, value.encode() if isinstance(value, str) else value) for name, value in found]
+
+
+def behind_of(headers: Headers, stamp: tuple[int, int]) -> int:
+    """How far the clock of a record's sender is behind the broker's, ms, where that is more than `BEHIND_MS`; else 0.
+
+    By header ``sentAt``, ms since the Unix epoch; ``stamp`` is the record's timestamp as confluent_kafka has it. 0 where either is
+    missing, or the sender's clock shows what no clock does.
+    """
+    kind, appended_ms = stamp
+    sent = dict(headers).get(SENT_AT) or b""
+    if kind != TIMESTAMP_LOG_APPEND_TIME or not sent.isdigit() or len(sent) > _LONGEST_TIME:
+        return 0
+    behind_ms = appended_ms - int(sent)
+    return behind_ms if behind_ms > BEHIND_MS else 0
 
 
 class HeaderReader:
@@ -74,6 +90,7 @@ class HeaderReader:
         return found
 
 
+_LONGEST_TIME = 15  # digits
 _WITHIN_S = 1.0
 _AGAIN_AFTER_S = 15.0
 _POLL_S = 0.1

@@ -1,6 +1,7 @@
 """Where a frame belongs whose clock may be wrong: the rule, frame by frame, for what is stored and for what is shown live.
 
-The first frame of a session whose time cannot be is placed when the broker got it; the ones after it keep their spacing. Where a
+The first frame of a session whose time cannot be is placed when the broker got it; the ones after it keep their spacing. Where its
+collector showed that its clock is behind, it is placed by as much later: it may have waited on a disk for the broker. Where a
 clock jumps, the frame goes on where the one before it stood, by the usual step, or after the pause that the broker saw. A frame
 whose sequence goes on is never placed more than `BACK_MS` before the one that it follows. Pure: the broker's time is an argument.
 """
@@ -16,6 +17,7 @@ from ingest.instants import (
     ahead_fault,
     back_fault,
     before_start_fault,
+    behind_fault,
     date_fault,
 )
 
@@ -48,6 +50,7 @@ class SessionTimes:
     appended_ms: int | None = None
     starts: list[int] = field(default_factory=list)  # sequences, ascending
     offsets: list[int] = field(default_factory=list)  # as many, ms
+    behind_ms: int = 0  # how far its collector's clock is behind the broker's, where that is more than `BEHIND_MS`
 
     def offset_at(self, sequence: int) -> int:
         """What is added to the time of this frame, ms."""
@@ -74,6 +77,10 @@ class Placing:
         self._highest, self._start_ms = highest, start_ms
         self.latest_ms, self._appended_ms = times.latest_ms, times.appended_ms
         self._step_ms = _USUAL_STEP_MS
+
+    def learn_behind(self, behind_ms: int) -> None:
+        """The session's collector showed how far its clock is behind."""
+        self._times.behind_ms = behind_ms
 
     @property
     def offset_at_start_ms(self) -> int:
@@ -104,7 +111,7 @@ class Placing:
             if len(self._times.starts) >= MOST_CORRECTIONS:
                 # Times that only go back are stored as they come: the laps are timed again with them.
                 return placed_ms, self._impossible(placed_ms, appended_ms)
-            placed_ms = self._following_ms(missing, appended_ms)
+            placed_ms = self._following_ms(missing, raw_ms, appended_ms)
             self._correct(sequence, placed_ms - raw_ms, placed_ms, fault)
         elif self.latest_ms is not None and 0 < placed_ms - self.latest_ms <= _LONGEST_STEP_MS:
             self._step_ms = max(1, (placed_ms - self.latest_ms) // missing)
@@ -120,10 +127,11 @@ class Placing:
             return 0
         return self._times.offset_at(max(sequence, self._highest))
 
-    def _following_ms(self, missing: int, appended_ms: int) -> int:
+    def _following_ms(self, missing: int, raw_ms: int, appended_ms: int) -> int:
         """When a frame was driven whose clock does not tell: after the one before it."""
         if self.latest_ms is None:
-            return appended_ms
+            moved_ms = raw_ms + self._times.behind_ms
+            return moved_ms if self._times.behind_ms and not self._impossible(moved_ms, appended_ms) else appended_ms
         step_ms = self._step_ms * missing
         waited_ms = appended_ms - (self._appended_ms if self._appended_ms is not None else appended_ms)
         # Of a session under way the step is known better than the ways to the broker are alike; a pause only it has seen.
@@ -136,7 +144,8 @@ class Placing:
 
     def _next_fault(self, sequence: int, time_ms: int, appended_ms: int) -> str | None:
         if self.latest_ms is None:
-            return self._impossible(time_ms, appended_ms)
+            corrected = not self._times.behind_ms or self._times.starts
+            return self._impossible(time_ms, appended_ms) if corrected else behind_fault(self._times.behind_ms)
         if sequence and time_ms < self.latest_ms - BACK_MS:
             return back_fault(time_ms, self.latest_ms)
         return self._impossible(time_ms, appended_ms, jumped=time_ms - self.latest_ms > AHEAD_MS)

@@ -24,7 +24,7 @@ from confluent_kafka import (
 from ingest.errors import BrokerUnavailable, OffsetsLost, TopicReplaced
 from ingest.identity import Question, identity_of
 from ingest.partition import Headers, Partition, Records
-from ingest.record_headers import HeaderReader, read_headers
+from ingest.record_headers import HeaderReader, behind_of, read_headers
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET
 from ingest.wire import MAX_KEY_BYTES, has_controls
@@ -65,6 +65,8 @@ class Source:
     def __init__(self, settings: KafkaSettings, partition: Partition) -> None:
         self.partition = partition
         self.users: dict[str, str] = {}
+        #: How far the clocks of collectors showed to be behind the broker's, by session, where that is a fault.
+        self.behind_ms: dict[str, int] = {}
         self.topic_id: str | None = None
         self.known_end: int | None = None  # of the log with that id, when it was last looked at
         self._identity = identity_of(settings, partition.topic)
@@ -185,16 +187,20 @@ class Source:
             # A longer one names no session, and so many of a megabyte each are too much to remember.
             if key is None or len(key) > MAX_KEY_BYTES:
                 continue
-            headers = read_headers(messages[keys.index(key)])
+            message = messages[keys.index(key)]
+            headers = read_headers(message)
             if headers is None:
                 continue  # its next record may have some
             self._seen.add(key)
             user = _text(dict(headers).get("userId") or b"")
+            if behind_ms := behind_of(headers, message.timestamp()):
+                self.behind_ms[_text(key)] = behind_ms
             self.users[_text(key)] = "" if has_controls(user) else user  # as facts may hold none
         if len(self._seen) > _REMEMBERED:
             # Sessions end without a word. One that goes on is noted again; the newest may still wait to be stored.
             self._seen &= set(keys)
             self.users = dict(list(self.users.items())[-_REMEMBERED // 2 :])
+            self.behind_ms = dict(list(self.behind_ms.items())[-_REMEMBERED // 2 :])
 
     def _complain(self, error: KafkaError) -> None:
         if not self._complained.is_set():

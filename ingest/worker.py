@@ -263,7 +263,7 @@ class Turn:
         appended_ms = batch.records.appended_ms
         # A topic that keeps its producers' times says nothing of its own.
         appended_ms = np.where(appended_ms > 0, appended_ms, time.time_ns() // 1_000_000)
-        decoded, corrections = place_in_time(decoded, self._sessions, appended_ms)
+        decoded, corrections = place_in_time(decoded, self._sessions, appended_ms, self._source.behind_ms)
         if batch.start == self._isolation.culprit:
             decoded = reject_all(
                 decoded, len(batch.records), "refused: the database does not take what this record holds"

@@ -13,7 +13,7 @@ from typing import Literal
 
 import structlog
 
-from ingest.instants import AHEAD_MS, time_fault
+from ingest.instants import AHEAD_MS, BEHIND_MS, time_fault
 from ingest.session_times import Placing, SessionTimes
 from serve.envelope import Envelope
 from serve.reading import Read, Unreadable, moved, read
@@ -38,13 +38,14 @@ class Watch:
 class Record:
     """A record of Kafka, with the names that its key and headers carry, and when the broker got it (0: not known).
 
-    An empty ``user`` is unknown.
+    An empty ``user`` is unknown. ``behind_ms``: how far its sender's clock showed to be behind the broker's, where that is a fault.
     """
 
     session: str
     user: str
     value: bytes
     appended_ms: int = 0
+    behind_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -144,6 +145,8 @@ class Hub:
         if message.kind == "lap" or not record.appended_ms:
             return message
         placing = self._sessions.setdefault(record.session, LiveSession(record.session, now)).placing
+        if record.behind_ms:
+            placing.learn_behind(record.behind_ms)
         frames_ms = start_ms = 0
         if message.frame_time_ms:
             placed_ms, fault = placing.place(message.sequence, message.frame_time_ms, record.appended_ms)
@@ -152,6 +155,8 @@ class Hub:
             frames_ms = placed_ms - message.frame_time_ms
         if message.started_at_ms > record.appended_ms + AHEAD_MS:
             start_ms = placing.offset_at_start_ms or record.appended_ms - message.started_at_ms
+        elif message.started_at_ms and (offset_ms := placing.offset_at_start_ms or record.behind_ms) > BEHIND_MS:
+            start_ms = offset_ms
         return moved(message, frames_ms, start_ms)
 
     def _note(self, record: Record, message: Read, now: float) -> str:

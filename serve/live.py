@@ -25,7 +25,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from ingest.collectors.records import RESENT
-from ingest.record_headers import read_headers
+from ingest.record_headers import behind_of, read_headers
 from ingest.settings import KafkaSettings
 from ingest.wire import BadRecord, session_of
 from serve.hub import Record
@@ -53,7 +53,8 @@ def record_of(message: Message) -> Record | None:
     kind, time_ms = message.timestamp()
     # A topic that keeps its producers' times says nothing of the broker's.
     appended_ms = time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else time.time_ns() // 1_000_000
-    return Record(_name(message.key()), _name(dict(headers).get("userId")), message.value() or b"", appended_ms)
+    user, behind_ms = _name(dict(headers).get("userId")), behind_of(headers, (kind, time_ms))
+    return Record(_name(message.key()), user, message.value() or b"", appended_ms, behind_ms)
 
 
 def _name(value: str | bytes | None) -> str:

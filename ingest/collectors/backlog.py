@@ -65,7 +65,7 @@ class Backlog:
         if self._spool is None:
             self._round = None
             return False
-        self._delivery = Delivery(self._kafka, self._spool, linger_ms=LINGER_MS, clock=self._clock)
+        self._delivery = Delivery(self._kafka, self._spool, linger_ms=LINGER_MS, shows_clock=True, clock=self._clock)
         self._seen, self._stuck_at = 0, now + STUCK_S
         log.info("sending what was left of a session", session=self._spool.session.key)
         return True

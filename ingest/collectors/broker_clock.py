@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import structlog
 
-from ingest.instants import AHEAD_MS
+from ingest.instants import AHEAD_MS, BEHIND_MS
 
 log = structlog.get_logger()
 
@@ -31,6 +31,8 @@ class Trouble(NamedTuple):
 
 def clock_trouble(ahead_ms: float, *, within_ms: float = 0.0) -> Trouble | None:
     """What a clock that is ``ahead_ms`` ahead of the broker's means; None where it is right, as far as ``within_ms`` tells."""
+    if -ahead_ms > BEHIND_MS + within_ms:
+        return Trouble("error", "frames of sessions that begin now are kept, with times moved to the broker's")
     if ahead_ms > AHEAD_MS:
         return Trouble("error", "frames are kept, with the times at which the broker gets them")
     if abs(ahead_ms) > OFF_MS + within_ms:

@@ -26,6 +26,7 @@ _POLL_S = 0.1
 class Delivery:
     """Delivers what is in ``spool``, each record at the next `poll`, whether the disk has synced it or not.
 
+    ``shows_clock``: the frames' times are of this PC's clock, and the first records show it.
     ``clock`` is monotonic, in seconds.
     """
 
@@ -35,6 +36,7 @@ class Delivery:
         spool: Spool,
         *,
         linger_ms: float,
+        shows_clock: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.frames = self.last_sequence = 0  # acknowledged
@@ -51,6 +53,7 @@ class Delivery:
             confirmed=self._confirmed,
             lost=self._lost,
             linger_ms=linger_ms,
+            shows_clock=shows_clock,
         )
 
     @property

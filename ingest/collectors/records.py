@@ -22,6 +22,9 @@ LARGEST_RECORD_BYTES = 64 * 1024
 _KEY_BYTES = 8
 #: The fields that the published contract names; JSON always has them, also where they are zero.
 LAST_PUBLISHED_FIELD = 10
+#: The header that shows this PC's clock, in ms since the Unix epoch, when a record was given to the client: ingest moves the times of
+#: a session whose clock is far behind the broker's. A replay has none, for its frames keep the times of another day.
+SENT_AT = "sentAt"
 #: The header of what is sent again because ingest asked for it: not live, and nothing for viewers.
 RESENT = ("resent", b"1")
 

@@ -40,6 +40,7 @@ class Unacknowledged:
 class Sender:
     """Sends one session, by way of the spool that ``open_spool`` gives it: in memory, or for a game on disk.
 
+    ``shows_clock``: the frames' times are of this PC's clock, as a game's are, and the first records show it.
     ``facts.id`` is the session's key, made up where it is empty; ``facts.started_at`` the first frame's time where it is
     0. ``linger_ms``: 0 for a live game, 20 for speed.
     ``clock`` is monotonic, in seconds.
@@ -53,6 +54,7 @@ class Sender:
         *,
         open_spool: OpenSpool = MemorySpool,
         linger_ms: float = 0.0,
+        shows_clock: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._facts = _completed(facts, collector.user_id)
@@ -60,7 +62,7 @@ class Sender:
         self._encoding: records.Encoding = "protobuf" if collector.protobuf_enabled else "json"
         self._encode = records.frame_encoder(self._encoding)
         self._spool = open_spool(SpooledSession(self.key, self._facts.user_id, self._encoding))
-        self._delivery = Delivery(kafka, self._spool, linger_ms=linger_ms, clock=clock)
+        self._delivery = Delivery(kafka, self._spool, linger_ms=linger_ms, shows_clock=shows_clock, clock=clock)
         self._sequence = self._refused = 0
         self._closed = False
 

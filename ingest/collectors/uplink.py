@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest.collectors.broker_clock import THIS_PC
 from ingest.collectors.outbox import Outbox, Record
-from ingest.collectors.records import Headers
+from ingest.collectors.records import SENT_AT, Headers
 from ingest.errors import BrokerUnavailable, TopicUnavailable
 from ingest.settings import KafkaSettings
 from ingest.topics import QUIET, Cluster, TopicSpec, error_of, partition_of
@@ -75,6 +75,7 @@ def find_partitions(settings: KafkaSettings, spec: TopicSpec, *, timeout_s: floa
 class Uplink:
     """Produces records of one key to one partition of ``topic``, chosen here unless ``partition`` is given.
 
+    ``shows_clock``: until the first of them is confirmed, records show this PC's clock in a header.
     ``confirmed`` is called once per record, in order.
     ``lost`` is called when the producer was replaced: what was produced and not confirmed is to be produced again.
     """
@@ -90,8 +91,10 @@ class Uplink:
         confirmed: Callable[[], None],
         lost: Callable[[], None],
         linger_ms: float,
+        shows_clock: bool = False,
     ) -> None:
         self.partition = partition
+        self._shows_clock = shows_clock
         self.errors = 0
         self._settings, self._topic, self._key, self._headers = settings, topic, key, headers
         self._confirmed, self._lost = confirmed, lost
@@ -120,7 +123,7 @@ class Uplink:
                 self.partition,
                 self._on_delivery,
                 timestamp=record.timestamp_ms,
-                headers=self._headers,
+                headers=self._headers_now(),
             )
         except BufferError:
             return False
@@ -128,6 +131,11 @@ class Uplink:
             self._break(error_of(refused))
             return False
         return True
+
+    def _headers_now(self) -> Headers:
+        if not self._shows_clock:
+            return self._headers
+        return [*self._headers, (SENT_AT, str(time.time_ns() // 1_000_000).encode())]
 
     def hand_over(self, outbox: Outbox) -> None:
         """Produce what is unsent; nothing while the broker has yet to acknowledge more than a few records."""
@@ -197,6 +205,7 @@ class Uplink:
         THIS_PC.note(message.timestamp(), wall_ms=time.time_ns() // 1_000_000)
         if self._silent or self._backoff.failures:
             self._recover()
+        self._shows_clock = False
         self._confirmed()
 
     def _on_error(self, error: KafkaError) -> None:

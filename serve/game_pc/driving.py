@@ -125,11 +125,11 @@ def _hold(folder: Path, game: str) -> BinaryIO | None:
 
 def _open_sender(kafka: KafkaSettings, collector: CollectorSettings, folder: SpoolFolder, facts: Session) -> Sender:
     try:
-        return Sender(kafka, collector, facts, open_spool=folder.begin)
+        return Sender(kafka, collector, facts, open_spool=folder.begin, shows_clock=True)
     except SpoolUnavailable as refused:
         # Somebody is driving: better in memory than not at all.
         log.error("frames of this session are in memory only", reason=str(refused))
-        return Sender(kafka, collector, facts, open_spool=partial(MemorySpool, for_game=True))
+        return Sender(kafka, collector, facts, open_spool=partial(MemorySpool, for_game=True), shows_clock=True)
 
 
 def _log(follower: Follower, statistics: Statistics) -> None:

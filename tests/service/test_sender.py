@@ -101,6 +101,19 @@ def test_three_sessions_at_once(settings):
         }
 
 
+def test_a_games_first_records_show_this_pcs_clock(settings):
+    before_ms = time.time_ns() // 1_000_000
+    sender = Sender(settings, ANNA, Session(id="s"), shows_clock=True)
+    send(sender, 3)
+    wait_until(lambda: sender.poll(0.05) or sender.statistics.frames_published == 3, "three frames")
+    send(sender, 2, first=3)
+    assert sender.close(timeout_s=WITHIN_S) is None
+
+    shown = [dict(record.headers()).get("sentAt") for record in read(settings, 6)["s"]]
+    assert before_ms <= int(shown[0]) <= time.time_ns() // 1_000_000
+    assert shown[-2:] == [None, None]
+
+
 def test_statistics_count_what_the_broker_has(settings):
     sender = Sender(settings, ANNA, Session())
     send(sender, 100)

@@ -17,8 +17,10 @@ from ingest.schema import migrate
 from ingest.services.mesh import MeshBroker
 from ingest.services.postgres import Postgres
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
-from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
+from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
+from ingest.topics import create_topics
 from tests.bench.records import serialized_session
+from tests.contract.topics import settings_of
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.owner import Record, drove, rows, told
 from tests.service.traffic import Field
@@ -279,6 +281,35 @@ def hosting(
         yield lambda index: host.host(hosted)[str(hosted[index])]
     finally:
         host.stop()
+
+
+MOVED = """
+SELECT user_id, frames, (extract(epoch FROM started_at) * 1000)::bigint, (extract(epoch FROM last_frame_at) * 1000)::bigint
+  FROM sessions
+"""
+
+
+def test_a_session_of_a_clock_that_is_years_behind_is_moved_and_marked(database, kafka):
+    settings = settings_of(kafka.brokers)
+    create_topics(settings)  # whose records the broker dates
+    now_ms = time.time_ns() // 1_000_000
+    then_ms = now_ms - 10 * 365 * 86_400_000
+    facts = TelemetryMessage(session=Session(track="Spa", started_at=then_ms)).SerializeToString()
+    producer = Producer({"bootstrap.servers": settings.brokers, "acks": "all", "linger.ms": 20})
+    values = [facts, *(value for _, value in drove("a", 1, 2, 3, started_at_ms=then_ms))]
+    for n, value in enumerate(values):
+        shown = [("sentAt", b"%d" % then_ms)] if n < 2 else []
+        producer.produce(settings.topic_telemetry, value, b"a", 0, headers=[("userId", b"anna"), *shown])
+    assert producer.flush(WITHIN_S) == 0
+    with hosting(settings, database.url) as progress:
+        wait_until(lambda: progress(0)["next_offset"] == 4)
+
+    ((user, frames, started_ms, last_ms),) = rows(database.url, MOVED)
+    assert (user, frames) == ("anna", 3)
+    assert now_ms <= started_ms < last_ms <= now_ms + WITHIN_S * 1000
+    ((first, reason),) = rows(database.url, "SELECT from_sequence, reason FROM clock_corrections")
+    assert first == 0
+    assert reason.endswith(" s behind the broker's clock")
 
 
 @contextmanager

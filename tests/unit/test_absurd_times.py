@@ -30,16 +30,17 @@ class Session60Hz:
         self.corrections: list[Correction] = []
         self.last: Decoded
 
-    def read(self, times: dict[int, int] | list[int], *, at: int) -> list[int]:
+    def read(self, times: dict[int, int] | list[int], *, at: int, behind: int = 0) -> list[int]:
         """Where frames with these times, by sequence or without, are placed when the broker gets them ``at``."""
         numbered = times.items() if isinstance(times, dict) else ((0, t) for t in times)
         values = [frame(timestamp=NOON_MS + t, sequence=n).SerializeToString() for n, t in numbered]
-        return self.read_values(values, at=at)
+        return self.read_values(values, at=at, behind=behind)
 
-    def read_values(self, values: list[bytes], *, at: int) -> list[int]:
+    def read_values(self, values: list[bytes], *, at: int, behind: int = 0) -> list[int]:
         decoded = decode(values, [b"spa"] * len(values))
         appended_ms = np.full(len(values), NOON_MS + at)
-        self.last, corrections = place_in_time(decoded, dict.fromkeys(decoded.sessions, self.car), appended_ms)
+        cars = dict.fromkeys(decoded.sessions, self.car)
+        self.last, corrections = place_in_time(decoded, cars, appended_ms, {"spa": behind} if behind else {})
         self.corrections += corrections
         sequences = self.last.frames["sequence"].drop_null().to_numpy()
         self.car.received.add(sequences)
@@ -200,6 +201,34 @@ def test_facts_of_a_right_clock_are_what_they_are(session):
     message = TelemetryMessage(session=Session(track="Spa", started_at=NOON_MS - 5)).SerializeToString()
     session.read_values([message], at=0)
     assert session.last.facts[0].message.started_at == NOON_MS - 5
+
+
+def test_clock_that_is_years_behind_from_the_start_is_moved_by_as_much(session):
+    """Its frames waited an hour for the broker: the spacing and the hour stay."""
+    late = {n: time - HOUR_MS for n, time in steps(1, 3, ahead=-10 * YEAR_MS).items()}
+    assert session.read(late, at=60, behind=10 * YEAR_MS) == [t - HOUR_MS for t in (16, 32, 48)]
+    assert session.read(steps(4, 2, ahead=-10 * YEAR_MS - HOUR_MS), at=90) == [64 - HOUR_MS, 80 - HOUR_MS]
+    ((first, offset_ms, reason),) = [(c.from_sequence, c.offset_ms, c.reason) for c in session.corrections]
+    assert (first, offset_ms, reason) == (0, 10 * YEAR_MS, "315360000 s behind the broker's clock")
+
+
+def test_clock_that_is_found_behind_when_frames_are_stored_already_moves_none(session):
+    assert session.read(steps(1, 2), at=60) == [16, 32]
+    assert session.read(steps(3, 2), at=60, behind=YEAR_MS) == [48, 64]
+    assert session.corrections == []
+
+
+def test_recording_on_a_pc_whose_clock_is_behind_is_not_moved_into_the_future(session):
+    assert session.read(steps(1, 2, ahead=-HOUR_MS), at=60, behind=YEAR_MS) == [60, 76]
+    assert len(session.corrections) == 1
+
+
+def test_facts_of_a_clock_that_is_behind_are_moved_with_the_frames(session):
+    told = TelemetryMessage(session=Session(track="Spa", started_at=NOON_MS - YEAR_MS)).SerializeToString()
+    started = [session.last.facts[0].message.started_at for _ in [session.read_values([told], at=5, behind=YEAR_MS)]]
+    session.read(steps(1, 2, ahead=-YEAR_MS), at=60)
+    session.read_values([told], at=90)
+    assert [*started, session.last.facts[0].message.started_at] == [NOON_MS, NOON_MS]
 
 
 def test_sessions_are_judged_by_themselves():

@@ -6,7 +6,8 @@ from structlog.testing import capture_logs
 
 from ingest.collectors.broker_clock import LOG_APPEND_TIME, BrokerClock, clock_trouble
 from ingest.collectors.statistics import Statistics
-from ingest.instants import AHEAD_MS
+from ingest.instants import AHEAD_MS, BEHIND_MS
+from ingest.record_headers import behind_of
 from ingest.telemetry_pb2 import Answer
 from serve.telling import as_json
 
@@ -40,6 +41,25 @@ def test_a_clock_that_is_ahead_is_said_once_and_at_once():
 def test_a_clock_that_ingest_believes_is_said_too(ahead_ms):
     (line,) = told(*[ahead_ms] * 4)
     assert "frames are kept, with this PC's times" in line
+
+
+def test_a_clock_that_is_days_behind_is_said_to_be_moved():
+    (line,) = told(*[-3 * 86_400_000] * 4)
+    assert "frames of sessions that begin now are kept, with times moved to the broker's" in line
+
+
+def test_a_record_shows_its_senders_clock():
+    def behind(sent: bytes | None, kind: int = LOG_APPEND_TIME) -> int:
+        return behind_of([("userId", b"anna"), ("sentAt", sent)], (kind, NOON_MS))
+
+    assert behind(b"%d" % (NOON_MS - BEHIND_MS - 1)) == BEHIND_MS + 1
+    assert behind(b"0") == NOON_MS
+    for right in (NOON_MS, NOON_MS - BEHIND_MS, NOON_MS + 10**9):
+        assert behind(b"%d" % right) == 0
+    for none in (None, b"", b"-5", b"now", b"9" * 400, "²".encode()):
+        assert behind(none) == 0
+    assert behind(b"0", confluent_kafka.TIMESTAMP_CREATE_TIME) == 0
+    assert behind_of([], (LOG_APPEND_TIME, NOON_MS)) == 0
 
 
 def test_a_clock_that_is_set_wrong_on_the_way_is_said_then():

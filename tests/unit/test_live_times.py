@@ -18,9 +18,9 @@ class Watching:
         self.hub.join(self.viewer)
         self.hub.watch(self.viewer, Watch("session", "spa"), now=0)
 
-    def sent(self, message: TelemetryMessage | TelemetryFrame, *, at: int | None) -> TelemetryMessage:
+    def sent(self, message: TelemetryMessage | TelemetryFrame, *, at: int | None, behind: int = 0) -> TelemetryMessage:
         appended_ms = 0 if at is None else NOON_MS + at
-        self.hub.publish([Record("spa", "anna", message.SerializeToString(), appended_ms)], now=0)
+        self.hub.publish([Record("spa", "anna", message.SerializeToString(), appended_ms, behind)], now=0)
         envelope = self.viewer.queue.take(now=0)
         return TelemetryMessage.FromString(envelope.payload(as_text=False))
 
@@ -49,6 +49,14 @@ def test_clock_that_is_ahead(watching):
 def test_clock_that_goes_back_while_the_sequences_go_on(watching):
     """The page draws no frame that is older than the one before: it would stand still for as long as the clock went back."""
     assert watching.frames({1: 16, 2: 32, 3: -9_968, 4: -9_952}, at=40) == [16, 32, 48, 64]
+
+
+def test_clock_that_showed_to_be_a_year_behind(watching):
+    year_ms = 365 * 86_400_000
+    facts = TelemetryMessage(session=Session(track="Spa", started_at=NOON_MS - year_ms))
+    assert watching.sent(facts, at=7, behind=year_ms).session.started_at == NOON_MS
+    assert watching.frames({1: 16 - year_ms, 2: 32 - year_ms}, at=40) == [16, 32]
+    assert watching.sent(facts, at=50).session.started_at == NOON_MS
 
 
 def test_several_frames_in_one_message_move_together(watching):
