@@ -44,6 +44,7 @@ class OpenSession:
     course: Course = UNKNOWN
     frames: int = 0  # that are stored, as this worker knows: it shows whether another one writes to the session too
     times: SessionTimes = field(default_factory=SessionTimes)
+    ended_from_us: int | None = None  # the lap being driven is stored as one that ended, for no frame came any more
 
     @property
     def highest(self) -> int:
@@ -99,6 +100,7 @@ class SessionProgress:
     last_at_us: int
     known_frames: int
     known_to_us: int
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +285,10 @@ def _chapter(session: OpenSession, frames: int, sequences: SequenceSet, gaps: li
 
 
 def _late(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[Late]:
-    """The sessions that have frames here which are not later than all before them: the lap engine does not look at those."""
+    """The sessions that have frames here which are not later than all before them: the lap engine does not look at those.
+
+    And those that go on after their last lap was stored as one that ended with them.
+    """
     all_us = frames["time"].cast(pa.int64()).to_numpy()
     goes_back = np.diff(all_us, prepend=all_us[:1]) < 0
     end = 0
@@ -291,6 +296,11 @@ def _late(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[Late]:
         start, end = end, end + chapter.frames
         session = chapter.session
         times_us = all_us[start:end]
+        if session.ended_from_us is not None:
+            # It goes on after all: that lap may end elsewhere, or not at all.
+            yield Late(session.id, session.key, min(session.ended_from_us, int(times_us.min())))
+            session.ended_from_us = None
+            continue
         began_late = chapter.known_to_us is not None and times_us[0] < chapter.known_to_us
         # A clock may go back a little while sequences go on.
         if chapter.in_a_row and not began_late and not goes_back[start + 1 : end].any():
@@ -347,7 +357,14 @@ def _progress(chapters: Sequence[_Chapter], frames: pa.Table) -> Iterable[Sessio
         known_to_us = first if chapter.known_to_us is None else min(first, chapter.known_to_us)
         received = chapter.sequences.to_multirange()
         yield SessionProgress(
-            chapter.session.id, received, chapter.frames, first, last, chapter.known_frames, known_to_us
+            chapter.session.id,
+            received,
+            chapter.frames,
+            first,
+            last,
+            chapter.known_frames,
+            known_to_us,
+            chapter.session.key,
         )
 
 

@@ -134,6 +134,14 @@ SELECT id, key, (extract(epoch FROM late_from) * 1000000)::bigint
   FROM sessions WHERE topic = %(topic)s AND partition = %(index)s AND late_from IS NOT NULL
 """
 
+_FRAMES_OF = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
+
+# A worker that was replaced may not have come to store the laps that they ended with.
+_RECENT_SESSIONS = """
+SELECT key FROM sessions
+ WHERE topic = %(topic)s AND partition = %(index)s AND frames > 0 AND updated_at > now() - interval '10 minutes' ORDER BY updated_at
+"""
+
 # A lap that was split where frames were missing, or counted from elsewhere, is none of the laps that there are now.
 _DROP_LAPS = """
 DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer AND NOT lap_number = ANY (%(numbers)s)
@@ -262,8 +270,16 @@ class Store:
             session.begin_on(track_id, course_of(track_id, *course))
         if frames:
             # What the lap engine would remember of it if this worker had timed it from its start.
-            session.carry = _timed(*frames_to_resume(self._conn, id), session.course)[1]
+            stored, last = frames_to_resume(self._conn, id)
+            session.carry = _timed(stored, last, session.course)[1]
+            if last and session.carry and session.carry.open.lap_number == last.lap_number:
+                session.ended_from_us = last.started_at_us
         return session
+
+    def recent_sessions(self) -> list[str]:
+        """The sessions of this partition to which frames came lately, the first of them first."""
+        with self._reachable():
+            return [key for (key,) in self._conn.execute(_RECENT_SESSIONS, self._place)]
 
     def newest_tracks(self, places: Collection[Place]) -> dict[Place, StoredTrack]:
         """The newest version of each of these tracks, of those that have one."""
@@ -320,6 +336,21 @@ class Store:
                 raise SessionWentOn(late.session_key)
             self._advance_and_commit(_nothing(position, position), fence)
         return timed, carry
+
+    def end_lap(self, session: OpenSession, lap: Lap, position: int, fence: int) -> list[TimedLap]:
+        """Write the lap that a session ended with. Raises PartitionTaken.
+
+        Answers with it; with none, having written nothing, where another worker stored frames of the session meanwhile.
+        """
+        with self._reachable():
+            self._conn.execute("BEGIN")
+            if self._conn.execute(_FRAMES_OF, [session.id]).fetchone() != (session.frames,):
+                self._conn.execute("ROLLBACK")
+                return []
+            save_laps(self._conn.cursor(), [(session.id, lap)])
+            self._advance_and_commit(_nothing(position, position), fence)
+        session.ended_from_us = lap.started_at_us
+        return [TimedLap(session.id, session.key, lap)]
 
     def write(self, chunk: Chunk, fence: int) -> frozenset[int]:
         """Store a chunk and move the partition on, all or nothing. Raises PartitionTaken, SessionsChanged.

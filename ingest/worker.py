@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from analytics.bests import Scope
+from analytics.laps import last_lap
 from ingest.chunk import Chunk, Late, OpenSession, RunningLap, TimedLap, make_chunk
 from ingest.clocks import place_in_time
 from ingest.decode import Decoded, decode, reject_all
@@ -36,6 +37,7 @@ from ingest.paced import Paced
 from ingest.partition import Batch, Partition, PartitionLog
 from ingest.session_times import Correction
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
+from ingest.silence import Silence
 from ingest.source import Source
 from ingest.store import Ownership, Store
 from ingest.tracks import Place
@@ -204,6 +206,7 @@ class Turn:
         self._on_laps = on_laps
         self._sessions: dict[str, OpenSession] = {}
         self._lateness = Lateness()
+        self._silence = Silence()
         self._tracks: Paced[Place] = Paced(_LEARN_EVERY_S)
         self._unjudged: dict[Scope, int] = {}
         self._move_at = 0.0
@@ -225,6 +228,8 @@ class Turn:
         beat_at = time.monotonic() + _HEARTBEAT_S
         self._lateness.note(self._store.late_sessions(), now=time.monotonic())
         self._unjudged = self._store.unjudged()
+        for key in self._store.recent_sessions():
+            self._silence.note(key, now=time.monotonic())
         while not stop.is_set():
             records = self._source.read(self._isolation.limit, _READ_S)
             now = time.monotonic()
@@ -242,6 +247,7 @@ class Turn:
                 beat_at = now + _HEARTBEAT_S
             for late in self._lateness.due(now=now):
                 self._time_again(late)
+            self._end_silent(now)
             self._move_pending(now)
             for place in self._tracks.due(now=now):
                 self._learn(place)
@@ -283,6 +289,8 @@ class Turn:
             # After the laps: what they have just set is what sectors are measured against.
             self._on_laps(self._store.colour(chunk.running))
         self._lateness.note(chunk.late, now=time.monotonic())
+        for progress in chunk.progress:
+            self._silence.note(progress.key, now=time.monotonic())
         self._count(chunk)
 
     def _with_headers(self, chunk: Chunk) -> Chunk:
@@ -352,8 +360,20 @@ class Turn:
             return
         if late.session_key in self._sessions:
             self._sessions[late.session_key].carry = carry
+        self._silence.note(late.session_key, now=time.monotonic())
         log.info("laps timed again, with frames that came late", session=late.session_key, laps=len(laps))
         self._tell(laps)
+
+    def _end_silent(self, now: float) -> None:
+        """Store the lap that a session ended with, when no more of its frames come; one session a turn."""
+        key = self._silence.next_silent(now=now)
+        if key is None:
+            return
+        self._open([key])
+        session = self._sessions[key]
+        lap = last_lap(session.carry, session.course) if session.carry else None
+        if lap:
+            self._tell(self._store.end_lap(session, lap, self._waiting.stored, self._fence))
 
     def _write(self, batch: Batch, chunk: Chunk) -> frozenset[int]:
         try:

@@ -115,7 +115,7 @@ def chunk(session_id: int, start: int, end: int) -> Chunk:
         "lap_clock_ms": pa.array(offsets, pa.int32()),
     }
     progress = SessionProgress(
-        session_id, "{}", len(offsets), int(times_us[0]), int(times_us[-1]), start, int(times_us[0])
+        session_id, "{}", len(offsets), int(times_us[0]), int(times_us[-1]), start, int(times_us[0]), "rivals"
     )
     frames = pa.table([columns[name] for name in FRAMES.names], schema=FRAMES)
     return Chunk(start, end, frames, progress=(progress,))

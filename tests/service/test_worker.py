@@ -159,6 +159,22 @@ def test_lap_is_announced_when_it_is_stored(database, settings):
     assert heard.session_id == heard.lap.session_id == "lap-0"
 
 
+def test_lap_that_ends_with_its_recording_is_announced(database, settings):
+    """No frame after the line would show it: the session falls silent there."""
+    frames = [TelemetryFrame.FromString(value) for value in serialized_session(19_000)]
+    counted = [frame.lap_number for frame in frames]
+    last = counted[-1]
+    records = [(b"flag", frame.SerializeToString()) for frame in frames[: counted.index(last)]]
+    with hosting(settings, database.url), listening(settings) as next_lap:
+        publish(settings, records)
+        heard = next_lap()
+        while heard.lap.lap_number < last - 1:
+            heard = next_lap()
+
+    assert heard.lap.lap_time == pytest.approx(frames[-1].last_lap_time, abs=3)
+    assert not heard.lap.flags
+
+
 def test_flying_lap_has_its_colours_when_it_is_announced(database, settings):
     """Half a second after the record behind the line, on a machine that is not busy: it is logged, not judged."""
     values = serialized_session(13_000)
