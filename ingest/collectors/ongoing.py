@@ -5,6 +5,7 @@ Pure: both clocks are arguments.
 
 from math import dist
 
+from ingest.blanking import blanked_fields
 from ingest.collectors.complaints import Complaints
 from ingest.collectors.game import FactsChanged, Happening, SessionBegan, SessionEnded
 from ingest.collectors.session_clock import SessionClock
@@ -60,6 +61,8 @@ class OngoingSession:
 
     def _note_jump(self, frame: TelemetryFrame, now_s: float) -> None:
         """A car that is suddenly elsewhere is what the game showed: it is counted, and sent."""
+        if {"x", "y", "z"}.intersection(blanked_fields(frame)):
+            return
         place = (frame.x, frame.y, frame.z)
         reach_m = _ROOM_M + _FASTEST_MPS * (now_s - self._seen_s)
         if self._place and any(place) and any(self._place) and dist(place, self._place) > reach_m:

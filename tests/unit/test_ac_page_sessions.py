@@ -163,11 +163,21 @@ def test_implausible_value_costs_no_frame(game, fields, name):
     assert [blanked_fields(frame) for frame in frames(game.look())] == [()]
 
 
-def test_what_says_no_place_is_counted(game):
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"completedLaps": 2**31 - 1}, "lap_number"),
+        ({"completedLaps": -7}, "lap_number"),
+        ({"iCurrentTime": -5}, "lap_time"),
+        ({"normalizedCarPosition": float("nan")}, "normalized_position"),
+    ],
+)
+def test_unknown_place_costs_no_frame_and_no_session(game, fields, name):
     game.drive(2)
 
-    assert game.drive(3, graphics={"completedLaps": 2**31 - 1}) == []
-    assert game.complaints.counts == {"lap_number out of range": 3}
+    assert [blanked_fields(frame) for frame in frames(game.drive(3, graphics=fields))] == [(name,)] * 3
+    assert kinds(game.drive(2)) == "frame frame"
+    assert game.complaints.counts == {}
 
 
 @given(st.lists(st.tuples(*[st.binary(min_size=size, max_size=size) for size in (592, 296, 688)]), max_size=5))

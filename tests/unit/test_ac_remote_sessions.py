@@ -152,14 +152,38 @@ def test_one_moment_elsewhere_is_no_frame():
     remote.now_s += 0.015
 
     assert remote.here(lapTime=remote.clock_ms + 15, carCoordinates=(40_000.0, 0.0, 0.0)) == []
-    assert remote.here(lapCount=-7) == []
-    assert remote.here(lapTime=1_999_999_999) == []
     assert kinds(remote.drive(2)) == "frame frame"
-    assert remote.complaints.counts == {
-        "does not go on from what came before": 1,
-        "lap_number out of range": 1,
-        "lap_time out of range": 1,
-    }
+    assert remote.complaints.counts == {"does not go on from what came before": 1}
+
+
+@pytest.mark.parametrize("laps", [0, 4])
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"lapCount": -7}, "lap_number"),
+        ({"lapCount": 2**31 - 1}, "lap_number"),
+        ({"lapTime": -5}, "lap_time"),
+        ({"lapTime": 1_999_999_999}, "lap_time"),
+        ({"carPositionNormalized": 7.0}, "normalized_position"),
+        ({"carPositionNormalized": float("nan")}, "normalized_position"),
+        ({"carCoordinates": (1e30, 0.0, 0.0)}, "x"),
+    ],
+)
+def test_unknown_value_costs_no_frame_and_no_session(fields, name, laps):
+    """What says no lap, clock or place was thrown away, and a place that cannot be was taken for a jump."""
+    remote, same = Remote(), Remote()
+    for one, odd in ((remote, fields), (same, {})):
+        one.lap_count = laps
+        one.drive(50)
+        one.drive(40, **odd)
+        one.drive(50)
+
+    assert kinds(remote.said) == kinds(same.said)
+    told = frames(remote.said)
+    assert [blanked_fields(frame) for frame in told] == [()] * 50 + [(name,)] * 40 + [()] * 50
+    assert [f.timestamp for f in told] == pytest.approx([f.timestamp for f in frames(same.said)], abs=500)
+    assert [f.timestamp for f in told[90:]] == pytest.approx([f.timestamp for f in frames(same.said)][90:], abs=10)
+    assert remote.complaints.counts == {}
 
 
 def test_a_replay_of_what_was_driven_says_nothing():

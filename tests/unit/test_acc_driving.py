@@ -188,6 +188,18 @@ def test_steps_that_count_anew_within_a_session_end_nothing(followed):
     assert "ended" not in kinds(followed.drive())
 
 
+@pytest.mark.parametrize("completed", [2**31 - 1, 1_000_000, -7])
+def test_a_counter_that_cannot_be_ends_no_session(followed, completed):
+    """It was taken for a lap count that went back, when it could be again."""
+    followed.drive(4)
+    odd = frames(followed.drive(3, graphics={"completedLaps": completed}))
+    after = followed.drive(3)
+
+    assert ("lap_number",) in [blanked_fields(frame) for frame in odd]
+    assert kinds(after) == "frame frame frame"
+    assert [blanked_fields(frame) for frame in frames(after)][1:] == [(), ()]
+
+
 def test_a_change_of_driver_is_a_fact(followed):
     followed.drive()
     _, changed, _ = followed.drive(2, static={"playerName": "Grace", "playerSurname": "Hopper"})

@@ -9,6 +9,7 @@ from itertools import pairwise
 from math import dist
 from typing import NamedTuple
 
+from ingest.blanking import blanked_fields
 from ingest.collectors.complaints import Complaints
 from ingest.telemetry_pb2 import TelemetryFrame
 
@@ -20,38 +21,63 @@ CONVINCING_MS = 100
 LOADING_MS = 500
 # Farther than any car gets: it was put there.
 _STEP_M, _FASTEST_M_PER_MS = 20.0, 0.15
+# What the order of moments is seen by.
+_ORDER = frozenset({"lap_number", "lap_time", "x", "y", "z"})
 
 
 class Moment(NamedTuple):
-    """A frame, still without its time, and when we got it."""
+    """A frame, still without its time, and when we got it.
+
+    ``filled`` is that frame with what it does not know of its lap and place, as far as the moment before tells.
+    """
 
     frame: TelemetryFrame
     at_s: float
+    filled: TelemetryFrame | None = None
+
+    @property
+    def known(self) -> TelemetryFrame:
+        """What shows where the car is in the course of things."""
+        return self.frame if self.filled is None else self.filled
+
+    def after(self, before: "Moment | None") -> "Moment":
+        """Return this moment, filled where it came after ``before``: who does not know the lap has not gone back to lap 0."""
+        unknown = _ORDER.intersection(blanked_fields(self.frame))
+        if before is None or not unknown:
+            return self
+        filled = TelemetryFrame()
+        filled.CopyFrom(self.frame)
+        for name in unknown:
+            setattr(filled, name, getattr(before.known, name))
+        if "lap_time" in unknown:
+            # The clock has moved on, by less than what has passed here: the next one is ahead of it.
+            filled.lap_time += max(1, round(_waited_ms(before, self) / 2))
+        return self._replace(filled=filled)
 
 
 def stands(before: Moment, moment: Moment) -> bool:
     """The game is paused, or has told the same twice."""
-    return (before.frame.lap_number, before.frame.lap_time) == (moment.frame.lap_number, moment.frame.lap_time)
+    return (before.known.lap_number, before.known.lap_time) == (moment.known.lap_number, moment.known.lap_time)
 
 
 def goes_on(before: Moment, moment: Moment) -> bool:
     """Whether ``moment`` can come after ``before``; others between them may have been lost."""
     laps = _laps(before, moment)
-    since_ms = moment.frame.lap_time - before.frame.lap_time
+    since_ms = moment.known.lap_time - before.known.lap_time
     most_ms = _waited_ms(before, moment) + SLACK_MS
     if laps == 0:
         return 0 < since_ms <= most_ms and not _was_put(before, moment, since_ms)
     # The counter may be a moment ahead of the clock.
-    return laps > 0 and (moment.frame.lap_time <= most_ms or 0 <= since_ms <= most_ms)
+    return laps > 0 and (moment.known.lap_time <= most_ms or 0 <= since_ms <= most_ms)
 
 
 def passed_ms(before: Moment, moment: Moment) -> int:
     """What has passed in the game from ``before`` to ``moment``, which goes on from it."""
     if _laps(before, moment) == 0:
-        return moment.frame.lap_time - before.frame.lap_time
+        return moment.known.lap_time - before.known.lap_time
     # The rest of the old lap is known once its official time has come; until then, that of the lap before it does not fit.
-    rest_ms = moment.frame.last_lap_time - before.frame.lap_time
-    passed = rest_ms + moment.frame.lap_time
+    rest_ms = moment.known.last_lap_time - before.known.lap_time
+    passed = rest_ms + moment.known.lap_time
     waited_ms = _waited_ms(before, moment)
     return passed if rest_ms >= 0 and passed <= waited_ms + SLACK_MS else round(waited_ms)
 
@@ -63,8 +89,8 @@ def begins_anew(before: Moment, moment: Moment) -> bool:
     the first lap the clock goes back at the line of a flying start too; but not where the car was put somewhere else, or the
     game had nothing to tell for a while.
     """
-    laps, since_ms = _laps(before, moment), moment.frame.lap_time - before.frame.lap_time
-    if laps or since_ms >= 0 or moment.frame.lap_number > 1:
+    laps, since_ms = _laps(before, moment), moment.known.lap_time - before.known.lap_time
+    if laps or since_ms >= 0 or moment.known.lap_number > 1:
         return laps < 0
     waited_ms = _waited_ms(before, moment)
     return waited_ms > LOADING_MS or _was_put(before, moment, waited_ms)
@@ -72,13 +98,13 @@ def begins_anew(before: Moment, moment: Moment) -> bool:
 
 def _is_past(last: Moment, moment: Moment, waited_s: float) -> bool:
     """A clock that goes back, but not to zero, while the game is talking: it came late, or is a replay."""
-    laps, since_ms = _laps(last, moment), moment.frame.lap_time - last.frame.lap_time
+    laps, since_ms = _laps(last, moment), moment.known.lap_time - last.known.lap_time
     behind = laps < 0 or (laps == 0 and since_ms < 0)
-    return behind and waited_s * 1000 < LOADING_MS and moment.frame.lap_time > SLACK_MS
+    return behind and waited_s * 1000 < LOADING_MS and moment.known.lap_time > SLACK_MS
 
 
 def _laps(before: Moment, moment: Moment) -> int:
-    return moment.frame.lap_number - before.frame.lap_number
+    return moment.known.lap_number - before.known.lap_number
 
 
 def _waited_ms(before: Moment, moment: Moment) -> float:
@@ -86,7 +112,7 @@ def _waited_ms(before: Moment, moment: Moment) -> float:
 
 
 def _was_put(before: Moment, moment: Moment, driven_ms: float) -> bool:
-    a, b = before.frame, moment.frame
+    a, b = before.known, moment.known
     return dist((a.x, a.y, a.z), (b.x, b.y, b.z)) > _STEP_M + _FASTEST_M_PER_MS * driven_ms
 
 
@@ -104,6 +130,7 @@ class Course:
         """What can be believed now, oldest first. Only the first of it may be a break with what was believed before."""
         waited_s, self._heard_s = moment.at_s - self._heard_s, moment.at_s
         last = self._last
+        moment = moment.after(last or (self._held[-1] if self._held else None))
         if last is not None and stands(last, moment):
             return []
         if last is None or not goes_on(last, moment):

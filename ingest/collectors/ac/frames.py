@@ -1,13 +1,12 @@
 """Frames and facts out of what Assetto Corsa says, by datagram or by shared memory. Pure.
 
-A frame has no time yet. A value that cannot be is marked as unknown; what says no place of the car is `Malformed`.
+A frame has no time yet. A value that cannot be is marked as unknown, and costs no frame.
 """
 
 from math import isfinite
 
-from analytics.limits import is_plausible
-from ingest.blanking import plausible_frame
-from ingest.collectors.ac.datagrams import Answer, CarInfo, Malformed
+from ingest.blanking import blank_fields, plausible_frame
+from ingest.collectors.ac.datagrams import Answer, CarInfo
 from ingest.collectors.ac.pages import Graphics, Physics, Static
 from ingest.telemetry_pb2 import (
     PIT_STATE_ON_TRACK,
@@ -21,7 +20,6 @@ from ingest.telemetry_pb2 import (
 GAME = "Assetto Corsa"
 #: "No time" is 0 in AC; ACC, from whose page this one was made, has this one.
 _NO_TIME_MS = 2**31 - 1
-_PLACE = ("lap_number", "lap_time", "normalized_position")
 
 
 def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> TelemetryFrame:
@@ -105,13 +103,9 @@ def _pit(graphics: Graphics) -> PitState:
 
 
 def _sound(**values: float) -> TelemetryFrame:
-    """The frame; a value that cannot be is marked as unknown. Raises Malformed where the car's place in the session is none."""
-    # A session's end and its laps are seen by these: what has not got them is not a moment of the car.
+    """The frame; a value that cannot be is marked as unknown."""
+    frame = plausible_frame(values)
     if values["lap_number"] < 1:
-        raise Malformed("lap_number out of range", str(values["lap_number"]))
-    for name in _PLACE:
-        if not is_plausible(name, values[name]):
-            raise Malformed(
-                f"{name} out of range" if isfinite(values[name]) else f"{name} not finite", str(values[name])
-            )
-    return plausible_frame(values)
+        # AC has no formation lap: it counts laps from 0, and a frame from 1.
+        blank_fields(frame, ["lap_number"])
+    return frame

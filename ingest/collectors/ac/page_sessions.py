@@ -7,7 +7,6 @@ weekend, or when it is begun again. A pause and a replay say nothing.
 from typing import NamedTuple
 
 from ingest.collectors.ac.course import Moment, begins_anew
-from ingest.collectors.ac.datagrams import Malformed
 from ingest.collectors.ac.frames import facts_of_static, frame_of_pages
 from ingest.collectors.ac.now import Now
 from ingest.collectors.ac.pages import LIVE, OFF, Graphics, Physics, parse_graphics, parse_physics, parse_static
@@ -79,13 +78,10 @@ class PageSessions:
         self._facts = facts
 
     def _drive(self, physics: Physics, graphics: Graphics, now: Now) -> list[Happening]:
-        try:
-            frame = frame_of_pages(physics, graphics, steering=self._steering.share(physics.steer))
-        except Malformed as wrong:
-            self._complaints.add(wrong.kind, wrong.detail)
-            return []
+        frame = frame_of_pages(physics, graphics, steering=self._steering.share(physics.steer))
+        moment = Moment(frame, now.monotonic_s).after(self._seen.moment if self._seen else None)
         who = (self._facts.car, self._facts.track, self._facts.driver)
-        seen = _Seen(physics.packet, graphics, Moment(frame, now.monotonic_s), who)
+        seen = _Seen(physics.packet, graphics, moment, who)
         ended = self.end(reason) if self._seen and (reason := _over(self._seen, seen)) else []
         self._seen = seen
         return [

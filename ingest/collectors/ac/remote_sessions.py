@@ -7,7 +7,7 @@ makes a frame, and silence alone ends no session, for a driver who pauses comes 
 """
 
 from ingest.collectors.ac.course import Course, Moment, begins_anew, goes_on, passed_ms
-from ingest.collectors.ac.datagrams import Answer, CarInfo, LapDone, Malformed
+from ingest.collectors.ac.datagrams import Answer, CarInfo, LapDone
 from ingest.collectors.ac.frames import facts_of_answer, frame_of_car
 from ingest.collectors.ac.now import Now
 from ingest.collectors.ac.sample_clock import SampleClock
@@ -49,13 +49,7 @@ class RemoteSessions:
         """The car at one moment."""
         if self._answer is None:
             return []
-        try:
-            frame = frame_of_car(
-                info, steering=self._steering.share(info.steer_deg), last_lap_ms=self._last_lap_ms(info)
-            )
-        except Malformed as wrong:
-            self._complaints.add(wrong.kind, wrong.detail)
-            return []
+        frame = frame_of_car(info, steering=self._steering.share(info.steer_deg), last_lap_ms=self._last_lap_ms(info))
         believed = self._course.take(Moment(frame, now.monotonic_s))
         return [happening for moment in believed for happening in self._tell(moment, now)]
 

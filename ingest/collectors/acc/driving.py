@@ -9,6 +9,7 @@ dies while it writes leaves half a page behind, which looks like any other.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ingest.blanking import blanked_fields
 from ingest.collectors.acc.frame import build_frame
 from ingest.collectors.acc.layout import (
     LIVE,
@@ -112,6 +113,10 @@ class Driving:
         moment, self._held = self._held, None
         if moment is None:
             return []
+        if self._told and "lap_number" in blanked_fields(moment.frame):
+            # A counter that cannot be has not gone back, nor will it have when it can be again.
+            laps = self._told.graphics.completed_laps
+            moment = moment._replace(graphics=moment.graphics._replace(completed_laps=laps))
         ended = self._end(reason) if self._told and (reason := _over(self._told, moment)) else []
         self._told = moment
         facts = self._facts(moment.static, broadcast)
