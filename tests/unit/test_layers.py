@@ -25,6 +25,7 @@ COLLECTORS_MAY_IMPORT = {
     "crc32c",
     "google.protobuf",
     "structlog",
+    "analytics.game_conventions",
     "analytics.limits",
     "ingest.blanking",
     "ingest.collectors",

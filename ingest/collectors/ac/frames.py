@@ -5,6 +5,7 @@ A frame has no time yet. A value that cannot be is marked as unknown, and costs 
 
 from math import isfinite
 
+from analytics.game_conventions import known_time_ms
 from ingest.blanking import blank_fields, plausible_frame
 from ingest.collectors.ac.datagrams import Answer, CarInfo
 from ingest.collectors.ac.pages import Graphics, Physics, Static
@@ -18,8 +19,6 @@ from ingest.telemetry_pb2 import (
 )
 
 GAME = "Assetto Corsa"
-#: "No time" is 0 in AC; ACC, from whose page this one was made, has this one.
-_NO_TIME_MS = 2**31 - 1
 
 
 def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> TelemetryFrame:
@@ -40,7 +39,7 @@ def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> Telemetr
         x=car.x_m,
         y=car.y_m,
         z=car.z_m,
-        last_lap_time=_time_ms(last_lap_ms),
+        last_lap_time=known_time_ms(GAME, last_lap_ms),
         # Whether in the lane or in the box, it does not say; the lane is the less that is true of both.
         pit=PIT_STATE_PIT_LANE if car.in_pit else PIT_STATE_ON_TRACK,
     )
@@ -62,7 +61,7 @@ def frame_of_pages(physics: Physics, graphics: Graphics, *, steering: float) -> 
         y=graphics.y_m,
         z=graphics.z_m,
         heading=physics.heading_rad,
-        last_lap_time=_time_ms(graphics.last_lap_ms),
+        last_lap_time=known_time_ms(GAME, graphics.last_lap_ms),
         sector=graphics.sector + 1,
         pit=_pit(graphics),
     )
@@ -90,10 +89,6 @@ def facts_of_static(static: Static, *, rate_hz: float) -> Session:
 def _track(track: str, layout: str) -> str:
     """With the layout, where there is one: no name of a folder, which both are, has a slash in it."""
     return track if layout in ("", track) else f"{track}/{layout}"
-
-
-def _time_ms(told_ms: int) -> int:
-    return told_ms if 0 < told_ms < _NO_TIME_MS else 0
 
 
 def _pit(graphics: Graphics) -> PitState:

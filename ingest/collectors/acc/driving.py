@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ingest.blanking import blanked_fields
 from ingest.collectors.acc.frame import build_frame
 from ingest.collectors.acc.layout import (
+    GAME,
     LIVE,
     OFF,
     REPLAY,
@@ -32,7 +33,6 @@ from ingest.collectors.ongoing import OngoingSession
 from ingest.collectors.shared_memory import Pages
 from ingest.telemetry_pb2 import Session, TelemetryFrame
 
-GAME = "Assetto Corsa Competizione"
 #: Live, and physics that do not move: the game was killed, and somebody else keeps its pages.
 _DEAD_S = 60.0
 #: A session's clock only counts down. A server may correct it by a moment; more than this is a new start.

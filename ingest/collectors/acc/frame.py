@@ -3,8 +3,9 @@
 A frame says what the page says. A value that cannot be is marked as unknown: it is never repaired, and costs no frame.
 """
 
+from analytics.game_conventions import known_time_ms
 from ingest.blanking import plausible_frame
-from ingest.collectors.acc.layout import NO_TIME, Graphics, Physics
+from ingest.collectors.acc.layout import GAME, Graphics, Physics
 from ingest.telemetry_pb2 import (
     LAP_VALIDITY_INVALID,
     LAP_VALIDITY_VALID,
@@ -24,7 +25,7 @@ def build_frame(physics: Physics, graphics: Graphics, place: Place | None, *, in
     x_m, y_m, z_m = place or (0.0, 0.0, 0.0)
     return plausible_frame(
         {
-            "lap_time": told_ms(graphics.lap_clock_ms),
+            "lap_time": known_time_ms(GAME, graphics.lap_clock_ms),
             "throttle": physics.throttle,
             "brake": physics.brake,
             # Of the car's full lock. Right is believed to be positive, as in AC; no dump shows a turned wheel.
@@ -40,17 +41,12 @@ def build_frame(physics: Physics, graphics: Graphics, place: Place | None, *, in
             # The car looks towards (-sin, cos) of it in x and z, and it grows to the right (`analytics.axes`).
             "heading": physics.heading_rad,
             # May be a picture or two late; whoever times laps waits for the change.
-            "last_lap_time": told_ms(graphics.last_lap_ms),
+            "last_lap_time": known_time_ms(GAME, graphics.last_lap_ms),
             "sector": graphics.sector_index + 1,
             "pit": _pit(graphics),
             "validity": validity(valid=graphics.lap_is_valid != 0 and not invalid),
         }
     )
-
-
-def told_ms(time_ms: int) -> int:
-    """A time as a frame has it: 0 where the game has none to tell."""
-    return 0 if time_ms == NO_TIME else time_ms
 
 
 def validity(*, valid: bool) -> LapValidity:

@@ -9,8 +9,8 @@ import structlog
 
 from ingest.collectors.acc.access import AccessFinder
 from ingest.collectors.acc.broadcasting import Broadcasting
-from ingest.collectors.acc.driving import GAME, Driving
-from ingest.collectors.acc.layout import SIZES
+from ingest.collectors.acc.driving import Driving
+from ingest.collectors.acc.layout import GAME, SIZES
 from ingest.collectors.acc.watching import LACKING, Watching
 from ingest.collectors.complaints import Complaints
 from ingest.collectors.game import Happening

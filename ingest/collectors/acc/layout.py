@@ -10,8 +10,7 @@ from typing import NamedTuple
 from ingest.collectors.shared_memory import Pages, PageSizes, wide_text
 
 SIZES = PageSizes(physics=800, graphics=1588, static=820)
-#: What ACC shows where it has no lap time to show.
-NO_TIME = 2**31 - 1
+GAME = "Assetto Corsa Competizione"
 
 
 def _fields(*fields: tuple[int, str]) -> Struct:

@@ -6,9 +6,10 @@ has no pedals, steering, rpm, height and sector; there the frames have the wire'
 
 from collections.abc import Sequence
 
+from analytics.game_conventions import known_time_ms
 from ingest.blanking import plausible_frame
-from ingest.collectors.acc.driving import GAME
-from ingest.collectors.acc.frame import told_ms, validity
+from ingest.collectors.acc.frame import validity
+from ingest.collectors.acc.layout import GAME
 from ingest.collectors.acc.messages import (
     ON_TRACK,
     PIT_ENTRY,
@@ -116,7 +117,7 @@ def _over(before: SessionUpdate, now: SessionUpdate) -> str | None:
 def _frame(car: CarUpdate) -> TelemetryFrame:
     return plausible_frame(
         {
-            "lap_time": told_ms(car.current_lap.lap_time_ms),
+            "lap_time": known_time_ms(GAME, car.current_lap.lap_time_ms),
             "speed": car.speed_kmh,
             # The game's own client subtracts 2, and would have every parked car in reverse.
             "gear": car.gear - 1,
@@ -126,7 +127,7 @@ def _frame(car: CarUpdate) -> TelemetryFrame:
             "z": car.z_m,
             # Believed to be the pages' heading: nobody has compared the two.
             "heading": car.yaw_rad,
-            "last_lap_time": told_ms(car.last_lap.lap_time_ms),
+            "last_lap_time": known_time_ms(GAME, car.last_lap.lap_time_ms),
             "pit": _PITS.get(car.location, PitState.PIT_STATE_UNKNOWN),
             "validity": validity(valid=not car.current_lap.invalid),
         }
