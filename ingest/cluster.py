@@ -5,7 +5,6 @@ decision, a forgotten worker or a second supervisor costs time and never data.
 """
 
 import asyncio
-import contextlib
 import gc
 import os
 import re
@@ -13,7 +12,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import ray
 import structlog
@@ -25,7 +24,7 @@ from ingest.host import Host
 from ingest.logs import start_logging
 from ingest.memory import keep_freed_memory
 from ingest.partition import Partition
-from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings
+from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings, differing
 from ingest.spread import spread, worker_count
 from ingest.topics import cluster_of, open_admin, telemetry_pattern
 
@@ -56,6 +55,13 @@ class ClusterSettings:
     database: DatabaseSettings
     ingest: IngestSettings
     log: LogSettings
+
+    def differing(self, wanted: Self) -> list[str]:
+        """Return the variables that have other values in ``wanted``."""
+        return differing(
+            (self.kafka, self.database, self.ingest, self.log),
+            (wanted.kafka, wanted.database, wanted.ingest, wanted.log),
+        )
 
 
 class IngestWorker:
@@ -151,6 +157,10 @@ class Supervisor:
         workers = {name: staff.answer for name, staff in self._staff.items() if staff.answer}
         return {"pid": os.getpid(), "partitions": len(self._partitions), "workers": workers}
 
+    async def differing(self, wanted: ClusterSettings) -> list[str]:
+        """Return the variables that have other values in ``wanted``, which this supervisor does not take."""
+        return self._settings.differing(wanted)
+
     async def stop(self) -> None:
         """Stop the workers, each after what it is storing."""
         self._asking_ends.set()
@@ -219,10 +229,17 @@ def start_ingest(settings: ClusterSettings) -> Any:
     return ray.remote(Supervisor).options(get_if_exists=True, **_SUPERVISOR_OPTIONS).remote(settings)
 
 
+def running_ingest() -> Any | None:
+    """The supervisor of the Ray cluster that this process is connected to; None if it does not run."""
+    try:
+        return ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
+    except ValueError:
+        return None
+
+
 def stop_ingest() -> None:
     """Stop the workers after what they are storing, and the supervisor. Nothing to stop is fine."""
-    with contextlib.suppress(ValueError):
-        supervisor = ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
+    if (supervisor := running_ingest()) is not None:
         ray.get(supervisor.stop.remote(), timeout=30)
         ray.kill(supervisor)
 

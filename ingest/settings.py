@@ -8,6 +8,7 @@ file that has this one's path.
 
 import re
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -108,6 +109,16 @@ class _Environment(BaseSettings):
         left_out = {name for name, value in self if _is_secret(value)}
         public = {name: value for name, value in self if name not in left_out}
         return _restore, (type(self), public, left_out, str(Path(self._file).absolute()))
+
+
+def differing(running: Iterable[_Environment], wanted: Iterable[_Environment]) -> list[str]:
+    """Return the variables of which the two have different values, in the order of the settings; no value is shown."""
+    return [
+        str(type(one).model_fields[name].alias)
+        for one, other in zip(running, wanted, strict=True)
+        for (name, value), (_, new) in zip(one, other, strict=True)
+        if value != new
+    ]
 
 
 _S = TypeVar("_S", bound=_Environment)

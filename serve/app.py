@@ -18,7 +18,7 @@ from ray.serve.schema import ProxyStatus
 
 from ingest.errors import PurpleSectorError
 from ingest.logs import start_logging
-from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings
+from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings, differing
 from serve.admission import Limits
 from serve.api import make_api
 from serve.environment import SAME_LOOP
@@ -28,6 +28,7 @@ from serve.sockets import limit_sockets
 NAME = "purple-sector"
 
 _PROXY_WITHIN_S = 300.0
+_ANSWER_WITHIN_S = 60.0
 
 _OPTIONS: dict[str, Any] = {
     "num_replicas": 1,
@@ -50,8 +51,13 @@ class BridgeReplica:
         limit_sockets()
         _bind_to_node(ray.util.get_node_ip_address())
         serve = serve or ServeSettings.read()
+        self._given = (kafka, database, log, serve)
         hosts = Hosts(serve.allowed_hosts.split(","), bound=serve.host)
         self._settings = (kafka, database, _limits(serve), _proxies(), hosts)
+
+    def differing(self, *wanted: Any) -> list[str]:
+        """Return the variables that have other values in ``wanted``, which this replica does not take."""
+        return differing(self._given, wanted)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         api = make_api(*self._settings)
@@ -103,6 +109,15 @@ def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSetting
         # Its own wait ends after 60 s, or with the first proxy; its controller goes on trying.
         _await_proxy()
     ray.serve.run(_bind(kafka, database, serve), name=NAME, route_prefix="/")
+
+
+def differing_page(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> list[str]:
+    """Return the variables that have other values for the page that runs. Raises what Ray Serve raises."""
+    page = ray.serve.get_app_handle(NAME)
+    names: list[str] = page.differing.remote(kafka, database, LogSettings.read(), serve).result(
+        timeout_s=_ANSWER_WITHIN_S
+    )
+    return names
 
 
 def _await_proxy() -> None:

@@ -269,7 +269,8 @@ def cluster() -> None:
 def cluster_start(env_file: str | None) -> None:
     """Create topics and tables, and start ingest and the page.
 
-    Safe to run again: what runs is left alone. Only after a stop new settings, and new code, are taken.
+    Safe to run again: what runs is left alone, and which of its settings differ is said. Only after a stop new settings, and new
+    code, are taken.
     """
     from serve.local import start_on_cluster
 

@@ -259,16 +259,45 @@ def start_on_cluster(env_file: str | None, tell: Tell) -> None:
         tell(str(outcome))
     prepare_database(database, tell)
     connect_ray(tell)
-    from ingest.cluster import ClusterSettings, start_ingest
-    from serve.app import deploy
+    _start_ingest_on_cluster(kafka, database, tell)
+    _start_page_on_cluster(kafka, database, serve, tell)
 
-    start_ingest(ClusterSettings(kafka, database, IngestSettings.read(), LogSettings.read()))
+
+def _start_ingest_on_cluster(kafka: KafkaSettings, database: DatabaseSettings, tell: Tell) -> None:
+    import ray
+
+    from ingest.cluster import ClusterSettings, running_ingest, start_ingest
+
+    settings = ClusterSettings(kafka, database, IngestSettings.read(), LogSettings.read())
+    if (supervisor := running_ingest()) is not None:
+        tell(_left_alone("ingest", lambda: ray.get(supervisor.differing.remote(settings))))
+        return
+    start_ingest(settings)
     tell("ingest")
+
+
+def _start_page_on_cluster(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell) -> None:
+    from serve.app import deploy, differing_page
+
     if _page_runs():
-        tell("the page runs already, and is left alone")
+        tell(_left_alone("the page", lambda: differing_page(kafka, database, serve)))
         return
     deploy(kafka, database, serve)
     tell(f"the page, on http://{serve.host}:{serve.port}/")
+
+
+def _left_alone(what: str, differing: Callable[[], list[str]]) -> str:
+    """What is said of something that runs already, and which settings it does not take."""
+    try:
+        names = differing()
+    except Exception as error:  # the code that runs may be older, and what Ray raises then has no narrower type
+        return f"{what} runs already, and is left alone; whether with these settings it did not say ({type(error).__name__})"
+    if not names:
+        return f"{what} runs already, and is left alone"
+    return (
+        f"{what} runs already, with another {', '.join(names)}, and is left alone:"
+        " purple-sector cluster stop, and start again, takes the new settings"
+    )
 
 
 def _page_runs() -> bool:

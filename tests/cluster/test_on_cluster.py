@@ -110,9 +110,13 @@ def test_the_system_on_a_cluster(cluster: Cluster, nodes: list[Node], kafka, dat
     wait_until(lambda: number_of_workers(nodes) == len(nodes), "a worker per node")
     before = not_replaced(nodes)
 
-    again = purple_sector(*start, environment=environment)
+    again = purple_sector(*start, environment=environment | {"INGEST_BATCH_MAX_AGE_MS": "300", "WS_SOCKETS": "9"})
     assert again.returncode == 0, again.stderr
-    assert again.stdout.splitlines()[-1] == "the page runs already, and is left alone"
+    of_ingest, of_page = again.stdout.splitlines()[-2:]
+    assert of_ingest.startswith("ingest runs already, with another INGEST_BATCH_MAX_AGE_MS, and is left alone")
+    assert of_page.startswith("the page runs already, with another WS_SOCKETS, and is left alone")
+    assert "cluster stop" in of_ingest
+    assert "cluster stop" in of_page
     assert not_replaced(nodes) == before
     wait_until(lambda: number_of_workers(nodes) == len(nodes), "a worker per node")
     field.publish(settings, "more")

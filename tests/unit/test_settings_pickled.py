@@ -6,7 +6,7 @@ import cloudpickle
 import pytest
 
 from ingest.errors import SettingsError
-from ingest.settings import DatabaseSettings, KafkaSettings
+from ingest.settings import DatabaseSettings, KafkaSettings, differing
 
 CANARY = "canary-7f3a"
 URL = f"postgresql://ingest:{CANARY}@db.example/telemetry"
@@ -69,3 +69,11 @@ def test_a_machine_without_the_secret_is_named_with_what_to_do(tmp_path):
         pickle.loads(data)
 
     assert CANARY not in str(missing.value)
+
+
+def test_settings_that_differ_are_named_without_their_values():
+    running = (KafkaSettings.read(brokers="a:1", password=CANARY), DatabaseSettings.read(url=URL))
+    wanted = (KafkaSettings.read(brokers="b:1", password="another"), DatabaseSettings.read(url=URL, laps_days=9))
+
+    assert differing(running, running) == []
+    assert differing(running, wanted) == ["KAFKA_BROKERS", "KAFKA_SECURITY_PASSWORD", "RETENTION_LAPS_DAYS"]
