@@ -52,13 +52,17 @@ _FILES = {
 
 _TOKEN_FILE = "auth_token"
 
-# Ray's template binds HAProxy's statistics and metrics to every address, and has no setting for it (Ray 2.60).
+# Ray's template binds HAProxy's statistics and metrics to every address, and has no setting for it (Ray 2.60). Nor has it one for how
+# many connections an address may have: half-sent requests of one took the place of all viewers. A proxy on this machine speaks for many.
 _HAPROXY_COMMAND = "haproxy-on-loopback"
 _ON_LOOPBACK = """#!/bin/sh
 for argument; do
     case $argument in *.cfg)
-        sed -E 's/^( *bind )[*]?:([0-9]+)/\\1127.0.0.1:\\2/' "$argument" >"$argument.loopback"
-        mv "$argument.loopback" "$argument";;
+        grep -q sc0_conn_cur "$argument" || sed -E -e 's/^( *bind )[*]?:([0-9]+)/\\1127.0.0.1:\\2/' -e '/^frontend http_frontend$/a\\
+    stick-table type ipv6 size 100k expire 60s store conn_cur\\
+    tcp-request connection track-sc0 src\\
+    tcp-request connection reject if {{ sc0_conn_cur gt {most} }} !{{ src 127.0.0.1 ::1 }}' "$argument" >"$argument.loopback" \\
+        && mv "$argument.loopback" "$argument";;
     esac
 done
 exec {haproxy} "$@"
@@ -73,6 +77,7 @@ _PORTS = (
 
 PORTS = len(_PORTS) + 2  # and the start of two ranges
 _MOST_SOCKETS = 10_000
+_ADDRESSES_SHARE = 4  # an address may have a quarter of them
 _REPLICA_PORTS = 64  # of each kind: a replica takes the first free one of its range
 
 
@@ -83,8 +88,8 @@ def serve_environment(folder: Path) -> dict[str, str]:
     has at most 107 characters. The cluster's token is made anew, in a file below it that only this user may read.
     """
     write_token(folder)
-    write_haproxy_command(folder)
     _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    write_haproxy_command(folder, most_per_address=sockets_allowed(open_files) // _ADDRESSES_SHARE)
     return cluster_environment(folder, ports=free_ports(PORTS), open_files=open_files)
 
 
@@ -97,10 +102,13 @@ def write_token(folder: Path) -> Path:
     return path
 
 
-def write_haproxy_command(folder: Path) -> Path:
-    """Write a command that runs Ray's HAProxy with its statistics and metrics on the loopback."""
+def write_haproxy_command(folder: Path, *, most_per_address: int) -> Path:
+    """Write a command that runs Ray's HAProxy with its statistics and metrics on the loopback.
+
+    An address other than 127.0.0.1 and ::1 may have ``most_per_address`` connections to the page, whole requests or not.
+    """
     path = folder / _HAPROXY_COMMAND
-    path.write_text(_ON_LOOPBACK.format(haproxy=shlex.quote(get_haproxy_binary())))
+    path.write_text(_ON_LOOPBACK.format(haproxy=shlex.quote(get_haproxy_binary()), most=most_per_address))
     path.chmod(0o700)
     return path
 

@@ -79,8 +79,11 @@ def test_haproxy_is_run_with_its_statistics_on_the_loopback(tmp_path, monkeypatc
     """Ray 2.60 binds them to every address, and has no setting for it."""
     monkeypatch.setattr("serve.environment.get_haproxy_binary", lambda: "/bin/cat")
     config = tmp_path / "haproxy.cfg"
-    config.write_text(f"listen stats\n  {bind}\n  bind 0.0.0.0:8000\n")
+    config.write_text(f"frontend http_frontend\n    bind 0.0.0.0:8000\nlisten stats\n  {bind}\n  bind 0.0.0.0:8000\n")
 
-    run = subprocess.run([write_haproxy_command(tmp_path), str(config)], capture_output=True, text=True, check=True)
+    command = write_haproxy_command(tmp_path, most_per_address=100)
+    runs = [subprocess.run([command, str(config)], capture_output=True, text=True, check=True) for _ in range(2)]
 
-    assert run.stdout == "listen stats\n  bind 127.0.0.1:8404\n  bind 0.0.0.0:8000\n"
+    assert runs[0].stdout.endswith("listen stats\n  bind 127.0.0.1:8404\n  bind 0.0.0.0:8000\n")
+    assert "reject if { sc0_conn_cur gt 100 } !{ src 127.0.0.1 ::1 }\n    bind 0.0.0.0:8000\n" in runs[0].stdout
+    assert runs[1].stdout == runs[0].stdout, "Ray gives it the same file to check and to run"
