@@ -123,7 +123,7 @@ def _suspicious(frames: _Frames, known: Sequence[KnownSession], rows: Ints, star
     first[starts[:-1][lengths > 0]] = True
     began = np.repeat(np.array([s.started_at_ms or EARLIEST_MS for s in known], dtype=np.int64), lengths)
     latest = np.repeat(np.array([s.times.latest_ms or EARLIEST_MS for s in known], dtype=np.int64), lengths)
-    before = np.where(first, latest, np.concatenate((times[:1], times[:-1])))
+    before = _latest_before(times, np.where(first, latest, np.concatenate((times[:1], times[:-1]))), starts)
     odd = times < np.maximum(began - BEFORE_START_MS, before - BACK_MS)
     ahead_ms = times - frames.appended_ms[rows]
     # One that goes on without a jump may get ahead.
@@ -134,6 +134,15 @@ def _suspicious(frames: _Frames, known: Sequence[KnownSession], rows: Ints, star
     if not odd.any():
         return []
     return np.unique(np.repeat(np.arange(len(known)), lengths)[odd]).tolist()  # type: ignore[no-any-return]
+
+
+def _latest_before(times: Ints, before: Ints, starts: Ints) -> Ints:
+    """The latest time of each frame's session until then; ``before`` is that of the frame before. Nearly always it is the same."""
+    back = np.flatnonzero(times < before)
+    for index in np.unique(np.searchsorted(starts, back, side="right") - 1).tolist():
+        rows = slice(starts[index], starts[index + 1])
+        before[rows] = np.maximum.accumulate(before[rows])
+    return before
 
 
 def _note_latest(frames: _Frames, known: Sequence[KnownSession], rows: Ints, starts: Ints) -> None:
