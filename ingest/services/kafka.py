@@ -55,10 +55,10 @@ _REPLICATED = ("default.replication.factor", "offsets.topic.replication.factor",
                "transaction.state.log.replication.factor",
                "share.coordinator.state.topic.replication.factor")  # fmt: skip
 _IN_SYNC = ("min.insync.replicas", "transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr")
-# With ten cars the broker leaves 40 MB/s behind it: a collection each 4 s, which stopped it for 8 ms on a calm machine and for 20
-# to 300 on a busy one. With all of the heap for young objects but this it is one in 11 s; what outlives one collection is moved
-# out of there at once, for else 20 MB were copied by each. Side by side, the broker stood still for 35, 48 and 100 ms of 15 s
-# instead of 53, 96 and 715. Java 17 also stops all threads each second to tidy up, which newer ones do not.
+# With ten cars the broker leaves 40 MB/s behind it: a collection each 4 s, which stopped it for 8 to 30 ms where little else ran
+# and for 20 to 300 on a busy machine. With all of the heap for young objects but this it is one in 11 s; what outlives one
+# collection is moved out of there at once, for else 20 MB were copied by each. Side by side, the broker stood still for 35, 48
+# and 100 ms of 15 s instead of 53, 96 and 715. Java 17 also stops all threads each second to tidy up; newer ones do not.
 _OLD_MB = 192
 _JVM = (
     "-XX:+UseParallelGC",
