@@ -39,6 +39,7 @@ from ingest.topics import create_topics
 from serve.at_once import at_once, unless_cancelled
 from serve.listeners import listening, summary
 from serve.ray_cluster import connect_ray, run_ray
+from serve.ray_node import pandas_left_out
 from serve.ray_part import RayPart
 from serve.shutdown_signal import ShutdownSignal
 from serve.supervision import Service, supervised
@@ -79,7 +80,7 @@ def run_local(
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     shutdown = shutdown or ShutdownSignal()
-    ray_part = RayPart(lambda: run_ray(tell), tell, shutdown)
+    ray_part = RayPart(lambda: run_ray(tell, pandas=False), tell, shutdown)
     with _last_words_unheard() as stack:
         progress(Step("Ray", "starting"))
         _, database, kafka = stack.enter_context(
@@ -228,7 +229,8 @@ def _ingest(
 def _serve(
     kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell, cancelled: Cancelled
 ) -> Iterator[None]:
-    from serve.app import deploy
+    with pandas_left_out():
+        from serve.app import deploy
 
     # It waits for a minute and more for what a Ray that has ended will not answer.
     unless_cancelled(lambda: deploy(kafka, database, serve), cancelled)

@@ -16,6 +16,7 @@ import psutil
 from ingest.errors import PurpleSectorError
 from serve.environment import serve_environment
 from serve.orphans import PREFIX, processes_of, sweep, wait_for_end, write_owner
+from serve.ray_node import without_unused_processes
 
 _CPUS = 2  # what ingest spreads its partitions over: the rest of a laptop is for its owner
 _OBJECT_STORE_BYTES = 80 * 2**20  # near the least that Ray takes: nothing here puts objects there
@@ -32,20 +33,25 @@ _TOKEN = (
 _ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 # Otherwise any call of a thread that is left over starts another Ray, with Ray's defaults, when ours has ended.
 _NO_OTHER = {"RAY_ENABLE_AUTO_CONNECT": "0"}
+# Imported by each worker before anything else.
+_WITHOUT_PANDAS = {"RAY_preload_python_modules": "serve.without_pandas"}
 # Of the nodes of a Ray that ends with the command that started it.
 _OWN = {"purple-sector": "own"}
 
 
 @contextmanager
-def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS) -> Iterator[None]:
-    """A Ray cluster on this machine, to which this process is connected. Raises PurpleSectorError where it does not start."""
+def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = True) -> Iterator[None]:
+    """A Ray cluster on this machine, to which this process is connected. Raises PurpleSectorError where it does not start.
+
+    Without ``pandas`` its workers cannot import that, and start the sooner.
+    """
     started_at = time.monotonic()
     # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
     if killed := sweep(Path(tempfile.gettempdir())):
         tell(f"{killed} processes were ended that a killed command had left behind")
     temporary = Path(tempfile.mkdtemp(prefix=PREFIX))
     write_owner(temporary)
-    own = serve_environment(temporary) | _ON_LOOPBACK | _NO_OTHER
+    own = serve_environment(temporary) | _ON_LOOPBACK | _NO_OTHER | ({} if pandas else _WITHOUT_PANDAS)
     outside = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray would take it before the file, and show it to whoever lists processes
@@ -140,16 +146,17 @@ def _start(temporary: Path, cpus: int, tell: Callable[[str], None]) -> None:
 
     for tries_left in reversed(range(_TRIES)):
         try:
-            ray.init(
-                address="local",  # whatever RAY_ADDRESS says
-                include_dashboard=False,
-                num_cpus=cpus,
-                labels=_OWN,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _temp_dir=str(temporary),
-                log_to_driver=False,
-                logging_level="error",
-            )
+            with without_unused_processes():
+                ray.init(
+                    address="local",  # whatever RAY_ADDRESS says
+                    include_dashboard=False,
+                    num_cpus=cpus,
+                    labels=_OWN,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _temp_dir=str(temporary),
+                    log_to_driver=False,
+                    logging_level="error",
+                )
             return
         except Exception as error:  # what Ray raises has no narrower type
             ray.shutdown()

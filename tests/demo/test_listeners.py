@@ -24,6 +24,15 @@ def test_nothing_is_open_to_other_machines(demo):
     assert [one for one in found if not one.on_loopback] == []
 
 
+def test_ray_runs_nothing_that_nobody_uses(demo):
+    """Each of them takes most of a second of CPU at a start, and two of them listen."""
+    lines = [" ".join(one.cmdline()) for one in psutil.Process(demo.pid).children(recursive=True)]
+
+    assert any("gcs_server" in line for line in lines)
+    unused = ("dashboard.py", "autoscaler/_private/monitor.py", "log_monitor.py")
+    assert [line for line in lines for name in unused if name in line] == []
+
+
 def test_a_stranger_runs_no_code(demo):
     """Without the token, and with another one."""
     (gcs,) = [one for one in listening(psutil.Process(demo.pid)) if "gcs_server" in one.command]

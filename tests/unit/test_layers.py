@@ -17,7 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("analytics", "ingest", "serve")
 
 # Where plain classes and functions are deployed as actors, applications and tasks.
-MAY_IMPORT_RAY = {"analytics/on_ray.py", "ingest/cluster.py", "serve/app.py", "serve/local.py", "serve/ray_cluster.py"}
+MAY_IMPORT_RAY = {
+    "analytics/on_ray.py",
+    "ingest/cluster.py",
+    "serve/app.py",
+    "serve/local.py",
+    "serve/ray_cluster.py",
+    "serve/ray_node.py",
+}
 
 # A game PC has these and the standard library.
 COLLECTORS_MAY_IMPORT = {
