@@ -91,13 +91,18 @@ ALTER TABLE laps ADD COLUMN IF NOT EXISTS max_speed_position double precision,
                  ADD COLUMN IF NOT EXISTS sector_positions double precision[] NOT NULL DEFAULT '{}',
                  ADD COLUMN IF NOT EXISTS engine integer NOT NULL DEFAULT 1,
                  ADD COLUMN IF NOT EXISTS ended_at timestamptz;
--- Laps of older versions ended where the next one began, or after their time where that one was driven anew.
+-- Laps of older versions ended where the next one began, or after their time where that one was driven anew. Without a time they
+-- ended before the next lap that there is, or with the session's last frame.
 UPDATE laps l
    SET ended_at = coalesce(
            (SELECT n.started_at FROM laps n
              WHERE n.session_id = l.session_id AND n.lap_number = l.lap_number + 1 AND NOT 'reset' = ANY (n.flags)),
-           started_at + coalesce(lap_time_ms, official_lap_time_ms, 0) * interval '1 ms')
- WHERE ended_at IS NULL;
+           l.started_at + coalesce(nullif(l.lap_time_ms, 0), nullif(l.official_lap_time_ms, 0)) * interval '1 ms',
+           (SELECT min(n.started_at) FROM laps n
+             WHERE n.session_id = l.session_id AND n.lap_number > l.lap_number AND n.started_at > l.started_at),
+           greatest(l.started_at, s.last_frame_at + interval '1 us'))
+  FROM sessions s
+ WHERE s.id = l.session_id AND (l.ended_at IS NULL OR l.ended_at = l.started_at);
 
 CREATE INDEX IF NOT EXISTS laps_started_at ON laps (started_at);
 

@@ -118,3 +118,19 @@ def test_laps_of_before_get_their_ends(database, conn):
     migrate(conn)
 
     assert store.laps(conn, KEY) == laps
+
+
+@pytest.mark.parametrize("migrated", [False, True])
+def test_laps_of_before_that_have_no_time_get_their_frames(database, conn, migrated):
+    """Without a time and a next lap an upgrade gave them an empty interval; one that did so before is put right, too."""
+    ingest(database, even_drive((100.0, 95.0, 94.0)))
+    *_, before, last = store.laps(conn, KEY)
+    conn.execute("UPDATE laps SET lap_time_ms = NULL, official_lap_time_ms = NULL")
+    conn.execute("UPDATE laps SET ended_at = CASE WHEN %s THEN started_at END", [migrated])
+    migrate(conn)
+    *_, second, third = store.laps(conn, KEY)
+    frames = store.lap_frames(conn, KEY, third.lap_number)
+
+    assert (second.started_at_us, second.ended_at_us) == (before.started_at_us, before.ended_at_us)
+    assert frames["time"][-1].as_py() == store.session(conn, KEY).last_frame_at
+    assert frames.num_rows >= last.frames
