@@ -117,7 +117,11 @@ ON CONFLICT (session_id, from_sequence) DO UPDATE
    SET offset_ms = excluded.offset_ms, placed_at = excluded.placed_at, reason = excluded.reason, seen_at = now()
 """
 
-_LATE_FROM = "SELECT frames, least((extract(epoch FROM late_from) * 1000000)::bigint, %s) FROM sessions WHERE id = %s"
+# With the version of the row: frames that waited for a locked chunk change it when another worker moves them, and neither their
+# number nor, where it is early enough already, late_from.
+_LATE_FROM = """
+SELECT xmin::text, least((extract(epoch FROM late_from) * 1000000)::bigint, %s) FROM sessions WHERE id = %s
+"""
 
 _COURSE_OF = """
 SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
@@ -127,7 +131,7 @@ SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
 # Kept until the laps have been timed again: the worker may be another one by then.
 _SAVE_LATE = "UPDATE sessions SET late_from = least(late_from, to_timestamp(%s / 1e6)) WHERE id = %s"
 
-_NOT_LATE = "UPDATE sessions SET late_from = NULL WHERE id = %s AND frames = %s"
+_NOT_LATE = "UPDATE sessions SET late_from = NULL WHERE id = %s AND xmin = %s::text::xid"
 
 _LATE_SESSIONS = """
 SELECT id, key, (extract(epoch FROM late_from) * 1000000)::bigint
@@ -321,7 +325,7 @@ class Store:
         SessionWentOn, having written nothing, where another worker stored frames of it meanwhile.
         """
         with self._reachable():
-            frames, from_us = self._one(_LATE_FROM, [late.from_us, late.session_id])
+            version, from_us = self._one(_LATE_FROM, [late.from_us, late.session_id])
             stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=from_us)
             course = course_of(*self._one(_COURSE_OF, {"id": late.session_id}))
             laps, carry = _timed(stored, sure, course)
@@ -331,7 +335,7 @@ class Store:
             first = sure.lap_number if sure else -1
             self._conn.execute(_DROP_LAPS, {"id": late.session_id, "from": first, "numbers": numbers})
             save_laps(self._conn.cursor(), [(late.session_id, lap) for lap in laps])
-            if not self._conn.execute(_NOT_LATE, [late.session_id, frames]).rowcount:
+            if not self._conn.execute(_NOT_LATE, [late.session_id, version]).rowcount:
                 self._conn.execute("ROLLBACK")
                 raise SessionWentOn(late.session_key)
             self._advance_and_commit(_nothing(position, position), fence)

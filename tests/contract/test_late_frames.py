@@ -1,9 +1,14 @@
 """Frames that come late: the gap that they fill, what is still missing, and the laps that were timed without them."""
 
+from typing import Any
+
+import psycopg
 import pytest
 
 from ingest.chunk import Late
+from ingest.errors import SessionWentOn
 from ingest.partition import Partition
+from ingest.store import Store
 from tests.bench.records import serialized_session
 from tests.service.audit import assert_each_frame_once, laps_of
 from tests.service.owner import Owner, Record, drove, rows, told
@@ -49,6 +54,31 @@ def test_laps_are_those_of_a_drive_without_a_gap(database, owner, values, first,
     assert rows(database.url, GAPS) == [(first + 1, last, "missing", True)]
     assert owner.store.late_sessions() == []
     assert_each_frame_once(database.url, {"whole": FRAMES, "holed": FRAMES})
+
+
+class MovedMeanwhile(Store):
+    """Another worker moves frames that waited for a locked chunk while the laps are being timed."""
+
+    moves = ""  # of whom, once
+
+    def _one(self, query: str, values: Any) -> tuple[Any, ...]:
+        if self.moves and "sector_positions" in query:  # the frames were read just before
+            with psycopg.connect(self.moves) as conn:
+                conn.execute("UPDATE sessions SET late_from = least(late_from, last_frame_at)")
+            self.moves = ""
+        return super()._one(query, values)
+
+
+def test_frames_that_are_moved_while_laps_are_timed_again_stay_late(database):
+    with Owner(database.url, made=MovedMeanwhile) as owner:
+        owner.write(*drove("a", 1, 2, 9))
+        (late,) = owner.write(*drove("a", 5)).late
+        owner.store.moves = database.url
+        with pytest.raises(SessionWentOn):
+            time_again(owner, late)
+        assert owner.store.late_sessions() == [late]
+        time_again(owner, late)
+        assert owner.store.late_sessions() == []
 
 
 def test_late_frames_wait_for_the_next_owner(database, owner, values):
