@@ -1,7 +1,9 @@
 """Makes the summaries that `analytics.summaries` reads: continuous aggregates where there are any, else views of the same names.
 
 A continuous aggregate answers from what it has computed, and from the frames for what is newer: a running session is right at
-once. Frames that come late, into a time that has been computed already, show when the policy has run again (`ingest.policies`).
+once. Frames that come late, into a time that has been computed already, are noted by TimescaleDB until the policy has run again
+(`ingest.policies`): up to then ``telemetry_1s_of`` reads a session of that time from its frames, and the view ``telemetry_1s`` alone
+does not have them.
 """
 
 from dataclasses import dataclass
@@ -102,6 +104,30 @@ SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
 """
 
 
+# Whether frames were written into times of this session after those had been computed, in µs since 1970; the next refresh takes
+# such notes out. TimescaleDB notes chunks that it dropped in the same way.
+_STALE = """
+EXISTS (SELECT FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log i
+          JOIN _timescaledb_catalog.hypertable h ON h.id = i.hypertable_id
+          JOIN sessions s ON s.id = of_session
+         WHERE h.schema_name = current_schema() AND h.table_name = 'telemetry'
+           AND i.lowest_modified_value <= extract(epoch FROM s.last_frame_at) * 1000000
+           AND i.greatest_modified_value >= extract(epoch FROM s.started_at) * 1000000)
+"""
+
+# Of the seconds before it retention has dropped the frames: what was computed of them stands.
+_FIRST_FRAME = """
+(SELECT coalesce(date_bin(interval '1 second', min(time), timestamptz 'epoch'), 'infinity') FROM telemetry
+  WHERE session_id = of_session)
+"""
+
+_NOTES_STALE = """
+SELECT count(*) = 3 FROM pg_attribute
+ WHERE attrelid = to_regclass('_timescaledb_catalog.continuous_aggs_hypertable_invalidation_log') AND NOT attisdropped
+   AND attname IN ('hypertable_id', 'lowest_modified_value', 'greatest_modified_value')
+"""
+
+
 def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
     """Make what is absent; a view becomes a continuous aggregate where that has become possible."""
     computed = _computed(conn) if edition.hypertable else set()
@@ -114,7 +140,9 @@ def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
         else:
             conn.execute(_as_view(summary))
     for summary in SUMMARIES:
-        _make_function(conn, summary.name, _within(summary, edition))
+        _make_function(
+            conn, summary.name, _within(summary, edition, notes_stale=conn.execute(_NOTES_STALE).fetchone() == (True,))
+        )
     sums = lap_sums()
     conn.execute(sql.SQL("CREATE OR REPLACE VIEW lap_summary AS {}").format(finished_laps()))
     conn.execute(
@@ -156,13 +184,20 @@ def _as_view(summary: Summary) -> sql.Composed:
     )
 
 
-def _within(summary: Summary, edition: Edition) -> sql.Composed:
+def _within(summary: Summary, edition: Edition, *, notes_stale: bool) -> sql.Composed:
     """The buckets of a session from since to until, which are the ends of buckets, or one would be told by a part of its frames."""
-    if edition.community:
-        name, bucket = sql.Identifier(summary.name), sql.Identifier(summary.bucket)
-        where = sql.SQL("session_id = of_session AND {} >= since AND {} < until").format(bucket, bucket)
-        return sql.SQL("SELECT * FROM {} WHERE {}").format(name, where)
-    return _query(summary, sql.SQL("date_bin"), " WHERE session_id = of_session AND time >= since AND time < until")
+    of_frames: LiteralString = " WHERE session_id = of_session AND time >= since AND time < until"
+    if not edition.community:
+        return _query(summary, sql.SQL("date_bin"), of_frames)
+    name, bucket = sql.Identifier(summary.name), sql.Identifier(summary.bucket)
+    where = sql.SQL("session_id = of_session AND {} >= since AND {} < until").format(bucket, bucket)
+    computed = sql.SQL("SELECT * FROM {} WHERE {}").format(name, where)
+    if not notes_stale:
+        return computed
+    stale = sql.SQL(_STALE)
+    frames = _query(summary, sql.SQL("date_bin"), of_frames + " AND " + _STALE)
+    dropped = sql.SQL("{} < {}").format(bucket, sql.SQL(_FIRST_FRAME))
+    return sql.SQL("{} AND (NOT {} OR {}) UNION ALL ({})").format(computed, stale, dropped, frames)
 
 
 def _make_function(conn: psycopg.Connection, name: str, body: sql.Composed) -> None:
