@@ -24,6 +24,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ingest.services.jars import NAME, VERSION, kafka_jars
+from ingest.services.kafka_folder import format_from, is_formatted, keep_snapshot
 from ingest.services.ports import keep_ports
 from ingest.services.process import Cancelled, Process, Progress, ServiceUnavailable, Step, free_port, never, quiet
 
@@ -127,6 +128,7 @@ class Kafka:
         # Classes as they were loaded at the first run: they halve the work of a start. Java ignores another Java's.
         self._archive = jars.with_name(f"{jars.name}-java{java_version(java)}.jsa")
         self._new_archive = folder / "classes.jsa"
+        self._snapshot = jars.with_name(f"{jars.name}.checkpoint")
         self._process: Process | None = None
 
     @classmethod
@@ -212,10 +214,17 @@ class Kafka:
     def _format(self, progress: Progress) -> None:
         self._properties.touch(mode=0o600)
         self._properties.write_text(self.node.properties(self._data))
-        # Written last by the storage tool; a folder without it holds nothing yet.
-        if (self._data / "meta.properties").exists():
+        if is_formatted(self._data):
             return
         progress(Step(NAME, "formatting its folder"))
+        shutil.rmtree(self._data, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            format_from(self._snapshot, self._data, cluster_id=self.node.cluster_id, node_id=self.node.id)
+            return
+        self._format_by_kafka()
+        keep_snapshot(self._data, self._snapshot)
+
+    def _format_by_kafka(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
         command = [*self._java, *self._use_archive(), *self._class_path, "kafka.tools.StorageTool", "format"]
         command += ["-t", self.node.cluster_id, "-c", str(self._properties)]

@@ -217,6 +217,34 @@ def test_frames_survive_a_crash_of_kafka(folder: Path, jars: Path) -> None:
     assert can_listen(again.node.port)
 
 
+def test_a_kept_snapshot_makes_the_next_folder_and_a_damaged_one_stops_no_broker(
+    folder: Path, jars: Path, tmp_path: Path
+) -> None:
+    """Only the first folder of a release takes a JVM for its formatting."""
+    cached = tmp_path / jars.name
+    cached.symlink_to(jars)
+    kept = cached.with_name(f"{jars.name}.checkpoint")
+    with Kafka.start(folder / "first", jars=cached) as first:
+        make_topic(first.brokers, "laps")
+    made_by_kafka = kept.read_bytes()
+    with Kafka.start(folder / "second", jars=cached) as second:
+        make_topic(second.brokers, "laps")
+        assert "laps" in AdminClient({"bootstrap.servers": second.brokers} | QUIET).list_topics(timeout=WITHIN_S).topics
+    assert identity(folder / "first") | identity(folder / "second") >= {"node.id=1", "version=1"}
+    assert len(identity(folder / "first") ^ identity(folder / "second")) == 2  # one directory.id each
+
+    kept.write_bytes(made_by_kafka[:200])
+    with Kafka.start(folder / "third", jars=cached) as third:
+        assert third.running
+    assert kept.read_bytes() != made_by_kafka[:200]
+    assert len(kept.read_bytes()) == len(made_by_kafka)
+
+
+def identity(folder: Path) -> set[str]:
+    lines = (folder / "data" / "meta.properties").read_text().splitlines()
+    return {line for line in lines if not line.startswith("#")}
+
+
 def test_kafka_makes_no_topic_that_nobody_asked_for(folder: Path, jars: Path) -> None:
     with Kafka.start(folder, jars=jars) as broker:
         admin = AdminClient({"bootstrap.servers": broker.brokers} | QUIET)
