@@ -13,6 +13,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import DecodeError
 
 from ingest.blanking import blank_implausible, record_fault
+from ingest.instants import time_fault
 from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
 from ingest.wire import MAX_VALUE_BYTES, Kind, frame_in_envelope, kind_of
 from serve.envelope import Envelope
@@ -66,8 +67,8 @@ def read(value: bytes, session: str) -> Read:
 
 def _frame(value: bytes, session: str) -> Read:
     frame = TelemetryFrame.FromString(value)
-    if frame.timestamp <= 0:
-        raise Unreadable("a frame without a time")
+    if fault := time_fault(frame.timestamp):
+        raise Unreadable(fault)
     blanked = _judged([frame])
     if blanked:
         value = frame.SerializeToString()
