@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import psutil
 
+from serve.orphans import wait_for_end
 from tests.demo.conftest import running_demo
 from tests.waiting import WITHIN_S
 
@@ -18,9 +19,9 @@ def test_ctrl_c_ends_every_process_and_a_taken_port_is_no_obstacle(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait(WITHIN_S) == 0
 
-    gone, alive = psutil.wait_procs(started, timeout=WITHIN_S)
-    assert len(gone) > 10
-    assert alive == []
+    wait_for_end(started, WITHIN_S)
+    assert len(started) > 10
+    assert [process for process in started if process.is_running()] == []
     assert not (tmp_path / "running.json").exists()
 
 

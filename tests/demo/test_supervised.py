@@ -10,6 +10,7 @@ import psutil
 import psycopg
 import pytest
 
+from serve.orphans import wait_for_end
 from serve.running import Running
 from tests.waiting import WITHIN_S, wait_until
 
@@ -38,7 +39,8 @@ def test_a_stop_does_not_wait_for_a_restart_of_ray(demo, demo_home):
 
     wait_until(lambda: Running.find(demo_home) is None, "the end")
     assert "is back" not in said.read_text()[lines:]
-    assert psutil.wait_procs(started, timeout=WITHIN_S)[1] == []
+    wait_for_end(started, WITHIN_S)
+    assert [process for process in started if process.is_running()] == []
 
 
 def main_process(root: int, command: str) -> psutil.Process | None:
