@@ -54,7 +54,10 @@ def record_fault(frame: TelemetryFrame) -> str | None:
     if (
         not frame.sequence
         and not frame.lap_number
-        and all(field.name == "timestamp" for field, _ in frame.ListFields())
+        # Of a number without presence protobuf lists only what is not 0, and -0.0, which is.
+        and all(
+            field.name == "timestamp" or (value == 0 and not field.has_presence) for field, value in frame.ListFields()
+        )
     ):
         return "empty: nothing but a timestamp"
     return None

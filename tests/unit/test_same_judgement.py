@@ -31,6 +31,7 @@ FRAMES = st.lists(ANY_FRAME | DRIVEN_FRAME | _BARE, min_size=1, max_size=8)
 @settings(max_examples=40, deadline=None)
 @given(FRAMES)
 @example([frame(timestamp=-1)])
+@example([frame(timestamp=1, throttle=-0.0)])
 def test_a_batch_refuses_the_frames_that_are_refused_one_by_one(frames: list[TelemetryFrame]) -> None:
     """Values of no frame, empty ones, impossible times and sequences."""
     values = [one.SerializeToString() for one in frames]
