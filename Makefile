@@ -34,7 +34,7 @@ unit: $(VENV)/test.stamp  ## the tests that need neither network nor Ray
 
 .PHONY: services
 services: $(VENV)/test.stamp  ## fetch now what tests and the embedded services would fetch when first asked for
-	$(BIN)/python -m ingest.services
+	$(BIN)/python -m ingest.embedded
 
 .PHONY: style
 style: $(VENV)/test.stamp  ## ruff

@@ -50,7 +50,7 @@ class NoSession(AnalyticsError, LookupError):
     """A selection holds no session where one was asked for."""
 
     def __init__(self, wanted: object) -> None:
-        super().__init__(f"no session {wanted}; iterate garage.sessions to see what there is")
+        super().__init__(f"no session {wanted}; iterate catalog.sessions to see what there is")
 
 
 class UnknownChannel(AnalyticsError, LookupError):
@@ -96,7 +96,7 @@ class NoDatabase(AnalyticsError, LookupError):
         super().__init__("no database is named: give connect() a postgresql:// URL, or set DATABASE_URL")
 
 
-class Busy(AnalyticsError):
+class ResultsBusy(AnalyticsError):
     """Another run writes to these results."""
 
     def __init__(self, results: Path) -> None:

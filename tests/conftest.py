@@ -20,13 +20,14 @@ import pytest
 from hypothesis import settings
 from psycopg import sql
 
-from ingest.services import jars, postgres, timescale
-from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
-from ingest.services.process import ServiceUnavailable
-from ingest.services.timescale import timescale_programs
+from ingest.embedded import postgres, timescale
+from ingest.embedded.kafka import jars
+from ingest.embedded.postgres import FindPrograms, Postgres, embedded_programs
+from ingest.embedded.process import ServiceUnavailable
+from ingest.embedded.timescale import timescale_programs
 
 if TYPE_CHECKING:
-    from ingest.services.broker import Broker
+    from ingest.embedded.broker import Broker
 
 # A quarter of the examples while somebody waits for an answer; a build server tries as many as Hypothesis would.
 settings.register_profile("waited_for", max_examples=25, deadline=None)
@@ -120,7 +121,7 @@ def service_folder() -> Iterator[Path]:
 def kafka(service_folder: Path, pytestconfig: pytest.Config) -> "Iterator[Broker | Elsewhere]":
     """A Kafka broker for the whole run; tests make topics of their own."""
     # This file is also imported by the process of pytest-xdist that runs no test: what takes long waits until it is needed.
-    from ingest.services.broker import start_broker
+    from ingest.embedded.broker import start_broker
 
     if brokers := os.environ.get("KAFKA_BROKERS"):
         yield Elsewhere(brokers)
@@ -175,7 +176,7 @@ def database(database_server: str) -> Iterator[Database]:
 @contextmanager
 def fresh_database(database_server: str) -> Iterator[Database]:
     """The same for as long as the block lasts."""
-    from ingest.schema import migrate
+    from ingest.store.schema.migrations import migrate
 
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(database_server, autocommit=True) as conn:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.services.cache import entry, filled
+from ingest.embedded.cache import entry, filled
 from tests.waiting import WITHIN_S
 
 _INSTALL = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]

@@ -5,7 +5,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class SessionInfo:
     """A stored session. Text that nobody sent is empty, numbers and times are None."""
 
     id: int
@@ -40,7 +40,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class PartitionOffset:
     """How far a partition is stored: ``next_offset`` is the next record to read."""
 
     topic: str

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from analytics.thresholds import threshold
+from analytics.model.thresholds import threshold
 
 #: A pedal at or beyond these counts as pressed: sensors neither reach their ends nor rest at zero.
 FULL_THROTTLE, BRAKING = threshold(0.98), threshold(0.02)

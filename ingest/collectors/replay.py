@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from ingest.blanking import blank_fields, plausible_frame
+from ingest.codec.blanking import blank_fields, plausible_frame
 from ingest.errors import ReplayError
 from ingest.telemetry_pb2 import TelemetryFrame
 

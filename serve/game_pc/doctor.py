@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from ingest.collectors.broker_clock import clock_trouble, offset_words
-from ingest.collectors.game import Game, Happening, SessionBegan
-from ingest.collectors.spool_cursor import Cursor
-from ingest.collectors.spool_folder import SpoolFolder
+from ingest.collectors.delivery.broker_clock import clock_trouble, offset_words
+from ingest.collectors.games.interface import Game, Happening, SessionBegan
+from ingest.collectors.spool.cursor import Cursor
+from ingest.collectors.spool.folder import SpoolFolder
 from ingest.errors import BrokerUnavailable, SettingsError
+from ingest.kafka.topics import telemetry_topic
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
-from ingest.topics import telemetry_topic
-from serve.game_pc.reach import Offset, Reach, Topic
+from serve.game_pc.broker_probe import BrokerProbe, Offset, Topic
 
 Level = Literal["ok", "warning", "error"]
 
@@ -66,7 +66,7 @@ def check_broker(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator
     """Whether frames would arrive, and whether their times would be right."""
     try:
         topic = telemetry_topic(kafka, collector.user_id)
-        reach = Reach(kafka, timeout_s=_BROKER_WITHIN_S)
+        reach = BrokerProbe(kafka, timeout_s=_BROKER_WITHIN_S)
         asked = time.monotonic()
         brokers = reach.brokers()
         took_ms = (time.monotonic() - asked) * 1000
@@ -96,7 +96,7 @@ def _topic_of_frames(topic: Topic) -> Finding:
     return Finding("topic", "ok", f"{topic.name} has {topic.partitions} partitions and {written}")
 
 
-def _commands(reach: Reach, topic: Topic) -> Iterator[Finding]:
+def _commands(reach: BrokerProbe, topic: Topic) -> Iterator[Finding]:
     if not topic.partitions:
         seen = f"{topic.name} is not there, or hidden: what the broker loses cannot be asked for again"
         yield Finding("commands", "warning", seen, f"{_WHO_MAKES_TOPICS}, and grants Read and Write on it")

@@ -16,12 +16,12 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from ingest.cluster import ClusterSettings, start_ingest, stop_ingest
-from ingest.edition import read_edition
+from ingest.kafka.topics import create_topics
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings
-from ingest.topics import create_topics
-from serve.local import run_broker, run_database
-from serve.ray_cluster import run_ray
+from ingest.store.schema.edition import read_edition
+from ingest.workers.supervisor import ClusterSettings, start_ingest, stop_ingest
+from serve.local.ray_cluster import run_ray
+from serve.local.system import run_broker, run_database
 from tests.bench.ingest import empty, measure_ingest
 from tests.bench.live import PARTITIONS, add_rows, await_owners, measure_cases
 from tests.bench.steady import SteadyFigures, measure_steady

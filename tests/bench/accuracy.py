@@ -18,10 +18,10 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from analytics.laps import advance
-from analytics.recording import open_recording
-from ingest.chunk import of_store
-from ingest.decode import decode
+from analytics.files.recording import open_recording
+from analytics.laps.engine import advance
+from ingest.batching.write_batch import of_store
+from ingest.codec.decode import decode
 from tests.bench.records import serialized_session
 
 #: Sources of lap times, as sidecars word them, that are the game's own and not made of the frames.

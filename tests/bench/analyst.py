@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 import analytics
-from analytics.course import UNKNOWN
-from analytics.garage import Garage, TimedLap
-from analytics.laps import advance
-from analytics.trace import DRIVING, delta_s, traces
-from ingest.collectors.circuit import val_sarine
-from ingest.collectors.simulate import drive, facts
+from analytics.catalog import Catalog, TimedLap
+from analytics.comparison.trace import DRIVING, delta_s, traces
+from analytics.laps.engine import advance
+from analytics.model.track_layout import UNKNOWN
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.collectors.simulator.frames import drive, facts
 from ingest.telemetry_pb2 import TelemetryMessage
-from serve.local import run_database
+from serve.local.system import run_database
 from tests.service.owner import Owner
 
 REPORT = Path("build/bench-analyst.json")
@@ -67,8 +67,8 @@ def main(laps: int) -> None:
         folder.chmod(0o755)
         url = stack.enter_context(run_database(folder, durable=True, tell=_tell)).url.get_secret_value()
         _store(url, sessions=-(-laps // LAPS_A_SESSION))
-        garage = stack.enter_context(analytics.connect(url))
-        waits = list(_waits(garage))
+        catalog = stack.enter_context(analytics.connect(url))
+        waits = list(_waits(catalog))
         streamed, seconds, memory_mb = _in_a_process_of_its_own(url)
     REPORT.parent.mkdir(exist_ok=True)
     stream = {"laps": streamed, "seconds": seconds, "memory_mb": memory_mb}
@@ -98,13 +98,13 @@ def _store(url: str, *, sessions: int) -> None:
                 owner.write(*((key.encode(), value) for value in values[start : start + _BATCH]))
 
 
-def _waits(garage: Garage) -> Iterable[Wait]:
-    laps = list(garage.laps.flying())
+def _waits(catalog: Catalog) -> Iterable[Wait]:
+    laps = list(catalog.laps.flying())
     chosen = laps[:: max(1, len(laps) // LOOKS)][:LOOKS]
     pairs = list(itertools.pairwise(chosen))
-    drive_ = garage.sessions.newest()
+    drive_ = catalog.sessions.newest()
     hour = drive_.telemetry().slice(0, HOUR_FRAMES)
-    yield _timed("the fastest lap of all, found", lambda _: garage.laps.flying().fastest(), chosen, 50)
+    yield _timed("the fastest lap of all, found", lambda _: catalog.laps.flying().fastest(), chosen, 50)
     yield _timed("a lap, every column", lambda lap: lap.telemetry(), chosen, 20)
     yield _timed("a lap, five columns", lambda lap: lap.telemetry(DRIVING), chosen, 20)
     yield _timed("two laps compared, with the database", _compare, pairs, 50)
@@ -134,8 +134,8 @@ def _in_a_process_of_its_own(url: str) -> tuple[int, float, float]:
 def _stream(url: str) -> tuple[int, float, float]:
     """How many laps were streamed with every column, in how many seconds, and the memory that the process had at most."""
     started_at = time.perf_counter()
-    with analytics.connect(url) as garage:
-        laps = sum(1 for _ in garage.laps.telemetry())
+    with analytics.connect(url) as catalog:
+        laps = sum(1 for _ in catalog.laps.telemetry())
     return laps, time.perf_counter() - started_at, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -22,14 +22,14 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
-from analytics.channels import FRAMES
-from analytics.columnar import read_table
-from ingest.chunk import of_store
-from ingest.decode import decode
-from ingest.schema import migrate
-from ingest.services.postgres import Postgres
-from ingest.services.timescale import timescale_programs
-from ingest.store import COPY_FRAMES
+from analytics.model.channels import FRAMES
+from analytics.store.arrow_fetch import read_table
+from ingest.batching.write_batch import of_store
+from ingest.codec.decode import decode
+from ingest.embedded.postgres import Postgres
+from ingest.embedded.timescale import timescale_programs
+from ingest.store.partition_writer import COPY_FRAMES
+from ingest.store.schema.migrations import migrate
 from tests.bench.ingest import encoded
 from tests.bench.records import serialized_session
 

@@ -22,11 +22,11 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from ingest.collectors.spool_folder import SpoolFolder
-from ingest.services.broker import start_broker
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.embedded.broker import start_broker
+from ingest.kafka.topics import create_topics
 from ingest.settings import KafkaSettings
-from ingest.topics import create_topics
-from tests.games.run import in_process
+from tests.game_emulators.run import in_process
 
 REPORT = Path("build/bench-collector.json")
 BUDGETS = {"cpu_percent": 3.0, "memory_mb": 80.0}

@@ -21,17 +21,18 @@ from psycopg import sql
 from rich.console import Console
 from rich.table import Table
 
-from analytics import database as store
-from analytics.channels import FRAMES
-from analytics.recording import open_recording
-from ingest.decode import decode
-from ingest.schema import migrate
+from analytics.files.recording import open_recording
+from analytics.model.channels import FRAMES
+from analytics.store import queries as store
+from ingest.codec.decode import decode
+from ingest.store.schema.migrations import migrate
 from tests.bench.records import serialized_session
+from tests.paths import SHARED
 from tests.pglite import community, connect, make_timescaledb
 from tests.service.field import Conn, keep, stored
 
 REPORT = Path("build/bench-compression.json")
-RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+RECORDINGS = SHARED / "data"
 BUDGET_BYTES = 8.0
 _READINGS = 15
 

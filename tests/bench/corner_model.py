@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from analytics.model.arrays import Reals
-from ingest.collectors.circuit import aldermoor_park, val_sarine
-from ingest.simulated import record
+from ingest.collectors.simulator.circuit import aldermoor_park, val_sarine
+from ingest.simulated_recordings import record
 from tests.bench.corner_rows import DIFFERENCES, FEATURES, IN_SECONDS, WORDED, Rows, rows_of
 
 _RESAMPLES = 4000

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 import analytics
-from analytics.consistency import in_earnest
-from analytics.cornering import Cornering, cornering
-from analytics.corners import find_corners
-from analytics.garage import Drive
+from analytics.catalog import Session
+from analytics.comparison.consistency import in_earnest
+from analytics.comparison.corner_metrics import CornerMetrics, cornering
+from analytics.comparison.corners import find_corners
+from analytics.comparison.trace import Trace, traces
 from analytics.model.arrays import Reals
-from analytics.trace import Trace, traces
 
 #: As insights word them: differences to the reference in their own units.
 WORDED = ("brake_m", "lift_m", "throttle_m", "full_throttle_m", "min_speed_kmh")
@@ -56,7 +56,7 @@ def rows_of(folder: Path) -> Rows:
     return Rows(*(np.concatenate([getattr(rows, name) for rows in each]) for name in ("session", "features", "lost_s")))
 
 
-def against_fastest(driven: Cornering) -> tuple[Reals, Reals]:
+def against_fastest(driven: CornerMetrics) -> tuple[Reals, Reals]:
     """Features (laps × corners × features) and seconds lost (laps × corners) of all laps but the fastest, against it."""
     reference = int(np.argmin([lap.lap_time_s for lap in driven.laps]))
     others = np.arange(len(driven)) != reference
@@ -68,7 +68,7 @@ def against_fastest(driven: Cornering) -> tuple[Reals, Reals]:
     return np.nan_to_num(np.stack(features, axis=-1)), apart["time_s"]
 
 
-def _of_session(drive: Drive) -> Iterator[Rows]:
+def _of_session(drive: Session) -> Iterator[Rows]:
     laps = traces(in_earnest(list(drive.laps)))
     if len(laps) < 2:
         return
@@ -77,7 +77,7 @@ def _of_session(drive: Drive) -> Iterator[Rows]:
     yield Rows(np.full(len(flat), drive.key, object), flat, lost_s.ravel())
 
 
-def _known(driven: Cornering, reference: int) -> dict[str, Reals]:
+def _known(driven: CornerMetrics, reference: int) -> dict[str, Reals]:
     lap: Trace = driven.laps[reference]
     begin = np.searchsorted(lap.axis.distance_m, [corner.begin_m for corner in driven.corners])
     return {
@@ -92,7 +92,7 @@ def _in_words(apart: dict[str, Reals]) -> dict[str, Reals]:
     return {name: apart[name] for name in WORDED}
 
 
-def _in_seconds(apart: dict[str, Reals], known: dict[str, Reals], driven: Cornering) -> dict[str, Reals]:
+def _in_seconds(apart: dict[str, Reals], known: dict[str, Reals], driven: CornerMetrics) -> dict[str, Reals]:
     """Positive where time should be lost: sooner on the brake, later on the throttle, slower through the bend."""
     slowest = 1 / known["slowest_mps"]
     before, behind = slowest - 1 / known["approach_mps"], slowest - 1 / known["leaving_mps"]
@@ -103,7 +103,7 @@ def _in_seconds(apart: dict[str, Reals], known: dict[str, Reals], driven: Corner
     return sooner | later | {"bend_s": slower}
 
 
-def _used(driven: Cornering, reference: int, others: np.ndarray) -> dict[str, Reals]:
+def _used(driven: CornerMetrics, reference: int, others: np.ndarray) -> dict[str, Reals]:
     done = {"braked": np.isfinite(driven["brake_m"]), "lifted": np.isfinite(driven["lift_m"])}
     hard = np.nan_to_num(driven["brake_most"])
     used = {name: values.astype(float) for name, values in done.items()} | {"brake_most": hard}

@@ -22,13 +22,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ingest import chunk
-from ingest.host import Host
-from ingest.logs import start_logging
-from ingest.partition import Partition
+from ingest.batching import write_batch
+from ingest.batching.partition_log import Partition
+from ingest.kafka.topics import create_topics
+from ingest.logging_setup import start_logging
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings
-from ingest.topics import create_topics
-from serve.local import run_broker, run_database
+from ingest.workers.worker_threads import WorkerThreads
+from serve.local.system import run_broker, run_database
 from tests.bench.ingest import PARTITIONS, SESSIONS, _await_frames, _count, empty
 from tests.bench.records import publish, serialized_session, session_keys
 
@@ -106,9 +106,9 @@ def _cpu_s(worker: "Connection[Any, Any]") -> tuple[float, float]:
 def _ingest(kafka: KafkaSettings, database: DatabaseSettings, asked: "Connection[Any, Any]", engine: bool) -> None:
     """The process with the workers: answers with its CPU time until it is told to stop."""
     start_logging(LogSettings(level="ERROR"))
-    watched = _Watched(chunk.advance_each if engine else _no_engine)
-    chunk.advance_each = watched
-    host = Host(name="bench", kafka=kafka, database=database, ingest=IngestSettings())
+    watched = _Watched(write_batch.advance_each if engine else _no_engine)
+    write_batch.advance_each = watched
+    host = WorkerThreads(name="bench", kafka=kafka, database=database, ingest=IngestSettings())
     host.host([Partition(kafka.topic_telemetry, index) for index in range(PARTITIONS)])
     while asked.recv():
         asked.send((time.process_time(), watched.cpu_s))

@@ -21,9 +21,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from analytics.entries import Entry, recorded
-from analytics.fleet import Fleet, Report, time_all
-from serve.ray_cluster import run_ray
+from analytics.fleet.batch import Fleet, JobReport, time_all
+from analytics.fleet.jobs import TimingJob, recorded
+from serve.local.ray_cluster import run_ray
 from tests.bench.fleet_recordings import LAPS_A_SESSION, make_recordings
 
 REPORT = Path("build/bench-fleet.json")
@@ -120,7 +120,7 @@ def main(laps: int, cpus: int, recordings: Path | None) -> None:
     console.print(f"written to {REPORT}")
 
 
-def _entries(folder: Path, laps: int) -> list[Entry]:
+def _entries(folder: Path, laps: int) -> list[TimingJob]:
     folder.mkdir(parents=True, exist_ok=True)
     sessions = -(-laps // LAPS_A_SESSION)
     _tell(f"recordings of {sessions:,} sessions of {LAPS_A_SESSION} laps at 60 Hz")
@@ -130,11 +130,11 @@ def _entries(folder: Path, laps: int) -> list[Entry]:
     return recorded([folder])[:sessions]
 
 
-def _round(entries: Sequence[Entry], results: Path, watch: Watch | None = None) -> tuple[Round, Fleet]:
+def _round(entries: Sequence[TimingJob], results: Path, watch: Watch | None = None) -> tuple[Round, Fleet]:
     """The laps that were timed, until the tables were written: by Ray, if its workers are watched, or by this process alone."""
     heard: list[tuple[float, int]] = []
 
-    def hear(_done: int, _of: int, report: Report) -> None:
+    def hear(_done: int, _of: int, report: JobReport) -> None:
         heard.append((time.perf_counter(), report.laps))
 
     started_at, cpu_s = time.perf_counter(), _spent_s(watch)
@@ -151,8 +151,8 @@ def _spent_s(watch: Watch | None) -> float:
     return time.process_time() + sum(watch.cpu_s.values() if watch else ())
 
 
-def _on_ray(entries: Sequence[Entry], sheets: Path) -> Iterator[Report]:
-    from analytics.on_ray import on_ray  # Ray reads its environment when it is imported
+def _on_ray(entries: Sequence[TimingJob], sheets: Path) -> Iterator[JobReport]:
+    from analytics.fleet.ray_data import on_ray  # Ray reads its environment when it is imported
 
     yield from on_ray(entries, sheets)
 

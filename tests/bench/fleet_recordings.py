@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analytics.exports import export
-from analytics.model.session import Session
-from ingest.collectors.car import GT3, GT4, Car
-from ingest.collectors.circuit import Circuit, aldermoor_park, val_sarine
-from ingest.collectors.driver import driver
-from ingest.collectors.simulate import GAME
-from ingest.simulated import simulated
+from analytics.files.export import export
+from analytics.model.session import SessionInfo
+from ingest.collectors.simulator.car import GT3, GT4, Car
+from ingest.collectors.simulator.circuit import Circuit, aldermoor_park, val_sarine
+from ingest.collectors.simulator.driver import driver
+from ingest.collectors.simulator.frames import GAME
+from ingest.simulated_recordings import simulated
 
 LAPS_A_SESSION = 20
 _DRIVERS = 5
@@ -76,7 +76,7 @@ def _record(path: Path, model: Model, frames: pa.Table, number: int) -> Path:
     draw = np.random.default_rng(number)
     started_at = _STARTED_AT + timedelta(hours=number)
     paced = at_pace(frames, float(np.clip(draw.normal(1.0, 0.008), 0.98, 1.03)), started_at)
-    session = Session(
+    session = SessionInfo(
         id=0,
         key=path.stem,
         user_id="",

@@ -15,12 +15,12 @@ import pgpq
 import psycopg
 import pyarrow as pa
 
-from analytics.channels import FRAMES
-from ingest.chunk import of_store
-from ingest.cluster import ClusterSettings, start_ingest, stop_ingest
-from ingest.decode import decode
+from analytics.model.channels import FRAMES
+from ingest.batching.write_batch import of_store
+from ingest.codec.decode import decode
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings
-from ingest.store import COPY_FRAMES
+from ingest.store.partition_writer import COPY_FRAMES
+from ingest.workers.supervisor import ClusterSettings, start_ingest, stop_ingest
 from tests.bench.records import publish, serialized_session, session_keys
 
 SESSIONS = 20

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 import analytics
-from analytics.consistency import in_earnest
-from analytics.cornering import Cornering, cornering
-from analytics.corners import find_corners
-from analytics.garage import Drive
-from analytics.insights import LEAST_LAPS, Difference, Insight, insights
-from analytics.trace import Trace, traces
-from ingest.collectors.driver import Driver, driver
+from analytics.catalog import Session
+from analytics.comparison.consistency import in_earnest
+from analytics.comparison.corner_metrics import CornerMetrics, cornering
+from analytics.comparison.corners import find_corners
+from analytics.comparison.insights import LEAST_LAPS, Difference, Insight, insights
+from analytics.comparison.trace import Trace, traces
+from ingest.collectors.simulator.driver import SimulatedDriver, driver
 from tests.bench.corner_model import simulate
 
 #: What a driver is, by the measure in which it shows: more of the one is more of the other.
@@ -59,9 +59,9 @@ class Claim:
 class Driven:
     """A simulated driver, the laps that insights see, and the laps that came later."""
 
-    who: Driver
-    seen: Cornering
-    later: Cornering
+    who: SimulatedDriver
+    seen: CornerMetrics
+    later: CornerMetrics
 
 
 def claims(said: Iterable[Insight], ours: Driven, theirs: Driven) -> Iterator[Claim]:
@@ -75,7 +75,7 @@ def claims(said: Iterable[Insight], ours: Driven, theirs: Driven) -> Iterator[Cl
             yield Claim(one, None if more is None else (one.size > 0) == more, later)
 
 
-def of_pairs(drives: Sequence[Drive], laps: int) -> tuple[int, int, list[Claim]]:
+def of_pairs(drives: Sequence[Session], laps: int) -> tuple[int, int, list[Claim]]:
     """How many pairs of drivers on one track there are, of how many something is said after so many laps, and all claims about them."""
     every = traces(lap for drive in drives for lap in in_earnest(list(drive.laps)))
     corners = find_corners(every)
@@ -91,14 +91,14 @@ def of_pairs(drives: Sequence[Drive], laps: int) -> tuple[int, int, list[Claim]]
     return len(said), sum(bool(one) for _, _, one in said), [claim for a, b, one in said for claim in claims(one, a, b)]
 
 
-def spoken_of_nothing(driven: Cornering, splits: int) -> int:
+def spoken_of_nothing(driven: CornerMetrics, splits: int) -> int:
     """In how many of so many random splits of the same laps something is said."""
     draw = np.random.default_rng(0)
     halves = (np.array_split(draw.permutation(len(driven)), 2) for _ in range(splits))
     return sum(bool(insights(_some(driven, a), _some(driven, b))) for a, b in halves)
 
 
-def long_sessions(drives: Iterable[Drive]) -> Iterator[tuple[str, Cornering]]:
+def long_sessions(drives: Iterable[Session]) -> Iterator[tuple[str, CornerMetrics]]:
     """Those with enough laps in earnest for two halves."""
     for drive in drives:
         laps = traces(in_earnest(list(drive.laps)))
@@ -106,7 +106,7 @@ def long_sessions(drives: Iterable[Drive]) -> Iterator[tuple[str, Cornering]]:
             yield drive.key, cornering(laps, find_corners(laps))
 
 
-def _laps_of(drive: Drive, every: Sequence[Trace]) -> list[Trace]:
+def _laps_of(drive: Session, every: Sequence[Trace]) -> list[Trace]:
     return [trace for trace in every if trace.lap and trace.lap.session.key == drive.key]
 
 
@@ -114,20 +114,20 @@ def _number(trace: Trace) -> int:
     return trace.lap.number if trace.lap else 0
 
 
-def _median(driven: Cornering, measure: str, column: int) -> float:
+def _median(driven: CornerMetrics, measure: str, column: int) -> float:
     return float(np.nanmedian(driven[measure][:, column]))
 
 
-def _some(driven: Cornering, rows: np.ndarray) -> Cornering:
+def _some(driven: CornerMetrics, rows: np.ndarray) -> CornerMetrics:
     measures = {name: values[rows] for name, values in driven.measures.items()}
-    return Cornering(driven.corners, tuple(driven.laps[row] for row in rows), measures)
+    return CornerMetrics(driven.corners, tuple(driven.laps[row] for row in rows), measures)
 
 
-def _seed(drive: Drive) -> int:
+def _seed(drive: Session) -> int:
     return int(drive.key.rpartition("_")[2])
 
 
-def _print_pairs(drives: Sequence[Drive], laps: int) -> None:
+def _print_pairs(drives: Sequence[Session], laps: int) -> None:
     told: list[Claim] = []
     for track in sorted({drive.facts.track for drive in drives}):
         pairs, said, more = of_pairs([drive for drive in drives if drive.facts.track == track], laps)

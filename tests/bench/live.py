@@ -28,14 +28,14 @@ from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
-from ingest.cluster import ClusterSettings, start_ingest, stop_ingest
+from ingest.codec.record_format import Kind, kind_of
+from ingest.kafka.topics import QUIET, create_topics
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings, ServeSettings
 from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
-from ingest.topics import QUIET, create_topics
-from ingest.wire import Kind, kind_of
-from serve.environment import free_ports
-from serve.local import run_broker, run_database
-from serve.ray_cluster import run_ray
+from ingest.workers.supervisor import ClusterSettings, start_ingest, stop_ingest
+from serve.bridge.ray_environment import free_ports
+from serve.local.ray_cluster import run_ray
+from serve.local.system import run_broker, run_database
 from tests.bench.live_figures import Frame, LiveFigures, Steps, figures
 
 REPORT = Path("build/bench-live.json")
@@ -165,7 +165,7 @@ def measure_cases(
     """All of `CASES`, on the running Ray, while ingest stores what is driven."""
     import ray.serve
 
-    from serve.app import deploy
+    from serve.bridge.deployment import deploy
 
     (port,) = free_ports(1)
     deploy(kafka, database, ServeSettings(port=port))

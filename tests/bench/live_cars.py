@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ingest.collectors.circuit import CIRCUITS
-from ingest.collectors.sender import Sender
-from ingest.collectors.spool_folder import SpoolFolder
-from ingest.logs import start_logging
+from ingest.collectors.delivery.sender import Sender
+from ingest.collectors.simulator.circuit import CIRCUITS
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.logging_setup import start_logging
 from ingest.settings import CollectorSettings, KafkaSettings, LogSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame
-from serve.collecting import Instant, Outing, drive_cars
+from serve.cli.collect import Instant, Outing, drive_cars
 
 USER = "bench-live"
 

@@ -5,11 +5,11 @@ import time
 
 from confluent_kafka import Producer
 
-from ingest.collectors.circuit import aldermoor_park
-from ingest.collectors.records import Headers, headers
-from ingest.collectors.simulate import drive
+from ingest.collectors.delivery.records import Headers, headers
+from ingest.collectors.simulator.circuit import aldermoor_park
+from ingest.collectors.simulator.frames import drive
+from ingest.kafka.topics import QUIET, partition_of
 from ingest.settings import KafkaSettings
-from ingest.topics import QUIET, partition_of
 
 
 def serialized_session(frames: int, *, seed: int = 1, started_at_ms: int | None = None) -> list[bytes]:

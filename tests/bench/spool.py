@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from ingest.collectors.outbox import Record
-from ingest.collectors.spool import SpooledSession
-from ingest.collectors.spool_folder import SpoolFolder
+from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.collectors.spool.memory import SpooledSession
 from tests.service.given import frames
 
 RATE_HZ = 60
@@ -33,7 +33,7 @@ def main(seconds: int, folder: Path | None) -> None:
     for number, value in enumerate(values, start=1):
         time.sleep(max(0.0, began + number / RATE_HZ - time.monotonic()))
         at = time.perf_counter()
-        spool.append(Record(number, time.time_ns() // 1_000_000, value))
+        spool.append(OutgoingRecord(number, time.time_ns() // 1_000_000, value))
         spool.take()
         spool.acknowledge()
         spool.tend(now=time.monotonic())

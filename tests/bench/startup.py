@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from websockets.sync.client import connect
 
-from ingest.services.process import free_ports
+from ingest.embedded.process import free_ports
 from ingest.telemetry_pb2 import TelemetryMessage
 
 REPORT = Path("build/bench-startup.json")
@@ -39,7 +39,7 @@ _KINDS = {
     "kafka.Kafka": "Kafka",
     "postgres": "PostgreSQL",
     "collect simulate": "the car",
-    "serve.command": "the command",
+    "serve.cli.main": "the command",
     "ray::ServeController": "Serve controller",
     "ray::ServeReplica": "page replica",
     "ray::ProxyActor": "Serve proxy",
@@ -53,7 +53,7 @@ _KINDS = {
     "raylet/raylet": "raylet",
     "ray/": "Ray's agents",
     "ray::": "Ray's agents",
-    "child.py": "guardians",
+    "guardian.py": "guardians",
 }
 
 console = Console(highlight=False)
@@ -92,7 +92,7 @@ def _demo(checkout: Path, arguments: list[str], port: int, home: Path) -> Iterat
     own = {"PURPLE_SECTOR_HOME": str(home), "WS_PORT": str(port), "PYTHONPATH": str(checkout)}
     with (home / "demo.log").open("wb") as log:
         demo = subprocess.Popen(
-            [str(checkout / ".venv/bin/python"), "-m", "serve.command", "demo", *arguments],
+            [str(checkout / ".venv/bin/python"), "-m", "serve.cli.main", "demo", *arguments],
             cwd=checkout,
             env=os.environ | own,
             stdin=subprocess.DEVNULL,

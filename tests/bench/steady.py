@@ -17,9 +17,9 @@ import psutil
 import psycopg
 from confluent_kafka import Producer
 
-from ingest.collectors.records import headers
+from ingest.collectors.delivery.records import headers
+from ingest.kafka.topics import QUIET, partition_of
 from ingest.settings import DatabaseSettings, KafkaSettings
-from ingest.topics import QUIET, partition_of
 from tests.bench.records import serialized_session, session_keys
 
 CARS = 1_000

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serve.ray_cluster import run_ray
+from serve.local.ray_cluster import run_ray
 from tests.cluster.nodes import Cluster, run_cluster
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from ingest.services.process import free_ports
-from serve.environment import serve_environment
+from ingest.embedded.process import free_ports
+from serve.bridge.ray_environment import serve_environment
 from tests.waiting import WITHIN_S, wait_until
 
 _RAY = str(Path(sys.executable).with_name("ray"))
@@ -129,7 +129,7 @@ def run_cluster() -> Iterator[Cluster]:
 def purple_sector(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """The command, to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "serve.command", *arguments],
+        [sys.executable, "-m", "serve.cli.main", *arguments],
         env=environment,
         capture_output=True,
         text=True,

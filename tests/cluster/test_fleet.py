@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from analytics import database as read
-from analytics.entries import recorded, stored
-from analytics.fleet import time_all
-from analytics.stored import Store
-from ingest.collectors.circuit import aldermoor_park, val_sarine
-from ingest.collectors.simulate import drive, facts
-from ingest.simulated import record
+from analytics.fleet.batch import time_all
+from analytics.fleet.jobs import recorded, stored
+from analytics.store import queries as read
+from analytics.store.source import PostgresSource
+from ingest.collectors.simulator.circuit import aldermoor_park, val_sarine
+from ingest.collectors.simulator.frames import drive, facts
+from ingest.simulated_recordings import record
 from ingest.telemetry_pb2 import TelemetryMessage
 from tests.conftest import Database
 from tests.service.owner import Owner
@@ -57,7 +57,7 @@ def timing(results: Path, recordings: Path) -> Iterator[subprocess.Popen[bytes]]
     """
     with (results.parent / "output").open("wb") as output:
         command = subprocess.Popen(
-            [sys.executable, "-m", "serve.command", "laps", "fleet", str(results), str(recordings), "--cpus", "2"],
+            [sys.executable, "-m", "serve.cli.main", "laps", "fleet", str(results), str(recordings), "--cpus", "2"],
             env=os.environ | {"PURPLE_SECTOR_HOME": str(results.parent), "RAY_ADDRESS": "127.0.0.1:1"},
             stdout=output,
             stderr=output,
@@ -114,7 +114,7 @@ def test_stored_sessions_come_to_the_laps_that_are_stored(
     monkeypatch.setenv("DATABASE_URL", database.url)
     for key, at_ms in (("first", 1_767_225_600_000), ("second", 1_767_312_000_000)):
         store_stint(database.url, key, at_ms)
-    with closing(Store(None)) as store:
+    with closing(PostgresSource(None)) as store:
         entries = stored(store)
 
     fleet = time_all(entries, tmp_path / "results")

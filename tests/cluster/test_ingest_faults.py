@@ -12,13 +12,13 @@ import psycopg
 import pytest
 import ray
 
-from ingest.cluster import ClusterSettings, start_ingest, stop_ingest
-from ingest.collectors import simulate
-from ingest.collectors.circuit import val_sarine
-from ingest.schema import migrate
-from ingest.services.postgres import Postgres
+from ingest.collectors.simulator import frames
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.embedded.postgres import Postgres
+from ingest.kafka.topics import create_topics
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings
-from ingest.topics import create_topics
+from ingest.store.schema.migrations import migrate
+from ingest.workers.supervisor import ClusterSettings, start_ingest, stop_ingest
 from tests.service.audit import assert_each_frame_once, laps_of, wait_for_frames
 from tests.service.traffic import Field
 from tests.waiting import WITHIN_S, wait_until
@@ -98,7 +98,7 @@ def a_worker(supervisor, chance: random.Random) -> int:
 def test_calm_laps_are_the_laps_that_were_driven(calm_laps):
     """The oracle of the other tests is itself checked: the simulator says how long its laps took."""
     for car, laps in calm_laps.items():
-        driven = list(itertools.islice(simulate.laps(val_sarine(), seed=car), len(laps)))
+        driven = list(itertools.islice(frames.laps(val_sarine(), seed=car), len(laps)))
         assert [lap[0] for lap in laps] == [1, 2]
         assert [lap[2] for lap in laps] == pytest.approx([lap.time_ms for lap in driven], abs=2)
         assert [lap[3] for lap in laps] == [lap.time_ms for lap in driven]

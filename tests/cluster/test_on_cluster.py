@@ -14,12 +14,12 @@ import pyarrow.parquet
 import pytest
 import ray
 
-from analytics.entries import Entry, recorded
-from analytics.fleet import time_all
-from ingest.collectors.circuit import aldermoor_park, val_sarine
-from ingest.services.process import free_port
+from analytics.fleet.batch import time_all
+from analytics.fleet.jobs import TimingJob, recorded
+from ingest.collectors.simulator.circuit import aldermoor_park, val_sarine
+from ingest.embedded.process import free_port
 from ingest.settings import KafkaSettings
-from ingest.simulated import record
+from ingest.simulated_recordings import record
 from tests.cluster.nodes import Cluster, Node, purple_sector
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.traffic import Field
@@ -155,7 +155,7 @@ def test_why_no_cluster_was_joined_is_a_line(cluster: Cluster, wrong: dict[str, 
     assert said in line
 
 
-def hold(entry: Entry, sheets: Path) -> Path:
+def hold(entry: TimingJob, sheets: Path) -> Path:
     """A pipe in the place of the file that is written to before a session is timed: this waits for somebody who reads it."""
     pipe = sheets / f".{entry.name}.tries"
     os.mkfifo(pipe)
@@ -170,7 +170,7 @@ def timing(cluster: Cluster, results: Path, recordings: list[Path], output: Path
             [
                 sys.executable,
                 "-m",
-                "serve.command",
+                "serve.cli.main",
                 "laps",
                 "fleet",
                 str(results),

@@ -7,9 +7,9 @@ import pytest
 import ray
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from ingest.cluster import ClusterSettings, start_ingest, stop_ingest
-from ingest.services.mesh import MeshBroker
+from ingest.embedded.mesh import MeshBroker
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings
+from ingest.workers.supervisor import ClusterSettings, start_ingest, stop_ingest
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.owner import drove, rows
 from tests.service.test_worker import publish

@@ -8,10 +8,10 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Message, Producer
 
-from ingest.collectors.uplink import PRODUCER
-from ingest.partition import Partition
+from ingest.batching.partition_log import Partition
+from ingest.collectors.delivery.producer import PRODUCER
+from ingest.kafka.partition_consumer import PartitionConsumer
 from ingest.settings import KafkaSettings
-from ingest.source import Source
 from tests.contract.topics import settings_of
 from tests.waiting import WITHIN_S, wait_until
 
@@ -66,7 +66,7 @@ def numbered(count: int, *, first: int = 0) -> list[bytes]:
     return [str(number).encode() for number in range(first, first + count)]
 
 
-def read(source: Source, count: int) -> tuple[list[int], list[bytes | None]]:
+def read(source: PartitionConsumer, count: int) -> tuple[list[int], list[bytes | None]]:
     """Offsets and values of the next ``count`` records; of fewer, if no more come in time."""
     offsets, values = [], []
     deadline = time.monotonic() + WITHIN_S

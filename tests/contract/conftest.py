@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.partition import Partition
-from ingest.services.broker import Broker
-from ingest.services.kafka import Kafka, Node
-from ingest.services.mesh import MeshBroker
-from ingest.services.process import ServiceUnavailable
+from ingest.batching.partition_log import Partition
+from ingest.embedded.broker import Broker
+from ingest.embedded.kafka.server import Kafka, Node
+from ingest.embedded.mesh import MeshBroker
+from ingest.embedded.process import ServiceUnavailable
 from ingest.settings import KafkaSettings
 from tests.conftest import Database, Elsewhere
 from tests.contract.clients import disconnect

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from analytics.database import lap_frames
-from ingest.edition import read_edition
-from ingest.partition import Partition
+from analytics.store.queries import lap_frames
+from ingest.batching.partition_log import Partition
+from ingest.store.schema.edition import read_edition
 from tests.service.owner import PARTITION, STARTED_AT_MS, Owner, drove, rows
 from tests.waiting import WITHIN_S
 

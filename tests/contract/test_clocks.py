@@ -2,8 +2,8 @@
 
 import psycopg
 
-from serve.store_counts import StoreCounts, read_store_counts
-from serve.store_status import read_store_status
+from serve.cli.store_counts import StoreCounts, read_store_counts
+from serve.cli.store_status import read_store_status
 from tests.bench.records import serialized_session
 from tests.service.audit import assert_each_frame_once, laps_of
 from tests.service.owner import STARTED_AT_MS, Owner, Record, drove, rows, told

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import psycopg
 
-from analytics.bests import Scope
-from analytics.lap import Lap, LapInProgress
-from ingest.chunk import RunningLap, TimedLap
-from ingest.partition import Partition
+from analytics.laps.best_laps import Category
+from analytics.model.lap import Lap, LapInProgress
+from ingest.batching.partition_log import Partition
+from ingest.batching.write_batch import FinishedLap, RunningLap
 from tests.service.owner import STARTED_AT_MS, Owner, rows, told
 
-SCOPE = Scope("acc", "spa", "porsche")
+SCOPE = Category("acc", "spa", "porsche")
 BESTS = "SELECT owner, part, time_ms FROM bests WHERE part = 0 ORDER BY owner, time_ms DESC"
 
 
@@ -23,7 +23,7 @@ def lap(number: int, time_ms: int, *, at_s: float) -> Lap:
 def keep(owner: Owner, key: str, *laps: Lap) -> int:
     """Store laps that this session drove; when the first of them began."""
     facts = owner.chunk(told(key, game="acc", track="spa", car="porsche", user_id=key))
-    timed = tuple(TimedLap(owner.sessions[key].id, key, each) for each in laps)
+    timed = tuple(FinishedLap(owner.sessions[key].id, key, each) for each in laps)
     owner.store.write(replace(facts, laps=timed), owner.fence)
     owner.position = facts.end
     return min(each.started_at_us for each in laps)
@@ -108,7 +108,7 @@ def test_lap_of_another_car_than_was_told_first_gives_its_record_back(database, 
 
     owner.write(told("alice", car="audi"))
     unjudged = owner.store.unjudged()
-    assert set(unjudged) == {SCOPE, Scope("acc", "spa", "audi")}
+    assert set(unjudged) == {SCOPE, Category("acc", "spa", "audi")}
     for scope, since_us in unjudged.items():
         owner.store.judge(scope, since_us)
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from ingest.store import Store
+from ingest.store.partition_writer import PartitionWriter
 from tests.service.rivals import NoGrip, fight
 
 SECONDS = 4.0
 SEED = 7
 
 
-@pytest.mark.parametrize("store", [Store, NoGrip])
+@pytest.mark.parametrize("store", [PartitionWriter, NoGrip])
 def test_rivals_with_cut_connections_store_each_frame_once(database, store):
     verdict = fight(database.url, [store, store], duration_s=SECONDS, seed=SEED)
 

@@ -4,11 +4,11 @@ import numpy as np
 import psycopg
 import pytest
 
-from analytics import database as store
-from analytics.summaries import lap_summaries, seconds
-from analytics.summing import laps_of
-from ingest.schema import migrate
-from serve.stored import summed
+from analytics.files.summaries import laps_of
+from analytics.store import queries as store
+from analytics.store.summaries import lap_summaries, seconds
+from ingest.store.schema.migrations import migrate
+from serve.bridge.rest.routes import summed
 from tests.service.owner import Owner
 from tests.unit.recordings import Driven, even_drive, uncounted_out_lap
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analytics.laps import last_lap
+from analytics.laps.engine import last_lap
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.bench.records import serialized_session
 from tests.service.audit import laps_of

@@ -5,10 +5,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from ingest.chunk import Late
+from ingest.batching.partition_log import Partition
+from ingest.batching.write_batch import LateFrames
 from ingest.errors import SessionWentOn
-from ingest.partition import Partition
-from ingest.store import Store
+from ingest.store.partition_writer import PartitionWriter
 from tests.bench.records import serialized_session
 from tests.service.audit import assert_each_frame_once, laps_of
 from tests.service.owner import Owner, Record, drove, rows, told
@@ -26,7 +26,7 @@ def of(key: str, values: list[bytes]) -> list[Record]:
     return [(key.encode(), value) for value in values]
 
 
-def time_again(owner: Owner, late: Late) -> None:
+def time_again(owner: Owner, late: LateFrames) -> None:
     """As a worker does, when no more come."""
     _, carry = owner.store.time_again(late, owner.position, owner.fence)
     owner.sessions[late.session_key].carry = carry
@@ -56,7 +56,7 @@ def test_laps_are_those_of_a_drive_without_a_gap(database, owner, values, first,
     assert_each_frame_once(database.url, {"whole": FRAMES, "holed": FRAMES})
 
 
-class MovedMeanwhile(Store):
+class MovedMeanwhile(PartitionWriter):
     """Another worker moves frames that waited for a locked chunk while the laps are being timed."""
 
     moves = ""  # of whom, once

@@ -5,10 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ingest.collectors.records import RESENT
-from ingest.partition import Partition
-from ingest.topics import create_topics
-from serve.live import LiveReader
+from ingest.batching.partition_log import Partition
+from ingest.collectors.delivery.records import RESENT
+from ingest.kafka.topics import create_topics
+from serve.bridge.live.kafka_reader import LiveReader
 from tests.contract.clients import numbered, produce
 from tests.contract.gaps import gap_of_mesh
 from tests.contract.topics import new_partition

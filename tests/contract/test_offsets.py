@@ -6,8 +6,8 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 
 from ingest.errors import OffsetsLost
-from ingest.source import Source
-from ingest.topics import open_admin
+from ingest.kafka.partition_consumer import PartitionConsumer
+from ingest.kafka.topics import open_admin
 from tests.contract.clients import numbered, produce, read
 from tests.contract.gaps import gap_of_mesh
 from tests.waiting import WITHIN_S
@@ -17,7 +17,7 @@ QUIET_S = 0.5  # with nothing to read
 
 @pytest.fixture
 def source(settings, partition):
-    with Source(settings, partition) as source:
+    with PartitionConsumer(settings, partition) as source:
         yield source
 
 

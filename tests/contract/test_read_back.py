@@ -10,17 +10,17 @@ import pyarrow as pa
 import pytest
 from psycopg import sql
 
-from analytics import database as store
-from analytics.channels import FRAMES, schema_of
-from analytics.columnar import read_table
-from analytics.laps import RESUME_MARGIN_US, advance
+from analytics.files.summaries import laps_of, seconds_of
+from analytics.laps.engine import RESUME_MARGIN_US, advance
+from analytics.model.channels import FRAMES, schema_of
 from analytics.model.summary import FULL_THROTTLE
-from analytics.stored_frames import frames
-from analytics.summaries import lap_summaries, seconds
-from analytics.summing import laps_of, seconds_of
-from ingest.chunk import Chunk
-from ingest.collectors.circuit import val_sarine
-from ingest.collectors.simulate import drive, facts
+from analytics.store import queries as store
+from analytics.store.arrow_fetch import read_table
+from analytics.store.frame_pages import frames
+from analytics.store.summaries import lap_summaries, seconds
+from ingest.batching.write_batch import WriteBatch
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.collectors.simulator.frames import drive, facts
 from ingest.telemetry_pb2 import TelemetryMessage
 from tests.service.owner import Owner
 
@@ -63,7 +63,7 @@ def bits(column):
 def test_every_channel_keeps_its_extremes_to_the_bit(database):
     frames = pa.table([extremes(field) for field in FRAMES], schema=FRAMES)
     with Owner(database.url) as owner:
-        owner.store.write(Chunk(0, 1, frames), owner.fence)
+        owner.store.write(WriteBatch(0, 1, frames), owner.fence)
     with psycopg.connect(database.url) as conn:
         back = read_table(conn, FRAMES, sql.SQL("FROM telemetry ORDER BY time").format(), {})
 
@@ -190,10 +190,10 @@ def test_pages_hold_every_frame_once_though_many_have_the_same_time(database, mo
     stored = stored.set_column(1, FRAMES[1], pa.array(np.arange(len(times_us))).cast(FRAMES[1].type))
     session_id = stored["session_id"][0].as_py()
     with Owner(database.url) as owner:
-        owner.store.write(Chunk(0, 1, stored), owner.fence)
+        owner.store.write(WriteBatch(0, 1, stored), owner.fence)
 
     with psycopg.connect(database.url, autocommit=True) as conn:
         for rows in range(1, len(times_us) + 2):
-            monkeypatch.setattr("analytics.stored_frames.PAGE_ROWS", rows)
+            monkeypatch.setattr("analytics.store.frame_pages.PAGE_ROWS", rows)
             back = frames(conn, schema_of(["sequence"]), session_id)
             assert sorted(back["sequence"].to_pylist()) == list(range(len(times_us))), rows

@@ -6,11 +6,11 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from analytics.tracks import Track
+from analytics.laps.track_learning import LearnedTrack
 from ingest.errors import PartitionTaken, SessionWentOn
-from ingest.recompute import FramesGone, recompute, stored_sessions, write
-from ingest.tracks import save_track
-from serve.command import command
+from ingest.store.recompute import FramesGone, recompute, stored_sessions, write
+from ingest.store.tracks import save_track
+from serve.cli.main import command
 from tests.bench.records import serialized_session
 from tests.contract.deadlocks import goes_on_after_a_deadlock
 from tests.service.audit import laps_of
@@ -48,7 +48,7 @@ def test_what_another_engine_made_is_shown_and_written_only_when_told(conn, data
     live = laps_of(database.url, "a")
     conn.execute("UPDATE laps SET lap_time_ms = lap_time_ms + 7, engine = 1 WHERE lap_number = 2")
     conn.execute("DELETE FROM laps WHERE lap_number = 1")
-    save_track(conn, Track("simulator", "ring", length_m=4_000.0))
+    save_track(conn, LearnedTrack("simulator", "ring", length_m=4_000.0))
     (session,) = stored_sessions(conn)
 
     done = recompute(conn, session)
@@ -69,7 +69,7 @@ def test_a_worker_goes_on_from_what_was_written(conn, database, owner):
     """Who remembers the old laps is refused; who takes over times the rest as one who never stopped."""
     later = [(b"a", value) for value in driven(FRAMES + 6_000)[FRAMES:]]
     conn.execute("UPDATE laps SET lap_time_ms = lap_time_ms + 7 WHERE lap_number = 2")
-    save_track(conn, Track("simulator", "ring", line=0.25, length_m=4_000.0))
+    save_track(conn, LearnedTrack("simulator", "ring", line=0.25, length_m=4_000.0))
     (session,) = stored_sessions(conn, "a")
     write(conn, recompute(conn, session))
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from ingest.collectors.records import LARGEST_RECORD_BYTES, headers
-from ingest.collectors.uplink import PRODUCER
-from ingest.partition import Partition
-from ingest.source import Source
-from ingest.topics import QUIET, partition_of
+from ingest.batching.partition_log import Partition
+from ingest.collectors.delivery.producer import PRODUCER
+from ingest.collectors.delivery.records import LARGEST_RECORD_BYTES, headers
+from ingest.kafka.partition_consumer import PartitionConsumer
+from ingest.kafka.topics import QUIET, partition_of
 from tests.contract.clients import numbered, produce, read
 from tests.contract.gaps import gap_of_mesh
 from tests.waiting import WITHIN_S
@@ -22,7 +22,7 @@ OFTEN = 500
 
 @pytest.fixture
 def source(settings, partition):
-    with Source(settings, partition) as source:
+    with PartitionConsumer(settings, partition) as source:
         source.read_from(0)
         yield source
 

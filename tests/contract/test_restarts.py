@@ -3,8 +3,8 @@
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from ingest.source import Source
-from ingest.topics import Cluster
+from ingest.kafka.partition_consumer import PartitionConsumer
+from ingest.kafka.topics import Cluster
 from tests.contract.clients import disconnect, numbered, produce, read
 from tests.contract.gaps import gap_of_mesh
 from tests.contract.topics import await_leader, new_partition, settings_of
@@ -33,7 +33,7 @@ def committed(settings, partition):
 
 
 def identify(settings, partition):
-    with Source(settings, partition) as source:
+    with PartitionConsumer(settings, partition) as source:
         return source.identify()
 
 
@@ -51,7 +51,7 @@ def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partiti
         wait_until(lambda: partition.topic in Cluster(settings, timeout_s=WITHIN_S).topics(), within_s=patience_s)
         await_leader(settings, partition)
 
-        with Source(settings, partition) as source:
+        with PartitionConsumer(settings, partition) as source:
             assert source.offsets() == (0, KEPT)
             source.read_from(0)
             assert read(source, KEPT) == (list(range(KEPT)), numbered(KEPT))
@@ -65,6 +65,6 @@ def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(own_broker, 
     partition = new_partition(settings, **{"retention.ms": "1000", "segment.ms": "500"})
     produce(settings, partition, numbered(100))
 
-    with Source(settings, partition) as source:
+    with PartitionConsumer(settings, partition) as source:
         wait_until(lambda: source.offsets() == (100, 100), within_s=patience_s)
     assert produce(settings, partition, [b"next"]) == [100]

@@ -7,7 +7,7 @@ from functools import partial
 import psycopg
 from psycopg import sql
 
-from ingest.schema import migrate
+from ingest.store.schema.migrations import migrate
 from tests.contract.deadlocks import goes_on_after_a_deadlock, waiting_for_locks
 from tests.contract.test_store import FreezesInCopy
 from tests.service.owner import Owner, drove, rows

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from ingest.chunk import Late
+from ingest.batching.partition_log import Partition
+from ingest.batching.write_batch import LateFrames
 from ingest.errors import SessionsChanged, SessionWentOn
-from ingest.partition import Partition
 from tests.bench.records import serialized_session
 from tests.service.audit import assert_each_frame_once, laps_of
 from tests.service.owner import Owner, Record, drove, rows, told
@@ -89,7 +89,7 @@ class _Interrupted:
     def __init__(self, owner: Owner, meanwhile) -> None:
         self._owner, self._meanwhile = owner, meanwhile
 
-    def time_again(self, late: Late) -> None:
+    def time_again(self, late: LateFrames) -> None:
         store = self._owner.store
         one = store._one
 

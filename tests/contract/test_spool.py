@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.collectors.outbox import Record
-from ingest.collectors.spool import MemorySpool, SpooledSession
-from ingest.collectors.spool_folder import SpoolFolder
+from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.collectors.spool.memory import MemorySpool, SpooledSession
 from tests.waiting import wait_until
 
 SESSION = SpooledSession("s", "anna", "protobuf")
@@ -31,7 +31,7 @@ def spool(request, tmp_path):
 
 
 def record(sequence):
-    return Record(sequence, 1_000 + sequence, b"frame %d" % sequence)
+    return OutgoingRecord(sequence, 1_000 + sequence, b"frame %d" % sequence)
 
 
 def fill(spool, count, first=1):
@@ -44,10 +44,10 @@ def take_all(spool):
 
 
 def test_records_are_taken_as_they_were_appended(spool):
-    spool.append(Record(0, 999, b"facts"))
+    spool.append(OutgoingRecord(0, 999, b"facts"))
     fill(spool, 50)
 
-    assert [spool.take() for _ in range(51)] == [Record(0, 999, b"facts"), *map(record, range(1, 51))]
+    assert [spool.take() for _ in range(51)] == [OutgoingRecord(0, 999, b"facts"), *map(record, range(1, 51))]
     assert spool.take() is None
 
 
@@ -59,7 +59,7 @@ def test_what_is_appended_later_is_taken_later(spool):
 
 
 def test_facts_are_not_counted_as_frames(spool):
-    spool.append(Record(0, 999, b"facts"))
+    spool.append(OutgoingRecord(0, 999, b"facts"))
     fill(spool, 2)
     assert spool.waiting == 2
 
@@ -107,7 +107,7 @@ def test_facts_that_change_while_a_spool_is_full_cost_no_frame():
     """They come whenever they do; nobody asks for room for them."""
     spool = MemorySpool(SESSION, 2)
     fill(spool, 2)
-    spool.append(Record(0, 999, b"facts"))
+    spool.append(OutgoingRecord(0, 999, b"facts"))
 
     assert take_all(spool) == [1, 2, 0]
 
@@ -115,7 +115,7 @@ def test_facts_that_change_while_a_spool_is_full_cost_no_frame():
 def test_a_game_waits_for_no_room_in_memory():
     """When it is full the newest frame takes the place of the one before; facts and what was taken stay."""
     spool = MemorySpool(SESSION, 4, for_game=True)
-    spool.append(Record(0, 999, b"facts"))
+    spool.append(OutgoingRecord(0, 999, b"facts"))
     fill(spool, 9)
     assert spool.has_room
     assert (spool.waiting, spool.dropped) == (3, 6)

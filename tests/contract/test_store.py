@@ -9,13 +9,13 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from analytics.laps import Lap
-from ingest.chunk import Chunk, TimedLap
+from analytics.model.lap import Lap
+from ingest.batching.partition_log import Partition
+from ingest.batching.write_batch import FinishedLap, WriteBatch
+from ingest.embedded.process import free_ports
 from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
-from ingest.partition import Partition
-from ingest.services.process import free_ports
 from ingest.settings import DatabaseSettings
-from ingest.store import COPY_FRAMES, Store
+from ingest.store.partition_writer import COPY_FRAMES, PartitionWriter
 from ingest.telemetry_pb2 import Session
 from tests.service.owner import PARTITION, STARTED_AT_MS, Owner, drove, rows, told
 from tests.waiting import WITHIN_S
@@ -28,7 +28,7 @@ POSITION = "SELECT next_offset, fence FROM positions"
 
 
 def test_first_owner_begins_where_the_log_does(database):
-    with Store(DatabaseSettings(url=database.url), PARTITION) as store:
+    with PartitionWriter(DatabaseSettings(url=database.url), PARTITION) as store:
         ownership = store.take_over("first", first_offset=17)
 
     assert (ownership.fence, ownership.next_offset) == (1, 17)
@@ -36,7 +36,7 @@ def test_first_owner_begins_where_the_log_does(database):
 
 def test_each_owner_raises_the_fence_and_goes_on_where_the_store_stands(database, owner):
     owner.write(*drove("a", 1, 2, 3))
-    with Store(DatabaseSettings(url=database.url), PARTITION) as store:
+    with PartitionWriter(DatabaseSettings(url=database.url), PARTITION) as store:
         ownership = store.take_over("second", first_offset=0)
 
     assert (ownership.fence, ownership.next_offset) == (2, 3)
@@ -79,7 +79,7 @@ def test_take_over_ends_a_predecessor_that_froze_in_a_copy(database):
 
 
 def test_owner_that_was_replaced_may_not_resume(database, owner):
-    with Owner(database.url), Store(DatabaseSettings(url=database.url), PARTITION) as store:
+    with Owner(database.url), PartitionWriter(DatabaseSettings(url=database.url), PARTITION) as store:
         failure = failure_of(store.resume, owner.fence)
 
     assert isinstance(failure, PartitionTaken)
@@ -328,7 +328,7 @@ def test_the_longest_facts_that_are_taken_fit_their_index_and_the_records(databa
         0,
         250.5,
     )
-    owner.store.write(replace(owner.chunk(), laps=(TimedLap(owner.sessions["a"].id, "a", lap),)), owner.fence)
+    owner.store.write(replace(owner.chunk(), laps=(FinishedLap(owner.sessions["a"].id, "a", lap),)), owner.fence)
 
     assert len(owner.store.judge(owner.sessions["a"].scope, lap.started_at_us)) == 1
 
@@ -374,8 +374,8 @@ def test_corrected_lap_replaces_the_first_one(database, owner):
     )
     corrected = replace(lap, lap_time_ms=90_501, official_lap_time_ms=90_502, sector_source="game", flags=())
     for place, each in enumerate([lap, corrected]):
-        laps = (TimedLap(session.id, "a", each),)
-        owner.store.write(Chunk(place, place + 1, owner.chunk().frames, laps=laps), owner.fence)
+        laps = (FinishedLap(session.id, "a", each),)
+        owner.store.write(WriteBatch(place, place + 1, owner.chunk().frames, laps=laps), owner.fence)
 
     query = (
         "SELECT lap_number, (extract(epoch FROM started_at) * 1000)::bigint, lap_time_ms, official_lap_time_ms,"
@@ -392,7 +392,7 @@ def test_corrected_lap_replaces_the_first_one(database, owner):
 def test_database_that_is_down_is_named_without_its_password():
     (port,) = free_ports(1)
     with pytest.raises(StoreUnavailable) as caught:
-        Store(DatabaseSettings(url=f"postgresql://me:hidden@127.0.0.1:{port}/laps"), PARTITION)
+        PartitionWriter(DatabaseSettings(url=f"postgresql://me:hidden@127.0.0.1:{port}/laps"), PARTITION)
 
     assert f"127.0.0.1:{port}/laps" in str(caught.value)
     assert "hidden" not in str(caught.value)
@@ -408,7 +408,7 @@ def test_connection_that_was_cut_is_a_database_that_is_away(database, owner):
             call()
 
 
-class FreezesInCopy(Store):
+class FreezesInCopy(PartitionWriter):
     """Stops in the middle of its rows until it is woken."""
 
     def __init__(self, settings: DatabaseSettings, partition: Partition) -> None:

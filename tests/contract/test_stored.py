@@ -8,9 +8,9 @@ import pytest
 from fastapi import FastAPI
 
 from ingest.settings import DatabaseSettings
-from serve.bridge import Bridge
-from serve.hub import Hub, Record
-from serve.stored import TRACE, Stored, add_routes
+from serve.bridge.live.hub import Hub, LiveRecord
+from serve.bridge.live.websocket import Bridge
+from serve.bridge.rest.routes import TRACE, StoreReader, add_routes
 
 SESSION = "INSERT INTO sessions (key, user_id, track, topic, partition, frames) VALUES (%s, 'anna', 'Monza', 'telemetry', 0, 3)"
 LAP = """
@@ -48,7 +48,7 @@ def rest(database, bridge):
         conn.execute(SESSION, ["monza"])
         conn.execute(LAP)
         conn.execute(FRAME)
-    app, stored = FastAPI(), Stored(DatabaseSettings.read(url=database.url))
+    app, stored = FastAPI(), StoreReader(DatabaseSettings.read(url=database.url))
     add_routes(app, stored, bridge)
     stored.open()
     yield Browser(app)
@@ -57,7 +57,7 @@ def rest(database, bridge):
 
 def test_a_stored_session_is_live_while_its_records_arrive(rest, bridge):
     (before,) = rest.get("/api/sessions").json()["sessions"]
-    bridge.deliver([Record("monza", "anna", b"\x08\x01\x38\x01")])
+    bridge.deliver([LiveRecord("monza", "anna", b"\x08\x01\x38\x01")])
     (after,) = rest.get("/api/sessions").json()["sessions"]
 
     assert (before["key"], before["track"], before["live"], after["live"]) == ("monza", "Monza", False, True)
@@ -191,7 +191,7 @@ def test_sessions_are_found_by_words_beyond_the_newest_hundred(many):
 
 def test_an_old_session_opens_by_its_link(many, bridge):
     assert "monza" not in listed(many)[0]
-    bridge.deliver([Record("monza", "anna", b"\x08\x01\x38\x01")])
+    bridge.deliver([LiveRecord("monza", "anna", b"\x08\x01\x38\x01")])
     session = many.get("/api/sessions/monza").json()
 
     assert (session["key"], session["track"], session["live"]) == ("monza", "Monza", True)

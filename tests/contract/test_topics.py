@@ -7,11 +7,11 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewPartitions, NewTopic
 
+from ingest.batching.partition_log import Partition
 from ingest.errors import BrokerUnavailable
-from ingest.partition import Partition
+from ingest.kafka.partition_consumer import PartitionConsumer
+from ingest.kafka.topics import Cluster, cluster_of, create_topics, describe_topics, open_admin
 from ingest.settings import KafkaSettings
-from ingest.source import Source
-from ingest.topics import Cluster, cluster_of, create_topics, describe_topics, open_admin
 from tests.contract.clients import disconnect, numbered, produce, read
 from tests.contract.gaps import gap_of_mesh
 from tests.contract.topics import await_leader, delete_topic, new_partition
@@ -95,10 +95,10 @@ def test_topic_that_grows_keeps_its_records_and_takes_new_ones(settings, partiti
     disconnect()  # a producer looks for new partitions every five minutes, and a session of theirs has a new one
     produce(settings, added, [b"new"])
 
-    with Source(settings, partition) as source:
+    with PartitionConsumer(settings, partition) as source:
         source.read_from(0)
         assert read(source, 11) == (list(range(11)), [*numbered(10), b"old"])
-    with Source(settings, added) as source:
+    with PartitionConsumer(settings, added) as source:
         source.read_from(0)
         assert read(source, 1) == ([0], [b"new"])
 
@@ -106,7 +106,7 @@ def test_topic_that_grows_keeps_its_records_and_takes_new_ones(settings, partiti
 def test_topic_that_was_made_anew_has_another_id_and_is_empty(settings, partition):
     """The same name and the same offsets, and none of the records."""
     produce(settings, partition, numbered(10))
-    with Source(settings, partition) as source:
+    with PartitionConsumer(settings, partition) as source:
         first = source.identify()
         assert first is not None
         assert source.identify() == first
@@ -114,7 +114,7 @@ def test_topic_that_was_made_anew_has_another_id_and_is_empty(settings, partitio
     delete_topic(settings, partition.topic)
     new_partition(settings)
 
-    with Source(settings, partition) as source:
+    with PartitionConsumer(settings, partition) as source:
         assert source.identify() not in (first, None)
         assert source.offsets() == (0, 0)
 

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from analytics.tracks import Track
-from ingest.tracks import learn_track, newest_tracks, save_track
+from analytics.laps.track_learning import LearnedTrack
+from ingest.store.tracks import learn_track, newest_tracks, save_track
 from tests.service.owner import Owner, drove, rows, told
 
 SILVERSTONE = ("acc", "silverstone")
@@ -21,7 +21,7 @@ def test_two_workers_that_learn_at_once_make_one_version(database, owner):
     with psycopg.connect(database.url) as conn:
         conn.execute(LAPS)
 
-    def learn(_: int) -> Track | None:
+    def learn(_: int) -> LearnedTrack | None:
         with psycopg.connect(database.url) as conn:
             return learn_track(conn, *SILVERSTONE)
 
@@ -34,7 +34,7 @@ def test_two_workers_that_learn_at_once_make_one_version(database, owner):
 
 
 def test_session_is_timed_to_its_end_on_the_version_that_it_began_on(database, owner):
-    track = Track(*SILVERSTONE, line=0.97905, sectors=(0.279, 0.679), length_m=5891.0, version=1)
+    track = LearnedTrack(*SILVERSTONE, line=0.97905, sectors=(0.279, 0.679), length_m=5891.0, version=1)
     with psycopg.connect(database.url) as conn:
         save_track(conn, track)
         found = newest_tracks(conn, [SILVERSTONE])[SILVERSTONE]
@@ -42,7 +42,7 @@ def test_session_is_timed_to_its_end_on_the_version_that_it_began_on(database, o
     owner.sessions["a"].begin_on(found.id, found.track.course)
     owner.write(told("a", game="acc", track="silverstone"), *drove("a", 1, 2))
     with psycopg.connect(database.url) as conn:
-        save_track(conn, Track(*SILVERSTONE, line=0.5, version=2))
+        save_track(conn, LearnedTrack(*SILVERSTONE, line=0.5, version=2))
 
     with Owner(database.url) as successor:
         (session,) = successor.store.open_sessions(["a"], {}).values()

@@ -4,11 +4,11 @@ import contextlib
 import uuid
 from dataclasses import replace
 
+from ingest.batching.partition_log import Partition
 from ingest.errors import BrokerUnavailable
-from ingest.partition import Partition
+from ingest.kafka.partition_consumer import PartitionConsumer
+from ingest.kafka.topics import Cluster, open_admin, telemetry_spec
 from ingest.settings import KafkaSettings
-from ingest.source import Source
-from ingest.topics import Cluster, open_admin, telemetry_spec
 from tests.waiting import WITHIN_S, wait_until
 
 
@@ -37,7 +37,7 @@ def await_leader(settings: KafkaSettings, partition: Partition) -> None:
             return source.offsets() is not None
         return False
 
-    with Source(settings, partition) as source:
+    with PartitionConsumer(settings, partition) as source:
         wait_until(answers)
 
 

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from ingest.services.process import free_ports
-from serve.running import Running
+from ingest.embedded.process import free_ports
+from serve.local.instance import Instance
 from tests.waiting import WITHIN_S
 
 
 @contextmanager
-def running_demo(home: Path, **environment: str) -> Iterator[tuple[Running, "subprocess.Popen[str]"]]:
+def running_demo(home: Path, **environment: str) -> Iterator[tuple[Instance, "subprocess.Popen[str]"]]:
     """``purple-sector demo`` as a process of its own, until Ctrl-C."""
     (port,) = free_ports(1)
     settings = {"PURPLE_SECTOR_HOME": str(home), "WS_PORT": str(port), "LOG_LEVEL": "WARNING"} | environment
     said = home / "demo.log"
     with said.open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serve.command", "demo"],
+            [sys.executable, "-m", "serve.cli.main", "demo"],
             env=os.environ | settings,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -39,9 +39,9 @@ def running_demo(home: Path, **environment: str) -> Iterator[tuple[Running, "sub
         process.wait(WITHIN_S)
 
 
-def _await(process: "subprocess.Popen[str]", home: Path, said: Path) -> Running:
+def _await(process: "subprocess.Popen[str]", home: Path, said: Path) -> Instance:
     deadline = time.monotonic() + WITHIN_S
-    while (running := Running.find(home)) is None:
+    while (running := Instance.find(home)) is None:
         assert process.poll() is None, f"the demo ended:\n{said.read_text()}"
         assert time.monotonic() < deadline, f"the demo is not up:\n{said.read_text()}"
         time.sleep(0.1)
@@ -55,12 +55,12 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def demo(demo_home: Path) -> Iterator[Running]:
+def demo(demo_home: Path) -> Iterator[Instance]:
     """The addresses of a demo that runs, with one car."""
     with running_demo(demo_home) as (running, _):
         yield running
 
 
 @pytest.fixture
-def page_url(demo: Running) -> str:
+def page_url(demo: Instance) -> str:
     return demo.page

@@ -5,27 +5,27 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from ingest.topics import partition_of
-from serve.running import Running
+from ingest.kafka.topics import partition_of
+from serve.local.instance import Instance
+from tests.paths import SHARED
 from tests.service.audit import assert_each_frame_once, laps_of, wait_for_frames
 from tests.waiting import WITHIN_S, wait_until
 
-RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+RECORDINGS = SHARED / "data"
 
 
 def purple_sector(
-    *arguments: str, demo: Running | None = None, **environment: str
+    *arguments: str, demo: Instance | None = None, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     addresses = {"KAFKA_BROKERS": demo.brokers, "DATABASE_URL": demo.database_url} if demo else {}
     return subprocess.run(
-        [sys.executable, "-m", "serve.command", *arguments],
+        [sys.executable, "-m", "serve.cli.main", *arguments],
         env=os.environ | {"PURPLE_SECTOR_HOME": "/nonexistent"} | addresses | environment,
         capture_output=True,
         text=True,
@@ -138,7 +138,7 @@ def test_no_database_is_one_line_with_its_address():
     assert "hidden" not in outcome.stderr
 
 
-def get(demo: Running, path: str):
+def get(demo: Instance, path: str):
     return httpx.get(demo.page + path, timeout=WITHIN_S).raise_for_status().json()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from serve.listeners import listening
+from serve.local.listeners import listening
 
 JOIN = """
 import sys, ray

@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,9 +22,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.paths import ROOT
 from tests.waiting import WITHIN_S
 
-PICTURE = Path(__file__).resolve().parents[2] / "build" / "page.png"
+PICTURE = ROOT / "build" / "page.png"
 
 FLAGS = (
     "--headless",

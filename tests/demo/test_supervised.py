@@ -10,8 +10,8 @@ import psutil
 import psycopg
 import pytest
 
-from serve.orphans import wait_for_end
-from serve.running import Running
+from serve.local.instance import Instance
+from serve.local.orphans import wait_for_end
 from tests.waiting import WITHIN_S, wait_until
 
 
@@ -37,7 +37,7 @@ def test_a_stop_does_not_wait_for_a_restart_of_ray(demo, demo_home):
 
     os.kill(demo.pid, signal.SIGTERM)
 
-    wait_until(lambda: Running.find(demo_home) is None, "the end")
+    wait_until(lambda: Instance.find(demo_home) is None, "the end")
     assert "is back" not in said.read_text()[lines:]
     wait_for_end(started, WITHIN_S)
     assert [process for process in started if process.is_running()] == []

@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from ingest.collectors.ac.game import AcGame
-from ingest.collectors.ac.now import Now
-from ingest.collectors.game import Happening
+from ingest.collectors.games.ac.clocks import ClockReading
+from ingest.collectors.games.ac.game import AcGame
+from ingest.collectors.games.interface import Happening
 from ingest.settings import AcSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.fuzz.origin import holds
 from tests.fuzz.pages import WrittenPages
 from tests.fuzz.spoil import same_size, spoil
 from tests.fuzz.told import Told
-from tests.games.ac_packets import CAR_INFO, HANDSHAKE, read_request
-from tests.games.pages import AC_GRAPHICS, AC_PHYSICS
+from tests.game_emulators.ac_packets import CAR_INFO, HANDSHAKE, read_request
+from tests.game_emulators.pages import AC_GRAPHICS, AC_PHYSICS
+from tests.paths import SHARED
 from tests.unit import ac
 
-_REAL = Path(__file__).resolve().parents[2].parent / "shared" / "sim" / "data"
+_REAL = SHARED / "sim" / "data"
 #: What a frame has, and where a datagram or the pages have it.
 _OF_CAR = {"speed": "speed_Kmh", "throttle": "gas", "brake": "brake", "lap_time": "lapTime"}
 _OF_PHYSICS = {"throttle": "gas", "brake": "brake", "speed": "speedKmh", "rpm": "rpms", "heading": "heading"}
@@ -51,7 +52,7 @@ class Ac:
         settings = AcSettings.read(
             _env_file=None, shared_memory=str(folder), udp_port=self._server.getsockname()[1], host="127.0.0.1"
         )
-        return AcGame(settings, clocks=lambda: Now(self._now_s, round(self._now_s * 1000)), sleep=self._pass)
+        return AcGame(settings, clocks=lambda: ClockReading(self._now_s, round(self._now_s * 1000)), sleep=self._pass)
 
     def _pass(self, seconds: float) -> None:
         self._now_s += seconds

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from ingest.collectors.acc.game import AccGame
-from ingest.collectors.game import Happening
+from ingest.collectors.games.acc.game import AccGame
+from ingest.collectors.games.interface import Happening
 from ingest.settings import AccSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.fuzz.origin import holds
 from tests.fuzz.pages import WrittenPages
 from tests.fuzz.spoil import same_size, spoil
 from tests.fuzz.told import Told
-from tests.games import acc_messages as game
-from tests.games.pages import ACC_GRAPHICS, ACC_PHYSICS
+from tests.game_emulators import acc_messages as game
+from tests.game_emulators.pages import ACC_GRAPHICS, ACC_PHYSICS
+from tests.paths import SHARED
 from tests.unit.acc import car_update, lap, pages, update
 
-_REAL = Path(__file__).resolve().parents[2].parent / "shared" / "sim" / "data"
+_REAL = SHARED / "sim" / "data"
 _SPLITS = (23_647, 41_300, 29_325)
 #: What a frame has, and where the pages have it.
 _FROM_PHYSICS = {"throttle": "gas", "brake": "brake", "steering": "steerAngle", "speed": "speedKmh", "rpm": "rpms"}

@@ -1,7 +1,7 @@
 """Whether a frame holds what a page or datagram said."""
 
-from analytics.limits import is_plausible
-from ingest.blanking import blanked_fields
+from analytics.model.limits import is_plausible
+from ingest.codec.blanking import blanked_fields
 from ingest.telemetry_pb2 import TelemetryFrame
 
 

@@ -4,7 +4,7 @@ from collections import deque
 from pathlib import Path
 from random import Random
 
-from ingest.collectors.shared_memory import Pages
+from ingest.collectors.games.shared_memory import Pages
 from tests.fuzz.spoil import spoil
 
 _REMEMBERED = 20

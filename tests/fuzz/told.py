@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ingest.blanking import blank_implausible
-from ingest.collectors.game import FactsChanged, Happening, SessionBegan, SessionEnded
+from ingest.codec.blanking import blank_implausible
+from ingest.collectors.games.interface import FactsChanged, Happening, SessionBegan, SessionEnded
 from ingest.telemetry_pb2 import TelemetryFrame
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from analytics.channels import CHANNELS, FRAMES
+from analytics.model.channels import CHANNELS, FRAMES
 from tests.npm import installed
 
 _HERE = Path(__file__).parent

@@ -20,16 +20,16 @@ from pathlib import Path
 import click
 import psycopg
 
-from ingest.collectors.backlog import Backlog
-from ingest.collectors.sender import Sender
-from ingest.collectors.session_clock import SessionClock
-from ingest.collectors.spool_folder import SpoolFolder
-from ingest.schema import migrate
-from ingest.services.kafka import Kafka, Node
-from ingest.services.postgres import Postgres
+from ingest.collectors.delivery.backlog import Backlog
+from ingest.collectors.delivery.sender import Sender
+from ingest.collectors.games.session_clock import SessionClock
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.embedded.kafka.server import Kafka, Node
+from ingest.embedded.postgres import Postgres
+from ingest.kafka.topics import create_topics
 from ingest.settings import CollectorSettings, KafkaSettings
+from ingest.store.schema.migrations import migrate
 from ingest.telemetry_pb2 import Session
-from ingest.topics import create_topics
 from tests.service.given import SPEED, Book, assert_nothing_lost, await_last, frames, open_gaps, stored
 from tests.service.line import Line
 from tests.service.loop import PowerSupply, small_disk

@@ -4,9 +4,9 @@ import threading
 import time
 from typing import Self
 
-from ingest.collectors.circuit import val_sarine
-from ingest.collectors.sender import Sender
-from ingest.collectors.simulate import drive, facts
+from ingest.collectors.delivery.sender import Sender
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.collectors.simulator.frames import drive, facts
 from ingest.settings import CollectorSettings, KafkaSettings
 from tests.waiting import WITHIN_S
 

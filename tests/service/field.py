@@ -8,13 +8,13 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from analytics import database as store
-from analytics import summaries
-from analytics.channels import FRAMES
-from analytics.columnar import read_table
-from analytics.laps import advance
-from ingest.chunk import of_store
-from ingest.decode import decode
+from analytics.laps.engine import advance
+from analytics.model.channels import FRAMES
+from analytics.store import queries as store
+from analytics.store import summaries
+from analytics.store.arrow_fetch import read_table
+from ingest.batching.write_batch import of_store
+from ingest.codec.decode import decode
 from tests.bench.records import serialized_session
 from tests.pglite import insert_frames
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import psycopg
 
-from ingest.collectors.spool_folder import SpoolFolder
+from ingest.collectors.spool.folder import SpoolFolder
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
-from tests.games.ledger import Written
+from tests.game_emulators.ledger import Written
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.waiting import WITHIN_S, wait_until
 
@@ -25,7 +25,7 @@ class GamePc:
     """``collect acc`` or ``ac`` in ``folder``, whenever it is started; ``settings`` are what its .env would say."""
 
     def __init__(self, game: str, folder: Path, kafka: KafkaSettings, **settings: Any) -> None:
-        self._command = [sys.executable, "-m", "serve.command", "collect", game]
+        self._command = [sys.executable, "-m", "serve.cli.main", "collect", game]
         self._log = folder / "collector.log"
         self._spool = SpoolFolder(folder / "spool", max_bytes=0, keep_s=0)
         self._environment = os.environ | {

@@ -16,13 +16,13 @@ from typing import Any
 
 import psycopg
 
-from ingest.collectors import spool_folder
-from ingest.collectors.circuit import val_sarine
-from ingest.collectors.game import Happening, SessionBegan
-from ingest.collectors.outbox import Record
-from ingest.collectors.simulate import drive, facts
-from ingest.collectors.spool_writer import SegmentWriter
-from ingest.sequences import SequenceSet
+from ingest.batching.sequence_set import SequenceSet
+from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.games.interface import Happening, SessionBegan
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.collectors.simulator.frames import drive, facts
+from ingest.collectors.spool import folder
+from ingest.collectors.spool.writer import SegmentWriter
 from tests.waiting import wait_until
 
 SPEED = 5  # times real time
@@ -77,7 +77,7 @@ class BookedWriter(SegmentWriter):
         super().__init__(*given, **more)
         self._appended = 0
 
-    def append(self, record: Record) -> None:
+    def append(self, record: OutgoingRecord) -> None:
         super().append(record)
         self._appended = record.sequence or self._appended
 
@@ -150,8 +150,8 @@ def frames(count: int, *, ago_ms: int = _AGO_MS):
 
 
 if __name__ == "__main__":
-    from serve.game_pc.driving import _collect
+    from serve.game_pc.follow import _collect
 
     BookedWriter.book = os.open(Path(sys.argv[1]) / "book", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    spool_folder.SegmentWriter = BookedWriter
+    folder.SegmentWriter = BookedWriter
     _collect(BookedGame(Path(sys.argv[1])), None, None)

@@ -21,14 +21,14 @@ import click
 import psycopg
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from ingest.host import Host
-from ingest.partition import Partition
-from ingest.schema import migrate
-from ingest.services.kafka_cluster import KafkaCluster
-from ingest.services.postgres import Postgres
+from ingest.batching.partition_log import Partition
+from ingest.embedded.kafka.cluster import KafkaCluster
+from ingest.embedded.postgres import Postgres
+from ingest.kafka.topics import create_topics
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
+from ingest.store.schema.migrations import migrate
 from ingest.telemetry_pb2 import TelemetryFrame
-from ingest.topics import create_topics
+from ingest.workers.worker_threads import WorkerThreads
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.convoy import Convoy
 from tests.waiting import WITHIN_S
@@ -128,7 +128,7 @@ def run_faults(
         topic_laps=f"{name}-laps",
     )
     assert [outcome.problem for outcome in create_topics(kafka)] == [""] * 3
-    host = Host(
+    host = WorkerThreads(
         name=name,
         kafka=kafka,
         database=DatabaseSettings(_env_file=None, url=database_url),

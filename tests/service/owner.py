@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from ingest.chunk import Chunk, OpenSession, make_chunk
-from ingest.clocks import place_in_time
-from ingest.decode import decode
-from ingest.partition import Batch, Partition, Records
+from ingest.batching.clock_corrections import place_in_time
+from ingest.batching.partition_log import Batch, Partition, Records
+from ingest.batching.write_batch import OpenSession, WriteBatch, make_chunk
+from ingest.codec.decode import decode
 from ingest.settings import DatabaseSettings
-from ingest.store import Store
+from ingest.store.partition_writer import PartitionWriter
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 
 STARTED_AT_MS = 1_767_268_800_000
@@ -29,7 +29,7 @@ class Owner(AbstractContextManager["Owner"]):
         partition: Partition = PARTITION,
         *,
         fence: int | None = None,
-        made: type[Store] = Store,
+        made: type[PartitionWriter] = PartitionWriter,
     ) -> None:
         self.store = made(DatabaseSettings(url=database_url), partition)
         self.partition = partition
@@ -41,7 +41,7 @@ class Owner(AbstractContextManager["Owner"]):
     def __exit__(self, *_: object) -> None:
         self.store.__exit__()
 
-    def chunk(self, *records: Record, appended_ms: int | None = None) -> Chunk:
+    def chunk(self, *records: Record, appended_ms: int | None = None) -> WriteBatch:
         """What these records, read next, become; their times are judged where the broker got them ``appended_ms``."""
         keys, values = [key for key, _ in records], [value for _, value in records]
         end = self.position + len(records)
@@ -54,7 +54,7 @@ class Owner(AbstractContextManager["Owner"]):
         placed, corrections = place_in_time(decoded, self.sessions, np.full(len(records), appended_ms))
         return make_chunk(batch, placed, self.sessions, corrections)
 
-    def write(self, *records: Record, appended_ms: int | None = None) -> Chunk:
+    def write(self, *records: Record, appended_ms: int | None = None) -> WriteBatch:
         """Store these records; forget the sessions that another owner writes to, as a worker does."""
         chunk = self.chunk(*records, appended_ms=appended_ms)
         self.shared = self.store.write(chunk, self.fence)

@@ -14,12 +14,12 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 
-from analytics.channels import CHANNELS, FRAMES
-from ingest.chunk import Chunk, SessionProgress
+from analytics.model.channels import CHANNELS, FRAMES
+from ingest.batching.partition_log import Partition
+from ingest.batching.write_batch import SessionProgress, WriteBatch
 from ingest.errors import PartitionTaken, SessionsChanged, StoreUnavailable
-from ingest.partition import Partition
 from ingest.settings import DatabaseSettings
-from ingest.store import Ownership, Store
+from ingest.store.partition_writer import Ownership, PartitionWriter
 from tests.waiting import WITHIN_S
 
 PARTITION = Partition("rivals", 0)
@@ -44,7 +44,7 @@ class Verdict:
         return (self.lost, self.twice, self.invented, self.books_agree) == (0, 0, 0, True)
 
 
-def fight(database_url: str, stores: Sequence[type[Store]], *, duration_s: float, seed: int) -> Verdict:
+def fight(database_url: str, stores: Sequence[type[PartitionWriter]], *, duration_s: float, seed: int) -> Verdict:
     """Let an owner of each kind of store write the log against the others: for so long, and until enough was tried."""
     over = threading.Event()
     rivals = [_Rival(store, database_url, random.Random(seed + n), over) for n, store in enumerate(stores)]
@@ -67,7 +67,9 @@ def fight(database_url: str, stores: Sequence[type[Store]], *, duration_s: float
 class _Rival:
     """Claims the partition, writes, loses it, claims it again: a worker without a broker."""
 
-    def __init__(self, store: type[Store], database_url: str, chance: random.Random, over: threading.Event) -> None:
+    def __init__(
+        self, store: type[PartitionWriter], database_url: str, chance: random.Random, over: threading.Event
+    ) -> None:
         self._store = store
         self._settings = DatabaseSettings(url=database_url)
         self._chance = chance
@@ -86,7 +88,7 @@ class _Rival:
             except (StoreUnavailable, SessionsChanged):
                 continue
 
-    def _claim(self, store: Store) -> Ownership:
+    def _claim(self, store: PartitionWriter) -> Ownership:
         if self._fence is not None:
             return store.resume(self._fence)
         self.takeovers += 1
@@ -94,7 +96,7 @@ class _Rival:
         self._fence = ownership.fence
         return ownership
 
-    def _write(self, store: Store, ownership: Ownership) -> None:
+    def _write(self, store: PartitionWriter, ownership: Ownership) -> None:
         session = store.open_sessions(["endless"], {})["endless"]
         position = ownership.next_offset
         while not self._over.is_set():
@@ -103,7 +105,7 @@ class _Rival:
             position = end
 
 
-def chunk(session_id: int, start: int, end: int) -> Chunk:
+def chunk(session_id: int, start: int, end: int) -> WriteBatch:
     """The frames of ``[start, end)``."""
     offsets = np.arange(start, end)
     times_us = _STARTED_AT_US + 16_000 * offsets
@@ -118,7 +120,7 @@ def chunk(session_id: int, start: int, end: int) -> Chunk:
         session_id, "{}", len(offsets), int(times_us[0]), int(times_us[-1]), start, int(times_us[0]), "rivals"
     )
     frames = pa.table([columns[name] for name in FRAMES.names], schema=FRAMES)
-    return Chunk(start, end, frames, progress=(progress,))
+    return WriteBatch(start, end, frames, progress=(progress,))
 
 
 def _cut_connections(database_url: str, chance: random.Random, duration_s: float) -> int:
@@ -161,7 +163,7 @@ def _judge(database_url: str, cuts: int, takeovers: int) -> Verdict:
     )
 
 
-class NoGrip(Store):
+class NoGrip(PartitionWriter):
     """Takes over without ending its predecessor's connection, as through a pooler: the fence alone must do."""
 
     def take_over(self, owner: str, *, first_offset: int) -> Ownership:
@@ -174,7 +176,7 @@ class NoGrip(Store):
 class RowsFirst(NoGrip):
     """A mistake: the rows are committed, and then the position is."""
 
-    def _advance_and_commit(self, chunk: Chunk, fence: int) -> None:
+    def _advance_and_commit(self, chunk: WriteBatch, fence: int) -> None:
         self._conn.execute("COMMIT")
         self._conn.execute("BEGIN")
         super()._advance_and_commit(chunk, fence)
@@ -183,7 +185,7 @@ class RowsFirst(NoGrip):
 class PositionFirst(NoGrip):
     """A mistake: the position is committed, and then the rows are."""
 
-    def write(self, chunk: Chunk, fence: int) -> None:
+    def write(self, chunk: WriteBatch, fence: int) -> None:
         with self._reachable():
             self._conn.execute("BEGIN")
             self._advance_and_commit(chunk, fence)

@@ -8,9 +8,9 @@ prints its port when viewers can connect, and ends when its stdin does.
 
 import sys
 
-from ingest.services.process import free_ports
+from ingest.embedded.process import free_ports
 from ingest.settings import DatabaseSettings, KafkaSettings, ServeSettings
-from serve.ray_cluster import run_ray
+from serve.local.ray_cluster import run_ray
 
 
 def main(brokers: str, database_url: str) -> None:
@@ -24,7 +24,7 @@ def main(brokers: str, database_url: str) -> None:
 
 
 def serve_until_told(brokers: str, database_url: str) -> None:
-    from serve.app import deploy
+    from serve.bridge.deployment import deploy
 
     (port,) = free_ports(1)
     deploy(

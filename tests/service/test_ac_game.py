@@ -7,21 +7,21 @@ from random import Random
 
 import pytest
 
-from ingest.collectors.ac.game import AcGame
-from ingest.collectors.game import SessionBegan, SessionEnded
+from ingest.collectors.games.ac.game import AcGame
+from ingest.collectors.games.interface import SessionBegan, SessionEnded
 from ingest.settings import AcSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.fuzz.ac import Ac
-from tests.games.ac import AcPages
-from tests.games.ac_packets import SUBSCRIBE_SPOT, SUBSCRIBE_UPDATE
-from tests.games.game import Game
-from tests.games.ledger import Kind, Ledger, read_ledger
-from tests.games.memory import SharedMemory
-from tests.games.outing import simulated
-from tests.games.playing import Playing, Status
-from tests.games.remote import RemoteTelemetry
-from tests.games.run import in_thread
-from tests.games.wire import Weather, Wire
+from tests.game_emulators.ac import AcPages
+from tests.game_emulators.ac_packets import SUBSCRIBE_SPOT, SUBSCRIBE_UPDATE
+from tests.game_emulators.game import Game
+from tests.game_emulators.ledger import Kind, Ledger, read_ledger
+from tests.game_emulators.memory import SharedMemory
+from tests.game_emulators.outing import simulated
+from tests.game_emulators.playing import Playing, Status
+from tests.game_emulators.remote import RemoteTelemetry
+from tests.game_emulators.run import in_thread
+from tests.game_emulators.wire import Weather, Wire
 from tests.unit import ac
 from tests.waiting import WITHIN_S
 

@@ -7,15 +7,15 @@ from random import Random
 
 import pytest
 
-from ingest.collectors.acc import registration
-from ingest.collectors.acc.game import AccGame
-from ingest.collectors.game import SessionBegan, SessionEnded
-from ingest.collectors.shared_memory import SETTLE_S
+from ingest.collectors.games.acc import registration
+from ingest.collectors.games.acc.game import AccGame
+from ingest.collectors.games.interface import SessionBegan, SessionEnded
+from ingest.collectors.games.shared_memory import SETTLE_S
 from ingest.settings import AccSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.fuzz.acc import Acc
-from tests.games.ledger import Kind, Written
-from tests.games.run import in_process
+from tests.game_emulators.ledger import Kind, Written
+from tests.game_emulators.run import in_process
 from tests.unit.acc import frames, kinds
 from tests.waiting import WITHIN_S
 
@@ -119,7 +119,7 @@ def test_broadcasts_alone_through_bad_weather(tmp_path, follow, monkeypatch):
         played.tell("drop")
         until(game, lambda said: len(frames(said)) >= 20)
 
-        monkeypatch.setattr("ingest.collectors.acc.broadcasting.SILENT_S", 0.5)
+        monkeypatch.setattr("ingest.collectors.games.acc.broadcast_client.SILENT_S", 0.5)
         monkeypatch.setattr(registration, "SILENT_S", 0.5)
         played.tell("restart 0.8")
         said = until(game, lambda said: len(frames(said)) >= 20)

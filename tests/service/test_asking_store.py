@@ -6,9 +6,9 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
+from ingest.embedded.process import free_ports
 from ingest.errors import NotAllowed, PurpleSectorError, SchemaOutdated, StoreUnavailable
-from ingest.services.process import free_ports
-from serve.command import command
+from serve.cli.main import command
 
 QUESTIONS = (
     ["database", "status"],

@@ -7,13 +7,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from ingest.embedded.postgres import embedded_programs
+from ingest.embedded.process import quiet
 from ingest.errors import PurpleSectorError
-from ingest.schema import migrate
-from ingest.services.postgres import embedded_programs
-from ingest.services.process import quiet
 from ingest.settings import DatabaseSettings
-from serve.local import prepare_database
-from serve.store_status import read_store_status
+from ingest.store.schema.migrations import migrate
+from serve.cli.store_status import read_store_status
+from serve.local.system import prepare_database
 from tests.service.field import answers, driven, keep
 from tests.service.owner import Owner, drove, rows
 from tests.service.test_edition import fresh_database

@@ -18,9 +18,9 @@ from confluent_kafka import Producer
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from ingest.kafka.topics import create_topics
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
-from ingest.topics import create_topics
 from tests.waiting import WITHIN_S
 
 #: What one address may hold open here.

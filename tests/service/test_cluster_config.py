@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from serve.command import command as cli
+from serve.cli.main import command as cli
+from tests.paths import ROOT
 from tests.waiting import WITHIN_S
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "cluster.yaml"
 
 # In a process of its own: Ray reads its environment when imported, and service tests have yet to set it.

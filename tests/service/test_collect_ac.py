@@ -7,11 +7,11 @@ from statistics import median
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from ingest.kafka.topics import create_topics
 from ingest.telemetry_pb2 import AskStatus, Command, CommandMessage, SampleRate, Start, Stop
-from ingest.topics import create_topics
 from tests.contract.topics import settings_of
-from tests.games.ledger import Kind
-from tests.games.run import in_process
+from tests.game_emulators.ledger import Kind
+from tests.game_emulators.run import in_process
 from tests.service.game_pc import LIVE, GamePc, assert_given, assert_stored
 from tests.service.test_worker import hosting
 from tests.waiting import WITHIN_S, wait_until

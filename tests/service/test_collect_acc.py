@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from ingest.topics import create_topics
+from ingest.kafka.topics import create_topics
 from tests.contract.topics import settings_of
-from tests.games.ledger import Kind
-from tests.games.run import in_process
+from tests.game_emulators.ledger import Kind
+from tests.game_emulators.run import in_process
 from tests.service.game_pc import LIVE, GamePc, assert_given, assert_stored
 from tests.service.test_worker import hosting
 

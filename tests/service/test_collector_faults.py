@@ -6,7 +6,7 @@ One broker and one database for all of it, and sessions of their own for each fa
 
 import pytest
 
-from ingest.services.process import ServiceUnavailable
+from ingest.embedded.process import ServiceUnavailable
 from tests.conftest import fresh_database
 from tests.service.collector_faults import course
 

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 from psycopg import sql
 
-from analytics import database as store
-from analytics.channels import CHANNELS, FRAMES
 from analytics.errors import UnknownChannel
-from analytics.laps import Lap, advance, resume
+from analytics.laps.engine import advance, resume
+from analytics.model.channels import CHANNELS, FRAMES
+from analytics.model.lap import Lap
+from analytics.store import queries as store
 
 #: What is NULL where nobody sent it.
 OPTIONAL = {channel.name for channel in CHANNELS if channel.optional} | {"sequence"}

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from ingest.dead_letter_replay import Filter, dead_letters, not_kept, replay
+from ingest.control.dead_letter_replay import Filter, dead_letters, not_kept, replay
 from ingest.errors import TopicUnavailable
 from ingest.settings import KafkaSettings
-from serve.dead_letters import dead_letters as command
-from serve.store_status import read_store_status
+from serve.cli.dead_letters import dead_letters as command
+from serve.cli.store_status import read_store_status
 from tests.service.owner import drove, rows
 from tests.service.test_worker import host_of, hosting, publish
 from tests.waiting import WITHIN_S, wait_until
@@ -104,7 +104,7 @@ def test_a_topic_that_is_gone_marks_nothing(database, settings):
 
 def test_a_flood_is_counted_and_hides_no_new_kind(database, settings):
     host = host_of(settings, database.url, dead_letters_per_kind=20)
-    from ingest.partition import Partition
+    from ingest.batching.partition_log import Partition
 
     partition = Partition(settings.topic_telemetry, 0)
     publish(settings, [(b"a", b"\xff\xff" + bytes([n])) for n in range(200)])

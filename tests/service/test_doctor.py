@@ -10,17 +10,17 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from ingest.collectors.ac.game import AcGame
-from ingest.collectors.game import SessionBegan
-from ingest.collectors.outbox import Record
-from ingest.collectors.spool import SpooledSession
-from ingest.collectors.spool_folder import SpoolFolder
-from ingest.services.process import free_ports
+from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.games.ac.game import AcGame
+from ingest.collectors.games.interface import SessionBegan
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.collectors.spool.memory import SpooledSession
+from ingest.embedded.process import free_ports
+from ingest.kafka.topics import create_topics
 from ingest.settings import AcSettings, CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame
-from ingest.topics import create_topics
+from serve.game_pc.broker_probe import Offset
 from serve.game_pc.doctor import check_broker, check_disk, check_game, check_spool, clock_finding
-from serve.game_pc.reach import Offset
 from tests.waiting import WITHIN_S
 
 ANNA = CollectorSettings(_env_file=None, user_id="anna")
@@ -68,7 +68,7 @@ def test_topics_that_are_missing(kafka):
 
 def doctor(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "serve.command", "collect", "doctor", *arguments],
+        [sys.executable, "-m", "serve.cli.main", "collect", "doctor", *arguments],
         cwd=folder,
         env=os.environ | {"PURPLE_SECTOR_HOME": str(folder)} | environment,
         capture_output=True,
@@ -161,7 +161,7 @@ def test_what_waits_in_the_spool_is_said(tmp_path):
     assert check_spool(spool).seen == "sessions: 0, in 0.0 MB"
 
     left = spool.begin(SpooledSession("s", "anna", "protobuf"))
-    left.append(Record(1, 1, b"frame"))
+    left.append(OutgoingRecord(1, 1, b"frame"))
     left.close()
     assert check_spool(spool).seen == "sessions: 1, in 0.0 MB; not sent to the end: 1, which goes by itself"
 

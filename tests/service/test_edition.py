@@ -15,19 +15,19 @@ import pyarrow as pa
 import pytest
 from psycopg import sql
 
-from analytics import summaries
 from analytics.model.summary import BRAKING, FULL_THROTTLE
-from ingest.edition import read_edition
+from analytics.store import summaries
+from ingest.embedded.postgres import Postgres
+from ingest.embedded.process import ServiceUnavailable
+from ingest.embedded.timescale import timescale_programs
 from ingest.errors import LicenceLost, NotUpgraded
-from ingest.schema import migrate, migrate_to
-from ingest.services.postgres import Postgres
-from ingest.services.process import ServiceUnavailable
-from ingest.services.timescale import timescale_programs
 from ingest.settings import DatabaseSettings, Retention
-from ingest.store import Store
-from serve.local import prepare_database
-from serve.store_faults import read_scheduler_fault
-from serve.store_status import read_store_status
+from ingest.store.partition_writer import PartitionWriter
+from ingest.store.schema.edition import read_edition
+from ingest.store.schema.migrations import migrate, migrate_to
+from serve.cli.store_diagnosis import read_scheduler_fault
+from serve.cli.store_status import read_store_status
+from serve.local.system import prepare_database
 from tests.service.field import FRAMES_DRIVEN, Conn, answers, driven, keep, plan, stored
 from tests.service.owner import PARTITION, Owner, drove, rows
 from tests.waiting import WITHIN_S, wait_until
@@ -366,7 +366,7 @@ def test_licence_that_went_away_is_refused_in_words(apache: str) -> None:
     with pytest.raises(LicenceLost, match=words):
         prepare_database(settings, print)
     with pytest.raises(LicenceLost, match=words):
-        Store(settings, PARTITION)
+        PartitionWriter(settings, PARTITION)
 
 
 def behind(url: str) -> None:

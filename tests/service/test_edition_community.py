@@ -12,12 +12,12 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from analytics import database as store
-from analytics import summaries
-from ingest.edition import community_only, read_edition
-from ingest.schema import migrate, migrate_to
+from analytics.store import queries as store
+from analytics.store import summaries
 from ingest.settings import Retention
-from serve.store_status import read_store_status
+from ingest.store.schema.edition import community_only, read_edition
+from ingest.store.schema.migrations import migrate, migrate_to
+from serve.cli.store_status import read_store_status
 from tests.bench.compression import COMPRESSED
 from tests.pglite import community, connect, make_timescaledb
 from tests.service.field import Conn, answers, driven, keep, plan, stored

@@ -7,12 +7,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 import analytics
-from analytics.channels import FRAMES
-from analytics.garage import Garage
-from ingest.collectors.circuit import val_sarine
-from ingest.collectors.simulate import drive, facts
+from analytics.catalog import Catalog
+from analytics.model.channels import FRAMES
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.collectors.simulator.frames import drive, facts
 from ingest.telemetry_pb2 import TelemetryMessage
-from serve.command import command
+from serve.cli.main import command
 from tests.conftest import Database
 from tests.service.owner import Owner
 from tests.unit.ld import read_ld
@@ -25,7 +25,7 @@ DRIVEN = [name for name in FRAMES.names if name not in ("sequence", "session_id"
 
 
 @pytest.fixture
-def stored(database: Database, monkeypatch: pytest.MonkeyPatch) -> Garage:
+def stored(database: Database, monkeypatch: pytest.MonkeyPatch) -> Catalog:
     """Anna's stint, in the database that the environment names."""
     told = facts(val_sarine(), session_id="stint", user_id="anna", driver="Anna", started_at_ms=STARTED_AT_MS)
     values = [TelemetryMessage(session=told, session_id="stint").SerializeToString()]
@@ -43,10 +43,10 @@ def export(*arguments: str) -> Result:
     return CliRunner().invoke(command, ["export", *arguments])
 
 
-def test_a_session_is_written_in_every_format(stored: Garage, tmp_path: Path) -> None:
+def test_a_session_is_written_in_every_format(stored: Catalog, tmp_path: Path) -> None:
     """Ours come back with every channel as it was stored; MoTeC's has the driver, the channels and a beacon a lap."""
-    with stored as garage:
-        kept = garage.sessions["stint"]
+    with stored as catalog:
+        kept = catalog.sessions["stint"]
         frames, laps = kept.telemetry(DRIVEN), [lap.lap for lap in kept.laps]
     assert len(laps) == 2
 
@@ -66,16 +66,16 @@ def test_a_session_is_written_in_every_format(stored: Garage, tmp_path: Path) ->
     assert (tmp_path / "stint.ldx").read_text().count("<Marker ") == len(laps)
 
 
-def test_one_lap_is_written_alone(stored: Garage, tmp_path: Path) -> None:
-    with stored as garage:
-        lap = garage.sessions["stint"].laps.numbered(2).only()
+def test_one_lap_is_written_alone(stored: Catalog, tmp_path: Path) -> None:
+    with stored as catalog:
+        lap = catalog.sessions["stint"].laps.numbered(2).only()
 
     assert export("stint", str(tmp_path / "lap.parquet"), "--lap", "2").exit_code == 0
 
     assert analytics.open(tmp_path / "lap.parquet").sessions.newest().facts.frames == lap.lap.frames
 
 
-def test_what_cannot_be_written_is_said(stored: Garage, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_said(stored: Catalog, tmp_path: Path) -> None:
     """And no file is left behind."""
     stored.close()
     for arguments, problem in (

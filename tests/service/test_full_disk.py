@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from ingest.schema import migrate
-from ingest.services.broker import Broker
-from ingest.services.jars import kafka_jars
-from ingest.services.kafka import Kafka, find_java
-from ingest.services.postgres import Postgres
-from ingest.services.process import ServiceUnavailable
+from ingest.embedded.broker import Broker
+from ingest.embedded.kafka.jars import kafka_jars
+from ingest.embedded.kafka.server import Kafka, find_java
+from ingest.embedded.postgres import Postgres
+from ingest.embedded.process import ServiceUnavailable
 from ingest.settings import KafkaSettings
-from serve.supervision import supervised
+from ingest.store.schema.migrations import migrate
+from serve.local.supervision import supervised
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.loop import small_disk
 from tests.service.owner import drove

@@ -9,18 +9,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from ingest.collectors.circuit import aldermoor_park
-from ingest.collectors.driven import laps
-from tests.games.acc_messages import Malformed
-from tests.games.announcements import Announcements
-from tests.games.broadcast import Broadcasting
-from tests.games.game import Game
-from tests.games.ledger import Kind, Ledger, read_ledger
-from tests.games.outing import simulated
-from tests.games.playing import Playing
-from tests.games.remote import RemoteTelemetry
-from tests.games.run import in_process, in_thread
-from tests.games.wire import Weather, Wire
+from ingest.collectors.simulator.circuit import aldermoor_park
+from ingest.collectors.simulator.lap import laps
+from tests.game_emulators.acc_messages import Malformed
+from tests.game_emulators.announcements import Announcements
+from tests.game_emulators.broadcast import Broadcasting
+from tests.game_emulators.game import Game
+from tests.game_emulators.ledger import Kind, Ledger, read_ledger
+from tests.game_emulators.outing import simulated
+from tests.game_emulators.playing import Playing
+from tests.game_emulators.remote import RemoteTelemetry
+from tests.game_emulators.run import in_process, in_thread
+from tests.game_emulators.wire import Weather, Wire
 from tests.waiting import WITHIN_S
 
 #: Of the simulated car, from when its session is loaded.

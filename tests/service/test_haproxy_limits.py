@@ -4,8 +4,8 @@ import socket
 import subprocess
 from contextlib import ExitStack
 
-from ingest.services.process import free_ports
-from serve.environment import write_haproxy_command
+from ingest.embedded.process import free_ports
+from serve.bridge.ray_environment import write_haproxy_command
 from tests.waiting import WITHIN_S, wait_until
 
 HALF = b"GET / HTTP/1.1\r\nHost: x\r\n"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.waiting import WITHIN_S, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("analytics", "ingest", "serve")
 NOT_ON_A_GAME_PC = {"ray", "pyarrow", "numpy", "pandas", "psycopg", "fastapi"}
 NO_INDEX = ("Could not find a version", "NewConnectionError", "Failed to establish", "Could not fetch URL")
@@ -81,7 +81,7 @@ def test_game_pc_imports_every_collector(game_pc: Path, tmp_path: Path) -> None:
         f"ingest.collectors.{path.stem}" for path in sorted((ROOT / "ingest" / "collectors").glob("[a-z]*.py"))
     ]
     named = ["ingest.settings", "ingest.errors", "ingest.telemetry_pb2", *collectors]
-    named += ["ingest.topics"] * (ROOT / "ingest" / "topics.py").exists()
+    named += ["ingest.kafka.topics"] * (ROOT / "ingest" / "kafka" / "topics.py").exists()
 
     done = subprocess.run(
         [game_pc / "python", "-c", IMPORT, *named], cwd=tmp_path, capture_output=True, text=True, timeout=WITHIN_S

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.services.kafka_cluster import KafkaCluster
-from ingest.services.process import ServiceUnavailable
+from ingest.embedded.kafka.cluster import KafkaCluster
+from ingest.embedded.process import ServiceUnavailable
+from ingest.kafka.topics import create_topics
 from ingest.settings import KafkaSettings
-from ingest.topics import create_topics
 from tests.conftest import _report
 from tests.service.convoy import Convoy
 from tests.service.kafka_faults import Course, run_faults, signalled

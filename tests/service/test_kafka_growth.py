@@ -6,12 +6,12 @@ That the supervisor finds them by itself is in test_supervisor.py.
 import pytest
 from confluent_kafka.admin import NewPartitions
 
-from ingest.host import Host
-from ingest.partition import Partition
-from ingest.services.mesh import MeshBroker
+from ingest.batching.partition_log import Partition
+from ingest.embedded.mesh import MeshBroker
+from ingest.kafka.topics import Cluster, create_topics, open_admin, partition_of
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryMessage
-from ingest.topics import Cluster, create_topics, open_admin, partition_of
+from ingest.workers.worker_threads import WorkerThreads
 from tests.contract.test_live_end import reading
 from tests.contract.topics import settings_of
 from tests.service.audit import assert_each_frame_once, wait_for_frames
@@ -33,7 +33,7 @@ def settings(kafka) -> KafkaSettings:
 
 
 def test_topic_grows_and_running_sessions_stay(settings, database):
-    host = Host(
+    host = WorkerThreads(
         name="grows",
         kafka=settings,
         database=DatabaseSettings(_env_file=None, url=database.url),

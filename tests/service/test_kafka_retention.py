@@ -12,12 +12,12 @@ import structlog
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from psycopg import sql
 
-from ingest.partition import Partition
-from ingest.services.kafka import Kafka, Node
-from ingest.services.process import ServiceUnavailable
+from ingest.batching.partition_log import Partition
+from ingest.embedded.kafka.server import Kafka, Node
+from ingest.embedded.process import ServiceUnavailable
+from ingest.kafka.partition_consumer import PartitionConsumer
+from ingest.kafka.topics import open_admin
 from ingest.settings import KafkaSettings
-from ingest.source import Source
-from ingest.topics import open_admin
 from tests.contract.topics import new_partition, settings_of
 from tests.service.audit import wait_for_frames
 from tests.service.owner import drove, rows
@@ -113,7 +113,7 @@ def lost(database) -> list[tuple]:
 
 
 def first_offset(settings: KafkaSettings, partition: Partition) -> int:
-    with Source(settings, partition) as source:
+    with PartitionConsumer(settings, partition) as source:
         first, _ = source.offsets()
     time.sleep(0.2)
     return first

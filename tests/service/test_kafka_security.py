@@ -41,20 +41,21 @@ from confluent_kafka.admin import (
 )
 from pydantic import SecretStr
 
-from ingest.collectors.sender import Sender
-from ingest.collectors.spool_folder import SpoolFolder
+from ingest.batching.partition_log import Partition
+from ingest.collectors.delivery.sender import Sender
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.embedded.certificates import CertificateAuthority
+from ingest.embedded.kafka.cluster import ADMIN, KafkaCluster
+from ingest.embedded.process import ServiceUnavailable
 from ingest.errors import BrokerUnavailable
-from ingest.host import Host
-from ingest.partition import Partition
-from ingest.services.certificates import Authority
-from ingest.services.kafka_cluster import ADMIN, KafkaCluster
-from ingest.services.process import ServiceUnavailable
+from ingest.kafka.topics import create_topics, describe_topics
 from ingest.settings import CollectorSettings, DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryMessage
-from ingest.topics import create_topics, describe_topics
+from ingest.workers.worker_threads import WorkerThreads
 from tests.contract.test_live_end import reading
+from tests.paths import ROOT
 from tests.service.audit import assert_each_frame_once, wait_for_frames
-from tests.service.test_foreign_lag import tools
+from tests.service.test_interop_lag import tools
 from tests.service.test_resend import Car, asking, healed, on_air
 from tests.service.test_resend import delete_records as delete_before
 from tests.service.test_worker import hosting
@@ -63,7 +64,6 @@ from tests.waiting import WITHIN_S, wait_until
 
 __all__ = ["tools"]
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "kafka-access.md"
 PARTITIONS = 10
 
@@ -313,7 +313,7 @@ def test_rights_are_shown_to_the_administrator_alone(secured):
 
 def test_session_arrives_with_the_least_rights(secured, database):
     """From a collector's sender, which is idempotent and makes no topic, to rows and to the announcement of its laps."""
-    host = Host(
+    host = WorkerThreads(
         name="least",
         kafka=secured.settings("ingest"),
         database=DatabaseSettings(_env_file=None, url=database.url),
@@ -362,7 +362,7 @@ def test_who_cannot_come_in_is_told_in_one_line(secured, tmp_path, wrong):
     if wrong == "password":
         settings, reason = secured.settings("collector", password=SecretStr(secret)), "(?i)authentication failed"
     else:
-        stranger = str(Authority(tmp_path).ca_file)
+        stranger = str(CertificateAuthority(tmp_path).ca_file)
         settings, reason = secured.settings("collector", ca_file=stranger), "certificate verify failed"
 
     with pytest.raises(BrokerUnavailable, match=reason) as refused:

@@ -10,10 +10,10 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from ingest.partition import Partition
+from ingest.batching.partition_log import Partition
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
-from ingest.worker import Assignment, PartitionWorker
+from ingest.workers.partition_worker import Assignment, PartitionWorker
 from tests.meanwhile import meanwhile
 from tests.waiting import WITHIN_S, wait_until
 

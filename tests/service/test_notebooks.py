@@ -14,17 +14,18 @@ from pathlib import Path
 
 import psycopg
 
-from analytics import database as store
-from analytics.garage import lap_time
-from ingest.collectors.circuit import val_sarine
-from ingest.collectors.driver import driver
-from ingest.collectors.simulate import drive, facts
+from analytics.catalog import lap_time
+from analytics.store import queries as store
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.collectors.simulator.driver import driver
+from ingest.collectors.simulator.frames import drive, facts
 from ingest.telemetry_pb2 import TelemetryMessage
 from tests.conftest import Database
+from tests.paths import ROOT
 from tests.service.owner import Owner
 from tests.waiting import WITHIN_S
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = ROOT / "notebooks"
 FRAMES_DRIVEN = 9_500
 STARTED_AT_MS = 1_767_225_600_000
 FORGET = {"cell_type": "code", "id": "", "metadata": {}, "outputs": [], "execution_count": None, "source": "%reset -f"}

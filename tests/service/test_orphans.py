@@ -8,8 +8,8 @@ import threading
 import psutil
 import pytest
 
-from ingest.services.process import free_port
-from serve.orphans import processes_of, sweep, wait_for_end, write_owner
+from ingest.embedded.process import free_port
+from serve.local.orphans import processes_of, sweep, wait_for_end, write_owner
 from tests.waiting import wait_until
 
 SLEEP = [
@@ -135,7 +135,7 @@ def test_what_ends_is_waited_for():
 CARS = """
 import sys
 from pathlib import Path
-from serve.command import simulated_cars
+from serve.cli.main import simulated_cars
 
 with simulated_cars(1, sys.argv[1], Path(sys.argv[2])) as cars:
     print(cars.pid, flush=True)

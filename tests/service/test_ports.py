@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from ingest.services.ports import keep_ports
+from ingest.embedded.ports import keep_ports
 
 
 def test_ports_are_those_of_before(tmp_path):

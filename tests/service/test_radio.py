@@ -15,14 +15,16 @@ import structlog
 from click.testing import CliRunner
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from ingest.collectors.circuit import val_sarine
-from ingest.collectors.radio import Radio
-from ingest.collectors.sender import Sender
-from ingest.collectors.spool_folder import SpoolFolder
-from ingest.collectors.statistics import ProducerStatistics, Statistics
+from ingest.collectors.control.command_handler import CommandHandler
+from ingest.collectors.delivery.sender import Sender
+from ingest.collectors.delivery.statistics import ProducerStatistics, Statistics
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.control.collector_client import CollectorClient
 from ingest.errors import PurpleSectorError
+from ingest.kafka.topics import create_topics, partition_of
 from ingest.settings import CollectorSettings, KafkaSettings
-from ingest.simulated import record
+from ingest.simulated_recordings import record
 from ingest.telemetry_pb2 import (
     AskStatus,
     Command,
@@ -37,9 +39,7 @@ from ingest.telemetry_pb2 import (
     TelemetryFrame,
     TelemetryMessage,
 )
-from ingest.telling import Telling
-from ingest.topics import create_topics, partition_of
-from serve.telling import tell
+from serve.cli.collectors import tell
 from tests.contract.topics import settings_of
 from tests.meanwhile import meanwhile
 from tests.waiting import WITHIN_S, wait_until
@@ -82,8 +82,8 @@ def spool(tmp_path) -> SpoolFolder:
 
 
 @pytest.fixture
-def radio(settings, spool) -> Iterator[Radio]:
-    radio = Radio(settings, ANNA, spool)
+def radio(settings, spool) -> Iterator[CommandHandler]:
+    radio = CommandHandler(settings, ANNA, spool)
     radio.start()
     wait_until(lambda: radio.listening)
     yield radio
@@ -159,7 +159,7 @@ def test_status_is_answered_on_the_same_topic(settings, radio):
 
 def test_an_answer_that_is_not_taken_ends_nothing(settings, spool):
     """Who follows the game answers: it must not hear of a producer that is full, or whose topic has gone."""
-    radio, driven = Radio(settings, ANNA, spool), Driven()
+    radio, driven = CommandHandler(settings, ANNA, spool), Driven()
     radio._producer = Producer({"bootstrap.servers": "127.0.0.1:9", "queue.buffering.max.messages": 1, "log_level": 2})
     with structlog.testing.capture_logs() as said:
         for order in ({"status": AskStatus()}, {"status": AskStatus()}, {"stop": Stop()}):
@@ -173,7 +173,7 @@ def test_an_answer_that_is_not_taken_ends_nothing(settings, spool):
 
 def test_an_answer_for_which_there_is_no_producer_ends_nothing(settings, spool, tmp_path):
     """A certificate may go while somebody drives."""
-    radio, driven = Radio(settings, ANNA, spool), Driven()
+    radio, driven = CommandHandler(settings, ANNA, spool), Driven()
     radio._kafka = KafkaSettings(_env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem"))
     with structlog.testing.capture_logs() as said:
         for order in ({"status": AskStatus()}, {"stop": Stop()}):
@@ -235,9 +235,9 @@ def test_radio_goes_on_after_a_failure(settings, tmp_path, monkeypatch):
                 raise OSError("the disk is gone")
             return super().kept()
 
-    monkeypatch.setattr("ingest.collectors.radio._AFTER_A_FAILURE_S", 0.0)
+    monkeypatch.setattr("ingest.collectors.control.command_handler._AFTER_A_FAILURE_S", 0.0)
     spool = Failing(tmp_path, max_bytes=10**9, keep_s=7200)
-    radio = Radio(settings, ANNA, spool)
+    radio = CommandHandler(settings, ANNA, spool)
     with structlog.testing.capture_logs() as said:
         radio.start()
         wait_until(lambda: radio.listening)
@@ -250,7 +250,7 @@ def test_radio_goes_on_after_a_failure(settings, tmp_path, monkeypatch):
 def test_frames_that_were_sent_again_before_a_failure_count(settings, spool):
     sender = drive(settings, spool, frames=3_000)
     assert sender.close(timeout_s=WITHIN_S) is None
-    radio = Radio(settings, ANNA, spool)
+    radio = CommandHandler(settings, ANNA, spool)
     radio._queue(sender.key, ((1, 3_000),))
 
     def begun() -> int:
@@ -292,7 +292,7 @@ def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, ra
 
 
 def test_statements_come_before_frames_and_each_in_its_turn(settings, spool):
-    radio = Radio(settings, ANNA, spool)
+    radio = CommandHandler(settings, ANNA, spool)
     radio._queue("frames", ((1, 5),))
     for session in ("newest", "older", "newest"):
         radio._queue(session, ())
@@ -303,7 +303,7 @@ def test_statements_come_before_frames_and_each_in_its_turn(settings, spool):
 
 def test_session_that_ends_is_stated_unasked(settings, spool):
     """Whose collector then goes: no later frame would tell of one that was lost."""
-    radio = Radio(settings, ANNA, spool)
+    radio = CommandHandler(settings, ANNA, spool)
     radio.start()
     wait_until(lambda: radio.listening)
     sender = drive(settings, spool, frames=30)
@@ -365,7 +365,7 @@ def test_replays_and_simulated_cars_obey_and_answer(settings, tmp_path, monkeypa
     stint, cars = tmp_path / "stint.parquet", 1 if what == "replay" else 2
     record(stint, val_sarine(), seed=1, laps=4, started_at=datetime(2026, 5, 1, tzinfo=UTC), rate_hz=20)
     which = ["replay", str(stint)] if what == "replay" else ["simulate", "--cars", "2"]
-    command = [sys.executable, "-c", "from serve.command import main; main()", "collect", *which, "--user", "anna"]
+    command = [sys.executable, "-c", "from serve.cli.main import main; main()", "collect", *which, "--user", "anna"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: _states(settings) == ["sending"] * cars)
@@ -376,7 +376,7 @@ def test_replays_and_simulated_cars_obey_and_answer(settings, tmp_path, monkeypa
 
 
 def _states(settings: KafkaSettings) -> list[str]:
-    return [answer.state for answer in Telling(settings, "anna").ask_status(within_s=2)]
+    return [answer.state for answer in CollectorClient(settings, "anna").ask_status(within_s=2)]
 
 
 def test_who_is_not_there_does_not_answer(settings, monkeypatch):
@@ -387,7 +387,7 @@ def test_who_is_not_there_does_not_answer(settings, monkeypatch):
 
 
 @contextmanager
-def followed(radio: Radio, driven: Driven) -> Iterator[None]:
+def followed(radio: CommandHandler, driven: Driven) -> Iterator[None]:
 
     def follow(stop: threading.Event) -> None:
         while not stop.wait(0.05):

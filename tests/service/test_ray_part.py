@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from ingest.errors import PurpleSectorError
-from serve.ray_part import ESSENTIAL, RayPart
-from serve.shutdown_signal import ShutdownSignal
+from serve.local.ray_lifecycle import ESSENTIAL, RayLifecycle
+from serve.local.shutdown_signal import ShutdownSignal
 
 WAITS = ["-I", "-S", "-c", "print(flush=True); import time; time.sleep(600)"]
 
@@ -85,8 +85,8 @@ def shutdown() -> Iterator[ShutdownSignal]:
 
 
 @contextmanager
-def running(ray: SmallRay, services: Services, shutdown: ShutdownSignal, said: list[str]) -> Iterator[RayPart]:
-    part = RayPart(ray, said.append, shutdown)
+def running(ray: SmallRay, services: Services, shutdown: ShutdownSignal, said: list[str]) -> Iterator[RayLifecycle]:
+    part = RayLifecycle(ray, said.append, shutdown)
     with part.ray(), part.services(services):
         yield part
     assert not ours()
@@ -108,7 +108,7 @@ class Clock:
             self.now_s += 0.5
 
 
-def starts_again(ray: SmallRay, part: RayPart, clock: Clock) -> bool:
+def starts_again(ray: SmallRay, part: RayLifecycle, clock: Clock) -> bool:
     before = ray.starts
     part.keep_up(clock)
     return ray.starts > before
@@ -189,7 +189,7 @@ def test_a_signal_interrupts_nothing_that_is_being_stopped(ray, shutdown):
         signal.raise_signal(signal.SIGINT)
         ended.append(True)
 
-    part = RayPart(ray, lambda _: None, shutdown)
+    part = RayLifecycle(ray, lambda _: None, shutdown)
     with part.ray(), part.services(services):
         end(ray.processes[0])
         with pytest.raises(KeyboardInterrupt):

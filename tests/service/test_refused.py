@@ -5,11 +5,11 @@ import time
 import psycopg
 from confluent_kafka import Producer
 
-from ingest.partition import Partition
+from ingest.batching.partition_log import Partition
+from ingest.kafka.topics import create_topics
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
-from ingest.topics import create_topics
-from ingest.worker import Assignment, PartitionWorker
+from ingest.workers.partition_worker import Assignment, PartitionWorker
 from tests.meanwhile import meanwhile
 from tests.waiting import WITHIN_S, wait_until
 

@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
-from ingest.asking import Asking
-from ingest.collectors.circuit import val_sarine
-from ingest.collectors.driven import laps
-from ingest.collectors.radio import Radio
-from ingest.collectors.sender import Sender
-from ingest.collectors.simulate import drive, facts
-from ingest.collectors.spool_folder import SpoolFolder
-from ingest.partition import Partition
-from ingest.services.kafka import Kafka
-from ingest.services.mesh import MeshBroker
-from ingest.services.process import ServiceUnavailable, quiet
+from ingest.batching.partition_log import Partition
+from ingest.collectors.control.command_handler import CommandHandler
+from ingest.collectors.delivery.sender import Sender
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.collectors.simulator.frames import drive, facts
+from ingest.collectors.simulator.lap import laps
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.control.gap_recovery import GapRecovery
+from ingest.embedded.kafka.server import Kafka
+from ingest.embedded.mesh import MeshBroker
+from ingest.embedded.process import ServiceUnavailable, quiet
+from ingest.kafka.topics import create_topics, open_admin
 from ingest.settings import CollectorSettings, DatabaseSettings, IngestSettings, KafkaSettings
-from ingest.topics import create_topics, open_admin
 from tests.contract.topics import settings_of
 from tests.meanwhile import meanwhile
 from tests.service.audit import assert_each_frame_once, laps_of, wait_for_frames
@@ -83,14 +83,14 @@ def streaming(car: Car) -> Iterator[None]:
 @contextmanager
 def asking(kafka: KafkaSettings, database_url: str) -> Iterator[None]:
     """As the supervisor does it."""
-    task = Asking(kafka, DatabaseSettings(_env_file=None, url=database_url), IngestSettings(_env_file=None))
+    task = GapRecovery(kafka, DatabaseSettings(_env_file=None, url=database_url), IngestSettings(_env_file=None))
     with meanwhile(task.run):
         yield
 
 
 @contextmanager
-def on_air(kafka: KafkaSettings, spool: SpoolFolder) -> Iterator[Radio]:
-    radio = Radio(kafka, ANNA, spool)
+def on_air(kafka: KafkaSettings, spool: SpoolFolder) -> Iterator[CommandHandler]:
+    radio = CommandHandler(kafka, ANNA, spool)
     radio.start()
     try:
         wait_until(lambda: radio.listening)

@@ -10,15 +10,15 @@ import pytest
 from fastapi import FastAPI
 
 from ingest.settings import DatabaseSettings
-from serve.bridge import Bridge
-from serve.hub import Hub
-from serve.stored import Stored, add_routes
+from serve.bridge.live.hub import Hub
+from serve.bridge.live.websocket import Bridge
+from serve.bridge.rest.routes import StoreReader, add_routes
 
 
 @contextmanager
 def serving(url):
     """REST on this store, asked without a socket."""
-    stored = Stored(DatabaseSettings.read(url=url))
+    stored = StoreReader(DatabaseSettings.read(url=url))
     stored.open()
     app = FastAPI()
     add_routes(app, stored, Bridge(Hub()))

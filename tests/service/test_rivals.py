@@ -7,7 +7,7 @@ from itertools import count
 import psycopg
 import pytest
 
-from ingest.store import Store
+from ingest.store.partition_writer import PartitionWriter
 from tests.conftest import Database
 from tests.service.rivals import NoGrip, PositionFirst, RowsFirst, Verdict, fight
 from tests.waiting import wait_until
@@ -34,7 +34,7 @@ def test_harness_finds_a_position_that_is_committed_before_the_rows(database):
     found(database, PositionFirst, lambda verdict: verdict.lost)
 
 
-def found(database: Database, store: type[Store], mistakes: Callable[[Verdict], int]) -> None:
+def found(database: Database, store: type[PartitionWriter], mistakes: Callable[[Verdict], int]) -> None:
     """Let them fight until the books show the mistake."""
     wait_until(
         lambda: mistakes(fight(database.url, [store, store], duration_s=SECONDS_TO_BE_FOUND_IN, seed=next(SEEDS)))
@@ -43,7 +43,7 @@ def found(database: Database, store: type[Store], mistakes: Callable[[Verdict], 
 
 def break_advance(url: str, right: str, wrong: str) -> None:
     """Replace the function in this database by one that has a mistake."""
-    function = files("ingest").joinpath("advance.sql").read_text()
+    function = files("ingest.store.schema").joinpath("advance.sql").read_text()
     assert right in function
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(function.replace(right, wrong).encode())

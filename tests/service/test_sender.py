@@ -15,20 +15,21 @@ import pytest
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from ingest.collectors.delivery.sender import Sender
 from ingest.collectors.replay import replay
-from ingest.collectors.run import collect
-from ingest.collectors.sender import Sender
-from ingest.collectors.spool import CAPACITY_RECORDS, MemorySpool
-from ingest.collectors.spool_folder import SpoolFolder
+from ingest.collectors.replay_loop import collect
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.collectors.spool.memory import CAPACITY_RECORDS, MemorySpool
+from ingest.kafka.topics import cluster_of, create_topics, open_admin, partition_of
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
-from ingest.topics import cluster_of, create_topics, open_admin, partition_of
-from serve.game_pc.driving import _open_sender
+from serve.game_pc.follow import _open_sender
+from tests.paths import SHARED
 from tests.waiting import WITHIN_S, wait_until
 
 NOON_MS = 1_767_268_800_000
 ANNA = CollectorSettings(_env_file=None, user_id="anna")
-RECORDING = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "acc_laguna_seca_mit.parquet"
+RECORDING = SHARED / "data" / "acc_laguna_seca_mit.parquet"
 
 
 def settings_for(brokers, **more):

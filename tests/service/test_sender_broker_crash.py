@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from ingest.collectors.sender import Sender
-from ingest.services.kafka import Kafka
-from ingest.services.process import ServiceUnavailable
+from ingest.collectors.delivery.sender import Sender
+from ingest.embedded.kafka.server import Kafka
+from ingest.embedded.process import ServiceUnavailable
+from ingest.kafka.topics import create_topics
 from ingest.telemetry_pb2 import Session
-from ingest.topics import create_topics
 from tests.service.test_sender import ANNA, read, send, sequences, settings_for
 from tests.waiting import WITHIN_S
 

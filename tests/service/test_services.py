@@ -19,15 +19,15 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from ingest.services import timescale
-from ingest.services.broker import start_broker
-from ingest.services.cache import cache_folder
-from ingest.services.jars import kafka_jars, wanted
-from ingest.services.kafka import Kafka, Node, find_java, lists_topics
-from ingest.services.mesh import COSTS, MeshBroker
-from ingest.services.postgres import FindPrograms, Postgres, embedded_programs
-from ingest.services.process import Process, ServiceUnavailable, Step, free_port
-from ingest.services.timescale import timescale_programs
+from ingest.embedded import timescale
+from ingest.embedded.broker import start_broker
+from ingest.embedded.cache import cache_folder
+from ingest.embedded.kafka.jars import kafka_jars, wanted
+from ingest.embedded.kafka.server import Kafka, Node, find_java, lists_topics
+from ingest.embedded.mesh import COSTS, MeshBroker
+from ingest.embedded.postgres import FindPrograms, Postgres, embedded_programs
+from ingest.embedded.process import Process, ServiceUnavailable, Step, free_port
+from ingest.embedded.timescale import timescale_programs
 from tests.waiting import WITHIN_S
 
 QUIET: dict[str, Any] = {"log_level": 0}
@@ -284,9 +284,9 @@ def test_the_broker_in_memory_carries_records(folder: Path) -> None:
 OWNER = """
 import sys, time
 from pathlib import Path
-from ingest.services.kafka import Kafka
-from ingest.services.mesh import MeshBroker
-from ingest.services.postgres import Postgres
+from ingest.embedded.kafka.server import Kafka
+from ingest.embedded.mesh import MeshBroker
+from ingest.embedded.postgres import Postgres
 service = {service}.start(Path(sys.argv[1]))
 sys.stderr.write(f"STARTED {{service.pid}}\\n")
 time.sleep(600)

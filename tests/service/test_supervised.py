@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingest.services.jars import kafka_jars
-from ingest.services.kafka import Kafka, find_java, lists_topics
-from ingest.services.postgres import Postgres
-from ingest.services.process import ServiceUnavailable
-from serve.supervision import supervised
+from ingest.embedded.kafka.jars import kafka_jars
+from ingest.embedded.kafka.server import Kafka, find_java, lists_topics
+from ingest.embedded.postgres import Postgres
+from ingest.embedded.process import ServiceUnavailable
+from serve.local.supervision import supervised
 from tests.waiting import wait_until
 
 

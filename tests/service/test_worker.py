@@ -11,14 +11,14 @@ import structlog
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from ingest.host import Host
-from ingest.partition import Partition
-from ingest.schema import migrate
-from ingest.services.mesh import MeshBroker
-from ingest.services.postgres import Postgres
+from ingest.batching.partition_log import Partition
+from ingest.embedded.mesh import MeshBroker
+from ingest.embedded.postgres import Postgres
+from ingest.kafka.topics import create_topics
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
+from ingest.store.schema.migrations import migrate
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
-from ingest.topics import create_topics
+from ingest.workers.worker_threads import WorkerThreads
 from tests.bench.records import serialized_session
 from tests.contract.topics import settings_of
 from tests.service.audit import assert_each_frame_once, wait_for_frames
@@ -276,8 +276,8 @@ def delete_records(settings: KafkaSettings, *, before: int) -> None:
         future.result(WITHIN_S)
 
 
-def host_of(settings: KafkaSettings, database_url: str, **database: int) -> Host:
-    return Host(
+def host_of(settings: KafkaSettings, database_url: str, **database: int) -> WorkerThreads:
+    return WorkerThreads(
         name="test",
         kafka=settings,
         database=DatabaseSettings.read(url=database_url, **database),

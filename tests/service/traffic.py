@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ingest.collectors.circuit import val_sarine
-from ingest.collectors.sender import Sender
-from ingest.collectors.simulate import drive, facts
+from ingest.collectors.delivery.sender import Sender
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.collectors.simulator.frames import drive, facts
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.waiting import WITHIN_S

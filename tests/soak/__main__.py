@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from serve.tables import say_whole
+from serve.cli.tables import say_whole
 from tests.soak import store
 from tests.soak.audit import judge, violations
 from tests.soak.cars import given, taken

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from ingest.services.process import Process
-from serve.running import Running
+from ingest.embedded.process import Process
+from serve.local.instance import Instance
 from tests.service.given import Book, BookedGame
 from tests.soak.system import environment
 
@@ -56,7 +56,7 @@ class Car:
         assert self._collector is not None, f"{self.name} has no collector"
         return psutil.Process(self._collector.pid)
 
-    def start(self, running: Running) -> None:
+    def start(self, running: Instance) -> None:
         """Start a collector. It sends first what the one before it left in the spool."""
         addresses = {
             "KAFKA_BROKERS": running.brokers,
@@ -93,7 +93,7 @@ def taken(cars: list[Car]) -> Mapping[str, int]:
 
 def drive(folder: Path) -> None:
     """Drive until the process is stopped."""
-    from serve.game_pc.driving import _collect
+    from serve.game_pc.follow import _collect
 
     _collect(BookedGame(folder, speed=1, ago_ms=0), None, None)
 

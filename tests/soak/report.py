@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
-from serve.tables import table_of
+from serve.cli.tables import table_of
 from tests.soak.audit import Verdict
 from tests.soak.kinds import Kind
 from tests.soak.ledger import Kill

@@ -5,14 +5,15 @@ from typing import Any
 
 import psycopg
 
-from analytics.channels import schema_of
-from analytics.course import Course
-from analytics.database import laps
-from analytics.lap import Lap
-from analytics.laps import Carry, advance
-from analytics.stored_frames import pages
-from analytics.stretch import COLUMNS
-from ingest.tracks import course_of
+from analytics.laps.engine import advance
+from analytics.laps.frame_arrays import COLUMNS
+from analytics.laps.state import EngineState
+from analytics.model.channels import schema_of
+from analytics.model.lap import Lap
+from analytics.model.track_layout import TrackLayout
+from analytics.store.frame_pages import pages
+from analytics.store.queries import laps
+from ingest.store.tracks import course_of
 from tests.soak.audit import Stored
 
 _HIGHEST = "SELECT key, coalesce(upper(received), 1) - 1 FROM sessions WHERE key = ANY (%s)"
@@ -54,9 +55,9 @@ def _stored(conn: psycopg.Connection[Any], row: tuple[Any, ...]) -> Stored:
     return Stored(rows, distinct, last, disordered, laps=len(before), laps_changed=changed)
 
 
-def _ended_laps(conn: psycopg.Connection[Any], id: int, course: Course) -> dict[int, Lap]:
-    """As ``ingest.recompute`` does for a session that may go on, but on the track that its laps were timed on."""
-    carry: Carry | None = None
+def _ended_laps(conn: psycopg.Connection[Any], id: int, course: TrackLayout) -> dict[int, Lap]:
+    """As ``ingest.store.recompute`` does for a session that may go on, but on the track that its laps were timed on."""
+    carry: EngineState | None = None
     found: dict[int, Lap] = {}
     for frames in pages(conn, schema_of(COLUMNS), id):
         ended, carry = advance(frames, carry, course)

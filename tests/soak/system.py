@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psutil
 
-from ingest.services.process import free_port
-from serve.orphans import wait_for_end
-from serve.running import Running
+from ingest.embedded.process import free_port
+from serve.local.instance import Instance
+from serve.local.orphans import wait_for_end
+from tests.paths import ROOT
 from tests.soak.kinds import Kind, kind_of
 from tests.waiting import WITHIN_S, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 # They would lead to services that are somebody else's.
 _NOT_OURS = ("KAFKA_BROKERS", "KAFKA_REPLICATION", "DATABASE_URL", "RAY_ADDRESS", "SPOOL_DIR", "USER_ID")
 _HEALTH_WITHIN_S = 2.0
@@ -45,24 +45,24 @@ class System:
         return self._process.pid
 
     @property
-    def running(self) -> Running | None:
+    def running(self) -> Instance | None:
         """The system's addresses; None while it does not run."""
-        return Running.find(self._home)
+        return Instance.find(self._home)
 
     @property
-    def addresses(self) -> Running:
+    def addresses(self) -> Instance:
         """The same of a system that runs. Raises AssertionError."""
         running = self.running
         assert running is not None, f"the system does not run; {self._folder / 'up.log'} says why"
         return running
 
-    def start(self) -> Running:
+    def start(self) -> Instance:
         """Start `up` and wait until it is. Raises AssertionError where it ends instead."""
         self._home.mkdir(parents=True, exist_ok=True)
         self._end_former()
         with (self._folder / "up.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "serve.command", "up"],
+                [sys.executable, "-m", "serve.cli.main", "up"],
                 env=environment(self._folder, WS_PORT=str(self._page_port)),
                 cwd=self._folder,  # no .env of somebody's is read
                 stdin=subprocess.DEVNULL,

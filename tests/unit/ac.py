@@ -2,15 +2,15 @@
 
 from random import Random
 
-from ingest.collectors.ac.datagrams import parse
-from ingest.collectors.ac.now import Now
-from ingest.collectors.ac.remote_sessions import RemoteSessions
-from ingest.collectors.complaints import Complaints
-from ingest.collectors.game import FactsChanged, SessionBegan, SessionEnded
-from ingest.collectors.shared_memory import Pages
+from ingest.collectors.games.ac.clocks import ClockReading
+from ingest.collectors.games.ac.udp_protocol import parse
+from ingest.collectors.games.ac.udp_sessions import UdpSessions
+from ingest.collectors.games.anomalies import AnomalyCounts
+from ingest.collectors.games.interface import FactsChanged, SessionBegan, SessionEnded
+from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import TelemetryFrame
-from tests.games.ac_packets import CAR_INFO, LAP, RESPONSE, packet
-from tests.games.pages import AC_GRAPHICS, AC_PHYSICS, AC_STATIC
+from tests.game_emulators.ac_packets import CAR_INFO, LAP, RESPONSE, packet
+from tests.game_emulators.pages import AC_GRAPHICS, AC_PHYSICS, AC_STATIC
 
 OFF, REPLAY, LIVE, PAUSE = range(4)
 GARBAGE = Random("what was in memory before")
@@ -59,8 +59,8 @@ class Remote:
     """A game that tells of its car by datagram, and what has been understood. 60 datagrams a second by its lap clock."""
 
     def __init__(self, **answered):
-        self.complaints = Complaints("test")
-        self.sessions = RemoteSessions(self.complaints)
+        self.complaints = AnomalyCounts("test")
+        self.sessions = UdpSessions(self.complaints)
         self.now_s = 1000.0
         self.lap_count, self.clock_ms, self.x_m = 0, 0, 0.0
         self.said = self.sessions.answered(parse(answer(**answered)))
@@ -68,7 +68,7 @@ class Remote:
     def tell(self, *, arrives_s=None, **fields):
         """One datagram, whatever it says."""
         self.now_s = self.now_s if arrives_s is None else arrives_s
-        said = self.sessions.car(parse(info(**fields)), Now(self.now_s, WALL_MS + round(self.now_s * 1000)))
+        said = self.sessions.car(parse(info(**fields)), ClockReading(self.now_s, WALL_MS + round(self.now_s * 1000)))
         self.said += said
         return said
 

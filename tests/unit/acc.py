@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from ingest.collectors.acc.driving import Driving
-from ingest.collectors.acc.told import Told
-from ingest.collectors.complaints import Complaints
-from ingest.collectors.game import FactsChanged, SessionBegan, SessionEnded
-from ingest.collectors.shared_memory import Pages
+from ingest.collectors.games.acc.broadcast_state import BroadcastState
+from ingest.collectors.games.acc.page_sessions import AccPageSessions
+from ingest.collectors.games.anomalies import AnomalyCounts
+from ingest.collectors.games.interface import FactsChanged, SessionBegan, SessionEnded
+from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import TelemetryFrame
-from tests.games.acc_messages import CarUpdate, Lap, Update
-from tests.games.pages import ACC_GRAPHICS, ACC_PHYSICS, ACC_STATIC
+from tests.game_emulators.acc_messages import CarUpdate, Lap, Update
+from tests.game_emulators.pages import ACC_GRAPHICS, ACC_PHYSICS, ACC_STATIC
 
 OFF, REPLAY, LIVE, PAUSE = range(4)
 NONE_MS = 2**31 - 1
@@ -54,9 +54,9 @@ class Followed:
     """A drive, look by look, 60 a second."""
 
     def __init__(self):
-        self.complaints = Complaints("test")
-        self.driving = Driving(rate_hz=60, complaints=self.complaints)
-        self.broadcast = Told()
+        self.complaints = AnomalyCounts("test")
+        self.driving = AccPageSessions(rate_hz=60, complaints=self.complaints)
+        self.broadcast = BroadcastState()
         self.now_s, self.packet_id = 1000.0, 0
 
     def look(self, *, moved=True, **fields):

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from analytics.channels import CHANNELS, Channel
+from analytics.model.channels import CHANNELS, Channel
 from ingest.telemetry_pb2 import TelemetryFrame
 
 #: 2026-01-01T12:00:00Z

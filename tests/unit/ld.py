@@ -1,6 +1,6 @@
 """A reader of MoTeC ``.ld`` files, written from the table of offsets that gotzl/ldparser publishes, which is on no package registry.
 
-It shares nothing with `analytics.motec`: it goes by absolute offsets and follows the links between channels.
+It shares nothing with `analytics.files.motec`: it goes by absolute offsets and follows the links between channels.
 """
 
 import struct

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from analytics.channels import FRAMES
+from analytics.model.channels import FRAMES
 from ingest.telemetry_pb2 import TelemetryFrame
 
 LENGTH_M = 4000.0

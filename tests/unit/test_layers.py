@@ -13,17 +13,18 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 PACKAGES = ("analytics", "ingest", "serve")
 
 # Where plain classes and functions are deployed as actors, applications and tasks.
 MAY_IMPORT_RAY = {
-    "analytics/on_ray.py",
-    "ingest/cluster.py",
-    "serve/app.py",
-    "serve/local.py",
-    "serve/ray_cluster.py",
-    "serve/ray_node.py",
+    "analytics/fleet/ray_data.py",
+    "ingest/workers/supervisor.py",
+    "serve/bridge/deployment.py",
+    "serve/local/system.py",
+    "serve/local/ray_cluster.py",
+    "serve/local/ray_node.py",
 }
 
 # A game PC has these and the standard library.
@@ -32,15 +33,15 @@ COLLECTORS_MAY_IMPORT = {
     "crc32c",
     "google.protobuf",
     "structlog",
-    "analytics.game_conventions",
-    "analytics.limits",
-    "ingest.blanking",
+    "analytics.model.game_conventions",
+    "analytics.model.limits",
+    "ingest.codec.blanking",
     "ingest.collectors",
     "ingest.errors",
-    "ingest.instants",
+    "ingest.codec.timestamps",
     "ingest.settings",
     "ingest.telemetry_pb2",
-    "ingest.topics",
+    "ingest.kafka.topics",
 }
 # What a module that calls itself pure may not reach: databases, brokers, networks, processes, threads and clocks of its own.
 IMPURE = {
@@ -162,7 +163,7 @@ def test_few_files_know_ray() -> None:
 
 def test_a_notebook_gets_no_ray() -> None:
     """Who times a fleet on Ray names the file that does it; nothing else of analytics leads there."""
-    assert _importing({"analytics.on_ray"}, _sources("analytics")) == set()
+    assert _importing({"analytics.fleet.ray_data"}, _sources("analytics")) == set()
 
 
 def test_serve_means_ours() -> None:

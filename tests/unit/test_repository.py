@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
 
 # Written in pieces, or this file would be the first to break its own rule.
 _PLACES = "|".join(["ro" + "ot", "wo" + "rk", "ho" + r"me/\w+", "opt/" + "wheels"])

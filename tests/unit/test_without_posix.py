@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from ingest.collectors.circuit import val_sarine
-from ingest.simulated import record
+from ingest.collectors.simulator.circuit import val_sarine
+from ingest.simulated_recordings import record
+from tests.paths import ROOT
 
 # The spool's lock has a way of its own under Windows, by `msvcrt`; it is loaded before the modules go.
 _WITHOUT_POSIX = """
 import sys
-import ingest.collectors.durable, analytics.fleet
+import ingest.collectors.spool.atomic_files, analytics.fleet.batch
 sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd", "resource", "termios")))
-from serve.command import main
+from serve.cli.main import main
 main()
 """
 
@@ -28,7 +29,7 @@ def _run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
     }
     command = [sys.executable, "-c", _WITHOUT_POSIX, *arguments]
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     return subprocess.run(
         command, cwd=folder, env=environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
     )

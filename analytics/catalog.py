@@ -1,0 +1,293 @@
+"""What a notebook holds: sessions and laps to choose from, and their telemetry as Arrow tables.
+
+`analytics.connect` and `analytics.open` hand out a `Catalog`; the rest follows from it. Choosing is free: a selection is a value,
+each step makes another one, and nothing is read before it is iterated. Rule: only the columns and the laps that are asked for
+leave the store, one lap at a time.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import pyarrow as pa
+
+from analytics.errors import NoLap, NoSession
+from analytics.files.export import export
+from analytics.model.channels import FRAMES, schema_of
+from analytics.model.lap import Lap
+from analytics.model.lap_filter import EVERYTHING, LapFilter, SessionLap
+from analytics.model.session import SessionInfo
+from analytics.model.tabular import Tabular
+
+#: How long a followed session may take to show a new frame.
+EVERY_S = 0.1
+
+
+class FrameFeed(Protocol):
+    """What has come of a session since the last time."""
+
+    def poll(self) -> pa.Table:
+        """The frames that are new, in order of time; late ones before the others."""
+
+
+class Source(Protocol):
+    """Where sessions are kept: the store, or files."""
+
+    def sessions(self, wanted: LapFilter) -> list[SessionInfo]: ...
+    def laps(self, wanted: LapFilter) -> list[SessionLap]: ...
+    def lap_frames(self, session: SessionInfo, lap_number: int, columns: Sequence[str]) -> pa.Table: ...
+    def frames(self, session: SessionInfo, columns: Sequence[str]) -> pa.Table: ...
+    def news(self, session: SessionInfo, columns: Sequence[str]) -> FrameFeed: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TimedLap(Tabular):
+    """A finished lap, whose it is, and the way to its frames. As a table, it is all of them."""
+
+    session: SessionInfo
+    lap: Lap
+    source: Source = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.session.driver or self.session.key}, lap {self.lap.lap_number}, {lap_time(self.time_ms)}"
+
+    @property
+    def number(self) -> int:
+        return self.lap.lap_number
+
+    @property
+    def time_ms(self) -> int | None:
+        """The game's official time where there is one, else ours."""
+        return self.lap.time_ms
+
+    @property
+    def started_at(self) -> datetime:
+        return datetime.fromtimestamp(self.lap.started_at_us / 1e6, UTC)
+
+    @property
+    def ended_at(self) -> datetime:
+        """When the next lap began; a pause or a rewind makes that later than the lap time says."""
+        return datetime.fromtimestamp(self.lap.ended_at_us / 1e6, UTC)
+
+    def telemetry(self, channels: Sequence[str] = FRAMES.names) -> pa.Table:
+        """Its frames in order of time: the columns asked for, of `analytics.model.channels.FRAMES`. Raises UnknownChannel."""
+        return self.source.lap_frames(self.session, self.number, _known(channels))
+
+    def to_arrow(self) -> pa.Table:
+        return self.telemetry()
+
+    def export(self, path: "str | os.PathLike[str]") -> Path:
+        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises analytics.errors.ExportError."""
+        return export(Path(path), self.telemetry(), self.session, [self.lap])
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    source: Source = field(repr=False)
+    wanted: LapFilter = EVERYTHING
+
+    def of(self, *drivers: str) -> Self:
+        """Of these drivers, by name or user id."""
+        return self._with(drivers=drivers)
+
+    def on(self, track: str) -> Self:
+        """On the tracks that have this in their name."""
+        return self._with(track=track)
+
+    def in_car(self, car: str) -> Self:
+        """In the cars that have this in their name."""
+        return self._with(car=car)
+
+    def between(self, since: datetime | None, until: datetime | None) -> Self:
+        """From ``since`` on and before ``until``. Raises ValueError for a time without a zone."""
+        return self._with(since=since, until=until)
+
+    def _with(self, **conditions: Any) -> Self:
+        return replace(self, wanted=replace(self.wanted, **conditions))
+
+
+@dataclass(frozen=True, slots=True)
+class Laps(_Selection, Tabular):
+    """Finished laps, by when they began. ``catalog.laps.of("alice").on("spa").flying().fastest()``."""
+
+    def __iter__(self) -> Iterator[TimedLap]:
+        return (TimedLap(session, lap, self.source) for session, lap in self.source.laps(self.wanted))
+
+    def flying(self) -> Self:
+        """Those that count: driven from line to line, timed, and without a flag."""
+        return self._with(flying=True)
+
+    def numbered(self, *numbers: int) -> Self:
+        """Those with these numbers."""
+        return self._with(numbers=numbers)
+
+    def fastest_first(self, limit: int | None = None) -> Self:
+        """In order of time, at most ``limit`` of them."""
+        return self._with(fastest_first=True, limit=limit)
+
+    def fastest(self) -> TimedLap:
+        """The one with the lowest time. Raises NoLap."""
+        best = next(iter(self.fastest_first(1)), None)
+        if best is None or best.time_ms is None:
+            raise NoLap(self.wanted)
+        return best
+
+    def only(self) -> TimedLap:
+        """The first of them, timed or not. Raises NoLap."""
+        lap = next(iter(self), None)
+        if lap is None:
+            raise NoLap(self.wanted)
+        return lap
+
+    def telemetry(self, channels: Sequence[str] = FRAMES.names) -> Iterator[tuple[TimedLap, pa.Table]]:
+        """Lap by lap with its frames; one lap is in memory at a time. Raises UnknownChannel at once."""
+        known = _known(channels)
+        return ((lap, lap.telemetry(known)) for lap in self)
+
+    def to_arrow(self) -> pa.Table:
+        """One row a lap: whose it is, when, how long, and why it may not count."""
+        return pa.Table.from_pylist([_row(lap) for lap in self], schema=LAPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Session(Tabular):
+    """A session, finished or being driven, with its laps and its frames. As a table, it is all its frames so far."""
+
+    facts: SessionInfo
+    source: Source = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        return self.facts.key
+
+    @property
+    def title(self) -> str:
+        """Driver, car and track, as far as they are known."""
+        facts = self.facts
+        return " · ".join(filter(None, [facts.driver or facts.user_id or facts.key, facts.car, facts.track]))
+
+    @property
+    def laps(self) -> Laps:
+        return Laps(self.source, LapFilter(keys=(self.key,)))
+
+    def telemetry(self, channels: Sequence[str] = FRAMES.names) -> pa.Table:
+        """All its frames so far, in order of time. An hour at 60 Hz with every channel takes 20 MB. Raises UnknownChannel."""
+        return self.source.frames(self.facts, _known(channels))
+
+    def to_arrow(self) -> pa.Table:
+        return self.telemetry()
+
+    def follow(
+        self, channels: Sequence[str] = FRAMES.names, *, every_s: float = EVERY_S, quiet_s: float | None = None
+    ) -> Iterator[pa.Table]:
+        """Its frames from the first on, and then those that come, as tables that are never empty.
+
+        No frame comes twice and none is left out; one that a collector sends again later comes when it is there. Ends when
+        nothing has come for ``quiet_s``, or never. Raises UnknownChannel at once.
+        """
+        return _followed(self.source.news(self.facts, _known(channels)), every_s, quiet_s)
+
+    def export(self, path: "str | os.PathLike[str]") -> Path:
+        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises analytics.errors.ExportError."""
+        return export(Path(path), self.telemetry(), self.facts, [lap.lap for lap in self.laps])
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions(_Selection):
+    """Sessions, the newest first."""
+
+    def __iter__(self) -> Iterator[Session]:
+        return (Session(session, self.source) for session in self.source.sessions(self.wanted))
+
+    def __getitem__(self, key: str) -> Session:
+        return self._with(keys=(key,)).newest()
+
+    def newest(self) -> Session:
+        """The one that came last. Raises NoSession."""
+        drive = next(iter(self._with(limit=1)), None)
+        if drive is None:
+            raise NoSession(self.wanted)
+        return drive
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All the sessions and laps of a store or of some files. Closes what it reads from at the end of a ``with``."""
+
+    source: Source = field(repr=False)
+
+    @property
+    def sessions(self) -> Sessions:
+        return Sessions(self.source)
+
+    @property
+    def laps(self) -> Laps:
+        return Laps(self.source)
+
+    def close(self) -> None:
+        self.source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+#: What `Laps.to_arrow` gives.
+LAPS = pa.schema(
+    [
+        ("session", pa.string()),
+        ("driver", pa.string()),
+        ("track", pa.string()),
+        ("car", pa.string()),
+        ("lap_number", pa.int32()),
+        ("started_at", pa.timestamp("us", tz="UTC")),
+        ("ended_at", pa.timestamp("us", tz="UTC")),
+        ("lap_time_ms", pa.int32()),
+        ("official_lap_time_ms", pa.int32()),
+        ("sector_times_ms", pa.list_(pa.int32())),
+        ("flags", pa.list_(pa.string())),
+        ("frames", pa.int32()),
+        ("max_speed_kmh", pa.float32()),
+    ]
+)
+
+
+def lap_time(time_ms: int | None) -> str:
+    """As a stopwatch shows it: 1:58.432."""
+    return "no time" if time_ms is None else f"{time_ms // 60_000}:{time_ms % 60_000 / 1000:06.3f}"
+
+
+def _known(channels: Sequence[str]) -> Sequence[str]:
+    schema_of(channels)
+    return channels
+
+
+def _followed(news: FrameFeed, every_s: float, quiet_s: float | None) -> Iterator[pa.Table]:
+    heard_at = time.monotonic()
+    while quiet_s is None or time.monotonic() - heard_at < quiet_s:
+        frames = news.poll()
+        if frames.num_rows:
+            yield frames
+            heard_at = time.monotonic()
+        else:
+            time.sleep(every_s)
+
+
+def _row(lap: TimedLap) -> dict[str, Any]:
+    facts, timed = lap.session, lap.lap
+    return {
+        "session": facts.key,
+        "driver": facts.driver,
+        "track": facts.track,
+        "car": facts.car,
+        "started_at": lap.started_at,
+        "ended_at": lap.ended_at,
+        **{name: getattr(timed, name) for name in LAPS.names if hasattr(timed, name)},
+    }

@@ -1,0 +1,107 @@
+"""How evenly somebody drives: of which laps that is said, and why not of the others.
+
+Pure. Only laps that were driven in earnest count: flying, and within 107 % of the best. The spread is the median deviation times
+1.4826, which a lap in traffic does not move; and once more without the slope of the stint, for a car gets lighter and its tyres
+older whoever drives it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analytics.catalog import TimedLap
+from analytics.comparison.corner_metrics import robust_spread
+from analytics.errors import TooFewLaps
+from analytics.model.arrays import Reals
+
+#: The rule of qualifying: nobody who is slower has tried.
+_IN_EARNEST = 1.07
+_CLOSE = 1.005
+#: With fewer laps, nothing is said of a spread.
+LEAST_LAPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """Of the laps ``numbers``; ``left_out`` says why of each other one. Times in s, ``slope_s`` a lap, ``close`` a share 0..1."""
+
+    numbers: tuple[int, ...]
+    left_out: Mapping[int, str]
+    best_s: float
+    median_s: float
+    spread_s: float
+    detrended_spread_s: float
+    slope_s: float
+    standard_deviation_s: float
+    close: float
+
+    @property
+    def n(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def variation(self) -> float:
+        """The standard deviation as a share of the median lap."""
+        return self.standard_deviation_s / self.median_s
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n} laps, median {self.median_s:.3f} s ± {self.spread_s:.3f} s, "
+            f"± {self.detrended_spread_s:.3f} s without a slope of {1000 * self.slope_s:+.0f} ms a lap; "
+            f"{self.close:.0%} within 0.5 % of the best"
+        )
+
+
+def consistency(laps: Sequence[TimedLap]) -> Consistency:
+    """Of the laps of one session. Raises TooFewLaps, and ValueError for laps of several."""
+    left_out, counted = why_not(laps), in_earnest(laps)
+    if len(counted) < LEAST_LAPS:
+        raise TooFewLaps(len(counted), LEAST_LAPS, left_out)
+    times_s = np.array([(lap.time_ms or 0) / 1000 for lap in counted])
+    numbers = np.array([lap.number for lap in counted], np.float64)
+    slope_s = _slope(numbers, times_s)
+    return Consistency(
+        numbers=tuple(lap.number for lap in counted),
+        left_out=left_out,
+        best_s=float(times_s.min()),
+        median_s=float(np.median(times_s)),
+        spread_s=robust_spread(times_s),
+        detrended_spread_s=robust_spread(times_s - slope_s * numbers),
+        slope_s=slope_s,
+        standard_deviation_s=float(times_s.std(ddof=1)),
+        close=float(np.mean(times_s <= _CLOSE * times_s.min())),
+    )
+
+
+def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
+    """The laps of one session that do not qualify, by number, and the reason of each. Raises ValueError for laps of several."""
+    sessions = {lap.session.key for lap in laps}
+    if len(sessions) > 1:
+        raise ValueError(
+            f"laps of {len(sessions)} sessions are no stint; take those of one, catalog.sessions[key].laps"
+        )
+    flying = [lap.time_ms for lap in laps if not lap.lap.flags and lap.time_ms]
+    slowest_ms = _IN_EARNEST * min(flying, default=0)
+    reasons = ((lap.number, _reason(lap, slowest_ms)) for lap in laps)
+    return {number: reason for number, reason in reasons if reason}
+
+
+def in_earnest(laps: Sequence[TimedLap]) -> list[TimedLap]:
+    """Those of one session that qualify: what may be compared with somebody else's. Raises ValueError as `why_not`."""
+    left_out = why_not(laps)
+    return [lap for lap in laps if lap.number not in left_out]
+
+
+def _reason(lap: TimedLap, slowest_ms: float) -> str:
+    if lap.lap.flags:
+        return ", ".join(lap.lap.flags)
+    if lap.time_ms is None:
+        return "no time"
+    return "slower than 107 %" if lap.time_ms > slowest_ms else ""
+
+
+def _slope(numbers: Reals, times_s: Reals) -> float:
+    """The median of the slopes between all pairs of laps (Theil and Sen): a slow lap at an end of the stint does not tilt it."""
+    first, second = np.triu_indices(len(numbers), 1)
+    return float(np.median((times_s[second] - times_s[first]) / (numbers[second] - numbers[first])))

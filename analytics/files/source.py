@@ -1,0 +1,136 @@
+"""Recorded files as a source of sessions and laps: what `analytics.open` reads from, without a server.
+
+A file is a session whose key is the file's name, without its suffix where that is enough to tell it from the others; a folder is all
+recordings in it. Their laps are timed when they are first asked for, by the same engine as those of the store.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from analytics.errors import RecordingError, UnknownLap
+from analytics.files.recording import SUFFIXES, Recording, open_recording, recordings_at
+from analytics.laps.engine import advance, timed
+from analytics.laps.track_learning import LapEvidence, learn
+from analytics.model.arrays import Integers
+from analytics.model.channels import schema_of
+from analytics.model.lap import Lap
+from analytics.model.lap_filter import LapFilter, SessionLap
+from analytics.model.session import SessionInfo
+from analytics.model.track_layout import UNKNOWN, TrackLayout
+
+
+class FileSource:
+    """Sessions, laps and frames of a recording, or of those in a folder. Raises RecordingError."""
+
+    def __init__(self, path: Path) -> None:
+        paths = recordings_at(path)
+        if not paths:
+            raise RecordingError(path, f"holds no recording; put {', '.join(sorted(SUFFIXES))} files there")
+        stems = Counter(path.stem for path in paths)
+        self._recorded = [
+            _Recorded(open_recording(path), number, path.stem if stems[path.stem] == 1 else path.name)
+            for number, path in enumerate(paths, 1)
+        ]
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def sessions(self, wanted: LapFilter) -> list[SessionInfo]:
+        """Those that are wanted, the ones that were driven last first."""
+        found = [one.session for one in self._those(wanted) if wanted.overlaps(one.session)]
+        return sorted(found, key=lambda session: str(session.started_at), reverse=True)[: wanted.limit]
+
+    def laps(self, wanted: LapFilter) -> list[SessionLap]:
+        """Those that are wanted, in their order."""
+        every = ((one.session, lap) for one in self._those(wanted) for lap in one.laps)
+        return wanted.in_order((session, lap) for session, lap in every if wanted.has_lap(lap))
+
+    def lap_frames(self, session: SessionInfo, lap_number: int, columns: Sequence[str]) -> pa.Table:
+        """The frames of a lap in order of time. Raises UnknownLap."""
+        recorded = self._recorded[session.id - 1]
+        return recorded.frames.slice(*recorded.rows(lap_number)).select(list(columns))
+
+    def frames(self, session: SessionInfo, columns: Sequence[str]) -> pa.Table:
+        """All frames of a session in order of time."""
+        return self._recorded[session.id - 1].frames.select(list(columns))
+
+    def news(self, session: SessionInfo, columns: Sequence[str]) -> "FileFrameFeed":
+        """All that was recorded, at the first poll."""
+        return FileFrameFeed(self.frames(session, columns), schema_of(columns).empty_table())
+
+    def _those(self, wanted: LapFilter) -> list["_Recorded"]:
+        return [one for one in self._recorded if wanted.has_session(one.session)]
+
+
+class FileFrameFeed:
+    """A recording has no news but itself."""
+
+    def __init__(self, *polls: pa.Table) -> None:
+        self._polls = list(polls)
+
+    def poll(self) -> pa.Table:
+        """All frames, then none."""
+        return self._polls.pop(0) if len(self._polls) > 1 else self._polls[0]
+
+
+class _Recorded:
+    """A recording with its laps, which are timed when they are first asked for."""
+
+    def __init__(self, recording: Recording, number: int, key: str) -> None:
+        self.session = replace(session_of(recording, number), key=key)
+        self.frames = recording.frames(session_id=number)
+
+    @cached_property
+    def laps(self) -> list[Lap]:
+        return timed(self.frames, own_course(self.session, self.frames))
+
+    def rows(self, lap_number: int) -> tuple[int, int]:
+        """Where the frames of a lap begin and how many there are, as `analytics.store.queries.lap_frames` has them."""
+        lap = next((lap for lap in self.laps if lap.lap_number == lap_number), None)
+        if lap is None:
+            raise UnknownLap(self.session.key, lap_number)
+        first = self._row_at(lap.started_at_us)
+        return first, self._row_at(lap.ended_at_us) - first
+
+    @cached_property
+    def _time_us(self) -> Integers:
+        time_us: Integers = self.frames.column("time").cast(pa.int64()).to_numpy()
+        return time_us
+
+    def _row_at(self, time_us: int) -> int:
+        return int(np.searchsorted(self._time_us, time_us))
+
+
+def own_course(session: SessionInfo, frames: pa.Table) -> TrackLayout:
+    """Where the laps of a recording say that the line is, which no store has learnt for it; nothing where it is at the origin."""
+    laps, _ = advance(frames, None)
+    witnesses = [LapEvidence(lap.line_position, length_m=session.track_length_m) for lap in laps]
+    track = learn(session.game, session.track, witnesses)
+    return TrackLayout(line=track.line, length_m=track.length_m) if track and track.line else UNKNOWN
+
+
+def session_of(recording: Recording, number: int = 0) -> SessionInfo:
+    """What is known of a recording, as of a stored session."""
+    started_at_s = recording.started_at_ms / 1000
+    return SessionInfo(
+        id=number,
+        key=recording.path.stem,
+        user_id="",
+        game=recording.game,
+        track=recording.track,
+        car=recording.car,
+        driver=recording.driver,
+        track_length_m=recording.track_length_m,
+        sector_count=None,
+        sample_rate_hz=recording.sample_rate_hz,
+        started_at=datetime.fromtimestamp(started_at_s, UTC),
+        last_frame_at=datetime.fromtimestamp(started_at_s + recording.duration_s, UTC),
+        frames=len(recording),
+    )

@@ -1,0 +1,201 @@
+"""The fleet: the lap engine over all sessions, recorded or stored, and what the laps come to together.
+
+    from analytics.fleet.jobs import recorded
+    from analytics.fleet.batch import time_all
+
+    fleet = time_all(recorded([Path("recordings")]), Path("results"))
+    fleet.bests.to_pandas()
+
+Each session becomes a timesheet, a file of its own below ``results``; a second run times only what has none yet, and one that was
+killed is gone on with. Rules: a session that cannot be timed is a row of `Fleet.failed` and stops nothing; it is tried again in the
+next run. Timing alone is worth many CPUs: `analytics.fleet.ray_data` has Ray do it; putting the timesheets together is done here.
+"""
+
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet
+
+from analytics.errors import ResultsBusy
+from analytics.fleet.aggregate import fields
+from analytics.fleet.jobs import TimingJob, timed
+from analytics.fleet.percentiles import bests, lap_bands, mini_bands, speed_bands
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+#: One row a session that could not be timed, and why.
+FAILED = pa.schema([("session", pa.string()), ("path", pa.string()), ("reason", pa.string())])
+
+# Who times in other processes tries so often; Ray Data would try for ever what kills its process.
+_TRIES = 3
+_DEADLY = f"each of {_TRIES} processes that timed it died; has the machine memory for all of its frames?"
+_UNHEARD = "nobody reported on it; Ray's log says what became of its task"
+_ELSEWHERE = (
+    "it was timed, but its timesheet is not in this folder; every node has to see the results under the same name"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What became of an entry, by its name: laps and frames, or why there are none."""
+
+    name: str
+    laps: int = 0
+    frames: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fleet:
+    """The tables of a fleet, as `analytics.fleet.percentiles` has them, and `FAILED`. ``timed`` sessions are of this run, ``frames`` too."""
+
+    bests: pa.Table
+    lap_bands: pa.Table
+    mini_bands: pa.Table
+    speed_bands: pa.Table
+    failed: pa.Table
+    timed: int
+    frames: int
+
+    def save(self, folder: Path) -> None:
+        """Each table as a Parquet file of its name."""
+        for name in ("bests", "lap_bands", "mini_bands", "speed_bands", "failed"):
+            _write(getattr(self, name), folder / f"{name}.parquet")
+
+
+#: Times entries into a folder of timesheets; says of each what became of it, in any order.
+Team = Callable[[Sequence[TimingJob], Path], Iterator[JobReport]]
+
+
+def time_all(
+    entries: Sequence[TimingJob],
+    results: Path,
+    *,
+    team: Team | None = None,
+    tell: Callable[[int, int, JobReport], None] = lambda done, of, report: None,
+) -> Fleet:
+    """Time what has no timesheet in ``results`` yet, put all timesheets of these entries together, and save the tables there.
+
+    ``tell`` hears of each session that is done. Without a ``team`` this process times them, one by one. Raises Busy.
+    """
+    sheets = results / "timesheets"
+    sheets.mkdir(parents=True, exist_ok=True)
+    entries = list(dict.fromkeys(entries))
+    with _alone(results):
+        _sweep(sheets)
+        missing = [entry for entry in entries if not _sheet(sheets, entry.name).is_file()]
+        reports = []
+        for report in (team or one_by_one)(missing, sheets):
+            reports.append(report)
+            tell(len(reports), len(missing), report)
+        fleet = _together(entries, sheets, reports)
+        fleet.save(results)
+    return fleet
+
+
+def one_by_one(entries: Sequence[TimingJob], sheets: Path) -> Iterator[JobReport]:
+    """The smallest team: this process."""
+    return (time_one(entry, sheets) for entry in entries)
+
+
+def time_one(entry: TimingJob, sheets: Path) -> JobReport:
+    """Time a session and keep its timesheet, all of it or nothing; whatever is wrong with the session is a reason."""
+    try:
+        done = timed(entry)
+        _write(done.timesheet, _sheet(sheets, entry.name))
+    except psycopg.Error as error:
+        # Its words may hold the address it was given, and that the password.
+        said = error.diag.message_primary or "the database that DATABASE_URL names does not answer"
+        return JobReport(entry.name, reason=f"{type(error).__name__}: {said}")
+    except Exception as error:
+        return JobReport(entry.name, reason=str(error) or type(error).__name__)
+    return JobReport(entry.name, done.timesheet.num_rows, done.frames)
+
+
+def time_with_care(entry: TimingJob, sheets: Path) -> JobReport:
+    """The same in a process that may die of it, and be replaced by one that tries again: not more than a few times."""
+    tries = sheets / f".{entry.name}.tries"
+    try:
+        if tries.is_file() and tries.stat().st_size >= _TRIES:
+            return JobReport(entry.name, reason=_DEADLY)
+        with tries.open("ab") as file:
+            file.write(b"x")
+    except OSError as error:
+        return JobReport(entry.name, reason=f"{sheets}: its timesheet cannot be written there ({error.strerror})")
+    report = time_one(entry, sheets)
+    tries.unlink(missing_ok=True)
+    return report
+
+
+def _together(entries: Sequence[TimingJob], sheets: Path, reports: Sequence[JobReport]) -> Fleet:
+    reasons = {report.name: report.reason for report in reports if report.reason}
+    reported = {report.name for report in reports}
+    found = fields(_kept(entries, sheets, reported, reasons))
+    failed = [{"session": e.key, "path": e.path, "reason": reasons[e.name]} for e in entries if e.name in reasons]
+    done = [report for report in reports if report.name not in reasons]
+    return Fleet(
+        bests=bests(found),
+        lap_bands=lap_bands(found),
+        mini_bands=mini_bands(found),
+        speed_bands=speed_bands(found),
+        failed=pa.Table.from_pylist(failed, FAILED),
+        timed=len(done),
+        frames=sum(report.frames for report in done),
+    )
+
+
+def _kept(
+    entries: Sequence[TimingJob], sheets: Path, reported: set[str], reasons: dict[str, str]
+) -> Iterator[pa.Table]:
+    """The timesheets that there are; the reason of each that there is not is added to ``reasons``."""
+    for name in [entry.name for entry in entries if entry.name not in reasons]:
+        sheet = _sheet(sheets, name)
+        try:
+            yield pyarrow.parquet.read_table(sheet)
+        except FileNotFoundError:
+            reasons[name] = _ELSEWHERE if name in reported else _UNHEARD
+        except (pa.ArrowInvalid, OSError) as error:
+            reasons[name] = f"its timesheet {sheet} cannot be read ({error}); delete it and run again"
+
+
+def _sheet(sheets: Path, name: str) -> Path:
+    return sheets / f"{name}.parquet"
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    """All of the file or nothing, also if the power goes."""
+    unfinished = path.with_name(f".{uuid.uuid4().hex}.unfinished")
+    with unfinished.open("wb") as file:
+        pyarrow.parquet.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def _sweep(sheets: Path) -> None:
+    """What an earlier run had not finished writing, and how often it had tried."""
+    for left in sheets.glob(".*"):
+        left.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(results: Path) -> Iterator[None]:
+    with (results / ".lock").open("w") as lock:
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # the latter is Windows' word for it
+            raise ResultsBusy(results) from None
+        yield

@@ -1,0 +1,87 @@
+"""A timesheet: what one session comes to when the laps of a whole fleet are compared, in one small table.
+
+Pure: a session's frames in, one row for each of its finished laps out. The laps are those of `analytics.laps.engine`, as everywhere. Rules:
+only a flying lap has speeds, for only flying laps are compared; speeds are whole km/h at `PLACES` steps from line to line, so that
+a lap takes half a kilobyte whatever its length.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from analytics.comparison.trace import Axis, median_line, resample
+from analytics.laps.engine import timed
+from analytics.model.lap import Lap
+from analytics.model.session import SessionInfo
+from analytics.model.track_layout import UNKNOWN, TrackLayout
+
+#: Steps around a lap at which its speed is kept: some 20 m each.
+PLACES = 200
+#: A speed is one of so many whole km/h; a faster one counts as the last.
+SPEEDS = 512
+#: Of the columns below and what is in them: raised with every change, for timesheets are kept.
+LAYOUT = 1
+
+#: One row a finished lap, in order. ``course`` is the version of the track that its parts were timed on, 0 where it is not known.
+TIMESHEET = pa.schema(
+    [
+        ("game", pa.string()),
+        ("track", pa.string()),
+        ("car", pa.string()),
+        ("driver", pa.string()),
+        ("session", pa.string()),
+        ("lap_number", pa.int32()),
+        ("started_at", pa.timestamp("us", tz="UTC")),
+        ("kind", pa.string()),
+        ("time_ms", pa.int32()),
+        ("lap_time_ms", pa.int32()),
+        ("official_lap_time_ms", pa.int32()),
+        ("sector_source", pa.string()),
+        ("course", pa.int32()),
+        ("sector_times_ms", pa.list_(pa.int32())),
+        ("mini_sector_times_ms", pa.list_(pa.int32())),
+        ("speed_kmh", pa.list_(pa.uint16())),
+    ]
+)
+
+# On an axis of shares every track is as long as it has steps.
+_LENGTH = float(PLACES)
+
+
+def timesheet(session: SessionInfo, frames: pa.Table, course: TrackLayout = UNKNOWN) -> pa.Table:
+    """The finished laps of a session as `TIMESHEET`. ``frames`` are all of it, in driven order, with the columns `analytics.laps.frame_arrays.COLUMNS`."""
+    laps = timed(frames, course)
+    axis = Axis(_LENGTH, line=median_line([lap.line_position for lap in laps]))
+    facts = {name: [getattr(session, name)] * len(laps) for name in ("game", "track", "car", "driver")}
+    own = {name: [getattr(lap, name) for lap in laps] for name in TIMESHEET.names if hasattr(Lap, name)}
+    whose = {
+        "session": [session.key] * len(laps),
+        "course": [course.version] * len(laps),
+        "started_at": [lap.started_at_us for lap in laps],
+        "speed_kmh": _speeds(frames, laps, axis),
+    }
+    return pa.table({**facts, **own, **whose}, schema=TIMESHEET)
+
+
+def _speeds(frames: pa.Table, laps: Sequence[Lap], axis: Axis) -> list[NDArray[np.uint16] | None]:
+    time_us = frames.column("time").cast(pa.int64()).to_numpy()
+    return [_speed_of(frames, time_us, lap, axis) if lap.kind == "flying" else None for lap in laps]
+
+
+def _speed_of(frames: pa.Table, time_us: NDArray[np.int64], lap: Lap, axis: Axis) -> NDArray[np.uint16] | None:
+    if not lap.time_ms or not lap.lap_time_ms:
+        return None
+    ends = np.searchsorted(time_us, [lap.started_at_us, lap.ended_at_us])
+    trace = resample(
+        frames.slice(ends[0], ends[1] - ends[0]),
+        axis,
+        started_at_us=lap.started_at_us,
+        lap_time_s=lap.time_ms / 1000,
+        channels=("speed_kmh",),
+        clock_s=lap.lap_time_ms / 1000,
+    )
+    if "speed_kmh" not in trace.channels:
+        return None
+    return np.clip(np.rint(trace["speed_kmh"]), 0, SPEEDS - 1).astype(np.uint16)

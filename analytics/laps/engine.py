@@ -1,0 +1,149 @@
+"""The lap engine: frames in, laps out, the same whether they come live or all at once.
+
+`advance` takes a session's next frames and what it carried over from the ones before; `resume` makes that carry-over anew from
+stored frames. Neither knows a clock, a database or a broker. Rules:
+
+* A lap ends where the game's lap counter rises, or, where the counter stands still, where its lap clock restarts at the line.
+* However a session is cut into batches, the last emission of each lap is the same.
+* A lap that was not driven round in order, from mark to mark, is partial: whatever a counter says, it sets no best.
+* A frame that is not later than every frame before it is not looked at: a late resend is kept by the store and ignored here.
+* The counter going back, or the clock restarting away from the line, is the game being restarted: the attempt under way is
+  dropped and its number given to the next one. Numbers therefore never come twice, and no finished lap is overwritten; after a
+  restart they differ from the game's counter. The frames of a lap are those from its start to before its end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from analytics.laps.crossing import LOOKBACK_US, line_at_end_us
+from analytics.laps.frame_arrays import FrameArrays
+from analytics.laps.frame_events import LEAST_RECENT, LOUD, FrameEvents, tallies
+from analytics.laps.lap_result import SHORTEST_LAP_MS, finished, in_progress
+from analytics.laps.session_timer import SessionTimer, attempt
+from analytics.laps.state import EngineState, OpenLap
+from analytics.model.arrays import Reals
+from analytics.model.lap import Lap, LapInProgress
+from analytics.model.track_layout import UNKNOWN, TrackLayout
+
+#: How much of the time before a lap `resume` has to see.
+RESUME_MARGIN_US = 2 * LOOKBACK_US
+
+
+def advance(
+    frames: pa.Table, carry: EngineState | None, course: TrackLayout = UNKNOWN
+) -> tuple[list[Lap], EngineState | None]:
+    """The laps that these frames end or correct, and the carry-over for the next ones.
+
+    ``frames`` has the columns of `analytics.model.channels.FRAMES` and holds one session in driven order. A lap may come again, in this
+    call's answer or a later one's; the last emission counts. The carry is None only before the first frame.
+    """
+    return advance_each(frames, [frames.num_rows], [carry], [course])[0]
+
+
+def advance_each(
+    frames: pa.Table,
+    ends: Sequence[int],
+    carries: Sequence[EngineState | None],
+    courses: Sequence[TrackLayout] | None = None,
+) -> list[tuple[list[Lap], EngineState | None]]:
+    """`advance` for several sessions at once, which costs hardly more than for one with as many frames.
+
+    The frames of session i are those from ``ends[i - 1]`` (0 for the first) to before ``ends[i]``; ``carries[i]`` is its own, and
+    ``courses[i]`` the one that it is timed on from its first frame on.
+    """
+    courses = courses or [UNKNOWN] * len(ends)
+    recent = [(start, carry.recent if carry else None) for start, carry in zip([0, *ends], carries, strict=False)]
+    everything = FrameArrays.of(frames, _lines(ends, courses), recent)
+    answers: list[tuple[list[Lap], EngineState | None]] = [([], carry) for carry in carries]
+    pieces: list[FrameArrays] = []
+    moving: list[tuple[int, EngineState, int]] = []
+    for i, (start, end, carry) in enumerate(zip([0, *ends], ends, carries, strict=False)):
+        driven = everything.take(slice(start, end)).after(int(carry.recent.time[-1]) if carry else None)
+        if len(driven):
+            carry = carry or EngineState(driven.take(slice(0)), attempt(driven, 0, int(driven.lap_number[0])))
+            pieces += [carry.recent, driven]
+            moving.append((i, carry, len(carry.recent) + len(driven)))
+    if not moving:
+        return answers
+    stretch = FrameArrays.joined(pieces)
+    lengths = np.array([length for _, _, length in moving])
+    edges = np.append(0, np.cumsum(lengths))
+    happenings = FrameEvents.of(stretch, edges[:-1], lengths, [courses[i] for i, _, _ in moving])
+    firsts = edges[:-1] + [len(carry.recent) for _, carry, _ in moving]
+    counts = tallies(stretch, happenings, firsts, edges[1:])
+    for (i, carry, length), start, tally in zip(moving, edges.tolist(), counts, strict=False):
+        rows = slice(start, start + length)
+        mine = stretch.take(rows)
+        if not tally.bits & LOUD and not carry.ended:
+            # Nearly always, and then nothing needs to be looked at frame by frame.
+            before, new = carry.open, slice(len(carry.recent), length)
+            lap = before.driven(mine, new, tally, splits=before.splits, marks=before.marks)
+            answers[i] = [], EngineState(mine.recent(LOOKBACK_US, least=LEAST_RECENT), lap, None, carry.ahead)
+        else:
+            answers[i] = SessionTimer(mine, happenings.take(rows), carry, courses[i]).run(len(carry.recent), tally)
+    return answers
+
+
+def resume(
+    frames: pa.Table, *, lap_number: int, started_at_us: int, course: TrackLayout = UNKNOWN
+) -> tuple[list[Lap], EngineState | None]:
+    """As if `advance` had never stopped: the carry-over from stored frames, and the laps from ``lap_number`` on among them.
+
+    ``lap_number`` and ``started_at_us`` are the last finished lap that is stored. ``frames`` are all stored frames of the session
+    in order of time, beginning with the last one before ``started_at_us - RESUME_MARGIN_US`` (or with the first one, if none is
+    so old); `analytics.store.queries.frames_to_resume` reads them. Where no lap is stored, give all frames to `advance` instead.
+    The frames before the lap stand for it being entered: what they make of the lap before is thrown away.
+    Exact as long as laps are longer than ten seconds and no resend filled a hole meanwhile.
+    """
+    laps, carry = advance(frames, None, course)
+    if carry is None:
+        return [], None
+    starts: Sequence[Lap | OpenLap] = [*laps, carry.open]
+    same = min(starts, key=lambda lap: abs(lap.started_at_us - started_at_us))
+    shift = lap_number - same.lap_number
+    laps = [replace(lap, lap_number=lap.lap_number + shift) for lap in laps]
+    return [lap for lap in laps if lap.lap_number >= lap_number], carry.renumbered(shift)
+
+
+def timed(frames: pa.Table, course: TrackLayout = UNKNOWN) -> list[Lap]:
+    """Return the laps of a whole session, each once, in order; ``frames`` as for `advance`.
+
+    The lap that ends with the recording is one of them, if the car came to the line in it.
+    """
+    laps, carry = advance(frames, None, course)
+    found = {lap.lap_number: lap for lap in laps}
+    if carry and (last := last_lap(carry, course)):
+        found[last.lap_number] = last
+    return list(found.values())
+
+
+def last_lap(carry: EngineState, course: TrackLayout = UNKNOWN) -> Lap | None:
+    """Return the lap being driven as one that ended, if no frame comes any more and the last ones reach the line; else None."""
+    line_us = line_at_end_us(carry.recent)
+    if line_us is None or line_us <= carry.open.started_at_us:
+        return None
+    lap = finished(carry.open, course, carry.recent, len(carry.recent), 0, line_us)
+    return lap if lap.lap_time_ms is not None and lap.lap_time_ms >= SHORTEST_LAP_MS else None
+
+
+def sector_ended(
+    before: EngineState | None, now: EngineState | None, course: TrackLayout = UNKNOWN
+) -> LapInProgress | None:
+    """The lap in progress, if one of its sectors ended between these two carry-overs of a session; else None."""
+    if now is None or (before and before.open.splits is now.open.splits and before.open.marks is now.open.marks):
+        # Nearly always: `advance` makes new ones only where something was passed.
+        return None
+    lap = in_progress(now.open, course)
+    begun = before.open if before and before.open.started_at_us == lap.started_at_us else None
+    known = in_progress(begun, course).sector_times_ms if begun else ()
+    return lap if len(lap.sector_times_ms) > len(known) else None
+
+
+def _lines(ends: Sequence[int], courses: Sequence[TrackLayout]) -> Reals | float:
+    """The line of each frame, or one for all."""
+    if not any(course.line for course in courses):
+        return 0.0
+    return np.repeat([course.line for course in courses], np.diff(ends, prepend=0))

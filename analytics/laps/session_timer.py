@@ -1,0 +1,278 @@
+"""One session in one batch: the open lap and the ended one move along the frames from happening to happening.
+
+Decides what a happening means: a line, a restart, or nothing. Where it lies is `analytics.laps.crossing`'s affair, what the lap comes to
+`analytics.laps.lap_result`'s.
+"""
+
+from bisect import bisect_right
+from dataclasses import replace
+
+import numpy as np
+
+from analytics.laps.crossing import LOOKBACK_US, crossing_us, from_line, mark_clock_us, mark_us, share_at_crossing
+from analytics.laps.frame_arrays import FrameArrays
+from analytics.laps.frame_events import (
+    EVENT,
+    HOLE,
+    IN_PIT,
+    JUMP,
+    JUMP_BACK,
+    LEAST_RECENT,
+    LONG_HOLE,
+    MARK,
+    PIT_ENTRY,
+    SECTOR,
+    FrameEvents,
+    Tally,
+    tallies,
+)
+from analytics.laps.lap_result import SHORTEST_LAP_MS, finished, official_ms
+from analytics.laps.state import EndedLap, EngineState, OpenLap, Split
+from analytics.model.lap import Lap
+from analytics.model.track_layout import TrackLayout
+
+# Within the shortest lap there is, what a game says late belongs to the line before: counters, clocks and official times lag.
+_WITHIN_US = 1000 * SHORTEST_LAP_MS
+_SHOWN_LATE_MS = 500
+# A counter that rises farther from the line than the clock restarts was early.
+_EARLY = 0.002
+_STANDING_KMH = 5.0
+# Two clocks of whole milliseconds that are so near to each other say the same.
+_SAME_US = 2_000
+
+
+def attempt(stretch: FrameArrays, i: int, number: int) -> OpenLap:
+    """A lap that frame ``i`` begins without a line before it: the session's first, or the first after a restart."""
+    off_line = float(from_line(stretch.since_line[i : i + 1])[0])
+    clock_ms = int(stretch.lap_clock_ms[i])
+    standing = abs(stretch.speed_kmh[i]) < _STANDING_KMH and abs(off_line) < 0.1
+    at_line = 0 <= off_line < 0.02 and clock_ms <= 1000
+    if stretch.pit[i] >= IN_PIT:
+        reasons = ["left the pits"]
+    else:
+        reasons = ["standing start"] if standing else [] if at_line else ["seen from mid-lap"]
+    return OpenLap(
+        lap_number=number,
+        started_at_us=int(stretch.time[i]) - 1000 * clock_ms,
+        official_before_ms=int(stretch.last_lap_time_ms[i]),
+        timed_from_line=False,
+        zero_by_clock=True,
+        first_clock_ms=clock_ms,
+        reasons=frozenset(reasons),
+    )
+
+
+class SessionTimer:
+    """``stretch`` is the end of what was there before, and then the batch; ``happenings`` are of all of it."""
+
+    def __init__(self, stretch: FrameArrays, happenings: FrameEvents, carry: EngineState, course: TrackLayout) -> None:
+        self.stretch = stretch
+        self.happenings = happenings
+        self.course = course
+        self.open = carry.open
+        self.ended = carry.ended
+        self.ahead = carry.ahead
+        self.laps: dict[int, Lap] = {}
+
+    def run(self, first: int, tally: Tally) -> tuple[list[Lap], EngineState]:
+        """Take in the frames from ``first`` on, which ``tally`` is of."""
+        if tally.bits & EVENT:
+            self._from_event_to_event(first)
+        else:
+            self._drive(first, len(self.stretch), tally)
+        recent = self.stretch.recent(LOOKBACK_US, least=LEAST_RECENT)
+        return list(self.laps.values()), EngineState(recent, self.open, self.ended, self.ahead)
+
+    def _from_event_to_event(self, first: int) -> None:
+        start = first
+        for event in (np.flatnonzero(self.happenings.bits[first:] & EVENT) + first).tolist():
+            self._drive(start, event)
+            self._meet(event)
+            start = event
+        self._drive(start, len(self.stretch))
+
+    def _meet(self, i: int) -> None:
+        """Decide what the moving counter or the restarting clock at frame ``i`` means."""
+        counted = int(self.stretch.lap_number[i] - self.stretch.lap_number[i - 1])
+        if counted < 0 or (counted == 0 and self.happenings.bits[i] & JUMP):
+            self._restart(i)
+        elif counted > 0 and self._same_crossing(i):
+            self.ahead -= counted
+        elif counted > 0:
+            self._cross(i, int(self.stretch.lap_number[i]) + self.ahead, by_clock=False)
+        elif self._clock_starts(i):
+            self._begin_by_clock(i)
+        elif self._counted_early(i):
+            self._cross_later(i)
+        elif self._clock_says_line(i):
+            self.ahead += 1
+            self._cross(i, self.open.lap_number + 1, by_clock=True)
+
+    def _same_crossing(self, i: int) -> bool:
+        return self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US
+
+    def _clock_starts(self, i: int) -> bool:
+        """A formation lap, or a wait on the grid: the lap begins where the clock begins to run."""
+        if self.open.timed_from_line or self.open.first_clock_ms != 0 or self.stretch.lap_clock_ms[i - 1] != 0:
+            return False
+        # Some show seconds late that it runs, and then all that has passed.
+        passed_ms = int(self.stretch.time[i] - self.stretch.time[i - 1]) // 1000
+        return bool(0 < self.stretch.lap_clock_ms[i] <= passed_ms + _SHOWN_LATE_MS)
+
+    def _begin_by_clock(self, i: int) -> None:
+        begun, before = (attempt(self.stretch, j, self.open.lap_number) for j in (i, i - 1))
+        kept = before.reasons & {"standing start", "left the pits"} | self.open.reasons & {"driven anew"}
+        self.open = replace(begun, reasons=begun.reasons | kept)
+
+    def _counted_early(self, i: int) -> bool:
+        """The counter ended the lap a while ago and away from the line, and now the clock restarts at it."""
+        stretch = self.stretch
+        if not self.ended or not self.ended.as_counted or stretch.time[i] - self.ended.ended_at_us > _WITHIN_US:
+            return False
+        if stretch.lap_clock_ms[i] >= stretch.lap_clock_ms[i - 1] or not self._at_line(i):
+            return False
+        off_line = share_at_crossing(stretch, i, crossing_us(stretch, i))
+        return abs(off_line) + _EARLY < abs(self.open.off_line or 0.0)
+
+    def _at_line(self, i: int) -> bool:
+        off_line = abs(float(from_line(self.stretch.since_line[i : i + 1])[0]))
+        ran = self.stretch.lap_clock_ms[i - 1] >= SHORTEST_LAP_MS
+        moves = self.stretch.speed_kmh[i] >= _STANDING_KMH
+        return bool(ran and moves and off_line <= 0.02 + self.happenings.reach[i])
+
+    def _clock_says_line(self, i: int) -> bool:
+        """A clock also restarts when the lights go green, and seconds after the line where the game is slow to show it."""
+        if self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US:
+            return False
+        restarts = self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1]
+        return bool(restarts) and self._at_line(i)
+
+    def _restart(self, i: int) -> None:
+        number = self.open.lap_number
+        begun = attempt(self.stretch, i, number)
+        # Frames before are of what was driven then, though a clock that was put back counts some of its time again.
+        starts_us = max(begun.started_at_us, int(self.stretch.time[i - 1]) + 1)
+        self.open = replace(
+            begun,
+            started_at_us=starts_us,
+            unseen_us=starts_us - begun.started_at_us,
+            reasons=begun.reasons | {"driven anew"},
+        )
+        self.ended = None
+        self.ahead = number - int(self.stretch.lap_number[i])
+        self.happenings.forget(i, HOLE | LONG_HOLE | JUMP | JUMP_BACK | PIT_ENTRY | MARK)
+
+    def _cross(self, i: int, number: int, *, by_clock: bool) -> None:
+        line_us = crossing_us(self.stretch, i)
+        before = int(self.stretch.last_lap_time_ms[i - 1]) if self.ended else self.open.official_before_ms
+        lap = finished(self.open, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us)
+        self.laps[lap.lap_number] = lap
+        restarts = bool(self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1])
+        self.ended = EndedLap(lap, line_us, before, None if by_clock or restarts else self.open)
+        number = max(number, lap.lap_number + 1)
+        self.ahead = number - int(self.stretch.lap_number[i])
+        self.open = OpenLap(
+            number,
+            line_us,
+            before,
+            zero_by_clock=restarts and line_us == self._clock_zero_us(i),
+            reasons=frozenset(["left the pits"] if self.stretch.pit[i] >= IN_PIT else []),
+            off_line=share_at_crossing(self.stretch, i, line_us),
+            last_sector_before=self.open.last_sector,
+        )
+        # What lies between these two frames lies on both sides of the line.
+        self.happenings.forget(i, PIT_ENTRY | MARK)
+
+    def _clock_zero_us(self, i: int) -> int:
+        return int(self.stretch.time[i]) - 1000 * int(self.stretch.lap_clock_ms[i])
+
+    def _cross_later(self, i: int) -> None:
+        """End the lap at frame ``i`` after all, and not where the counter rose."""
+        ended = self.ended
+        assert ended is not None
+        assert ended.as_counted is not None
+        whole = ended.as_counted.going_on(self.open)
+        line_us = crossing_us(self.stretch, i)
+        lap = finished(whole, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us)
+        self.laps[lap.lap_number] = lap
+        self.ended = EndedLap(lap, line_us, ended.official_before_ms)
+        self.open = OpenLap(
+            self.open.lap_number,
+            line_us,
+            ended.official_before_ms,
+            zero_by_clock=line_us == self._clock_zero_us(i),
+            reasons=frozenset(["left the pits"] if self.stretch.pit[i] >= IN_PIT else []),
+            off_line=share_at_crossing(self.stretch, i, line_us),
+            last_sector_before=whole.last_sector,
+        )
+        self.happenings.forget(i, PIT_ENTRY | MARK)
+
+    def _drive(self, a: int, b: int, tally: Tally | None = None) -> None:
+        """Frames a..b-1 belong to the open lap; ``tally`` is theirs, if it is known."""
+        if a == b:
+            return
+        self._listen(a, b)
+        if tally is None:
+            (tally,) = tallies(self.stretch, self.happenings, np.array([a]), np.array([b]))
+        splits = self._splits(a, b) if tally.bits & SECTOR else self.open.splits
+        marks = self._marks(a, b) if tally.bits & MARK else self.open.marks
+        self.open = self.open.driven(self.stretch, slice(a, b), tally, splits=splits, marks=marks)
+
+    def _splits(self, a: int, b: int) -> tuple[Split, ...]:
+        """Where the game went from one sector to the next, half way between the frames that say so."""
+        splits, stretch = self.open.splits, self.stretch
+        for j in (np.flatnonzero(self.happenings.bits[a:b] & SECTOR) + a).tolist():
+            # The first frames of a lap may still carry the last sector of the one before: only the next one counts.
+            if stretch.sector[j] == len(splits) + 2 and stretch.sector[j - 1] == len(splits) + 1:
+                around = slice(j - 1, j + 1)
+                by_frames_us, clock_us = (
+                    int(stretch.time[around].sum()) // 2,
+                    500 * int(stretch.lap_clock_ms[around].sum()),
+                )
+                at_us = self._passed_us(a, j, by_frames_us, clock_us)
+                splits = (*splits, Split(at_us, float(stretch.normalized_position[around].mean())))
+        return splits
+
+    def _marks(self, a: int, b: int) -> tuple[tuple[int, int], ...]:
+        """The marks that were passed for the first time: who spins, and drives on from before one, passes it only once."""
+        marks, share = list(self.open.marks), self.stretch.since_line
+        for j in (np.flatnonzero(self.happenings.bits[a:b] & MARK) + a).tolist():
+            passed = (bisect_right(self.course.marks, float(share[k])) for k in (j - 1, j))
+            for mark in range(*passed):
+                if not marks or mark > marks[-1][0]:
+                    at = self.course.marks[mark]
+                    by_frames_us, clock_us = mark_us(self.stretch, j, at), mark_clock_us(self.stretch, j, at)
+                    marks.append((mark, self._passed_us(a, j, by_frames_us, clock_us)))
+        return tuple(marks)
+
+    def _passed_us(self, a: int, j: int, by_frames_us: int, clock_us: int) -> int:
+        """When a place before frame ``j`` was passed, by the clock that agrees with the car in the lap so far; ``a`` as in `_drive`."""
+        by_clock_us = self.open.clock_zero_us + clock_us
+        if not self.open.zero_by_clock or abs(by_clock_us - by_frames_us) <= _SAME_US:
+            # Nearly always, and then nothing needs to be summed.
+            return by_frames_us
+        if self.stretch.lap_clock_ms[j] < self.stretch.lap_clock_ms[j - 1]:
+            return by_frames_us
+        frames = slice(a, j + 1)
+        so_far = replace(
+            self.open,
+            bits=self.open.bits | int(np.bitwise_or.reduce(self.happenings.bits[frames])),
+            still_us=self.open.still_us + int(self.happenings.still_us[frames].sum()),
+            fit=self.open.fit.plus(self.happenings.fit(a, j + 1)),
+        )
+        believed = so_far.believes_clock and so_far.clock_fits(by_frames_us - so_far.clock_zero_us, clock_us)
+        return by_clock_us if believed else by_frames_us
+
+    def _listen(self, a: int, b: int) -> None:
+        """Take the official time of the lap that ended, if it is among frames a..b-1."""
+        if not self.ended:
+            return
+        until = a + int(np.searchsorted(self.stretch.time[a:b], self.ended.ended_at_us + _WITHIN_US, "right"))
+        official = official_ms(self.ended, self.stretch.last_lap_time_ms[a:until])
+        if official is not None and official != self.ended.lap.official_lap_time_ms:
+            lap = replace(self.ended.lap, official_lap_time_ms=official)
+            self.laps[lap.lap_number] = lap
+            self.ended = replace(self.ended, lap=lap)
+        if until < b:
+            self.open = replace(self.open, official_before_ms=int(self.stretch.last_lap_time_ms[until - 1]))
+            self.ended = None

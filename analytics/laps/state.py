@@ -1,0 +1,148 @@
+"""What the lap engine carries from one batch of a session to the next: the lap being driven, and the one whose time may come.
+
+Small and explicit: a session's past is in here and nowhere else. `analytics.laps.engine.resume` makes it anew from stored frames.
+"""
+
+from dataclasses import dataclass, replace
+
+from analytics.laps.clock_fit import NO_STEPS, StepSums
+from analytics.laps.frame_arrays import FrameArrays
+from analytics.laps.frame_events import JUMP_BACK, Tally
+from analytics.model.lap import Lap
+
+# As in `analytics.laps.elapsed_time`: a lap clock that is further off is of another lap.
+_MOST_OFF_US = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where the game went from one sector to the next: when, and at what normalized position."""
+
+    at_us: int
+    position: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLap:
+    """The lap being driven, as far as it has come.
+
+    ``bits`` are all happenings among its frames (`analytics.laps.frame_events`). ``marks`` are the course's that were passed in order, each
+    with its number and when. ``off_line`` is how far from the course's line, in laps, the game counted it; None where no line was seen.
+    ``last_sector_before`` is what ``last_sector`` came to in the lap before. ``unseen_us`` is how long before ``started_at_us`` the
+    game's clock read zero. ``still_us`` is the time in which the car did not move, ``validity`` what the game said of the lap last.
+    ``zero_by_clock`` says whether its time began where the lap clock reads zero, and ``fit`` how well its clocks agree with the car.
+    """
+
+    lap_number: int
+    started_at_us: int
+    official_before_ms: int
+    timed_from_line: bool = True
+    zero_by_clock: bool = False
+    first_clock_ms: int = 0
+    reasons: frozenset[str] = frozenset()
+    off_line: float | None = None
+    bits: int = 0
+    frames: int = 0
+    gaps: int = 0
+    max_speed_kmh: float = 0.0
+    max_speed_position: float | None = None
+    last_sector: int = 0
+    last_sector_before: int = 0
+    still_us: int = 0
+    unseen_us: int = 0
+    validity: int = 0
+    fit: StepSums = NO_STEPS
+    splits: tuple[Split, ...] = ()
+    marks: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def clock_zero_us(self) -> int:
+        """When the lap's time began: at its start, unless the game put its clock back."""
+        return self.started_at_us - self.unseen_us
+
+    @property
+    def believes_clock(self) -> bool:
+        """Whether time inside the lap is what its clock reads: it agrees better with the car, and began with the lap."""
+        return self.zero_by_clock and not self.bits & JUMP_BACK and self.fit.clock_is_better
+
+    def clock_fits(self, passed_us: int, clock_us: int) -> bool:
+        """Whether a clock that agrees with the car can be of this lap: it may lack the time in which the car did not move."""
+        return passed_us - self.still_us - _MOST_OFF_US <= clock_us <= passed_us + _MOST_OFF_US
+
+    def driven(
+        self,
+        stretch: FrameArrays,
+        frames: slice,
+        tally: Tally,
+        *,
+        splits: tuple[Split, ...],
+        marks: tuple[tuple[int, int], ...],
+    ) -> "OpenLap":
+        """This lap with these frames of a stretch, which ``tally`` is of."""
+        speed, place = self.max_speed_kmh, self.max_speed_position
+        if tally.max_speed_kmh > speed:
+            fastest = int(stretch.speed_kmh[frames].argmax())
+            speed, place = tally.max_speed_kmh, round(float(stretch.normalized_position[frames][fastest]), 6)
+        return replace(
+            self,
+            bits=self.bits | tally.bits,
+            frames=self.frames + frames.stop - frames.start,
+            gaps=self.gaps + tally.holes,
+            max_speed_kmh=speed,
+            max_speed_position=place,
+            last_sector=max(self.last_sector, tally.last_sector),
+            still_us=self.still_us + tally.still_us,
+            validity=tally.validity or self.validity,
+            fit=self.fit.plus(tally.fit),
+            splits=splits,
+            marks=marks,
+        )
+
+    def going_on(self, after: "OpenLap") -> "OpenLap":
+        """Return this lap with the frames of ``after``, which began only where a counter rose before the line."""
+        faster = after if after.max_speed_kmh > self.max_speed_kmh else self
+        passed = self.marks[-1][0] if self.marks else -1
+        return replace(
+            self,
+            bits=self.bits | after.bits,
+            frames=self.frames + after.frames,
+            gaps=self.gaps + after.gaps,
+            max_speed_kmh=faster.max_speed_kmh,
+            max_speed_position=faster.max_speed_position,
+            last_sector=max(self.last_sector, after.last_sector),
+            still_us=self.still_us + after.still_us,
+            validity=after.validity or self.validity,
+            fit=self.fit.plus(after.fit),
+            marks=(*self.marks, *(mark for mark in after.marks if mark[0] > passed)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EndedLap:
+    """A lap whose official time may still come.
+
+    ``as_counted`` is the lap as it was when the counter ended it; None where the clock restarted at the line.
+    """
+
+    lap: Lap
+    ended_at_us: int
+    official_before_ms: int
+    as_counted: OpenLap | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineState:
+    """What one batch of a session leaves to the next. ``ahead`` is our lap number less the game's counter."""
+
+    recent: FrameArrays
+    open: OpenLap
+    ended: EndedLap | None = None
+    ahead: int = 0
+
+    def renumbered(self, shift: int) -> "EngineState":
+        """With every lap number higher by ``shift``."""
+        ended = self.ended
+        if ended:
+            ended = replace(ended, lap=replace(ended.lap, lap_number=ended.lap.lap_number + shift))
+        lap = replace(self.open, lap_number=self.open.lap_number + shift)
+        return EngineState(self.recent, lap, ended, self.ahead + shift)

@@ -1,0 +1,123 @@
+"""Where a track's line and sectors lie, learnt from laps: the games say when they were passed, never where they are.
+
+Every lap is a witness: of where the game counted it, and of where its sector index moved. Pure; the store keeps the versions of a
+track, and a session keeps the one that it began with. Rules: an authored track is never learnt anew, and a new version is made
+only where the witnesses say something else than the last one, for times on two versions do not compare.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from analytics.model.arrays import Reals
+from analytics.model.track_layout import TrackLayout
+
+#: So many laps have to agree. A car that counts its first lap from the grid is outvoted then.
+WITNESSES = 3
+
+# Robust standard deviations, in laps: more than this, and the witnesses do not know. At 8 Hz a car moves 0.002 between frames.
+_AGREED = 0.005
+# Arrival times and the metres around the origin where games hold the position put lines that lie there up to so far off it.
+_AT_ORIGIN = 0.002
+# What a new version is not worth: closer than witnesses of a fast car at 8 Hz come together.
+_SAME = 0.001
+_SAME_LENGTH = 0.005
+_MAD = 1.4826
+
+
+@dataclass(frozen=True, slots=True)
+class LapEvidence:
+    """What a lap says of its track: normalized positions, and the length in metres that its session was told."""
+
+    line: float | None
+    sectors: tuple[float, ...] = ()
+    length_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedTrack:
+    """A version of a track. ``sectors`` are normalized positions of where sectors 2, 3 … begin, none where no game told any.
+
+    ``laps`` is how many it was learnt from, ``spread`` the robust standard deviation of their lines, in laps.
+    """
+
+    game: str
+    name: str
+    line: float = 0.0
+    sectors: tuple[float, ...] = ()
+    length_m: float | None = None
+    origin: str = "learnt"
+    version: int = field(default=1, kw_only=True)
+    laps: int = 0
+    spread: float = 0.0
+
+    @property
+    def course(self) -> TrackLayout:
+        """What the lap engine needs of it."""
+        told = {"sectors": tuple((position - self.line) % 1.0 for position in self.sectors)} if self.sectors else {}
+        return TrackLayout(line=self.line, length_m=self.length_m, version=self.version, **told)
+
+
+def learn(
+    game: str, name: str, witnesses: Sequence[LapEvidence], known: LearnedTrack | None = None
+) -> LearnedTrack | None:
+    """The next version of a track; None where these laps are too few, disagree, or say what is ``known``."""
+    lines = [witness.line for witness in witnesses if witness.line is not None]
+    if len(lines) < WITNESSES or (known and known.origin == "authored"):
+        return None
+    line, spread = _agreed(lines)
+    if spread > _AGREED:
+        return None
+    if abs(_signed(line)) <= _AT_ORIGIN:
+        line = 0.0
+    lengths = [witness.length_m for witness in witnesses if witness.length_m]
+    learnt = LearnedTrack(
+        game,
+        name,
+        line=round(line, 6),
+        sectors=_sectors(witnesses, line),
+        length_m=round(float(np.median(lengths)), 1) if lengths else None,
+        version=known.version + 1 if known else 1,
+        laps=len(lines),
+        spread=round(spread, 6),
+    )
+    return None if known and _same(known, learnt) else learnt
+
+
+def _sectors(witnesses: Sequence[LapEvidence], line: float) -> tuple[float, ...]:
+    """Where the sectors begin that most laps have; none where the laps disagree about one of them."""
+    told = [witness.sectors for witness in witnesses if witness.sectors]
+    ((count, laps),) = Counter(map(len, told)).most_common(1) or [(0, 0)]
+    if laps < WITNESSES:
+        return ()
+    places = [_agreed([sectors[k] for sectors in told if len(sectors) == count]) for k in range(count)]
+    shares = [(place - line) % 1.0 for place, _ in places]
+    in_order = all(a < b for a, b in zip([0.0, *shares], [*shares, 1.0], strict=True))
+    if not in_order or max(spread for _, spread in places) > _AGREED:
+        return ()
+    return tuple(round(place, 6) % 1.0 for place, _ in places)
+
+
+def _agreed(positions: Sequence[float]) -> tuple[float, float]:
+    """The median of positions on a circle, and their robust standard deviation."""
+    places = np.asarray(positions, np.float64)
+    around = float(np.angle(np.exp(2j * np.pi * places).mean())) / (2 * np.pi)
+    off: Reals = (places - around + 0.5) % 1.0 - 0.5
+    median = float(np.median(off))
+    return (around + median) % 1.0, _MAD * float(np.median(np.abs(off - median)))
+
+
+def _same(known: LearnedTrack, learnt: LearnedTrack) -> bool:
+    if len(known.sectors) != len(learnt.sectors) or (known.length_m is None) != (learnt.length_m is None):
+        return False
+    places = zip((known.line, *known.sectors), (learnt.line, *learnt.sectors), strict=True)
+    if any(abs(_signed(a - b)) > _SAME for a, b in places):
+        return False
+    return abs((known.length_m or 1.0) - (learnt.length_m or 1.0)) <= _SAME_LENGTH * (known.length_m or 1.0)
+
+
+def _signed(share: float) -> float:
+    """-0.5..0.5 for the same place."""
+    return (share + 0.5) % 1.0 - 0.5

@@ -1,0 +1,143 @@
+"""The one list of channels: what a car reports, frame by frame.
+
+The Arrow schema, the table's columns, the COPY column list, the wire decoder's names and the table in the documentation all
+derive from `CHANNELS`; the limits of their values stand in `analytics.model.limits`. Nothing else spells a channel out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+from analytics.errors import UnknownChannel
+from analytics.model.limits import LIMITS
+
+Interpolation = Literal["linear", "previous"]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One column of telemetry.
+
+    ``wire`` is the field of ``TelemetryFrame`` that carries it. A value outside ``low``..``high`` (both included) is stored as
+    NULL, and its frame is kept: any channel may be unknown. For an ``optional`` one the wire's zero means unknown, too.
+    """
+
+    name: str
+    wire: str
+    arrow: pa.DataType
+    sql: str
+    unit: str
+    interpolation: Interpolation
+    about: str
+    optional: bool = False
+
+    @property
+    def low(self) -> float:
+        """The least plausible value."""
+        return LIMITS[self.wire].least
+
+    @property
+    def high(self) -> float:
+        """The highest plausible value."""
+        return LIMITS[self.wire].most
+
+
+# Wide types first: PostgreSQL pads a row to the alignment of each column, and COPY time follows the row's width.
+CHANNELS: tuple[Channel, ...] = (
+    Channel("lap_number", "lap_number", pa.int32(), "integer", "", "previous", "the lap being driven, from 1"),
+    Channel(
+        "lap_clock_ms",
+        "lap_time",
+        pa.int32(),
+        "integer",
+        "ms",
+        "linear",
+        "since the start of the lap, the game's clock",
+    ),
+    Channel(
+        "normalized_position",
+        "normalized_position",
+        pa.float32(),
+        "real",
+        "0..1",
+        "linear",
+        "along the track's spline",
+    ),
+    Channel("speed_kmh", "speed", pa.float32(), "real", "km/h", "linear", "ground speed"),
+    Channel("throttle", "throttle", pa.float32(), "real", "0..1", "linear", "pedal"),
+    Channel("brake", "brake", pa.float32(), "real", "0..1", "linear", "pedal"),
+    Channel("steering", "steering", pa.float32(), "real", "-1..1", "linear", "of full lock, right positive"),
+    Channel("rpm", "rpm", pa.int32(), "integer", "1/min", "linear", "engine speed, 0 where the game gives none"),
+    Channel("x_m", "x", pa.float32(), "real", "m", "linear", "world position, the game's axes", optional=True),
+    Channel("y_m", "y", pa.float32(), "real", "m", "linear", "world position, the game's axes", optional=True),
+    Channel("z_m", "z", pa.float32(), "real", "m", "linear", "world position, the game's axes", optional=True),
+    Channel("heading_rad", "heading", pa.float32(), "real", "rad", "linear", "in the ground plane", optional=True),
+    Channel(
+        "last_lap_time_ms",
+        "last_lap_time",
+        pa.int32(),
+        "integer",
+        "ms",
+        "previous",
+        "the game's official time of the lap before",
+        optional=True,
+    ),
+    Channel("gear", "gear", pa.int16(), "smallint", "", "previous", "-1 reverse, 0 neutral, 1.."),
+    Channel(
+        "sector",
+        "sector",
+        pa.int16(),
+        "smallint",
+        "",
+        "previous",
+        "the sector being driven, from 1",
+        optional=True,
+    ),
+    Channel("pit", "pit", pa.int16(), "smallint", "", "previous", "1 on track, 2 pit lane, 3 pit box", optional=True),
+    Channel(
+        "validity",
+        "validity",
+        pa.int16(),
+        "smallint",
+        "",
+        "previous",
+        "of this lap: 1 valid, 2 invalid",
+        optional=True,
+    ),
+)
+
+#: What places a frame: when, in which session, and its number there. Never interpolated.
+TIME = pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False)
+SEQUENCE = pa.field("sequence", pa.int64())
+SESSION_ID = pa.field("session_id", pa.int32(), nullable=False)
+
+#: Frames of one session or of several, in the order they were driven; `session_id` is the store's number of the session.
+FRAMES = pa.schema([TIME, SEQUENCE, SESSION_ID, *(pa.field(c.name, c.arrow) for c in CHANNELS)])
+
+_SQL_OF_PLACE = {"time": "timestamptz NOT NULL", "sequence": "bigint", "session_id": "integer NOT NULL"}
+
+
+def column_definitions() -> list[str]:
+    """The columns of table ``telemetry`` as SQL, in the order of `FRAMES`."""
+    by_name = {c.name: c for c in CHANNELS}
+    return [f"{name} {_SQL_OF_PLACE[name] if name in _SQL_OF_PLACE else by_name[name].sql}" for name in FRAMES.names]
+
+
+def markdown_table() -> str:
+    """The channels as the table that README.md carries."""
+    rows = ["| column | unit | between samples | what it is |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| `{c.name}` | {c.unit} | {c.interpolation} | {c.about}{' (NULL: unknown)' if c.optional else ''} |"
+        for c in CHANNELS
+    ]
+    return "\n".join(rows)
+
+
+def schema_of(columns: Sequence[str]) -> pa.Schema:
+    """Those columns of FRAMES, in that order. Raises UnknownChannel."""
+    for name in columns:
+        if name not in FRAMES.names:
+            raise UnknownChannel(name, FRAMES.names)
+    return pa.schema([FRAMES.field(name) for name in columns])

@@ -1,0 +1,181 @@
+"""The read API: sessions, laps and frames out of the store, as small values and Arrow tables.
+
+Every function takes an open psycopg connection and reads once; none of them writes, keeps state or knows who ingests. Rule: the
+frames of a lap are those from its start to its end, by time, whatever the game's counter said in them (`analytics.laps.engine`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg.rows import class_row, dict_row
+
+from analytics.errors import UnknownLap, UnknownSession
+from analytics.laps.engine import RESUME_MARGIN_US
+from analytics.model.channels import FRAMES, schema_of
+from analytics.model.lap import Lap
+from analytics.model.session import Gap, PartitionOffset, SessionInfo
+from analytics.store.frame_pages import frames
+
+Connection = psycopg.Connection[Any]
+
+
+SESSION = """
+SELECT id, key, user_id, game, track, car, driver, track_length_m, sector_count, sample_rate_hz, started_at, last_frame_at, frames
+  FROM sessions
+"""
+
+# The primary key gives them in order: a page is read from its end, and a search looks at a session's few words.
+_PAGE_OF_SESSIONS = (
+    SESSION
+    + """
+ WHERE id < coalesce(%(before)s::bigint, 9223372036854775807)
+   AND NOT EXISTS (
+         SELECT FROM unnest(%(words)s::text[]) AS word
+          WHERE strpos(lower(concat_ws(' ', key, user_id, driver, car, track, game)), word) = 0)
+ ORDER BY id DESC LIMIT %(limit)s
+"""
+)
+
+#: A row is `lap_of` and whose it is.
+LAPS = """
+SELECT session_id, lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us,
+       (extract(epoch FROM ended_at) * 1000000)::bigint AS ended_at_us, lap_time_ms,
+       official_lap_time_ms, sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh, max_speed_position, reasons,
+       computed_sector_times_ms, mini_sector_times_ms, line_position, sector_positions, engine
+  FROM laps
+"""
+_LAPS_OF_SESSION = LAPS + " WHERE session_id = %(session_id)s"
+
+_GAPS = """
+SELECT g.id, s.key AS session_key, from_sequence, to_sequence, g.topic, g.partition, from_offset, to_offset, reason, seen_at
+  FROM gaps g LEFT JOIN sessions s ON s.id = g.session_id
+ WHERE healed_at IS NULL ORDER BY g.id DESC LIMIT %(limit)s
+"""
+
+_LAP_BOUNDS = """
+SELECT started_at, ended_at FROM laps WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s
+"""
+
+# The lap in progress begins where the last finished one ended.
+_OPEN_LAP_BOUNDS = """
+SELECT ended_at AS started_at, NULL::timestamptz AS ended_at
+  FROM laps
+ WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s - 1
+   AND NOT EXISTS (SELECT FROM laps WHERE session_id = %(session_id)s AND lap_number > %(lap_number)s)
+"""
+
+_IN_LAP = """
+time >= %(started_at)s AND time < coalesce(%(ended_at)s::timestamptz, 'infinity')
+   AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity')
+"""
+
+_TO_RESUME = """
+time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_id)s AND time < to_timestamp(%(margin_us)s / 1e6)), '-infinity')
+"""
+
+
+def sessions(conn: Connection, *, limit: int = 100, before: int | None = None, search: str = "") -> list[SessionInfo]:
+    """The sessions that came last into the store, newest first: one that is replayed today is new, whenever it was driven.
+
+    ``before`` is the ``id`` of the last one of the page before this one. Each word of ``search`` is in the key, user, driver, car,
+    track or game of every session, whatever its case.
+    """
+    if "\0" in search:
+        # PostgreSQL has no text with it.
+        return []
+    where = {"limit": limit, "before": before, "words": search.lower().split()}
+    with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
+        return cursor.execute(_PAGE_OF_SESSIONS, where).fetchall()
+
+
+def session(conn: Connection, key: str) -> SessionInfo:
+    """The session of this key. Raises UnknownSession."""
+    if "\0" in key:
+        # PostgreSQL has no text with it, and would refuse the question.
+        raise UnknownSession(key)
+    with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
+        found = cursor.execute(SESSION + " WHERE key = %s", [key]).fetchone()
+    if found is None:
+        raise UnknownSession(key)
+    return found
+
+
+def laps(conn: Connection, key: str) -> list[Lap]:
+    """The finished laps of a session, first to last. Raises UnknownSession."""
+    return _laps(conn, _LAPS_OF_SESSION + " ORDER BY lap_number", session(conn, key).id)
+
+
+def open_lap(finished: Sequence[Lap]) -> int | None:
+    """Return the number of the lap in progress after these; None before the first one ended."""
+    return finished[-1].lap_number + 1 if finished else None
+
+
+def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence[str] = FRAMES.names) -> pa.Table:
+    """The frames of a lap in order of time: those columns of FRAMES, in that order.
+
+    Of the lap in progress, `open_lap`, as many as are stored.
+    Raises UnknownSession, UnknownLap, UnknownChannel.
+    """
+    return frames_of_lap(conn, session(conn, key), lap_number, columns=columns)
+
+
+def frames_of_lap(
+    conn: Connection, found: SessionInfo, lap_number: int, *, columns: Sequence[str] = FRAMES.names
+) -> pa.Table:
+    """`lap_frames` of a session that is at hand. Raises UnknownLap, UnknownChannel."""
+    schema = schema_of(columns)
+    # The session's last frame rules out the days after it, where no next lap does.
+    where = {"session_id": found.id, "lap_number": lap_number, "last_frame_at": found.last_frame_at}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        bounds = cursor.execute(_LAP_BOUNDS, where).fetchone() or cursor.execute(_OPEN_LAP_BOUNDS, where).fetchone()
+    if bounds is None:
+        raise UnknownLap(found.key, lap_number)
+    return frames(conn, schema, found.id, condition=_IN_LAP, where=where | bounds)
+
+
+def frames_to_resume(
+    conn: Connection, session_id: int, *, late_from_us: int | None = None
+) -> tuple[pa.Table, Lap | None]:
+    """The stored frames that `analytics.laps.engine.resume` wants, in order of time, and the last finished lap.
+
+    With ``late_from_us``, the last lap that frames from then on cannot change: not even where it ended, hence the one before
+    the lap that was being driven. Without such a lap all frames come, and `analytics.laps.engine.advance` is the one to take them.
+    """
+    before = " AND started_at <= to_timestamp(%(late_from_us)s / 1e6)" if late_from_us is not None else ""
+    skip = 0 if late_from_us is None else 1
+    last = _laps(
+        conn, f"{_LAPS_OF_SESSION}{before} ORDER BY lap_number DESC LIMIT 1 OFFSET {skip}", session_id, late_from_us
+    )
+    # 1970 less a bit, if there is no lap: earlier than every frame.
+    margin_us = last[0].started_at_us - RESUME_MARGIN_US if last else -RESUME_MARGIN_US
+    table = frames(conn, FRAMES, session_id, condition=_TO_RESUME, where={"margin_us": margin_us})
+    return table, last[0] if last else None
+
+
+def open_gaps(conn: Connection, *, limit: int = 100) -> list[Gap]:
+    """Losses that nothing has healed yet, the latest first."""
+    with conn.cursor(row_factory=class_row(Gap)) as cursor:
+        return cursor.execute(_GAPS, {"limit": limit}).fetchall()
+
+
+def positions(conn: Connection) -> list[PartitionOffset]:
+    """How far ingest has come in every partition."""
+    with conn.cursor(row_factory=class_row(PartitionOffset)) as cursor:
+        return cursor.execute(
+            "SELECT topic, partition, next_offset, owner, heartbeat FROM positions ORDER BY topic, partition"
+        ).fetchall()
+
+
+def _laps(conn: Connection, query: str, session_id: int, late_from_us: int | None = None) -> list[Lap]:
+    values = {"session_id": session_id, "late_from_us": late_from_us}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return [lap_of(row) for row in cursor.execute(query.encode(), values)]
+
+
+def lap_of(row: dict[str, Any]) -> Lap:
+    """The lap that a row of `LAPS` is."""
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    del known["session_id"]
+    return Lap(**known)

@@ -1,0 +1,150 @@
+"""The store as a source of sessions and laps: what `analytics.connect` reads from.
+
+Short and dull: each question is a statement or two over one connection that may only read. Rule: a followed session is looked at
+in one snapshot a poll, its received sequences together with its frames, so that no frame falls between two polls.
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+
+import psycopg
+import pyarrow as pa
+from psycopg.rows import class_row, dict_row
+
+from analytics.errors import NoDatabase
+from analytics.laps.track_learning import LearnedTrack
+from analytics.model.channels import schema_of
+from analytics.model.lap_filter import LapFilter, SessionLap
+from analytics.model.session import SessionInfo
+from analytics.model.track_layout import TrackLayout
+from analytics.store.frame_pages import frames, page
+from analytics.store.queries import LAPS, SESSION, Connection, frames_of_lap, lap_of
+
+_CONNECT_WITHIN_S = 5
+
+_SESSIONS = (
+    SESSION
+    + """
+ WHERE (%(keys)s::text[] IS NULL OR key = ANY (%(keys)s))
+   AND (%(drivers)s::text[] IS NULL OR lower(driver) = ANY (%(drivers)s) OR lower(user_id) = ANY (%(drivers)s))
+   AND strpos(lower(track), lower(%(track)s)) > 0
+   AND strpos(lower(car), lower(%(car)s)) > 0
+"""
+)
+
+_IN_TIME = """
+   AND (%(since)s::timestamptz IS NULL OR last_frame_at >= %(since)s)
+   AND (%(until)s::timestamptz IS NULL OR started_at < %(until)s)
+ ORDER BY id DESC LIMIT %(limit)s
+"""
+
+_LAPS_OF_SESSIONS = (
+    LAPS
+    + """
+ WHERE session_id = ANY (%(session_ids)s)
+   AND (%(since)s::timestamptz IS NULL OR started_at >= %(since)s)
+   AND (%(until)s::timestamptz IS NULL OR started_at < %(until)s)
+   AND (%(numbers)s::integer[] IS NULL OR lap_number = ANY (%(numbers)s))
+   AND (NOT %(flying)s OR (flags = '{}' AND coalesce(official_lap_time_ms, lap_time_ms) IS NOT NULL))
+ ORDER BY CASE WHEN %(fastest_first)s THEN coalesce(official_lap_time_ms, lap_time_ms) END NULLS LAST, laps.started_at
+ LIMIT %(limit)s
+"""
+)
+
+_COURSES = """
+SELECT s.id, t.line_position, t.sector_positions, t.length_m, t.version
+  FROM sessions s JOIN tracks t ON t.id = s.track_id WHERE s.id = ANY (%s)
+"""
+
+_RECEIVED = "SELECT received::text, (received - %(seen)s::int8multirange)::text FROM sessions WHERE id = %(session_id)s"
+
+_LATE = "time <= %(last)s AND sequence <@ %(missed)s::int8multirange"
+
+
+class PostgresSource:
+    """Sessions, laps and frames of the store at ``url``, or at DATABASE_URL.
+
+    Raises NoDatabase, and psycopg.OperationalError where none answers.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        address = url or os.environ.get("DATABASE_URL")
+        if not address:
+            raise NoDatabase
+        self._conn: Connection = psycopg.connect(
+            address,
+            autocommit=True,
+            connect_timeout=_CONNECT_WITHIN_S,
+            options="-c default_transaction_read_only=on",
+        )
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._conn.close()
+
+    def sessions(self, wanted: LapFilter) -> list[SessionInfo]:
+        """Those that are wanted, the ones that came last into the store first."""
+        return self._sessions(_SESSIONS + _IN_TIME, wanted)
+
+    def laps(self, wanted: LapFilter) -> list[SessionLap]:
+        """Those that are wanted, in their order."""
+        by_id = {session.id: session for session in self._sessions(_SESSIONS, wanted)}
+        where = wanted.as_parameters() | {"session_ids": list(by_id)}
+        with self._conn.cursor(row_factory=dict_row) as cursor:
+            return [(by_id[row["session_id"]], lap_of(row)) for row in cursor.execute(_LAPS_OF_SESSIONS, where)]
+
+    def lap_frames(self, session: SessionInfo, lap_number: int, columns: Sequence[str]) -> pa.Table:
+        """The frames of a lap in order of time."""
+        return frames_of_lap(self._conn, session, lap_number, columns=columns)
+
+    def frames(self, session: SessionInfo, columns: Sequence[str]) -> pa.Table:
+        """All frames of a session in order of time."""
+        return frames(self._conn, schema_of(columns), session.id)
+
+    def courses(self, sessions: Sequence[SessionInfo]) -> dict[int, TrackLayout]:
+        """What each session's laps are timed on, by its id; one that began before its track was learnt is left out."""
+        rows = self._conn.execute(_COURSES, [[session.id for session in sessions]])
+        return {
+            id: LearnedTrack("", "", line, tuple(sectors), length_m, version=v).course
+            for id, line, sectors, length_m, v in rows
+        }
+
+    def news(self, session: SessionInfo, columns: Sequence[str]) -> "PostgresFrameFeed":
+        """Its frames from the first on, poll by poll."""
+        return PostgresFrameFeed(self._conn, session.id, columns)
+
+    def _sessions(self, query: str, wanted: LapFilter) -> list[SessionInfo]:
+        with self._conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
+            return cursor.execute(query.encode(), wanted.as_parameters()).fetchall()
+
+
+class PostgresFrameFeed:
+    """What is new of a session in the store. Frames without a sequence are new by their time alone."""
+
+    def __init__(self, conn: Connection, session_id: int, columns: Sequence[str]) -> None:
+        self._conn = conn
+        self._session_id = session_id
+        self._columns = list(columns)
+        self._schema = schema_of(list(dict.fromkeys([*columns, "time"])))
+        self._seen = "{}"
+        self._last: datetime | None = None
+
+    def poll(self) -> pa.Table:
+        """The frames that came since the last poll: late ones, then those after all that were seen before."""
+        with self._conn.transaction():
+            self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            late, self._seen = self._late()
+            # Of a session that is long already, a poll brings a page and the next one more.
+            fresh = page(self._conn, self._schema, self._session_id, after=self._last)
+        if fresh.num_rows:
+            self._last = fresh.column("time")[-1].as_py()
+        return pa.concat_tables([late, fresh]).select(self._columns)
+
+    def _late(self) -> tuple[pa.Table, str]:
+        where = {"session_id": self._session_id, "seen": self._seen}
+        received, missed = self._conn.execute(_RECEIVED, where).fetchone() or ("{}", "{}")
+        if self._last is None or missed == "{}":
+            return self._schema.empty_table(), received
+        where = {"last": self._last, "missed": missed}
+        return frames(self._conn, self._schema, self._session_id, condition=_LATE, where=where), received

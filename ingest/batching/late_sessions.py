@@ -1,0 +1,44 @@
+"""Which sessions' laps are to be timed again, and when: frames came that are older than what the laps were made of.
+
+Pure: time is an argument. A gap that heals brings many batches of late frames; the laps are timed again once, when no more
+have come for a moment, or after half a minute if they never end.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ingest.batching.write_batch import LateFrames
+
+QUIET_S = 1.0
+LONGEST_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    late: LateFrames
+    since: float
+    due_at: float
+
+
+class LateSessions:
+    """The sessions of one partition that wait to be timed again."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, _Waiting] = {}
+
+    def note(self, late: Iterable[LateFrames], *, now: float) -> None:
+        """These have got late frames."""
+        for news in late:
+            before = self._waiting.get(news.session_id)
+            since = before.since if before else now
+            if before:
+                news = replace(news, from_us=min(news.from_us, before.late.from_us))
+            due_at = min(now + QUIET_S, since + LONGEST_S)
+            self._waiting[news.session_id] = _Waiting(news, since, due_at)
+
+    def due(self, *, now: float) -> list[LateFrames]:
+        """Those that have waited long enough; they do not wait any more."""
+        due = [waiting.late for waiting in self._waiting.values() if now >= waiting.due_at]
+        for late in due:
+            del self._waiting[late.session_id]
+        return due

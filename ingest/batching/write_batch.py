@@ -1,0 +1,386 @@
+"""What one batch becomes in the store.
+
+A Chunk is everything that one transaction writes. It is plain values: it knows no SQL and no Kafka. The sessions it was
+made from have moved on in memory, so a chunk is stored or everything in memory is dropped; it is never made again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+import pyarrow as pa
+
+from analytics.laps.best_laps import Category, Colours
+from analytics.laps.engine import advance_each, sector_ended
+from analytics.laps.state import EngineState
+from analytics.model.channels import FRAMES
+from analytics.model.lap import Lap, LapInProgress
+from analytics.model.track_layout import UNKNOWN, TrackLayout
+from ingest.batching.partition_log import Batch, Headers
+from ingest.batching.sequence_set import SequenceSet
+from ingest.codec.decode import Decoded
+from ingest.codec.session_times import Correction, SessionTimes
+from ingest.telemetry_pb2 import Session as SessionFacts
+
+_DEAD_LETTER_BYTES = 64 * 1024
+_JUDGED_BY = ("game", "track", "car", "user_id", "driver")
+
+
+@dataclass(slots=True)
+class OpenSession:
+    """A session as this worker remembers it: what is stored of it, and the lap being driven."""
+
+    id: int
+    key: str
+    received: SequenceSet
+    started_at_ms: int | None = None
+    carry: EngineState | None = None
+    told: int = 0  # its collector sent this sequence, and all before it
+    game: str = ""
+    track: str = ""
+    car: str = ""
+    user_id: str = ""
+    driver: str = ""
+    track_id: int | None = None  # the store's number of the version that its laps are timed on
+    course: TrackLayout = UNKNOWN
+    frames: int = 0  # that are stored, as this worker knows: it shows whether another one writes to the session too
+    times: SessionTimes = field(default_factory=SessionTimes)
+    ended_from_us: int | None = None  # the lap being driven is stored as one that ended, for no frame came any more
+
+    @property
+    def highest(self) -> int:
+        """The highest sequence that has arrived."""
+        return self.received.highest
+
+    @property
+    def latest_us(self) -> int | None:
+        """The time up to which its laps are timed; None where they are not."""
+        return int(self.carry.recent.time[-1]) if self.carry is not None and len(self.carry.recent.time) else None
+
+    @property
+    def scope(self) -> Category | None:
+        """What its laps are compared with; None where nobody said which track it is."""
+        return Category(self.game, self.track, self.car) if self.track else None
+
+    @property
+    def known(self) -> int:
+        """The highest sequence that is known to exist. What is missing below it is written down already."""
+        return max(self.told, self.received.highest)
+
+    def heed(self, facts: SessionFacts) -> bool:
+        """Facts say when a session began better than its first frame does, and what is driven where and by whom.
+
+        True where it is under way and they say something new: its laps wait for their track, or were judged among others.
+        """
+        self.started_at_ms = facts.started_at or self.started_at_ms
+        news = {name: told for name in _JUDGED_BY if (told := getattr(facts, name)) not in ("", getattr(self, name))}
+        for name, told in news.items():
+            setattr(self, name, told)
+        return bool(news) and self.carry is not None
+
+    def begin_on(self, track_id: int, course: TrackLayout) -> None:
+        """Time its laps on this version of its track, from the first frame on."""
+        if self.carry is not None:
+            raise ValueError(f"session {self.key}: expected to get its course before its first frame, not under way")
+        self.track_id, self.course = track_id, course
+
+    def hear(self, last_sequence: int) -> "list[SequenceGap]":
+        """Its collector had sent so many frames before it said this: what has not arrived by now is missing."""
+        before, self.told = self.known, max(self.told, last_sequence)
+        return [SequenceGap(self.id, before + 1, last_sequence)] if last_sequence > before else []
+
+
+@dataclass(frozen=True, slots=True)
+class SessionProgress:
+    """How far a batch brings a session, of which ``known_frames`` were stored up to ``known_to_us`` as this worker knows."""
+
+    id: int
+    received: str  # an int8multirange
+    frames: int
+    first_at_us: int
+    last_at_us: int
+    known_frames: int
+    known_to_us: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedLap:
+    """A lap and the session it was driven in. Its colours are None as long as it has not been judged."""
+
+    session_id: int
+    session_key: str
+    lap: Lap
+    colours: Colours | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningLap:
+    """A lap of which a sector has ended, and the session it is driven in, on version ``course`` of its track (0: of none).
+
+    ``sector_colours`` are empty where the lap is not judged.
+    """
+
+    session_id: int
+    session_key: str
+    course: int
+    lap: LapInProgress
+    sector_colours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceGap:
+    """Sequences ``from_sequence`` to ``to_sequence``, both included, that have not arrived."""
+
+    session_id: int
+    from_sequence: int
+    to_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class LateFrames:
+    """A session got frames, the first of them at ``from_us``, when its laps had been timed further than that."""
+
+    session_id: int
+    session_key: str
+    from_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that is kept for a person to look at instead of being stored."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    user_id: str = ""  # of the record's headers, as far as known
+    headers: Headers | None = None  # as they came; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBatch:
+    """The content of one transaction: `[start, end)` of a partition."""
+
+    start: int
+    end: int
+    frames: pa.Table = field(repr=False)
+    progress: tuple[SessionProgress, ...] = ()
+    facts: tuple[tuple[int, SessionFacts], ...] = ()
+    begun_on: tuple[tuple[int, int], ...] = ()  # sessions, and the version of the track that each is timed on
+    laps: tuple[FinishedLap, ...] = ()
+    running: tuple[RunningLap, ...] = ()  # not written: to be told when the rest is
+    gaps: tuple[SequenceGap, ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+    late: tuple[LateFrames, ...] = ()
+    corrections: tuple[Correction, ...] = ()  # of clocks
+    resent: int = 0  # frames dropped because they are stored already
+    moved: bool = False  # facts say that laps which are stored are of another track, car or driver than was known
+
+
+def make_chunk(
+    batch: Batch,
+    decoded: Decoded,
+    sessions: Mapping[str, OpenSession],
+    corrections: tuple[Correction, ...] = (),
+    users: Mapping[str, str] = MappingProxyType({}),
+) -> WriteBatch:
+    """Sort a decoded batch by session, drop what is stored already, time the laps, and name what is missing.
+
+    ``sessions`` holds every key of ``decoded.sessions``; they are moved on by what this batch brings. ``corrections`` are
+    those that its frames needed; ``users`` those that the headers of its keys name, as far as known.
+    """
+    field_of_cars = [sessions[key] for key in decoded.sessions]
+    moved = [f for f in decoded.facts if field_of_cars[f.session_index].heed(f.message)]
+    begun_on = tuple((s.id, s.track_id) for s in field_of_cars if s.carry is None and s.track_id is not None)
+    frames, index = _by_session(decoded.frames)
+    chapters, new = _arrivals(field_of_cars, index, frames["sequence"].fill_null(0).to_numpy())
+    if not new.all():
+        frames, index = frames.filter(pa.array(new)), index[new]
+    kept = of_store(frames, np.array([session.id for session in field_of_cars], dtype=np.int32)[index])
+    # Before the laps are timed: then everything has been seen, and nothing would be late.
+    late = tuple(_late(chapters, kept))
+    # After the frames have arrived, of which some may lie behind the facts: those were sent later, and are not missed.
+    untold = [gap for f in decoded.facts for gap in field_of_cars[f.session_index].hear(f.message.last_sequence)]
+    laps, running = _time_laps(chapters, kept)
+    return WriteBatch(
+        start=batch.start,
+        end=batch.end,
+        frames=kept,
+        progress=tuple(_progress(chapters, kept)),
+        facts=tuple((field_of_cars[f.session_index].id, f.message) for f in decoded.facts),
+        begun_on=begun_on,
+        laps=tuple(laps),
+        running=tuple(running),
+        gaps=tuple([gap for c in chapters for gap in c.gaps] + untold),
+        dead_letters=tuple(_dead_letters(batch, decoded, users)),
+        late=late,
+        corrections=corrections,
+        resent=decoded.frames.num_rows - kept.num_rows,
+        moved=bool(moved),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionPart:
+    """What a batch brings of one session: so many frames that are new, the set of their sequences, and gaps before them."""
+
+    session: OpenSession
+    frames: int
+    sequences: SequenceSet
+    gaps: list[SequenceGap]
+    in_a_row: bool
+    known_frames: int
+    known_to_us: int | None
+
+
+def _by_session(frames: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """The frames session by session, each session's in the order in which they were read; and the session of each."""
+    index = frames["session"].to_numpy()
+    if (index[1:] >= index[:-1]).all():
+        return frames, index
+    order = np.argsort(index, kind="stable")
+    return frames.take(order), index[order]
+
+
+def _arrivals(
+    field_of_cars: Sequence[OpenSession], index: np.ndarray, numbers: np.ndarray
+) -> tuple[list[_SessionPart], np.ndarray]:
+    """A chapter for each session that has new frames, in the order of ``index``; and which frames are new."""
+    new = np.ones(len(index), dtype=np.bool_)
+    starts = np.flatnonzero(np.diff(index, prepend=-1))
+    if not len(starts):
+        return [], new
+    ends = np.append(starts[1:], len(index))
+    follows = np.diff(numbers, prepend=0) == 1
+    follows[starts] = True
+    in_a_row = np.logical_and.reduceat(follows, starts)
+    chapters = []
+    columns = (index[starts], starts, ends, numbers[starts], numbers[ends - 1], in_a_row)
+    for car, start, end, first, last, follow in zip(*(column.tolist() for column in columns), strict=True):
+        session = field_of_cars[car]
+        if follow and first == session.received.highest + 1:
+            # Nearly always: the session goes on where it stopped.
+            session.received.extend(last)
+            chapters.append(_chapter(session, end - start, SequenceSet([(first, last + 1)]), [], in_a_row=True))
+            continue
+        # A frame without a number (0) cannot be recognised when it is sent again: it is stored as it comes.
+        new[start:end] = session.received.unseen(numbers[start:end]) | (numbers[start:end] == 0)
+        if new[start:end].any():
+            chapters.append(_disturbed(session, numbers[start:end][new[start:end]]))
+    return chapters, new
+
+
+def _disturbed(session: OpenSession, numbers: np.ndarray) -> _SessionPart:
+    sequences = numbers[numbers > 0]
+    gaps = _new_gaps(session, sequences)
+    session.received.add(sequences)
+    arrived = SequenceSet()
+    arrived.add(sequences)
+    return _chapter(session, len(numbers), arrived, gaps, in_a_row=False)
+
+
+def _chapter(
+    session: OpenSession, frames: int, sequences: SequenceSet, gaps: list[SequenceGap], *, in_a_row: bool
+) -> _SessionPart:
+    known_frames, session.frames = session.frames, session.frames + frames
+    return _SessionPart(session, frames, sequences, gaps, in_a_row, known_frames, session.latest_us)
+
+
+def _late(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFrames]:
+    """The sessions that have frames here which are not later than all before them: the lap engine does not look at those.
+
+    And those that go on after their last lap was stored as one that ended with them.
+    """
+    all_us = frames["time"].cast(pa.int64()).to_numpy()
+    goes_back = np.diff(all_us, prepend=all_us[:1]) < 0
+    end = 0
+    for chapter in chapters:
+        start, end = end, end + chapter.frames
+        session = chapter.session
+        times_us = all_us[start:end]
+        if session.ended_from_us is not None:
+            # It goes on after all: that lap may end elsewhere, or not at all.
+            yield LateFrames(session.id, session.key, min(session.ended_from_us, int(times_us.min())))
+            session.ended_from_us = None
+            continue
+        began_late = chapter.known_to_us is not None and times_us[0] < chapter.known_to_us
+        # A clock may go back a little while sequences go on.
+        if chapter.in_a_row and not began_late and not goes_back[start + 1 : end].any():
+            continue
+        timed_us = session.carry.recent.time[-1:] if session.carry else times_us[:1] - 1
+        latest_us = np.maximum.accumulate(np.concatenate([timed_us, times_us]))
+        late_us = times_us[times_us <= latest_us[:-1]]
+        if len(late_us):
+            yield LateFrames(session.id, session.key, int(late_us.min()))
+
+
+def _time_laps(chapters: Sequence[_SessionPart], frames: pa.Table) -> tuple[list[FinishedLap], list[RunningLap]]:
+    """The laps that ended or are corrected, and those of which a sector ended."""
+    timed: list[FinishedLap] = []
+    running: list[RunningLap] = []
+    ends = np.cumsum([c.frames for c in chapters], dtype=np.int64).tolist()
+    answers = advance_each(frames, ends, [c.session.carry for c in chapters], [c.session.course for c in chapters])
+    for session, (laps, carry) in zip((c.session for c in chapters), answers, strict=True):
+        timed += [FinishedLap(session.id, session.key, lap) for lap in laps]
+        if lap := sector_ended(session.carry, carry, session.course):
+            running.append(RunningLap(session.id, session.key, session.track_id or 0, lap))
+        session.carry = carry
+    return timed, running
+
+
+def _new_gaps(session: OpenSession, numbers: np.ndarray) -> list[SequenceGap]:
+    """The holes that open where a batch jumps ahead of what had arrived. A hole in what is stored is known already."""
+    if not len(numbers):
+        return []
+    known = session.known
+    ahead = np.sort(numbers[numbers > known])
+    before = np.concatenate(([known], ahead[:-1])) if len(ahead) else ahead
+    jumps = np.flatnonzero(ahead - before > 1)
+    return [SequenceGap(session.id, int(before[j]) + 1, int(ahead[j]) - 1) for j in jumps]
+
+
+def of_store(frames: pa.Table, session_id: int | np.ndarray) -> pa.Table:
+    """The frames with the columns of `FRAMES`; ``session_id`` is the store's number of their session, or one for each frame."""
+    ids = pa.array(np.full(frames.num_rows, session_id, dtype=np.int32))
+    columns = [ids if name == "session_id" else frames[name] for name in FRAMES.names]
+    return pa.table(columns, schema=FRAMES)
+
+
+def _progress(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[SessionProgress]:
+    if not chapters:
+        return
+    times_us = frames["time"].cast(pa.int64()).to_numpy()
+    starts = np.cumsum([0, *(c.frames for c in chapters[:-1])])
+    firsts, lasts = np.minimum.reduceat(times_us, starts), np.maximum.reduceat(times_us, starts)
+    begun = times_us[starts] // 1000
+    for chapter, first, last, begun_ms in zip(chapters, firsts.tolist(), lasts.tolist(), begun.tolist(), strict=True):
+        if chapter.session.started_at_ms is None:
+            chapter.session.started_at_ms = begun_ms
+        known_to_us = first if chapter.known_to_us is None else min(first, chapter.known_to_us)
+        received = chapter.sequences.to_multirange()
+        yield SessionProgress(
+            chapter.session.id,
+            received,
+            chapter.frames,
+            first,
+            last,
+            chapter.known_frames,
+            known_to_us,
+            chapter.session.key,
+        )
+
+
+def _dead_letters(batch: Batch, decoded: Decoded, users: Mapping[str, str]) -> Iterable[DeadLetter]:
+    records = batch.records
+    for rejected in decoded.rejected:
+        value = records.values[rejected.record]
+        key = records.keys[rejected.record]
+        yield DeadLetter(
+            offset=int(records.offsets[rejected.record]),
+            key=None if key is None else key[:_DEAD_LETTER_BYTES],
+            value=None if value is None else value[:_DEAD_LETTER_BYTES],
+            reason=rejected.reason,
+            user_id=users.get((key or b"").decode(errors="replace"), ""),
+        )

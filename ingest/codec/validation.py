@@ -1,0 +1,71 @@
+"""Which frames can have been driven, and which of their values: times, limits of channels, and frames that say nothing.
+
+Protobuf finds almost no poison: an empty value, and one of quite another kind, are often valid messages full of zeros.
+These checks see columns and give, for each frame that is absurd, its row and the reason. A value that cannot be makes no frame
+absurd: it is unknown, by the limits of `analytics.model.limits`. Almost always nothing is, so a column is first asked only for its extremes.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analytics.model.channels import Channel
+from ingest.codec.blanking import SEQUENCE_END
+from ingest.codec.timestamps import EARLIEST_MS, LATEST_MS, time_fault
+from ingest.telemetry_pb2 import TelemetryFrame
+
+Columns = Mapping[str, npt.NDArray[Any]]
+_NUMBERS = {field.name: field.number for field in TelemetryFrame.DESCRIPTOR.fields}
+
+
+def absurdities(columns: Columns) -> Iterator[tuple[int, str]]:
+    """(row, reason) of the frames that cannot be: by wire field, the weightiest reason of a row first."""
+    yield from _nothing_set(columns)
+    yield from _impossible_times(columns["timestamp"])
+    yield from _impossible_sequences(columns["sequence"])
+
+
+def unknown_values(channel: Channel, columns: Columns) -> tuple[npt.NDArray[np.bool_] | None, int]:
+    """Which of a channel's values are not known, None for none, and how many of them because they cannot be."""
+    values = columns[channel.wire]
+    rows = _outside(values, channel.low, channel.high)
+    unknown = (columns["blanked"] >> np.uint32(_NUMBERS[channel.wire])) & 1 != 0 if columns["blanked"].any() else None
+    if channel.optional and not values.all():
+        unknown = (values == 0) if unknown is None else unknown | (values == 0)
+    if rows:
+        unknown = np.zeros(len(values), np.bool_) if unknown is None else unknown
+        unknown[rows] = True
+    return unknown, len(rows)
+
+
+def _nothing_set(columns: Columns) -> Iterator[tuple[int, str]]:
+    # Almost every moving car has a lap number and a sequence: only the rows without are worth a look at the rest.
+    rows = np.flatnonzero((columns["lap_number"] == 0) & (columns["sequence"] == 0))
+    if not len(rows):
+        return
+    said = [columns[name][rows] != 0 for name in columns if name != "timestamp"]
+    for row in rows[~np.logical_or.reduce(said)].tolist():
+        nothing = columns["timestamp"][row] == 0
+        yield row, "empty: no known field is set" if nothing else "empty: nothing but a timestamp"
+
+
+def _impossible_times(times_ms: npt.NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+    for row in _outside(times_ms, EARLIEST_MS, LATEST_MS - 1):
+        # A clock may be wrong: `ingest.batching.clock_corrections` replaces such times.
+        if fault := time_fault(int(times_ms[row])):
+            yield row, fault
+
+
+def _impossible_sequences(sequences: npt.NDArray[np.int64]) -> Iterator[tuple[int, str]]:
+    for row in _outside(sequences, 0, SEQUENCE_END - 1):
+        yield row, f"value: sequence={sequences[row]} is outside 1..2^53"
+
+
+def _outside(values: npt.NDArray[Any], low: float, high: float) -> list[int]:
+    # A NaN makes both extremes NaN, and every comparison with it false.
+    if not len(values) or (values.min() >= low and values.max() <= high):
+        return []
+    rows: list[int] = np.flatnonzero(~((values >= low) & (values <= high))).tolist()
+    return rows

@@ -1,0 +1,172 @@
+"""What ingest and people say to collectors on the topic `commands`, and who listens.
+
+`understood` is pure: it tells an order to this user from what is for others and from what nobody can mean. The rule to
+remember: whatever lies on the topic, a collector goes on; what it cannot understand it counts, and says once for each kind.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from math import isfinite
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from google.protobuf.message import DecodeError
+
+from ingest.collectors.delivery.producer import Backoff
+from ingest.errors import BrokerUnavailable
+from ingest.kafka.topics import QUIET, error_of, partition_of
+from ingest.settings import KafkaSettings
+from ingest.telemetry_pb2 import Command, CommandMessage, SequenceRange
+
+log = structlog.get_logger()
+
+LARGEST_COMMAND_BYTES = 64 * 1024
+MOST_RANGES = 1_000
+HIGHEST_RATE_HZ = 500.0
+_SEQUENCES_END = 2**53
+
+_LOOK_EVERY_S = 300.0  # whether the topic has grown
+_LOOK_WITHIN_S = 1.0  # its connection is made meanwhile all the same
+_CONSUMER = QUIET | {
+    "enable.auto.commit": False,
+    # Where our place is gone the log is another one, made anew; or this PC slept for longer than a day, and the commands of
+    # the last one leave things as they were meant to be.
+    "auto.offset.reset": "earliest",
+    # A fetch that is answered when a command comes, or once in so long: waiting costs the game PC nothing.
+    "fetch.wait.max.ms": 10_000,
+    "queued.max.messages.kbytes": 1024,
+    # By default it tries so often that a broker which is away costs ten times as much as one that is there.
+    "reconnect.backoff.ms": 2_000,
+    "reconnect.backoff.max.ms": 10_000,
+    "socket.keepalive.enable": True,
+}
+
+
+class InvalidCommand(ValueError):
+    """A command that nobody can obey; its text is the kind of mistake, without what was in it."""
+
+
+def understood(value: bytes | None, user_id: str) -> Command | None:
+    """The command in a record; None where it is for somebody else, or an answer. Raises Unintelligible."""
+    if not value or len(value) > LARGEST_COMMAND_BYTES:
+        raise InvalidCommand("empty" if not value else "too large")
+    try:
+        message = CommandMessage.FromString(value)
+    except DecodeError:
+        raise InvalidCommand("no command") from None
+    if not message.HasField("command"):
+        if message.HasField("answer"):
+            return None
+        raise InvalidCommand("no command")
+    command = message.command
+    order = command.WhichOneof("order")
+    if command.user_id not in ("", user_id):
+        return None
+    if order is None:
+        raise InvalidCommand("an order that is not known")
+    if not command.user_id and order != "roll_call":
+        # A mistake, or malice: it would stop everybody.
+        raise InvalidCommand("an order to everybody")
+    _check(command, order)
+    return command
+
+
+def _check(command: Command, order: str) -> None:
+    if order == "resend":
+        if not command.session_id:
+            raise InvalidCommand("resend without a session")
+        _check_ranges(command.resend.ranges)
+    elif order == "sample_rate":
+        rate_hz = command.sample_rate.rate
+        if not (isfinite(rate_hz) and 0 <= rate_hz <= HIGHEST_RATE_HZ):
+            raise InvalidCommand("a sample rate that no game has")
+
+
+def _check_ranges(ranges: Iterable[SequenceRange]) -> None:
+    given = list(ranges)
+    if not given or len(given) > MOST_RANGES:
+        raise InvalidCommand("resend of too many ranges" if given else "resend of nothing")
+    if not all(0 < r.from_sequence <= r.to_sequence < _SEQUENCES_END for r in given):
+        raise InvalidCommand("resend of a range that is none")
+
+
+class CommandConsumer:
+    """Reads the commands for ``user_id``: his partition, from its live end. One thread uses it; ``clock`` is monotonic.
+
+    Raises BrokerUnavailable where no client can be made: a certificate cannot be read.
+    """
+
+    def __init__(self, settings: KafkaSettings, user_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ignored: dict[str, int] = {}
+        self._topic, self._user_id, self._clock = settings.topic_commands, user_id, clock
+        more = _CONSUMER | {"group.id": f"{settings.client_id}-commands", "error_cb": lambda _: None}
+        try:
+            self._consumer = Consumer(settings.client(more))
+        except KafkaException as refused:
+            raise BrokerUnavailable(settings.brokers, error_of(refused).str()) from None
+        self._place: TopicPartition | None = None
+        self._partitions: int | None = None  # None: nobody has said yet
+        self._look_at = 0.0
+        self._backoff = Backoff()
+
+    @property
+    def listening(self) -> bool:
+        """Commands from now on are heard; brokers may be away for a while."""
+        return self._place is not None
+
+    @property
+    def reached(self) -> bool:
+        """A broker has answered, be there commands on it or not."""
+        return self._partitions is not None
+
+    def poll(self, timeout_s: float) -> Command | None:
+        """The next command, waited for at most ``timeout_s``, or a little longer while no broker answers."""
+        if self._clock() >= self._look_at:
+            self._look()
+        if self._place is None:
+            time.sleep(timeout_s)
+            return None
+        message = self._consumer.poll(timeout_s)
+        return None if message is None or message.error() else self._heard(message)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._consumer.close()
+
+    def _heard(self, message: Message) -> Command | None:
+        try:
+            return understood(message.value(), self._user_id)
+        except InvalidCommand as mistake:
+            kind = str(mistake)
+            if kind not in self.ignored:
+                log.warning("command ignored", kind=kind, partition=message.partition(), offset=message.offset())
+            self.ignored[kind] = self.ignored.get(kind, 0) + 1
+            return None
+
+    def _look(self) -> None:
+        """Find the user's partition, where commands with his key are; and find it again when the topic has grown."""
+        try:
+            topic = self._consumer.list_topics(timeout=_LOOK_WITHIN_S).topics.get(self._topic)
+            partitions = len(topic.partitions) if topic is not None else 0
+            if partitions:
+                self._listen_on(partition_of(self._user_id.encode(), partitions), new_from=self._partitions)
+        except KafkaException:
+            self._look_at = self._clock() + self._backoff.pause_s(random.random())
+            return
+        if not partitions and self._partitions is None:
+            log.info("there are no commands yet", topic=self._topic)
+        self._partitions = partitions
+        self._backoff.failures = 0
+        self._look_at = self._clock() + (_LOOK_EVERY_S if partitions else _LOOK_EVERY_S / 10)
+
+    def _listen_on(self, partition: int, *, new_from: int | None) -> None:
+        if self._place is not None and self._place.partition == partition:
+            return
+        place = TopicPartition(self._topic, partition, OFFSET_BEGINNING)
+        # What was not there when we looked before has nothing in it that is older than that.
+        if new_from is None or partition < new_from:
+            # Asked for now: left to the client, the end is where it is some time later.
+            _, place.offset = self._consumer.get_watermark_offsets(place, timeout=_LOOK_WITHIN_S)
+        self._consumer.assign([place])
+        self._place = place

@@ -1,0 +1,251 @@
+"""The collector's radio: it hears what ingest and people ask for, sends frames again, and answers.
+
+A thread of its own, so that neither a broker that is away nor an hour of frames to be sent again keeps the game waiting.
+What concerns the game itself (start, stop, sample rate, statistics) waits until who follows the game takes it, in `pass_on`.
+Without being asked, it states of each session once how far that was sent: of those it finds at its start, and of each one that
+ends; ingest then knows of losses that no later frame would tell of.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from ingest.collectors.control.command_consumer import CommandConsumer
+from ingest.collectors.control.inventory import EmptyInventory, SessionInventory
+from ingest.collectors.control.resend import Resending
+from ingest.collectors.delivery.statistics import Statistics
+from ingest.collectors.spool.folder import SpoolFolder
+from ingest.collectors.spool.segments import Range
+from ingest.kafka.topics import QUIET
+from ingest.settings import CollectorSettings, KafkaSettings
+from ingest.telemetry_pb2 import Answer, Command, CommandMessage
+
+log = structlog.get_logger()
+
+_LISTEN_S = 1.0
+_LOOK_EVERY_S = 10.0
+_STATED_WITHIN_S = 5.0
+_AFTER_A_FAILURE_S = 10.0
+_ANSWERS = QUIET | {"partitioner": "murmur2_random", "message.timeout.ms": 10_000}
+
+
+class Commanded(Protocol):
+    """Who obeys: a Follower of a game, or the sender of a replay or a simulated car."""
+
+    @property
+    def session(self) -> str | None: ...
+    @property
+    def statistics(self) -> Statistics: ...
+    @property
+    def sending(self) -> bool: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def limit_rate(self, rate_hz: float) -> None: ...
+
+
+class CommandHandler:
+    """For the sessions in ``spool`` of the user that ``collector`` names; from `start` to `close`.
+
+    Without a spool nothing can be sent again. ``listen_s`` is how long it may take until `close` is noticed.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        collector: CollectorSettings,
+        spool: SpoolFolder | None,
+        *,
+        listen_s: float = _LISTEN_S,
+    ) -> None:
+        self._kafka, self._user_id, self._listen_s = kafka, collector.user_id, listen_s
+        self._holdings = SessionInventory(spool, collector.user_id) if spool is not None else EmptyInventory()
+        self._listener = CommandConsumer(kafka, collector.user_id)
+        self._orders: SimpleQueue[Command] = SimpleQueue()
+        self._waiting: deque[tuple[str, tuple[Range, ...]]] = deque()  # sessions and what is to be sent again of them
+        self._resending: Resending | None = None
+        self._frames_resent = 0
+        self._stated: set[str] | None = None  # sessions that have ended, and how far they went was said
+        self._look_at = 0.0
+        self._producer: Producer | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="radio", daemon=True)
+
+    @property
+    def listening(self) -> bool:
+        """What is said on the topic from now on is heard."""
+        return self._listener.listening
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """Commands that could not be understood, by kind."""
+        return self._listener.ignored
+
+    @property
+    def frames_resent(self) -> int:
+        """Frames that were sent again and acknowledged."""
+        under_way = self._resending
+        return self._frames_resent + (under_way.frames if under_way else 0)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """State how far the sessions that have ended meanwhile were sent, if a broker is there to hear it, and stop."""
+        self._closing.set()
+        self._thread.join()
+        if self._producer is not None:
+            self._producer.flush(1.0)
+
+    def pass_on(self, *followers: Commanded) -> None:
+        """Have the followers do what they were told meanwhile. For the thread that follows the game; it costs next to nothing."""
+        while not self._orders.empty():
+            try:
+                command = self._orders.get_nowait()
+            except Empty:
+                return
+            for follower in followers:
+                if command.session_id in ("", follower.session):
+                    self._obey(command, follower)
+
+    def _obey(self, command: Command, follower: Commanded) -> None:
+        match command.WhichOneof("order"):
+            case "stop":
+                follower.pause()
+            case "start":
+                follower.resume()
+            case "sample_rate":
+                follower.limit_rate(command.sample_rate.rate)
+            case "status":
+                self._answer(self._status(command, follower))
+                return
+        log.info("told to", order=command.WhichOneof("order"), session=command.session_id)
+
+    def _status(self, command: Command, follower: Commanded) -> Answer:
+        done = follower.statistics
+        return Answer(
+            command_id=command.id,
+            user_id=self._user_id,
+            session_id=follower.session or "",
+            state="stopped" if not follower.sending else "sending" if follower.session else "waiting",
+            frames_collected=done.frames_collected,
+            frames_published=done.frames_published,
+            frames_resent=self.frames_resent,
+            errors=done.errors,
+            messages_sent=done.producer.messages_sent,
+            bytes_sent=done.producer.bytes_sent,
+            producer_errors=done.producer.errors,
+            clock_ahead=done.clock_ahead_ms or 0,
+        )
+
+    def _answer(self, answer: Answer) -> None:
+        value = CommandMessage(answer=answer).SerializeToString()
+        try:
+            if self._producer is None:
+                self._producer = Producer(self._kafka.client(_ANSWERS | {"error_cb": lambda _: None}))
+            self._producer.produce(self._kafka.topic_commands, value, self._user_id.encode(), on_delivery=_note_answer)
+        except (BufferError, KafkaException) as refused:  # too many at once, or the topic or a certificate has gone
+            log.warning("an answer was not sent", reason=str(refused))
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._try(self._turn)
+        self._try(self._say_last_words)
+        self._hang_up()
+        self._listener.close()
+
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            # What failed (a disk, a broker) may work again later; what was being sent is asked for again.
+            log.exception("the radio failed, going on later")
+            self._hang_up()
+            self._closing.wait(_AFTER_A_FAILURE_S)
+
+    def _hang_up(self) -> None:
+        resending, self._resending = self._resending, None
+        if resending is not None:
+            resending.close()
+            self._frames_resent += resending.frames
+
+    def _turn(self) -> None:
+        command = self._listener.poll(0 if self._resending else self._listen_s)
+        if command is not None:
+            self._hear(command)
+        if self._producer is not None:
+            self._producer.poll(0)
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_EVERY_S
+            self._state_what_ended()
+        self._resend(timeout_s=0.05)
+
+    def _hear(self, command: Command) -> None:
+        match command.WhichOneof("order"):
+            case "resend":
+                ranges = tuple((r.from_sequence, r.to_sequence) for r in command.resend.ranges)
+                self._queue(command.session_id, ranges)
+            case "roll_call":
+                for holding in self._holdings.all():
+                    self._queue(holding.session.key, ())
+            case _:
+                self._orders.put(command)
+
+    def _queue(self, session: str, ranges: tuple[Range, ...]) -> None:
+        """Ingest asks again as long as anything is missing: what is under way need not wait here twice.
+
+        A roll call comes with the question for the frames that it finds missing: a statement is no reason to forget those.
+        """
+        waiting = dict(self._waiting)
+        under_way = self._resending is not None and self._resending.session == session and self._resending.ranges
+        if waiting.get(session) or (ranges and under_way):
+            return
+        if ranges:
+            self._waiting = deque((other, theirs) for other, theirs in self._waiting if other != session)
+            self._waiting.append((session, ranges))
+        elif session not in waiting:
+            # Statements before frames, and each in its turn: who calls again and again would hear of one session only.
+            statements = sum(not theirs for _, theirs in self._waiting)
+            self._waiting.insert(statements, (session, ranges))
+
+    def _resend(self, *, timeout_s: float) -> None:
+        # Without a broker each attempt would cost more than a day of listening.
+        if self._resending is None and self._waiting and self._listener.reached:
+            session, ranges = self._waiting.popleft()
+            if (holding := self._holdings.of(session)) is None:
+                return  # another PC of this user has it, or it was kept long enough
+            self._resending = Resending(self._kafka, holding, ranges)
+        if self._resending is None:
+            return
+        self._resending.poll(timeout_s)
+        if self._resending.done:
+            done = self._resending
+            self._hang_up()
+            if done.frames:
+                log.info("frames sent again", session=done.session, frames=done.frames)
+
+    def _state_what_ended(self) -> None:
+        ended = self._holdings.ended()
+        for session in ended - (self._stated or set()):
+            self._queue(session, ())
+        self._stated = ended
+
+    def _say_last_words(self) -> None:
+        self._state_what_ended()
+        until = time.monotonic() + _STATED_WITHIN_S
+        self._waiting = deque((session, ranges) for session, ranges in self._waiting if not ranges)
+        while ((self._waiting and self._listener.reached) or self._resending) and time.monotonic() < until:
+            self._resend(timeout_s=0.05)
+
+
+def _note_answer(error: KafkaError | None, _: Message) -> None:
+    if error is not None:
+        log.warning("an answer did not arrive", reason=error.str())

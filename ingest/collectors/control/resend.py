@@ -1,0 +1,104 @@
+"""Sends frames of a session again, beside whatever is being driven: on the session's key and partition, by a producer of its own.
+
+So the order of the live stream is left alone; the store puts old frames where they belong. The first record is the session's
+statement: its facts, and how far it was sent. Every record has a header that says that it is not live. Resending takes its
+time: a game PC has something better to do.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from ingest.collectors.control.inventory import ResendableSession
+from ingest.collectors.delivery import records
+from ingest.collectors.delivery.in_flight import InFlightWindow, OutgoingRecord
+from ingest.collectors.delivery.producer import ResilientProducer
+from ingest.collectors.spool.segments import Range
+from ingest.kafka.topics import telemetry_spec, telemetry_topic
+from ingest.settings import KafkaSettings
+
+#: Fifty times as fast as they were driven: an hour in a minute or so.
+FRAMES_PER_S = 3_000
+LINGER_MS = 20.0
+_WINDOW_RECORDS = 1_000
+
+
+class Resending:
+    """Of the frames in ``ranges``, as far as they are held and were acknowledged. ``clock`` is monotonic, in seconds."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        holding: ResendableSession,
+        ranges: Sequence[Range] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.frames = 0  # acknowledged
+        self.ranges = merged(ranges)
+        session = holding.session
+        self.session = session.key
+        self._records: Iterator[OutgoingRecord] | None = _records(holding, self.ranges)
+        self._outbox = InFlightWindow(_WINDOW_RECORDS)
+        self._clock, self._started_s, self._taken = clock, clock(), 0
+        self._uplink = ResilientProducer(
+            kafka,
+            telemetry_spec(kafka, telemetry_topic(kafka, session.user_id)),
+            session.key.encode(),
+            [*records.headers(session.key, session.user_id, session.encoding), records.RESENT],
+            partition=holding.partition,
+            confirmed=self._confirmed,
+            lost=self._lost,
+            linger_ms=LINGER_MS,
+        )
+
+    @property
+    def done(self) -> bool:
+        """Everything was sent and acknowledged."""
+        return self._records is None and not len(self._outbox)
+
+    def poll(self, timeout_s: float) -> None:
+        """Keep things moving; waits at most ``timeout_s`` for news from the broker."""
+        now = self._clock()
+        self._uplink.tend(now=now)
+        if self._uplink.ready:
+            self._fill(1 + int((now - self._started_s) * FRAMES_PER_S))
+        else:
+            self._started_s = now  # what was missed while no broker was found is not caught up with
+        self._uplink.hand_over(self._outbox)
+        self._uplink.poll(timeout_s)
+
+    def close(self) -> None:
+        """What is not acknowledged will be asked for again."""
+        self._uplink.close()
+
+    def _fill(self, due: int) -> None:
+        while self._records is not None and self._taken < due and not self._outbox.full:
+            record = next(self._records, None)
+            if record is None:
+                self._records = None
+                return
+            self._outbox.add(record)
+            self._taken += 1
+
+    def _confirmed(self) -> None:
+        self.frames += self._outbox.confirm().sequence > 0
+
+    def _lost(self) -> None:
+        self._outbox.rewind()
+
+
+def _records(holding: ResendableSession, ranges: Sequence[Range]) -> Iterator[OutgoingRecord]:
+    yield holding.statement()
+    last_sequence = holding.last_sequence
+    yield from holding.read([(first, min(last, last_sequence)) for first, last in ranges if first <= last_sequence])
+
+
+def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """The same sequences, each once, ascending: who asks may name one a hundred times."""
+    apart: list[Range] = []
+    for first, last in sorted(ranges):
+        if apart and first <= apart[-1][1] + 1:
+            apart[-1] = (apart[-1][0], max(apart[-1][1], last))
+        else:
+            apart.append((first, last))
+    return tuple(apart)

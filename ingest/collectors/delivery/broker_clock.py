@@ -1,0 +1,85 @@
+"""How far this PC's clock is from the broker's, by the reports of delivery that come anyway; and what that means.
+
+The broker dates each record when it gets it (LogAppendTime), and its report brings that time. The report takes its way, so
+that a PC seems ahead by as much: of the newest reports the one that took least counts. Pure: the PC's time is an argument.
+"""
+
+from collections import deque
+from typing import Literal, NamedTuple
+
+import structlog
+
+from ingest.codec.timestamps import AHEAD_MS, BEHIND_MS
+
+log = structlog.get_logger()
+
+#: Beyond this a clock is worth a word: drivers compare when something happened.
+OFF_MS = 1000
+LOG_APPEND_TIME = 2  # as confluent_kafka numbers it
+_NEWEST = 30
+_FEWEST = 3
+_TOLD_AGAIN_MS = 60_000
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a clock: how bad it is, what becomes of the frames, and what to do."""
+
+    level: Literal["warning", "error"]
+    frames: str
+    to_do: str = "set the clock; let the PC do it by itself"
+
+
+def clock_trouble(ahead_ms: float, *, within_ms: float = 0.0) -> Trouble | None:
+    """What a clock that is ``ahead_ms`` ahead of the broker's means; None where it is right, as far as ``within_ms`` tells."""
+    if -ahead_ms > BEHIND_MS + within_ms:
+        return Trouble("error", "frames of sessions that begin now are kept, with times moved to the broker's")
+    if ahead_ms > AHEAD_MS:
+        return Trouble("error", "frames are kept, with the times at which the broker gets them")
+    if abs(ahead_ms) > OFF_MS + within_ms:
+        return Trouble("warning", "frames are kept, with this PC's times")
+    return None
+
+
+def offset_words(ahead_ms: float) -> str:
+    """``90.00 s ahead of the broker's``."""
+    return f"{abs(ahead_ms) / 1000:.2f} s {'ahead of' if ahead_ms > 0 else 'behind'} the broker's"
+
+
+class BrokerClock:
+    """What reports have told so far. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._ahead_ms: deque[int] = deque(maxlen=_NEWEST)
+        self._told_ms: int | None = None
+
+    @property
+    def ahead_ms(self) -> int | None:
+        """How far the PC's clock is ahead, ms; None as long as too few reports have come, or the broker keeps our times."""
+        seen = tuple(self._ahead_ms)
+        return min(seen) if len(seen) >= _FEWEST else None
+
+    def note(self, stamp: tuple[int, int], *, wall_ms: int) -> None:
+        """A report came at ``wall_ms`` by the PC's clock; ``stamp`` is its message's timestamp, as confluent_kafka has it."""
+        kind, appended_ms = stamp
+        if kind != LOG_APPEND_TIME:
+            return
+        offset_ms = wall_ms - appended_ms
+        if self._ahead_ms and offset_ms < self._ahead_ms[-1] - OFF_MS:
+            self._ahead_ms.clear()  # the clock was set back, or the report before was very late
+        self._ahead_ms.append(offset_ms)
+        if (ahead_ms := self.ahead_ms) is not None:
+            self._tell(ahead_ms)
+
+    def _tell(self, ahead_ms: int) -> None:
+        trouble = clock_trouble(ahead_ms)
+        if trouble is None or (self._told_ms is not None and abs(ahead_ms - self._told_ms) < _TOLD_AGAIN_MS):
+            return
+        self._told_ms = ahead_ms
+        log.warning(
+            f"this PC's clock is {offset_words(ahead_ms)}: {trouble.frames}; {trouble.to_do}",
+            clock_ahead_ms=ahead_ms,
+        )
+
+
+#: A process has one clock, however many sessions it sends.
+THIS_PC = BrokerClock()

@@ -1,0 +1,246 @@
+"""The way to Kafka for one session: finds the topic, holds the producer, and replaces it when it breaks.
+
+Knows no frames and no sequences. Who uses it calls `tend` and `poll` often and from one thread: only there are reports
+handed out and producers replaced. The rule to remember: every failed report may have been stored all the same, so all
+that is unconfirmed is produced again, in order, by a new producer; the store drops what it has twice.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from ingest.collectors.delivery.broker_clock import THIS_PC
+from ingest.collectors.delivery.in_flight import InFlightWindow, OutgoingRecord
+from ingest.collectors.delivery.records import SENT_AT, Headers
+from ingest.errors import BrokerUnavailable, TopicUnavailable
+from ingest.kafka.topics import QUIET, Cluster, TopicSpec, error_of, partition_of
+from ingest.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+FIND_TIMEOUT_S = 3.0
+#: An idempotent producer sends nothing while five messages or more are in flight; as long as another one waits in it, its thread
+#: spins: a quarter of a core behind a broker that is 80 ms away.
+_FEW_IN_FLIGHT = 4
+PRODUCER = QUIET | {
+    "enable.idempotence": True,
+    "acks": "all",
+    # While as many requests are in flight as may be, and more waits, librdkafka's thread spins: a whole core of the game's
+    # PC as long as brokers are slow to acknowledge. With one it does so only where `hand_over` gives it too much; frames that
+    # wait for it travel together.
+    "max.in.flight": 1,
+    "compression.type": "lz4",
+    # Frames wait until they are acknowledged; one that timed out would be a hole in the session.
+    "message.timeout.ms": 0,
+    # What waits is held in the outbox as well; here it need only cover the way to the broker and back.
+    "queue.buffering.max.kbytes": 8192,
+    # Each attempt makes a thread, and librdkafka forgets after each how often it has tried: with its 100 ms, a broker that is
+    # away would cost the game's PC more than one that is there.
+    "reconnect.backoff.ms": 500,
+    "reconnect.backoff.max.ms": 2000,
+    "socket.keepalive.enable": True,
+}
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Ever longer pauses between attempts: none, then 0.5 s doubling up to ``longest_s``, each shortened at random."""
+
+    longest_s: float = 30.0
+    failures: int = 0
+
+    def pause_s(self, jitter: float) -> float:
+        """The pause before the next attempt; ``jitter`` 0..1 takes up to a half of it away."""
+        pause = min(self.longest_s, 0.5 * 2 ** (self.failures - 1)) if self.failures else 0.0
+        self.failures = min(self.failures + 1, 16)
+        return pause * (1 - jitter / 2)
+
+
+def find_partitions(settings: KafkaSettings, spec: TopicSpec, *, timeout_s: float) -> int:
+    """The number of partitions of the topic, created if absent. Raises BrokerUnavailable or TopicUnavailable."""
+    cluster = Cluster(settings, timeout_s=timeout_s)
+    outcome = cluster.create(spec, compare=False)
+    if outcome.problem:
+        raise TopicUnavailable(spec.name, outcome.problem)
+    if partitions := cluster.await_partitions(spec.name):
+        return partitions
+    raise TopicUnavailable(spec.name, f"no leader within {timeout_s:g} s")
+
+
+class ResilientProducer:
+    """Produces records of one key to one partition of ``topic``, chosen here unless ``partition`` is given.
+
+    ``shows_clock``: until the first of them is confirmed, records show this PC's clock in a header.
+    ``confirmed`` is called once per record, in order.
+    ``lost`` is called when the producer was replaced: what was produced and not confirmed is to be produced again.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: TopicSpec,
+        key: bytes,
+        headers: Headers,
+        *,
+        partition: int | None = None,
+        confirmed: Callable[[], None],
+        lost: Callable[[], None],
+        linger_ms: float,
+        shows_clock: bool = False,
+    ) -> None:
+        self.partition = partition
+        self._shows_clock = shows_clock
+        self.errors = 0
+        self._settings, self._topic, self._key, self._headers = settings, topic, key, headers
+        self._confirmed, self._lost = confirmed, lost
+        self._config = settings.client(PRODUCER | {"linger.ms": linger_ms, "error_cb": self._on_error})
+        self._producer: Producer | None = None
+        self._broken: KafkaError | None = None
+        self._search: Future[int] | None = None
+        self._searcher = ThreadPoolExecutor(1, thread_name_prefix="find-topic")
+        self._backoff, self._retry_at = Backoff(), 0.0
+        self._silent = False
+
+    @property
+    def ready(self) -> bool:
+        """There is a producer; records may wait in it for a broker."""
+        return self._producer is not None
+
+    def produce(self, record: OutgoingRecord) -> bool:
+        """Hand a record over; False while the producer's queue is full or the producer is broken."""
+        if self._producer is None or self.partition is None or self._broken is not None:
+            return False
+        try:
+            self._producer.produce(
+                self._topic.name,
+                record.value,
+                self._key,
+                self.partition,
+                self._on_delivery,
+                timestamp=record.timestamp_ms,
+                headers=self._headers_now(),
+            )
+        except BufferError:
+            return False
+        except KafkaException as refused:
+            self._break(error_of(refused))
+            return False
+        return True
+
+    def _headers_now(self) -> Headers:
+        if not self._shows_clock:
+            return self._headers
+        return [*self._headers, (SENT_AT, str(time.time_ns() // 1_000_000).encode())]
+
+    def hand_over(self, outbox: InFlightWindow) -> None:
+        """Produce what is unsent; nothing while the broker has yet to acknowledge more than a few records."""
+        if len(outbox.in_flight) > _FEW_IN_FLIGHT:
+            return
+        while outbox.unsent and self.produce(outbox.unsent[0]):
+            outbox.sent()
+
+    def poll(self, timeout_s: float) -> None:
+        """Hand out reports, waiting for the first of them at most ``timeout_s``."""
+        if self._producer is not None:
+            self._poll_producer(self._producer, timeout_s)
+        elif not timeout_s:
+            return  # once a frame while a topic is looked for: to wait for nothing takes 0.1 ms
+        elif self._search is not None:
+            wait([self._search], timeout_s)
+        else:
+            time.sleep(timeout_s)
+
+    def tend(self, *, now: float) -> None:
+        """Replace a broken producer; look for the topic where there is none yet."""
+        if self._broken is not None:
+            self._abandon(now=now)
+        if self._producer is None:
+            self._connect(now=now)
+
+    def close(self) -> None:
+        """Give up what is not acknowledged."""
+        self._drop_producer()
+        self._searcher.shutdown(wait=False, cancel_futures=True)
+
+    def _poll_producer(self, producer: Producer, timeout_s: float) -> None:
+        try:
+            producer.poll(timeout_s)
+        except KafkaException as fatal:  # a fatal error is raised here, and error_cb does not hear of it
+            self._break(error_of(fatal))
+
+    def _connect(self, *, now: float) -> None:
+        if self._search is None:
+            if now >= self._retry_at:
+                self._search = self._searcher.submit(
+                    find_partitions, self._settings, self._topic, timeout_s=FIND_TIMEOUT_S
+                )
+        elif self._search.done():
+            search, self._search = self._search, None
+            self._conclude(search, now=now)
+
+    def _conclude(self, search: "Future[int]", *, now: float) -> None:
+        try:
+            partitions = search.result()
+            producer = Producer(self._config)
+        except (BrokerUnavailable, TopicUnavailable, KafkaException) as failure:
+            self._retry_at = now + self._backoff.pause_s(random.random())
+            self._fall_silent(str(failure))
+            return
+        # Chosen once, so that partitions added later move no running session; a smaller topic is another topic.
+        if self.partition is None or self.partition >= partitions:
+            self.partition = partition_of(self._key, partitions)
+        self._producer = producer
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if self._broken is not None:
+            return  # what follows a failed record is produced again with it
+        if error is not None:
+            self._break(error)
+            return
+        THIS_PC.note(message.timestamp(), wall_ms=time.time_ns() // 1_000_000)
+        if self._silent or self._backoff.failures:
+            self._recover()
+        self._shows_clock = False
+        self._confirmed()
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._fall_silent("not reachable")
+        elif error.code() == KafkaError._AUTHENTICATION:
+            self._fall_silent(error.str())
+
+    def _break(self, error: KafkaError) -> None:
+        if self._broken is None:
+            self._broken = error
+            self.errors += 1
+            log.warning("producer failed", topic=self._topic.name, reason=error.str())
+
+    def _abandon(self, *, now: float) -> None:
+        self._drop_producer()
+        self._broken = None
+        self._retry_at = now + self._backoff.pause_s(random.random())
+        self._lost()
+
+    def _drop_producer(self) -> None:
+        if self._producer is None:
+            return
+        self._broken = self._broken or KafkaError(KafkaError._DESTROY)  # the reports of purged records say nothing
+        self._producer.purge()
+        self._poll_producer(self._producer, 0)
+        self._producer = None
+
+    def _fall_silent(self, reason: str) -> None:
+        if not self._silent:
+            self._silent = True
+            log.warning("no broker, frames wait", brokers=self._settings.brokers, reason=reason)
+
+    def _recover(self) -> None:
+        if self._silent:
+            log.info("broker answers again", brokers=self._settings.brokers)
+        self._silent = False
+        self._backoff.failures = 0

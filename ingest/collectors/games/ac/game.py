@@ -1,0 +1,124 @@
+"""Assetto Corsa, the first one, wherever it runs: on this machine, on another one, or on a console.
+
+On its own machine its shared memory is best: it has the heading, the sector and the length of the track, at whatever rate is
+wanted. Everywhere else, and on Linux without a bridge, there is the remote telemetry. The rule to remember: one source at a
+time, and the shared memory goes first; else a session would be told twice.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+from ingest.collectors.games.ac.clocks import ClockReading, read_clocks
+from ingest.collectors.games.ac.frames import GAME
+from ingest.collectors.games.ac.shared_memory import Memory
+from ingest.collectors.games.ac.udp_client import UdpClient
+from ingest.collectors.games.anomalies import AnomalyCounts
+from ingest.collectors.games.interface import Happening, SessionBegan
+from ingest.settings import AcSettings
+
+#: The game may be quiet for so long: it is asked again every three seconds, and answers.
+_QUIET_S = 8.0
+#: Within that, pages that somebody writes have moved, though a game is slow to show its first pictures. What comes over the
+#: network waits meanwhile.
+_COMPARED_S = 0.5
+
+
+class AcGame:
+    """As `Game` says. ``clocks`` reads both clocks; where there is nothing to wait for but time, ``sleep`` does."""
+
+    name = GAME
+
+    def __init__(
+        self,
+        settings: AcSettings,
+        *,
+        clocks: Callable[[], ClockReading] = read_clocks,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._complaints, self._clocks, self._sleep = AnomalyCounts(self.name), clocks, sleep
+        folder = Path(settings.shared_memory) if settings.shared_memory else None
+        self._memory = (
+            Memory(self._complaints, rate_hz=settings.rate_hz, folder=folder) if _is_here(settings.host) else None
+        )
+        self._remote = UdpClient(
+            (settings.host, settings.udp_port), self._complaints, steering_lock_deg=settings.steering_lock_deg
+        )
+        self._listening = False
+
+    @property
+    def running(self) -> bool:
+        """The game has been heard of lately."""
+        now_s = self._clocks().monotonic_s
+        return now_s - self._remote.heard_s < _QUIET_S or (self._memory is not None and self._memory.in_use(now_s))
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What was received and could not be used, by kind."""
+        return self._complaints.counts
+
+    def poll(self, timeout_s: float) -> Sequence[Happening]:
+        """What has happened since the last call; waits at most ``timeout_s`` for the first of it."""
+        until_s = self._clocks().monotonic_s + timeout_s
+        while True:
+            now = self._clocks()
+            told = self._take(now)
+            left_s = until_s - now.monotonic_s
+            if told or left_s <= 0:
+                return told
+            self._wait(left_s, now.monotonic_s)
+
+    def close(self) -> Sequence[Happening]:
+        """Take leave of the game, of which all has been told."""
+        self._remote.close()
+        if self._memory is not None:
+            self._memory.close()
+        return []
+
+    def _take(self, now: ClockReading) -> list[Happening]:
+        if self._memory is None:
+            return self._remote.take(now)
+        told = self._memory.take(now)
+        if self._memory.in_use(now.monotonic_s):
+            return [*self._stop_listening(), *told]
+        self._listening = True
+        return told or self._compare(self._memory, self._remote.take(now), now)
+
+    def _compare(self, memory: Memory, heard: list[Happening], now: ClockReading) -> list[Happening]:
+        """At the start of a session, and after a long pause, both may speak at once."""
+        if not any(isinstance(happening, SessionBegan) for happening in heard):
+            return heard
+        told = memory.look(now)
+        until_s = now.monotonic_s + _COMPARED_S
+        while memory.there and not memory.in_use(now.monotonic_s) and now.monotonic_s < until_s:
+            self._sleep(_COMPARED_S / 50)
+            now = self._clocks()
+            told = memory.look(now)
+        if memory.in_use(now.monotonic_s):
+            self._stop_listening()
+            return told
+        return [*memory.end("the remote telemetry goes on"), *heard]
+
+    def _stop_listening(self) -> list[Happening]:
+        if not self._listening:
+            return []
+        self._listening = False
+        return self._remote.leave("the shared memory goes on")
+
+    def _wait(self, timeout_s: float, now_s: float) -> None:
+        if self._memory is None:
+            self._remote.wait(timeout_s)
+            return
+        wait_s = min(timeout_s, max(0.0, self._memory.due_s - now_s))
+        if self._listening:
+            self._remote.wait(wait_s)
+        else:
+            self._sleep(wait_s)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # another machine's name
+        return False

@@ -1,0 +1,80 @@
+"""Assetto Corsa's shared memory, looked at as often as frames are wanted.
+
+ACC has pages of the same names; whose they are the static page says, and only AC's are taken here.
+"""
+
+from pathlib import Path
+
+from ingest.collectors.games.ac.clocks import ClockReading
+from ingest.collectors.games.ac.page_layout import AC_VERSION, ACC_VERSION, SIZES
+from ingest.collectors.games.ac.page_sessions import AcPageSessions
+from ingest.collectors.games.anomalies import AnomalyCounts
+from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.shared_memory import Pages, SharedMemory
+
+#: How often pages that are not there are looked for.
+SEARCH_S = 0.25
+#: Pages that have not moved for so long are nobody's: a bridge that was killed leaves its last ones behind.
+ABANDONED_AFTER_S = 60.0
+
+
+class Memory:
+    """`take` waits for nothing; call it again at ``due_s``."""
+
+    def __init__(self, complaints: AnomalyCounts, *, rate_hz: float, folder: Path | None = None) -> None:
+        self.due_s = float("-inf")
+        self._complaints, self._period_s = complaints, 1 / rate_hz
+        self._pages = SharedMemory(SIZES, complaints, folder=folder)
+        self._sessions = AcPageSessions(complaints, rate_hz=rate_hz)
+
+    @property
+    def there(self) -> bool:
+        """There are pages, whoever's."""
+        return self._pages.present
+
+    def in_use(self, now_s: float) -> bool:
+        """A game writes there, or has a pause."""
+        return now_s - self._sessions.moved_s < ABANDONED_AFTER_S
+
+    def take(self, now: ClockReading) -> list[Happening]:
+        """What has happened since the last call; nothing before the next look is due."""
+        return self.look(now) if now.monotonic_s >= self.due_s else []
+
+    def look(self, now: ClockReading) -> list[Happening]:
+        """The same at once."""
+        moved_s = self._sessions.moved_s
+        told = self._understand(now)
+        self._plan(now.monotonic_s, moved=self._sessions.moved_s > moved_s)
+        return told
+
+    def end(self, reason: str) -> list[Happening]:
+        """The session, if one runs, is over."""
+        return self._sessions.end(reason)
+
+    def close(self) -> None:
+        """Let go of the pages."""
+        self._pages.close()
+
+    def _understand(self, now: ClockReading) -> list[Happening]:
+        pages = self._pages.snapshot(now.monotonic_s)
+        if pages is None:
+            return [] if self._pages.present else self._sessions.end("the game is gone")
+        if not self._are_ours(pages):
+            return self._sessions.end("the pages are not AC's")
+        return self._sessions.take(pages, now)
+
+    def _are_ours(self, pages: Pages) -> bool:
+        if pages.version not in (AC_VERSION, ACC_VERSION, ""):
+            self._complaints.add("shared memory of an unknown version", pages.version)
+        return pages.version == AC_VERSION
+
+    def _plan(self, now_s: float, *, moved: bool) -> None:
+        if not self._pages.present:
+            self.due_s = now_s + SEARCH_S
+        elif moved:
+            on_beat = now_s - self.due_s < self._period_s  # what was missed is not made up for
+            self.due_s = (self.due_s if on_beat else now_s) + self._period_s
+        else:
+            # The game writes its next picture any moment; or it has a pause.
+            expected = now_s - self._sessions.moved_s < 2 * self._period_s
+            self.due_s = now_s + (self._period_s / 4 if expected else self._period_s)

@@ -1,0 +1,154 @@
+"""The sockets to Assetto Corsa's remote telemetry: on this machine, on another one, or on a console.
+
+The game is the server and tells each listener one thing, the car's updates or the ends of laps; hence two sockets. It knows
+listeners by address, and one that left without a word it may take for one that still listens; hence the dismissal before a
+handshake. The sockets are connected: what another address sends does not reach us.
+"""
+
+import select
+import socket
+from collections.abc import Iterator
+
+from ingest.collectors.games.ac.clocks import ClockReading
+from ingest.collectors.games.ac.handshake import HandshakeSchedule
+from ingest.collectors.games.ac.udp_protocol import (
+    DISMISS,
+    HANDSHAKE,
+    SUBSCRIBE_SPOT,
+    SUBSCRIBE_UPDATE,
+    Answer,
+    CarInfo,
+    InvalidDatagram,
+    LapDone,
+    parse,
+)
+from ingest.collectors.games.ac.udp_sessions import UdpSessions
+from ingest.collectors.games.anomalies import AnomalyCounts
+from ingest.collectors.games.interface import Happening
+
+# As many as fit into a socket's buffer: a flood keeps nobody here.
+_AT_ONCE = 500
+_LARGEST_BYTES = 65_536
+
+
+class UdpSubscription:
+    """One socket, and the subscription that is made on it."""
+
+    def __init__(self, subscription: bytes) -> None:
+        self._subscription = subscription
+        self.asking = HandshakeSchedule()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+
+    def ask(self, address: tuple[str, int], now_s: float) -> None:
+        """Raises OSError where the address is none."""
+        anew = self.asking.ask(now_s)
+        self.socket.connect(address)
+        if anew:
+            self._send(DISMISS)
+        self._send(HANDSHAKE)
+
+    def subscribe(self) -> None:
+        self.asking.answered = True
+        self._send(self._subscription)
+
+    def leave(self) -> None:
+        self._send(DISMISS)
+        self.asking.again()
+
+    def datagrams(self) -> Iterator[bytes]:
+        """Those that have come."""
+        for _ in range(_AT_ONCE):
+            try:
+                yield self.socket.recv(_LARGEST_BYTES)
+            except OSError:  # nothing there; or a datagram of ours found nobody, which each system says in its own way
+                return
+
+    def forget(self) -> None:
+        """Leave unread what has come."""
+        while list(self.datagrams()):
+            pass
+
+    def _send(self, request: bytes) -> None:
+        try:
+            self.socket.send(request)
+        except OSError:
+            return  # nobody there yet, or not connected: it is asked again anyway
+
+
+class UdpClient:
+    """What the game at ``address`` says. `take` waits for nothing; `wait` waits for something to take."""
+
+    def __init__(self, address: tuple[str, int], complaints: AnomalyCounts, *, steering_lock_deg: float = 0.0) -> None:
+        self.heard_s = float("-inf")
+        self._address, self._complaints = address, complaints
+        self._left = False
+        self._updates, self._spots = self._lines = UdpSubscription(SUBSCRIBE_UPDATE), UdpSubscription(SUBSCRIBE_SPOT)
+        self._sessions = UdpSessions(complaints, steering_lock_deg=steering_lock_deg)
+
+    def take(self, now: ClockReading) -> list[Happening]:
+        """What has come since the last call; and the game is asked again where it is silent."""
+        if self._left:
+            self._left = False
+            for line in self._lines:  # what has come meanwhile is of another time
+                line.forget()
+        told = [
+            happening
+            for line in self._lines
+            for datagram in line.datagrams()
+            for happening in self._understand(line, datagram, now)
+        ]
+        self._ask(now.monotonic_s)
+        return told or self._sessions.waited(now.monotonic_s)
+
+    def wait(self, timeout_s: float) -> None:
+        """Until there is something to take, at most ``timeout_s``."""
+        select.select([line.socket for line in self._lines], [], [], timeout_s)
+
+    def leave(self, reason: str) -> list[Happening]:
+        """Stop listening, until `take` is called again."""
+        self._left = True
+        for line in self._lines:
+            line.leave()
+        return self._sessions.end(reason)
+
+    def close(self) -> None:
+        """Take leave of the game."""
+        for line in self._lines:
+            line.leave()
+            line.socket.close()
+
+    def _ask(self, now_s: float) -> None:
+        if self._updates.asking.due(now_s):
+            self._spots.asking.again()
+        try:
+            for line in self._lines:
+                if line.asking.due(now_s):
+                    line.ask(self._address, now_s)
+        except (OSError, TypeError) as wrong:  # the latter for a name that cannot be one, such as "ü..de"
+            self._complaints.add("address cannot be reached", f"{self._address[0]}: {wrong}")
+
+    def _understand(self, line: UdpSubscription, datagram: bytes, now: ClockReading) -> list[Happening]:
+        try:
+            message = parse(datagram)
+        except InvalidDatagram as wrong:
+            self._complaints.add(wrong.kind, wrong.detail)
+            return []
+        self.heard_s = now.monotonic_s
+        match message:
+            case Answer():
+                return self._answered(line, message)
+            case LapDone():
+                self._sessions.lap_done(message)
+                return []
+            case CarInfo():
+                self._updates.asking.heard(now.monotonic_s)
+                if self._spots.asking.answered:
+                    self._spots.asking.heard(now.monotonic_s)
+                return self._sessions.car(message, now)
+
+    def _answered(self, line: UdpSubscription, answer: Answer) -> list[Happening]:
+        if line.asking.answered:  # to a handshake that was repeated
+            return []
+        line.subscribe()
+        return self._sessions.answered(answer) if line is self._updates else []

@@ -1,0 +1,125 @@
+"""What to say to ACC's broadcasting server, and when. Pure: no socket, and time is an argument.
+
+The server answers whoever registers and then talks by itself. It does not answer at all while the game is in no session, and
+forgets nobody who just goes away. So: register until there is an answer, ask for the lists, take leave when it falls silent, register again.
+"""
+
+from dataclasses import dataclass, field
+
+from ingest.collectors.games.acc import broadcast_protocol
+from ingest.collectors.games.acc.broadcast_messages import (
+    CarUpdate,
+    EntryList,
+    EntryListCar,
+    Message,
+    RegistrationResult,
+    SessionUpdate,
+    TrackData,
+)
+from ingest.collectors.games.anomalies import AnomalyCounts
+
+RETRY_S = 3.0
+#: A wrong password does not get right by asking; the game's settings may.
+REFUSED_S = 15.0
+SILENT_S = 5.0
+ASK_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the server is, and what opens it."""
+
+    host: str
+    port: int
+    display_name: str
+    password: str = field(repr=False)
+
+
+class Registration:
+    """With one server at a time."""
+
+    def __init__(self, *, interval_ms: int, complaints: AnomalyCounts) -> None:
+        self._interval_ms, self._complaints = interval_ms, complaints
+        self._id: int | None = None
+        self._register_s = 0.0
+        self._heard_s = 0.0
+        self._session: tuple[int, int] | None = None
+        self._ask_track_s: float | None = None  # None: the answer is there
+        self._ask_entries_s: float | None = None
+        self._asked_entries_s = float("-inf")
+        self._drivers: dict[int, int] = {}  # car → how many
+
+    def wants_access(self, now_s: float) -> bool:
+        """It is time to register, or to register again."""
+        if self._id is not None:
+            return now_s - self._heard_s > SILENT_S
+        return now_s >= self._register_s
+
+    def register(self, access: Access, now_s: float) -> list[bytes]:
+        """What to send when access is wanted: leave first, where it was registered."""
+        left = self.leave()
+        self._register_s = now_s + RETRY_S
+        try:
+            return [*left, broadcast_protocol.register(access.display_name, access.password, self._interval_ms)]
+        except ValueError as wrong:
+            self._complaints.add("no registration", str(wrong))
+            return left
+
+    def postpone(self, now_s: float) -> None:
+        """There is no server to register with: look again later."""
+        self.leave()
+        self._register_s = now_s + RETRY_S
+
+    def due(self, now_s: float) -> list[bytes]:
+        """What to ask now."""
+        if self._id is None:
+            return []
+        asked = []
+        if self._ask_track_s is not None and now_s >= self._ask_track_s:
+            self._ask_track_s = now_s + ASK_S
+            asked.append(broadcast_protocol.ask_track_data(self._id))
+        if self._ask_entries_s is not None and now_s >= self._ask_entries_s:
+            self._ask_entries_s = self._asked_entries_s = now_s + ASK_S
+            asked.append(broadcast_protocol.ask_entry_list(self._id))
+        return asked
+
+    def leave(self) -> list[bytes]:
+        """What to send on the way out."""
+        left = [] if self._id is None else [broadcast_protocol.unregister(self._id)]
+        self._id, self._session = None, None
+        return left
+
+    def take(self, message: Message, now_s: float) -> None:
+        """Learn from what the server said."""
+        match message:
+            case RegistrationResult():
+                self._answered(message, now_s)
+            case SessionUpdate():
+                self._heard_s = now_s
+                session = (message.event_index, message.session_index)
+                if self._session not in {None, session}:
+                    self._ask_track_s = self._ask_entries_s = now_s
+                self._session = session
+            case TrackData():
+                self._ask_track_s = None
+            case EntryList():
+                self._ask_entries_s = None
+            case EntryListCar():
+                self._drivers[message.car_index] = len(message.drivers)
+            case CarUpdate() if self._drivers.get(message.car_index) != message.driver_count:
+                if self._ask_entries_s is None:
+                    self._ask_entries_s = max(now_s, self._asked_entries_s)
+
+    def _answered(self, result: RegistrationResult, now_s: float) -> None:
+        if result.success:
+            self._id, self._heard_s = result.connection_id, now_s
+            self._ask_track_s = self._ask_entries_s = now_s
+            return
+        ended, self._id = self._id is not None, None
+        self._register_s = now_s + (RETRY_S if ended else REFUSED_S)
+        said = f"it says: {result.error[:200] or 'nothing'}"
+        if ended:
+            self._complaints.add("ACC ended the registration", said)
+        else:
+            hint = "ACC_PASSWORD must be broadcasting.json's connectionPassword"
+            self._complaints.add("ACC refused the registration", f"{said}; {hint}")

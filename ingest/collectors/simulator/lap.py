@@ -1,0 +1,158 @@
+"""Laps as they were driven: the truth of a simulated session, in continuous time.
+
+Each lap is planned from what its driver intends and what the car can do, with a look beyond the line, and takes over the car
+exactly as the lap before left it. Speeds join without a step, and lap times are differences of line crossings. It knows no
+frames and no clock but the session's own, in seconds from its start.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import sqrt
+
+from ingest.collectors.simulator.car import GT3, Car
+from ingest.collectors.simulator.circuit import Circuit
+from ingest.collectors.simulator.controls import Controls, controls
+from ingest.collectors.simulator.driver import Intent, intend
+from ingest.collectors.simulator.speed_profile import MARGIN, brake_backwards, corner_energies, drive_forwards, smooth
+
+_LOOK_AHEAD_M = 900.0
+_WAIT_IN_BOX_S = 4.0
+_LAUNCH_MPS2 = 3.0
+_LAUNCH_NODES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedLap:
+    """One lap as it was driven. Lists have an entry per node from ``first_node`` to the line, both included."""
+
+    number: int
+    start_s: float  # since the start of the session; of the first lap, the session's own start
+    first_node: int
+    wait_s: float  # standing still at the first node
+    clock_s: list[float]  # since the start of the lap
+    speed_mps: list[float]
+    gain_mps2: list[float]
+    controls: Controls
+    offset_m: list[float]
+    invalid_from: int | None  # node
+    sector_times_ms: tuple[int, ...]
+    last_lap_time_ms: int  # of the lap before; 0 on the first
+
+    @property
+    def time_s(self) -> float:
+        return self.clock_s[-1]
+
+    @property
+    def time_ms(self) -> int:
+        """What the game will report as the official time."""
+        return round(self.time_s * 1000)
+
+    @property
+    def leaves_pits(self) -> bool:
+        return self.wait_s > 0
+
+    @property
+    def is_valid(self) -> bool:
+        return self.invalid_from is None
+
+
+def laps(circuit: Circuit, *, seed: int, car: Car = GT3) -> Iterator[SimulatedLap]:
+    """The laps of one session, for ever: the first from the pit box, the rest flying."""
+    joint = _LapStart()
+    intent = intend(circuit, seed, 1)
+    while True:
+        following = intend(circuit, seed, joint.lap_number + 1)
+        lap, joint = _drive_lap(circuit, car, intent, following, joint)
+        yield lap
+        intent = following
+
+
+@dataclass(frozen=True, slots=True)
+class _LapStart:
+    """The car at the line: all that a lap inherits from the one before."""
+
+    lap_number: int = 1
+    start_s: float = 0.0
+    energy: float = 0.0  # v²/2 before smoothing, as are the next two
+    gaining_mps2: float = 0.0
+    tail: tuple[float, ...] = (0.0,) * MARGIN  # the energies of the nodes before the line
+    gear: int = 1
+    last_lap_time_ms: int = 0
+
+
+def _drive_lap(
+    circuit: Circuit, car: Car, intent: Intent, following: Intent, joint: _LapStart
+) -> tuple[SimulatedLap, _LapStart]:
+    from_pits = joint.lap_number == 1
+    first = circuit.pit.box if from_pits else 0
+    wait_s = _WAIT_IN_BOX_S if from_pits else 0.0
+    raw, gains = _profile(circuit, car, intent, following, first, joint)
+    steps = circuit.nodes - first
+    energies = smooth([*joint.tail, *raw[: steps + 2 + MARGIN]])
+    if from_pits:
+        energies = _launched(energies, circuit.step_m)
+    speeds = [sqrt(2 * e) for e in energies[:-1]]
+    gained = [(after - before) / circuit.step_m for before, after in pairwise(energies)]
+    durations = (2 * circuit.step_m / (before + after) for before, after in pairwise(speeds))
+    clock = list(accumulate(durations, initial=wait_s))
+    done = controls(
+        car,
+        clock_s=clock,
+        speed_mps=speeds,
+        gain_mps2=gained,
+        curvature_per_m=circuit.curvature_per_m[first:],
+        tremor=[*intent.tremor[first:], following.tremor[0]],
+        gear=joint.gear,
+    )
+    lap = SimulatedLap(
+        number=joint.lap_number,
+        start_s=joint.start_s,
+        first_node=first,
+        wait_s=wait_s,
+        clock_s=clock,
+        speed_mps=speeds,
+        gain_mps2=gained,
+        controls=done,
+        offset_m=[*intent.offset_m[first:], following.offset_m[0]],
+        invalid_from=intent.cut_at,
+        sector_times_ms=_sector_times(circuit, clock, first),
+        last_lap_time_ms=joint.last_lap_time_ms,
+    )
+    at_line = _LapStart(
+        lap_number=lap.number + 1,
+        start_s=lap.start_s + lap.time_s,
+        energy=raw[steps],
+        gaining_mps2=gains[steps],
+        tail=tuple(raw[steps - MARGIN : steps]),
+        gear=done.gear[-1],
+        last_lap_time_ms=lap.time_ms,
+    )
+    return lap, at_line
+
+
+def _launched(energies: Sequence[float], step_m: float) -> list[float]:
+    """A car that stands gathers speed no faster than its clutch lets it."""
+    launch = [min(e, _LAUNCH_MPS2 * step_m * i) for i, e in enumerate(energies[:_LAUNCH_NODES])]
+    return [*launch, *energies[_LAUNCH_NODES:]]
+
+
+def _profile(
+    circuit: Circuit, car: Car, intent: Intent, following: Intent, first: int, joint: _LapStart
+) -> tuple[list[float], list[float]]:
+    """Energies and accelerations from ``first``, beyond the line as far as the first corner casts its shadow."""
+    ahead = round(_LOOK_AHEAD_M / circuit.step_m)
+    curvature = [*circuit.curvature_per_m[first:-1], *circuit.curvature_per_m[:ahead]]
+    demand = intent.demand.joined(following.demand, start=first, ahead=ahead)
+    ceilings = corner_energies(car, curvature, demand)
+    ceilings = brake_backwards(car, circuit.step_m, curvature, demand, ceilings)
+    return drive_forwards(
+        car, circuit.step_m, curvature, demand, ceilings, energy=joint.energy, gaining_mps2=joint.gaining_mps2
+    )
+
+
+def _sector_times(circuit: Circuit, clock_s: Sequence[float], first: int) -> tuple[int, ...]:
+    """Rounded where they end, not each by itself, so that they add up to the rounded lap."""
+    ends = [*circuit.sector_starts[1:], circuit.nodes]
+    ends_ms = [round(clock_s[node - first] * 1000) for node in ends]
+    return tuple(after - before for before, after in pairwise([0, *ends_ms]))

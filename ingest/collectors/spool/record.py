@@ -1,0 +1,69 @@
+"""A record of the spool as bytes: length of the payload, CRC32C, sequence, payload; and the way back from damaged bytes.
+
+Pure: knows no file. The CRC covers length, sequence and payload, so that a record is whole or none. The payload is the time
+of the Kafka record and its value. The rule to remember: what lies between two records that were found is damage.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from crc32c import crc32c
+
+from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import LARGEST_RECORD_BYTES
+
+_HEADER = struct.Struct("<IIQ")
+_GUARDED = struct.Struct("<IQ")  # the header without the CRC
+_TIME = struct.Struct("<q")
+
+#: What a record takes beside its value.
+OVERHEAD_BYTES = _HEADER.size + _TIME.size
+#: The largest record, bytes in all.
+LARGEST_BYTES = OVERHEAD_BYTES + LARGEST_RECORD_BYTES
+
+
+class Found(NamedTuple):
+    """A record at ``data[start:end]``."""
+
+    start: int
+    end: int
+    record: OutgoingRecord
+
+
+def encode(record: OutgoingRecord) -> bytes:
+    """The record as it lies in a file."""
+    payload = _TIME.pack(record.timestamp_ms) + record.value
+    return _HEADER.pack(len(payload), _crc(record.sequence, payload), record.sequence) + payload
+
+
+def scan(data: bytes) -> Iterator[Found]:
+    """The records in ``data``, in order; after damage it goes on at the next record that is whole.
+
+    Bytes before the first, between two and after the last are damaged, or a record that is not all there.
+    """
+    start, view = 0, memoryview(data)
+    while start + OVERHEAD_BYTES <= len(data):
+        found = _record_at(view, start)
+        if found is None:
+            start += 1
+        else:
+            yield found
+            start = found.end
+
+
+def _record_at(data: memoryview, start: int) -> Found | None:
+    length, crc, sequence = _HEADER.unpack_from(data, start)
+    end = start + _HEADER.size + length
+    # Nothing has no value: a run of zeros is no record.
+    if not _TIME.size < length <= LARGEST_RECORD_BYTES + _TIME.size or end > len(data):
+        return None
+    payload = bytes(data[start + _HEADER.size : end])
+    if _crc(sequence, payload) != crc:
+        return None
+    (timestamp_ms,) = _TIME.unpack_from(payload)
+    return Found(start, end, OutgoingRecord(sequence, timestamp_ms, payload[_TIME.size :]))
+
+
+def _crc(sequence: int, payload: bytes) -> int:
+    return crc32c(payload, crc32c(_GUARDED.pack(len(payload), sequence)))

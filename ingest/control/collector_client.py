@@ -1,0 +1,78 @@
+"""Tells collectors what to do on the topic `commands`, and hears their answers: what a person's order goes through.
+
+`ingest.control.gap_recovery` does the same for ingest, which asks for frames. The rule to remember: an order is said to one user's collectors,
+all of them; who is not there does not hear it.
+"""
+
+import time
+import uuid
+
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+
+from ingest.errors import BrokerUnavailable, TopicUnavailable
+from ingest.kafka.topics import QUIET, Cluster, error_of, partition_of
+from ingest.settings import KafkaSettings
+from ingest.telemetry_pb2 import Answer, AskStatus, Command, CommandMessage
+
+_CONSUMER = QUIET | {"enable.auto.commit": False, "auto.offset.reset": "latest", "group.id": "telling"}
+
+
+class CollectorClient:
+    """To the collectors of ``user_id``. Raises BrokerUnavailable and TopicUnavailable; nothing takes longer than ``timeout_s``."""
+
+    def __init__(self, settings: KafkaSettings, user_id: str, *, timeout_s: float = 10.0) -> None:
+        self._settings, self._user_id, self._timeout_s = settings, user_id, timeout_s
+        partitions = Cluster(settings, timeout_s=timeout_s).await_partitions(settings.topic_commands)
+        if not partitions:
+            raise TopicUnavailable(settings.topic_commands, "it is not there: purple-sector topics create")
+        self._place = TopicPartition(settings.topic_commands, partition_of(user_id.encode(), partitions))
+
+    def say(self, command: Command) -> None:
+        """Put the order on the topic; its id and user are filled in."""
+        command.id, command.user_id = command.id or uuid.uuid4().hex[:16], self._user_id
+        refused: list[str] = []
+        producer = Producer(
+            self._settings.client(QUIET | {"acks": "all", "message.timeout.ms": int(self._timeout_s * 1000)})
+        )
+        producer.produce(
+            self._place.topic,
+            CommandMessage(command=command).SerializeToString(),
+            self._user_id.encode(),
+            self._place.partition,
+            on_delivery=lambda error, _: refused.append(error.str()) if error else None,
+        )
+        if producer.flush(self._timeout_s + 1) or refused:
+            raise BrokerUnavailable(self._settings.brokers, ", ".join(refused) or "no acknowledgement")
+
+    def ask_status(self, *, within_s: float) -> list[Answer]:
+        """What the collectors of the user answer within that time, in the order in which they do; perhaps none."""
+        consumer = Consumer(self._settings.client(_CONSUMER))
+        try:
+            _, end = consumer.get_watermark_offsets(self._place, timeout=self._timeout_s)
+            consumer.assign([TopicPartition(self._place.topic, self._place.partition, end)])
+            command = Command(id=uuid.uuid4().hex[:16], status=AskStatus())
+            self.say(command)
+            return _answers(consumer, command.id, until=time.monotonic() + within_s)
+        except KafkaException as failure:
+            raise BrokerUnavailable(self._settings.brokers, error_of(failure).str()) from failure
+        finally:
+            consumer.close()
+
+
+def _answers(consumer: Consumer, command_id: str, *, until: float) -> list[Answer]:
+    answers = []
+    while (left_s := until - time.monotonic()) > 0:
+        message = consumer.poll(left_s)
+        answer = _answer(message) if message is not None and message.error() is None else None
+        if answer is not None and answer.command_id == command_id:
+            answers.append(answer)
+    return answers
+
+
+def _answer(message: Message) -> Answer | None:
+    """The answer in a record; None where it is something else, or nothing that can be read."""
+    try:
+        said = CommandMessage.FromString(message.value() or b"")
+    except ValueError:  # DecodeError is one
+        return None
+    return said.answer if said.HasField("answer") else None

@@ -1,0 +1,210 @@
+"""Asks collectors for what ingest has not got: missing sequences of a session, and what was lost with a partition's log.
+
+Collectors keep what they sent for a while (SPOOL_KEEP_S). A session's missing sequences are named to the collectors of its
+user, again and again after longer pauses, until they have come or are kept no more. Of a log that is gone nobody knows what
+was in it, so a roll call goes to everybody: each collector states of its sessions how far it sent them, in their own partition,
+behind all that it sent; the worker that reads that writes down what is missing. A roll call is made at the start and once in a
+while too: it finds what no later frame would tell of. To ask twice, or in vain, costs some bytes.
+
+Knows no Ray; `run` outlives brokers and databases.
+"""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import structlog
+from confluent_kafka import KafkaError, Message, Producer
+
+from ingest.batching.sequence_set import SequenceSet
+from ingest.control.retry_schedule import RetrySchedule
+from ingest.errors import BrokerUnavailable
+from ingest.kafka.topics import QUIET, Cluster, partition_of, topic_specs
+from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
+from ingest.telemetry_pb2 import Command, CommandMessage, Resend, RollCall, SequenceRange
+
+log = structlog.get_logger()
+
+LOOK_EVERY_S = 1.0
+ROLL_CALL_EVERY_S = 600.0
+_WAIT_AFTER_FAILURE_S = 5.0
+_ANSWER_WITHIN_S = 5.0
+_RANGES_AT_ONCE = 500  # of a session; what is left is asked for next time
+_ROWS_AT_ONCE = 10_000
+
+Connection = psycopg.Connection[Any]
+
+_PRODUCER = QUIET | {"linger.ms": 5, "acks": "all", "message.timeout.ms": 10_000}
+
+# A row keeps its range until all of it has come; only what has not is asked for. A session may lack every other frame: what was
+# received of it is read once, and taken off only those of its ten thousand gaps that something of has come.
+_MISSING = """
+WITH open AS (
+    SELECT g.id, g.session_id, int8range(g.from_sequence, g.to_sequence, '[]') AS range
+      FROM gaps g JOIN sessions s ON s.id = g.session_id
+     WHERE g.healed_at IS NULL AND s.user_id <> '' AND g.seen_at > now() - %(keep_s)s * interval '1 second'
+     ORDER BY g.id DESC LIMIT %(rows)s
+),
+there AS MATERIALIZED (
+    SELECT s.id, s.key, s.user_id, s.received * int8multirange(range_merge(range_agg(open.range))) AS received
+      FROM open JOIN sessions s ON s.id = open.session_id GROUP BY s.id
+)
+SELECT open.id, key, user_id,
+       CASE WHEN received && range THEN int8multirange(range) - received ELSE int8multirange(range) END::text
+  FROM open JOIN there ON there.id = open.session_id
+ ORDER BY open.id DESC
+"""
+
+_LOST = """
+SELECT id FROM gaps WHERE healed_at IS NULL AND session_id IS NULL AND seen_at > now() - %(keep_s)s * interval '1 second'
+"""
+
+# What was in a log that is gone nobody knows. Its loss is made good when every session that was being written to it then, or has
+# been since, was stated by its collector after the loss, and nothing of it is missing.
+_HEAL_LOST = """
+UPDATE gaps g SET healed_at = clock_timestamp()
+ WHERE g.healed_at IS NULL AND g.session_id IS NULL AND g.seen_at > now() - %(keep_s)s * interval '1 second'
+   AND EXISTS (SELECT FROM sessions s
+                WHERE s.topic = g.topic AND s.partition = g.partition AND s.told_at > g.seen_at)
+   AND NOT EXISTS (SELECT FROM sessions s
+                    WHERE s.topic = g.topic AND s.partition = g.partition AND s.updated_at > g.seen_at - interval '5 minutes'
+                      AND (s.told_at IS NULL OR s.told_at <= g.seen_at
+                           OR NOT s.received @> int8range(1, s.last_sequence + 1)))
+RETURNING g.topic, g.partition, g.from_offset, g.to_offset
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A row of gaps: sequences of a session that its user's collectors may have. ``ranges`` have both ends included."""
+
+    id: int
+    session_key: str
+    user_id: str
+    ranges: tuple[tuple[int, int], ...]
+
+
+def resend_commands(missing: Iterable[Missing]) -> list[Command]:
+    """One command for each session."""
+    by_session: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for gap in missing:
+        by_session.setdefault((gap.user_id, gap.session_key), []).extend(gap.ranges)
+    return [
+        Command(id=_new_id(), user_id=user_id, session_id=session, resend=Resend(ranges=_named(ranges)))
+        for (user_id, session), ranges in by_session.items()
+        if ranges
+    ]
+
+
+def _named(ranges: Sequence[tuple[int, int]]) -> list[SequenceRange]:
+    first = sorted(ranges)[:_RANGES_AT_ONCE]
+    return [SequenceRange(from_sequence=start, to_sequence=end) for start, end in first]
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:16]
+
+
+class GapRecovery:
+    """One of a cluster is enough; two ask twice."""
+
+    def __init__(self, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings) -> None:
+        self._kafka, self._database = kafka, database
+        self._values = {"keep_s": ingest.spool_keep_s, "rows": _ROWS_AT_ONCE}
+        self._reminders, self._lost_reminders = RetrySchedule(), RetrySchedule()
+        self._roll_call_at = 0.0
+        self._failure = ""
+        self._producer: Producer | None = None
+        self._partitions = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Look and ask until ``stop`` is set."""
+        while not stop.is_set():
+            try:
+                with self._connection() as conn:
+                    while not stop.wait(LOOK_EVERY_S):
+                        self.look(conn, now=time.monotonic())
+                        self._failure = ""
+            except (psycopg.Error, BrokerUnavailable) as failure:
+                self._note(str(failure).partition("\n")[0])
+            except Exception as failure:
+                # Nothing else asks: what is missing would stay missing without a word.
+                log.exception("asking for what is missing failed, will go on")
+                self._note(repr(failure))
+            stop.wait(_WAIT_AFTER_FAILURE_S)
+
+    def look(self, conn: Connection, *, now: float) -> None:
+        """Ask for what is due. Raises psycopg.Error or BrokerUnavailable."""
+        for topic, partition, first, last in conn.execute(_HEAL_LOST, self._values):
+            log.info("nothing is missing of a lost log", topic=topic, partition=partition, first=first, last=last)
+        missing = [_missing(*row) for row in conn.execute(_MISSING, self._values)]
+        lost = [id for (id,) in conn.execute(_LOST, self._values)]
+        due = self._reminders.due([gap.id for gap in missing], now=now)
+        call_roll = bool(self._lost_reminders.due(lost, now=now)) or now >= self._roll_call_at
+        if due or call_roll:
+            self._ask(resend_commands(gap for gap in missing if gap.id in due), call_roll=call_roll, now=now)
+        if self._producer is not None:
+            self._producer.poll(0)
+
+    def _ask(self, commands: Sequence[Command], *, call_roll: bool, now: float) -> None:
+        producer, partitions = self._ready()
+        for command in commands:
+            key = command.user_id.encode()
+            _produce(producer, self._kafka.topic_commands, command, key, partition_of(key, partitions))
+            ranges = command.resend.ranges
+            frames = sum(r.to_sequence - r.from_sequence + 1 for r in ranges)
+            log.info("asked for frames", session=command.session_id, frames=frames, first=ranges[0].from_sequence)
+        if call_roll:
+            self._roll_call_at = now + ROLL_CALL_EVERY_S
+            for partition in range(partitions):
+                command = Command(id=_new_id(), roll_call=RollCall())
+                _produce(producer, self._kafka.topic_commands, command, None, partition)
+
+    def _ready(self) -> tuple[Producer, int]:
+        """A producer, and the number of partitions of the topic, which is made where it is missing: its broker may be new."""
+        cluster = Cluster(self._kafka, timeout_s=_ANSWER_WITHIN_S)
+        (spec,) = (spec for spec in topic_specs(self._kafka) if spec.name == self._kafka.topic_commands)
+        outcome = cluster.create(spec, compare=False)
+        partitions = cluster.await_partitions(spec.name) if not outcome.problem else 0
+        if not partitions:
+            raise BrokerUnavailable(self._kafka.brokers, f"topic {spec.name}: {outcome.problem or 'has no leader'}")
+        if self._producer is None:
+            self._producer = Producer(self._kafka.client(_PRODUCER | {"error_cb": lambda _: None}))
+        return self._producer, partitions
+
+    def _connection(self) -> Connection:
+        return psycopg.connect(
+            self._database.url.get_secret_value(),
+            autocommit=True,
+            application_name="purple-sector asking",
+            connect_timeout=3,
+            tcp_user_timeout=10_000,
+        )
+
+    def _note(self, failure: str) -> None:
+        if failure != self._failure:
+            log.warning("cannot ask for what is missing, will try again", error=failure)
+        self._failure = failure
+
+
+def _missing(id: int, session_key: str, user_id: str, ranges: str) -> Missing:
+    holes = SequenceSet.from_multirange(ranges).ranges
+    return Missing(id, session_key, user_id, tuple((start, end - 1) for start, end in holes))
+
+
+def _produce(producer: Producer, topic: str, command: Command, key: bytes | None, partition: int) -> None:
+    value = CommandMessage(command=command).SerializeToString()
+    try:
+        producer.produce(topic, value, key, partition, on_delivery=_note_delivery)
+    except BufferError:
+        log.warning("a command was not sent: the broker takes none")  # it will be sent again
+    producer.poll(0)
+
+
+def _note_delivery(error: KafkaError | None, _: Message) -> None:
+    if error is not None:
+        log.warning("a command did not arrive, it will be sent again", reason=error.str())

@@ -1,0 +1,31 @@
+"""When to ask for what is missing: soon, and then after ever longer pauses. Pure: time is an argument."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+#: Frames that only took another way are there by then.
+FIRST_S = 3.0
+#: With pauses that double, the last one comes after some seven hours.
+MOST = 13
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    times: int
+    again_at: float
+
+
+class RetrySchedule:
+    """Of things that have a number. What is not named any more is forgotten."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, _Asked] = {}
+
+    def due(self, open_ids: Collection[int], *, now: float) -> set[int]:
+        """Which of them to ask for now; the next time is put off."""
+        self._asked = {id: self._asked.get(id, _Asked(0, now + FIRST_S)) for id in open_ids}
+        due = {id for id, asked in self._asked.items() if now >= asked.again_at and asked.times < MOST}
+        for id in due:
+            times = self._asked[id].times + 1
+            self._asked[id] = _Asked(times, now + FIRST_S * 2**times)
+        return due

@@ -1,0 +1,28 @@
+"""``python -m ingest.embedded``: fetches what the embedded services are made of, so that their first start need not."""
+
+import sys
+
+from ingest.embedded.kafka.jars import kafka_jars
+from ingest.embedded.process import ServiceUnavailable, Step
+from ingest.embedded.timescale import fetch_packages
+
+
+def main() -> None:
+    """Fetch each; what can't be had is said, and is no failure: something else stands in for it or is skipped."""
+    for fetch in (kafka_jars, fetch_packages):
+        try:
+            _say(str(fetch(progress=_tell)))
+        except ServiceUnavailable as missing:
+            _say(str(missing))
+
+
+def _tell(step: Step) -> None:
+    _say(str(step))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    main()

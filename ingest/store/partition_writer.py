@@ -1,0 +1,566 @@
+"""The store of one partition: a connection that writes chunks exactly once.
+
+The order inside the transaction matters: COPY first, the small tables next, and last, in one message to the server,
+``SELECT advance(...); COMMIT``. A worker that freezes anywhere before holds no lock that its successor needs, and one that
+was replaced is refused by the fence and has written nothing. After any error the caller drops what it has in memory.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Self
+
+import pgpq
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+from psycopg import ClientCursor, sql
+
+from analytics.laps.best_laps import Category
+from analytics.laps.engine import advance, resume
+from analytics.laps.state import EngineState
+from analytics.laps.track_learning import LearnedTrack
+from analytics.model.channels import FRAMES
+from analytics.model.lap import Lap
+from analytics.model.track_layout import TrackLayout
+from analytics.store.queries import frames_to_resume
+from ingest.batching.partition_log import Partition
+from ingest.batching.sequence_set import SequenceSet
+from ingest.batching.write_batch import DeadLetter, FinishedLap, LateFrames, OpenSession, RunningLap, WriteBatch
+from ingest.codec.session_times import SessionTimes
+from ingest.errors import (
+    PartitionTaken,
+    SessionsChanged,
+    SessionWentOn,
+    StoreBusy,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
+from ingest.settings import DatabaseSettings
+from ingest.store.best_laps import colour_running, judge_scope, unjudged
+from ingest.store.dead_letters import NotKept, expire_dead_letters, kind_of_reason, save_dead_letters
+from ingest.store.laps import save_laps
+from ingest.store.locked_chunks import LockedChunk, locked_chunks, locks_in_words, move_pending, split_frames
+from ingest.store.schema.edition import refuse_lost_licence
+from ingest.store.schema.timescale_policies import COLUMNSTORE_AFTER
+from ingest.store.sessions import save_facts
+from ingest.store.tracks import Place, StoredTrack, course_of, learn_track, newest_tracks
+
+log = structlog.get_logger()
+
+_COPY = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)")
+_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
+COPY_FRAMES = _COPY.format(sql.Identifier("telemetry"), _COLUMNS)
+_COPY_PENDING = _COPY.format(sql.Identifier("telemetry_pending"), _COLUMNS)
+
+_TAKE_OVER = """
+INSERT INTO positions (topic, partition, next_offset, fence, owner, backend_pid, backend_start, topic_id)
+SELECT %(topic)s, %(index)s, %(first)s, 1, %(owner)s, pid, backend_start, %(topic_id)s
+  FROM pg_stat_activity WHERE pid = pg_backend_pid()
+ON CONFLICT (topic, partition) DO UPDATE
+   SET fence = positions.fence + 1, owner = excluded.owner, backend_pid = excluded.backend_pid,
+       backend_start = excluded.backend_start, heartbeat = clock_timestamp(),
+       topic_id = coalesce(positions.topic_id, excluded.topic_id)
+RETURNING next_offset, fence, topic_id
+"""
+
+_RESUME = """
+UPDATE positions p SET backend_pid = a.pid, backend_start = a.backend_start, heartbeat = clock_timestamp()
+  FROM pg_stat_activity a
+ WHERE a.pid = pg_backend_pid() AND p.topic = %(topic)s AND p.partition = %(index)s AND p.fence = %(fence)s
+RETURNING next_offset, topic_id
+"""
+
+# In the transaction that moves the position, which the fence refuses as a whole if this worker was replaced.
+_SET_TOPIC_ID = """
+UPDATE positions SET topic_id = %(topic_id)s WHERE topic = %(topic)s AND partition = %(index)s AND fence = %(fence)s
+"""
+
+_SAVE_LOST = """
+INSERT INTO gaps (topic, partition, from_offset, to_offset, reason)
+VALUES (%(topic)s, %(index)s, %(from_offset)s, %(to_offset)s, %(reason)s)
+"""
+
+_END_PREDECESSOR = """
+SELECT pg_terminate_backend(a.pid, 5000)
+  FROM positions p JOIN pg_stat_activity a ON a.pid = p.backend_pid AND a.backend_start = p.backend_start
+ WHERE p.topic = %(topic)s AND p.partition = %(index)s AND a.pid <> pg_backend_pid()
+"""
+
+# A conflict takes a number from the sequence too, and sessions are opened again with every restart: look first.
+_MAKE_SESSIONS = """
+INSERT INTO sessions (key, user_id, topic, partition)
+SELECT key, user_id, %s, %s FROM unnest(%s::text[], %s::text[]) AS new(key, user_id)
+ WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.key = new.key)
+ON CONFLICT (key) DO NOTHING
+"""
+
+_OPEN_SESSIONS = """
+SELECT key, s.id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames, last_sequence,
+       (extract(epoch FROM last_frame_at) * 1000)::bigint, (extract(epoch FROM updated_at) * 1000)::bigint, s.game, track, car,
+       user_id, driver, t.id, t.line_position, t.sector_positions, t.length_m, t.version
+  FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE key = ANY (%s)
+"""
+
+_CORRECTIONS = """
+SELECT s.key, from_sequence, offset_ms FROM clock_corrections c JOIN sessions s ON s.id = c.session_id
+ WHERE s.key = ANY (%s) ORDER BY from_sequence
+"""
+
+# Of frames without a sequence the last one holds.
+_SAVE_CORRECTIONS = """
+INSERT INTO clock_corrections (session_id, from_sequence, offset_ms, placed_at, reason)
+VALUES (%s, %s, %s, to_timestamp(%s / 1e3), %s)
+ON CONFLICT (session_id, from_sequence) DO UPDATE
+   SET offset_ms = excluded.offset_ms, placed_at = excluded.placed_at, reason = excluded.reason, seen_at = now()
+"""
+
+# With the version of the row: frames that waited for a locked chunk change it when another worker moves them, and neither their
+# number nor, where it is early enough already, late_from.
+_LATE_FROM = """
+SELECT xmin::text, least((extract(epoch FROM late_from) * 1000000)::bigint, %s) FROM sessions WHERE id = %s
+"""
+
+_COURSE_OF = """
+SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
+  FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE s.id = %(id)s
+"""
+
+# Kept until the laps have been timed again: the worker may be another one by then.
+_SAVE_LATE = "UPDATE sessions SET late_from = least(late_from, to_timestamp(%s / 1e6)) WHERE id = %s"
+
+_NOT_LATE = "UPDATE sessions SET late_from = NULL WHERE id = %s AND xmin = %s::text::xid"
+
+_LATE_SESSIONS = """
+SELECT id, key, (extract(epoch FROM late_from) * 1000000)::bigint
+  FROM sessions WHERE topic = %(topic)s AND partition = %(index)s AND late_from IS NOT NULL
+"""
+
+_FRAMES_OF = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
+
+# A worker that was replaced may not have come to store the laps that they ended with.
+_RECENT_SESSIONS = """
+SELECT key FROM sessions
+ WHERE topic = %(topic)s AND partition = %(index)s AND frames > 0 AND updated_at > now() - interval '10 minutes' ORDER BY updated_at
+"""
+
+# A lap that was split where frames were missing, or counted from elsewhere, is none of the laps that there are now.
+_DROP_LAPS = """
+DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer AND NOT lap_number = ANY (%(numbers)s)
+"""
+
+_ADVANCE_AND_COMMIT = """
+SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigint[], %s::bigint[], %s::bigint[],
+               %s::bigint[], %s::bigint[]);
+COMMIT
+"""
+
+# What has come by another partition is not missing. Of a session that lacks every other frame, what was received is long: it is
+# read once, and not once a gap.
+_SAVE_GAPS = """
+WITH new AS (SELECT * FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS g(session_id, from_sequence, to_sequence)),
+there AS MATERIALIZED (
+    SELECT s.id, s.received * int8multirange(int8range(min(from_sequence), max(to_sequence), '[]')) AS received
+      FROM new JOIN sessions s ON s.id = new.session_id GROUP BY s.id
+)
+INSERT INTO gaps (session_id, from_sequence, to_sequence, reason)
+SELECT there.id, from_sequence, to_sequence, 'missing' FROM new JOIN there ON there.id = new.session_id
+ WHERE NOT there.received @> int8range(from_sequence, to_sequence, '[]')
+ ORDER BY there.id, from_sequence
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """That a worker owns a partition: the fence it holds, and the next offset to read, in the topic of that id."""
+
+    fence: int
+    next_offset: int
+    topic_id: str | None = None
+
+
+class PartitionWriter:
+    """One partition's connection to PostgreSQL. Every method raises StoreUnavailable when the database does not answer.
+
+    To connect raises LicenceLost where the database would refuse every frame.
+    """
+
+    def __init__(self, settings: DatabaseSettings, partition: Partition) -> None:
+        self.partition = partition
+        self._place: dict[str, Any] = {"topic": partition.topic, "index": partition.index}
+        self._address = settings.address
+        self._quota = settings.dead_letters
+        self._full: set[str] = set()  # kinds of dead letters that had no place the last time
+        self._look_for_locks = False  # before every batch, and not only before late frames
+        self._said_locked: set[str] = set()
+        with self._reachable():
+            self._conn = psycopg.connect(
+                settings.url.get_secret_value(),
+                autocommit=True,
+                application_name=f"purple-sector {partition}",
+                connect_timeout=3,
+                keepalives_idle=5,
+                keepalives_interval=2,
+                keepalives_count=3,
+                tcp_user_timeout=10_000,
+                options="-c lock_timeout=5s -c idle_in_transaction_session_timeout=10s",
+            )
+            self._refuse_lost_licence()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._conn.close()
+
+    def _refuse_lost_licence(self) -> None:
+        try:
+            refuse_lost_licence(self._conn)
+        except BaseException:
+            self._conn.close()
+            raise
+
+    def take_over(self, owner: str, *, first_offset: int, topic_id: str | None = None) -> Ownership:
+        """Become the partition's owner, ending the predecessor's connection.
+
+        ``first_offset`` is where to begin a partition that nobody has read yet; ``topic_id`` is kept where none is.
+        """
+        row = self._place | {"owner": owner, "first": first_offset, "topic_id": topic_id}
+        with self._reachable():
+            # A predecessor that is frozen in a COPY can be ended by nothing else, and its rows must not come later.
+            self._conn.execute(_END_PREDECESSOR, row)
+            next_offset, fence, stored_id = self._one(_TAKE_OVER, row)
+            expire_dead_letters(self._conn, self.partition, self._quota)
+            return Ownership(fence, next_offset, stored_id)
+
+    def resume(self, fence: int) -> Ownership:
+        """Go on as the owner over a new connection. Raises PartitionTaken if somebody else has taken over since."""
+        with self._reachable():
+            found = self._conn.execute(_RESUME, self._place | {"fence": fence}).fetchone()
+        if found is None:
+            raise PartitionTaken(self.partition, f"fence {fence} is not in force any more")
+        return Ownership(fence, *found)
+
+    def beat(self, fence: int) -> None:
+        """Say that the owner is alive although nothing arrives. Raises PartitionTaken."""
+        self.resume(fence)
+
+    def open_sessions(self, keys: Sequence[str], users: dict[str, str]) -> dict[str, OpenSession]:
+        """The sessions of these keys, made where they are new, remembered where frames of them are stored."""
+        with self._reachable():
+            self._conn.execute(
+                _MAKE_SESSIONS,
+                [self.partition.topic, self.partition.index, list(keys), [users.get(key, "") for key in keys]],
+            )
+            rows = self._conn.execute(_OPEN_SESSIONS, [list(keys)]).fetchall()
+            sessions = {row[0]: self._open_session(*row) for row in rows}
+            for key, from_sequence, offset_ms in self._conn.execute(_CORRECTIONS, [list(keys)]):
+                if key in sessions:
+                    sessions[key].times.correct(from_sequence, offset_ms)
+            return sessions
+
+    def _open_session(
+        self, key: str, id: int, received: str, started_at_ms: int | None, frames: int, told: int, *place: Any
+    ) -> OpenSession:
+        latest_ms, written_ms, game, track, car, user_id, driver, track_id, *course = place
+        session = OpenSession(
+            id, key, SequenceSet.from_multirange(received), started_at_ms, None, told, game, track, car, user_id, driver
+        )
+        session.frames = frames
+        session.times = SessionTimes(latest_ms, written_ms if frames else None)
+        if track_id is not None:
+            session.begin_on(track_id, course_of(track_id, *course))
+        if frames:
+            # What the lap engine would remember of it if this worker had timed it from its start.
+            stored, last = frames_to_resume(self._conn, id)
+            session.carry = _timed(stored, last, session.course)[1]
+            if last and session.carry and session.carry.open.lap_number == last.lap_number:
+                session.ended_from_us = last.started_at_us
+        return session
+
+    def recent_sessions(self) -> list[str]:
+        """The sessions of this partition to which frames came lately, the first of them first."""
+        with self._reachable():
+            return [key for (key,) in self._conn.execute(_RECENT_SESSIONS, self._place)]
+
+    def newest_tracks(self, places: Collection[Place]) -> dict[Place, StoredTrack]:
+        """The newest version of each of these tracks, of those that have one."""
+        with self._reachable():
+            return newest_tracks(self._conn, places)
+
+    def learn_track(self, place: Place) -> LearnedTrack | None:
+        """The next version of a track, if its laps ask for one."""
+        with self._reachable():
+            return learn_track(self._conn, *place)
+
+    def unjudged(self) -> dict[Category, int]:
+        """The scopes in which laps of this partition wait for their colours, and since when, in µs."""
+        with self._reachable():
+            return unjudged(self._conn, self.partition)
+
+    def judge(self, scope: Category, since_us: int) -> list[FinishedLap] | None:
+        """The laps of a scope that ended since then and whose colours are new, of any partition; None: try again later."""
+        with self._reachable():
+            judged = judge_scope(self._conn, scope, since_us)
+        if judged is None:
+            return None
+        return [FinishedLap(j.driven.session_id, j.session_key, j.driven.lap, j.driven.told) for j in judged]
+
+    def colour(self, running: Sequence[RunningLap]) -> list[RunningLap]:
+        """These laps with what their sectors would be called by the records that stand."""
+        with self._reachable():
+            return colour_running(self._conn, running)
+
+    def late_sessions(self) -> list[LateFrames]:
+        """The sessions of this partition whose laps are to be timed again."""
+        with self._reachable():
+            return [LateFrames(*row) for row in self._conn.execute(_LATE_SESSIONS, self._place)]
+
+    def time_again(self, late: LateFrames, position: int, fence: int) -> tuple[list[FinishedLap], EngineState | None]:
+        """Time the laps from all frames that are stored, and write them: as if none had come late. Raises PartitionTaken.
+
+        Answers with those laps, from the one before the late frames on, and with what the lap engine now remembers. Raises
+        SessionWentOn, having written nothing, where another worker stored frames of it meanwhile.
+        """
+        with self._reachable():
+            version, from_us = self._one(_LATE_FROM, [late.from_us, late.session_id])
+            stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=from_us)
+            course = course_of(*self._one(_COURSE_OF, {"id": late.session_id}))
+            laps, carry = _timed(stored, sure, course)
+            timed = [FinishedLap(late.session_id, late.session_key, lap) for lap in laps]
+            numbers = [lap.lap_number for lap in laps]
+            self._conn.execute("BEGIN")
+            first = sure.lap_number if sure else -1
+            self._conn.execute(_DROP_LAPS, {"id": late.session_id, "from": first, "numbers": numbers})
+            save_laps(self._conn.cursor(), [(late.session_id, lap) for lap in laps])
+            if not self._conn.execute(_NOT_LATE, [late.session_id, version]).rowcount:
+                self._conn.execute("ROLLBACK")
+                raise SessionWentOn(late.session_key)
+            self._advance_and_commit(_nothing(position, position), fence)
+        return timed, carry
+
+    def end_lap(self, session: OpenSession, lap: Lap, position: int, fence: int) -> list[FinishedLap]:
+        """Write the lap that a session ended with. Raises PartitionTaken.
+
+        Answers with it; with none, having written nothing, where another worker stored frames of the session meanwhile.
+        """
+        with self._reachable():
+            self._conn.execute("BEGIN")
+            if self._conn.execute(_FRAMES_OF, [session.id]).fetchone() != (session.frames,):
+                self._conn.execute("ROLLBACK")
+                return []
+            save_laps(self._conn.cursor(), [(session.id, lap)])
+            self._advance_and_commit(_nothing(position, position), fence)
+        session.ended_from_us = lap.started_at_us
+        return [FinishedLap(session.id, session.key, lap)]
+
+    def write(self, chunk: WriteBatch, fence: int) -> frozenset[int]:
+        """Store a chunk and move the partition on, all or nothing. Raises PartitionTaken, SessionsChanged.
+
+        Answers with the sessions of which another worker has stored frames that this one does not know: the store notes that
+        their laps are to be timed again, and what this worker remembers of them is stale.
+        """
+        try:
+            return self._write(chunk, fence)
+        except StoreBusy:
+            # Perhaps the lock was had after we had looked. Nothing was written.
+            self._look_for_locks = bool(self._locked_chunks())
+            if not self._look_for_locks:
+                raise
+        return self._write(chunk, fence)
+
+    def _write(self, chunk: WriteBatch, fence: int) -> frozenset[int]:
+        with self._reachable():
+            frames, pending = self._split(chunk.frames)
+            self._conn.execute("BEGIN")
+            self._copy_frames(frames)
+            self._copy(pending, _COPY_PENDING)
+            self._save_the_rest(chunk)
+            return self._advance_and_commit(chunk, fence)
+
+    def _split(self, frames: pa.Table) -> tuple[pa.Table, pa.Table]:
+        """The frames that can be stored now, and those whose chunk is locked."""
+        nothing = frames.schema.empty_table()
+        if not frames.num_rows or not (self._look_for_locks or _has_late(frames, now_us=time.time_ns() // 1000)):
+            return frames, nothing
+        locked = self._locked_chunks()
+        self._look_for_locks = self._look_for_locks and bool(locked)
+        return split_frames(frames, locked) if locked else (frames, nothing)
+
+    def _locked_chunks(self) -> list[LockedChunk]:
+        with self._reachable():
+            locked = locked_chunks(self._conn)
+        names = {chunk.name for chunk in locked}
+        for chunk in locked:
+            if chunk.name not in self._said_locked:
+                log.info("late frames wait", partition=str(self.partition), reason=str(chunk))
+        self._said_locked = names
+        return locked
+
+    def move_pending(self) -> int:
+        """Move frames that waited for a locked chunk to where they belong; answer how many. Their sessions are late then."""
+        try:
+            with self._reachable():
+                return move_pending(self._conn, self._place)
+        except StoreBusy:
+            return 0  # locked between two statements: next time
+
+    def skip_lost(self, fence: int, position: int, earliest: int) -> None:
+        """Go on at ``earliest``: retention took the records from ``position`` on before they were read."""
+        with self._reachable():
+            self._conn.execute("BEGIN")
+            self._save_lost(position, earliest - 1, "retention")
+            self._advance_and_commit(_nothing(position, earliest), fence)
+
+    def rewind(self, fence: int, position: int, earliest: int) -> None:
+        """Go on at ``earliest``, which is before ``position``: the log that was read up to there is not there any more."""
+        with self._reachable():
+            self._conn.execute("BEGIN")
+            self._advance_and_commit(_nothing(position, earliest), fence)
+
+    def begin_anew(self, fence: int, position: int, earliest: int, *, topic_id: str, old_end: int | None) -> None:
+        """Go on at ``earliest`` of another topic of the same name, which has ``topic_id``.
+
+        What the old one still held from ``position`` on is lost. It went up to ``old_end``; None if nobody knows.
+        """
+        with self._reachable():
+            self._conn.execute("BEGIN")
+            if old_end is None or old_end > position:
+                self._save_lost(position, None if old_end is None else old_end - 1, "replaced")
+            self._conn.execute(_SET_TOPIC_ID, self._place | {"fence": fence, "topic_id": topic_id})
+            self._advance_and_commit(_nothing(position, earliest), fence)
+
+    def _save_lost(self, from_offset: int, to_offset: int | None, reason: str) -> None:
+        row = self._place | {"from_offset": from_offset, "to_offset": to_offset, "reason": reason}
+        self._conn.execute(_SAVE_LOST, row)
+
+    def _copy_frames(self, frames: pa.Table) -> None:
+        self._copy(frames, COPY_FRAMES)
+
+    def _copy(self, frames: pa.Table, statement: sql.Composed) -> None:
+        if not frames.num_rows:
+            return
+        encoder = pgpq.ArrowToPostgresBinaryEncoder(frames.schema)
+        with self._conn.cursor().copy(statement) as copy:
+            copy.write(encoder.write_header())
+            for batch in frames.to_batches():
+                copy.write(encoder.write_batch(batch))
+            copy.write(encoder.finish())
+
+    def _save_the_rest(self, chunk: WriteBatch) -> None:
+        with self._conn.cursor() as cursor:
+            save_facts(cursor, chunk.facts)
+            if chunk.begun_on:
+                cursor.executemany(
+                    "UPDATE sessions SET track_id = %s WHERE id = %s", [(t, s) for s, t in chunk.begun_on]
+                )
+            save_laps(cursor, [(timed.session_id, timed.lap) for timed in chunk.laps])
+            if chunk.corrections:
+                cursor.executemany(
+                    _SAVE_CORRECTIONS,
+                    [(c.session_id, c.from_sequence, c.offset_ms, c.placed_ms, c.reason) for c in chunk.corrections],
+                )
+            if chunk.gaps:
+                columns = zip(*((g.session_id, g.from_sequence, g.to_sequence) for g in chunk.gaps), strict=True)
+                cursor.execute(_SAVE_GAPS, list(map(list, columns)))
+            if chunk.late:
+                cursor.executemany(_SAVE_LATE, [(late.from_us, late.session_id) for late in chunk.late])
+            if chunk.dead_letters:
+                left_out = save_dead_letters(cursor, self.partition, chunk.dead_letters, self._quota)
+                self._note_not_kept({kind_of_reason(letter.reason) for letter in chunk.dead_letters}, left_out)
+
+    def is_full(self, letter: DeadLetter) -> bool:
+        """Whether letters of this kind had no place when the last ones came."""
+        return kind_of_reason(letter.reason) in self._full
+
+    def _note_not_kept(self, kinds: set[str], left_out: Sequence[NotKept]) -> None:
+        new = [one for one in left_out if one.kind not in self._full]
+        self._full = self._full - kinds | {one.kind for one in left_out}
+        for one in new:
+            log.warning(
+                "dead letters of this kind are only counted from now on: their places are full",
+                partition=str(self.partition),
+                kind=one.kind,
+                reason=one.last_reason,
+            )
+
+    def _advance_and_commit(self, chunk: WriteBatch, fence: int) -> frozenset[int]:
+        progress = chunk.progress
+        # A client-side cursor sends both statements as one message; the server-side protocol cannot.
+        answer = ClientCursor(self._conn).execute(
+            _ADVANCE_AND_COMMIT,
+            [
+                self.partition.topic,
+                self.partition.index,
+                fence,
+                chunk.start,
+                chunk.end,
+                [p.id for p in progress],
+                [p.received for p in progress],
+                [p.frames for p in progress],
+                [p.first_at_us for p in progress],
+                [p.last_at_us for p in progress],
+                [p.known_frames for p in progress],
+                [p.known_to_us for p in progress],
+            ],
+        )
+        (shared,) = answer.fetchone() or ((),)
+        return frozenset(shared)
+
+    def _one(self, query: str, values: dict[str, Any] | list[Any]) -> tuple[Any, ...]:
+        row = self._conn.execute(query.encode(), values).fetchone()
+        assert row is not None
+        return row
+
+    def _what_is_locked(self, error: psycopg.Error) -> str:
+        """Who keeps us waiting, as far as the database tells; the transaction is over then."""
+        said = ", ".join(filter(None, [str(error).partition("\n")[0], error.diag.context]))
+        try:
+            self._conn.execute("ROLLBACK")
+            return locks_in_words(self._conn) or said
+        except psycopg.Error:
+            return said
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            said = str(error).partition("\n")[0]
+            if error.sqlstate == "PS001":
+                raise PartitionTaken(self.partition, said) from None
+            if error.sqlstate == "PS002":
+                raise SessionsChanged(self.partition, said) from None
+            if isinstance(error, psycopg.errors.DiskFull):
+                raise StoreFull(self._address, said) from error
+            # A value may be too long for an index: that is an OperationalError, and will be one for ever.
+            if isinstance(error, psycopg.errors.LockNotAvailable):
+                raise StoreBusy(self.partition, self._what_is_locked(error)) from error
+            for_data = isinstance(
+                error, psycopg.DataError | psycopg.IntegrityError | psycopg.errors.ProgramLimitExceeded
+            )
+            if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not for_data:
+                raise StoreUnavailable(self._address, said) from error
+            raise StoreRefused(self.partition, said, for_data=for_data) from error
+
+
+def _has_late(frames: pa.Table, *, now_us: int) -> bool:
+    """Whether frames are old enough for their chunk to be compressed by now."""
+    oldest_us = pc.min(frames["time"]).cast(pa.int64()).as_py()
+    return bool(oldest_us < now_us - COLUMNSTORE_AFTER / timedelta(microseconds=1))
+
+
+def _nothing(start: int, end: int) -> WriteBatch:
+    """A move from one offset to another that stores no record."""
+    return WriteBatch(start, end, FRAMES.empty_table())
+
+
+def _timed(frames: pa.Table, last: Lap | None, course: TrackLayout) -> tuple[list[Lap], EngineState | None]:
+    """What the lap engine makes of stored frames that begin with, or shortly before, the lap ``last``."""
+    if last is None:
+        return advance(frames, None, course)
+    return resume(frames, lap_number=last.lap_number, started_at_us=last.started_at_us, course=course)

@@ -1,0 +1,140 @@
+"""Times the laps of stored sessions again, with this version of the lap engine and the newest version of their track.
+
+Says what would change, lap by lap, and writes only when it is told. Rule: what is written is the timing of all frames that are
+stored at that moment, and no worker goes on from another one: a session that went on meanwhile is refused, and the partition's
+worker is made to read anew what it remembers.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import psycopg
+
+from analytics.laps.best_laps import Category
+from analytics.laps.engine import advance, last_lap
+from analytics.laps.frame_arrays import COLUMNS
+from analytics.laps.state import EngineState
+from analytics.model.channels import schema_of
+from analytics.model.lap import Lap
+from analytics.model.track_layout import UNKNOWN
+from analytics.store.frame_pages import pages
+from analytics.store.queries import laps
+from ingest.errors import PurpleSectorError, SessionWentOn
+from ingest.store.best_laps import judge_scope
+from ingest.store.deadlock_retry import through_deadlocks
+from ingest.store.laps import save_laps
+from ingest.store.tracks import StoredTrack, newest_tracks
+
+_SESSIONS = """
+SELECT id, key, frames, frames > 0 AND updated_at > now() - interval '1 minute', game, track, car FROM sessions
+ WHERE %(key)s::text IS NULL OR key = %(key)s ORDER BY id
+"""
+
+# As a takeover does. The worker ends, and its host starts another that reads the session's laps, and on which track they are timed.
+_END_OWNERSHIP = """
+UPDATE positions p SET fence = fence + 1 FROM sessions s WHERE s.id = %s AND (p.topic, p.partition) = (s.topic, s.partition)
+"""
+
+_FRAMES = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
+
+
+class FramesGone(PurpleSectorError):
+    """A session's frames, or some of them, are not stored any more: its laps are all that is known of them."""
+
+    def __init__(self, key: str, stored: int, left: int) -> None:
+        super().__init__(f"session {key!r}: of its {stored} frames {left} are left, which do not make its laps again")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A session whose laps can be timed again. ``live``: a worker wrote to it in the last minute."""
+
+    id: int
+    key: str
+    frames: int
+    live: bool
+    scope: Category
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a lap has become: None before where it is new, None after where it is no lap any more."""
+
+    lap_number: int
+    before: Lap | None
+    after: Lap | None
+
+    @property
+    def differences(self) -> dict[str, tuple[Any, Any]]:
+        """The fields of a lap that are not as they were, each with its value before and after."""
+        if self.before is None or self.after is None:
+            return {}
+        both = ((f.name, getattr(self.before, f.name), getattr(self.after, f.name)) for f in fields(Lap))
+        return {name: (before, after) for name, before, after in both if before != after}
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """The laps of a session as they come out now, and how they differ from those that are stored."""
+
+    session: StoredSession
+    track: StoredTrack | None
+    laps: tuple[Lap, ...]
+    changes: tuple[Change, ...]
+
+
+def stored_sessions(conn: psycopg.Connection[Any], key: str | None = None) -> list[StoredSession]:
+    """All sessions, or the one of this key if there is one."""
+    rows = conn.execute(_SESSIONS, {"key": key}).fetchall()
+    return [StoredSession(id, key, frames, live, Category(*place)) for id, key, frames, live, *place in rows]
+
+
+def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomputed:
+    """Time a session's laps from all its frames. Writes nothing. Raises FramesGone where retention has taken some."""
+    place = (session.scope.game, session.scope.track)
+    track = newest_tracks(conn, [place]).get(place)
+    course = track.track.course if track else UNKNOWN
+    carry: EngineState | None = None
+    now: dict[int, Lap] = {}
+    read = 0
+    for frames in pages(conn, schema_of(COLUMNS), session.id):
+        ended, carry = advance(frames, carry, course)
+        now |= {lap.lap_number: lap for lap in ended}
+        read += frames.num_rows
+    if carry and not session.live and (last := last_lap(carry, course)):
+        now[last.lap_number] = last
+    if read < session.frames:
+        raise FramesGone(session.key, session.frames, read)
+    before = {lap.lap_number: lap for lap in laps(conn, session.key)}
+    changes = (Change(number, before.get(number), now.get(number)) for number in sorted({*before, *now}))
+    changed = tuple(change for change in changes if change.before != change.after)
+    return Recomputed(session, track, tuple(now.values()), changed)
+
+
+def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
+    """Make these the session's laps, all or nothing, and have them judged. Its further laps are timed on the same track.
+
+    Raises SessionWentOn.
+    """
+    session = done.session
+    through_deadlocks(lambda: _replace_laps(conn, done))
+    # The records of laps that are none any more go too.
+    before = [change.before for change in done.changes if change.before]
+    begun_us = [lap.started_at_us for lap in (*done.laps, *before)]
+    if session.scope.track and begun_us:
+        # A worker that is judging the scope reads what has been written here, or is asked about it at its next start.
+        judge_scope(conn, session.scope, min(begun_us))
+
+
+def _replace_laps(conn: psycopg.Connection, done: Recomputed) -> None:
+    session, numbers = done.session, [lap.lap_number for lap in done.laps]
+    with conn.transaction(), conn.cursor() as cursor:
+        # In the order in which `advance` takes them; a batch with facts or laps has taken the session before.
+        cursor.execute(_END_OWNERSHIP, [session.id])
+        if cursor.execute(_FRAMES, [session.id]).fetchone() != (session.frames,):
+            raise SessionWentOn(session.key)
+        cursor.execute("DELETE FROM laps WHERE session_id = %s AND NOT lap_number = ANY (%s)", [session.id, numbers])
+        save_laps(cursor, [(session.id, lap) for lap in done.laps])
+        cursor.execute(
+            "UPDATE sessions SET track_id = %s WHERE id = %s", [done.track.id if done.track else None, session.id]
+        )

@@ -1,0 +1,46 @@
+"""Which worker hosts which partition. Pure: the supervisor asks, and acts."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from ingest.batching.partition_log import Partition
+
+
+def worker_count(partitions: int, *, per_worker: int, cpus: int) -> int:
+    """How many workers to run: as many as ``per_worker`` asks for, or, if that is 0, one for each CPU of the cluster."""
+    if partitions == 0:
+        return 0
+    if per_worker > 0:
+        return -(-partitions // per_worker)
+    return min(partitions, max(1, cpus))
+
+
+def spread(
+    partitions: Collection[Partition], workers: Sequence[str], hosted: Mapping[Partition, str]
+) -> dict[str, list[Partition]]:
+    """Give each partition to one worker, evenly, and move none without need.
+
+    ``hosted`` says who has it now. A worker has at most one partition more than another.
+    """
+    if not workers:
+        return {}
+    shares: dict[str, list[Partition]] = {worker: [] for worker in workers}
+    ordered = sorted(partitions, key=lambda p: (p.topic, p.index))
+    most = -(-len(ordered) // len(workers))
+    homeless = []
+    for partition in ordered:
+        share = shares.get(hosted.get(partition, ""))
+        if share is not None and len(share) < most:
+            share.append(partition)
+        else:
+            homeless.append(partition)
+    for partition in homeless:
+        min(shares.values(), key=len).append(partition)
+    return _level(shares)
+
+
+def _level(shares: dict[str, list[Partition]]) -> dict[str, list[Partition]]:
+    while True:
+        fullest, emptiest = max(shares.values(), key=len), min(shares.values(), key=len)
+        if len(fullest) - len(emptiest) <= 1:
+            return shares
+        emptiest.append(fullest.pop())

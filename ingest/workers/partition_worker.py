@@ -1,0 +1,440 @@
+"""Carries one partition from Kafka to the store: read, decode, time the laps, store, go on.
+
+A worker never reads on while a batch waits for the store: Kafka is the queue. After any error it forgets everything, asks
+the store where the partition stands, and goes on from there; it never stores a batch again from memory. When another worker
+has taken the partition over it ends.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import structlog
+
+from analytics.laps.best_laps import Category
+from analytics.laps.engine import last_lap
+from ingest.batching.clock_corrections import place_in_time
+from ingest.batching.late_sessions import LateSessions
+from ingest.batching.partition_log import Batch, Partition, PartitionLog
+from ingest.batching.poison_search import PoisonSearch
+from ingest.batching.silent_sessions import SilentSessions
+from ingest.batching.throttle import Throttle
+from ingest.batching.write_batch import FinishedLap, LateFrames, OpenSession, RunningLap, WriteBatch, make_chunk
+from ingest.codec.decode import Decoded, decode, reject_all
+from ingest.codec.session_times import Correction
+from ingest.errors import (
+    BrokerUnavailable,
+    LicenceLost,
+    OffsetsLost,
+    PartitionTaken,
+    SessionsChanged,
+    SessionWentOn,
+    StoreBusy,
+    StoreRefused,
+    StoreUnavailable,
+    TopicReplaced,
+)
+from ingest.kafka.partition_consumer import PartitionConsumer
+from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
+from ingest.store.partition_writer import Ownership, PartitionWriter
+from ingest.store.tracks import Place
+
+log = structlog.get_logger()
+
+_READ_S = 0.05  # how long a read may wait: short, so that a batch closes on time and a stop is heard
+_HEARTBEAT_S = 2.0
+_BACKOFF_S = (0.1, 5.0)
+_REMEMBERED = 2_000  # sessions
+_LEARN_EVERY_S = 10.0  # a track
+_MOVE_EVERY_S = 5.0  # frames that waited for a locked chunk
+
+_TRY_AGAIN = (
+    StoreUnavailable,
+    StoreBusy,
+    StoreRefused,
+    LicenceLost,
+    SessionsChanged,
+    BrokerUnavailable,
+    OffsetsLost,
+    TopicReplaced,
+)
+
+LapsListener = Callable[[Sequence[FinishedLap | RunningLap]], None]
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a worker has done, for people to read. Counts are since it started."""
+
+    state: str = "starting"
+    next_offset: int = 0
+    batches: int = 0
+    frames: int = 0
+    laps: int = 0
+    resent: int = 0
+    dead_letters: int = 0
+    errors: int = 0
+    last_error: str = ""
+    blanked: dict[str, int] = field(default_factory=dict)  # values that cannot be, by channel
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Which partition a worker carries, and with what settings. ``owner`` is its name in the store."""
+
+    partition: Partition
+    owner: str
+    kafka: KafkaSettings
+    database: DatabaseSettings
+    ingest: IngestSettings
+
+
+class PartitionWorker:
+    """The owner of one partition. ``run`` ends when it is told to stop or when somebody else takes over."""
+
+    def __init__(self, assignment: Assignment, *, on_laps: LapsListener) -> None:
+        self.progress = Progress()
+        self._assignment = assignment
+        self._on_laps = on_laps
+        self._fence: int | None = None
+        self._known_end: tuple[str | None, int | None] = (None, None)  # topic id, and how far that log went
+        self._isolation = PoisonSearch(assignment.ingest.batch_max_rows)
+        self._log = log.bind(partition=str(assignment.partition), owner=assignment.owner)
+
+    def run(self, stop: threading.Event) -> None:
+        """Own the partition until ``stop`` is set or it is taken over; outlive brokers and databases."""
+        delay_s = _BACKOFF_S[0]
+        while not stop.is_set():
+            batches_before, narrowing = self.progress.batches, False
+            try:
+                self._own(stop)
+            except PartitionTaken as taken:
+                self.progress.state = "taken over"
+                self._log.warning("partition taken over", reason=str(taken))
+                return
+            except _TRY_AGAIN as error:
+                # Half as many records next time: to find the culprit is a step ahead, too.
+                narrowing = isinstance(error, StoreRefused) and error.for_data
+                self._note(str(error))
+            except Exception as error:
+                # A mistake of ours must not end a partition for good; it is said with all that is known of it.
+                self._log.exception("unexpected")
+                self._note(repr(error))
+            ahead = narrowing or self.progress.batches > batches_before
+            delay_s = _BACKOFF_S[0] if ahead else min(delay_s * 2, _BACKOFF_S[1])
+            # Workers of one database that failed together should not come back together.
+            stop.wait(delay_s * random.uniform(0.5, 1.0))
+        self.progress.state = "stopped"
+
+    def _note(self, error: str) -> None:
+        self.progress.state = "waiting"
+        self.progress.errors += 1
+        if error != self.progress.last_error:
+            self._log.warning("will try again", error=error)
+        self.progress.last_error = error
+
+    def _own(self, stop: threading.Event) -> None:
+        task = self._assignment
+        with (
+            PartitionConsumer(task.kafka, task.partition) as source,
+            PartitionWriter(task.database, task.partition) as store,
+        ):
+            topic_id = source.identify()
+            first, end = source.offsets()
+            ownership = self._placed(store, self._claim(store, first, topic_id), topic_id, first, end)
+            self._log.info("reading", offset=ownership.next_offset, fence=ownership.fence)
+            self.progress.last_error = ""
+            source.read_from(ownership.next_offset)
+            source.commit(ownership.next_offset)
+            try:
+                RunLoop(task, source, store, ownership, self._isolation, self.progress, self._on_laps).carry_on(stop)
+            finally:
+                self._known_end = (topic_id, source.known_end)
+
+    def _claim(self, store: PartitionWriter, first_offset: int, topic_id: str | None) -> Ownership:
+        # Only the first claim may push somebody aside: one that wakes from a freeze must find out that it was replaced.
+        if self._fence is None:
+            ownership = store.take_over(self._assignment.owner, first_offset=first_offset, topic_id=topic_id)
+            self._fence = ownership.fence
+            return ownership
+        return store.resume(self._fence)
+
+    def _placed(
+        self, store: PartitionWriter, ownership: Ownership, topic_id: str | None, first: int, end: int
+    ) -> Ownership:
+        """Where to read on: where the store stands, or at ``first`` if the broker has nothing to read there."""
+        position = ownership.next_offset
+        if topic_id and ownership.topic_id and topic_id != ownership.topic_id:
+            of_topic, known_end = self._known_end
+            old_end = known_end if of_topic == ownership.topic_id else None
+            self._log.error(
+                "the topic was deleted and made anew: reading it from its start", next=position, old_end=old_end
+            )
+            store.begin_anew(ownership.fence, position, first, topic_id=topic_id, old_end=old_end)
+            return Ownership(ownership.fence, first, topic_id)
+        if first <= position <= end:
+            return ownership
+        if position < first:
+            self._log.error("records were deleted before they were read", next=position, first=first)
+            store.skip_lost(ownership.fence, position, first)
+        else:
+            # The broker lost its last records, or it has no ids and the topic was made anew: what is in the log now may not
+            # be what was read. Frames with a sequence are stored once all the same.
+            self._log.error(
+                "the log ends before what is stored of it: reading it anew", next=position, first=first, end=end
+            )
+            store.rewind(ownership.fence, position, first)
+        return Ownership(ownership.fence, first, topic_id)
+
+
+class RunLoop:
+    """What a worker remembers between two errors: the sessions, and the records that wait to be stored."""
+
+    def __init__(
+        self,
+        task: Assignment,
+        source: PartitionConsumer,
+        store: PartitionWriter,
+        ownership: Ownership,
+        isolation: PoisonSearch,
+        progress: Progress,
+        on_laps: LapsListener,
+    ) -> None:
+        self._isolation = isolation
+        self._source = source
+        self._store = store
+        self._fence = ownership.fence
+        self._progress = progress
+        self._on_laps = on_laps
+        self._sessions: dict[str, OpenSession] = {}
+        self._lateness = LateSessions()
+        self._silence = SilentSessions()
+        self._tracks: Throttle[Place] = Throttle(_LEARN_EVERY_S)
+        self._unjudged: dict[Category, int] = {}
+        self._move_at = 0.0
+        self._waiting = PartitionLog(
+            task.partition,
+            ownership.next_offset,
+            max_records=isolation.limit,
+            max_age_s=task.ingest.batch_max_age_ms / 1000,
+        )
+
+    def carry_on(self, stop: threading.Event) -> None:
+        """Read and store until ``stop`` is set; what waits then is read again by whoever comes next.
+
+        While a record that the database refuses is being looked for, a turn is one batch.
+        """
+        searching = self._isolation.searching
+        self._progress.state = "reading"
+        self._progress.next_offset = self._waiting.stored
+        beat_at = time.monotonic() + _HEARTBEAT_S
+        self._lateness.note(self._store.late_sessions(), now=time.monotonic())
+        self._unjudged = self._store.unjudged()
+        for key in self._store.recent_sessions():
+            self._silence.note(key, now=time.monotonic())
+        while not stop.is_set():
+            records = self._source.read(self._isolation.limit, _READ_S)
+            now = time.monotonic()
+            self._source.look(now=now)
+            self._waiting.append(records, now=now)
+            if self._waiting.due(now=now):
+                self._keep(self._waiting.take())
+                beat_at = now + _HEARTBEAT_S
+                if searching:
+                    return
+            elif now >= beat_at:
+                self._store.beat(self._fence)
+                # Told again: the broker may have missed it, a person may have reset it, and after a week Kafka forgets it.
+                self._source.commit(self._waiting.stored)
+                beat_at = now + _HEARTBEAT_S
+            for late in self._lateness.due(now=now):
+                self._time_again(late)
+            self._end_silent(now)
+            self._move_pending(now)
+            for place in self._tracks.due(now=now):
+                self._learn(place)
+            if self._unjudged:
+                self._tell(())
+
+    def _move_pending(self, now: float) -> None:
+        """Store frames that waited for a locked chunk, and time the laps of their sessions again."""
+        if now < self._move_at:
+            return
+        self._move_at = now + _MOVE_EVERY_S
+        if frames := self._store.move_pending():
+            log.info("frames stored that waited for a locked chunk", frames=frames)
+            self._lateness.note(self._store.late_sessions(), now=now)
+
+    def _keep(self, batch: Batch) -> None:
+        decoded = decode(batch.records.values, batch.records.keys)
+        self._open(decoded.sessions)
+        appended_ms = batch.records.appended_ms
+        # A topic that keeps its producers' times says nothing of its own.
+        appended_ms = np.where(appended_ms > 0, appended_ms, time.time_ns() // 1_000_000)
+        decoded, corrections = place_in_time(decoded, self._sessions, appended_ms, self._source.behind_ms)
+        if batch.start == self._isolation.culprit:
+            decoded = reject_all(
+                decoded, len(batch.records), "refused: the database does not take what this record holds"
+            )
+        self._begin(decoded)
+        chunk = self._with_headers(make_chunk(batch, decoded, self._sessions, corrections, self._source.users))
+        self._forget_shared(chunk, self._write(batch, chunk))
+        self._note_corrections(corrections)
+        self._note_blanked(decoded)
+        self._waiting.mark_stored(batch)
+        self._source.commit(batch.end)
+        if chunk.moved:
+            for scope, since_us in self._store.unjudged().items():
+                self._want_judged(scope, since_us)
+        self._tell(chunk.laps)
+        if chunk.running:
+            # After the laps: what they have just set is what sectors are measured against.
+            self._on_laps(self._store.colour(chunk.running))
+        self._lateness.note(chunk.late, now=time.monotonic())
+        for progress in chunk.progress:
+            self._silence.note(progress.key, now=time.monotonic())
+        self._count(chunk)
+
+    def _with_headers(self, chunk: WriteBatch) -> WriteBatch:
+        """Give dead letters that may have a place the headers that they came with."""
+        wanted = [letter.offset for letter in chunk.dead_letters if not self._store.is_full(letter)]
+        if not wanted:
+            return chunk
+        headers = self._source.headers_at(wanted)
+        letters = tuple(replace(letter, headers=headers.get(letter.offset)) for letter in chunk.dead_letters)
+        return replace(chunk, dead_letters=letters)
+
+    def _note_blanked(self, decoded: Decoded) -> None:
+        """Count the values that were stored as NULL because no car can have sent them; log each channel once."""
+        counts = self._progress.blanked
+        for channel, values in decoded.blanked.items():
+            if channel not in counts:
+                log.warning("implausible values stored as NULL", channel=channel, sessions=decoded.sessions[:10])
+            counts[channel] = counts.get(channel, 0) + values
+
+    def _begin(self, decoded: Decoded) -> None:
+        """Put the sessions that begin on the newest version of their track."""
+        told = ((self._sessions[decoded.sessions[f.session_index]], f.message) for f in decoded.facts)
+        places = {session.key: (facts.game, facts.track) for session, facts in told if not session.carry}
+        if not places:
+            return
+        tracks = self._store.newest_tracks(set(places.values()))
+        for key, place in places.items():
+            if place in tracks:
+                self._sessions[key].begin_on(tracks[place].id, tracks[place].track.course)
+
+    def _tell(self, laps: Sequence[FinishedLap]) -> None:
+        """Judge what was stored, and announce it with its colours; with it those laps whose colours it has changed."""
+        self._note(laps)
+        told = {(timed.session_id, timed.lap.lap_number): timed for timed in laps}
+        for scope, since_us in tuple(self._unjudged.items()):
+            judged = self._store.judge(scope, since_us)
+            if judged is not None:
+                del self._unjudged[scope]
+                told |= {(timed.session_id, timed.lap.lap_number): timed for timed in judged}
+        if told:
+            self._on_laps(tuple(told.values()))
+
+    def _note(self, laps: Sequence[FinishedLap]) -> None:
+        """Have these laps judged, and their tracks learnt."""
+        now = time.monotonic()
+        for timed in laps:
+            session = self._sessions.get(timed.session_key)
+            scope = session.scope if session else None
+            if scope:
+                self._want_judged(scope, timed.lap.started_at_us)
+                self._tracks.want((scope.game, scope.track), now=now)
+
+    def _want_judged(self, scope: Category, since_us: int) -> None:
+        self._unjudged[scope] = min(self._unjudged.get(scope, since_us), since_us)
+
+    def _learn(self, place: Place) -> None:
+        learnt = self._store.learn_track(place)
+        if learnt:
+            log.info("track learnt", track=learnt.name, version=learnt.version, line=learnt.line, laps=learnt.laps)
+
+    def _time_again(self, late: LateFrames) -> None:
+        try:
+            laps, carry = self._store.time_again(late, self._waiting.stored, self._fence)
+        except SessionWentOn:
+            # Another worker stored frames of it meanwhile. The store keeps that its laps are to be timed.
+            self._lateness.note([late], now=time.monotonic())
+            return
+        if late.session_key in self._sessions:
+            self._sessions[late.session_key].carry = carry
+        self._silence.note(late.session_key, now=time.monotonic())
+        log.info("laps timed again, with frames that came late", session=late.session_key, laps=len(laps))
+        self._tell(laps)
+
+    def _end_silent(self, now: float) -> None:
+        """Store the lap that a session ended with, when no more of its frames come; one session a turn."""
+        key = self._silence.next_silent(now=now)
+        if key is None:
+            return
+        self._open([key])
+        session = self._sessions[key]
+        lap = last_lap(session.carry, session.course) if session.carry else None
+        if lap:
+            self._tell(self._store.end_lap(session, lap, self._waiting.stored, self._fence))
+
+    def _write(self, batch: Batch, chunk: WriteBatch) -> frozenset[int]:
+        try:
+            shared = self._store.write(chunk, self._fence)
+        except StoreRefused as refused:
+            if refused.for_data:
+                self._isolation.refused(batch.start, len(batch.records))
+            raise
+        self._isolation.stored()
+        return shared
+
+    def _forget_shared(self, chunk: WriteBatch, shared: frozenset[int]) -> None:
+        """Read these sessions anew: another worker stored frames of them meanwhile, and their laps lack those."""
+        if not shared:
+            return
+        forgotten = {
+            session.id: self._sessions.pop(key)
+            for key, session in tuple(self._sessions.items())
+            if session.id in shared
+        }
+        late = [LateFrames(p.id, forgotten[p.id].key, p.known_to_us) for p in chunk.progress if p.id in shared]
+        self._lateness.note(late, now=time.monotonic())
+        log.info("sessions come by another partition too", sessions=[one.session_key for one in late][:10])
+
+    def _note_corrections(self, corrections: Sequence[Correction]) -> None:
+        for one in corrections[:10]:
+            log.warning(
+                "times of a wrong clock were replaced by the broker's",
+                session_id=one.session_id,
+                from_sequence=one.from_sequence,
+                moved_s=round(one.offset_ms / 1000, 1),
+                reason=one.reason,
+            )
+
+    def _open(self, keys: Sequence[str]) -> None:
+        if len(self._sessions) > _REMEMBERED:
+            # Sessions end without a word. What is forgotten here is read again if it goes on after all.
+            self._sessions = {key: self._sessions[key] for key in keys if key in self._sessions}
+        new = [key for key in keys if key not in self._sessions]
+        if new:
+            self._sessions |= self._store.open_sessions(new, self._source.users)
+
+    def _count(self, chunk: WriteBatch) -> None:
+        progress = self._progress
+        progress.batches += 1
+        progress.next_offset = chunk.end
+        progress.frames += chunk.frames.num_rows
+        progress.laps += len(chunk.laps)
+        progress.resent += chunk.resent
+        progress.dead_letters += len(chunk.dead_letters)
+        if chunk.dead_letters:
+            first = chunk.dead_letters[0]
+            log.warning(
+                "dead letters",
+                partition=str(self._waiting.partition),
+                count=len(chunk.dead_letters),
+                offset=first.offset,
+                reason=first.reason,
+            )

@@ -1,0 +1,266 @@
+"""The ingest actors: a detached supervisor, and the workers that it spreads partitions over.
+
+The supervisor only decides who should host what. Whether that is so is decided by the fence in the store, so a wrong
+decision, a forgotten worker or a second supervisor costs time and never data.
+"""
+
+import asyncio
+import gc
+import os
+import re
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any, Self
+
+import ray
+import structlog
+from confluent_kafka.admin import AdminClient
+
+from ingest.batching.partition_log import Partition
+from ingest.control.gap_recovery import GapRecovery
+from ingest.errors import BrokerUnavailable
+from ingest.kafka.topics import cluster_of, open_admin, telemetry_pattern
+from ingest.logging_setup import start_logging
+from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings, differing
+from ingest.workers.assignment import spread, worker_count
+from ingest.workers.malloc import keep_freed_memory
+from ingest.workers.worker_threads import WorkerThreads
+
+log = structlog.get_logger()
+
+NAMESPACE = "purple-sector"
+SUPERVISOR = "ingest-supervisor"
+_WORKER_PREFIX = "ingest-worker-"
+
+_TICK_S = 0.5
+_DISCOVER_EVERY_S = 3.0
+_ANSWER_WITHIN_S = 3.0
+_START_WITHIN_S = 60.0
+_FAREWELL_WITHIN_S = 10.0
+_NICENESS = 10
+
+# Detached, or they die with whoever started them; named, so that the next supervisor finds them.
+_DETACHED: dict[str, Any] = {"lifetime": "detached", "namespace": NAMESPACE, "max_restarts": -1}
+_SUPERVISOR_OPTIONS: dict[str, Any] = _DETACHED | {"name": SUPERVISOR, "num_cpus": 0, "max_task_retries": -1}
+_WORKER_OPTIONS: dict[str, Any] = _DETACHED | {"num_cpus": 0.1, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """All that an actor needs."""
+
+    kafka: KafkaSettings
+    database: DatabaseSettings
+    ingest: IngestSettings
+    log: LogSettings
+
+    def differing(self, wanted: Self) -> list[str]:
+        """Return the variables that have other values in ``wanted``."""
+        return differing(
+            (self.kafka, self.database, self.ingest, self.log),
+            (wanted.kafka, wanted.database, wanted.ingest, wanted.log),
+        )
+
+
+class IngestWorker:
+    """A Host in a process of its own."""
+
+    def __init__(self, name: str, settings: ClusterSettings) -> None:
+        start_logging(settings.log)
+        # Rows may be a quarter of a second late, a viewer's frame may not: where CPUs are short, the live path goes first.
+        os.nice(_NICENESS)
+        # A read makes tens of thousands of messages, none of which is part of a cycle: looking for cycles among them
+        # took a third of the worker's time.
+        gc.freeze()
+        gc.set_threshold(1_000_000, 10, 10)
+        keep_freed_memory()
+        self._host = WorkerThreads(name=name, kafka=settings.kafka, database=settings.database, ingest=settings.ingest)
+
+    def host(self, partitions: list[Partition]) -> dict[str, Any]:
+        """Host exactly these partitions; also the sign of life that the supervisor waits for."""
+        return {"pid": os.getpid(), "partitions": self._host.host(partitions)}
+
+    def stop(self) -> None:
+        """Stop reading, finish storing, and end."""
+        self._host.stop()
+        ray.actor.exit_actor()
+
+
+class WorkerHandle:
+    """A worker as the supervisor sees it: what it was asked last, since when, and what it answered last."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self._asked_at = 0.0
+        self._call: asyncio.Task[dict[str, Any]] | None = None
+        self.answer: dict[str, Any] = {}
+
+    def ask(self, share: list[Partition], *, now: float) -> None:
+        """Ask it to host its share, unless it still thinks about the last time. Raises RayError if it is dead or failed."""
+        if self._call is not None and not self._call.done():
+            return
+        if self._call is not None:
+            self._hear()
+        self._asked_at = now
+        self._call = asyncio.ensure_future(_answer(self._handle.host.remote(share)))
+
+    def silent(self, *, now: float) -> bool:
+        """Whether an answer is overdue. The first may take as long as Ray needs to start a process."""
+        waiting = self._call is not None and not self._call.done()
+        return waiting and now - self._asked_at > (_ANSWER_WITHIN_S if self.answer else _START_WITHIN_S)
+
+    def dismiss(self) -> None:
+        """End its process, which may be frozen."""
+        if self._call is not None:
+            self._call.cancel()
+        ray.kill(self._handle, no_restart=True)
+
+    async def farewell(self) -> None:
+        """Let it store what it holds, and end."""
+        try:
+            await asyncio.wait_for(_answer(self._handle.stop.remote()), _FAREWELL_WITHIN_S)
+        except TimeoutError:
+            self.dismiss()
+        except ray.exceptions.RayActorError:
+            pass  # it has ended, as it was told
+
+    def _hear(self) -> None:
+        assert self._call is not None
+        call, self._call = self._call, None
+        try:
+            self.answer = call.result()
+        except ray.exceptions.ActorUnavailableError:
+            log.warning("a worker is being restarted", was=self.answer.get("pid"))
+            self.answer = {}
+
+
+class Supervisor:
+    """Keeps every partition with a worker that answers, and asks collectors for what is missing."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        start_logging(settings.log)
+        self._settings = settings
+        self._partitions: list[Partition] = []
+        self._hosted: dict[Partition, str] = {}
+        self._staff = _workers_that_live()
+        # An actor that Ray restarts runs __init__ again, so the loops come back by themselves.
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._discover()), loop.create_task(self._supervise())]
+        self._asking_ends = threading.Event()
+        asking = GapRecovery(settings.kafka, settings.database, settings.ingest)
+        threading.Thread(target=asking.run, args=[self._asking_ends], name="asking", daemon=True).start()
+
+    async def stats(self) -> dict[str, Any]:
+        """Each worker's process and the progress of its partitions, as of its last answer."""
+        workers = {name: staff.answer for name, staff in self._staff.items() if staff.answer}
+        return {"pid": os.getpid(), "partitions": len(self._partitions), "workers": workers}
+
+    async def differing(self, wanted: ClusterSettings) -> list[str]:
+        """Return the variables that have other values in ``wanted``, which this supervisor does not take."""
+        return self._settings.differing(wanted)
+
+    async def stop(self) -> None:
+        """Stop the workers, each after what it is storing."""
+        self._asking_ends.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(staff.farewell() for staff in self._staff.values()))
+        self._staff = {}
+
+    async def _discover(self) -> None:
+        admin: AdminClient | None = None
+        while True:
+            try:
+                admin = admin or open_admin(self._settings.kafka)
+                found = await asyncio.to_thread(_partitions_to_read, admin, self._settings.kafka)
+                if found is not None and found != self._partitions:
+                    log.info("partitions", before=len(self._partitions), now=len(found))
+                    self._partitions = found
+            except Exception:
+                log.exception("looking for partitions failed, will go on")
+            await asyncio.sleep(_DISCOVER_EVERY_S)
+
+    async def _supervise(self) -> None:
+        while True:
+            try:
+                self._look_after_workers(now=time.monotonic())
+            except Exception:
+                log.exception("supervision failed, will go on")
+            await asyncio.sleep(_TICK_S)
+
+    def _look_after_workers(self, *, now: float) -> None:
+        while len(self._staff) < self._wanted():
+            self._hire()
+        shares = spread(self._partitions, sorted(self._staff), self._hosted)
+        self._hosted = {p: worker for worker, share in shares.items() for p in share}
+        for worker, share in shares.items():
+            try:
+                self._staff[worker].ask(share, now=now)
+            except ray.exceptions.RayError as error:
+                self._replace(worker, "dead" if isinstance(error, ray.exceptions.RayActorError) else repr(error))
+            else:
+                if self._staff[worker].silent(now=now):
+                    self._replace(worker, "silent")
+
+    def _wanted(self) -> int:
+        per_worker = self._settings.ingest.partitions_per_actor
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        return worker_count(len(self._partitions), per_worker=per_worker, cpus=cpus)
+
+    def _hire(self) -> str:
+        name = _WORKER_PREFIX + uuid.uuid4().hex[:8]
+        worker = ray.remote(IngestWorker).options(name=name, **_WORKER_OPTIONS).remote(name, self._settings)
+        self._staff[name] = WorkerHandle(worker)
+        log.info("worker started", worker=name)
+        return name
+
+    def _replace(self, worker: str, why: str) -> None:
+        """Give its partitions to another at once: to kill a frozen process takes Ray several seconds."""
+        log.warning("replacing a worker", worker=worker, why=why)
+        self._staff.pop(worker).dismiss()
+        successor = self._hire()
+        self._hosted = {p: successor if w == worker else w for p, w in self._hosted.items()}
+
+
+def start_ingest(settings: ClusterSettings) -> Any:
+    """The supervisor of the Ray cluster that this process is connected to; started if it does not run yet."""
+    return ray.remote(Supervisor).options(get_if_exists=True, **_SUPERVISOR_OPTIONS).remote(settings)
+
+
+def running_ingest() -> Any | None:
+    """The supervisor of the Ray cluster that this process is connected to; None if it does not run."""
+    try:
+        return ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
+    except ValueError:
+        return None
+
+
+def stop_ingest() -> None:
+    """Stop the workers after what they are storing, and the supervisor. Nothing to stop is fine."""
+    if (supervisor := running_ingest()) is not None:
+        ray.get(supervisor.stop.remote(), timeout=30)
+        ray.kill(supervisor)
+
+
+def _workers_that_live() -> dict[str, WorkerHandle]:
+    named = ray.util.list_named_actors(all_namespaces=True)
+    names = [n["name"] for n in named if n["namespace"] == NAMESPACE and n["name"].startswith(_WORKER_PREFIX)]
+    return {name: WorkerHandle(ray.get_actor(name, namespace=NAMESPACE)) for name in names}
+
+
+async def _answer(call: Any) -> Any:
+    return await call
+
+
+def _partitions_to_read(admin: AdminClient, kafka: KafkaSettings) -> list[Partition] | None:
+    """The partitions of all topics of frames; None while no broker answers."""
+    try:
+        topics = cluster_of(admin, kafka, timeout_s=3).topics
+    except BrokerUnavailable:
+        return None
+    of_frames = re.compile(telemetry_pattern(kafka))
+    return [
+        Partition(name, i) for name in sorted(topics) if of_frames.match(name) for i in sorted(topics[name].partitions)
+    ]

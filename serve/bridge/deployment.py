@@ -1,0 +1,143 @@
+"""The bridge as a Ray Serve deployment.
+
+Here Ray is imported; what is deployed is the plain application of serve/bridge/web_app.py. The rule: Ray's
+defaults are for short requests, and a viewer is a request that lasts for hours, so every limit is set on purpose.
+"""
+
+import gc
+import ipaddress
+import logging
+import time
+from typing import Any
+
+import ray
+import ray.exceptions
+import ray.serve
+from fastapi import FastAPI
+from ray.serve.schema import ProxyStatus
+
+from ingest.errors import PurpleSectorError
+from ingest.logging_setup import start_logging
+from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings, differing
+from serve.bridge.access.admission import AdmissionLimits
+from serve.bridge.access.hosts import Hosts
+from serve.bridge.live.socket_limits import limit_sockets
+from serve.bridge.ray_environment import SAME_LOOP
+from serve.bridge.web_app import make_api
+
+NAME = "purple-sector"
+
+_PROXY_WITHIN_S = 300.0
+_ANSWER_WITHIN_S = 60.0
+
+_OPTIONS: dict[str, Any] = {
+    "num_replicas": 1,
+    "max_ongoing_requests": 10_000,  # every open socket counts as one; Ray's default of 5 would hang the sixth viewer
+    "max_queued_requests": -1,
+    "health_check_period_s": 1,
+    "graceful_shutdown_timeout_s": 15,  # more than the draining period: viewers hear 1012 instead of a cut
+    "graceful_shutdown_wait_loop_s": 1,
+    "ray_actor_options": {"num_cpus": 0.1, "runtime_env": {"env_vars": SAME_LOOP}},
+}
+
+
+class BridgeReplica:
+    """One replica: its own Kafka reader and its own viewers."""
+
+    def __init__(
+        self, kafka: KafkaSettings, database: DatabaseSettings, log: LogSettings, serve: ServeSettings | None = None
+    ) -> None:
+        start_logging(log)
+        limit_sockets()
+        _bind_to_node(ray.util.get_node_ip_address())
+        serve = serve or ServeSettings.read()
+        self._given = (kafka, database, log, serve)
+        hosts = Hosts(serve.allowed_hosts.split(","), bound=serve.host)
+        self._settings = (kafka, database, _limits(serve), _proxies(), hosts)
+
+    def differing(self, *wanted: Any) -> list[str]:
+        """Return the variables that have other values in ``wanted``, which this replica does not take."""
+        return differing(self._given, wanted)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        api = make_api(*self._settings)
+        # What is here now stays: a search for cycles need not walk all of Ray while a frame waits.
+        gc.freeze()
+        return api
+
+
+def _bind_to_node(address: str) -> None:
+    """Keep the replica's gRPC server to the loopback where its node is there: by itself it listens on every address.
+
+    Ray 2.60 has no setting for it. Where another version has no such function, what is open is printed by `up`.
+    """
+    import ray.serve._private.replica as replica
+
+    add_port = getattr(replica, "add_port_to_grpc_server", None)
+    if add_port is not None and ipaddress.ip_address(address).is_loopback:
+        replica.add_port_to_grpc_server = lambda server, _: add_port(server, f"{address}:0")
+
+
+def _proxies() -> frozenset[str]:
+    """The addresses that Serve's proxies connect from: this node's, and the head's, where the only proxy of a cluster is."""
+    head = ray.get_runtime_context().gcs_address.rpartition(":")[0].strip("[]")
+    return frozenset({"127.0.0.1", "::1", ray.util.get_node_ip_address(), head})
+
+
+def build(args: dict[str, str]) -> ray.serve.Application:
+    """The application for a Serve configuration file. Settings come from the environment of whoever builds it.
+
+    ``args`` may hold ``replicas``, and ``version``: Ray restarts replicas when the arguments change, not when code does.
+    """
+    return _bind(
+        KafkaSettings.read(),
+        DatabaseSettings.read(),
+        ServeSettings.read(),
+        replicas=int(args.get("replicas", 1)),
+    )
+
+
+def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> None:
+    """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; returns when viewers can connect.
+
+    Raises PurpleSectorError where Ray Serve has no proxy after minutes.
+    """
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # who calls this says itself what is ready
+    try:
+        ray.serve.start(proxy_location="HeadOnly", http_options={"host": serve.host, "port": serve.port})
+    except (TimeoutError, ray.exceptions.RayActorError):
+        # Its own wait ends after 60 s, or with the first proxy; its controller goes on trying.
+        _await_proxy()
+    ray.serve.run(_bind(kafka, database, serve), name=NAME, route_prefix="/")
+
+
+def differing_page(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> list[str]:
+    """Return the variables that have other values for the page that runs. Raises what Ray Serve raises."""
+    page = ray.serve.get_app_handle(NAME)
+    names: list[str] = page.differing.remote(kafka, database, LogSettings.read(), serve).result(
+        timeout_s=_ANSWER_WITHIN_S
+    )
+    return names
+
+
+def _await_proxy() -> None:
+    deadline = time.monotonic() + _PROXY_WITHIN_S
+    while ProxyStatus.HEALTHY not in ray.serve.status().proxies.values():
+        if time.monotonic() > deadline:
+            raise PurpleSectorError(
+                f"Ray Serve started no proxy within {_PROXY_WITHIN_S:.0f} s; a machine with less to do may be quicker"
+            )
+        time.sleep(0.2)
+
+
+def _limits(serve: ServeSettings) -> AdmissionLimits:
+    return AdmissionLimits(
+        serve.sockets, serve.sockets_per_address, serve.handshakes_per_s, serve.demos, serve.demos_per_address
+    )
+
+
+def _bind(
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, *, replicas: int = 1
+) -> ray.serve.Application:
+    deployment = ray.serve.deployment(ray.serve.ingress()(BridgeReplica), name="Bridge", **_OPTIONS)
+    return deployment.options(num_replicas=replicas).bind(kafka, database, LogSettings.read(), serve)

@@ -1,0 +1,175 @@
+"""What a viewer may say, parsed strictly, and what it is answered.
+
+Client messages are JSON objects with a ``type``. Whatever does not fit raises BadMessage, whose sentence is sent back;
+nothing here knows a socket. The rule: no input, however odd, raises anything else.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ingest.codec.record_format import MAX_KEY_BYTES, InvalidRecord, session_of
+from serve.bridge.live.hub import Subscription
+
+MAX_MESSAGE_BYTES = 16 * 1024
+MAX_WATCHES = 16
+
+
+class InvalidMessage(Exception):
+    """A client message that is not understood. The sentence goes to the viewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    watch: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    watch: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class StartDemo:
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StopDemo:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    pass
+
+
+Request = Subscribe | Unsubscribe | StartDemo | StopDemo | Ping
+
+_KEYS = {
+    "subscribe": {"session", "userId"},
+    "unsubscribe": {"session", "userId"},
+    "start_demo": {"seed"},
+    "stop_demo": set(),
+    "ping": set(),
+}
+_UPPER = {"START_DEMO", "STOP_DEMO"}
+
+
+def parse(text: str) -> Request:
+    """What the viewer asks for. Raises BadMessage."""
+    said = _object(text)
+    kind = _kind(said.pop("type", None))
+    strange = sorted(set(said) - _KEYS[kind])
+    if strange:
+        raise InvalidMessage(f"{kind} has no field {strange[0][:50]!r}")
+    match kind:
+        case "subscribe":
+            return Subscribe(_watch(kind, said))
+        case "unsubscribe":
+            return Unsubscribe(_watch(kind, said))
+        case "start_demo":
+            return StartDemo(_seed(said))
+        case "stop_demo":
+            return StopDemo()
+        case _:
+            return Ping()
+
+
+def _object(text: str) -> dict[str, Any]:
+    if len(text) > MAX_MESSAGE_BYTES:
+        raise InvalidMessage(f"a message has at most {MAX_MESSAGE_BYTES} bytes")
+    try:
+        said = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise InvalidMessage("want one JSON object without repeated keys") from None
+    if not isinstance(said, dict):
+        raise InvalidMessage("want a JSON object")
+    return said
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("repeated key")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str) and value in _UPPER:
+        return value.lower()
+    if not isinstance(value, str) or value not in _KEYS:
+        raise InvalidMessage(f"type must be one of {', '.join(_KEYS)}")
+    return value
+
+
+def _watch(kind: str, said: dict[str, Any]) -> Subscription:
+    if len(said) != 1:
+        raise InvalidMessage(f"{kind} wants either session or userId")
+    field, name = said.popitem()
+    return named_watch(field, name)
+
+
+def named_watch(field: str, name: object) -> Subscription:
+    """The watch that ``session`` or ``userId`` with this name means: whatever a record can name. Raises BadMessage."""
+    try:
+        known = session_of(name.encode()) if isinstance(name, str) else ""
+    except (InvalidRecord, UnicodeEncodeError):
+        known = ""
+    if not known:
+        raise InvalidMessage(f"{field} must be printable text of 1 to {MAX_KEY_BYTES} bytes")
+    return Subscription("user" if field == "userId" else "session", known)
+
+
+def _seed(said: dict[str, Any]) -> int:
+    seed = said.get("seed", 1)
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        raise InvalidMessage("seed must be a whole number from 0 to 2147483647")
+    return seed
+
+
+class Reply:
+    """An answer to a client message: JSON text in both formats, never dropped."""
+
+    __slots__ = ("_text",)
+    frames = 0
+    session = ""
+
+    def __init__(self, kind: str, **fields: object) -> None:
+        self._text = json.dumps({"type": kind, **fields}, separators=(",", ":"))
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._text)
+
+    def payload(self, *, as_text: bool) -> str:
+        """The same text for every viewer."""
+        return self._text
+
+
+class TokenBucket:
+    """How often something may be done: ``per_second`` on average, ``burst`` at once."""
+
+    def __init__(self, *, per_second: float = 10.0, burst: float = 20.0) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._left = burst
+        self._at: float | None = None
+
+    def spend(self, *, now: float) -> bool:
+        """Count one; False if it was one too many."""
+        earned = 0.0 if self._at is None else (now - self._at) * self._per_second
+        self._at = now
+        self._left = min(self._burst, self._left + earned)
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
+class MessageBudget(TokenBucket):
+    """How many frames a viewer may send, of any kind: text, fragments of text, pings and pongs."""

@@ -1,0 +1,168 @@
+"""A Kafka value, read just far enough to be passed on.
+
+Any of the three forms of the wire becomes one Envelope. The rule: what is passed on has been parsed here, so that no
+viewer's decoder meets bytes that are no telemetry.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import DecodeError
+
+from ingest.codec.blanking import blank_implausible, record_fault
+from ingest.codec.record_format import MAX_VALUE_BYTES, Kind, frame_in_envelope, kind_of
+from ingest.codec.timestamps import time_fault
+from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
+from serve.bridge.live.outgoing import OutgoingMessage
+
+_MESSAGE_NAMES = {"telemetry", "frames", "session", "lap", "lapInProgress"}
+
+
+class UndecodableRecord(Exception):
+    """A record that is no telemetry."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveMessage:
+    """What one record says. ``facts`` is set where it carries the facts of its session; the laps are numbers, 0 is none.
+
+    ``blanked`` names the fields whose values could not be, one name for each value.
+    """
+
+    kind: Literal["frames", "facts", "lap"]
+    envelope: OutgoingMessage
+    frames: int = 0
+    frame_time_ms: int = 0
+    user: str = ""
+    facts: OutgoingMessage | None = None
+    finished_lap: int = 0
+    running_lap: int = 0
+    blanked: tuple[str, ...] = ()
+    sequence: int = 0  # of the newest frame
+    started_at_ms: int = 0
+
+
+def read(value: bytes, session: str) -> LiveMessage:
+    """The message for viewers in a record of this session. Raises Unreadable."""
+    if not session:
+        raise UndecodableRecord("no session")
+    if len(value) > MAX_VALUE_BYTES:
+        raise UndecodableRecord(f"{len(value)} bytes are more than {MAX_VALUE_BYTES}")
+    try:
+        match kind_of(value):
+            case Kind.FRAME:
+                return _frame(value, session)
+            case Kind.MESSAGE:
+                return _message(TelemetryMessage.FromString(value), session)
+            case Kind.JSON:
+                return _json(value.decode("utf-8-sig"), session)
+            case Kind.EMPTY:
+                raise UndecodableRecord("empty")
+    except (DecodeError, ParseError, ValueError, RecursionError) as wrong:
+        raise UndecodableRecord(str(wrong)) from None
+
+
+def _frame(value: bytes, session: str) -> LiveMessage:
+    frame = TelemetryFrame.FromString(value)
+    if fault := time_fault(frame.timestamp):
+        raise UndecodableRecord(fault)
+    blanked = _judged([frame])
+    if blanked:
+        value = frame.SerializeToString()
+    envelope = OutgoingMessage(frame_in_envelope(value, session), session=session, frames=1)
+    return LiveMessage(
+        "frames", envelope, frames=1, frame_time_ms=frame.timestamp, blanked=blanked, sequence=frame.sequence
+    )
+
+
+def _judged(frames: Iterable[TelemetryFrame]) -> tuple[str, ...]:
+    """Blank what cannot be, as ingest does, and return its fields' names. Raises Unreadable for what ingest refuses."""
+    blanked: list[str] = []
+    for frame in frames:
+        if fault := record_fault(frame):
+            raise UndecodableRecord(fault)
+        blanked += blank_implausible(frame)
+    return tuple(blanked)
+
+
+def _json(text: str, session: str) -> LiveMessage:
+    said = json.loads(text)
+    if not isinstance(said, dict):
+        raise UndecodableRecord("JSON, but no object")
+    if said.keys() & _MESSAGE_NAMES:
+        return _message(ParseDict(said, TelemetryMessage(), ignore_unknown_fields=True), session)
+    return _frame(ParseDict(said, TelemetryFrame(), ignore_unknown_fields=True).SerializeToString(), session)
+
+
+def _message(message: TelemetryMessage, session: str) -> LiveMessage:
+    message.session_id = session  # the key decides whose it is
+    message.ClearField("status")  # only a bridge speaks about a viewer's own stream
+    frames = len(message.frames) + message.HasField("telemetry")
+    blanked = _judged([message.telemetry, *message.frames] if message.HasField("telemetry") else message.frames)
+    if message.HasField("session"):
+        return replace(_facts(message, session, frames), blanked=blanked)
+    laps = [name for name in ("lap", "lap_in_progress") if message.HasField(name)]
+    for name in laps:
+        getattr(message, name).session_id = session
+    if laps:
+        return LiveMessage(
+            "lap",
+            OutgoingMessage(message.SerializeToString(), session=session),
+            frames=frames,
+            finished_lap=message.lap.lap_number,
+            running_lap=message.lap_in_progress.lap_number,
+            blanked=blanked,
+        )
+    if not frames:
+        raise UndecodableRecord("an empty message")
+    envelope = OutgoingMessage(message.SerializeToString(), session=session, frames=frames)
+    newest = _newest(message)
+    time_ms, sequence = newest.timestamp, newest.sequence
+    return LiveMessage("frames", envelope, frames=frames, frame_time_ms=time_ms, blanked=blanked, sequence=sequence)
+
+
+def _facts(message: TelemetryMessage, session: str, frames: int) -> LiveMessage:
+    message.session.id = session
+    whole = OutgoingMessage(message.SerializeToString(), session=session)
+    known = TelemetryMessage(session=message.session, session_id=session).SerializeToString()
+    newest = _newest(message)
+    return LiveMessage(
+        "facts",
+        whole,
+        frames=frames,
+        frame_time_ms=newest.timestamp,
+        sequence=newest.sequence,
+        started_at_ms=message.session.started_at,
+        user=message.session.user_id,
+        facts=OutgoingMessage(known, session=session),
+    )
+
+
+def _newest(message: TelemetryMessage) -> TelemetryFrame:
+    return max([message.telemetry, *message.frames], key=lambda frame: frame.timestamp)
+
+
+def moved(message: LiveMessage, frames_ms: int, start_ms: int) -> LiveMessage:
+    """The same with so many ms added to the times of its frames, and to the start in its facts."""
+    if not frames_ms and not start_ms:
+        return message
+    return replace(
+        message,
+        envelope=_moved(message.envelope, frames_ms, start_ms),
+        facts=message.facts and _moved(message.facts, frames_ms, start_ms),
+        frame_time_ms=message.frame_time_ms + frames_ms,
+    )
+
+
+def _moved(envelope: OutgoingMessage, frames_ms: int, start_ms: int) -> OutgoingMessage:
+    message = TelemetryMessage.FromString(envelope.binary)
+    if message.HasField("telemetry"):
+        message.telemetry.timestamp += frames_ms
+    for frame in message.frames:
+        frame.timestamp += frames_ms
+    if message.session.started_at:
+        message.session.started_at += start_ms
+    return OutgoingMessage(message.SerializeToString(), session=envelope.session, frames=envelope.frames)

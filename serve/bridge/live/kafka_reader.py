@@ -1,0 +1,205 @@
+"""Kafka's live end, handed to an asyncio loop.
+
+Two threads: one reads records and hands them over as they come, the other looks for topics and partitions, so that a
+slow metadata answer delays no frame. Reads by `assign`, without a group: every bridge sees every record. The rule: what
+was there at the start is read from its end, a partition that appears later from its beginning.
+"""
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from ingest.codec.record_format import InvalidRecord, session_of
+from ingest.codec.record_headers import behind_of, read_headers
+from ingest.collectors.delivery.records import RESENT
+from ingest.settings import KafkaSettings
+from serve.bridge.live.hub import LiveRecord
+
+log = structlog.get_logger()
+
+Place = tuple[str, int]  # topic and partition
+Deliver = Callable[[list[LiveRecord]], None]
+
+_LOOK_EVERY_S = 3.0
+_MOST_AT_ONCE = 500
+# Of the loop; then the reader waits, and records stay in librdkafka's bounded queue. In bytes: a record may have a megabyte.
+_MOST_AHEAD_BYTES = 4 * 2**20
+_OBJECTS_BYTES = 500  # what a record takes beside its value
+
+
+def record_of(message: Message) -> LiveRecord | None:
+    """A record with the names that its key and headers carry, and when it was appended; a name that can be none is empty.
+
+    None where ingest asked for it: it is old, and a session that ended is not live again because of it.
+    """
+    headers = read_headers(message) or []
+    if RESENT in headers:
+        return None
+    kind, time_ms = message.timestamp()
+    # A topic that keeps its producers' times says nothing of the broker's.
+    appended_ms = time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else time.time_ns() // 1_000_000
+    user, behind_ms = _name(dict(headers).get("userId")), behind_of(headers, (kind, time_ms))
+    return LiveRecord(_name(message.key()), user, message.value() or b"", appended_ms, behind_ms)
+
+
+def _name(value: str | bytes | None) -> str:
+    try:
+        return session_of(value.encode() if isinstance(value, str) else value)
+    except InvalidRecord:
+        return ""
+
+
+class LiveReader:
+    """Reads telemetry and laps from the live end until `stop`."""
+
+    def __init__(self, settings: KafkaSettings, loop: asyncio.AbstractEventLoop, deliver: Deliver) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._deliver = deliver
+        self._wanted = re.compile(
+            f"({re.escape(settings.topic_telemetry)}(-user-.+)?|{re.escape(settings.topic_laps)})"
+        )
+        self._stopping = threading.Event()
+        self._ahead_bytes = 0
+        self._room = threading.Condition()
+        self._found: frozenset[Place] | None = None
+        self._assigned: frozenset[Place] = frozenset()
+        self._threads = [
+            threading.Thread(target=self._read, name="live-reader", daemon=True),
+            threading.Thread(target=self._look, name="live-topics", daemon=True),
+        ]
+        self.reachable = False
+
+    def start(self) -> None:
+        """Begin to read. Records arrive in calls of ``deliver`` on the loop."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop reading and wait for both threads."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions are being read."""
+        return len(self._assigned)
+
+    def _look(self) -> None:
+        """The topics thread: keep ``_found`` up to date."""
+        admin = AdminClient(self._settings.client({"error_cb": _ignore, "log_level": 0}))
+        while not self._stopping.is_set():
+            self._found = self._places(admin) or self._found
+            # Until the broker answered once, ask often: a viewer may be waiting for a broker that is just starting.
+            self._stopping.wait(_LOOK_EVERY_S if self.reachable else 0.5)
+
+    def _places(self, admin: AdminClient) -> frozenset[Place] | None:
+        try:
+            topics = admin.list_topics(timeout=_LOOK_EVERY_S).topics
+        except KafkaException as failure:
+            self._note_reachable(False, str(failure.args[0]))
+            return None
+        self._note_reachable(True)
+        return frozenset(
+            (name, index)
+            for name, topic in topics.items()
+            if self._wanted.fullmatch(name)
+            for index in topic.partitions
+        )
+
+    def _note_reachable(self, reachable: bool, reason: str = "") -> None:
+        if not reachable and (self.reachable or self._found is None):
+            self._found = self._found or frozenset()
+            log.warning("broker_away", brokers=self._settings.brokers, reason=reason)
+        if reachable and not self.reachable:
+            log.info("broker_reached", brokers=self._settings.brokers)
+        self.reachable = reachable
+
+    def _read(self) -> None:
+        """The reader thread."""
+        consumer = Consumer(self._settings.client(_CONSUMER | {"group.id": f"{self._settings.client_id}-bridge"}))
+        try:
+            while not self._stopping.is_set():
+                self._follow(consumer)
+                first = consumer.poll(0.1)
+                if first is not None:
+                    self._hand_over([first, *consumer.consume(_MOST_AT_ONCE, 0)])
+        finally:
+            consumer.close()
+
+    def _follow(self, consumer: Consumer) -> None:
+        """Read the partitions that were found, and only those."""
+        found = self._found
+        if found is None or found == self._assigned:
+            return
+        start = OFFSET_BEGINNING if self._assigned else OFFSET_END
+        new, gone = found - self._assigned, self._assigned - found
+        if new:
+            consumer.incremental_assign([TopicPartition(topic, index, start) for topic, index in sorted(new)])
+        if gone:
+            consumer.incremental_unassign([TopicPartition(topic, index) for topic, index in sorted(gone)])
+        self._assigned = found
+        log.info("partitions_followed", new=len(new), gone=len(gone), all=len(found))
+
+    def _hand_over(self, messages: list[Message]) -> None:
+        records = [r for m in messages if m.error() is None and (r := record_of(m)) is not None]
+        if not records:
+            return
+        size_bytes = sum(len(record.value) + _OBJECTS_BYTES for record in records)
+        with self._room:
+            # What is more than all the room goes alone.
+            while self._ahead_bytes and self._ahead_bytes + size_bytes > _MOST_AHEAD_BYTES:
+                self._room.wait(0.5)
+                if self._stopping.is_set():
+                    return
+            self._ahead_bytes += size_bytes
+        try:
+            self._loop.call_soon_threadsafe(self._arrive, records, size_bytes)
+        except RuntimeError:  # the loop is closed: nobody is left to deliver to
+            self._stopping.set()
+
+    def _arrive(self, records: list[LiveRecord], size_bytes: int) -> None:
+        try:
+            self._deliver(records)
+        finally:
+            with self._room:
+                self._ahead_bytes -= size_bytes
+                self._room.notify()
+
+
+def _ignore(_: KafkaError) -> None:
+    """An unreachable broker is noted where topics are looked for, once; not by every client in its own words."""
+
+
+_CONSUMER = {
+    "enable.auto.commit": False,
+    "auto.offset.reset": "latest",
+    # With one byte to wait for, a fetch is answered when a record is there; the wait is only the length of the poll.
+    "fetch.min.bytes": 1,
+    "fetch.wait.max.ms": 100,
+    "fetch.error.backoff.ms": 50,
+    "socket.nagle.disable": True,
+    "queued.min.messages": 1000,
+    "fetch.queue.backoff.ms": 20,
+    "queued.max.messages.kbytes": 8 * 1024,
+    "reconnect.backoff.ms": 50,
+    "reconnect.backoff.max.ms": 1000,
+    "error_cb": _ignore,
+    "log_level": 0,
+}

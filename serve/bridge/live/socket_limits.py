@@ -1,0 +1,173 @@
+"""Limits of the sockets in a replica, set where Ray leaves no option for them.
+
+Ray makes its uvicorn without options for WebSockets, so the defaults are changed. The rule: a viewer that does not read
+costs a bounded buffer, one that sends too much is closed before it costs the others time, and a socket that is closed is gone
+some seconds later whether its viewer reads or not.
+"""
+
+import asyncio
+import socket
+from typing import Any
+
+import structlog
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from serve.bridge.live.client_messages import MAX_MESSAGE_BYTES, MessageBudget
+from serve.bridge.live.viewer import TOO_MANY_MESSAGES, Close
+
+log = structlog.get_logger()
+
+_BUFFER_BYTES = 64 * 1024  # per viewer and layer: a second and a half of ten cars
+_CLOSE_S = 5.0
+#: A handshake that the library does not take is answered so soon; it comes whole, from HAProxy.
+_HANDSHAKE_S = 5.0
+#: So many bytes are parsed before anything is counted: some 170 of the shortest frames. asyncio hands over 256 KiB at once, and
+#: to parse 40,000 pings takes as long as half a second, in which no other viewer is served.
+_PARSED_BYTES = 1024
+_REFUSAL = (
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 22\r\n\r\n"
+    b"not a usable handshake"
+)
+
+_DEFAULTS = {
+    "ws_max_size": MAX_MESSAGE_BYTES,
+    "ws_max_queue": 4,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 20.0,
+    "proxy_headers": False,  # serve/bridge/live/websocket.py knows which proxies are ours; uvicorn believes any header from loopback
+    "ws_per_message_deflate": False,  # costs more than it saves on small messages, and memory for every viewer
+}
+
+
+class ViewerProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, with bounded buffers, a budget, and a close that does not wait for a viewer that never reads.
+
+    All frames count in one budget. uvicorn shows the application whole messages only: pings and fragments cost it nothing, and
+    this process all the more.
+    """
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self._budget = MessageBudget()
+        self._ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Bound what waits below the handler, so that a slow viewer sees frames of seconds ago, not of minutes."""
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(high=_BUFFER_BYTES)
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None and raw.family != socket.AF_UNIX:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        self.loop.call_later(_HANDSHAKE_S, self._refuse_handshake)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse a little at a time, and nothing more once the viewer has to go."""
+        for begin in range(0, len(data), _PARSED_BYTES):
+            if self._ended or self.transport.is_closing():
+                return
+            super().data_received(data[begin : begin + _PARSED_BYTES])
+        if self.conn.handshake_exc is not None:
+            self._refuse_handshake()
+
+    def handle_text(self, event: Frame) -> None:
+        """A message, or its first fragment."""
+        if self._spend():
+            super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        """The same, of bytes."""
+        if self._spend():
+            super().handle_bytes(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        """A fragment."""
+        if self._spend():
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """A ping, which the library has answered already."""
+        if self._spend():
+            super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """A pong, asked for or not."""
+        if self._spend():
+            super().handle_pong(event)
+
+    def pause_writing(self) -> None:
+        """Who does not read what is answered is not read either."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read on, unless the application has not taken the last message."""
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    async def receive(self) -> Any:
+        """The next event; uvicorn reads on then, whether what was written has left or not."""
+        event = await super().receive()
+        if not self.writable.is_set():
+            self.transport.pause_reading()
+        return event
+
+    async def send(self, message: Any) -> None:
+        """Send as uvicorn does, but a close frame goes out behind a full buffer at once, and its deadline is final."""
+        if message["type"] != "websocket.close":
+            return await super().send(message)
+        self.writable.set()
+        await super().send(message)
+        self._end_soon()
+        return None
+
+    def keepalive_timeout(self) -> None:
+        """The viewer answers no ping: it will not read the close frame either."""
+        super().keepalive_timeout()
+        self._end_soon()
+
+    def _spend(self) -> bool:
+        """Count one frame; False if it was one too many, and the viewer goes."""
+        if self._ended or self.close_sent:
+            return not self._ended
+        if not self._budget.spend(now=self.loop.time()):
+            self._end(TOO_MANY_MESSAGES)
+        return not self._ended
+
+    def _end(self, why: Close) -> None:
+        """Close from this side, ahead of the application, which is told that its viewer has gone."""
+        self._ended = self.close_sent = True
+        self.conn.data_to_send()  # the answers to what was too much
+        self.conn.send_close(why.code, why.reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": why.code, "reason": why.reason})
+        log.info("viewer_closed", close=str(why))
+        self._end_soon()
+
+    def _refuse_handshake(self) -> None:
+        """Answer what the library left unanswered; nothing once a handshake was taken or refused."""
+        if self.handshake_initiated or self.transport.is_closing():
+            return
+        self._ended = True
+        self.transport.write(_REFUSAL)
+        self.transport.close()
+        self._end_soon()
+
+    def _end_soon(self) -> None:
+        # transport.close() would wait for the buffer to drain, which a viewer that never reads keeps from happening.
+        self.loop.call_later(_CLOSE_S, self.transport.abort)
+
+
+def limit_sockets() -> None:
+    """From now on every uvicorn of this process has these limits. Call it before Ray starts the replica's server."""
+    original = uvicorn.Config.__init__
+    if getattr(original, "limits_sockets", False):
+        return
+
+    def limited(self: uvicorn.Config, *args: Any, **options: Any) -> None:
+        original(self, *args, **({"ws": ViewerProtocol} | _DEFAULTS | options))
+
+    limited.limits_sockets = True  # type: ignore[attr-defined]
+    uvicorn.Config.__init__ = limited  # type: ignore[method-assign]

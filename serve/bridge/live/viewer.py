@@ -1,0 +1,162 @@
+"""One viewer: what waits for it, and what happens when it is slow.
+
+A ViewerQueue holds what the viewer has not yet been sent and decides, with the time as an argument, what a slow viewer
+misses. It knows no socket and no loop. The rule: live frames may be replaced by newer ones of the same session, and the
+viewer is told how many it missed; laps, facts and replies are never dropped; a viewer that takes nothing is closed.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from serve.bridge.live.outgoing import OutgoingMessage, missed
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Why a socket ends. Codes below 4400 mean "come back"; from 4400 on, coming back changes nothing."""
+
+    code: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.code} ({self.reason})"
+
+
+TOO_SLOW = Close(4008, "too slow")
+TOO_MANY_MESSAGES = Close(4029, "too many messages")
+BAD_REQUEST = Close(4400, "bad request")
+FOREIGN_ORIGIN = Close(4403, "foreign origin")
+
+
+class Outgoing(Protocol):
+    """Something to send. ``frames`` counts the live frames in it that newer ones may replace; 0: it must arrive."""
+
+    @property
+    def session(self) -> str: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    def payload(self, *, as_text: bool) -> bytes | str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How far a viewer may fall behind: first it misses frames, then it is closed."""
+
+    waiting_messages: int = 256  # more than four seconds of one car
+    waiting_bytes: int = 64 * 1024
+    kept_bytes: int = 1024 * 1024  # of what must arrive, before the viewer is closed
+    stalled_s: float = 10.0  # without taking anything, before the viewer is closed
+    tell_every_s: float = 1.0  # how often it hears what it missed
+
+
+class ViewerQueue:
+    """What one viewer has still to be sent, in order.
+
+    While the viewer keeps up this is a queue. Past ``waiting_messages`` or ``waiting_bytes`` it is *behind*: only the
+    newest message of frames of each session waits, until everything was taken.
+    """
+
+    def __init__(self, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience()
+        self._waiting: deque[Outgoing] = deque()
+        self._newest: dict[str, Outgoing] = {}  # of each session, while behind
+        self._waiting_bytes = 0
+        self._kept_bytes = 0
+        self._missed = 0
+        self._told_at = float("-inf")
+        self._since = 0.0  # when something was last taken, or first waited
+        self.behind = False
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._newest)
+
+    def offer(self, message: Outgoing, *, now: float) -> Close | None:
+        """Let a message wait; a Close if the viewer must go."""
+        if not len(self):
+            self._since = now
+        elif now - self._since > self._patience.stalled_s:
+            return TOO_SLOW
+        if message.frames and self.behind:
+            self._replace(message)
+            return None
+        self._append(message)
+        if self._kept_bytes > self._patience.kept_bytes:
+            return TOO_SLOW
+        if self._over():
+            self._conflate()
+        return None
+
+    def take(self, *, now: float) -> Outgoing | None:
+        """The next message to send; None if nothing waits."""
+        self._since = now
+        if self._missed and (not len(self) or now - self._told_at >= self._patience.tell_every_s):
+            return self._tell(now)
+        if self._waiting:
+            return self._popleft()
+        if self._newest:
+            return self._newest.pop(next(iter(self._newest)))
+        self.behind = False
+        return None
+
+    def _append(self, message: Outgoing) -> None:
+        self._waiting.append(message)
+        self._waiting_bytes += message.size_bytes
+        if not message.frames:
+            self._kept_bytes += message.size_bytes
+
+    def _popleft(self) -> Outgoing:
+        message = self._waiting.popleft()
+        self._waiting_bytes -= message.size_bytes
+        if not message.frames:
+            self._kept_bytes -= message.size_bytes
+        return message
+
+    def _over(self) -> bool:
+        if self.behind:
+            return False
+        limits = self._patience
+        return len(self._waiting) > limits.waiting_messages or self._waiting_bytes > limits.waiting_bytes
+
+    def _conflate(self) -> None:
+        self.behind = True
+        waiting, self._waiting = self._waiting, deque()
+        self._waiting_bytes = self._kept_bytes = 0
+        for message in waiting:
+            if message.frames:
+                self._replace(message)
+            else:
+                self._append(message)
+
+    def _replace(self, message: Outgoing) -> None:
+        older = self._newest.get(message.session)
+        if older is not None:
+            self._missed += older.frames
+        self._newest[message.session] = message
+
+    def _tell(self, now: float) -> OutgoingMessage:
+        count, self._missed = self._missed, 0
+        self._told_at = now
+        return missed(count)
+
+
+@dataclass(slots=True, eq=False)
+class Viewer:
+    """Somebody who watches: a queue, a format, and two calls that reach whoever owns the socket."""
+
+    as_text: bool
+    wake: Callable[[], None]  # something waits
+    close: Callable[[Close], None]  # the viewer must go; may be called more than once
+    queue: ViewerQueue = field(default_factory=ViewerQueue)
+
+    def offer(self, message: Outgoing, *, now: float) -> bool:
+        """Let a message wait for this viewer; False if that was one too many and the viewer goes."""
+        refusal = self.queue.offer(message, now=now)
+        if refusal is not None:
+            self.close(refusal)
+            return False
+        self.wake()
+        return True

@@ -1,0 +1,243 @@
+"""The sockets: what the hub lets wait is sent, what viewers say is done.
+
+The only file that awaits a WebSocket. Each viewer has a reader and a writer task; the first to end, or the hub's verdict,
+ends the visit. The rule: the writer sends one message at a time and waits for the socket, so what a viewer does not
+read stays in its own bounded queue.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import structlog
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from serve.bridge.access.admission import Admission, AdmissionLimits, client_address
+from serve.bridge.access.hosts import Hosts
+from serve.bridge.demo import play
+from serve.bridge.live.client_messages import (
+    MAX_WATCHES,
+    InvalidMessage,
+    Ping,
+    Reply,
+    Request,
+    StartDemo,
+    StopDemo,
+    Subscribe,
+    Unsubscribe,
+    named_watch,
+    parse,
+)
+from serve.bridge.live.hub import Hub, LiveRecord
+from serve.bridge.live.viewer import BAD_REQUEST, FOREIGN_ORIGIN, Close, Outgoing, Viewer
+
+log = structlog.get_logger()
+
+_CLOSE_S = 10.0
+
+_TOO_MANY_HANDSHAKES = PlainTextResponse(
+    "too many handshakes from this address", status_code=429, headers={"retry-after": "1"}
+)
+
+#: What a socket raises when the other side has gone; RuntimeError is Starlette's word for sending after that.
+_GONE = (WebSocketDisconnect, RuntimeError)
+
+
+@dataclass(slots=True)
+class Relayed:
+    """What was sent to viewers since the start."""
+
+    messages: int = 0
+    size_bytes: int = 0
+
+
+class Bridge:
+    """The hub with sockets around it."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        limits: AdmissionLimits | None = None,
+        proxies: Collection[str] = (),
+        hosts: Hosts | None = None,
+    ) -> None:
+        self.hub = hub
+        self.admission = Admission(limits)
+        self._proxies = frozenset(proxies)
+        self._hosts = hosts or Hosts()
+        self.clock = clock
+        self.relayed = Relayed()
+
+    def deliver(self, records: list[LiveRecord]) -> None:
+        """Records arrived from Kafka."""
+        self.hub.publish(records, now=self.clock())
+
+    async def welcome(self, socket: WebSocket) -> None:
+        """A viewer's whole visit."""
+        address = self._address(socket)
+        if not self.admission.shake_hands(address, now=self.clock()):
+            await socket.send_denial_response(_TOO_MANY_HANDSHAKES)
+            return
+        await socket.accept()
+        if (refused := self.admission.enter(address)) is not None:
+            log.info("viewer_refused", close=str(refused))
+            await _close(socket, refused)
+            return
+        try:
+            await self._attend(socket, address)
+        finally:
+            self.admission.leave(address)
+
+    async def _attend(self, socket: WebSocket, address: str) -> None:
+        if not self._hosts.is_ours(socket.headers.get("origin"), socket.headers.get("host", "")):
+            await _close(socket, FOREIGN_ORIGIN)
+            return
+        visit = _ViewerConnection(self, socket, address)
+        try:
+            visit.begin()
+        except InvalidMessage as wrong:
+            await _close(socket, Close(BAD_REQUEST.code, str(wrong)))
+            return
+        await visit.run()
+
+    def _address(self, socket: WebSocket) -> str:
+        peer = socket.client.host if socket.client else ""
+        return client_address(peer, socket.headers.getlist("x-forwarded-for"), self._proxies)
+
+
+class _ViewerConnection:
+    """One viewer and its socket."""
+
+    def __init__(self, bridge: Bridge, socket: WebSocket, address: str) -> None:
+        self._bridge = bridge
+        self._address = address
+        self._socket = socket
+        self._waiting = asyncio.Event()
+        self._verdict: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
+        self._demo: asyncio.Task[None] | None = None
+        as_text = socket.query_params.get("format") == "json"
+        self._viewer = Viewer(as_text=as_text, wake=self._waiting.set, close=self._end)
+
+    def begin(self) -> None:
+        """Join, and watch what the address asks for. Raises BadMessage."""
+        asked = self._socket.query_params
+        if asked.get("format", "protobuf") not in {"protobuf", "json"}:
+            raise InvalidMessage("format must be protobuf or json")
+        watches = [named_watch(field, name) for field, name in asked.multi_items() if field in {"session", "userId"}]
+        if len(set(watches)) > MAX_WATCHES:
+            raise InvalidMessage(f"at most {MAX_WATCHES} subscriptions")
+        self._bridge.hub.join(self._viewer)
+        for watch in watches:
+            self._bridge.hub.watch(self._viewer, watch, now=self._bridge.clock())
+
+    async def run(self) -> None:
+        """Read and write until one of both ends or the viewer must go; then leave."""
+        tasks = [asyncio.ensure_future(self._read()), asyncio.ensure_future(self._write())]
+        try:
+            ends: list[asyncio.Future[Any]] = [*tasks, self._verdict]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._bridge.hub.leave(self._viewer)
+            await _stop([*tasks, *([self._demo] if self._demo else [])])
+        if self._verdict.done():
+            await _close(self._socket, self._verdict.result())
+
+    def _end(self, verdict: Close) -> None:
+        if not self._verdict.done():
+            log.info("viewer_closed", close=str(verdict))
+            self._verdict.set_result(verdict)
+
+    async def _write(self) -> None:
+        queue, relayed = self._viewer.queue, self._bridge.relayed
+        while True:
+            message = queue.take(now=self._bridge.clock())
+            if message is None:
+                await self._waiting.wait()
+                self._waiting.clear()
+                continue
+            payload = message.payload(as_text=self._viewer.as_text)
+            await self._send(payload)
+            relayed.messages += 1
+            relayed.size_bytes += len(payload)
+
+    async def _send(self, payload: bytes | str) -> None:
+        if isinstance(payload, str):
+            await self._socket.send_text(payload)
+        else:
+            await self._socket.send_bytes(payload)
+
+    async def _read(self) -> None:
+        while True:
+            event = await self._socket.receive()
+            if event["type"] == "websocket.disconnect":
+                return
+            self._hear(event.get("text"))
+
+    def _hear(self, text: str | None) -> None:
+        try:
+            if text is None:
+                raise InvalidMessage("want text, not bytes")
+            self._do(parse(text))
+        except InvalidMessage as wrong:
+            self._say(Reply("error", error=str(wrong)))
+
+    def _do(self, request: Request) -> None:
+        match request:
+            case Subscribe():
+                self._subscribe(request)
+            case Unsubscribe():
+                self._bridge.hub.unwatch(self._viewer, request.watch)
+                self._say(Reply("unsubscribed", **request.watch.as_json()))
+            case StartDemo():
+                self._start_demo(request.seed)
+            case StopDemo():
+                self._stop_demo()
+            case Ping():
+                self._say(Reply("pong"))
+            case _:
+                assert_never(request)
+
+    def _subscribe(self, request: Subscribe) -> None:
+        hub, watch = self._bridge.hub, request.watch
+        if len(hub.watches(self._viewer) | {watch}) > MAX_WATCHES:
+            raise InvalidMessage(f"at most {MAX_WATCHES} subscriptions")
+        self._say(Reply("subscribed", **watch.as_json()))
+        hub.watch(self._viewer, watch, now=self._bridge.clock())
+
+    def _start_demo(self, seed: int) -> None:
+        if self._demo is not None and not self._demo.done():
+            raise InvalidMessage("the demo is playing already")
+        if (full := self._bridge.admission.start_demo(self._address)) is not None:
+            raise InvalidMessage(full)
+        self._demo = asyncio.ensure_future(play(self._say, seed=seed, clock=self._bridge.clock))
+        # Not where it ends: a task that is cancelled before it begins runs none of its own code.
+        self._demo.add_done_callback(lambda _: self._bridge.admission.end_demo(self._address))
+
+    def _stop_demo(self) -> None:
+        if self._demo is not None:
+            self._demo.cancel()
+            self._demo = None
+        self._say(Reply("demo_stopped"))
+
+    def _say(self, message: Outgoing) -> None:
+        self._viewer.offer(message, now=self._bridge.clock())
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for them; what they raised, other than that the viewer is gone, is logged."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception) and not isinstance(outcome, _GONE):
+            log.error("viewer_failed", exc_info=outcome)
+
+
+async def _close(socket: WebSocket, why: Close) -> None:
+    with suppress(*_GONE, TimeoutError):
+        await asyncio.wait_for(socket.close(why.code, why.reason[:100]), _CLOSE_S)

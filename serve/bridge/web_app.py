@@ -1,0 +1,160 @@
+"""The web application: sockets, REST and the page, on whatever server runs it.
+
+Knows no Ray. The rule: the live path needs neither the database nor a broker that answers; without the one REST says so
+with 503, without the other viewers wait.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Response, WebSocket
+from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ingest.settings import DatabaseSettings, KafkaSettings
+from serve.bridge.access.admission import AdmissionLimits
+from serve.bridge.access.hosts import Hosts
+from serve.bridge.live.hub import Hub
+from serve.bridge.live.kafka_reader import LiveReader
+from serve.bridge.live.websocket import Bridge
+from serve.bridge.rest.routes import StoreReader, add_routes
+
+PAGE = Path(__file__).parents[1] / "page"
+_EXPIRE_EVERY_S = 1.0
+
+_HEADERS = [
+    (b"content-security-policy", b"default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+_UNKNOWN_HOST = PlainTextResponse(
+    "the Host of this request is none of this page's: ALLOWED_HOSTS names them, besides addresses and localhost\n", 421
+)
+
+
+def make_api(
+    kafka: KafkaSettings,
+    database: DatabaseSettings,
+    limits: AdmissionLimits | None = None,
+    proxies: Collection[str] = (),
+    hosts: Hosts | None = None,
+) -> FastAPI:
+    """The application. It reads Kafka from its startup to its shutdown.
+
+    ``proxies`` are the addresses of ours, which are believed when they say for whom they connect; ``hosts`` the names that the
+    page has.
+    """
+    hosts = hosts or Hosts()
+    bridge = Bridge(Hub(), limits=limits, proxies=proxies, hosts=hosts)
+    stored = StoreReader(database)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        reader = LiveReader(kafka, asyncio.get_running_loop(), bridge.deliver)
+        app.state.reader = reader
+        reader.start()
+        stored.open()
+        expiry = asyncio.create_task(_expire(bridge))
+        try:
+            yield
+        finally:
+            expiry.cancel()
+            with suppress(asyncio.CancelledError):
+                await expiry
+            await asyncio.to_thread(reader.stop)
+            await asyncio.to_thread(stored.close)
+
+    # No /docs: those pages load scripts from elsewhere, which the policy above forbids.
+    app = FastAPI(title="Purple Sector", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.bridge = bridge
+    app.add_middleware(KnownHosts, hosts=hosts)
+    app.add_middleware(SecurityHeaders)
+
+    @app.websocket("/ws")
+    async def watch(socket: WebSocket) -> None:
+        await bridge.welcome(socket)
+
+    @app.get("/api/stats")
+    async def stats() -> dict[str, Any]:
+        return statistics(bridge, wall=time.time)
+
+    @app.get("/api/health")
+    def health(response: Response) -> dict[str, Any]:
+        reader: LiveReader = app.state.reader
+        reachable = {"broker": reader.reachable, "store": stored.answers()}
+        away = [name for name, answers in reachable.items() if not answers]
+        response.status_code = 503 if away else 200
+        return {
+            "status": f"no answer from the {' and the '.join(away)}" if away else "ok",
+            "brokerReachable": reachable["broker"],
+            "storeReachable": reachable["store"],
+            "partitions": reader.partitions,
+        }
+
+    add_routes(app, stored, bridge)
+    app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False), name="page")
+    return app
+
+
+def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> dict[str, Any]:
+    """The numbers of /api/stats: of this replica, since it started; ``lastSeen`` in ms since 1970."""
+    hub, now, today_ms = bridge.hub, bridge.clock(), wall() * 1000
+    return {
+        "clientsConnected": hub.viewers,
+        "messagesRelayed": bridge.relayed.messages,
+        "bytesRelayed": bridge.relayed.size_bytes,
+        "kafkaStats": {
+            "messagesReceived": hub.received,
+            "valuesBlanked": dict(hub.blanked),
+            "sessionStats": {
+                key: {"count": s.count, "lastSeen": round(today_ms - (now - s.seen_at) * 1000)}
+                for key, s in hub.sessions.items()
+            },
+        },
+    }
+
+
+async def _expire(bridge: Bridge) -> None:
+    while True:
+        await asyncio.sleep(_EXPIRE_EVERY_S)
+        bridge.hub.expire(now=bridge.clock())
+
+
+class KnownHosts:
+    """Refuse requests for a name that is none of the page's, over HTTP and WebSocket."""
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or self._hosts.allows(Headers(scope=scope).getlist("host")):
+            await self._app(scope, receive, send)
+        else:
+            await _UNKNOWN_HOST(scope, receive, send)
+
+
+class SecurityHeaders:
+    """Says with every answer what a browser may do with it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

@@ -1,0 +1,365 @@
+"""``purple-sector collect``: the collectors, as a driver starts them on a game PC."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import click
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from ingest.collectors.control.command_handler import CommandHandler
+from ingest.collectors.control.controllable_sender import ControllableSender
+from ingest.collectors.delivery.sender import Sender
+from ingest.collectors.delivery.statistics import Statistics
+from ingest.collectors.follower import in_background
+from ingest.collectors.pacing import Pace, first_timestamp_ms
+from ingest.collectors.prefetch import made_ahead
+from ingest.collectors.replay_loop import collect as run_collector
+from ingest.collectors.replay_loop import stop_on_signals
+from ingest.collectors.simulator.circuit import CIRCUITS, Circuit
+from ingest.collectors.simulator.driver import driver
+from ingest.collectors.simulator.frames import drive, facts
+from ingest.collectors.simulator.lap import laps
+from ingest.errors import PurpleSectorError
+from ingest.settings import CollectorSettings, KafkaSettings
+from ingest.telemetry_pb2 import Session, TelemetryFrame
+from serve.cli.param_types import Finite
+from serve.game_pc.follow import ac, acc
+from serve.game_pc.init import doctor, init
+
+log = structlog.get_logger()
+
+#: Each frame goes at once; with 1 ms librdkafka's thread would wake up twice for it.
+_LIVE_LINGER_MS = 0.0
+_FAST_LINGER_MS = 20.0
+_ACKNOWLEDGED_WITHIN_S = 30.0
+_COMMANDS_EVERY_S = 0.2
+#: How long a thread keeps the interpreter while others wait for it. With Python's 5 ms a frame that is due waits for the plan of
+#: another car's lap several times over, once after each call that gave the interpreter up.
+_SWITCH_S = 0.0005
+
+Stop = Callable[[], bool]
+Report = Callable[[Statistics], None]
+
+
+class OpenSender(Protocol):
+    """The way out for the session of those facts."""
+
+    def __call__(self, told: Session, *, linger_ms: float) -> Sender: ...
+
+
+@click.group()
+def collect() -> None:
+    """Put what a car does on Kafka: a game's, a simulated one's, or a recorded one's."""
+
+
+for _command in (acc, ac, init, doctor):
+    collect.add_command(_command)
+
+
+@collect.command()
+@click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars; a session each.")
+@click.option("--circuit", "circuit", default="aldermoor", show_default=True, type=click.Choice(tuple(CIRCUITS)))
+@click.option("--seed", default=1, show_default=True, help="The same seed drives the same laps.")
+@click.option("--rate", default=60.0, show_default=True, type=Finite(1, 500), help="Frames per second.")
+@click.option("--laps", "lap_count", type=click.IntRange(1), help="Stop after so many laps; without it, at Ctrl-C.")
+@click.option("--speed", default=1.0, show_default=True, type=Finite(0), help="Times real time; 0: as fast as it goes.")
+@click.option(
+    "--past-laps",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 100),
+    help="Laps to publish at once, as if driven before.",
+)
+@click.option("--user", help="Whose session; USER_ID by default.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def simulate(
+    cars: int,
+    circuit: str,
+    seed: int,
+    rate: float,
+    lap_count: int | None,
+    speed: float,
+    past_laps: int,
+    user: str | None,
+    quiet: bool,
+) -> None:
+    """Drive a simulated GT3 car, lap after lap.
+
+    With a speed other than 1 the laps are placed in the past, so that the last one ends now: give --laps then.
+    """
+    if speed != 1 and lap_count is None:
+        raise click.UsageError("--speed needs --laps: how many laps to drive")
+    outing = Outing(CIRCUITS[circuit](), seed, rate, speed, lap_count, past_laps)
+    kafka, collector = KafkaSettings.read(), _collector(user)
+
+    def open_sender(told: Session, *, linger_ms: float) -> Sender:
+        sender = Sender(kafka, collector, told, linger_ms=linger_ms)
+        if not quiet:
+            click.echo(f"session {sender.key}: {told.driver} on {told.track}")
+        return sender
+
+    with stop_on_signals() as stop, _obeying(kafka, collector) as obeying:
+        ends = drive_cars(
+            outing, cars, collector.user_id, open_sender, begun=Instant.now(), stop=stop, quiet=quiet, obeying=obeying
+        )
+    if not quiet:
+        for statistics in ends:
+            click.echo(json.dumps(statistics.as_json()))
+
+
+@collect.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--speed", default=1.0, show_default=True, type=Finite(0), help="Times real time; 0: as fast as it goes.")
+@click.option(
+    "--now",
+    is_flag=True,
+    help="Move it in time, so that it is driven now; without it, it keeps its own time, unless that is before 2010:"
+    " times that count from the start of a recording name no day.",
+)
+@click.option("--session", default="", help="The session's key; a new one by default.")
+@click.option("--user", help="Whose session; USER_ID by default.")
+def replay(file: Path, speed: float, now: bool, session: str, user: str | None) -> None:
+    """Publish a recorded session from a Parquet or CSV FILE.
+
+    Its columns: timestamp_ms lap_time_ms throttle brake steering speed_kmh gear rpm normalized_position lap_number, and
+    optionally x_m y_m z_m heading_rad last_lap_time_ms sector pit validity. A FILE.json beside it may name game, track,
+    car, driver and track_length_m.
+    """
+    from analytics.errors import RecordingError
+    from analytics.files.recording import open_recording
+    from ingest.codec.timestamps import EARLIEST_MS
+    from ingest.collectors.replay import replay as frames_of
+
+    try:
+        recording = open_recording(file)
+    except RecordingError as error:
+        raise PurpleSectorError(str(error)) from error
+    collector = _collector(user)
+    told = Session(
+        id=session,
+        user_id=collector.user_id,
+        game=recording.game,
+        track=recording.track,
+        car=recording.car,
+        driver=recording.driver,
+        track_length=recording.track_length_m or 0,
+        sample_rate=recording.sample_rate_hz or 0,
+    )
+    first_ms, begun = None, Instant.now()
+    if not now and recording.started_at_ms < EARLIEST_MS:
+        click.echo("its times are before 2010 and do not say on which day it was driven, so it is driven now")
+        now = True
+    if now:
+        first_ms = first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=begun.wall_ms)
+    # Moved to now, a frame is due at its own time, however long it took to open the file.
+    pace = None if first_ms is None else Pace(first_ms, begun.monotonic_s, speed)
+    kafka = KafkaSettings.read()
+    sender = Sender(kafka, collector, told, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)
+    click.echo(
+        f"session {sender.key}: {len(recording):,} frames, {recording.duration_s:.0f} s at {speed:g} times real time"
+    )
+    with stop_on_signals() as stop, _obeying(kafka, collector) as obeying, _progress(len(recording)) as report:
+        frames = frames_of(recording.columns(), first_timestamp_ms=first_ms)
+        run_collector(
+            frames,
+            _commanded(sender, told, obeying),
+            speed=speed,
+            pace=pace,
+            stop=stop,
+            report=report,
+            report_every_s=0.2,
+        )
+        _close(sender)
+        report(sender.statistics)
+    click.echo(json.dumps(sender.statistics.as_json()))
+
+
+@dataclass(frozen=True, slots=True)
+class Outing:
+    """What the cars of one `simulate` do."""
+
+    circuit: Circuit
+    seed: int
+    rate_hz: float
+    speed: float
+    lap_count: int | None
+    past_laps: int
+
+    def started_at_ms(self, seed: int, *, now_ms: int) -> int:
+        """When the car left the pits, so that its past laps end now and nothing is ahead of the clock."""
+        if self.speed != 1 and self.lap_count:
+            return first_timestamp_ms(self._lap_times_ms(seed, self.lap_count), speed=self.speed, now_ms=now_ms)
+        return now_ms - self._lap_times_ms(seed, self.past_laps)
+
+    def frames(self, seed: int, started_at_ms: int) -> Iterator[TelemetryFrame]:
+        """The frames of the laps that are to be driven."""
+        driven = drive(self.circuit, seed=seed, started_at_ms=started_at_ms, rate_hz=self.rate_hz)
+        return takewhile(lambda frame: self.lap_count is None or frame.lap_number <= self.lap_count, driven)
+
+    def _lap_times_ms(self, seed: int, count: int) -> int:
+        return sum(lap.time_ms for lap in islice(laps(self.circuit, seed=seed), count))
+
+
+class Instant(NamedTuple):
+    """One moment on the wall clock and on the monotonic one."""
+
+    wall_ms: int
+    monotonic_s: float
+
+    @classmethod
+    def now(cls) -> "Instant":
+        return cls(time.time_ns() // 1_000_000, time.monotonic())
+
+    def of_car(self, car: int, *, cars: int, rate_hz: float) -> "Instant":
+        """When ``car`` of ``cars`` begins: within one step, at equal distances in whole ms.
+
+        Games do not compute in step with each other; cars that did would all send at once, and wait for each other.
+        """
+        later_ms = round(1000 * car / (cars * rate_hz))
+        return Instant(self.wall_ms + later_ms, self.monotonic_s + later_ms / 1000)
+
+
+@contextmanager
+def _quick_switches() -> Iterator[None]:
+    """Let a thread whose frame is due have the interpreter soon."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def drive_cars(
+    outing: Outing,
+    cars: int,
+    user_id: str,
+    open_sender: OpenSender,
+    *,
+    begun: Instant,
+    stop: Stop,
+    quiet: bool,
+    obeying: list[ControllableSender],
+) -> list[Statistics]:
+    """Drive ``cars`` cars until ``stop()`` or their last lap; what the sender of each did. Raises PurpleSectorError.
+
+    Live, the first car's first frame is of the moment ``begun``, or its past laps end then; the others follow within a step.
+    Each car has a thread, as a sender belongs to one. One more plans their laps, so that no car waits for the plan of its next
+    lap. ``obeying`` gets the senders.
+    """
+    with ThreadPoolExecutor(cars) as pool, ThreadPoolExecutor(1) as planner, _quick_switches():
+        driven = [
+            pool.submit(
+                _drive,
+                outing,
+                car,
+                user_id,
+                open_sender,
+                planner,
+                begun=begun.of_car(car, cars=cars, rate_hz=outing.rate_hz),
+                stop=stop,
+                quiet=quiet,
+                obeying=obeying,
+            )
+            for car in range(cars)
+        ]
+        return [d.result() for d in driven]
+
+
+def _drive(
+    outing: Outing,
+    car: int,
+    user_id: str,
+    open_sender: OpenSender,
+    planner: Executor,
+    *,
+    begun: Instant,
+    stop: Stop,
+    quiet: bool,
+    obeying: list[ControllableSender],
+) -> Statistics:
+    seed = outing.seed + car
+    started_at_ms = outing.started_at_ms(seed, now_ms=begun.wall_ms)
+    told = facts(
+        outing.circuit,
+        session_id="",
+        user_id=user_id,
+        driver=driver(seed).name,
+        started_at_ms=started_at_ms,
+        rate_hz=outing.rate_hz,
+    )
+    live = outing.speed == 1
+    sender = open_sender(told, linger_ms=_LIVE_LINGER_MS if live else _FAST_LINGER_MS)
+    frames = outing.frames(seed, started_at_ms)
+    run_collector(
+        made_ahead(frames, planner, count=ceil(outing.rate_hz)) if live else frames,
+        _commanded(sender, told, obeying),
+        speed=outing.speed,
+        # The game's clock is the wall's: the plan of the first lap, in 25 ms, makes no later frame late.
+        pace=Pace(begun.wall_ms, begun.monotonic_s, 1.0) if live else None,
+        stop=stop,
+        report=(lambda _: None) if quiet else lambda statistics: _log(sender.key, statistics),
+    )
+    _close(sender)
+    return sender.statistics
+
+
+@contextmanager
+def _obeying(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator[list[ControllableSender]]:
+    """Senders in this list obey the commands for their user, and answer, as a game's collector does."""
+    senders: list[ControllableSender] = []
+    radio = CommandHandler(kafka, collector, None, listen_s=_COMMANDS_EVERY_S)
+
+    def pass_on() -> bool:
+        radio.pass_on(*senders)
+        time.sleep(_COMMANDS_EVERY_S)
+        return True
+
+    radio.start()
+    try:
+        with in_background(pass_on, name="commands"):
+            yield senders
+    finally:
+        radio.close()
+
+
+def _commanded(sender: Sender, facts: Session, obeying: list[ControllableSender]) -> ControllableSender:
+    commanded = ControllableSender(sender, facts)
+    obeying.append(commanded)
+    return commanded
+
+
+def _close(sender: Sender) -> None:
+    left = sender.close(timeout_s=_ACKNOWLEDGED_WITHIN_S)
+    if left is not None:
+        raise PurpleSectorError(
+            f"session {sender.key}: {left}; the broker did not answer within {_ACKNOWLEDGED_WITHIN_S:.0f} s"
+        )
+
+
+def _log(session: str, statistics: Statistics) -> None:
+    log.info("collected", session=session, **statistics.as_json())
+
+
+def _collector(user: str | None) -> CollectorSettings:
+    return CollectorSettings.read(**({"user_id": user} if user else {}))
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Report]:
+    with Progress(
+        "published", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True)
+    ) as bar:
+        task = bar.add_task("published", total=total)
+        yield lambda statistics: bar.update(task, completed=statistics.frames_published)

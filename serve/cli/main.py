@@ -1,0 +1,424 @@
+"""The ``purple-sector`` command.
+
+Every error that a person can act on is one line: exit code 2 for a wrong setting or argument, 1 for anything else.
+A game PC has neither Ray nor Arrow, so each command imports what it needs when it runs.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from ingest.errors import PurpleSectorError, SettingsError, SettingsFileError
+from ingest.logging_setup import start_logging
+from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
+from serve.cli.collect import collect
+from serve.cli.collectors import tell
+from serve.cli.dead_letters import dead_letters
+from serve.cli.export import export
+from serve.cli.fleet import fleet
+from serve.cli.recompute import laps
+from serve.cli.tables import say_whole, table_of
+from serve.local.instance import Instance, state_folder, the_only_one
+from serve.local.shutdown_signal import ShutdownSignal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ingest.embedded.process import Process
+    from serve.cli.status import Status
+
+_LOOK_EVERY_S = 0.5
+_STOP_WITHIN_S = 60.0
+_DEMO_PAST_LAPS = 4
+_FLUSHED_WITHIN_S = 15.0
+# Of Python's own modules, those that Windows lacks and that some command here needs.
+_POSIX = frozenset({"fcntl", "grp", "pwd", "resource"})
+_NEEDS_POSIX = (
+    "this command runs on Linux and macOS only, and on Windows in WSL 2; "
+    "on Windows itself run collect, tell, status, export, topics and laps recompute"
+)
+
+console = Console(highlight=False, emoji=False)
+
+
+def main() -> None:
+    """The entry point: runs a command, and says what went wrong in one line."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        if running := Instance.find(state_folder(os.environ)):
+            running.offer_to(os.environ)
+        start_logging(LogSettings.read())
+        command(standalone_mode=False)
+    except (SettingsError, SettingsFileError) as error:
+        sys.exit(_complain(str(error), 2))
+    except PurpleSectorError as error:
+        sys.exit(_complain(str(error), 1))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        sys.exit(_complain(_lacking(error), 1))
+
+
+def _lacking(error: ModuleNotFoundError) -> str:
+    """What to do about a module that is not there: no package brings what belongs to the operating system."""
+    if error.name in _POSIX:
+        return _NEEDS_POSIX
+    return f"{error.name} is not installed: pip install 'purple-sector[cluster,embedded]' has all of it"
+
+
+def _complain(sentence: str, code: int) -> int:
+    click.echo(f"purple-sector: {sentence}", err=True)
+    return code
+
+
+def _stop(_: int, __: FrameType | None) -> None:
+    # SIGTERM is a polite Ctrl-C: everything that was started is stopped on the way out.
+    raise KeyboardInterrupt
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="purple-sector")
+def command() -> None:
+    """Telemetry for sim racing: Kafka carries it, Ray runs it, TimescaleDB keeps it.
+
+    Settings come from the environment and from .env in the current folder; .env.example lists them. While `up` or `demo`
+    runs on this machine, the other commands find its broker and its database by themselves.
+    """
+
+
+command.add_command(collect)
+command.add_command(export)
+command.add_command(tell)
+command.add_command(dead_letters)
+command.add_command(laps)
+laps.add_command(fleet)
+
+
+def _embedded(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of those commands that start services. What they say wins over the environment and .env."""
+    brokers = click.option(
+        "--brokers", type=click.Choice(["1", "3"]), help="Kafka brokers to start: 1, or 3 of which one may die."
+    )
+    database = click.option(
+        "--database", type=click.Choice(["postgresql", "timescaledb"]), help="The database to start.  [postgresql]"
+    )
+
+    @wraps(function)
+    def chosen(*, brokers: str | None, database: str | None, **others: Any) -> None:
+        os.environ |= {
+            name: value for name, value in (("EMBEDDED_BROKERS", brokers), ("EMBEDDED_DATABASE", database)) if value
+        }
+        function(**others)
+
+    return brokers(database(chosen))
+
+
+@command.command()
+@_embedded
+@click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars drive.")
+def demo(cars: int) -> None:
+    """Start everything on this machine, with a car that drives.
+
+    Ctrl-C ends it all. Nothing is kept: the broker and the database live in a folder that is removed at the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True) as folder:
+        # An embedded PostgreSQL that root starts runs as another user, who has to get to its data.
+        Path(folder).chmod(0o755)
+        _run(Path(folder), durable=False, cars=cars)
+
+
+@command.command()
+@_embedded
+@click.option("--detach", "-d", is_flag=True, help="Return when it is up; `purple-sector down` stops it.")
+@click.option(
+    "--data", type=click.Path(file_okay=False, path_type=Path), help="Where broker and database keep their data."
+)
+def up(detach: bool, data: Path | None) -> None:
+    """Start everything on this machine, and stay until Ctrl-C.
+
+    Everything is Kafka, PostgreSQL, Ray, ingest and the page. KAFKA_BROKERS and DATABASE_URL, where they are set, name
+    services that run elsewhere: these are used instead. Data is kept from one time to the next.
+    """
+    folder = data or state_folder(os.environ) / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    if detach:
+        _run_in_background(folder)
+    else:
+        _run(folder, durable=True, cars=0)
+
+
+@command.command()
+def down() -> None:
+    """Stop what `up` or `demo` started on this machine."""
+    folder = state_folder(os.environ)
+    running = Instance.find(folder)
+    if running is None:
+        from serve.local.orphans import sweep
+
+        killed = sweep(Path(tempfile.gettempdir()))
+        left = f"; {killed} processes were ended that a killed command had left behind" if killed else ""
+        click.echo(f"nothing is running{left}")
+        return
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_WITHIN_S
+    while Instance.find(folder):
+        if time.monotonic() > deadline:
+            raise PurpleSectorError(
+                f"process {running.pid} has not stopped within {_STOP_WITHIN_S:.0f} s; see its output"
+            )
+        time.sleep(0.1)
+    click.echo("stopped")
+
+
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def status(as_json: bool) -> None:
+    """Show what runs: brokers, topics, lag, workers, sessions, store.
+
+    What the store says of a worker is what counts; Ray is not asked.
+    """
+    import json
+
+    from serve.cli.status import read_status
+
+    seen = read_status(KafkaSettings.read(), DatabaseSettings.read())
+    if as_json:
+        click.echo(json.dumps(seen.as_json(), default=str, indent=2))
+    else:
+        _show(seen)
+
+
+@command.group()
+def topics() -> None:
+    """The Kafka topics: create them, or see how they differ."""
+
+
+@topics.command("create")
+def topics_create() -> None:
+    """Create what is missing. A topic that is there is never changed; how it differs is said."""
+    from ingest.kafka.topics import create_topics
+
+    for outcome in create_topics(KafkaSettings.read()):
+        click.echo(str(outcome))
+
+
+@topics.command("describe")
+def topics_describe() -> None:
+    """Say how each topic differs from what it should be. Exit code 1 if any does."""
+    from ingest.kafka.topics import describe_topics
+
+    reports = describe_topics(KafkaSettings.read())
+    for report in reports:
+        click.echo(str(report))
+    if any(report.differences for report in reports):
+        sys.exit(1)
+
+
+@command.group()
+def database() -> None:
+    """The store: make its tables, or see which edition it is."""
+
+
+@database.command("upgrade")
+def database_upgrade() -> None:
+    """Make the tables, or bring them to this version. Safe to run twice, and by two at once."""
+    from serve.local.system import prepare_database
+
+    prepare_database(DatabaseSettings.read(), click.echo)
+
+
+@database.command("status")
+def database_status() -> None:
+    """Say which edition of the store this is, what is off, what it holds, and which jobs it runs."""
+    import psycopg
+
+    from serve.cli.store_status import read_store_status
+    from serve.store_errors import asking_store
+
+    settings = DatabaseSettings.read()
+    with asking_store(settings.address), psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
+        click.echo("\n".join([f"the store at {settings.address}", *read_store_status(conn).lines]))
+
+
+@command.group()
+def cluster() -> None:
+    """Ingest and the page on a Ray cluster that runs already.
+
+    `ray up cluster.yaml` makes one. Where several Rays run on this machine, RAY_ADDRESS says which one.
+    """
+
+
+@cluster.command("start")
+@click.option("--env-file", type=click.Path(exists=True, dir_okay=False), help="Settings, one NAME=value a line.")
+def cluster_start(env_file: str | None) -> None:
+    """Create topics and tables, and start ingest and the page.
+
+    Safe to run again: what runs is left alone, and which of its settings differ is said. Only after a stop new settings, and new
+    code, are taken.
+    """
+    from serve.local.system import start_on_cluster
+
+    start_on_cluster(env_file, click.echo)
+
+
+@cluster.command("stop")
+def cluster_stop() -> None:
+    """Stop ingest, each worker after what it is storing, and the page."""
+    from serve.local.system import stop_on_cluster
+
+    stop_on_cluster()
+    click.echo("stopped")
+
+
+def _run(folder: Path, *, durable: bool, cars: int) -> None:
+    from ingest.embedded.process import Step
+    from serve.local.system import run_local
+
+    home = state_folder(os.environ)
+    started_at = time.monotonic()
+    with ExitStack() as stack:
+        # First in, last out: who waits for the note to go waits for everything to have stopped.
+        stack.enter_context(the_only_one(home))
+        spinner = stack.enter_context(console.status("starting"))
+        # What is ready is said below in words; the log keeps to what goes wrong, unless it is asked for more.
+        start_logging(LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"})))
+
+        def tell(line: str) -> None:
+            console.print(f"[dim]{time.monotonic() - started_at:5.1f} s[/]  {escape(line)}", soft_wrap=True)
+
+        def progress(step: Step) -> None:
+            spinner.update(str(step))
+
+        shutdown = ShutdownSignal()
+        shutdown.install()
+        with shutdown.interrupting():
+            local = stack.enter_context(
+                run_local(folder, durable=durable, tell=tell, progress=progress, shutdown=shutdown)
+            )
+        url = local.database.url.get_secret_value()
+        Instance(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication).write(home)
+        driving = [stack.enter_context(simulated_cars(cars, local.kafka.brokers, folder))] if cars else []
+        if cars:
+            tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
+        spinner.stop()
+        console.print(f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True)
+        with suppress(KeyboardInterrupt):
+            while True:
+                with shutdown.interrupting():
+                    time.sleep(_LOOK_EVERY_S)
+                local.keep_up()
+                if driving and not driving[0].running:
+                    tell(str(driving.pop().failure("ended by itself")))
+        console.print("stopping")
+
+
+@contextmanager
+def simulated_cars(count: int, brokers: str, folder: Path) -> Iterator["Process"]:
+    """A collector as anybody would run it: another process that knows nothing but the brokers. Its log is in ``folder``.
+
+    It ends with this process, in whatever way that ends.
+    """
+    from ingest.embedded.process import Process
+
+    arguments = ["collect", "simulate", "--cars", str(count), "--past-laps", str(_DEMO_PAST_LAPS), "--quiet"]
+    process = Process.start(
+        "simulated cars",
+        [sys.executable, "-m", "serve.cli.main", *arguments],
+        log_file=folder / "collector.log",
+        folder=Path.cwd(),  # where its .env is
+        environment=os.environ | {"KAFKA_BROKERS": brokers},
+    )
+    try:
+        yield process
+    finally:
+        process.stop(patience_s=_FLUSHED_WITHIN_S)
+
+
+def _run_in_background(folder: Path) -> None:
+    home = state_folder(os.environ)
+    with the_only_one(home):
+        pass  # so that the log of one that runs is not written over
+    log_file = home / "up.log"
+    with log_file.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serve.cli.main", "up", "--data", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        with console.status(f"starting; {escape(str(log_file))} has the details"):
+            while (running := Instance.find(home)) is None or running.pid != process.pid:
+                if process.poll() is not None:
+                    raise PurpleSectorError(f"it did not start: {_last_line(log_file)}; {log_file} has the details")
+                time.sleep(0.2)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+    click.echo(f"up, on {running.page}; purple-sector down stops it")
+
+
+def _last_line(log_file: Path) -> str:
+    lines = log_file.read_text(errors="replace").split("\n")
+    return next((line.removeprefix("purple-sector: ") for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _show(seen: "Status") -> None:
+    _say("broker", ", ".join(seen.brokers))
+    for line in seen.topics:
+        _say("topic", line)
+    _say("store", f"{seen.store}; {seen.counts.letter_words}")
+    if seen.counts.clock_words:
+        _say("clocks", seen.counts.clock_words)
+    for owner, partitions in seen.workers.items():
+        _say("worker", f"{owner}: {partitions} partitions")
+    table = table_of(
+        "partition",
+        "stored up to",
+        "lag",
+        "owner",
+        "last sign of life",
+        right={"stored up to", "lag", "last sign of life"},
+    )
+    for p in seen.partitions:
+        lag = "topic gone" if p.lag is None else f"{p.lag:,}"
+        table.add_row(f"{p.topic}[{p.partition}]", f"{p.next_offset:,}", lag, p.owner, f"{p.heartbeat_age_s:.1f} s ago")
+    console.print()
+    say_whole(table)
+    console.print()
+    say_whole(_sessions_table(seen))
+
+
+def _sessions_table(seen: "Status") -> "Table":
+    numbers = ("frames", "laps", "gaps", "clock corrections")
+    table = table_of("session", "driver", "car", "track", *numbers, "written", right=set(numbers))
+    for s in seen.sessions:
+        counts = (f"{s.frames:,}", str(s.laps), str(s.open_gaps), str(s.clock_corrections))
+        table.add_row(s.key, s.driver, s.car, s.track, *counts, f"{s.updated_at:%Y-%m-%d %H:%M:%S}")
+    return table
+
+
+def _say(what: str, words: str) -> None:
+    console.print(f"[bold]{what:<8}[/] {escape(words)}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What `purple-sector status` knows: brokers, topics, lag, workers, sessions, and which store it is.
+
+Asks Kafka and the database, never Ray: what the store says of a worker is what counts.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from psycopg.rows import class_row
+
+from ingest.errors import BrokerUnavailable
+from ingest.kafka.topics import QUIET, cluster_of, describe_topics, open_admin
+from ingest.settings import DatabaseSettings, KafkaSettings
+from ingest.store.schema.edition import read_edition
+from serve.cli.store_counts import StoreCounts, read_store_counts
+from serve.store_errors import asking_store
+
+_TIMEOUT_S = 5.0
+_SESSIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """Where ingest stands in a partition. ``lag`` is in records; None when the topic is gone."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    end_offset: int | None
+    owner: str
+    heartbeat_age_s: float
+
+    @property
+    def lag(self) -> int | None:
+        """Records that are not stored yet."""
+        return None if self.end_offset is None else max(0, self.end_offset - self.next_offset)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """One of the sessions that were written to last. ``clock_corrections``: how often its times were replaced by the broker's."""
+
+    key: str
+    driver: str
+    car: str
+    track: str
+    frames: int
+    laps: int
+    open_gaps: int
+    updated_at: datetime
+    clock_corrections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A picture of the system at one moment."""
+
+    brokers: tuple[str, ...]
+    topics: tuple[str, ...]
+    store: str
+    counts: StoreCounts
+    partitions: tuple[PartitionStatus, ...]
+    sessions: tuple[SessionStatus, ...]
+
+    @property
+    def workers(self) -> dict[str, int]:
+        """Each worker and how many partitions it owns."""
+        owners = [p.owner for p in self.partitions]
+        return {owner: owners.count(owner) for owner in sorted(set(owners))}
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for machines."""
+        partitions = [asdict(p) | {"lag": p.lag} for p in self.partitions]
+        whole = {name: value for name, value in asdict(self).items() if name != "counts"}
+        return whole | asdict(self.counts) | {"partitions": partitions, "workers": self.workers}
+
+
+def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
+    """Ask both. Raises BrokerUnavailable, StoreUnavailable and SchemaOutdated."""
+    cluster = cluster_of(open_admin(kafka), kafka, timeout_s=_TIMEOUT_S)
+    topics = tuple(str(report) for report in describe_topics(kafka, timeout_s=_TIMEOUT_S))
+    with asking_store(database.address), psycopg.connect(database.url.get_secret_value(), connect_timeout=3) as conn:
+        positions = conn.execute(_POSITIONS).fetchall()
+        sessions = conn.cursor(row_factory=class_row(SessionStatus)).execute(_LAST_SESSIONS, [_SESSIONS]).fetchall()
+        counts = read_store_counts(conn)
+        edition = read_edition(conn)
+        store = "; ".join([f"{edition}, at {database.address}", *edition.warnings])
+    return Status(
+        brokers=tuple(f"{b.host}:{b.port}" for b in cluster.brokers.values()),
+        topics=topics,
+        store=store,
+        counts=counts,
+        partitions=tuple(_with_ends(kafka, positions)),
+        sessions=tuple(sessions),
+    )
+
+
+_POSITIONS = """
+SELECT topic, partition, next_offset, owner, extract(epoch FROM clock_timestamp() - heartbeat)::float
+  FROM positions ORDER BY topic, partition
+"""
+
+_LAST_SESSIONS = """
+SELECT key, driver, car, track, frames, updated_at,
+       (SELECT count(*) FROM laps l WHERE l.session_id = s.id) AS laps,
+       (SELECT count(*) FROM gaps g WHERE g.session_id = s.id AND healed_at IS NULL) AS open_gaps,
+       (SELECT count(*) FROM clock_corrections c WHERE c.session_id = s.id) AS clock_corrections
+  FROM sessions s ORDER BY updated_at DESC LIMIT %s
+"""
+
+
+def _with_ends(kafka: KafkaSettings, positions: list[tuple[Any, ...]]) -> list[PartitionStatus]:
+    consumer = Consumer(kafka.client(QUIET | {"group.id": f"{kafka.consumer_group}-status"}))
+    try:
+        return [
+            PartitionStatus(topic, partition, next_offset, _end(consumer, kafka, topic, partition), owner, age_s)
+            for topic, partition, next_offset, owner, age_s in positions
+        ]
+    finally:
+        consumer.close()
+
+
+def _end(consumer: Consumer, kafka: KafkaSettings, topic: str, partition: int) -> int | None:
+    try:
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+        return int(end)
+    except KafkaException as error:
+        if error.args[0].retriable():
+            raise BrokerUnavailable(kafka.brokers, error.args[0].str()) from error
+        return None

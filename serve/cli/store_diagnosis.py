@@ -1,0 +1,98 @@
+"""What is wrong with a store, in words that say what it means: jobs that failed, frames that are not there, jobs that nobody runs."""
+
+from dataclasses import dataclass
+
+import psycopg
+
+# A row of telemetry_pending waits for its chunk (`ingest.store.locked_chunks`); frames that retention dropped are no loss.
+_LACKING = """
+WITH there AS (
+    SELECT session_id, count(*) AS frames
+      FROM (SELECT session_id FROM telemetry UNION ALL SELECT session_id FROM telemetry_pending) AS f GROUP BY session_id)
+SELECT count(*) AS sessions, coalesce(sum(s.frames - coalesce(there.frames, 0)), 0)::bigint AS frames, min(s.key) AS first
+  FROM sessions s LEFT JOIN there ON there.session_id = s.id
+ WHERE s.frames > coalesce(there.frames, 0)
+   AND (%(kept)s::interval IS NULL OR s.started_at > now() - %(kept)s::interval)
+"""
+
+_KEPT = """
+SELECT config ->> 'drop_after' FROM timescaledb_information.jobs
+ WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema() AND hypertable_name = 'telemetry'
+"""
+
+# Each database with TimescaleDB has one, which starts the workers that do its jobs.
+_SCHEDULER = """
+SELECT (SELECT count(*) FROM pg_stat_activity
+         WHERE backend_type = 'TimescaleDB Background Worker Scheduler' AND datname = current_database()) AS here,
+       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'TimescaleDB Background Worker Scheduler') AS everywhere,
+       (SELECT count(*) FROM pg_database WHERE datallowconn) AS databases,
+       current_setting('timescaledb.max_background_workers', true) AS background_workers,
+       current_setting('max_worker_processes') AS processes
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Frames that were counted as stored, and are not there. ``first`` is the key of one of their sessions."""
+
+    sessions: int
+    frames: int
+    first: str | None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.frames:,} frames of {self.sessions} sessions were stored once and are not there, of {self.first!r}"
+            " among them: a restore without timescaledb_pre_restore() loses frames so (docs/backup.md)"
+        )
+
+
+def explain_job_error(code: str | None, message: str) -> str:
+    """What the database says of a failed job, and what that means. ``code`` is its SQLSTATE.
+
+    On PostgreSQL 17.12 with TimescaleDB up to 2.29.2 every job does its work, commits it, and is then marked Failed with 24000.
+    """
+    if code == "24000" and "cannot drop portal" in message:
+        meaning = (
+            "its work was done and committed: PostgreSQL 17.12 with TimescaleDB up to 2.29.2 marks every job so, and runs it"
+            " less and less often, at last at five times its interval; another PostgreSQL release ends that"
+        )
+    elif code == "40P01":
+        meaning = "it and another transaction waited for each other; it is run again by itself"
+    elif code == "55P03":
+        meaning = "what it needs was locked; it is run again by itself"
+    else:
+        return f"{code or 'no code'}: {message}"
+    return f"{code}: {message}: {meaning}"
+
+
+def explain_scheduler(
+    *, here: int, everywhere: int, databases: int, background_workers: str | None, processes: str
+) -> str:
+    """Why no job of this database is run; empty where its scheduler runs."""
+    if here:
+        return ""
+    return (
+        "TimescaleDB runs no scheduler for this database, so that none of its jobs is run:"
+        f" {everywhere} schedulers run in {databases} databases; raise timescaledb.max_background_workers"
+        f" (now {background_workers or 'not set'}) and max_worker_processes (now {processes}), which the jobs need too"
+    )
+
+
+def read_lacking(conn: psycopg.Connection, *, community: bool, timeout_s: float = 10.0) -> Lacking | None:
+    """Count what is not there; None where counting takes longer than ``timeout_s``."""
+    kept = conn.execute(_KEPT).fetchone() if community else None
+    try:
+        with conn.transaction():
+            conn.execute("SELECT set_config('statement_timeout', %s, true)", [f"{timeout_s * 1000:.0f}ms"])
+            row = conn.execute(_LACKING, {"kept": kept[0] if kept else None}).fetchone()
+    except psycopg.errors.QueryCanceled:
+        return None
+    return Lacking(*(row or (0, 0, None)))
+
+
+def read_scheduler_fault(conn: psycopg.Connection) -> str:
+    """What `explain_scheduler` makes of the server."""
+    here, everywhere, databases, workers, processes = conn.execute(_SCHEDULER).fetchone() or (0, 0, 0, None, "")
+    return explain_scheduler(
+        here=here, everywhere=everywhere, databases=databases, background_workers=workers, processes=processes
+    )

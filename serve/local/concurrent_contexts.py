@@ -1,0 +1,60 @@
+"""Enter contexts at the same time, and leave them at the same time; wait for a call, and no longer than it is wanted."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from ingest.embedded.process import Cancelled
+from ingest.errors import PurpleSectorError
+
+_LOOK_EVERY_S = 0.1
+
+
+@contextmanager
+def at_once(*contexts: AbstractContextManager[Any]) -> Iterator[list[Any]]:
+    """Yield what the contexts yield, in their order. The first one is entered and left by this thread, the others by one each.
+
+    Where one cannot be entered, or this thread is interrupted, those that are entered by then are left, and the error is raised.
+    """
+    stacks = [ExitStack() for _ in contexts]
+    with ThreadPoolExecutor(len(contexts)) as pool:
+        try:
+            yield _results(
+                pool, [partial(stack.enter_context, one) for stack, one in zip(stacks, contexts, strict=True)]
+            )
+        finally:
+            _results(pool, [stack.close for stack in stacks])
+
+
+def _results(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    others = [pool.submit(call) for call in calls[1:]]
+    try:
+        first = calls[0]()
+    finally:
+        wait(others)
+    return [first, *(other.result() for other in others)]
+
+
+def unless_cancelled(call: Callable[[], None], cancelled: Cancelled) -> None:
+    """Do ``call``, which nothing can interrupt, in a thread of its own.
+
+    Raises what it raises; PurpleSectorError where it is ``cancelled`` first: then the thread is left to itself.
+    """
+    future: Future[None] = Future()
+    threading.Thread(target=_fulfil, args=(future, call), name="unless-cancelled", daemon=True).start()
+    while not wait([future], _LOOK_EVERY_S).done:
+        if cancelled():
+            raise PurpleSectorError("stopped while starting")
+    future.result()
+
+
+def _fulfil(future: "Future[None]", call: Callable[[], None]) -> None:
+    try:
+        call()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(None)

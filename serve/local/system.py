@@ -1,0 +1,324 @@
+"""The whole system on one machine: Kafka, PostgreSQL, Ray, ingest and Serve as children of this process.
+
+Everything that is started here ends with it, in the reverse order, whether it leaves by Ctrl-C or by an error. A service
+that the environment names (KAFKA_BROKERS, DATABASE_URL) is used as it is, and neither started nor stopped.
+"""
+
+import io
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import psycopg
+from dotenv import load_dotenv
+
+from ingest.embedded.broker import Broker, start_broker
+from ingest.embedded.kafka.cluster import KafkaCluster
+from ingest.embedded.postgres import FindPrograms, Postgres, embedded_programs
+from ingest.embedded.process import Cancelled, Progress, Step, free_port, quiet
+from ingest.embedded.timescale import timescale_programs
+from ingest.env_file import encoding_of
+from ingest.errors import NotUpgraded, PurpleSectorError, StoreUnavailable
+from ingest.kafka.topics import create_topics
+from ingest.settings import (
+    DatabaseSettings,
+    EmbeddedSettings,
+    IngestSettings,
+    KafkaSettings,
+    LogSettings,
+    Retention,
+    ServeSettings,
+)
+from ingest.store.schema.edition import read_edition, update_extension
+from ingest.store.schema.migrations import migrate
+from serve.local.concurrent_contexts import at_once, unless_cancelled
+from serve.local.listeners import listening, summary
+from serve.local.ray_cluster import connect_ray, run_ray
+from serve.local.ray_lifecycle import RayLifecycle
+from serve.local.ray_node import pandas_left_out
+from serve.local.shutdown_signal import ShutdownSignal
+from serve.local.supervision import Service, supervised
+
+#: Hears of each thing that is ready; `Progress` hears what is being waited for.
+Tell = Callable[[str], None]
+
+#: What EMBEDDED_DATABASE names: a folder for each, since one server cannot read the other's data, and its programs.
+_DATABASES: dict[str, tuple[str, FindPrograms]] = {
+    "postgresql": ("postgres", embedded_programs),
+    "timescaledb": ("timescaledb", timescale_programs),
+}
+_FIRST_ANSWER_WITHIN_S = 300.0  # only what fails waits so long, and a busy machine is no failure
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSystem:
+    """A running system: its addresses, and ``keep_up``, which has to be called every second or so from the thread that started it."""
+
+    kafka: KafkaSettings
+    database: DatabaseSettings
+    serve: ServeSettings
+    keep_up: Callable[[], None]
+
+    @property
+    def page(self) -> str:
+        """The address of the viewer page."""
+        return f"http://{self.serve.host}:{self.serve.port}/"
+
+
+@contextmanager
+def run_local(
+    folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet, shutdown: ShutdownSignal | None = None
+) -> Iterator[LocalSystem]:
+    """Start the system with its data in ``folder``; stop it on leaving. ``durable``: the data outlives a power cut.
+
+    ``shutdown`` interrupts restarts in `LocalSystem.keep_up`. Raises PurpleSectorError when something can't be had, saying what to do.
+    """
+    wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
+    shutdown = shutdown or ShutdownSignal()
+    ray_part = RayLifecycle(lambda: run_ray(tell, pandas=False), tell, shutdown)
+    with _last_words_unheard() as stack:
+        progress(Step("Ray", "starting"))
+        _, database, kafka = stack.enter_context(
+            at_once(
+                ray_part.ray(),  # in this thread: it sets signal handlers
+                run_database(folder, durable=durable, tell=tell, progress=progress),
+                run_broker(folder / "kafka", tell=tell, progress=progress),
+            )
+        )
+        create_topics(kafka)
+        serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
+        if serve.port != wanted.port:
+            tell(f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another")
+        progress(Step("ingest and the page", "starting"))
+        stack.enter_context(
+            ray_part.services(
+                lambda: at_once(
+                    _ingest(kafka, database, ingest, log, tell, stoppable=lambda: ray_part.running),
+                    _serve(kafka, database, serve, tell, shutdown.is_set),
+                )
+            )
+        )
+        if others := summary(listening(psutil.Process())):
+            tell(others)
+        yield LocalSystem(kafka, database, serve, ray_part.keep_up)
+
+
+@contextmanager
+def _last_words_unheard() -> Iterator[ExitStack]:
+    """A stack that is unwound without what Ray prints meanwhile: that its controller died, which is what was asked for."""
+    stack = ExitStack()
+    try:
+        yield stack
+    finally:
+        with redirect_stdout(io.StringIO()):
+            stack.close()
+
+
+@contextmanager
+def run_database(folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet) -> Iterator[DatabaseSettings]:
+    """The database that the environment names, or an embedded one with its data below ``folder``; its schema up to date."""
+    settings = DatabaseSettings.read()
+    with ExitStack() as stack:
+        if "url" not in settings.model_fields_set:
+            place, programs = _DATABASES[EmbeddedSettings.read().database]
+            postgres = Postgres.start(folder / place, programs=programs, durable=durable, progress=progress)
+            stack.callback(postgres.stop)
+            _tell_changes(postgres.changes, tell)
+            settings = DatabaseSettings.read(url=postgres.url)
+            prepare_database(settings, tell)
+            stack.enter_context(supervised({"the database": postgres}, tell))
+        else:
+            prepare_database(settings, tell)
+        yield settings
+
+
+def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
+    """Bring TimescaleDB and the schema up to date, and say which edition of the store it is.
+
+    Raises StoreUnavailable, NotUpgraded, LicenceLost.
+    """
+    url = settings.url.get_secret_value()
+    try:
+        if (version := update_extension(url)) is not None:
+            tell(f"TimescaleDB in this database was updated to {version}")
+        with psycopg.connect(url, connect_timeout=5) as conn:
+            migrate(conn, settings.retention)
+            edition = read_edition(conn)
+            tell(f"{edition}, at {settings.address}")
+            # Dead letters the workers delete.
+            others = replace(settings.retention, dead_letters_days=0)
+            if others != Retention() and not edition.community:
+                tell(
+                    "nothing is dropped, whatever RETENTION_… says: only TimescaleDB's Community edition has the jobs for it"
+                )
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
+    except psycopg.Error as error:
+        raise NotUpgraded(settings.address, str(error).partition("\n")[0]) from error
+
+
+@contextmanager
+def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Iterator[KafkaSettings]:
+    """The brokers that the environment names, or one on this machine with its data in ``folder``."""
+    settings = KafkaSettings.read()
+    if "brokers" in settings.model_fields_set:
+        yield settings
+        return
+    count = EmbeddedSettings.read().brokers
+    # A folder for each: the data of one broker alone is no cluster's.
+    place = folder if count == 1 else folder.with_name(f"{folder.name}-{count}")
+    broker = start_broker(place, brokers=count, progress=progress)
+    tell(f"{broker.name}, at {broker.brokers}{broker.costs and chr(10)}{broker.costs}")
+    _tell_changes(broker.changes, tell)
+    try:
+        with supervised(_processes(broker), tell):
+            yield KafkaSettings.read(brokers=broker.brokers, replication=count)
+    finally:
+        broker.stop()
+
+
+def _processes(broker: Broker) -> dict[str, Service]:
+    """The processes of ``broker`` by name."""
+    if isinstance(broker, KafkaCluster):
+        return {f"broker {number}": node for number, node in enumerate(broker.nodes, start=1)}
+    return {"the broker": broker}
+
+
+def _tell_changes(changes: str, tell: Tell) -> None:
+    if changes:
+        tell(f"{changes}; collectors that ran need the new address")
+
+
+@contextmanager
+def _ingest(
+    kafka: KafkaSettings,
+    database: DatabaseSettings,
+    ingest: IngestSettings,
+    log: LogSettings,
+    tell: Tell,
+    *,
+    stoppable: Callable[[], bool],
+) -> Iterator[None]:
+    import ray
+
+    from ingest.workers.supervisor import ClusterSettings, start_ingest, stop_ingest
+
+    supervisor = start_ingest(ClusterSettings(kafka, database, ingest, log))
+    deadline = time.monotonic() + _FIRST_ANSWER_WITHIN_S
+    while not ray.get(supervisor.stats.remote())["workers"]:
+        if time.monotonic() > deadline:
+            raise PurpleSectorError(
+                f"no ingest worker started within {_FIRST_ANSWER_WITHIN_S:.0f} s; Ray's logs are below {tempfile.gettempdir()}"
+            )
+        time.sleep(0.1)
+    tell("ingest")
+    try:
+        yield
+    finally:
+        # Without its Ray there is nobody to be waited for; what was not stored is read from Kafka again.
+        if stoppable():
+            stop_ingest()
+
+
+@contextmanager
+def _serve(
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell, cancelled: Cancelled
+) -> Iterator[None]:
+    with pandas_left_out():
+        from serve.bridge.deployment import deploy
+
+    # It waits for a minute and more for what a Ray that has ended will not answer.
+    unless_cancelled(lambda: deploy(kafka, database, serve), cancelled)
+    tell(f"the page, on http://{serve.host}:{serve.port}/")
+    # It ends with its Ray, which takes seconds less than to wind it down before; viewers connect again either way.
+    yield
+
+
+def _free_port_near(host: str, port: int) -> int:
+    """``port`` if nobody listens there, else one of `free_ports`."""
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((host, port))
+        except OSError:
+            return free_port()
+        return int(attempt.getsockname()[1])
+
+
+def start_on_cluster(env_file: str | None, tell: Tell) -> None:
+    """Topics, tables, ingest and the page on the Ray cluster that this machine belongs to. Raises PurpleSectorError."""
+    if env_file:
+        load_dotenv(env_file, encoding=encoding_of(Path(env_file)))  # what the environment says already wins
+    # Each node reads the secrets from its own copy of that file, or from the environment of its Ray.
+    from_file = {"_env_file": env_file} if env_file else {}
+    kafka, database, serve = KafkaSettings.read(**from_file), DatabaseSettings.read(**from_file), ServeSettings.read()
+    for outcome in create_topics(kafka):
+        tell(str(outcome))
+    prepare_database(database, tell)
+    connect_ray(tell)
+    _start_ingest_on_cluster(kafka, database, tell)
+    _start_page_on_cluster(kafka, database, serve, tell)
+
+
+def _start_ingest_on_cluster(kafka: KafkaSettings, database: DatabaseSettings, tell: Tell) -> None:
+    import ray
+
+    from ingest.workers.supervisor import ClusterSettings, running_ingest, start_ingest
+
+    settings = ClusterSettings(kafka, database, IngestSettings.read(), LogSettings.read())
+    if (supervisor := running_ingest()) is not None:
+        tell(_left_alone("ingest", lambda: ray.get(supervisor.differing.remote(settings))))
+        return
+    start_ingest(settings)
+    tell("ingest")
+
+
+def _start_page_on_cluster(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell) -> None:
+    from serve.bridge.deployment import deploy, differing_page
+
+    if _page_runs():
+        tell(_left_alone("the page", lambda: differing_page(kafka, database, serve)))
+        return
+    deploy(kafka, database, serve)
+    tell(f"the page, on http://{serve.host}:{serve.port}/")
+
+
+def _left_alone(what: str, differing: Callable[[], list[str]]) -> str:
+    """What is said of something that runs already, and which settings it does not take."""
+    try:
+        names = differing()
+    except Exception as error:  # the code that runs may be older, and what Ray raises then has no narrower type
+        return f"{what} runs already, and is left alone; whether with these settings it did not say ({type(error).__name__})"
+    if not names:
+        return f"{what} runs already, and is left alone"
+    return (
+        f"{what} runs already, with another {', '.join(names)}, and is left alone:"
+        " purple-sector cluster stop, and start again, takes the new settings"
+    )
+
+
+def _page_runs() -> bool:
+    """To deploy what is deployed already would cut all viewers' sockets: Serve starts its replicas anew."""
+    import ray.serve
+    from ray.serve.schema import ApplicationStatus
+
+    from serve.bridge.deployment import NAME
+
+    app = ray.serve.status().applications.get(NAME)
+    return app is not None and app.status == ApplicationStatus.RUNNING
+
+
+def stop_on_cluster() -> None:
+    """Stop ingest and the page on the Ray cluster that this machine belongs to. Raises PurpleSectorError."""
+    connect_ray(lambda _: None)
+    import ray.serve
+
+    from ingest.workers.supervisor import stop_ingest
+
+    stop_ingest()
+    ray.serve.shutdown()

@@ -1,0 +1,143 @@
+"""Colours: purple, green and yellow by when a lap ended, whatever comes late or is corrected."""
+
+from dataclasses import replace
+from itertools import permutations
+
+from analytics.laps.best_laps import EVERYBODY, BestTime, Colours, Driven, LapPart, colour_against, judge
+from analytics.model.lap import Lap
+
+
+def lap(number: int, time_ms: int, *, at_s: int, sectors: tuple[int, ...] = (), **changes: object) -> Lap:
+    """A flying lap that began ``at_s`` seconds after 1970."""
+    flying = Lap(
+        number,
+        at_s * 1_000_000,
+        at_s * 1_000_000 + 1000 * time_ms,
+        time_ms,
+        None,
+        sectors,
+        "game" if sectors else "",
+        (),
+        100,
+        0,
+        200.0,
+    )
+    return replace(flying, **changes)
+
+
+def drove(owner: str, driven: Lap) -> Driven:
+    return Driven(ord(owner[0]), owner, 0, driven)
+
+
+def colours_of(laps: list[Driven]) -> dict[tuple[str, int], str]:
+    return {(d.owner, d.lap.lap_number): told.lap for d, told in judge(laps, [], since_us=0)[0]}
+
+
+def test_purple_is_best_of_all_green_own_best_yellow_the_rest():
+    alice = [drove("alice", lap(n, time, at_s=100 * n)) for n, time in ((1, 90_000), (2, 89_000), (3, 89_500))]
+    bob = [drove("bob", lap(n, time, at_s=100 * n + 50)) for n, time in ((1, 95_000), (2, 94_000), (3, 88_000))]
+
+    assert colours_of(alice + bob) == {
+        ("alice", 1): "purple",
+        ("bob", 1): "green",
+        ("alice", 2): "purple",
+        ("bob", 2): "green",
+        ("alice", 3): "yellow",
+        ("bob", 3): "purple",
+    }
+
+
+def test_the_order_in_which_laps_are_heard_of_does_not_matter():
+    laps = [
+        drove(who, lap(1, time, at_s=at)) for who, time, at in (("a", 90_000, 1), ("b", 89_000, 2), ("c", 91_000, 3))
+    ]
+
+    assert len({tuple(sorted(colours_of(list(order)).items())) for order in permutations(laps)}) == 1
+
+
+def test_what_counts_is_when_a_lap_ended():
+    """Bob began first and was slower: Alice was purple when he was not done yet."""
+    bob, alice = drove("bob", lap(1, 99_000, at_s=0)), drove("alice", lap(1, 90_000, at_s=5))
+
+    assert colours_of([bob, alice]) == {("alice", 1): "purple", ("bob", 1): "green"}
+
+
+def test_invalid_laps_have_no_colour_and_set_no_best():
+    cut = drove("alice", lap(1, 70_000, at_s=0, flags=("invalid",)))
+    untimed = drove("alice", lap(2, 0, at_s=100, lap_time_ms=None))
+
+    assert colours_of([cut, untimed, drove("bob", lap(1, 90_000, at_s=200))]) == {("bob", 1): "purple"}
+
+
+def test_a_tie_is_no_record():
+    first, second = (drove(who, lap(1, 90_000, at_s=at)) for who, at in (("alice", 0), ("bob", 50)))
+
+    assert colours_of([first, second])["bob", 1] == "green"
+
+
+def test_the_official_time_is_the_lap_time():
+    told = drove("bob", lap(1, 90_001, at_s=50, official_lap_time_ms=89_999))
+
+    assert colours_of([drove("alice", lap(1, 90_000, at_s=0)), told])["bob", 1] == "purple"
+
+
+def test_sectors_have_colours_of_their_own():
+    alice = drove("alice", lap(1, 90_000, at_s=0, sectors=(30_000, 40_000, 20_000)))
+    bob = drove("bob", lap(1, 91_000, at_s=50, sectors=(29_000, 41_000, 21_000)))
+
+    told = {d.owner: colours for d, colours in judge([alice, bob], [], since_us=0)[0]}
+
+    assert told["alice"] == Colours("purple", ("purple",) * 3, 1)
+    assert told["bob"] == Colours("green", ("purple", "green", "green"), 1)
+
+
+def test_sectors_of_another_layout_are_not_compared():
+    game = drove("alice", lap(1, 90_000, at_s=0, sectors=(30_000, 60_000)))
+    measured = drove("bob", lap(1, 95_000, at_s=50, sectors=(31_000, 64_000), sector_source="computed"))
+
+    assert {d.owner: c for d, c in judge([game, measured], [], since_us=0)[0]}["bob"].sectors == ("purple",) * 2
+
+
+def test_a_late_lap_corrects_those_after_it():
+    """And no others: version 2 says that they were told before."""
+    early, late, after = (
+        drove(who, lap(n, time, at_s=at))
+        for who, n, time, at in (("a", 1, 92_000, 0), ("b", 1, 90_000, 200), ("c", 1, 91_000, 400))
+    )
+    told, records = judge([early, after], [], since_us=0)
+    early, after = (replace(driven, told=colours) for driven, colours in told)
+    since_us = late.lap.started_at_us
+    standing = [record for record in records if record.set_at_us < since_us]
+
+    corrected, records = judge([late, after], standing, since_us=since_us)
+
+    assert after.told.lap == "purple"
+    assert [(d.owner, c.lap, c.version) for d, c in corrected] == [("b", "purple", 1), ("c", "green", 2)]
+    assert [r.session_id for r in records if r.owner == EVERYBODY] == [late.session_id]
+
+
+def test_a_lap_that_became_invalid_loses_its_colour():
+    told = Colours("purple", ("purple", "yellow"), 1)
+    cut = replace(drove("alice", lap(1, 70_000, at_s=0, sectors=(30_000, 40_000), flags=("invalid",))), told=told)
+
+    ((_, colours),), records = judge([cut], [], since_us=0)
+
+    assert (colours, records) == (Colours("", (), 2), [])
+
+
+def test_records_from_before_stand():
+    standing = [BestTime(EVERYBODY, LapPart(0), 85_000, 0, 7, 1), BestTime("alice", LapPart(0), 91_000, 0, 8, 1)]
+
+    ((_, colours),), records = judge([drove("alice", lap(4, 90_000, at_s=9))], standing, since_us=1)
+
+    assert colours.lap == "green"
+    assert [(r.owner, r.time_ms, r.lap_number) for r in records] == [("alice", 90_000, 4)]
+
+
+def test_a_sector_of_a_lap_in_progress_is_called_what_it_will_be():
+    """By the same rule: a tie is no record, and where nobody drove before one cannot be slower."""
+    assert colour_against(29_999, of_all_ms=30_000, own_ms=31_000) == "purple"
+    assert colour_against(30_000, of_all_ms=30_000, own_ms=31_000) == "green"
+    assert colour_against(31_000, of_all_ms=30_000, own_ms=31_000) == "yellow"
+    assert colour_against(31_000, of_all_ms=30_000, own_ms=None) == "green"
+    assert colour_against(31_000, of_all_ms=None, own_ms=None) == "purple"

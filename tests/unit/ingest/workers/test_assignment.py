@@ -1,0 +1,59 @@
+"""Partitions over workers: each with one, evenly, and none moved without need."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.batching.partition_log import Partition
+from ingest.workers.assignment import spread, worker_count
+
+TEN = [Partition("telemetry", i) for i in range(10)]
+
+
+def owners(shares):
+    return {p: worker for worker, share in shares.items() for p in share}
+
+
+def test_ten_partitions_on_a_laptop_make_two_workers_of_five():
+    shares = spread(TEN, ["a", "b"], {})
+
+    assert [len(s) for s in shares.values()] == [5, 5]
+
+
+def test_a_new_worker_takes_no_more_than_its_share():
+    before = owners(spread(TEN, ["a", "b"], {}))
+
+    after = owners(spread(TEN, ["a", "b", "c"], before))
+
+    assert sum(before[p] != after[p] for p in TEN) == 3
+
+
+def test_the_partitions_of_a_lost_worker_go_to_the_others():
+    before = owners(spread(TEN, ["a", "b", "c"], {}))
+
+    after = owners(spread(TEN, ["a", "b"], before))
+
+    assert all(after[p] == before[p] for p in TEN if before[p] != "c")
+    assert set(after.values()) == {"a", "b"}
+
+
+def test_nobody_to_host_is_nobody():
+    assert spread(TEN, [], {}) == {}
+
+
+@given(st.sets(st.integers(0, 40)), st.sets(st.sampled_from("abcdefg"), min_size=1), st.data())
+def test_every_partition_has_one_worker_and_shares_are_even(indexes, workers, data):
+    partitions = [Partition("telemetry", i) for i in indexes]
+    hosted = {p: data.draw(st.sampled_from("abcdefgxyz")) for p in partitions}
+
+    shares = spread(partitions, sorted(workers), hosted)
+
+    assert sorted(p.index for share in shares.values() for p in share) == sorted(indexes)
+    sizes = [len(share) for share in shares.values()]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_as_many_workers_as_cpus_unless_told():
+    assert worker_count(10, per_worker=0, cpus=2) == 2
+    assert worker_count(1, per_worker=0, cpus=8) == 1
+    assert worker_count(10, per_worker=4, cpus=2) == 3
+    assert worker_count(0, per_worker=0, cpus=2) == 0

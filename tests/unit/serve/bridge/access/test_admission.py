@@ -1,0 +1,86 @@
+"""Who may connect: bounded for one address, so that the others find room."""
+
+import pytest
+
+from serve.bridge.access.admission import (
+    TOO_MANY_OF_ADDRESS,
+    TOO_MANY_SOCKETS,
+    Admission,
+    AdmissionLimits,
+    client_address,
+)
+
+SMALL = AdmissionLimits(sockets=5, sockets_per_address=2, handshakes_per_s=2, demos=3, demos_per_address=1)
+
+
+def test_an_address_at_its_cap_keeps_nobody_else_out():
+    admission = Admission(SMALL)
+
+    assert [admission.enter("a") for _ in range(4)] == [None, None, TOO_MANY_OF_ADDRESS, TOO_MANY_OF_ADDRESS]
+    assert admission.enter("b") is None
+    assert admission.sockets == 3
+
+
+def test_who_leaves_makes_room():
+    admission = Admission(SMALL)
+    for _ in range(2):
+        admission.enter("a")
+    admission.leave("a")
+
+    assert admission.enter("a") is None
+    assert admission.enter("a") == TOO_MANY_OF_ADDRESS
+
+
+def test_all_addresses_together_are_bounded_too():
+    admission = Admission(SMALL)
+
+    assert [admission.enter(address) for address in "aabbcd"] == [None] * 5 + [TOO_MANY_SOCKETS]
+
+
+def test_handshakes_are_counted_by_address_and_earned_again():
+    admission = Admission(SMALL)
+
+    assert [admission.shake_hands("a", now=0.0) for _ in range(5)] == [True] * 4 + [False]
+    assert admission.shake_hands("b", now=0.0)
+    assert admission.shake_hands("a", now=0.5)
+    assert not admission.shake_hands("a", now=0.5)
+
+
+def test_a_million_addresses_are_not_remembered():
+    admission = Admission(SMALL)
+    for number in range(10_500):
+        admission.shake_hands(str(number), now=0.0)
+
+    assert len(admission._handshakes) == 10_000
+
+
+def test_demos_are_bounded_by_address_and_in_all():
+    admission = Admission(SMALL)
+
+    assert admission.start_demo("a") is None
+    assert "your address" in admission.start_demo("a")
+    assert [admission.start_demo(address) for address in "bc"] == [None, None]
+    assert admission.start_demo("d") == "too many demos are playing; try again later"
+    admission.end_demo("a")
+    assert admission.start_demo("d") is None
+
+
+PROXIES = frozenset({"127.0.0.1", "10.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", ["198.51.100.1", "203.0.113.9"], "203.0.113.9"),  # the client's own comes first
+        ("10.0.0.1", ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
+        ("192.0.2.7", ["203.0.113.9"], "192.0.2.7"),  # no proxy of ours
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("127.0.0.1", ["::ffff:203.0.113.9"], "203.0.113.9"),
+        ("127.0.0.1", ["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::/64"),
+        ("127.0.0.1", ["2001:db8:1:2:ffff::1"], "2001:db8:1:2::/64"),
+        ("", [], ""),
+    ],
+)
+def test_a_header_is_believed_from_our_own_proxy_alone(peer, forwarded, address):
+    assert client_address(peer, forwarded, PROXIES) == address

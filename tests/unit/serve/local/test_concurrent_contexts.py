@@ -1,0 +1,86 @@
+"""What is entered at the same time is left, whatever becomes of the others."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ingest.errors import PurpleSectorError
+from serve.local.concurrent_contexts import at_once, unless_cancelled
+
+entered: list[str] = []
+
+
+@contextmanager
+def service(name: str, *, fails: bool = False, meet: threading.Barrier | None = None) -> Iterator[str]:
+    if meet:
+        meet.wait(60)
+    if fails:
+        raise OSError(name)
+    entered.append(name)
+    try:
+        yield name
+    finally:
+        if meet:
+            meet.wait(60)
+        entered.remove(name)
+
+
+def test_contexts_are_entered_and_left_together_and_yield_in_order():
+    """Each waits for the others: one after the other they would wait for ever."""
+    meet = threading.Barrier(3)
+    with at_once(*(service(name, meet=meet) for name in "abc")) as values:
+        assert values == ["a", "b", "c"]
+        assert sorted(entered) == ["a", "b", "c"]
+    assert entered == []
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_where_one_fails_the_others_are_left(failing):
+    contexts = (service(name, fails=i == failing) for i, name in enumerate("abc"))
+    with pytest.raises(OSError, match="abc"[failing]), at_once(*contexts):
+        pytest.fail("the block is not run")
+    assert entered == []
+
+
+def test_an_error_in_the_block_leaves_all():
+    with pytest.raises(KeyError), at_once(service("a"), service("b")):
+        raise KeyError
+    assert entered == []
+
+
+def test_the_first_is_entered_and_left_by_this_thread():
+    """Signal handlers can be set in the main thread only."""
+    seen = []
+
+    @contextmanager
+    def here() -> Iterator[None]:
+        seen.append(threading.current_thread())
+        yield
+        seen.append(threading.current_thread())
+
+    with at_once(here(), service("b")):
+        pass
+    assert seen == [threading.current_thread()] * 2
+
+
+def test_a_call_that_is_cancelled_is_not_waited_for():
+    over = threading.Event()
+    with pytest.raises(PurpleSectorError, match="stopped"):
+        unless_cancelled(over.wait, lambda: True)
+    over.set()
+
+
+def test_a_call_that_is_not_cancelled_ends_with_what_it_raises():
+    done = []
+    unless_cancelled(lambda: done.append(1), lambda: False)
+    assert done == [1]
+
+
+def test_a_call_that_times_out_by_itself_raises_that():
+    def times_out() -> None:
+        raise TimeoutError("a proxy")
+
+    with pytest.raises(TimeoutError, match="a proxy"):
+        unless_cancelled(times_out, lambda: False)
