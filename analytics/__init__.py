@@ -1,6 +1,7 @@
-"""Arrow tables in, Arrow tables out: what laps are, and how to read them back.
+"""Turns Arrow tables of frames into Arrow tables of laps, and reads both back.
 
-`connect` and `open` are where a notebook begins: both give a `analytics.catalog.Catalog`. Importing this package imports nothing.
+A notebook begins with `connect` or `open`: both return an `analytics.catalog.Catalog`. Importing
+this package imports nothing else.
 """
 
 from typing import TYPE_CHECKING
@@ -14,9 +15,10 @@ __all__ = ["connect", "open"]
 
 
 def connect(url: str | None = None) -> "Catalog":
-    """The sessions and laps of a running store: of ``url``, else of the one that DATABASE_URL names.
+    """Return the sessions and laps of a running store: the one at ``url``, or else at DATABASE_URL.
 
-    Raises analytics.errors.NoDatabase if neither is given, and psycopg.OperationalError if the database does not answer.
+    Raises analytics.errors.NoDatabase if neither is given. Raises psycopg.OperationalError if the
+    database does not answer.
     """
     from analytics.catalog import Catalog
     from analytics.store.source import PostgresSource
@@ -25,9 +27,10 @@ def connect(url: str | None = None) -> "Catalog":
 
 
 def open(path: "str | os.PathLike[str]") -> "Catalog":
-    """The same of a recording, ``.parquet``, ``.arrow`` or ``.csv``, or of all those in a folder; no server is needed.
+    """Return the sessions and laps of a recording, or of all recordings in a folder.
 
-    Raises analytics.errors.RecordingError, which says what is wrong with the file.
+    A recording is a ``.parquet``, ``.arrow`` or ``.csv`` file. No server is needed. Raises
+    analytics.errors.RecordingError, which states the fault of the file.
     """
     from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""Values of the analysis: plain, without a database, a file or a network."""
+"""Holds the plain values of the analysis, without a database, a file or a network."""

@@ -1,4 +1,4 @@
-"""Types of NumPy arrays: one dimension unless a name gives another."""
+"""Names the types of NumPy arrays: one dimension unless a name gives another."""
 
 import numpy as np
 from numpy.typing import NDArray

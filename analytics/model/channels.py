@@ -1,7 +1,8 @@
-"""The one list of channels: what a car reports, frame by frame.
+"""Lists the telemetry channels of a frame, once for all code.
 
-The Arrow schema, the table's columns, the COPY column list, the wire decoder's names and the table in the documentation all
-derive from `CHANNELS`; the limits of their values stand in `analytics.model.limits`. Nothing else spells a channel out.
+The following derive from `CHANNELS`: the Arrow schema, the table's columns and the COPY column
+list. So do the field names of the wire decoder and the table in the documentation.
+`analytics.model.limits` holds the limits of their values. No other module lists the channels.
 """
 
 from collections.abc import Sequence
@@ -18,10 +19,11 @@ Interpolation = Literal["linear", "previous"]
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One column of telemetry.
+    """A column of telemetry.
 
-    ``wire`` is the field of ``TelemetryFrame`` that carries it. A value outside ``low``..``high`` (both included) is stored as
-    NULL, and its frame is kept: any channel may be unknown. For an ``optional`` one the wire's zero means unknown, too.
+    ``wire`` is the field of ``TelemetryFrame`` that carries it. A value outside ``low``..``high``
+    (both included) is stored as NULL, and its frame is kept. Any channel may therefore be unknown.
+    For an ``optional`` channel, zero on the wire means unknown, too.
     """
 
     name: str
@@ -35,16 +37,17 @@ class Channel:
 
     @property
     def low(self) -> float:
-        """The least plausible value."""
+        """Return the lowest plausible value."""
         return LIMITS[self.wire].least
 
     @property
     def high(self) -> float:
-        """The highest plausible value."""
+        """Return the highest plausible value."""
         return LIMITS[self.wire].most
 
 
-# Wide types first: PostgreSQL pads a row to the alignment of each column, and COPY time follows the row's width.
+# Wide types come first, because PostgreSQL pads a row to the alignment of each column. The time of
+# COPY grows with the width of the row.
 CHANNELS: tuple[Channel, ...] = (
     Channel("lap_number", "lap_number", pa.int32(), "integer", "", "previous", "the lap being driven, from 1"),
     Channel(
@@ -108,25 +111,27 @@ CHANNELS: tuple[Channel, ...] = (
     ),
 )
 
-#: What places a frame: when, in which session, and its number there. Never interpolated.
+#: Columns that identify a frame: its time, its session and its number in the session. They are
+#: never interpolated.
 TIME = pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False)
 SEQUENCE = pa.field("sequence", pa.int64())
 SESSION_ID = pa.field("session_id", pa.int32(), nullable=False)
 
-#: Frames of one session or of several, in the order they were driven; `session_id` is the store's number of the session.
+#: Frames of one or several sessions, in driven order. `session_id` is the store's number of the
+#: session.
 FRAMES = pa.schema([TIME, SEQUENCE, SESSION_ID, *(pa.field(c.name, c.arrow) for c in CHANNELS)])
 
 _SQL_OF_PLACE = {"time": "timestamptz NOT NULL", "sequence": "bigint", "session_id": "integer NOT NULL"}
 
 
 def column_definitions() -> list[str]:
-    """The columns of table ``telemetry`` as SQL, in the order of `FRAMES`."""
+    """Return the columns of table ``telemetry`` as SQL, in the order of `FRAMES`."""
     by_name = {c.name: c for c in CHANNELS}
     return [f"{name} {_SQL_OF_PLACE[name] if name in _SQL_OF_PLACE else by_name[name].sql}" for name in FRAMES.names]
 
 
 def markdown_table() -> str:
-    """The channels as the table that README.md carries."""
+    """Return the channels as the Markdown table that the documentation contains."""
     rows = ["| column | unit | between samples | what it is |", "| --- | --- | --- | --- |"]
     rows += [
         f"| `{c.name}` | {c.unit} | {c.interpolation} | {c.about}{' (NULL: unknown)' if c.optional else ''} |"
@@ -136,7 +141,7 @@ def markdown_table() -> str:
 
 
 def schema_of(columns: Sequence[str]) -> pa.Schema:
-    """Those columns of FRAMES, in that order. Raises UnknownChannel."""
+    """Return the given columns of FRAMES, in the given order. Raises UnknownChannel."""
     for name in columns:
         if name not in FRAMES.names:
             raise UnknownChannel(name, FRAMES.names)

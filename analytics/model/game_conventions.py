@@ -1,7 +1,10 @@
-"""What each game means by its values around a lap: which times are none, and how long after the line its words are still the old ones.
+"""Lists each game's conventions for values around a lap, in one table with its sources.
 
-The one table, with its sources. Collectors take the sentinels from here. The lap engine knows no game: it believes a value as far as
-it fits, and has to be right with every lag of the table (`tests/unit/analytics/model/test_game_conventions.py`). Plain Python, for game PCs.
+The table holds the lap times that mean "none". It also holds how long after the line old values
+remain. Collectors take the sentinel values from here. The lap engine knows no game and believes a
+value as far as it fits. It must be right with every lag of the table
+(`tests/unit/analytics/model/test_game_conventions.py`). The module is plain Python, so that it runs
+on game PCs.
 """
 
 from dataclasses import dataclass
@@ -11,10 +14,12 @@ _NONE_MS = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Conventions:
-    """``no_time_ms`` are the values of a lap time that mean "none".
+    """The sentinels and lags of one game. ``no_time_ms`` holds the lap times that mean "none".
 
-    The others are the longest that was seen, in s after the line: until the last lap time is that of the lap that ended, until the
-    validity is that of the new lap, until the lap clock has restarted, and until the lap counter has risen.
+    The other values are the longest lags observed, in s after the line. ``official_time_s`` ends
+    when the last lap time is that of the lap that ended. ``validity_s`` ends when the validity is
+    that of the new lap. ``lap_clock_s`` ends when the lap clock has restarted, ``lap_counter_s``
+    when the lap counter has risen.
     """
 
     no_time_ms: frozenset[int]
@@ -27,7 +32,7 @@ class Conventions:
 
 CONVENTIONS: dict[str, Conventions] = {
     "Assetto Corsa": Conventions(
-        # Its page was made into ACC's, which has the second one.
+        # ACC's page derives from this one, and ACC uses the second value.
         frozenset({0, _NONE_MS}),
         official_time_s=0.1,
         validity_s=0.0,
@@ -37,7 +42,8 @@ CONVENTIONS: dict[str, Conventions] = {
     ),
     "Assetto Corsa Competizione": Conventions(
         frozenset({_NONE_MS}),
-        # The graphics page is written with each picture, and not at one moment with the physics.
+        # The game writes the graphics page with each picture, not at the same moment as the physics
+        # page.
         official_time_s=0.1,
         validity_s=0.1,
         lap_clock_s=0.0,
@@ -57,5 +63,5 @@ CONVENTIONS: dict[str, Conventions] = {
 
 
 def known_time_ms(game: str, time_ms: int) -> int:
-    """The lap time that a game of the table gives, as a frame has it: 0 where it is none."""
+    """Return a lap time of a game in the table as a frame stores it: 0 for a sentinel."""
     return 0 if time_ms in CONVENTIONS[game].no_time_ms else time_ms

@@ -1,18 +1,20 @@
-"""A lap that ended, or is being driven: its times, what kind of lap it was, and why.
+"""Defines a lap that ended or is in progress: its times, its kind and the reasons for it.
 
-Plain values. The lap engine (`analytics.laps.engine`) makes them and the store keeps them. Rule: a lap has all its flags and reasons,
-not one; whoever wants laps that may be compared takes those without any.
+These are plain values. The lap engine (`analytics.laps.engine`) makes them and the store keeps
+them. Rule: a lap has all flags and reasons that apply, not only one. Laps without flags may be
+compared.
 """
 
 from dataclasses import dataclass
 
-#: Of the lap engine: raised with every change after which a lap may come out differently. Stored laps say which one timed them.
+#: The version of the lap engine. Raise it with every change that may change the result of a lap. A
+#: stored lap carries the version that timed it.
 ENGINE = 4
 
-#: All there are, in the order in which a lap names them. A lap without any is a flying lap.
+#: All flags, in the order in which a lap lists them. A lap without flags is a flying lap.
 FLAGS = ("out", "in", "pit", "partial", "invalid", "reset")
 
-#: What a lap can have wrong with it, and the flag that it gets for it.
+#: Reasons why a lap may not count, each with the flag that it raises.
 REASONS = {
     "left the pits": "out",
     "standing start": "out",
@@ -28,20 +30,25 @@ REASONS = {
     "driven anew": "reset",
 }
 
-#: Which flag names a lap that has several: the one that says most about its time.
+#: The order in which kinds name a lap with several flags: first the kind that matters most for its
+#: time.
 _KINDS = ("reset", "partial", "pit-through", "in", "out", "invalid")
 
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """A lap that ended. Its frames are those from ``started_at_us`` to before ``ended_at_us``, both in µs since the Unix epoch.
+    """A lap that has ended, with its times and flags.
 
-    A time that is not known is None. It need not be as long as the interval, which has pauses in it.
+    Its frames are those from ``started_at_us`` to before ``ended_at_us``, both in µs since the Unix
+    epoch. An unknown time is None. The lap time may be shorter than this interval, which includes
+    pauses.
 
-    ``official_lap_time_ms`` is the game's and comes late: the lap is emitted again with it. ``sector_source`` says whether the
-    game told the sectors or whether they are ``computed_sector_times_ms``, which are measured where the track's sectors lie.
-    There are `analytics.model.track_layout.MINI_SECTORS` mini-sectors, None where one was not seen whole, or no mini-sectors at all.
-    Positions are normalized ones, 0..1: of the top speed, of the line that the lap began at, and of the game's sector ends.
+    ``official_lap_time_ms`` is the game's and arrives late: the engine emits the lap again with it.
+    ``sector_source`` states the origin of the sector times. Either the game reported the sectors,
+    or they are ``computed_sector_times_ms``, measured at the track's sector marks. A lap has
+    `analytics.model.track_layout.MINI_SECTORS` mini-sectors or none at all. A mini-sector is None
+    where its frames are incomplete. Positions are normalized, 0..1: of the top speed, of the line
+    where the lap began, and of the game's sector ends.
     """
 
     lap_number: int
@@ -65,20 +72,20 @@ class Lap:
 
     @property
     def kind(self) -> str:
-        """In one word: flying, or what is most wrong with it."""
+        """Return the kind of the lap in one word: flying, or its most serious flaw."""
         through = "pit" in self.flags or {"out", "in"} <= set(self.flags)
         found = {*self.flags, *(["pit-through"] if through else [])}
         return next((kind for kind in _KINDS if kind in found), "flying")
 
     @property
     def time_ms(self) -> int | None:
-        """The lap time: the game's where it told one, else ours."""
+        """Return the lap time: the official one if the game reported it, else the computed one."""
         return self.official_lap_time_ms or self.lap_time_ms
 
 
 @dataclass(frozen=True, slots=True)
 class LapInProgress:
-    """A lap that is being driven, as far as its sectors have ended. ``flags`` are those that it has already."""
+    """A lap in progress, with the sectors that have ended. ``flags`` are those raised so far."""
 
     lap_number: int
     started_at_us: int
@@ -88,11 +95,11 @@ class LapInProgress:
 
 
 def flags_of(reasons: frozenset[str]) -> tuple[str, ...]:
-    """The flags that these reasons give, in the order of `FLAGS`."""
+    """Return the flags that these reasons raise, in the order of `FLAGS`."""
     raised = {REASONS[reason] for reason in reasons}
     return tuple(flag for flag in FLAGS if flag in raised)
 
 
 def in_order(reasons: frozenset[str]) -> tuple[str, ...]:
-    """The reasons in the order of `REASONS`."""
+    """Return the reasons in the order of `REASONS`."""
     return tuple(reason for reason in REASONS if reason in reasons)

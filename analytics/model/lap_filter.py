@@ -1,7 +1,8 @@
-"""Which laps are meant: the one description that the store and the files both answer.
+"""Defines the selection of laps that both the store and the files evaluate.
 
-A value, made step by step by the selections of `analytics.catalog`. Rule: what `LapFilter.has_session` and `LapFilter.has_lap` say of a
-recording, the SQL of `analytics.store.source` says of the store; a test asks both the same questions.
+The filter is a value. The selections of `analytics.catalog` build it step by step. Rule:
+`LapFilter.has_session` and `LapFilter.has_lap` select the same laps of a recording as the SQL of
+`analytics.store.source` selects of the store. A test compares the results of both.
 """
 
 from collections.abc import Iterable
@@ -17,10 +18,11 @@ SessionLap = tuple[SessionInfo, Lap]
 
 @dataclass(frozen=True, slots=True)
 class LapFilter:
-    """Conditions that all hold; an empty one or None restricts nothing. Text is compared without regard to case.
+    """A set of conditions that must all hold. An empty one or None restricts nothing.
 
-    ``drivers`` are names or user ids as they are; ``track`` and ``car`` need only be part of the name. A lap lies between
-    ``since`` and before ``until`` if it began there, a session if any of it was driven there.
+    Text is compared without regard to case. ``drivers`` are whole names or user ids. ``track`` and
+    ``car`` need only be part of the name. A lap lies between ``since`` and before ``until`` if it
+    began there. A session lies there if any part of it was driven there.
     """
 
     keys: tuple[str, ...] = ()
@@ -46,7 +48,7 @@ class LapFilter:
         return f"fits {', '.join(chosen)}" if chosen else "is there"
 
     def has_session(self, session: SessionInfo) -> bool:
-        """Whether a session is wanted, whatever its laps."""
+        """Return whether a session matches, without regard to its laps."""
         names = {session.driver.lower(), session.user_id.lower()}
         return (
             (not self.keys or session.key in self.keys)
@@ -56,13 +58,13 @@ class LapFilter:
         )
 
     def overlaps(self, session: SessionInfo) -> bool:
-        """Whether any of a session was driven between ``since`` and ``until``."""
+        """Return whether any part of a session was driven between ``since`` and ``until``."""
         begun, ended = session.started_at, session.last_frame_at
         after = self.since is None or (ended is not None and ended >= self.since)
         return after and (self.until is None or (begun is not None and begun < self.until))
 
     def has_lap(self, lap: Lap) -> bool:
-        """Whether a lap is wanted, if its session is."""
+        """Return whether a lap matches, provided that its session does."""
         begun = datetime.fromtimestamp(lap.started_at_us / 1e6, UTC)
         return (
             (self.since is None or begun >= self.since)
@@ -72,14 +74,14 @@ class LapFilter:
         )
 
     def in_order(self, found: Iterable[SessionLap]) -> list[SessionLap]:
-        """As many as are wanted, by start or by time; laps without a time come last."""
+        """Return at most ``limit`` laps, sorted by start or by time. Laps without a time come last."""
         laps = sorted(found, key=lambda one: one[1].started_at_us)
         if self.fastest_first:
             laps.sort(key=lambda one: one[1].time_ms or float("inf"))
         return laps[: self.limit]
 
     def as_parameters(self) -> dict[str, Any]:
-        """For SQL: what restricts nothing is None."""
+        """Return the conditions as SQL parameters. A condition that restricts nothing is None."""
         return {
             "keys": list(self.keys) or None,
             "drivers": [name.lower() for name in self.drivers] or None,
@@ -94,5 +96,5 @@ class LapFilter:
         }
 
 
-#: What restricts nothing.
+#: A filter that restricts nothing.
 EVERYTHING = LapFilter()

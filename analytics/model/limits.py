@@ -1,16 +1,18 @@
-"""Which values a car can have sent, by the wire's field: the one list of limits.
+"""Lists the limits of plausible values for each field of the wire.
 
-A value outside of its limits is unknown and counted; the frame that carries it is kept. Plain Python: collectors on a game PC,
-the ingest, recordings and the live path all judge by it. Limits are wide on purpose: what is merely unlikely is kept. Measured
-in the recorded sessions of Assetto Corsa, Assetto Corsa Competizione and iRacing that the project is tried with: speed 0 to 294
-km/h, engine speed to 9,086 1/min, gear -1 to 6, steering -1 to 1, pedals 0 to 1, lap 1 to 17, lap clock to 169,377 ms.
+A value outside its limits is unknown and counted; the frame that carries it is kept. The module is
+plain Python: collectors on a game PC, the ingest, recordings and the live path all use it. Limits
+are wide on purpose: a value that is merely unlikely is kept. Measured in the recorded sessions of
+Assetto Corsa, Assetto Corsa Competizione and iRacing that the project uses for tests: speed 0 to
+294 km/h, engine speed to 9,086 1/min, gear -1 to 6, steering -1 to 1, pedals 0 to 1, lap 1 to 17,
+lap clock to 169,377 ms.
 """
 
 from typing import NamedTuple
 
 
 class Limits(NamedTuple):
-    """The least and the most that is plausible, both included, and where the two come from."""
+    """The lowest and the highest plausible value, both included, and the source of the two."""
 
     least: float
     most: float
@@ -18,7 +20,7 @@ class Limits(NamedTuple):
 
 
 _DAY_MS = 86_400_000
-# Fractions are of powers of two: as float32, float64 and decimal text they are the same number.
+# Fractions are sums of powers of two: float32, float64 and decimal text hold the same number.
 _PEDAL = Limits(
     -0.0625, 1.0625, "0 to 1 in all recordings; calibrated pedals pass their ends by rounding and dead zones"
 )
@@ -46,6 +48,6 @@ LIMITS: dict[str, Limits] = {
 
 
 def is_plausible(field: str, value: float) -> bool:
-    """Whether a car can have sent it; a NaN it cannot."""
+    """Return whether a car can have sent the value. A NaN is not plausible."""
     least, most, _ = LIMITS[field]
     return least <= value <= most

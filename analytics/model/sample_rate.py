@@ -1,7 +1,7 @@
-"""How often frames were taken.
+"""Computes the sample rate of frames.
 
-The mean of the steps between frames, not the middle one: times in whole ms have steps of 16 and 17 ms at 60 Hz, of which the
-middle one makes 58.82 Hz, and at 360 Hz steps of 2 and 3 ms.
+The rate uses the mean of the steps between frames, not the median. At 60 Hz, times in whole ms have
+steps of 16 and 17 ms, and the median gives 58.82 Hz. At 360 Hz, the steps are 2 and 3 ms.
 """
 
 import numpy as np
@@ -13,9 +13,10 @@ _PAUSE_STEPS = 5
 
 
 def mean_rate_hz(times: Integers, *, per_second: int) -> float | None:
-    """Frames a second; None of fewer than two. ``times`` ascend, in units of which ``per_second`` make a second.
+    """Return the number of frames a second, or None for fewer than two frames.
 
-    Steps that are longer than a second and five times the middle one are pauses, and say nothing about the rate.
+    ``times`` ascend, in units of which ``per_second`` make a second. Steps longer than both a
+    second and five times the median are pauses, and do not count.
     """
     if len(times) < 2:
         return None

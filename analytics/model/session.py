@@ -1,4 +1,4 @@
-"""Values that describe what is stored: a session, a gap in it, and how far a partition is read."""
+"""Describes the content of the store: a session, a gap in it, and the offset of a partition."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A stored session. Text that nobody sent is empty, numbers and times are None."""
+    """A stored session. Text that nobody sent is empty; numbers and times are None."""
 
     id: int
     key: str
@@ -25,7 +25,7 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A loss that has not healed: sequences of a session, or offsets of a partition. Both ends are lost too."""
+    """A loss that has not healed: sequences of a session, or offsets of a partition. Both ends are lost, too."""
 
     id: int
     session_key: str | None
@@ -41,7 +41,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class PartitionOffset:
-    """How far a partition is stored: ``next_offset`` is the next record to read."""
+    """The progress of storing a partition. ``next_offset`` is the next record to read."""
 
     topic: str
     partition: int

@@ -1,4 +1,4 @@
-"""Summaries of frames: a row for each second, and a value for each lap."""
+"""Defines summaries of frames: a row for each second, and a value for each lap."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +10,9 @@ from analytics.model.thresholds import threshold
 #: A pedal at or beyond these counts as pressed: sensors neither reach their ends nor rest at zero.
 FULL_THROTTLE, BRAKING = threshold(0.98), threshold(0.02)
 
-#: One row a second in which the car sent anything. Averages are over its frames; ``lap_number`` is the
-#: highest that the game counted in it, which need not be the lap engine's number. NULL where no frame of it knows the value.
+#: A row for each second in which the car sent a frame. Averages are over the frames of that second.
+#: ``lap_number`` is the highest of the game's counter, which may differ from the lap engine's
+#: number. A value is NULL where it is unknown in all frames of the second.
 SECONDS = pa.schema(
     [
         pa.field("second", pa.timestamp("us", tz="UTC"), nullable=False),
@@ -31,7 +32,10 @@ SECONDS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class LapSummary:
-    """A lap by the lap engine's number, finished or in progress. Shares are of its frames, 0..1. None where no frame knows."""
+    """A summary of a finished or current lap, numbered by the lap engine.
+
+    Shares are of its frames, 0..1. A value is None where all of its frames lack it.
+    """
 
     lap_number: int
     first_frame_at: datetime

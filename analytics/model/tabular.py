@@ -1,7 +1,8 @@
-"""What is an Arrow table is one for pandas and Polars too.
+"""Makes objects with an Arrow table usable by pandas and Polars.
 
-Polars, and whatever else knows Arrow's C stream, takes such an object as it is: ``polars.DataFrame(catalog.laps.flying())``. Neither
-pandas nor Polars is needed here: who calls for one has it.
+Polars, and any library that reads Arrow's C stream, takes such an object directly:
+``polars.DataFrame(catalog.laps.flying())``. This module needs neither pandas nor Polars. A caller
+that converts to one of them has it installed.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 
 class Tabular:
-    """Has ``to_arrow``; the rest follows."""
+    """Base class of objects with ``to_arrow``; the other methods derive from it."""
 
     __slots__ = ()
 
@@ -18,9 +19,12 @@ class Tabular:
         raise NotImplementedError
 
     def to_pandas(self) -> Any:
-        """As a pandas.DataFrame, which has NaN for what is not known and then no whole numbers: to_arrow() keeps both."""
+        """Return a pandas.DataFrame. It has NaN for unknown values, and then no integers.
+
+        ``to_arrow()`` keeps both unknown values and integers.
+        """
         return self.to_arrow().to_pandas()
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Arrow's PyCapsule protocol: the columns themselves, not copies."""
+        """Return Arrow's PyCapsule stream of the columns themselves, without copies."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)

@@ -1,12 +1,12 @@
-"""A track as the lap engine needs it: where its line lies, how long it is, and where time is taken on the way.
+"""Describes a track for the lap engine: the position of its line, its length and its timing marks.
 
-Knows nothing of games and names (`analytics.laps.track_learning` has those). Rule: a session is timed on one course from its first frame to
-its last, or a restart in between would give other laps.
+It knows nothing of games and names; `analytics.laps.track_learning` has those. Rule: a session is
+timed on one course from its first frame to its last. Otherwise a restart would change the laps.
 """
 
 from dataclasses import dataclass, field
 
-#: So many equal parts has every track, beginning at the line.
+#: The number of equal parts of every track, beginning at the line.
 MINI_SECTORS = 25
 
 _MINI = tuple(i / MINI_SECTORS for i in range(1, MINI_SECTORS))
@@ -14,10 +14,11 @@ _MINI = tuple(i / MINI_SECTORS for i in range(1, MINI_SECTORS))
 
 @dataclass(frozen=True, slots=True)
 class TrackLayout:
-    """``line`` is a normalized position; ``sectors`` are where sectors 2, 3 … begin, as shares of the lap since the line.
+    """The line and the timing marks of a track. ``line`` is a normalized position.
 
-    A track that nobody has learnt yet has its line at the origin, three equal sectors and no length; its ``version`` is 0.
-    ``marks`` are all places where time is taken, in the order in which they are driven.
+    ``sectors`` are the starts of sectors 2, 3 …, as shares of the lap since the line. A track
+    without a learnt version has its line at the origin, three equal sectors and no length. Its
+    ``version`` is 0. ``marks`` are all timing marks, in driven order.
     """
 
     line: float = 0.0
@@ -39,5 +40,5 @@ class TrackLayout:
         object.__setattr__(self, "mini_marks", tuple(marks.index(share) for share in _MINI))
 
 
-#: Of a track that is not known.
+#: The layout of an unknown track.
 UNKNOWN = TrackLayout()
