@@ -1,8 +1,8 @@
-"""Colours of laps, and bests, in the store: who was fastest when, among all workers' laps.
+"""Stores colours of laps and best times: the fastest at each moment, among the laps of all workers.
 
-Statements on an open connection; who gets what is decided in `analytics.laps.best_laps`. Rule: a scope is judged by one worker at a time,
-in one transaction of its own after the laps were stored, so that no two of them call two laps the best. A worker that finds a
-scope being judged does not wait: it comes again.
+Runs statements on an open connection; `analytics.laps.best_laps` decides the colours. Rule: one worker at a
+time judges a scope. It does so in a transaction of its own, after the laps were stored. So no two workers
+call two laps the best. A worker that finds a scope being judged does not wait: it tries again later.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from analytics.store.queries import LAPS, lap_of
 from ingest.batching.partition_log import Partition
 from ingest.batching.write_batch import RunningLap
 
-# A lap that takes longer than this to end is not judged again when one before it is corrected.
+# A lap that takes longer than this is not judged again when an earlier lap is corrected.
 _LONGEST_LAP_US = 3_600_000_000
 
 _LOCK = (
@@ -44,7 +44,7 @@ SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, 0, sessio
  ORDER BY owner, part, layout, time_ms
 """
 
-# What stood when a sector ended, of everybody and of whoever drives.
+# Records that stood when a sector ended: the overall best, and the best of this driver.
 _BEATEN = """
 SELECT w.session_id, w.time_ms, min(b.time_ms) FILTER (WHERE b.owner = ''), min(b.time_ms) FILTER (WHERE b.owner <> '')
   FROM unnest(%s::integer[], %s::integer[], %s::text[], %s::integer[], %s::bigint[])
@@ -74,9 +74,9 @@ ON CONFLICT (session_id, lap_number) DO UPDATE
  WHERE (c.version, c.time_ms) IS DISTINCT FROM (excluded.version, excluded.time_ms)
 """
 
-# What was stored and not judged, because the worker ended in between; and records that are of other laps than those they are
-# among, because a session is of another car, track or driver than was told first. Of today: older laps are for
-# `purple-sector laps recompute`.
+# Finds laps that were stored and not judged, because the worker ended in between. Finds also records in the
+# wrong scope: a session's car, track or driver was reported differently at first. Covers sessions of the
+# last day. Older laps are for `purple-sector laps recompute`.
 _UNJUDGED = """
 WITH own AS (
     SELECT *, coalesce(nullif(user_id, ''), nullif(driver, ''), key) AS owner
@@ -102,14 +102,14 @@ SELECT game, track, car, (extract(epoch FROM min(since)) * 1000000)::bigint FROM
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A lap whose colours are new, and the session it was driven in."""
+    """A lap whose colours are new, and its session's key."""
 
     session_key: str
     driven: Driven
 
 
 def judge_scope(conn: psycopg.Connection[Any], scope: Category, since_us: int) -> list[Judged] | None:
-    """Judge all that ended in a scope from ``since_us`` on, and keep it. None if another worker is doing so."""
+    """Judge all laps that ended in a scope from ``since_us`` on, and save it. None if another worker does so."""
     place = (scope.game, scope.track, scope.car)
     where = {
         "game": scope.game,
@@ -136,9 +136,10 @@ def judge_scope(conn: psycopg.Connection[Any], scope: Category, since_us: int) -
 
 
 def colour_running(conn: psycopg.Connection[Any], laps: Sequence[RunningLap]) -> list[RunningLap]:
-    """These laps with the colours of their sectors, of which nothing is kept: records are set by laps that are over.
+    """Return these laps with the colours of their sectors. Stores nothing: only finished laps set records.
 
-    Those of other laps in progress are not known here, so that two cars may both be called purple until their laps are judged.
+    Sectors of other laps in progress are not known here. So two cars may both be purple until their laps
+    are judged.
     """
     rows = [row for lap in laps if not lap.lap.flags for row in _ended(lap)]
     colours: dict[int, list[str]] = defaultdict(list)
@@ -150,7 +151,10 @@ def colour_running(conn: psycopg.Connection[Any], laps: Sequence[RunningLap]) ->
 
 
 def unjudged(conn: psycopg.Connection[Any], partition: Partition) -> dict[Category, int]:
-    """The scopes in which laps of this partition, or their records, are not judged as they are, and since when, in µs."""
+    """Return the scopes with laps of this partition, or their records, that are not judged as stored.
+
+    Each has the earliest time concerned, in µs.
+    """
     rows = conn.execute(_UNJUDGED, {"topic": partition.topic, "index": partition.index})
     return {Category(game, track, car): since_us for game, track, car, since_us in rows}
 
@@ -170,7 +174,7 @@ def _standing(conn: psycopg.Connection[Any], where: dict[str, Any]) -> list[Best
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A lap of the scope, and the time that it was judged by before, if it was."""
+    """A lap of the scope, and the time that it was last judged by, or None."""
 
     session_key: str
     driven: Driven
@@ -182,7 +186,7 @@ class _Found:
 
     @property
     def is_new(self) -> bool:
-        """Whether the store does not know yet that it was judged as it is."""
+        """Return whether the store does not know yet that the lap was judged as it is."""
         return (self.driven.counts or self.driven.told.version > 0) and self.judged_ms != self.driven.lap.time_ms
 
 

@@ -1,8 +1,9 @@
-"""Dead letters: records that cannot be stored, kept for a person, within a quota.
+"""Keeps dead letters within a quota: poison records that cannot be stored, for a person to examine.
 
-Each kind of reason has its own places in each topic, so that a flood of one kind hides no other; when all of them together
-have grown too large, a kind of which little is known still gets a few. What has no place is counted, by partition and kind.
-The first of a kind are kept: they tell how it began, and what follows is the same. Those that were sent again hold no place.
+Each kind of reason has its own places in a topic, so a flood of one kind hides no other. When all kinds
+together exceed the quota's bytes, a kind with few letters still gets a few. A letter without a place is
+counted, by partition and kind. The first letters of a kind are kept: they show how it began, and the later
+ones are alike. Letters that were sent again hold no place.
 """
 
 import json
@@ -17,9 +18,9 @@ from ingest.batching.partition_log import Headers, Partition
 from ingest.batching.write_batch import DeadLetter
 from ingest.settings import DeadLetterQuota
 
-#: Of a kind in a topic so many are kept, however full the rest is.
+#: So many letters of a kind are kept in a topic, even if the quota is used up.
 ALWAYS_KEPT = 10
-#: Headers of more bytes are not kept: they would escape the quota, which counts values.
+#: Headers of more bytes are not kept. They would escape the quota, which counts values.
 MOST_HEADER_BYTES = 4096
 _LETTERS_AT_ONCE = 200  # of 64 KiB at most: a statement and its values must stay far below a gigabyte
 
@@ -28,7 +29,7 @@ SELECT kind, count(*) FILTER (WHERE topic = %(topic)s), coalesce(sum(bytes), 0):
  WHERE replayed_at IS NULL GROUP BY kind
 """
 
-# A log that begins anew has its own record at an offset that the old one had a dead letter at.
+# A log that begins again has its own record at an offset where the old log had a dead letter.
 _SAVE = """
 INSERT INTO dead_letters (topic, partition, "offset", key, value, reason, user_id, headers)
 SELECT %s, %s, * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %s::text[], %s::text[], %s::jsonb[])
@@ -51,7 +52,7 @@ DELETE FROM dead_letters WHERE topic = %s AND partition = %s AND seen_at < now()
 
 @dataclass(frozen=True, slots=True)
 class NotKept:
-    """Letters of one kind for which there was no place."""
+    """Letters of one kind that found no place."""
 
     kind: str
     count: int
@@ -59,14 +60,14 @@ class NotKept:
 
 
 def kind_of_reason(reason: str) -> str:
-    """The stable code before the colon."""
+    """Return the stable code before the colon."""
     return reason.partition(":")[0]
 
 
 def admitted(
     letters: Iterable[DeadLetter], kept: Mapping[str, int], kept_bytes: int, quota: DeadLetterQuota
 ) -> tuple[list[DeadLetter], list[NotKept]]:
-    """Which of these have a place, where a topic has ``kept`` so many of each kind and all topics ``kept_bytes``."""
+    """Choose the letters that have a place. A topic has ``kept`` letters of each kind, all topics ``kept_bytes``."""
     counts, left_out, last = Counter(kept), Counter[str](), dict[str, str]()
     places = []
     for letter in letters:
@@ -84,23 +85,26 @@ def admitted(
 
 
 def headers_as_json(headers: Headers | None) -> str | None:
-    """``[["userId", "616e6e61"], …]``: names, and values as hex or null; None where they are not known or too many bytes."""
+    """Return names, and values as hex or null: ``[["userId", "616e6e61"], …]``.
+
+    Returns None if the headers are unknown or have too many bytes.
+    """
     if headers is None or sum(len(name) + len(value or b"") for name, value in headers) > MOST_HEADER_BYTES:
         return None
     return json.dumps([[name, None if value is None else value.hex()] for name, value in headers])
 
 
 def headers_from_json(kept: list[tuple[str, str | None]] | None) -> Headers | None:
-    """The same back, as psycopg reads jsonb."""
+    """Parse headers from JSON, as psycopg reads jsonb. The inverse of `headers_as_json`."""
     return None if kept is None else [(name, None if value is None else bytes.fromhex(value)) for name, value in kept]
 
 
 def save_dead_letters(
     cursor: psycopg.Cursor[Any], partition: Partition, letters: Sequence[DeadLetter], quota: DeadLetterQuota
 ) -> list[NotKept]:
-    """Keep those that have a place, and count the others, in the transaction of the batch that they came in.
+    """Keep the letters that have a place and count the others, in the transaction of their batch.
 
-    Locks only rows of this partition: a worker that freezes here is in no other one's way.
+    Locks only rows of this partition, so a worker that freezes here blocks no other worker.
     """
     expire_dead_letters(cursor, partition, quota)
     rows = cursor.execute(_KEPT, {"topic": partition.topic}).fetchall()
@@ -119,6 +123,6 @@ def save_dead_letters(
 def expire_dead_letters(
     cursor: psycopg.Cursor[Any] | psycopg.Connection[Any], partition: Partition, quota: DeadLetterQuota
 ) -> None:
-    """Delete this partition's letters that are old enough."""
+    """Delete this partition's letters that are older than the quota's days."""
     if quota.days:
         cursor.execute(_EXPIRE, [partition.topic, partition.index, quota.days])

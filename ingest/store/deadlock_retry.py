@@ -1,6 +1,7 @@
-"""Tries a transaction again that the server ended because it and another waited for each other.
+"""Retries a transaction that the server ended because of a deadlock.
 
-For who comes rarely, among workers that write all the time: what they take, and in which order, depends on their batch.
+For rare writers among workers that write all the time. The rows that a worker locks, and their order,
+depend on its batch.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ _TRIES = 5
 
 
 def through_deadlocks(transact: Callable[[], None]) -> None:
-    """Do ``transact``, one transaction as a whole, as often as it takes. Raises DeadlockDetected when it always ends so."""
+    """Run ``transact``, one whole transaction, until it succeeds. Raises DeadlockDetected if every try deadlocks."""
     for _ in range(_TRIES - 1):
         with suppress(DeadlockDetected):
             transact()

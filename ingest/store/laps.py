@@ -1,4 +1,4 @@
-"""Laps as rows of the store: a lap that is there already is renewed."""
+"""Stores laps as rows; a lap that is there already is replaced."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,7 +8,7 @@ from psycopg import sql
 
 from analytics.model.lap import Lap
 
-# Of an `analytics.model.lap.Lap`, but for when it began and ended.
+# Fields of an `analytics.model.lap.Lap`, except its begin and end.
 _LAP_VALUES = (
     "lap_time_ms",
     "official_lap_time_ms",
@@ -39,7 +39,7 @@ ON CONFLICT (session_id, lap_number) DO UPDATE SET started_at = excluded.started
 
 
 def save_laps(cursor: psycopg.Cursor[Any], laps: Iterable[tuple[int, Lap]]) -> None:
-    """Each lap, with the store's number of the session that it was driven in."""
+    """Save laps, each with the store's number of its session."""
     if rows := [_row(session_id, lap) for session_id, lap in laps]:
         cursor.executemany(_SAVE_LAP, rows)
 

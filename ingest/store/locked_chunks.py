@@ -1,7 +1,8 @@
-"""Chunks that nobody may write to at the moment, and the frames that wait for them in table ``telemetry_pending``.
+"""Finds chunks that are locked against writers, and keeps their frames in table ``telemetry_pending`` meanwhile.
 
-TimescaleDB's columnstore job holds an ExclusiveLock on the chunk that it compresses. Late frames of that day would hold up the
-live frames of their partition: measured on 2.29.2, 5 of 33 late batches waited longer than the lock timeout of 5 s.
+TimescaleDB's columnstore job holds an ExclusiveLock on the chunk that it compresses. Late data of that day
+would block the live frames of their partition. Measured on 2.29.2: 5 of 33 late batches waited longer than
+the lock timeout of 5 s.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from analytics.model.channels import FRAMES
 
 _HAS_CHUNKS = "SELECT to_regclass('timescaledb_information.chunks') IS NOT NULL"
 
-# Whoever waits for such a lock counts: it is had before any that is asked for later.
+# A process that waits for such a lock counts too. It gets the lock before any later request.
 _LOCKED = """
 SELECT DISTINCT ON (chunk_schema, chunk_name) chunk_schema || '.' || chunk_name AS name,
        (extract(epoch FROM range_start) * 1000000)::bigint AS from_us,
@@ -50,7 +51,8 @@ _PENDING = "SELECT EXISTS (SELECT FROM telemetry_pending)"
 
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
 
-# One statement, committed by itself: a frame is in one of both tables at any time. Their laps were timed without them.
+# One statement that commits on its own: a frame is in exactly one of both tables at any time. The laps of
+# these sessions were timed without the frames.
 _MOVE = sql.SQL(
     """
 WITH chosen AS (
@@ -75,7 +77,7 @@ _ROWS_AT_ONCE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class LockedChunk:
-    """A chunk with frames of ``from_us <= time < to_us`` (µs since 1970), and who locks it."""
+    """A chunk with frames of ``from_us <= time < to_us`` (µs since 1970), and the process that locks it."""
 
     name: str
     from_us: int
@@ -89,7 +91,7 @@ class LockedChunk:
 
 
 def locked_chunks(conn: psycopg.Connection) -> list[LockedChunk]:
-    """The chunks of frames that other sessions keep writers out of; none where there are no chunks."""
+    """Return the chunks of frames that other sessions lock against writers; empty if there are no chunks."""
     if conn.execute(_HAS_CHUNKS).fetchone() != (True,):
         return []
     with conn.cursor(row_factory=class_row(LockedChunk)) as cursor:
@@ -97,13 +99,13 @@ def locked_chunks(conn: psycopg.Connection) -> list[LockedChunk]:
 
 
 def locks_in_words(conn: psycopg.Connection) -> str:
-    """What other sessions lock against writers, and who does; empty where nobody does any more."""
+    """Describe the locks that block writers, and their holders; empty if none is held any more."""
     tables = [said for (said,) in conn.execute(_LOCKED_TABLES)]
     return ", ".join([*map(str, locked_chunks(conn)), *tables])
 
 
 def split_frames(frames: pa.Table, locked: Sequence[LockedChunk]) -> tuple[pa.Table, pa.Table]:
-    """The frames that can be stored now, and those of locked chunks."""
+    """Split frames into those that can be stored now and those of locked chunks."""
     times_us = frames["time"].cast(pa.int64()).to_numpy()
     waits = np.zeros(frames.num_rows, dtype=bool)
     for chunk in locked:
@@ -112,7 +114,7 @@ def split_frames(frames: pa.Table, locked: Sequence[LockedChunk]) -> tuple[pa.Ta
 
 
 def move_pending(conn: psycopg.Connection, place: dict[str, Any]) -> int:
-    """Move frames of a partition's sessions into chunks that are not locked any more; answer how many."""
+    """Move frames of a partition's sessions into chunks that are no longer locked. Return their number."""
     if conn.execute(_PENDING).fetchone() != (True,):
         return 0
     locked = locked_chunks(conn)

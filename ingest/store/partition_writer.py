@@ -1,8 +1,9 @@
-"""The store of one partition: a connection that writes chunks exactly once.
+"""Writes the batches of one partition to PostgreSQL, each exactly once.
 
-The order inside the transaction matters: COPY first, the small tables next, and last, in one message to the server,
-``SELECT advance(...); COMMIT``. A worker that freezes anywhere before holds no lock that its successor needs, and one that
-was replaced is refused by the fence and has written nothing. After any error the caller drops what it has in memory.
+The order inside the transaction matters: COPY first, then the small tables. Last comes ``SELECT
+advance(...); COMMIT``, in one message to the server. A worker that freezes anywhere before holds no lock
+that its successor needs. A replaced worker is refused by its fencing token and has written nothing. After
+any error the caller drops its state in memory.
 """
 
 import time
@@ -75,7 +76,8 @@ UPDATE positions p SET backend_pid = a.pid, backend_start = a.backend_start, hea
 RETURNING next_offset, topic_id
 """
 
-# In the transaction that moves the position, which the fence refuses as a whole if this worker was replaced.
+# Runs in the transaction that moves the position. The fencing token refuses it as a whole if this worker
+# was replaced.
 _SET_TOPIC_ID = """
 UPDATE positions SET topic_id = %(topic_id)s WHERE topic = %(topic)s AND partition = %(index)s AND fence = %(fence)s
 """
@@ -91,7 +93,7 @@ SELECT pg_terminate_backend(a.pid, 5000)
  WHERE p.topic = %(topic)s AND p.partition = %(index)s AND a.pid <> pg_backend_pid()
 """
 
-# A conflict takes a number from the sequence too, and sessions are opened again with every restart: look first.
+# A conflict takes a number from the sequence too, and each restart opens sessions again. So look first.
 _MAKE_SESSIONS = """
 INSERT INTO sessions (key, user_id, topic, partition)
 SELECT key, user_id, %s, %s FROM unnest(%s::text[], %s::text[]) AS new(key, user_id)
@@ -111,7 +113,7 @@ SELECT s.key, from_sequence, offset_ms FROM clock_corrections c JOIN sessions s 
  WHERE s.key = ANY (%s) ORDER BY from_sequence
 """
 
-# Of frames without a sequence the last one holds.
+# Frames without a sequence use the last correction.
 _SAVE_CORRECTIONS = """
 INSERT INTO clock_corrections (session_id, from_sequence, offset_ms, placed_at, reason)
 VALUES (%s, %s, %s, to_timestamp(%s / 1e3), %s)
@@ -119,8 +121,8 @@ ON CONFLICT (session_id, from_sequence) DO UPDATE
    SET offset_ms = excluded.offset_ms, placed_at = excluded.placed_at, reason = excluded.reason, seen_at = now()
 """
 
-# With the version of the row: frames that waited for a locked chunk change it when another worker moves them, and neither their
-# number nor, where it is early enough already, late_from.
+# Reads the version of the row as well. When another worker moves frames that waited for a locked chunk, it
+# changes the row. It does not change their number, nor late_from where that is early enough already.
 _LATE_FROM = """
 SELECT xmin::text, least((extract(epoch FROM late_from) * 1000000)::bigint, %s) FROM sessions WHERE id = %s
 """
@@ -130,7 +132,7 @@ SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
   FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE s.id = %(id)s
 """
 
-# Kept until the laps have been timed again: the worker may be another one by then.
+# Kept until the laps have been timed again. Another worker may own the partition by then.
 _SAVE_LATE = "UPDATE sessions SET late_from = least(late_from, to_timestamp(%s / 1e6)) WHERE id = %s"
 
 _NOT_LATE = "UPDATE sessions SET late_from = NULL WHERE id = %s AND xmin = %s::text::xid"
@@ -142,13 +144,13 @@ SELECT id, key, (extract(epoch FROM late_from) * 1000000)::bigint
 
 _FRAMES_OF = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
 
-# A worker that was replaced may not have come to store the laps that they ended with.
+# A worker that was replaced may not have stored the laps that these sessions ended with.
 _RECENT_SESSIONS = """
 SELECT key FROM sessions
  WHERE topic = %(topic)s AND partition = %(index)s AND frames > 0 AND updated_at > now() - interval '10 minutes' ORDER BY updated_at
 """
 
-# A lap that was split where frames were missing, or counted from elsewhere, is none of the laps that there are now.
+# Laps that were split at missing frames, or counted from another start, no longer exist.
 _DROP_LAPS = """
 DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer AND NOT lap_number = ANY (%(numbers)s)
 """
@@ -159,8 +161,8 @@ SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigi
 COMMIT
 """
 
-# What has come by another partition is not missing. Of a session that lacks every other frame, what was received is long: it is
-# read once, and not once a gap.
+# Frames that came by another partition are not missing. If a session lacks every other frame, its received
+# ranges are long. They are read once, not once per gap.
 _SAVE_GAPS = """
 WITH new AS (SELECT * FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS g(session_id, from_sequence, to_sequence)),
 there AS MATERIALIZED (
@@ -176,7 +178,7 @@ SELECT there.id, from_sequence, to_sequence, 'missing' FROM new JOIN there ON th
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """That a worker owns a partition: the fence it holds, and the next offset to read, in the topic of that id."""
+    """Ownership of a partition: the fencing token held, and the next offset to read in the topic with that id."""
 
     fence: int
     next_offset: int
@@ -184,9 +186,10 @@ class Ownership:
 
 
 class PartitionWriter:
-    """One partition's connection to PostgreSQL. Every method raises StoreUnavailable when the database does not answer.
+    """Writes one partition over its own connection to PostgreSQL.
 
-    To connect raises LicenceLost where the database would refuse every frame.
+    Every method raises StoreUnavailable when the database does not answer. Connecting raises LicenceLost if
+    the database would refuse every frame.
     """
 
     def __init__(self, settings: DatabaseSettings, partition: Partition) -> None:
@@ -195,7 +198,7 @@ class PartitionWriter:
         self._address = settings.address
         self._quota = settings.dead_letters
         self._full: set[str] = set()  # kinds of dead letters that had no place the last time
-        self._look_for_locks = False  # before every batch, and not only before late frames
+        self._look_for_locks = False  # before every batch, not only before late frames
         self._said_locked: set[str] = set()
         with self._reachable():
             self._conn = psycopg.connect(
@@ -225,20 +228,21 @@ class PartitionWriter:
             raise
 
     def take_over(self, owner: str, *, first_offset: int, topic_id: str | None = None) -> Ownership:
-        """Become the partition's owner, ending the predecessor's connection.
+        """Become the partition's owner by takeover: raise the fencing token and end the predecessor's connection.
 
-        ``first_offset`` is where to begin a partition that nobody has read yet; ``topic_id`` is kept where none is.
+        ``first_offset`` is the start of a partition that nobody has read yet. ``topic_id`` is stored if
+        none is.
         """
         row = self._place | {"owner": owner, "first": first_offset, "topic_id": topic_id}
         with self._reachable():
-            # A predecessor that is frozen in a COPY can be ended by nothing else, and its rows must not come later.
+            # Only this can end a predecessor that is frozen in a COPY, and its rows must not arrive later.
             self._conn.execute(_END_PREDECESSOR, row)
             next_offset, fence, stored_id = self._one(_TAKE_OVER, row)
             expire_dead_letters(self._conn, self.partition, self._quota)
             return Ownership(fence, next_offset, stored_id)
 
     def resume(self, fence: int) -> Ownership:
-        """Go on as the owner over a new connection. Raises PartitionTaken if somebody else has taken over since."""
+        """Continue as the owner over a new connection. Raises PartitionTaken if another worker has taken over since."""
         with self._reachable():
             found = self._conn.execute(_RESUME, self._place | {"fence": fence}).fetchone()
         if found is None:
@@ -246,11 +250,11 @@ class PartitionWriter:
         return Ownership(fence, *found)
 
     def beat(self, fence: int) -> None:
-        """Say that the owner is alive although nothing arrives. Raises PartitionTaken."""
+        """Send a heartbeat of the owner when no records arrive. Raises PartitionTaken."""
         self.resume(fence)
 
     def open_sessions(self, keys: Sequence[str], users: dict[str, str]) -> dict[str, OpenSession]:
-        """The sessions of these keys, made where they are new, remembered where frames of them are stored."""
+        """Return the sessions of these keys. Makes new ones, and restores the state of those with stored frames."""
         with self._reachable():
             self._conn.execute(
                 _MAKE_SESSIONS,
@@ -275,7 +279,7 @@ class PartitionWriter:
         if track_id is not None:
             session.begin_on(track_id, course_of(track_id, *course))
         if frames:
-            # What the lap engine would remember of it if this worker had timed it from its start.
+            # The state that the lap engine would have if this worker had timed the session from its start.
             stored, last = frames_to_resume(self._conn, id)
             session.carry = _timed(stored, last, session.course)[1]
             if last and session.carry and session.carry.open.lap_number == last.lap_number:
@@ -283,27 +287,30 @@ class PartitionWriter:
         return session
 
     def recent_sessions(self) -> list[str]:
-        """The sessions of this partition to which frames came lately, the first of them first."""
+        """Return the sessions of this partition with frames in the last minutes, oldest update first."""
         with self._reachable():
             return [key for (key,) in self._conn.execute(_RECENT_SESSIONS, self._place)]
 
     def newest_tracks(self, places: Collection[Place]) -> dict[Place, StoredTrack]:
-        """The newest version of each of these tracks, of those that have one."""
+        """Return the newest version of each of these tracks that has one."""
         with self._reachable():
             return newest_tracks(self._conn, places)
 
     def learn_track(self, place: Place) -> LearnedTrack | None:
-        """The next version of a track, if its laps ask for one."""
+        """Make the next version of a track and return it if its laps require one."""
         with self._reachable():
             return learn_track(self._conn, *place)
 
     def unjudged(self) -> dict[Category, int]:
-        """The scopes in which laps of this partition wait for their colours, and since when, in µs."""
+        """Return the scopes in which laps of this partition wait for colours, each with the earliest time in µs."""
         with self._reachable():
             return unjudged(self._conn, self.partition)
 
     def judge(self, scope: Category, since_us: int) -> list[FinishedLap] | None:
-        """The laps of a scope that ended since then and whose colours are new, of any partition; None: try again later."""
+        """Judge a scope and return its laps that ended since ``since_us`` and have new colours, of any partition.
+
+        Returns None if another worker is judging the scope: try again later.
+        """
         with self._reachable():
             judged = judge_scope(self._conn, scope, since_us)
         if judged is None:
@@ -311,20 +318,20 @@ class PartitionWriter:
         return [FinishedLap(j.driven.session_id, j.session_key, j.driven.lap, j.driven.told) for j in judged]
 
     def colour(self, running: Sequence[RunningLap]) -> list[RunningLap]:
-        """These laps with what their sectors would be called by the records that stand."""
+        """Return these laps with the colours of their sectors, judged by the records that stand."""
         with self._reachable():
             return colour_running(self._conn, running)
 
     def late_sessions(self) -> list[LateFrames]:
-        """The sessions of this partition whose laps are to be timed again."""
+        """Return the sessions of this partition whose laps must be timed again."""
         with self._reachable():
             return [LateFrames(*row) for row in self._conn.execute(_LATE_SESSIONS, self._place)]
 
     def time_again(self, late: LateFrames, position: int, fence: int) -> tuple[list[FinishedLap], EngineState | None]:
-        """Time the laps from all frames that are stored, and write them: as if none had come late. Raises PartitionTaken.
+        """Time the laps from all stored frames and write them, as if no frames had come late. Raises PartitionTaken.
 
-        Answers with those laps, from the one before the late frames on, and with what the lap engine now remembers. Raises
-        SessionWentOn, having written nothing, where another worker stored frames of it meanwhile.
+        Returns those laps, from the one before the late frames on, and the lap engine's new state. Raises
+        SessionWentOn and writes nothing if another worker stored frames of the session meanwhile.
         """
         with self._reachable():
             version, from_us = self._one(_LATE_FROM, [late.from_us, late.session_id])
@@ -344,9 +351,9 @@ class PartitionWriter:
         return timed, carry
 
     def end_lap(self, session: OpenSession, lap: Lap, position: int, fence: int) -> list[FinishedLap]:
-        """Write the lap that a session ended with. Raises PartitionTaken.
+        """Write the lap that a session ended with, and return it. Raises PartitionTaken.
 
-        Answers with it; with none, having written nothing, where another worker stored frames of the session meanwhile.
+        Writes and returns nothing if another worker stored frames of the session meanwhile.
         """
         with self._reachable():
             self._conn.execute("BEGIN")
@@ -359,15 +366,16 @@ class PartitionWriter:
         return [FinishedLap(session.id, session.key, lap)]
 
     def write(self, chunk: WriteBatch, fence: int) -> frozenset[int]:
-        """Store a chunk and move the partition on, all or nothing. Raises PartitionTaken, SessionsChanged.
+        """Store a batch and commit the partition's new position, all or nothing. Raises PartitionTaken,
+        SessionsChanged.
 
-        Answers with the sessions of which another worker has stored frames that this one does not know: the store notes that
-        their laps are to be timed again, and what this worker remembers of them is stale.
+        Returns the sessions with frames stored by another worker that this one does not know. The store
+        notes that their laps must be timed again. This worker's state of them is stale.
         """
         try:
             return self._write(chunk, fence)
         except StoreBusy:
-            # Perhaps the lock was had after we had looked. Nothing was written.
+            # Perhaps the lock was taken after the check. Nothing was written.
             self._look_for_locks = bool(self._locked_chunks())
             if not self._look_for_locks:
                 raise
@@ -383,7 +391,7 @@ class PartitionWriter:
             return self._advance_and_commit(chunk, fence)
 
     def _split(self, frames: pa.Table) -> tuple[pa.Table, pa.Table]:
-        """The frames that can be stored now, and those whose chunk is locked."""
+        """Split frames into those that can be stored now and those whose chunk is locked."""
         nothing = frames.schema.empty_table()
         if not frames.num_rows or not (self._look_for_locks or _has_late(frames, now_us=time.time_ns() // 1000)):
             return frames, nothing
@@ -402,7 +410,10 @@ class PartitionWriter:
         return locked
 
     def move_pending(self) -> int:
-        """Move frames that waited for a locked chunk to where they belong; answer how many. Their sessions are late then."""
+        """Move frames that waited for a locked chunk to their place, and return their number.
+
+        Their sessions then have late data.
+        """
         try:
             with self._reachable():
                 return move_pending(self._conn, self._place)
@@ -410,22 +421,23 @@ class PartitionWriter:
             return 0  # locked between two statements: next time
 
     def skip_lost(self, fence: int, position: int, earliest: int) -> None:
-        """Go on at ``earliest``: retention took the records from ``position`` on before they were read."""
+        """Continue at ``earliest``: retention removed the records from ``position`` on before they were read."""
         with self._reachable():
             self._conn.execute("BEGIN")
             self._save_lost(position, earliest - 1, "retention")
             self._advance_and_commit(_nothing(position, earliest), fence)
 
     def rewind(self, fence: int, position: int, earliest: int) -> None:
-        """Go on at ``earliest``, which is before ``position``: the log that was read up to there is not there any more."""
+        """Continue at ``earliest``, before ``position``: the log that was read up to there no longer exists."""
         with self._reachable():
             self._conn.execute("BEGIN")
             self._advance_and_commit(_nothing(position, earliest), fence)
 
     def begin_anew(self, fence: int, position: int, earliest: int, *, topic_id: str, old_end: int | None) -> None:
-        """Go on at ``earliest`` of another topic of the same name, which has ``topic_id``.
+        """Continue at ``earliest`` of another topic with the same name, which has ``topic_id``.
 
-        What the old one still held from ``position`` on is lost. It went up to ``old_end``; None if nobody knows.
+        The records of the old topic from ``position`` on are lost. It ended at ``old_end``; None if
+        unknown.
         """
         with self._reachable():
             self._conn.execute("BEGIN")
@@ -474,7 +486,7 @@ class PartitionWriter:
                 self._note_not_kept({kind_of_reason(letter.reason) for letter in chunk.dead_letters}, left_out)
 
     def is_full(self, letter: DeadLetter) -> bool:
-        """Whether letters of this kind had no place when the last ones came."""
+        """Return whether letters of this kind had no place when the last ones came."""
         return kind_of_reason(letter.reason) in self._full
 
     def _note_not_kept(self, kinds: set[str], left_out: Sequence[NotKept]) -> None:
@@ -490,7 +502,7 @@ class PartitionWriter:
 
     def _advance_and_commit(self, chunk: WriteBatch, fence: int) -> frozenset[int]:
         progress = chunk.progress
-        # A client-side cursor sends both statements as one message; the server-side protocol cannot.
+        # A client-side cursor sends both statements as one message. The server-side protocol cannot.
         answer = ClientCursor(self._conn).execute(
             _ADVANCE_AND_COMMIT,
             [
@@ -517,7 +529,7 @@ class PartitionWriter:
         return row
 
     def _what_is_locked(self, error: psycopg.Error) -> str:
-        """Who keeps us waiting, as far as the database tells; the transaction is over then."""
+        """Name the processes that block us, as far as the database shows them. Ends the transaction."""
         said = ", ".join(filter(None, [str(error).partition("\n")[0], error.diag.context]))
         try:
             self._conn.execute("ROLLBACK")
@@ -537,7 +549,8 @@ class PartitionWriter:
                 raise SessionsChanged(self.partition, said) from None
             if isinstance(error, psycopg.errors.DiskFull):
                 raise StoreFull(self._address, said) from error
-            # A value may be too long for an index: that is an OperationalError, and will be one for ever.
+            # A value may be too long for an index. That is an OperationalError, and stays one at every
+            # retry.
             if isinstance(error, psycopg.errors.LockNotAvailable):
                 raise StoreBusy(self.partition, self._what_is_locked(error)) from error
             for_data = isinstance(
@@ -549,18 +562,18 @@ class PartitionWriter:
 
 
 def _has_late(frames: pa.Table, *, now_us: int) -> bool:
-    """Whether frames are old enough for their chunk to be compressed by now."""
+    """Return whether frames are old enough for their chunk to be compressed by now."""
     oldest_us = pc.min(frames["time"]).cast(pa.int64()).as_py()
     return bool(oldest_us < now_us - COLUMNSTORE_AFTER / timedelta(microseconds=1))
 
 
 def _nothing(start: int, end: int) -> WriteBatch:
-    """A move from one offset to another that stores no record."""
+    """Build a move from one offset to another that stores no record."""
     return WriteBatch(start, end, FRAMES.empty_table())
 
 
 def _timed(frames: pa.Table, last: Lap | None, course: TrackLayout) -> tuple[list[Lap], EngineState | None]:
-    """What the lap engine makes of stored frames that begin with, or shortly before, the lap ``last``."""
+    """Time stored frames that begin with, or shortly before, the lap ``last``; return laps and engine state."""
     if last is None:
         return advance(frames, None, course)
     return resume(frames, lap_number=last.lap_number, started_at_us=last.started_at_us, course=course)

@@ -1,8 +1,8 @@
-"""Times the laps of stored sessions again, with this version of the lap engine and the newest version of their track.
+"""Times the laps of stored sessions again, with this lap engine and the newest version of their track.
 
-Says what would change, lap by lap, and writes only when it is told. Rule: what is written is the timing of all frames that are
-stored at that moment, and no worker goes on from another one: a session that went on meanwhile is refused, and the partition's
-worker is made to read anew what it remembers.
+Reports the changes lap by lap, and writes only on request. Rule: the laps written are timed from all frames
+stored at that moment. No worker continues from another timing. A session that has new frames meanwhile is
+refused. The partition's worker is made to read again all that it remembers.
 """
 
 from dataclasses import dataclass, fields
@@ -30,7 +30,8 @@ SELECT id, key, frames, frames > 0 AND updated_at > now() - interval '1 minute',
  WHERE %(key)s::text IS NULL OR key = %(key)s ORDER BY id
 """
 
-# As a takeover does. The worker ends, and its host starts another that reads the session's laps, and on which track they are timed.
+# Raises the fencing token as a takeover does. The worker ends, and its host starts another. That one reads
+# the session's laps, and the track they are timed on.
 _END_OWNERSHIP = """
 UPDATE positions p SET fence = fence + 1 FROM sessions s WHERE s.id = %s AND (p.topic, p.partition) = (s.topic, s.partition)
 """
@@ -39,7 +40,7 @@ _FRAMES = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
 
 
 class FramesGone(PurpleSectorError):
-    """A session's frames, or some of them, are not stored any more: its laps are all that is known of them."""
+    """Raised if some frames of a session are no longer stored. Only its laps are still known."""
 
     def __init__(self, key: str, stored: int, left: int) -> None:
         super().__init__(f"session {key!r}: of its {stored} frames {left} are left, which do not make its laps again")
@@ -47,7 +48,7 @@ class FramesGone(PurpleSectorError):
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """A session whose laps can be timed again. ``live``: a worker wrote to it in the last minute."""
+    """A session whose laps can be timed again. ``live`` means that a worker wrote to it in the last minute."""
 
     id: int
     key: str
@@ -58,7 +59,7 @@ class StoredSession:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a lap has become: None before where it is new, None after where it is no lap any more."""
+    """The change of one lap. ``before`` is None if the lap is new, ``after`` is None if it is no longer a lap."""
 
     lap_number: int
     before: Lap | None
@@ -66,7 +67,7 @@ class Change:
 
     @property
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """The fields of a lap that are not as they were, each with its value before and after."""
+        """Return the changed fields of the lap, each with its value before and after."""
         if self.before is None or self.after is None:
             return {}
         both = ((f.name, getattr(self.before, f.name), getattr(self.after, f.name)) for f in fields(Lap))
@@ -75,7 +76,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """The laps of a session as they come out now, and how they differ from those that are stored."""
+    """The laps of a session as timed now, and their differences from the stored laps."""
 
     session: StoredSession
     track: StoredTrack | None
@@ -84,13 +85,13 @@ class Recomputed:
 
 
 def stored_sessions(conn: psycopg.Connection[Any], key: str | None = None) -> list[StoredSession]:
-    """All sessions, or the one of this key if there is one."""
+    """Return all sessions, or the one of this key if there is one."""
     rows = conn.execute(_SESSIONS, {"key": key}).fetchall()
     return [StoredSession(id, key, frames, live, Category(*place)) for id, key, frames, live, *place in rows]
 
 
 def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomputed:
-    """Time a session's laps from all its frames. Writes nothing. Raises FramesGone where retention has taken some."""
+    """Time a session's laps from all its frames. Writes nothing. Raises FramesGone if retention took some."""
     place = (session.scope.game, session.scope.track)
     track = newest_tracks(conn, [place]).get(place)
     course = track.track.course if track else UNKNOWN
@@ -112,24 +113,25 @@ def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomput
 
 
 def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
-    """Make these the session's laps, all or nothing, and have them judged. Its further laps are timed on the same track.
+    """Replace the session's laps by these, all or nothing, and have them judged.
 
-    Raises SessionWentOn.
+    The session's further laps are timed on the same track. Raises SessionWentOn.
     """
     session = done.session
     through_deadlocks(lambda: _replace_laps(conn, done))
-    # The records of laps that are none any more go too.
+    # The records of laps that no longer exist are removed too.
     before = [change.before for change in done.changes if change.before]
     begun_us = [lap.started_at_us for lap in (*done.laps, *before)]
     if session.scope.track and begun_us:
-        # A worker that is judging the scope reads what has been written here, or is asked about it at its next start.
+        # A worker that is judging the scope reads the laps written here, or judges them at its next start.
         judge_scope(conn, session.scope, min(begun_us))
 
 
 def _replace_laps(conn: psycopg.Connection, done: Recomputed) -> None:
     session, numbers = done.session, [lap.lap_number for lap in done.laps]
     with conn.transaction(), conn.cursor() as cursor:
-        # In the order in which `advance` takes them; a batch with facts or laps has taken the session before.
+        # Take locks in the same order as `advance`. A batch with facts or laps has locked the session
+        # before.
         cursor.execute(_END_OWNERSHIP, [session.id])
         if cursor.execute(_FRAMES, [session.id]).fetchone() != (session.frames,):
             raise SessionWentOn(session.key)

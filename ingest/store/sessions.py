@@ -1,6 +1,6 @@
-"""What collectors tell of a session, as its row keeps it.
+"""Stores the facts that collectors report about a session in the session's row.
 
-Rule: what a collector has forgotten does not erase what it told before.
+Rule: a fact that a collector no longer reports does not erase the fact that it reported before.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ import psycopg
 
 from ingest.telemetry_pb2 import Session
 
-# Laps of a session that turns out to be of another car, track or driver have been judged among others than their own.
+# If a session's car, track or driver changes, its laps were judged in the wrong scope.
 _SAVE_FACTS = """
 WITH told AS (
     UPDATE sessions s
@@ -33,7 +33,7 @@ UPDATE lap_colours c SET time_ms = NULL FROM told WHERE told.moved AND c.session
 
 
 def save_facts(cursor: psycopg.Cursor[Any], facts: Iterable[tuple[int, Session]]) -> None:
-    """Facts of sessions, by the store's number of each, in the order in which they were told."""
+    """Save facts of sessions, each with the store's number of the session, in the order of their reports."""
     if rows := [_row(id, told) for id, told in facts]:
         cursor.executemany(_SAVE_FACTS, rows)
 

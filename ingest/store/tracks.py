@@ -1,7 +1,8 @@
-"""The versions of tracks in the store: which one a session begins on, and the next one, when laps ask for it.
+"""Reads and writes the versions of tracks: the version a session begins on, and the next one when laps require it.
 
-Statements on an open connection; what is learnt is decided in `analytics.laps.track_learning`. Two workers that learn one track at once make
-the same next version: the first one's stays, and the other's is nothing.
+Runs statements on an open connection. `analytics.laps.track_learning` decides the version's values. Two
+workers that learn one track at once make the same next version. The first one's stays, and the other's is
+dropped.
 """
 
 from collections.abc import Collection
@@ -21,7 +22,7 @@ SELECT DISTINCT ON (game, name) id, game, name, line_position, sector_positions,
  ORDER BY game, name, version DESC
 """
 
-# The newest sessions tell how the track is now; a hundred laps know it as well as all.
+# The newest sessions show the track as it is now. A hundred laps determine it as well as all laps do.
 _WITNESSES = """
 SELECT l.line_position, l.sector_positions, s.track_length_m
   FROM (SELECT id, track_length_m FROM sessions WHERE game = %s AND track = %s ORDER BY id DESC LIMIT 20) s
@@ -37,21 +38,21 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (game, name, version) DO
 
 @dataclass(frozen=True, slots=True)
 class StoredTrack:
-    """A version of a track and the store's number of it."""
+    """A version of a track with its number in the store."""
 
     id: int
     track: LearnedTrack
 
 
 def newest_tracks(conn: psycopg.Connection[Any], places: Collection[Place]) -> dict[Place, StoredTrack]:
-    """The newest version of each track that has one."""
+    """Return the newest version of each track that has one."""
     games, names = [game for game, _ in places], [name for _, name in places]
     found = (_stored(row) for row in conn.execute(_NEWEST, [games, names]))
     return {(each.track.game, each.track.name): each for each in found}
 
 
 def learn_track(conn: psycopg.Connection[Any], game: str, name: str) -> LearnedTrack | None:
-    """Make the next version of a track if its laps ask for one; which is it then."""
+    """Make the next version of a track and return it if its laps require one."""
     known = newest_tracks(conn, [(game, name)]).get((game, name))
     rows = conn.execute(_WITNESSES, [game, name]).fetchall()
     witnesses = [LapEvidence(line, tuple(sectors), length_m) for line, sectors, length_m in rows]
@@ -62,7 +63,7 @@ def learn_track(conn: psycopg.Connection[Any], game: str, name: str) -> LearnedT
 
 
 def save_track(conn: psycopg.Connection[Any], track: LearnedTrack) -> None:
-    """Keep a version of a track. The same version that is there already stays."""
+    """Save a version of a track. A stored version with the same number stays."""
     place = (track.game, track.name, track.version, track.origin)
     conn.execute(_SAVE, [*place, track.line, list(track.sectors), track.length_m, track.laps, track.spread])
 
@@ -70,7 +71,10 @@ def save_track(conn: psycopg.Connection[Any], track: LearnedTrack) -> None:
 def course_of(
     id: int | None, line: float | None, sectors: list[float] | None, length_m: float | None, version: int | None
 ) -> TrackLayout:
-    """The course that a session is timed on, from these columns of its track; all are None where it began on none."""
+    """Return the course that a session is timed on, from these columns of its track.
+
+    All columns are None if the session began on no track.
+    """
     if id is None or line is None or version is None:
         return UNKNOWN
     return LearnedTrack("", "", line, tuple(sectors or ()), length_m, version=version).course
