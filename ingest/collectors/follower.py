@@ -1,7 +1,8 @@
-"""The loop of a collector that follows a game for days: what the game says goes to the sender of its session.
+"""Runs the loop of a collector that follows a game for days: passes its frames to the sender of their session.
 
-Knows no game and no Kafka, only what a game says and what a sender does. The rule to remember: the game is never kept
-waiting. A session that has ended is closed by a thread of its own, and what an earlier run left is sent by another.
+The module knows no game and no Kafka, only the interfaces of a game and of a sender. The rule to remember: the game
+never waits. A thread of its own closes a session that has ended. Another thread sends the records that an earlier run
+left.
 """
 
 import threading
@@ -24,7 +25,7 @@ from ingest.telemetry_pb2 import Session, TelemetryFrame
 log = structlog.get_logger()
 
 REPORT_EVERY_S = 60.0
-#: A session that has ended waits so long for the broker; what is left by then is sent as what an earlier run left.
+#: A session that has ended waits so long for the broker. The backlog sends the rest, like records of an earlier run.
 ACKNOWLEDGED_WITHIN_S = 5.0
 _CLOSING_AT_ONCE = 4
 _LOOK_AGAIN_S = 1.0
@@ -32,7 +33,7 @@ _AFTER_A_FAILURE_S = 10.0
 
 
 class Sending(Protocol):
-    """The way out for one session: a Sender."""
+    """Interface of the sender of one session; a Sender implements it."""
 
     @property
     def key(self) -> str: ...
@@ -46,17 +47,17 @@ class Sending(Protocol):
 
 @dataclass(slots=True)
 class RateLimiter:
-    """Lets through at most ``rate_hz`` frames a second, by their own time; 0: all of them."""
+    """Throttles frames to ``rate_hz`` a second, by the frames' own times; 0 lets all of them through."""
 
     rate_hz: float = 0.0
     _due_ms: float = 0.0
 
     def lets_through(self, timestamp_ms: int) -> bool:
-        """Whether the frame of that time is one of those to send."""
+        """Return whether the frame of that time is to be sent."""
         if not self.rate_hz:
             return True
         interval_ms = 1000 / self.rate_hz
-        # Games do not keep time to the millisecond: one that is a little early is the one that was meant.
+        # Games do not keep time to the millisecond: a frame that is a little early is the due one.
         if timestamp_ms < self._due_ms - interval_ms / 4:
             return False
         late_ms = timestamp_ms - self._due_ms
@@ -65,7 +66,7 @@ class RateLimiter:
 
 
 class Follower:
-    """Follows ``game``; each session that it begins gets a sender from ``open_sender``."""
+    """Follows ``game``; each session that the game begins gets a sender from ``open_sender``."""
 
     def __init__(self, game: Game, open_sender: Callable[[Session], Sending]) -> None:
         self._game, self._open_sender = game, open_sender
@@ -73,7 +74,7 @@ class Follower:
         self._facts = Session()
         self._closer = ThreadPoolExecutor(_CLOSING_AT_ONCE, thread_name_prefix="close-session")
         self._closing: dict[Future[object | None], Sending] = {}
-        self._past = Statistics()  # of the senders that are closed
+        self._past = Statistics()  # sum over the closed senders
         self._complaints = AnomalyCounts(game.name)
         self._thinning = RateLimiter()
         self._sending = True
@@ -81,27 +82,27 @@ class Follower:
 
     @property
     def session(self) -> str | None:
-        """The key of the session that runs."""
+        """Return the key of the running session; None without one."""
         return self._live.key if self._live else None
 
     @property
     def sending(self) -> bool:
-        """Whether frames are sent, as far as commands decide it."""
+        """Return whether frames are sent, as far as commands decide it."""
         return self._sending
 
     @property
     def statistics(self) -> Statistics:
-        """Of all sessions so far."""
+        """Return the statistics of all sessions so far."""
         senders = [*self._closing.values(), *([self._live] if self._live else [])]
         return sum((sender.statistics for sender in senders), start=self._past)
 
     @property
     def unused(self) -> dict[str, int]:
-        """What the game sent that could not be used, by kind."""
+        """Return the counts of unusable input from the game, by kind."""
         return {**self._game.counts, **self._complaints.counts}
 
     def step(self, timeout_s: float) -> None:
-        """Take what the game says, waiting at most ``timeout_s`` for it, and keep the sender moving."""
+        """Take the game's happenings, waiting at most ``timeout_s`` for them, and poll the sender."""
         for happening in self._game.poll(timeout_s):
             self._take(happening)
         self._note_game()
@@ -110,7 +111,7 @@ class Follower:
         self._count_closed()
 
     def pause(self) -> None:
-        """Send no frames until `resume`; the game is followed all the same."""
+        """Send no frames until `resume`; the follower still follows the game."""
         self._sending = False
 
     def resume(self) -> None:
@@ -118,13 +119,13 @@ class Follower:
         self._sending = True
 
     def limit_rate(self, rate_hz: float) -> None:
-        """Send at most so many frames a second; 0: as many as the game gives."""
+        """Send at most ``rate_hz`` frames a second; 0: as many as the game gives."""
         self._thinning = RateLimiter(rate_hz)
         if self._live is not None:
             self._live.describe(at_rate(self._facts, rate_hz))
 
     def close(self) -> None:
-        """Take leave of the game, and wait until each session is acknowledged, or has waited its time."""
+        """Close the game, and wait until each session is acknowledged or its wait has run out."""
         for happening in self._game.close():
             self._take(happening)
         self._end("the collector stops")
@@ -174,7 +175,7 @@ class Follower:
             sender = self._closing.pop(closed)
             self._past += sender.statistics
             if (failed := closed.exception()) is not None:
-                # The one that is being driven goes on; of this one, the next run sends what is on disk.
+                # The session that is being driven goes on. The next run sends the records of this one that are on disk.
                 log.error("a session that ended was not closed as it should be", session=sender.key, exc_info=failed)
             elif (left := closed.result()) is not None:
                 log.info("to be sent later", session=sender.key, left=str(left))
@@ -186,7 +187,7 @@ class Follower:
 
 
 def at_rate(facts: Session, rate_hz: float) -> Session:
-    """A copy of the facts with the rate at which frames are sent, where ``rate_hz`` limits it; 0: without a limit."""
+    """Return a copy of the facts with the rate at which frames are sent, limited to ``rate_hz``; 0: no limit."""
     limited = Session()
     limited.CopyFrom(facts)
     if rate_hz:
@@ -196,7 +197,7 @@ def at_rate(facts: Session, rate_hz: float) -> Session:
 
 @contextmanager
 def in_background(work: Callable[[], bool], *, name: str) -> Iterator[None]:
-    """Do ``work`` in a thread again and again until the end of the block; with a pause where it says there was none."""
+    """Repeat ``work`` in a thread until the end of the block; pause where it returns that there was nothing to do."""
     stopping = threading.Event()
 
     def run() -> None:
@@ -205,7 +206,7 @@ def in_background(work: Callable[[], bool], *, name: str) -> Iterator[None]:
                 if not work():
                     stopping.wait(_LOOK_AGAIN_S)
             except Exception:
-                # The game is followed all the same, and what failed (a disk, a broker) may work again later.
+                # The follower still follows the game. A disk or a broker that failed may work again later.
                 log.exception("failed, trying again later", work=name)
                 stopping.wait(_AFTER_A_FAILURE_S)
 
@@ -227,9 +228,10 @@ def follow(
     report_every_s: float = REPORT_EVERY_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Follow the game until ``stop()``; ``report`` gets the statistics now and then, where they have changed.
+    """Follow the game until ``stop()``.
 
-    ``between`` is called after each step: what it does, the game waits for.
+    Every ``report_every_s``, ``report`` gets the statistics if they have changed. The loop calls ``between`` after each
+    step; the game waits while it runs.
     """
     reported, report_at = Statistics(), clock() + report_every_s
     while not stop():

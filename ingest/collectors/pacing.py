@@ -1,11 +1,14 @@
-"""When a recorded or simulated frame is due. Pure: the time is an argument."""
+"""Computes when a recorded or simulated frame is due. Pure: the time is an argument."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """``first_ms`` on the frames' clock was at ``started_s`` on ours; ``speed`` times as fast, 0: never wait."""
+    """Mapping of frame times to due times on this process's clock.
+
+    ``first_ms`` on the frames' clock was at ``started_s`` on ours. Frames play ``speed`` times as fast; 0: never wait.
+    """
 
     first_ms: int
     started_s: float
@@ -16,16 +19,20 @@ class Pace:
             raise ValueError(f"speed must be 0 (as fast as possible) or positive, not {self.speed}")
 
     def wait_s(self, timestamp_ms: int, *, now: float) -> float:
-        """Seconds until the frame of ``timestamp_ms`` is due; 0 where it is due or late, so that late ones catch up."""
+        """Return the seconds until the frame of ``timestamp_ms`` is due.
+
+        The result is 0 for a frame that is due or late, so that late frames catch up.
+        """
         if self.speed == 0:
             return 0.0
         return max(0.0, self.started_s + (timestamp_ms - self.first_ms) / 1000 / self.speed - now)
 
 
 def first_timestamp_ms(duration_ms: int, *, speed: float, now_ms: int) -> int:
-    """Where to place the first frame of a session of ``duration_ms`` that starts to play now.
+    """Return the timestamp of the first frame of a session of ``duration_ms`` that starts to play now.
 
-    Played faster than it was driven, it must not end in the future, where a frame's time is taken for a broken clock.
+    A session played faster than it was driven must not end in the future. A frame's time there counts as a broken
+    clock.
     """
     played_ms = duration_ms / speed if speed else 0
     return now_ms - max(0, round(duration_ms - played_ms))

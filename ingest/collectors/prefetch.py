@@ -1,4 +1,4 @@
-"""Frames that take long to make are made ahead of their time, in another thread, so that the one that is due is there."""
+"""Makes slow frames ahead of their time in another thread, so that each is ready when it is due."""
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
@@ -7,14 +7,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: A simulated lap is planned at its line in some 25 ms, 80 on a busy machine: far less than these frames last.
+#: Planning a simulated lap at its line takes some 25 ms, 80 on a busy machine. These frames last far longer.
 AHEAD_FRAMES = 60
 
 
 def made_ahead(items: Iterator[T], executor: Executor, *, count: int = AHEAD_FRAMES) -> Iterator[T]:
-    """The same items in the same order; while ``count`` are used, ``executor`` makes the next ones.
+    """Yield the same items in the same order; while ``count`` are used, ``executor`` makes the next ones.
 
-    What making one raises is raised in its place, after the items before it. ``items`` is used by nobody else.
+    An exception from making an item is raised in that item's place, after the items before it. Nothing else may use
+    ``items``.
     """
     chunk: Future[tuple[list[T], Exception | None]] = executor.submit(_make, items, count)
     while True:

@@ -1,7 +1,8 @@
-"""A recording, row by row, as telemetry frames.
+"""Turns a recording into telemetry frames, row by row.
 
-Takes plain lists by column name, as whoever opened the file gives them; knows no file and no Arrow. Frames come as fast as
-they are asked for. The rule to remember: a wrong row ends the replay by name and number; nothing is repaired in silence.
+The module takes plain lists by column name from the code that opened the file. It knows no file and no Arrow. It yields
+frames as fast as the caller requests them. The rule to remember: a wrong row ends the replay, and the error gives
+column and row. Nothing is repaired in silence.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,8 +14,8 @@ from ingest.errors import ReplayError
 from ingest.telemetry_pb2 import TelemetryFrame
 
 TIMESTAMP = "timestamp_ms"
-#: The columns that every recording has, and the field of the frame that each becomes. A value that is missing (None) or cannot
-#: be is marked as unknown in the frame; a time must be there.
+#: The columns that every recording has, and the field of the frame that each becomes. The frame marks a missing (None)
+#: or impossible value as unknown. A time must be there.
 REQUIRED = {
     TIMESTAMP: "timestamp",
     "lap_time_ms": "lap_time",
@@ -27,7 +28,7 @@ REQUIRED = {
     "normalized_position": "normalized_position",
     "lap_number": "lap_number",
 }
-#: Those that it may have; there a missing value is zero on the wire.
+#: The optional columns; a missing value there is zero on the wire.
 OPTIONAL = {
     "x_m": "x",
     "y_m": "y",
@@ -43,10 +44,10 @@ Columns = Mapping[str, Sequence[Any]]
 
 
 def replay(batches: Iterable[Columns], *, first_timestamp_ms: int | None = None) -> Iterator[TelemetryFrame]:
-    """The frames of a recording, from its rows in batches (column name to values).
+    """Yield the frames of a recording from its rows in batches (column name to values).
 
-    ``first_timestamp_ms`` moves the whole session in time so that it begins there; None leaves it where it was driven.
-    Raises ReplayError, with the row counted from 0 over all batches.
+    ``first_timestamp_ms`` moves the whole session in time so that it begins there. None keeps the times at which it was
+    driven. Raises ReplayError, with the row counted from 0 over all batches.
     """
     first_row, shift_ms, last_ms = 0, 0, None
     for batch in batches:
@@ -63,7 +64,7 @@ def replay(batches: Iterable[Columns], *, first_timestamp_ms: int | None = None)
 
 
 def _columns(batch: Columns, first_row: int) -> dict[str, Sequence[Any]]:
-    """The columns that are known, each as long as the first and with nothing but finite numbers."""
+    """Return the known columns, and check that all are as long as the first and that all times are finite numbers."""
     for name in REQUIRED:
         if name not in batch:
             raise ReplayError(name, None, "is missing")
@@ -100,7 +101,7 @@ def _frames(columns: Mapping[str, Sequence[Any]], first_row: int) -> Iterator[Te
 
 
 def _blame(columns: Iterable[str], values: Iterable[Any], row: int) -> ReplayError:
-    """The first column whose value the frame does not take: a fraction of a gear, a number beyond 32 bits."""
+    """Build the error for the first value that does not fit: a fraction of a gear, a number beyond 32 bits."""
     for name, value in zip(columns, values, strict=True):
         field = (REQUIRED | OPTIONAL)[name]
         try:

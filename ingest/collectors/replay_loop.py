@@ -1,4 +1,4 @@
-"""The loop of every collector: take a frame, wait until it is due, send it, until the frames end or somebody stops it."""
+"""Runs the replay loop: takes frames, waits until each is due and sends it, until the end or a stop."""
 
 import signal
 import threading
@@ -12,12 +12,12 @@ from ingest.collectors.delivery.statistics import Statistics
 from ingest.collectors.pacing import Pace
 from ingest.telemetry_pb2 import TelemetryFrame
 
-#: The longest wait before looking again whether to stop; also how long an acknowledgement may lie unread.
+#: The longest wait before the loop checks again whether to stop. An acknowledgement may also wait unread this long.
 STEP_S = 0.1
 
 
 class Destination(Protocol):
-    """Where frames go: a Sender."""
+    """Interface of the destination of frames; a Sender implements it."""
 
     @property
     def has_room(self) -> bool: ...
@@ -41,10 +41,10 @@ def collect(
 ) -> None:
     """Send the frames, ``speed`` times as fast as they were driven (0: as fast as possible), until ``stop()``.
 
-    ``pace`` says when each is due, instead of ``speed``; by default the first is due once it is there. Frames of a time that
-    is over when this begins are late, and are sent without a wait.
+    ``pace`` gives the due time of each frame, instead of ``speed``. By default the first frame is due as soon as it is
+    there. Frames whose time is over when this begins are late, and go out without a wait.
     ``report`` gets the statistics every ``report_every_s`` and at the end. The sender stays open: close it to wait for
-    what is on its way.
+    the records that are in flight.
     """
     report_at = clock() + report_every_s
     for frame in frames:
@@ -77,9 +77,9 @@ def _await_turn(
 
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """``with stop_on_signals() as stop:`` the first Ctrl-C or SIGTERM makes ``stop()`` true; a second acts as ever.
+    """Make ``stop()`` true at the first Ctrl-C or SIGTERM; a second one acts as ever.
 
-    For the main thread, as Python's signals are.
+    Use it as ``with stop_on_signals() as stop:``. It works only in the main thread, as Python's signals do.
     """
     asked = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
