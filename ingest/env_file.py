@@ -1,4 +1,4 @@
-"""How a file of settings is encoded, before anybody reads names and values from it."""
+"""Detects the encoding of a settings file before its names and values are read."""
 
 import codecs
 from pathlib import Path
@@ -9,9 +9,10 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 
 
 def encoding_of(path: Path) -> str:
-    """The encoding of a ``.env`` file: UTF-8, or what the mark at its start says, as PowerShell's ``>`` writes one.
+    """Return the encoding of a ``.env`` file: UTF-8, or the one of the byte order mark at its start.
 
-    A file that is not there, or is a pipe, is UTF-8: it is not read here. Raises SettingsFileError.
+    PowerShell's ``>`` writes such a mark. A missing file and a pipe count as UTF-8, because they
+    are not read here. Raises SettingsFileError.
     """
     if not path.is_file():
         return "utf-8"

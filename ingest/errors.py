@@ -1,11 +1,17 @@
-"""What can go wrong on the kept path. Facts are attributes; the sentence is ``str()``."""
+"""Defines the errors of the stored path.
+
+Facts are attributes; the sentence is ``str()``.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 
 class PurpleSectorError(Exception):
-    """A failure that a person can act on: the sentence says what was wrong, where, and what to do."""
+    """A failure that a person can act on.
+
+    The sentence states the fault, its place, and the remedy.
+    """
 
 
 class SettingsError(PurpleSectorError):
@@ -36,7 +42,7 @@ class BrokerUnavailable(PurpleSectorError):
 
 
 class TopicUnavailable(PurpleSectorError):
-    """A broker answers, and the topic can be neither found nor created."""
+    """A broker answers, but it can neither find nor create the topic."""
 
     def __init__(self, topic: str, reason: str) -> None:
         super().__init__(f"topic {topic} cannot be written to: {reason}")
@@ -56,7 +62,10 @@ class SpoolUnavailable(PurpleSectorError):
 
 
 class ReplayError(PurpleSectorError):
-    """A recording cannot be replayed: ``column`` is wrong at ``row`` (from 0; None: the column as a whole)."""
+    """A recording cannot be replayed.
+
+    ``column`` is wrong at ``row``. Rows count from 0; None means the column as a whole.
+    """
 
     def __init__(self, column: str, row: int | None, reason: str) -> None:
         super().__init__(f"recording, column {column}{'' if row is None else f', row {row}'}: {reason}")
@@ -75,7 +84,7 @@ class StoreUnavailable(PurpleSectorError):
 
 
 class StoreFull(StoreUnavailable):
-    """The database answers, and its disk has no room for what is to be stored."""
+    """The database answers, but its disk has no room for the data."""
 
     def __init__(self, address: str, reason: str) -> None:
         PurpleSectorError.__init__(
@@ -87,7 +96,7 @@ class StoreFull(StoreUnavailable):
 
 
 class NotAllowed(PurpleSectorError):
-    """The database answers, and this user may not read what was asked for."""
+    """The database answers, but this user may not read the requested data."""
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(
@@ -98,7 +107,7 @@ class NotAllowed(PurpleSectorError):
 
 
 class NotUpgraded(PurpleSectorError):
-    """The database answers, and refused a step of the upgrade; none of it was done."""
+    """The database answers, but it refused a step of the upgrade; none of the upgrade was done."""
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(f"the database at {address} was not upgraded, and nothing in it has changed: {reason}")
@@ -107,7 +116,10 @@ class NotUpgraded(PurpleSectorError):
 
 
 class LicenceLost(PurpleSectorError):
-    """The Community edition made this store, and the server runs under the Apache licence: it refuses every frame."""
+    """The server runs TimescaleDB under the Apache licence and refuses every frame.
+
+    The Community edition made this store.
+    """
 
     def __init__(self, kept: Sequence[str]) -> None:
         super().__init__(
@@ -119,7 +131,7 @@ class LicenceLost(PurpleSectorError):
 
 
 class SchemaOutdated(PurpleSectorError):
-    """The database answers, and lacks a table, column or function that this version reads."""
+    """The database answers, but lacks a table, column or function that this version reads."""
 
     def __init__(self, address: str, lacking: str) -> None:
         super().__init__(
@@ -130,7 +142,10 @@ class SchemaOutdated(PurpleSectorError):
 
 
 class PartitionTaken(PurpleSectorError):
-    """Another worker has taken the partition over; this one has written nothing and stops."""
+    """A takeover: another worker now owns the partition.
+
+    This worker has written nothing and stops.
+    """
 
     def __init__(self, partition: object, reason: str) -> None:
         super().__init__(f"{partition} was taken over by another worker: {reason}")
@@ -138,7 +153,10 @@ class PartitionTaken(PurpleSectorError):
 
 
 class SessionsChanged(PurpleSectorError):
-    """What a worker remembers of its sessions is not what is stored; it forgets and reads them again."""
+    """The sessions in a worker's memory differ from those in the store.
+
+    The worker drops its memory of them and reads them again.
+    """
 
     def __init__(self, partition: object, reason: str) -> None:
         super().__init__(f"{partition}: sessions changed in the store: {reason}")
@@ -155,7 +173,10 @@ class SessionWentOn(PurpleSectorError):
 
 
 class StoreRefused(PurpleSectorError):
-    """The database answered, and refused what was sent; ``for_data`` says that it was a value which it refused."""
+    """The database answered, but refused the data that it received.
+
+    ``for_data`` is true where a value caused the refusal.
+    """
 
     def __init__(self, partition: object, reason: str, *, for_data: bool = False) -> None:
         super().__init__(f"{partition}: the database refused a batch: {reason}")
@@ -165,7 +186,7 @@ class StoreRefused(PurpleSectorError):
 
 
 class StoreBusy(PurpleSectorError):
-    """The database answers, and somebody else locks what was to be written; nothing of it was."""
+    """The database answers, but another client locks the rows to be written; nothing was written."""
 
     def __init__(self, partition: object, reason: str) -> None:
         super().__init__(
@@ -176,7 +197,10 @@ class StoreBusy(PurpleSectorError):
 
 
 class OffsetsLost(PurpleSectorError):
-    """The broker has no record where the store stands: retention was quicker, or the log is another one."""
+    """The broker has no record at the offset where the store stands.
+
+    Either retention was quicker, or the log is another one.
+    """
 
     def __init__(self, partition: object) -> None:
         super().__init__(f"{partition}: the broker's log does not reach to the next offset any more")
@@ -184,7 +208,7 @@ class OffsetsLost(PurpleSectorError):
 
 
 class TopicReplaced(PurpleSectorError):
-    """The topic was deleted and made anew while it was read: its offsets are those of another log."""
+    """The topic was deleted and made again during reading: its offsets belong to another log."""
 
     def __init__(self, partition: object) -> None:
         super().__init__(f"{partition}: its topic was deleted and made anew")

@@ -1,6 +1,7 @@
-"""Logs: one line per event, with fields. ``simple`` is for people, ``json`` for machines.
+"""Sets up logging: one line per event, with fields.
 
-They go to stderr and, where a file is named, to that as well; a file that has grown makes room for a new one.
+The format ``simple`` is for people, ``json`` for machines. Logs go to stderr and, where a file is
+named, to that file too. A file that reaches its size limit is rotated.
 """
 
 import logging
@@ -21,11 +22,12 @@ OLDER_FILES = 4
 
 
 def start_logging(settings: LogSettings) -> None:
-    """Send every event to stderr, and to a file if ``settings`` names one, in the format and from the level it names.
+    """Send every event to stderr, and to a file where ``settings`` names one.
 
-    Raises SettingsError where the file cannot be written to.
+    ``settings`` sets the format and the lowest level too. Raises SettingsError where the file
+    cannot be written to.
     """
-    # Colours are for eyes: a file, and what reads it later, has none.
+    # Colours are for a terminal: a file, and a program that reads it later, gets none.
     colors = not settings.file and sys.stderr is not None and sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -49,12 +51,12 @@ def start_logging(settings: LogSettings) -> None:
 def _to_file(name: str) -> Callable[..., logging.Logger]:
     logger = logging.getLogger("purple-sector")
     logger.propagate = False
-    logger.setLevel(logging.DEBUG)  # the level was looked at before
+    logger.setLevel(logging.DEBUG)  # structlog has filtered by level already
     for handler in logger.handlers.copy():
         logger.removeHandler(handler)
         handler.close()
     logger.addHandler(_rotating(name))
-    if sys.stderr is not None:  # what Windows starts without a window has none
+    if sys.stderr is not None:  # a program that Windows starts without a window has none
         logger.addHandler(logging.StreamHandler(sys.stderr))
     return lambda *_: logger
 
@@ -68,7 +70,8 @@ def _rotating(name: str) -> RotatingFileHandler:
 
 
 def _of_service(name: str) -> structlog.typing.Processor:
-    # Not a context variable: threads that the program starts have a context of their own, and workers are threads.
+    # Not a context variable: workers are threads, and each thread that the program starts has its
+    # own context.
     def add(_: Any, __: str, event: EventDict) -> EventDict:
         event.setdefault("service", name)
         return event

@@ -1,9 +1,12 @@
-"""Settings, from the environment and ``.env``, built once at the edge.
+"""Reads the settings from the environment and ``.env``, once, when a program starts.
 
-The names of the variables are the contract. A wrong value is one line that names the variable, the value and what is
-accepted. Settings are frozen and pickle, so that an actor gets them as one argument. The rule: secrets show in no repr and are in
-no pickle, since whatever Ray passes on, it stores. Who unpickles reads them where it runs: from its environment, or from the
-file that has this one's path.
+The names of the variables are the contract. A wrong value gives one line with the variable, the
+value and the accepted values. Settings are frozen and can be pickled, so that an actor gets them as
+one argument.
+
+Rule: a secret appears in no repr and in no pickle, because Ray stores everything that it passes on.
+A process that unpickles settings reads the secrets where it runs: from its environment, or from the
+file with the path of this one.
 """
 
 import re
@@ -24,7 +27,7 @@ DEVELOPMENT_DATABASE = "postgresql://postgres@127.0.0.1:5432/postgres"
 
 _ENV_FILE = ".env"
 
-# A % that begins no byte, the byte that no text has, and spaces.
+# A % that does not begin an encoded byte, %00 (text cannot hold a zero byte), and spaces.
 _UNQUOTED = re.compile(r"%(?![0-9A-Fa-f]{2})|%00|\s")
 
 
@@ -56,11 +59,12 @@ def _database_url(value: SecretStr) -> SecretStr:
     try:
         parts = urlsplit(value.get_secret_value())
     except ValueError:
-        parts = urlsplit("")  # its words would show the password
+        parts = urlsplit("")  # the error's own text would show the password
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ValueError("want postgresql://user@host:port/database")
     ports = [host.rpartition("]")[2].partition(":")[2] for host in _hosts(parts.netloc).split(",")]
-    # A / or ? in a password ends the address in the middle of it; of a second @, a % or a space libpq complains, and shows it.
+    # A / or ? in a password ends the address too early. libpq refuses a second @, a bad % or a
+    # space, and its message shows the password.
     behind = parts.path if "@" in parts.netloc else parts.path + parts.query + parts.fragment
     if (
         "@" in behind
@@ -87,9 +91,10 @@ class _Environment(BaseSettings):
 
     @classmethod
     def read(cls, **given: Any) -> Self:
-        """Settings from the environment; ``given`` values win. ``_env_file`` is read instead of ``.env``.
+        """Return settings from the environment; ``given`` values win.
 
-        Raises SettingsError at the first wrong one, and SettingsFileError where the file is no text.
+        Reads ``_env_file`` instead of ``.env`` where it is given. Raises SettingsError at the first
+        wrong value, and SettingsFileError where the file is not text.
         """
         file = str(given.get("_env_file") or _ENV_FILE)
         try:
@@ -112,7 +117,10 @@ class _Environment(BaseSettings):
 
 
 def differing(running: Iterable[_Environment], wanted: Iterable[_Environment]) -> list[str]:
-    """Return the variables of which the two have different values, in the order of the settings; no value is shown."""
+    """Return the variables whose values differ between the two lists, in the order of the settings.
+
+    Shows no value.
+    """
     return [
         str(type(one).model_fields[name].alias)
         for one, other in zip(running, wanted, strict=True)
@@ -125,7 +133,10 @@ _S = TypeVar("_S", bound=_Environment)
 
 
 def _is_secret(value: Any) -> bool:
-    """Whether somebody may do something with it: a database's URL without a password is an address."""
+    """Return whether the value gives access to something.
+
+    The URL of a database without a password is only an address.
+    """
     if not isinstance(value, SecretStr):
         return False
     text = value.get_secret_value()
@@ -134,7 +145,10 @@ def _is_secret(value: Any) -> bool:
 
 
 def _restore(kind: type[_S], public: dict[str, Any], left_out: set[str], file: str) -> _S:
-    """Settings with the secrets of the machine that they arrive at. Raises SettingsError where it has none."""
+    """Return settings with the secrets of the machine that they arrive at.
+
+    Raises SettingsError where that machine lacks one.
+    """
     if not left_out:
         settings = kind.read(_env_file=None, **public)
     else:
@@ -152,15 +166,15 @@ def _restore(kind: type[_S], public: dict[str, Any], left_out: set[str], file: s
 def _first_error(wrong: ValidationError) -> SettingsError:
     first = wrong.errors(include_url=False)[0]
     variable = str(first["loc"][0])
-    # In either case: what is given by the program has the field's name.
+    # In upper or lower case: a value that the program passes goes by its field's name.
     secret = any(word in variable.upper() for word in ("PASSWORD", "URL"))
     message = first["msg"].removeprefix("Value error, ")
-    # A quoted value in .env may have line breaks in it.
+    # A quoted value in .env may contain line breaks.
     return SettingsError(variable, "***" if secret else " ".join(str(first["input"]).splitlines()), message)
 
 
 class KafkaSettings(_Environment):
-    """How to reach Kafka, and what things are called there."""
+    """Settings for the connection to Kafka, and the names of topics and consumer group."""
 
     brokers: Annotated[str, AfterValidator(_broker_list)] = Field("127.0.0.1:9092", alias="KAFKA_BROKERS")
     client_id: str = Field("purple-sector", alias="KAFKA_CLIENT_ID", min_length=1)
@@ -181,7 +195,7 @@ class KafkaSettings(_Environment):
     ca_file: str = Field("", alias="KAFKA_SECURITY_CA")
 
     def client(self, more: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The librdkafka configuration of a client, with ``more`` of its properties."""
+        """Return the librdkafka configuration of a client, with the properties in ``more`` added."""
         config: dict[str, Any] = {
             "bootstrap.servers": self.brokers,
             "client.id": self.client_id,
@@ -200,7 +214,7 @@ class KafkaSettings(_Environment):
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """For how many days the store keeps the rows of each table that has a time; 0: for ever."""
+    """The number of days for which the store keeps the rows of each table with a time; 0: for ever."""
 
     telemetry_days: int = 0
     summaries_days: int = 0
@@ -211,7 +225,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterQuota:
-    """How many of a kind a topic keeps, how large all may be, and for how many days they stay (0: for ever)."""
+    """The limits on dead letters: per kind in a topic, bytes in total, and days (0: for ever)."""
 
     per_kind: int = 1000
     max_bytes: int = 512_000_000
@@ -222,7 +236,7 @@ _Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
 class DatabaseSettings(_Environment):
-    """Where the store is, and how long it keeps what it has."""
+    """Settings for the address of the store, and for how long it keeps its rows."""
 
     url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
         SecretStr(DEVELOPMENT_DATABASE), alias="DATABASE_URL"
@@ -237,52 +251,55 @@ class DatabaseSettings(_Environment):
 
     @property
     def retention(self) -> Retention:
-        """How long rows are kept."""
+        """Return how long rows are kept."""
         return Retention(
             self.telemetry_days, self.summaries_days, self.laps_days, self.gaps_days, self.dead_letters_days
         )
 
     @property
     def dead_letters(self) -> DeadLetterQuota:
-        """How many dead letters are kept."""
+        """Return how many dead letters are kept, and for how long."""
         return DeadLetterQuota(self.dead_letters_per_kind, self.dead_letters_max_mb * 1_000_000, self.dead_letters_days)
 
     @property
     def address(self) -> str:
-        """Hosts with their ports, and database, without user and password: what a message may show."""
+        """Return hosts with their ports, and the database, without user and password.
+
+        A message may show this.
+        """
         parts = urlsplit(self.url.get_secret_value())
         hosts = [host or "localhost" for host in _hosts(parts.netloc).split(",")]
         return ",".join(h if ":" in h.rpartition("]")[2] else f"{h}:5432" for h in hosts) + parts.path
 
 
 class EmbeddedSettings(_Environment):
-    """Which services this machine starts where none are named."""
+    """Settings for the services that this machine starts where none are named."""
 
     brokers: Annotated[int, AfterValidator(_broker_count)] = Field(1, alias="EMBEDDED_BROKERS")
     database: Literal["postgresql", "timescaledb"] = Field("postgresql", alias="EMBEDDED_DATABASE")
 
 
 class IngestSettings(_Environment):
-    """When a batch closes, how partitions spread over actors, and for how long collectors can be asked for frames."""
+    """Settings for batches, for partitions per actor, and for how long collectors can resend frames."""
 
     batch_max_rows: int = Field(20_000, alias="INGEST_BATCH_MAX_ROWS", ge=1, le=1_000_000)
     batch_max_age_ms: int = Field(250, alias="INGEST_BATCH_MAX_AGE_MS", ge=1, le=60_000)
     partitions_per_actor: int = Field(0, alias="PARTITIONS_PER_ACTOR", ge=0)  # 0: spread over the cluster's CPUs
-    spool_keep_s: int = Field(7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000)  # as collectors have it
+    spool_keep_s: int = Field(7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000)  # the same as for collectors
 
 
 class CollectorSettings(_Environment):
-    """Who drives, how frames are written, and where they wait until Kafka has them."""
+    """Settings for the user, the encoding of frames, and the spool where frames wait for Kafka."""
 
     user_id: str = Field("driver", alias="USER_ID", pattern=r"^[A-Za-z0-9._-]{1,100}$")
     protobuf_enabled: bool = Field(True, alias="PROTOBUF_ENABLED")
-    spool_dir: str = Field("", alias="SPOOL_DIR")  # empty: where the user's programs keep their state
+    spool_dir: str = Field("", alias="SPOOL_DIR")  # empty: the folder where the user's programs keep their state
     spool_max_mb: int = Field(1000, alias="SPOOL_MAX_MB", ge=8, le=1_000_000)
     spool_keep_s: int = Field(7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000)
 
 
 class AccSettings(_Environment):
-    """How to follow Assetto Corsa Competizione. What is empty or 0 is found out."""
+    """Settings for following Assetto Corsa Competizione. Empty values and 0 are detected automatically."""
 
     rate_hz: int = Field(60, alias="ACC_RATE_HZ", ge=1, le=400)
     shared_memory: str = Field("", alias="ACC_SHARED_MEMORY")
@@ -295,7 +312,7 @@ class AccSettings(_Environment):
 
 
 class AcSettings(_Environment):
-    """How to follow the first Assetto Corsa."""
+    """Settings for following the first Assetto Corsa."""
 
     host: str = Field("127.0.0.1", alias="AC_HOST", min_length=1)
     udp_port: int = Field(9996, alias="AC_UDP_PORT", ge=1, le=65535)
@@ -305,7 +322,7 @@ class AcSettings(_Environment):
 
 
 class ServeSettings(_Environment):
-    """Where viewers connect."""
+    """Settings for the address that viewers connect to, and for its limits."""
 
     host: str = Field("127.0.0.1", alias="WS_HOST", min_length=1)
     port: int = Field(8000, alias="WS_PORT", ge=1, le=65535)
@@ -318,7 +335,7 @@ class ServeSettings(_Environment):
 
 
 class LogSettings(_Environment):
-    """How much is logged, and in which form."""
+    """Settings for the level, the format and the destination of logs."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL")
     format: Literal["simple", "json"] = Field("simple", alias="LOG_FORMAT")

@@ -1,4 +1,4 @@
-"""Simulated sessions as recordings: what a notebook or a test drives when there is neither a game nor a server."""
+"""Makes recordings of simulated sessions, for notebooks and tests without a game or a server."""
 
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -20,7 +20,10 @@ from ingest.collectors.simulator.frames import GAME, drive
 def simulated(
     circuit: Circuit, *, seed: int, laps: int, started_at: datetime, rate_hz: float = 60.0, car: Car = GT3
 ) -> pa.Table:
-    """The frames of a session's first ``laps`` laps, with a few of the next, by which the last is known to have ended."""
+    """Return the frames of the first ``laps`` laps of a simulated session.
+
+    A few frames of the next lap follow, because they show that the last lap has ended.
+    """
     at_ms = round(started_at.timestamp() * 1000)
     driven = drive(circuit, seed=seed, started_at_ms=at_ms, rate_hz=rate_hz, car=car)
     values = [
