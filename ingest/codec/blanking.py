@@ -1,7 +1,7 @@
-"""The judge of single frames: a value that cannot be is unknown, and the frame that carries it is kept.
+"""Judges single frames: an implausible value becomes unknown, and its frame is kept.
 
-Pure, and without Arrow or NumPy: for collectors on a game PC and for the live path. `ingest.codec.validation` judges columns by the
-same limits, those of `analytics.model.limits`.
+Pure, and without Arrow or NumPy: for collectors on a game PC and for the live path.
+`ingest.codec.validation` judges columns by the same limits, those of `analytics.model.limits`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,17 +17,20 @@ _CHECKS = [(name, limits.least, limits.most) for name, limits in LIMITS.items()]
 
 
 def blank_implausible(frame: TelemetryFrame) -> tuple[str, ...]:
-    """Clear the values that no car can have sent, mark them in ``frame.blanked``, and return their fields' names."""
-    # A NaN lies within nothing.
+    """Clear the values that no car can have sent, and return the names of their fields.
+
+    Marks the cleared fields in ``frame.blanked``.
+    """
+    # A NaN lies within no limits.
     names = tuple(name for name, least, most in _CHECKS if not least <= getattr(frame, name) <= most)
     blank_fields(frame, names)
     return names
 
 
 def plausible_frame(values: Mapping[str, float]) -> TelemetryFrame:
-    """A frame of these values by field, of which those that cannot be are marked as unknown.
+    """Return a frame with these values by field; implausible values are marked as unknown.
 
-    Unlike the constructor of a frame it takes any number, such as an int beyond 32 bits.
+    Unlike the constructor of a frame, it takes any number, such as an int beyond 32 bits.
     """
     bad = [name for name, value in values.items() if name in _BITS and not _is_within(name, value)]
     frame = TelemetryFrame(**{name: value for name, value in values.items() if name not in bad})  # type: ignore[arg-type]
@@ -36,7 +39,7 @@ def plausible_frame(values: Mapping[str, float]) -> TelemetryFrame:
 
 
 def blanked_fields(frame: TelemetryFrame) -> tuple[str, ...]:
-    """The names of the fields that are marked as unknown."""
+    """Return the names of the fields that are marked as unknown."""
     return tuple(name for name, bit in _BITS.items() if frame.blanked & bit) if frame.blanked else ()
 
 
@@ -48,13 +51,17 @@ def blank_fields(frame: TelemetryFrame, names: Iterable[str]) -> None:
 
 
 def record_fault(frame: TelemetryFrame) -> str | None:
-    """Why the frame is none, whatever its values: the rules that ingest has for a record, apart from those of clocks."""
+    """Return why the frame is invalid regardless of its values, or None.
+
+    Applies the rules of ingest for a record, apart from those of clocks.
+    """
     if not 0 <= frame.sequence < SEQUENCE_END:
         return f"value: sequence={frame.sequence} is outside 1..2^53"
     if (
         not frame.sequence
         and not frame.lap_number
-        # Of a number without presence protobuf lists only what is not 0, and -0.0, which is.
+        # For a number without presence, protobuf lists only values other than 0. It lists -0.0 too,
+        # which equals 0.
         and all(
             field.name == "timestamp" or (value == 0 and not field.has_presence) for field, value in frame.ListFields()
         )

@@ -1,10 +1,16 @@
-"""Kafka records to columns: what a car did, the facts of its session, and what must not be stored.
+"""Decodes Kafka records to columns: frames, session facts, and records that must not be stored.
 
-Pure. Three forms of value are read: a TelemetryFrame, which is nearly every record and never becomes a Python object, a
-TelemetryMessage, and a JSON object of either. The official protobuf parser is the one judge of what is valid (`columns`
-says how ptars is held to it). The rule to remember: a record is stored as a whole or rejected as a whole, once, with
-one reason; a single absurd frame costs its message all frames and facts. A value that cannot be is NULL and counted; its frame is kept. A reason is a stable code, a colon and words:
-key, empty, oversize, decode, encoding, json, time, value or facts.
+Pure. Three forms of value are read: a TelemetryFrame, a TelemetryMessage, and a JSON object of
+either. Nearly every record is a TelemetryFrame, and it never becomes a Python object. The official
+protobuf parser alone judges validity (`ingest.codec.frame_columns` explains how ptars is held to
+it).
+
+Rule: a record is stored as a whole or rejected as a whole, once, with one reason. A single absurd
+frame costs its message all frames and facts. An implausible value is NULL and counted; its frame is
+kept.
+
+A reason is a stable code, a colon and a text. The codes are key, empty, oversize, decode, encoding,
+json, time, value and facts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +37,8 @@ from ingest.codec.record_format import (
 from ingest.codec.validation import absurdities, unknown_values
 from ingest.telemetry_pb2 import Session
 
-#: The frames of a Decoded: which record, which of its sessions, then the columns of `analytics.model.channels.FRAMES`.
+#: The frames of a Decoded: the record, its session, then the columns of
+#: `analytics.model.channels.FRAMES`.
 DECODED_FRAMES = pa.schema(
     [
         pa.field("record", pa.int32(), nullable=False),
@@ -47,7 +54,7 @@ _Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a record says about its session."""
+    """The facts about its session that a record carries."""
 
     record: int
     session_index: int
@@ -56,7 +63,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that must not be stored, and why."""
+    """A record that must not be stored, with the reason."""
 
     record: int
     reason: str
@@ -64,10 +71,12 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """The records of one call. ``frames`` has the schema DECODED_FRAMES and keeps the order of the records.
+    """The decoded records of one call.
 
-    ``record`` counts from 0 in the call's lists; ``session`` and ``session_index`` count in ``sessions``, which holds
-    the keys that have a frame or facts here. ``blanked`` counts by channel the values that cannot be, and are NULL.
+    ``frames`` has the schema DECODED_FRAMES and keeps the order of the records. ``record`` counts
+    from 0 in the call's lists. ``session`` and ``session_index`` are indices in ``sessions``, which
+    holds the keys that have a frame or facts here. ``blanked`` counts implausible values by
+    channel; they are NULL.
     """
 
     frames: pa.Table = field(repr=False)
@@ -78,7 +87,10 @@ class Decoded:
 
 
 def decode(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Decoded:
-    """Read records; ``values`` and ``keys`` are as long as each other. Never raises for what they hold."""
+    """Decode records; ``values`` and ``keys`` have the same length.
+
+    Never raises for the contents of the records.
+    """
     faults: dict[int, str] = {}
     session_of_record, sessions = _read_keys(keys, faults)
     payloads, record_of_payload, facts = _open(values, session_of_record, sessions, faults)
@@ -93,12 +105,12 @@ def decode(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> Deco
 
 
 def reject_all(decoded: Decoded, records: int, reason: str) -> Decoded:
-    """Of ``records`` records nothing, for one reason."""
+    """Reject all ``records`` records for one reason."""
     return without(decoded, dict.fromkeys(range(records), reason))
 
 
 def _read_keys(keys: Sequence[bytes | None], faults: dict[int, str]) -> tuple[_Ints, list[str]]:
-    """The session of each record (-1: rejected), and the sessions in the order in which they come."""
+    """Return the session of each record (-1: rejected), and the sessions in order of appearance."""
     coded = pa.array(keys, pa.large_binary()).dictionary_encode(null_encoding="encode")
     sessions: list[str] = []
     index_of_key: list[int] = []
@@ -119,7 +131,7 @@ def _read_keys(keys: Sequence[bytes | None], faults: dict[int, str]) -> tuple[_I
 def _open(
     values: Sequence[bytes | None], session_of_record: _Ints, sessions: list[str], faults: dict[int, str]
 ) -> tuple[pa.BinaryArray, _Ints, list[Facts]]:
-    """The serialized frames of all records, the record of each, and the session facts."""
+    """Return the serialized frames of all records, the record of each frame, and the session facts."""
     column = pa.array(values, pa.large_binary())
     is_frame, is_other = _sort(column, session_of_record >= 0, faults)
     if is_frame.all():
@@ -149,7 +161,10 @@ def _open(
 def _sort(
     column: pa.LargeBinaryArray, wanted: npt.NDArray[np.bool_], faults: dict[int, str]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Masks of the values that are frames, and of those that are messages or JSON, by the first byte as `kind_of`."""
+    """Return two masks: the values that are frames, and those that are messages or JSON.
+
+    The first byte decides, as in `kind_of`.
+    """
     lengths = lengths_of(column)
     for record in np.flatnonzero(wanted & (lengths == 0)).tolist():
         faults[record] = "empty: no value"
@@ -188,13 +203,16 @@ def _to_frames(wire: WireColumns, records: _Ints, sessions: _Ints) -> tuple[pa.T
 
 
 def _known(values: npt.NDArray[Any]) -> pa.Array:
-    """A column whose zeros mean unknown."""
+    """Return a column in which zeros are unknown."""
     unknown = values == 0
     return pa.array(values, mask=unknown) if unknown.any() else pa.array(values)
 
 
 def without(decoded: Decoded, faults: Mapping[int, str]) -> Decoded:
-    """What is left when these records are rejected: their frames, their facts, and sessions nobody speaks of go."""
+    """Return the decoded records without those in ``faults``.
+
+    Their frames and facts are dropped, and so are sessions that no other record mentions.
+    """
     frames, facts = decoded.frames, decoded.facts
     if faults:
         records = frames["record"].to_numpy()
@@ -205,7 +223,7 @@ def without(decoded: Decoded, faults: Mapping[int, str]) -> Decoded:
 
 
 def _of_live_sessions(decoded: Decoded) -> Decoded:
-    """Without the sessions that neither a frame nor facts name: a dead letter makes no session."""
+    """Drop the sessions that neither a frame nor facts name: a dead letter makes no session."""
     of_frames = decoded.frames["session"].to_numpy()
     named = np.zeros(len(decoded.sessions), dtype=np.bool_)
     named[of_frames] = True

@@ -1,11 +1,14 @@
-"""Serialized TelemetryFrames to the columns of the wire, many at a time.
+"""Parses serialized TelemetryFrames into the columns of the wire, many at a time.
 
-`ptars` does the work and the official protobuf parser is the judge. ptars accepts some bytes that the official parser
-refuses (tags of more than 32 bits, groups nested too deep), but those can only be bytes that add nothing to the values.
-So a frame that is as short as its values allow is beyond doubt, and only a longer one is shown to the judge: none of
-those that our collectors write, those of another version with fields that are unknown here, and those that spell zeros
-out. No value has ever differed where both accept. The rule to remember: a list in, one column per field out, and the
-places of the frames that were refused.
+`ptars` parses, and the official protobuf parser judges. ptars accepts some bytes that the official
+parser refuses: tags of more than 32 bits, and groups nested too deep. Such bytes add nothing to the
+values. So a frame that is as short as its values allow is certainly valid.
+
+Only longer frames go to the official parser. Our collectors write none of those. They come from
+another version with fields that are unknown here, or they write zeros out. No value has ever
+differed where both parsers accept.
+
+Rule: a list goes in; one column per field and the places of the refused frames come out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,13 +32,17 @@ _PARSER = HandlerPool([DESCRIPTOR]).get_for_message(_FRAME)
 _FLOATS = {f.name for f in _FRAME.fields if f.type == FieldDescriptor.TYPE_FLOAT}
 _TAG_BYTES = {f.name: 1 if f.number < 16 else 2 for f in _FRAME.fields}
 
-# Below this many frames, showing each to the judge costs less than halving on (measured with 1 to 50 % poison).
+# Below this many frames, parsing each officially costs less than further halving (measured with 1
+# to 50 % poison records).
 _ONE_BY_ONE = 2048
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WireColumns:
-    """One array per field of TelemetryFrame, under its wire name; ``places`` says which payload each row was."""
+    """One array per field of TelemetryFrame, under its wire name.
+
+    ``places`` is the index of the payload for each row.
+    """
 
     columns: dict[str, npt.NDArray[Any]]
     places: Places
@@ -43,7 +50,10 @@ class WireColumns:
 
 
 def read_columns(payloads: pa.BinaryArray) -> WireColumns:
-    """The fields of serialized frames, in their order. Never raises for what the payloads hold; none may be null."""
+    """Return the fields of serialized frames, in the order of the frames.
+
+    Never raises for the contents of the payloads. No payload may be null.
+    """
     read, places, refused = [], [], []
     for start, piece, batch in _pieces(payloads, 0):
         kept, faults = _judged(piece, batch) if batch is not None else _read_one_by_one(piece)
@@ -56,11 +66,11 @@ def read_columns(payloads: pa.BinaryArray) -> WireColumns:
 
 
 def shortest_lengths(columns: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
-    """The least number of bytes in which a frame with these values can be written."""
+    """Return the least number of bytes in which a frame with these values can be written."""
     total = np.zeros(len(columns["timestamp"]), dtype=np.int64)
     for name, values in columns.items():
         if name in _FLOATS:
-            # By the bits: -0.0 is written, 0.0 is not.
+            # Compared by bits: -0.0 is written, 0.0 is not.
             total += (values.view(np.uint32) != 0) * (_TAG_BYTES[name] + 4)
         elif values.any():
             # A negative int32 may be written in ten bytes or, cut, in five: unsigned counts five.
@@ -81,7 +91,10 @@ _Faults = list[tuple[int, str]]
 
 
 def _pieces(payloads: pa.BinaryArray, start: int) -> Iterator[tuple[int, pa.BinaryArray, pa.RecordBatch | None]]:
-    """Slices that ptars reads as a whole, found by halving, and short ones that it does not (None)."""
+    """Yield slices that ptars reads as a whole, found by halving.
+
+    Yields None as the batch of a short slice that ptars does not read.
+    """
     try:
         yield start, payloads, _PARSER.array_to_record_batch(payloads)
         return
@@ -95,7 +108,7 @@ def _pieces(payloads: pa.BinaryArray, start: int) -> Iterator[tuple[int, pa.Bina
 
 
 def _judged(payloads: pa.BinaryArray, batch: pa.RecordBatch) -> tuple[_Kept, _Faults]:
-    """What remains of a batch when the judge has looked at the frames in doubt."""
+    """Return a batch without the doubtful frames that the official parser refuses, and their faults."""
     columns = {name: batch[name].to_numpy() for name in batch.schema.names}
     doubtful = np.flatnonzero(lengths_of(payloads) != shortest_lengths(columns))
     faults = _faults(doubtful.tolist(), payloads.take(pa.array(doubtful)).to_pylist())
@@ -113,7 +126,8 @@ def _read_one_by_one(payloads: pa.BinaryArray) -> tuple[_Kept, _Faults]:
     try:
         batch = _PARSER.array_to_record_batch(valid)
     except ValueError:
-        # The judge accepts what ptars does not: then ptars gets it in the judge's own words.
+        # The official parser accepts a frame that ptars refuses: ptars gets the official parser's
+        # serialization of it.
         batch = _PARSER.array_to_record_batch(pa.array(map(_plain, valid.to_pylist()), pa.binary()))
     return (places, batch), faults
 
@@ -135,7 +149,7 @@ def _plain(payload: bytes) -> bytes:
 
 
 def lengths_of(values: pa.Array) -> npt.NDArray[np.int64]:
-    """The length in bytes of each value of a (large) binary array; 0 for null."""
+    """Return the length in bytes of each value of a (large) binary array; 0 for null."""
     wide = np.int64 if pa.types.is_large_binary(values.type) else np.int32
     offsets = np.frombuffer(values.buffers()[1], dtype=wide)[values.offset : values.offset + len(values) + 1]
     return np.diff(offsets).astype(np.int64)

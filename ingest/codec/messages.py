@@ -1,7 +1,8 @@
-"""What one Kafka value holds, read by the official protobuf parser: messages, JSON, and single frames.
+"""Reads the contents of one Kafka value with the official protobuf parser: messages, JSON, single frames.
 
-One record at a time and without Arrow: for the rare forms in `decode`, and for the bridge. It knows a record's key and
-value, no offsets and no clock. The official parser is the judge of what is valid; every failure is a BadRecord.
+Reads one record at a time, without Arrow: for the rare forms in `decode`, and for the bridge. It
+uses a record's key and value, but no offset and no clock. The official parser judges validity;
+every failure is an InvalidRecord.
 """
 
 import json
@@ -18,22 +19,22 @@ from ingest.codec.timestamps import time_fault
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 
 _REASON_CHARACTERS = 160
-_FACT_BYTES = 256  # several of them, and the session's key, are in one row of an index, which may have 2,704
+_FACT_BYTES = 256  # an index row, of at most 2,704 bytes, holds several of them and the session's key
 _MESSAGE_NAMES = frozenset({"telemetry", "frames", "session", "lap", "status", "lapInProgress"})
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The serialized frames of one record, oldest first and without unknown fields, and the session facts in it."""
+    """The serialized frames of one record, oldest first, without unknown fields; and its session facts."""
 
     frames: list[bytes]
     facts: Session | None
 
 
 def read_contents(value: bytes, session: str) -> Contents:
-    """What a TelemetryMessage or a JSON value brings of ``session``. Raises BadRecord.
+    """Return the frames and facts of ``session`` in a TelemetryMessage or a JSON value.
 
-    The frames are valid protobuf; whether they are plausible is for `decode` to say.
+    The frames are valid protobuf; `decode` judges whether they are plausible. Raises InvalidRecord.
     """
     message = read_message(value)
     for named in (message.session_id, message.session.id):
@@ -49,7 +50,7 @@ def read_contents(value: bytes, session: str) -> Contents:
 
 
 def read_message(value: bytes | None) -> TelemetryMessage:
-    """Any of the three forms as a TelemetryMessage. Raises BadRecord."""
+    """Return a value in any of the three forms as a TelemetryMessage. Raises InvalidRecord."""
     kind = kind_of(value)
     if value is None or kind is Kind.EMPTY:
         raise InvalidRecord("empty: no value")
@@ -66,13 +67,13 @@ def read_message(value: bytes | None) -> TelemetryMessage:
 
 
 def decode_fault(value: bytes) -> str:
-    """Why a value that the official parser refuses is a dead letter."""
+    """Return why a value that the official parser refuses is a dead letter."""
     guess = guess_encoding(value)
     return f"encoding: looks like {guess}" if guess else "decode: not valid protobuf"
 
 
 def quoted(text: str) -> str:
-    """Foreign text for a reason: short, and without anything that a log or a database would choke on."""
+    """Return foreign text for a reason: short, and safe for a log and a database."""
     return ascii(text[:_REASON_CHARACTERS])
 
 
@@ -84,8 +85,8 @@ def _from_json(value: bytes) -> TelemetryMessage:
             return TelemetryMessage(telemetry=frame)
         return json_format.ParseDict(content, TelemetryMessage(), ignore_unknown_fields=True)
     except Exception as exc:
-        # Whatever a stranger writes into JSON (deep nesting, lone surrogates, huge numbers) finds another kind of
-        # exception in the parsers, and none of them may stop a partition.
+        # Foreign JSON (deep nesting, lone surrogates, huge numbers) raises many kinds of exception
+        # in the parsers. None of them may stop a partition.
         raise InvalidRecord(f"json: {quoted(str(exc) or type(exc).__name__)[1:-1]}") from None
 
 

@@ -1,8 +1,8 @@
-"""What the bytes of a Kafka record are, before anybody parses them.
+"""Identifies the form of a Kafka record's bytes before they are parsed.
 
-Pure functions over one key or one value, without Arrow and NumPy, so that the bridge can use them too. The rule to
-remember: a value tells by its first bytes whether it is a TelemetryFrame, a TelemetryMessage or JSON, because a frame
-holds only varint and fixed-width fields and a message only length-delimited ones.
+Pure functions over one key or one value, without Arrow and NumPy, so that the bridge can use them
+too. Rule: the first bytes of a value show whether it is a TelemetryFrame, a TelemetryMessage or
+JSON. A frame holds only varint and fixed-width fields; a message holds only length-delimited ones.
 """
 
 import re
@@ -13,14 +13,17 @@ from enum import Enum
 MAX_VALUE_BYTES = 64 * 1024
 MAX_KEY_BYTES = 256
 
-# Control characters, invisible format marks (they turn text around on screen), and line and paragraph separators.
+# Control characters, invisible format marks (they reverse text on screen), and line and paragraph
+# separators.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 LENGTH_DELIMITED = 2
 JSON_START = ord("{")
-#: White space, and the byte order mark's first byte: what a JSON value may begin with before its brace.
+#: White space, and the first byte of the byte order mark: a JSON value may begin with them before
+#: its brace.
 BEFORE_JSON = b" \t\r\n\xef"
-# A message that begins with a frame of 123 bytes begins with a line feed and a brace too, but no frame goes on with a quote.
+# A message that begins with a frame of 123 bytes also begins with a line feed and a brace. But no
+# frame continues with a quote.
 _JSON_AFTER_SPACE = re.compile(rb'(?:\xef\xbb\xbf)?[ \t\r\n]*\{[ \t\r\n]*"')
 _TELEMETRY_TAG = b"\x0a"  # TelemetryMessage.telemetry = 1
 _SESSION_ID_TAG = b"\x32"  # TelemetryMessage.session_id = 6
@@ -44,11 +47,14 @@ class Kind(Enum):
 
 
 class InvalidRecord(ValueError):
-    """A record that must not be stored: a stable code, a colon, and words."""
+    """A record that must not be stored: a stable code, a colon, and a text."""
 
 
 def kind_of(value: bytes | None) -> Kind:
-    """The form of a value by its first byte, or the first behind white space. It says nothing about whether the rest is valid."""
+    """Return the form of a value by its first byte, or by the first byte after white space.
+
+    Does not check whether the rest is valid.
+    """
     if not value:
         return Kind.EMPTY
     if value[0] == JSON_START or (value[0] in BEFORE_JSON and _JSON_AFTER_SPACE.match(value)):
@@ -57,7 +63,7 @@ def kind_of(value: bytes | None) -> Kind:
 
 
 def session_of(key: bytes | None) -> str:
-    """The session that a record's key names. Raises BadRecord if it can be none."""
+    """Return the session that a record's key names. Raises InvalidRecord where the key cannot be one."""
     if not key:
         raise InvalidRecord("key: a record needs its session as key")
     if len(key) > MAX_KEY_BYTES:
@@ -72,24 +78,31 @@ def session_of(key: bytes | None) -> str:
 
 
 def has_controls(text: str) -> bool:
-    """Whether text holds what nobody can see: PostgreSQL refuses some of it, and logs are forged with the rest."""
+    """Return whether text holds invisible characters.
+
+    PostgreSQL refuses some of them, and the others can forge log lines.
+    """
     return not text.isprintable() and any(unicodedata.category(c) in _UNPRINTABLE for c in text)
 
 
 def guess_encoding(value: bytes) -> str | None:
-    """What a value that is no telemetry may be instead, in words for a dead letter; None if nothing fits."""
+    """Return a guess at the encoding of a value that is not telemetry, as text for a dead letter.
+
+    Returns None where nothing fits.
+    """
     if value.startswith(tuple(_MAGIC)):
         return next(name for magic, name in _MAGIC.items() if value.startswith(magic))
-    # Schema registries put a zero byte and a four-byte schema id before Avro; field 0 is no protobuf.
+    # Schema registries put a zero byte and a four-byte schema id before Avro; protobuf has no field
+    # 0.
     if len(value) >= 5 and value[0] == 0:
         return "Avro with a schema id"
     return "text" if _is_text(value[:256]) else None
 
 
 def frame_in_envelope(frame: bytes, session_id: str) -> bytes:
-    """The serialized TelemetryMessage with this serialized TelemetryFrame and session id.
+    """Return the serialized TelemetryMessage with this serialized TelemetryFrame and session id.
 
-    The frame's bytes are copied as they are: what a viewer receives is what the collector sent.
+    Copies the frame's bytes unchanged: a viewer receives the bytes that the collector sent.
     """
     session = session_id.encode()
     return b"".join((_TELEMETRY_TAG, _varint(len(frame)), frame, _SESSION_ID_TAG, _varint(len(session)), session))

@@ -1,9 +1,12 @@
-"""Where a frame belongs whose clock may be wrong: the rule, frame by frame, for what is stored and for what is shown live.
+"""Places frames whose clock may be wrong, frame by frame, for the store and for the live path.
 
-The first frame of a session whose time cannot be is placed when the broker got it; the ones after it keep their spacing. Where its
-collector showed that its clock is behind, it is placed by as much later: it may have waited on a disk for the broker. Where a
-clock jumps, the frame goes on where the one before it stood, by the usual step, or after the pause that the broker saw. A frame
-whose sequence goes on is never placed more than `BACK_MS` before the one that it follows. Pure: the broker's time is an argument.
+The first frame of a session with an impossible time gets the broker's time of receipt. The frames
+after it keep their spacing. Where the collector showed that its clock is behind, the frame is
+placed later by that difference: it may have waited on a disk for the broker.
+
+Where a clock jumps, the frame follows the one before it by the usual step. Where the broker saw a
+pause, the frame follows after that pause. A frame whose sequence goes on is never placed more than
+`BACK_MS` before the one that it follows. Pure: the broker's time is an argument.
 """
 
 from bisect import bisect_right
@@ -30,9 +33,10 @@ _LONGEST_STEP_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """From ``from_sequence`` on ``offset_ms`` is added to a session's times; the first one so corrected became ``placed_ms``.
+    """A clock correction: ``offset_ms`` is added to a session's times from ``from_sequence`` on.
 
-    ``from_sequence`` is 0 where it holds from the session's start, and for frames without a sequence.
+    The first corrected frame was placed at ``placed_ms``. ``from_sequence`` is 0 where the
+    correction holds from the session's start, and for frames without a sequence.
     """
 
     session_id: int
@@ -44,21 +48,21 @@ class Correction:
 
 @dataclass(slots=True)
 class SessionTimes:
-    """What is known of a session's times: the latest of its frames, when the broker got it, and the corrections."""
+    """The known times of a session: its latest frame, the broker's time of that frame, and the corrections."""
 
     latest_ms: int | None = None
     appended_ms: int | None = None
     starts: list[int] = field(default_factory=list)  # sequences, ascending
-    offsets: list[int] = field(default_factory=list)  # as many, ms
-    behind_ms: int = 0  # how far its collector's clock is behind the broker's, where that is more than `BEHIND_MS`
+    offsets: list[int] = field(default_factory=list)  # one for each start, ms
+    behind_ms: int = 0  # how far its collector's clock is behind the broker's, where more than `BEHIND_MS`
 
     def offset_at(self, sequence: int) -> int:
-        """What is added to the time of this frame, ms."""
+        """Return the correction that is added to the time of this frame, ms."""
         place = bisect_right(self.starts, sequence)
         return self.offsets[place - 1] if place else 0
 
     def correct(self, from_sequence: int, offset_ms: int) -> None:
-        """From now on this holds from ``from_sequence`` on, which is none before the last one."""
+        """Add a correction that holds from ``from_sequence`` on, which is not before the last one."""
         if self.starts and self.starts[-1] == from_sequence:
             self.offsets[-1] = offset_ms
         else:
@@ -67,7 +71,10 @@ class SessionTimes:
 
 
 class Placing:
-    """Places one session's frames, one after the other. ``highest`` is the highest sequence that has arrived."""
+    """Places one session's frames, one after the other.
+
+    ``highest`` is the highest sequence that has arrived.
+    """
 
     def __init__(
         self, times: SessionTimes, session_id: int = 0, *, highest: int = 0, start_ms: int | None = None
@@ -79,22 +86,28 @@ class Placing:
         self._step_ms = _USUAL_STEP_MS
 
     def learn_behind(self, behind_ms: int) -> None:
-        """The session's collector showed how far its clock is behind."""
+        """Note how far the clock of the session's collector is behind."""
         self._times.behind_ms = behind_ms
 
     @property
     def offset_at_start_ms(self) -> int:
-        """What is added to times from the session's start on; 0 where its clock was right then."""
+        """Return the correction from the session's start on; 0 where its clock was right then."""
         return self._times.offset_at(0)
 
     def place(self, sequence: int, raw_ms: int, appended_ms: int) -> tuple[int, str | None]:
-        """Where the frame belongs that has this time and came to the broker then, ms; and why it cannot be placed, or None."""
+        """Return the frame's place in time, ms, and why it cannot be placed, or None.
+
+        ``raw_ms`` is the frame's own time, ``appended_ms`` the broker's time of receipt.
+        """
         if sequence and sequence <= self._highest:
             return self._place_late(sequence, raw_ms, appended_ms)
         return self._place_next(sequence, raw_ms, appended_ms)
 
     def _place_late(self, sequence: int, raw_ms: int, appended_ms: int) -> tuple[int, str | None]:
-        """A frame that others have overtaken: where its own correction puts it, or else the first that can be right."""
+        """Place late data: a frame that frames of a higher sequence have overtaken.
+
+        The frame gets its own correction, or else the first correction that gives a possible time.
+        """
         first_fault = None
         for offset_ms in (self._times.offset_at(sequence), *self._times.offsets):
             fault = self._impossible(raw_ms + offset_ms, appended_ms)
@@ -109,7 +122,7 @@ class Placing:
         fault = self._next_fault(sequence, placed_ms, appended_ms)
         if fault:
             if len(self._times.starts) >= MOST_CORRECTIONS:
-                # Times that only go back are stored as they come: the laps are timed again with them.
+                # Times that only go back are stored unchanged: the laps are timed again with them.
                 return placed_ms, self._impossible(placed_ms, appended_ms)
             placed_ms = self._following_ms(missing, raw_ms, appended_ms)
             self._correct(sequence, placed_ms - raw_ms, placed_ms, fault)
@@ -122,19 +135,21 @@ class Placing:
         return placed_ms, None
 
     def _offset_ms(self, sequence: int, raw_ms: int, appended_ms: int) -> int:
-        # A frame without a sequence says nothing of those around it: a right time is taken as it is.
+        # A frame without a sequence shows nothing about its neighbours: a right time is kept
+        # unchanged.
         if not sequence and abs(raw_ms - appended_ms) <= AHEAD_MS:
             return 0
         return self._times.offset_at(max(sequence, self._highest))
 
     def _following_ms(self, missing: int, raw_ms: int, appended_ms: int) -> int:
-        """When a frame was driven whose clock does not tell: after the one before it."""
+        """Return when a frame with a useless clock was driven: after the one before it."""
         if self.latest_ms is None:
             moved_ms = raw_ms + self._times.behind_ms
             return moved_ms if self._times.behind_ms and not self._impossible(moved_ms, appended_ms) else appended_ms
         step_ms = self._step_ms * missing
         waited_ms = appended_ms - (self._appended_ms if self._appended_ms is not None else appended_ms)
-        # Of a session under way the step is known better than the ways to the broker are alike; a pause only it has seen.
+        # In a session under way the usual step is more reliable than the delays to the broker,
+        # which vary. Only the broker has seen a pause.
         return self.latest_ms + (waited_ms if waited_ms > step_ms + _LONGEST_STEP_MS else step_ms)
 
     def _correct(self, sequence: int, offset_ms: int, placed_ms: int, reason: str) -> None:

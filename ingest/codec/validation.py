@@ -1,8 +1,12 @@
-"""Which frames can have been driven, and which of their values: times, limits of channels, and frames that say nothing.
+"""Checks which frames can have been driven, and which of their values are plausible.
 
-Protobuf finds almost no poison: an empty value, and one of quite another kind, are often valid messages full of zeros.
-These checks see columns and give, for each frame that is absurd, its row and the reason. A value that cannot be makes no frame
-absurd: it is unknown, by the limits of `analytics.model.limits`. Almost always nothing is, so a column is first asked only for its extremes.
+Covers times, limits of channels, and empty frames. Protobuf detects almost no poison record: an
+empty value, and a value of quite another kind, are often valid messages full of zeros. These checks
+read columns and return the row and the reason for each absurd frame.
+
+An implausible value makes no frame absurd: it is unknown, by the limits of
+`analytics.model.limits`. Almost always every value is plausible, so each check first looks only at
+a column's extremes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,14 +25,14 @@ _NUMBERS = {field.name: field.number for field in TelemetryFrame.DESCRIPTOR.fiel
 
 
 def absurdities(columns: Columns) -> Iterator[tuple[int, str]]:
-    """(row, reason) of the frames that cannot be: by wire field, the weightiest reason of a row first."""
+    """Yield (row, reason) of the absurd frames, by wire field; the weightiest reason of a row first."""
     yield from _nothing_set(columns)
     yield from _impossible_times(columns["timestamp"])
     yield from _impossible_sequences(columns["sequence"])
 
 
 def unknown_values(channel: Channel, columns: Columns) -> tuple[npt.NDArray[np.bool_] | None, int]:
-    """Which of a channel's values are not known, None for none, and how many of them because they cannot be."""
+    """Return the mask of a channel's unknown values, None for none, and the count of implausible ones."""
     values = columns[channel.wire]
     rows = _outside(values, channel.low, channel.high)
     unknown = (columns["blanked"] >> np.uint32(_NUMBERS[channel.wire])) & 1 != 0 if columns["blanked"].any() else None
@@ -41,7 +45,8 @@ def unknown_values(channel: Channel, columns: Columns) -> tuple[npt.NDArray[np.b
 
 
 def _nothing_set(columns: Columns) -> Iterator[tuple[int, str]]:
-    # Almost every moving car has a lap number and a sequence: only the rows without are worth a look at the rest.
+    # Almost every moving car has a lap number and a sequence: only rows without them need a further
+    # check.
     rows = np.flatnonzero((columns["lap_number"] == 0) & (columns["sequence"] == 0))
     if not len(rows):
         return
