@@ -1,9 +1,10 @@
-"""Makes the summaries that `analytics.store.summaries` reads: continuous aggregates where there are any, else views of the same names.
+"""Makes the summaries that `analytics.store.summaries` reads: continuous aggregates, or views of the same names.
 
-A continuous aggregate answers from what it has computed, and from the frames for what is newer: a running session is right at
-once. Frames that come late, into a time that has been computed already, are noted by TimescaleDB until the policy has run again
-(`ingest.store.schema.timescale_policies`): up to then ``telemetry_1s_of`` reads a session of that time from its frames, and the view ``telemetry_1s`` alone
-does not have them.
+The edition decides: views stand in where there are no continuous aggregates. A continuous aggregate returns
+the values that it has computed, and computes newer ones from the frames. So a running session is correct at
+once. TimescaleDB notes late data in a time that has been computed, until the policy runs again
+(`ingest.store.schema.timescale_policies`). Until then ``telemetry_1s_of`` reads a session of that time from
+its frames. Only the view ``telemetry_1s`` lacks them.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ingest.store.schema.edition import Edition
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Frames of a session grouped by a bucket of time. ``values`` says what is kept of each group."""
+    """Frames of a session grouped by a bucket of time. ``values`` are the columns kept of each group."""
 
     name: str
     bucket: str
@@ -46,8 +47,9 @@ SECONDS = Summary(
 
 SUMMARIES = (SECONDS,)
 
-# A job of TimescaleDB, whose retention drops frames and keeps summaries (`ingest.store.schema.timescale_policies`): of laps that are over, the oldest
-# first, as many as a run is done with in seconds. Frames older than ``days`` are gone; 0: none are.
+# A job of TimescaleDB, whose retention drops frames and keeps summaries
+# (`ingest.store.schema.timescale_policies`). Takes laps that are over, the oldest first, as many as a run
+# finishes in seconds. Frames older than ``days`` are gone; 0 means that none are.
 _SUM_UP_LAPS = """
 INSERT INTO lap_sums
 SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames, s.first_frame_at, s.last_frame_at,
@@ -73,8 +75,8 @@ SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames,
         excluded.full_throttle_share, excluded.braking_share, excluded.max_rpm)
 """
 
-# Of laps whose frames may have been dropped since. The minutes are those of the game's counter: where they are not the lap's, by
-# their number of frames, nothing is kept of it.
+# Covers laps whose frames may have been dropped since. The minutes are those of the game's lap counter. If
+# their number of frames differs from the lap's, nothing is kept of them.
 _KEEP_LAP_MINUTES = """
 INSERT INTO lap_sums
 SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, sum(m.frames), min(first_frame_at), max(last_frame_at),
@@ -91,8 +93,9 @@ HAVING abs(sum(m.frames) - l.frames) <= 0.01 * l.frames
     ON CONFLICT DO NOTHING
 """
 
-# What is asked for by time: a view would know it only when all frames of the session are grouped. A function of one SELECT
-# becomes part of the query that names it, and its body is looked up then: views may be dropped under it.
+# For queries by time: a view would have to group all frames of the session first. A function of one SELECT
+# is inlined into the query that names it. Its body is looked up at that moment, so views may be dropped
+# under it.
 _OF = """
 CREATE OR REPLACE FUNCTION {name}(of_session integer, since timestamptz, until timestamptz)
 RETURNS TABLE ({columns}) LANGUAGE sql STABLE AS {body}
@@ -104,8 +107,8 @@ SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
 """
 
 
-# Whether frames were written into times of this session after those had been computed, in µs since 1970; the next refresh takes
-# such notes out. TimescaleDB notes chunks that it dropped in the same way.
+# True if frames were written into times of this session after those were computed. The log has µs since
+# 1970. The next refresh removes such notes. TimescaleDB notes chunks that it dropped in the same way.
 _STALE = """
 EXISTS (SELECT FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log i
           JOIN _timescaledb_catalog.hypertable h ON h.id = i.hypertable_id
@@ -115,7 +118,7 @@ EXISTS (SELECT FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation
            AND i.greatest_modified_value >= extract(epoch FROM s.started_at) * 1000000)
 """
 
-# Of the seconds before it retention has dropped the frames: what was computed of them stands.
+# Retention has dropped the frames of earlier seconds. The values computed from those stay valid.
 _FIRST_FRAME = """
 (SELECT coalesce(date_bin(interval '1 second', min(time), timestamptz 'epoch'), 'infinity') FROM telemetry
   WHERE session_id = of_session)
@@ -129,7 +132,7 @@ SELECT count(*) = 3 FROM pg_attribute
 
 
 def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
-    """Make what is absent; a view becomes a continuous aggregate where that has become possible."""
+    """Make absent summaries. A view becomes a continuous aggregate where that has become possible."""
     computed = _computed(conn) if edition.hypertable else set()
     for summary in SUMMARIES:
         if summary.name in computed:
@@ -154,7 +157,7 @@ def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
 
 
 def _drop_laps_by_counter(conn: psycopg.Connection, computed: bool) -> None:
-    """Older versions summed laps up by the game's counter, minute by minute."""
+    """Drop the sums by the game's lap counter, minute by minute, that older versions made."""
     for name in ("lap_summary_of", "lap_minutes_of"):
         conn.execute(sql.SQL("DROP FUNCTION IF EXISTS {}").format(sql.Identifier(name)))
     if computed:
@@ -172,7 +175,7 @@ def _computed(conn: psycopg.Connection) -> set[str]:
 
 
 def _as_aggregate(summary: Summary) -> sql.Composed:
-    # Without data: it is computed by the policy, and answers from the frames until then.
+    # Without data: the policy computes it, and it reads from the frames until then.
     return sql.SQL(
         "CREATE MATERIALIZED VIEW {} WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS {} WITH NO DATA"
     ).format(sql.Identifier(summary.name), _query(summary, sql.SQL("time_bucket")))
@@ -185,7 +188,10 @@ def _as_view(summary: Summary) -> sql.Composed:
 
 
 def _within(summary: Summary, edition: Edition, *, notes_stale: bool) -> sql.Composed:
-    """The buckets of a session from since to until, which are the ends of buckets, or one would be told by a part of its frames."""
+    """Select the buckets of a session from ``since`` to ``until``.
+
+    Both are ends of buckets, or a part of its frames would stand for a bucket.
+    """
     of_frames: LiteralString = " WHERE session_id = of_session AND time >= since AND time < until"
     if not edition.community:
         return _query(summary, sql.SQL("date_bin"), of_frames)
@@ -201,7 +207,7 @@ def _within(summary: Summary, edition: Edition, *, notes_stale: bool) -> sql.Com
 
 
 def _make_function(conn: psycopg.Connection, name: str, body: sql.Composed) -> None:
-    """Of the rows that the view or aggregate ``name`` has, those that ``body`` selects: ``name_of(session, since, until)``."""
+    """Make ``name_of(session, since, until)``: the rows of view or aggregate ``name`` that ``body`` selects."""
     columns = [
         sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(of)) for column, of in conn.execute(_COLUMNS, [name])
     ]

@@ -1,7 +1,8 @@
-"""Which edition of the store a database is: plain PostgreSQL, TimescaleDB Apache, or TimescaleDB Community.
+"""Determines a database's edition: plain PostgreSQL, TimescaleDB Apache, or TimescaleDB Community.
 
-Tables, views and columns have the same names in all of them, and queries the same answers. Rule: the edition decides features,
-never correctness; what an edition lacks is found out here, said, and done without.
+Tables, views and columns have the same names in all editions, and queries return the same results. Rule:
+the edition decides features, never correctness. This module detects and reports missing features, and the
+store works without them.
 """
 
 import re
@@ -12,8 +13,8 @@ from psycopg.rows import class_row
 
 from ingest.errors import LicenceLost
 
-# Where the server did not preload the library, CREATE EXTENSION would end the connection: only the library knows the setting
-# that is asked for here, and the roles that may read shared_preload_libraries are few.
+# If the server did not preload the library, CREATE EXTENSION would end the connection. Only the library
+# knows the setting that is queried here. Few roles may read shared_preload_libraries.
 _EDITION = """
 SELECT current_setting('server_version_num')::integer / 10000 AS postgresql,
        coalesce(extversion, '') AS timescaledb,
@@ -25,7 +26,7 @@ SELECT current_setting('server_version_num')::integer / 10000 AS postgresql,
   LEFT JOIN pg_available_extensions USING (name)
 """
 
-# What only the Community edition makes. Its views answer under either licence.
+# Objects that only the Community edition makes. The views read here work under either licence.
 _COMMUNITY_ONLY = """
 SELECT format('%s compressed chunks', count(*)) AS kept
   FROM timescaledb_information.chunks
@@ -41,15 +42,16 @@ SELECT format('%s policies', count(*))
 HAVING count(*) > 0
 """
 
-# The columnstore's procedures and refreshes in one piece: all that we ask for is there since.
+# The first version with the columnstore's procedures and refreshes in one piece, all that we require.
 _FIRST = (2, 19)
 
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """What is in force. ``timescaledb`` is its version in this database, ``available`` the one that the server could make.
+    """The edition in force. ``timescaledb`` is its version in this database, ``available`` the server's version.
 
-    ``unlicensed`` counts what the Community edition made, where the server's licence is not that edition's any more.
+    ``unlicensed`` counts the objects that the Community edition made, if the server's licence no longer
+    covers them.
     """
 
     postgresql: int
@@ -61,22 +63,22 @@ class Edition:
 
     @property
     def update_pending(self) -> bool:
-        """Whether the server's library is newer than the extension in this database."""
+        """Return whether the server's library is newer than the extension in this database."""
         return bool(self.timescaledb) and _version(self.available) > _version(self.timescaledb)
 
     @property
     def hypertable(self) -> bool:
-        """Whether table telemetry is in chunks."""
+        """Return whether table telemetry is in chunks."""
         return bool(self.timescaledb)
 
     @property
     def community(self) -> bool:
-        """Whether old chunks are compressed, jobs run, and summaries are computed ahead."""
+        """Return whether old chunks are compressed, jobs run, and summaries are computed ahead."""
         return self.licensed and _numbers(self.timescaledb) >= _FIRST
 
     @property
     def off(self) -> tuple[str, ...]:
-        """What is done without, each with its reason."""
+        """Return the missing features, each with its reason."""
         if not self.hypertable:
             return (f"hypertable, columnstore, policies, continuous aggregates: {self._why_plain}",)
         if not self.community:
@@ -97,7 +99,7 @@ class Edition:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person has to mend, each with what mends it."""
+        """Return the problems that a person must fix, each with its remedy."""
         pending = (
             f"the server has TimescaleDB {self.available}, this database still {self.timescaledb}:"
             " purple-sector database upgrade updates it"
@@ -114,17 +116,17 @@ class Edition:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """2.23.0-dev as (2, 23)."""
+    """Parse ``2.23.0-dev`` as (2, 23)."""
     return _version(version)[:2]
 
 
 def _version(version: str) -> tuple[int, ...]:
-    """2.23.0-dev as (2, 23, 0)."""
+    """Parse ``2.23.0-dev`` as (2, 23, 0)."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def read_edition(conn: psycopg.Connection) -> Edition:
-    """Ask the database that ``conn`` is connected to."""
+    """Query the edition of the database that ``conn`` is connected to."""
     with conn.cursor(row_factory=class_row(Edition)) as cursor:
         edition = cursor.execute(_EDITION).fetchone()
     assert edition is not None
@@ -134,22 +136,23 @@ def read_edition(conn: psycopg.Connection) -> Edition:
 
 
 def community_only(conn: psycopg.Connection) -> tuple[str, ...]:
-    """Count what only the Community edition can have made in this database, each in words."""
+    """Count the objects that only the Community edition can have made in this database, each in words."""
     return tuple(kept for (kept,) in conn.execute(_COMMUNITY_ONLY))
 
 
 def refuse_lost_licence(conn: psycopg.Connection) -> None:
-    """Raise LicenceLost where the server's licence does not allow what is in this database."""
+    """Raise LicenceLost if the server's licence does not cover the objects in this database."""
     edition = read_edition(conn)
     if edition.unlicensed:
         raise LicenceLost(edition.unlicensed)
 
 
 def update_extension(url: str) -> str | None:
-    """Update TimescaleDB in a database to the server's library; answer with its version, None if it has it already.
+    """Update TimescaleDB in a database to the server's library. Return its version, or None if it is current.
 
-    TimescaleDB takes the statement as the first of a session only. A session that did anything else has loaded the library
-    of the extension's version; where the server lost that library, it can do nothing else (58P01 on 2.19.3).
+    TimescaleDB accepts the statement only as the first of a session. A session that did anything else has
+    loaded the library of the extension's version. If the server lost that library, the session can do
+    nothing else (58P01 on 2.19.3).
     """
     if not _update_is_pending(url):
         return None
@@ -170,7 +173,7 @@ def _update_is_pending(url: str) -> bool:
 
 
 def make_extension(conn: psycopg.Connection) -> None:
-    """Make TimescaleDB where the server has it and this user may; where not, the table stays an ordinary one."""
+    """Make the extension TimescaleDB if the server has it and this user may. If not, the table stays ordinary."""
     edition = read_edition(conn)
     if edition.timescaledb or not (edition.available and edition.preloaded):
         return
@@ -178,4 +181,4 @@ def make_extension(conn: psycopg.Connection) -> None:
         with conn.transaction():
             conn.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
     except psycopg.errors.InsufficientPrivilege:
-        pass  # `Edition.off` says it
+        pass  # `Edition.off` reports it

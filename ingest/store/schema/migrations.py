@@ -1,7 +1,8 @@
-"""Makes the store's tables, functions and views, or brings them up to date and to the edition that the database has become.
+"""Makes the store's tables, functions and views, or updates them to this version and to the database's edition.
 
-Safe to run twice and by two processes at once: it is one transaction under a lock, and makes what is absent. Table ``telemetry``
-gets its columns from `analytics.model.channels`: a channel that is added there appears in an existing store, NULL in old frames.
+Safe to run twice, and by two processes at once: one transaction under a lock makes whatever is absent.
+Table ``telemetry`` gets its columns from `analytics.model.channels`. A channel added there appears in an
+existing store, as NULL in old frames.
 """
 
 from importlib.resources import files
@@ -16,12 +17,13 @@ from ingest.store.schema.continuous_aggregates import migrate_summaries
 from ingest.store.schema.edition import Edition, make_extension, read_edition, refuse_lost_licence
 from ingest.store.schema.timescale_policies import migrate_columnstore, migrate_policies
 
-# Any constant will do, as long as nothing else in this database takes the same one.
+# Any constant works, as long as nothing else in this database uses the same one.
 _MIGRATION_LOCK = 7_205_759_403
 
-# How much time a chunk of frames covers. A week of 20 cars on two CPUs (`python -m tests.bench.chunks`) went in with 340,000 rows/s
-# in chunks of 1 h, 387,000 of 6 h, 380,000 of a day and 367,000 of a week, and came out alike: 1,000 frames in 3.2 to 3.4 ms,
-# planned in 0.1 to 0.2 ms. Of the equal ones the day has the fewest chunks, and is what the columnstore and retention think in.
+# The time that a chunk of frames covers. Measured with a week of 20 cars on two CPUs (`python -m
+# tests.bench.chunks`). Inserts: 340,000 rows/s in chunks of 1 h, 387,000 of 6 h, 380,000 of a day, 367,000
+# of a week. Reads were alike: 1,000 frames in 3.2 to 3.4 ms, planned in 0.1 to 0.2 ms. A day has the fewest
+# chunks of the sizes with equal rates. The columnstore and retention work in days too.
 CHUNK_HOURS = 24
 
 _KEEP_ALL = Retention()
@@ -30,7 +32,7 @@ _KEEP_ALL = Retention()
 def migrate(conn: psycopg.Connection, retention: Retention = _KEEP_ALL) -> None:
     """Bring the database that ``conn`` is connected to up to this version of the schema, in one transaction.
 
-    Workers may be writing: they wait for it, as it waits for the batches that are under way. Raises LicenceLost.
+    Workers may be writing: they wait for it, and it waits for the batches in progress. Raises LicenceLost.
     """
     through_deadlocks(lambda: _migrate(conn, retention))
 
@@ -38,10 +40,11 @@ def migrate(conn: psycopg.Connection, retention: Retention = _KEEP_ALL) -> None:
 def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
     with conn.transaction():
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
-        # Notices about what already exists are no news to anybody.
+        # Suppress notices about objects that already exist.
         conn.execute("SET LOCAL client_min_messages = warning")
         if _columns(conn):
-            # What every batch begins with: one that gets no further than this holds nothing that the rest of us needs.
+            # Every batch begins with this table. A batch that waits here holds no lock that the migration
+            # needs.
             conn.execute("LOCK TABLE ONLY telemetry IN SHARE ROW EXCLUSIVE MODE")
         make_extension(conn)
         refuse_lost_licence(conn)
@@ -49,7 +52,7 @@ def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
 
 
 def migrate_to(conn: psycopg.Connection, edition: Edition, retention: Retention) -> None:
-    """Bring the database to what an edition makes of it, within a transaction."""
+    """Bring the database to the schema of an edition, within a transaction."""
     for name in ("schema.sql", "advance.sql", "expire.sql"):
         conn.execute(files("ingest.store.schema").joinpath(name).read_bytes())
     _migrate_telemetry(conn)
@@ -76,13 +79,13 @@ def _migrate_telemetry(conn: psycopg.Connection) -> None:
 
 
 def _allow_unknown(conn: psycopg.Connection) -> None:
-    """Let channels be NULL in a store that was made when frames had to have some of them."""
+    """Allow channels to be NULL in a store made when some of them were required."""
     required = conn.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('telemetry') AND attnotnull AND attname = ANY(%s)",
         [[channel.name for channel in CHANNELS]],
     ).fetchall()
     if required:
-        # One statement for all columns: on a hypertable it goes through every chunk.
+        # One statement for all columns: on a hypertable it visits every chunk.
         drops = [sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name)) for (name,) in required]
         conn.execute(sql.SQL("ALTER TABLE telemetry {}").format(sql.SQL(", ").join(drops)))
 
@@ -93,9 +96,10 @@ def _migrate_hypertable(conn: psycopg.Connection) -> None:
         " WHERE hypertable_schema = current_schema() AND hypertable_name = 'telemetry'"
     ).fetchone()
     if is_one is not None:
-        return  # to ask create_hypertable would lock out the workers that are writing
-    # Every query names a session: with an index on time alone beside ours COPY stored 267,000 rows/s instead of 380,000, and a lap
-    # was read in 10 ms instead of 3, for the planner took it. Frames that are there move into chunks.
+        return  # calling create_hypertable would lock out the workers that are writing
+    # Every query names a session. With an index on time alone beside ours, COPY stored 267,000 rows/s
+    # instead of 380,000. A lap was read in 10 ms instead of 3, because the planner chose that index.
+    # Existing frames move into chunks.
     conn.execute(
         "SELECT create_hypertable('telemetry', by_range('time', make_interval(hours => %s)),"
         " create_default_indexes => false, migrate_data => true)",

@@ -1,6 +1,7 @@
-"""The jobs that TimescaleDB's Community edition runs by itself: the columnstore, retention, and keeping summaries computed.
+"""Sets the automatic jobs of TimescaleDB's Community edition: columnstore, retention, and computing summaries.
 
-Rule: a job that is as it should be is left alone, so that its history and its next run stay; one that differs is made anew.
+Rule: a job with the right settings is left alone, so its history and its next run stay. One that differs is
+made again.
 """
 
 from datetime import timedelta
@@ -11,19 +12,19 @@ from psycopg.types.json import Jsonb
 from ingest.settings import Retention
 from ingest.store.schema.continuous_aggregates import SUMMARIES
 
-# A chunk is compressed when it has been over for this long: by then collectors have sent what they had kept.
+# A chunk is compressed when it has been over for this long. By then collectors have sent their backlog.
 COLUMNSTORE_AFTER = timedelta(days=1)
 
-# Frames of the last minutes are summed up when they are asked for, older ones by this job, those that came late too.
+# Frames of the last minutes are summed up at query time. This job sums up older ones, and late data.
 _COMPUTED_UP_TO = timedelta(minutes=10)
 _COMPUTED_EVERY = timedelta(minutes=5)
 
-# Both lock the chunks of frames, and where they began at one moment a deadlock (40P01) ended one of them. Compression begins at 9
-# and 21 o'clock, retention at 3.
+# Both jobs lock the chunks of frames. When they began at one moment, a deadlock (40P01) ended one of them.
+# Compression begins at 9 and 21 o'clock, retention at 3.
 _COMPRESSES_AT_HOUR_UTC = 9
 _DROPS_AT_HOUR_UTC = 3
 
-#: The small tables that have a time, which one, and what `Retention` says of them.
+#: The small tables with a time: its column, and the field of `Retention` for it.
 _TIMES = {
     "laps": ("started_at", "laps_days"),
     "lap_sums": ("started_at", "summaries_days"),
@@ -33,7 +34,7 @@ _TIMES = {
 
 
 def migrate_columnstore(conn: psycopg.Connection) -> None:
-    """Compress chunks when they are old: every session by itself, in order of time."""
+    """Compress chunks when they are old: each session separately, in order of time."""
     enabled = conn.execute(
         "SELECT compression_enabled FROM timescaledb_information.hypertables"
         " WHERE hypertable_schema = current_schema() AND hypertable_name = 'telemetry'"
@@ -48,7 +49,7 @@ def migrate_columnstore(conn: psycopg.Connection) -> None:
 
 
 def migrate_policies(conn: psycopg.Connection, retention: Retention) -> None:
-    """Make the jobs what ``retention`` says, and let summaries follow the frames."""
+    """Match the jobs to ``retention``, and let summaries follow the frames."""
     _keep(conn, "telemetry", retention.telemetry_days)
     _start_at(conn, "policy_retention", _DROPS_AT_HOUR_UTC)
     for summary in SUMMARIES:
@@ -82,18 +83,19 @@ SELECT alter_job(job_id, fixed_schedule => true, initial_start => today + make_i
 
 
 def _start_at(conn: psycopg.Connection, proc: str, hour_utc: int) -> None:
-    """Have a job of the frames begin at that hour, and then after every interval, however long it takes."""
+    """Start a job of the frames at that hour, and then after every interval, however long a run takes."""
     conn.execute(_START_AT, {"proc": proc, "hour": hour_utc})
 
 
 def _keep_computed(conn: psycopg.Connection, summary: str, frames_days: int) -> None:
-    # Not as far back as frames are dropped: without its frames a summary would be computed to nothing.
+    # Not as far back as frames are dropped: a summary without frames would be computed as empty.
     since = timedelta(days=frames_days) if frames_days else None
     if _offset(conn, summary, "policy_refresh_continuous_aggregate", "start_offset") == (since,):
         return
     conn.execute("SELECT remove_continuous_aggregate_policy(%s, if_exists => true)", [summary])
-    # In one piece: in batches of ten buckets, as is the default, the first run takes one step for every ten seconds since the
-    # oldest frame, driven or not (measured: three days with one session in them took over ten minutes, and 0.07 s so).
+    # In one batch. By default a batch has ten buckets, so the first run takes one step per ten seconds. It
+    # covers all time since the oldest frame, driven or not. Measured for three days with one session: over
+    # ten minutes by default, 0.07 s in one batch.
     conn.execute(
         "SELECT add_continuous_aggregate_policy(%s, start_offset => %s::interval, end_offset => %s::interval,"
         " schedule_interval => %s::interval, buckets_per_batch => 0)",
@@ -107,7 +109,7 @@ def _expire(conn: psycopg.Connection, table: str, column: str, days: int) -> Non
 
 
 def _job(conn: psycopg.Connection, proc: str, every: timedelta, config: dict[str, str | int], *, wanted: bool) -> None:
-    """A job of ours for the table that its configuration names."""
+    """Add, replace or delete our job for the table that its configuration names."""
     job = conn.execute(
         "SELECT job_id, config = %s FROM timescaledb_information.jobs WHERE proc_name = %s AND config ->> 'table' = %s",
         [Jsonb(config), proc, config["table"]],
@@ -118,7 +120,8 @@ def _job(conn: psycopg.Connection, proc: str, every: timedelta, config: dict[str
         conn.execute("SELECT add_job(%s, %s::interval, config => %s)", [proc, every, Jsonb(config)])
 
 
-# TimescaleDB names the table behind a continuous aggregate in older versions, and the aggregate in newer ones.
+# TimescaleDB names the table behind a continuous aggregate in older versions, and the aggregate in newer
+# ones.
 _OFFSET = """
 SELECT (config ->> %(offset)s)::interval
   FROM timescaledb_information.jobs j
@@ -129,5 +132,5 @@ SELECT (config ->> %(offset)s)::interval
 
 
 def _offset(conn: psycopg.Connection, relation: str, proc: str, offset: str) -> tuple[timedelta | None] | None:
-    """What the job of a relation has in its configuration; None if there is no such job."""
+    """Return the setting ``offset`` of a relation's job; None if there is no such job."""
     return conn.execute(_OFFSET, {"relation": relation, "proc": proc, "offset": offset}).fetchone()
