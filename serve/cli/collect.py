@@ -1,4 +1,4 @@
-"""``purple-sector collect``: the collectors, as a driver starts them on a game PC."""
+"""Starts the collectors on a game PC: ``purple-sector collect``."""
 
 import json
 import sys
@@ -39,13 +39,13 @@ from serve.game_pc.init import doctor, init
 
 log = structlog.get_logger()
 
-#: Each frame goes at once; with 1 ms librdkafka's thread would wake up twice for it.
+#: The producer sends each frame at once. With 1 ms librdkafka's thread would wake up twice for a frame.
 _LIVE_LINGER_MS = 0.0
 _FAST_LINGER_MS = 20.0
 _ACKNOWLEDGED_WITHIN_S = 30.0
 _COMMANDS_EVERY_S = 0.2
-#: How long a thread keeps the interpreter while others wait for it. With Python's 5 ms a frame that is due waits for the plan of
-#: another car's lap several times over, once after each call that gave the interpreter up.
+#: Time for which a thread keeps the interpreter while others wait for it. With Python's default of 5 ms, a due
+#: frame waits several times for the plan of another car's lap: once after each call that released the interpreter.
 _SWITCH_S = 0.0005
 
 Stop = Callable[[], bool]
@@ -53,14 +53,14 @@ Report = Callable[[Statistics], None]
 
 
 class OpenSender(Protocol):
-    """The way out for the session of those facts."""
+    """Opens the sender for the session with the given facts."""
 
     def __call__(self, told: Session, *, linger_ms: float) -> Sender: ...
 
 
 @click.group()
 def collect() -> None:
-    """Put what a car does on Kafka: a game's, a simulated one's, or a recorded one's."""
+    """Publish a car's telemetry to Kafka: from a game, a simulation or a recording."""
 
 
 for _command in (acc, ac, init, doctor):
@@ -96,7 +96,7 @@ def simulate(
 ) -> None:
     """Drive a simulated GT3 car, lap after lap.
 
-    With a speed other than 1 the laps are placed in the past, so that the last one ends now: give --laps then.
+    With a speed other than 1 the laps are placed in the past, so that the last one ends now. In that case give --laps.
     """
     if speed != 1 and lap_count is None:
         raise click.UsageError("--speed needs --laps: how many laps to drive")
@@ -132,9 +132,9 @@ def simulate(
 def replay(file: Path, speed: float, now: bool, session: str, user: str | None) -> None:
     """Publish a recorded session from a Parquet or CSV FILE.
 
-    Its columns: timestamp_ms lap_time_ms throttle brake steering speed_kmh gear rpm normalized_position lap_number, and
-    optionally x_m y_m z_m heading_rad last_lap_time_ms sector pit validity. A FILE.json beside it may name game, track,
-    car, driver and track_length_m.
+    Required columns: timestamp_ms lap_time_ms throttle brake steering speed_kmh gear rpm normalized_position
+    lap_number. Optional columns: x_m y_m z_m heading_rad last_lap_time_ms sector pit validity. A FILE.json in the same
+    folder may name game, track, car, driver and track_length_m.
     """
     from analytics.errors import RecordingError
     from analytics.files.recording import open_recording
@@ -162,7 +162,7 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
         now = True
     if now:
         first_ms = first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=begun.wall_ms)
-    # Moved to now, a frame is due at its own time, however long it took to open the file.
+    # A recording that is moved to now has each frame due at its own time. The time to open the file does not delay it.
     pace = None if first_ms is None else Pace(first_ms, begun.monotonic_s, speed)
     kafka = KafkaSettings.read()
     sender = Sender(kafka, collector, told, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)
@@ -187,7 +187,7 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
 
 @dataclass(frozen=True, slots=True)
 class Outing:
-    """What the cars of one `simulate` do."""
+    """The settings that all cars of one `simulate` run share."""
 
     circuit: Circuit
     seed: int
@@ -197,13 +197,13 @@ class Outing:
     past_laps: int
 
     def started_at_ms(self, seed: int, *, now_ms: int) -> int:
-        """When the car left the pits, so that its past laps end now and nothing is ahead of the clock."""
+        """Return the time at which the car left the pits: its past laps end now, and no frame is ahead of the clock."""
         if self.speed != 1 and self.lap_count:
             return first_timestamp_ms(self._lap_times_ms(seed, self.lap_count), speed=self.speed, now_ms=now_ms)
         return now_ms - self._lap_times_ms(seed, self.past_laps)
 
     def frames(self, seed: int, started_at_ms: int) -> Iterator[TelemetryFrame]:
-        """The frames of the laps that are to be driven."""
+        """Yield the frames of the laps to drive."""
         driven = drive(self.circuit, seed=seed, started_at_ms=started_at_ms, rate_hz=self.rate_hz)
         return takewhile(lambda frame: self.lap_count is None or frame.lap_number <= self.lap_count, driven)
 
@@ -212,7 +212,7 @@ class Outing:
 
 
 class Instant(NamedTuple):
-    """One moment on the wall clock and on the monotonic one."""
+    """A moment on both the wall clock and the monotonic clock."""
 
     wall_ms: int
     monotonic_s: float
@@ -222,9 +222,9 @@ class Instant(NamedTuple):
         return cls(time.time_ns() // 1_000_000, time.monotonic())
 
     def of_car(self, car: int, *, cars: int, rate_hz: float) -> "Instant":
-        """When ``car`` of ``cars`` begins: within one step, at equal distances in whole ms.
+        """Return the start of ``car`` out of ``cars``: within one step, at equal distances in whole ms.
 
-        Games do not compute in step with each other; cars that did would all send at once, and wait for each other.
+        Games do not compute in step with each other. Cars in step would all send at once and wait for each other.
         """
         later_ms = round(1000 * car / (cars * rate_hz))
         return Instant(self.wall_ms + later_ms, self.monotonic_s + later_ms / 1000)
@@ -232,7 +232,7 @@ class Instant(NamedTuple):
 
 @contextmanager
 def _quick_switches() -> Iterator[None]:
-    """Let a thread whose frame is due have the interpreter soon."""
+    """Shorten the interpreter's switch interval, so that a thread with a due frame runs soon."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)
     try:
@@ -252,11 +252,11 @@ def drive_cars(
     quiet: bool,
     obeying: list[ControllableSender],
 ) -> list[Statistics]:
-    """Drive ``cars`` cars until ``stop()`` or their last lap; what the sender of each did. Raises PurpleSectorError.
+    """Drive ``cars`` cars until ``stop()`` or their last lap, and return the statistics of each sender.
 
-    Live, the first car's first frame is of the moment ``begun``, or its past laps end then; the others follow within a step.
-    Each car has a thread, as a sender belongs to one. One more plans their laps, so that no car waits for the plan of its next
-    lap. ``obeying`` gets the senders.
+    Live, the first car's first frame has the time ``begun``, or its past laps end then. The others follow within a
+    step. Each car has its own thread, because a sender belongs to one thread. One more thread plans the laps, so that
+    no car waits for the plan of its next lap. The function adds the senders to ``obeying``. Raises PurpleSectorError.
     """
     with ThreadPoolExecutor(cars) as pool, ThreadPoolExecutor(1) as planner, _quick_switches():
         driven = [
@@ -306,7 +306,7 @@ def _drive(
         made_ahead(frames, planner, count=ceil(outing.rate_hz)) if live else frames,
         _commanded(sender, told, obeying),
         speed=outing.speed,
-        # The game's clock is the wall's: the plan of the first lap, in 25 ms, makes no later frame late.
+        # Live frames follow the wall clock. The plan of the first lap takes 25 ms, and makes no later frame late.
         pace=Pace(begun.wall_ms, begun.monotonic_s, 1.0) if live else None,
         stop=stop,
         report=(lambda _: None) if quiet else lambda statistics: _log(sender.key, statistics),
@@ -317,7 +317,7 @@ def _drive(
 
 @contextmanager
 def _obeying(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator[list[ControllableSender]]:
-    """Senders in this list obey the commands for their user, and answer, as a game's collector does."""
+    """Yield a list whose senders obey the commands for their user and answer them, as a game's collector does."""
     senders: list[ControllableSender] = []
     radio = CommandHandler(kafka, collector, None, listen_s=_COMMANDS_EVERY_S)
 

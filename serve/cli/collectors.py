@@ -1,4 +1,4 @@
-"""``purple-sector tell``: what a league's operator says to the collectors of a user, wherever their PCs are."""
+"""Sends a league operator's commands to the collectors of a user, wherever their PCs are: ``purple-sector tell``."""
 
 import json
 
@@ -15,9 +15,9 @@ _session = click.option("--session", default="", help="Only while this session i
 
 @click.group()
 def tell() -> None:
-    """Tell the collectors of a USER what to do, or ask how they are.
+    """Send commands to the collectors of a USER, or query their status.
 
-    An order is heard by collectors that run; one that starts later does not know of it.
+    Only collectors that run receive a command. A collector that starts later does not get it.
     """
 
 
@@ -25,7 +25,7 @@ def tell() -> None:
 @_user
 @_session
 def stop(user: str, session: str) -> None:
-    """Send no frames until told to start; the game is followed all the same."""
+    """Stop sending frames until the start command. The collectors still follow the game."""
     _say(user, Command(session_id=session, stop=Stop()))
 
 
@@ -42,7 +42,7 @@ def start(user: str, session: str) -> None:
 @click.argument("hertz", type=Finite(0, 500))
 @_session
 def rate(user: str, hertz: float, session: str) -> None:
-    """Send at most HERTZ frames a second; 0: as many as the game gives."""
+    """Limit the frames to HERTZ a second. 0: as many as the game gives."""
     _say(user, Command(session_id=session, sample_rate=SampleRate(rate=hertz)))
 
 
@@ -50,7 +50,7 @@ def rate(user: str, hertz: float, session: str) -> None:
 @_user
 @click.option("--wait", "wait_s", default=5.0, show_default=True, type=Finite(0.1, 60), help="Seconds.")
 def status(user: str, wait_s: float) -> None:
-    """Ask what they have done since they started: a line of JSON for each that answers. Exit code 1 if none does."""
+    """Print each collector's statistics since its start: one line of JSON per answer. Exit code 1 without an answer."""
     from ingest.control.collector_client import CollectorClient
 
     answers = CollectorClient(KafkaSettings.read(), user).ask_status(within_s=wait_s)
@@ -61,7 +61,7 @@ def status(user: str, wait_s: float) -> None:
 
 
 def as_json(answer: Answer) -> dict[str, object]:
-    """An answer with the names that collectors print their statistics under."""
+    """Return an answer under the names that collectors use when they print their statistics."""
     return {
         "user": answer.user_id,
         "session": answer.session_id,

@@ -1,4 +1,4 @@
-"""``purple-sector dead-letters``: what came and could not be stored, why, and how to send it again."""
+"""Lists, shows and replays dead letters, which ingest could not store: ``purple-sector dead-letters``."""
 
 import re
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ _PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]+)\[(?P<partition>\d{1,9})\]@(?P<o
 _SHOWN_BYTES = 512
 
 
-class Since(click.ParamType):  # type: ignore[type-arg]  # of click 8.2 it takes none
-    """A moment: so long ago (90s, 15m, 2h, 7d), or a date and time."""
+class Since(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it without a type argument
+    """A moment: a time ago (90s, 15m, 2h, 7d), or a date and time."""
 
     name = "when"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The moment in UTC; one without a zone is UTC. Fails with a sentence."""
+        """Return the moment in UTC; a time without a zone counts as UTC. Fails with an error text for people."""
         try:
             return since(str(value), now=datetime.now(UTC))
         except (ValueError, OverflowError):
@@ -35,20 +35,20 @@ class Since(click.ParamType):  # type: ignore[type-arg]  # of click 8.2 it takes
 
 
 def since(text: str, *, now: datetime) -> datetime:
-    """What ``2h`` or ``2026-03-14T15:09:26`` means. Raises ValueError or OverflowError."""
+    """Return the moment that ``2h`` or ``2026-03-14T15:09:26`` stands for. Raises ValueError or OverflowError."""
     if ago := re.fullmatch(r"(\d{1,9})([smhd])", text):
         return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-class Place(click.ParamType):  # type: ignore[type-arg]  # of click 8.2 it takes none
-    """Where a dead letter lay: ``telemetry[3]@17``."""
+class Place(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it without a type argument
+    """The place of a dead letter, as topic, partition and offset: ``telemetry[3]@17``."""
 
     name = "place"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Filter":
-        """The filter that only this one passes. Fails with a sentence."""
+        """Return the filter that only this dead letter passes. Fails with an error text for people."""
         from ingest.control.dead_letter_replay import Filter
 
         found = _PLACE.fullmatch(str(value))
@@ -59,11 +59,11 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # of click 8.2 it takes
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Records that came and could not be stored: list them, show one, send them again.
+    """List, show and replay dead letters: records that ingest could not store.
 
-    Each has a reason that begins with its kind: key, empty, oversize, decode, encoding, json, time, value, facts or refused.
-    Of each kind a topic keeps the first DEAD_LETTERS_PER_KIND, and the rest are counted; after RETENTION_DEAD_LETTERS_DAYS they
-    are deleted.
+    Each has a reason that begins with its kind: key, empty, oversize, decode, encoding, json, time, value, facts or
+    refused. For each kind the store keeps a topic's first DEAD_LETTERS_PER_KIND and counts the rest. The workers
+    delete them after RETENTION_DEAD_LETTERS_DAYS.
     """
 
 
@@ -88,7 +88,7 @@ def _filter(reason: str | None, topic: str | None, session: str | None, since_at
 @_filters
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 def list_letters(limit: int, **which: Any) -> None:
-    """List them, the newest first, and how many of each kind had no place."""
+    """List dead letters, newest first, and count those of each kind that were not kept."""
     from ingest.control.dead_letter_replay import dead_letters as stored
     from ingest.control.dead_letter_replay import not_kept
 
@@ -117,9 +117,9 @@ def list_letters(limit: int, **which: Any) -> None:
 @click.argument("place", type=Place())
 @click.option("--all", "whole", is_flag=True, help=f"Every byte of the value, not the first {_SHOWN_BYTES}.")
 def show_letter(place: "Filter", whole: bool) -> None:
-    """Show the one at PLACE, such as telemetry[3]@17: its bytes, and what can be read of them.
+    """Show the dead letter at PLACE, such as telemetry[3]@17: its bytes and its decoded content.
 
-    Whatever a stranger wrote into it is printed as hexadecimal and escaped text.
+    Untrusted content is printed as hexadecimal and escaped text.
     """
     from ingest.control.dead_letter_replay import dead_letters as stored
 
@@ -143,10 +143,10 @@ def show_letter(place: "Filter", whole: bool) -> None:
 )
 @click.option("--yes", is_flag=True, help="Without a question.")
 def replay_letters(place: "Filter | None", limit: int, again: bool, wait_s: float, yes: bool, **which: Any) -> None:
-    """Send them to their topic again: the one at PLACE, or those that the options describe.
+    """Send dead letters to their topic again: the one at PLACE, or those that match the options.
 
-    For when their cause is gone: a newer version can read them, a clock is right again. Each is sent once, the ordinary way; what is
-    good now is stored, what is not becomes a dead letter again. Exit code 1 if any did.
+    Use it once their cause is gone: a newer version can read them, or a clock is right again. Each is sent once, as an
+    ordinary record. Ingest stores the valid ones; an invalid one becomes a dead letter again. Exit code 1 if any did.
     """
     from ingest.control.dead_letter_replay import dead_letters as stored
     from ingest.control.dead_letter_replay import replay
@@ -170,19 +170,19 @@ def replay_letters(place: "Filter | None", limit: int, again: bool, wait_s: floa
 
 
 def state(letter: "StoredLetter") -> str:
-    """What has become of it."""
+    """Return the replay state of a dead letter: ``replayed``, ``bad again`` or empty."""
     if letter.replayed_at is not None:
         return "replayed"
     return "bad again" if letter.of_replay else ""
 
 
 def printable(raw: bytes | None) -> str:
-    """Foreign bytes as one line of ASCII that can do nothing to a terminal."""
+    """Return foreign bytes as one line of ASCII without control characters for the terminal."""
     return "–" if raw is None else ascii(raw.decode(errors="backslashreplace"))[1:-1]
 
 
 def hex_lines(raw: bytes, *, limit: int | None) -> list[str]:
-    """``00000010  08 ff …  text``, sixteen bytes a line; what is left out is said."""
+    """Return a hex dump, ``00000010  08 ff …  text``, of sixteen bytes a line. The last line counts omitted bytes."""
     shown = raw[:limit]
     lines = [
         f"  {start:08x}  {part.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in part)}"
@@ -193,7 +193,7 @@ def hex_lines(raw: bytes, *, limit: int | None) -> list[str]:
 
 
 def described(letter: "StoredLetter", *, whole: bool) -> list[str]:
-    """All that is known of it, a line each."""
+    """Return the known facts of a dead letter, one a line."""
     from ingest.control.dead_letter_replay import original_headers
 
     names = (
@@ -217,7 +217,7 @@ def described(letter: "StoredLetter", *, whole: bool) -> list[str]:
 
 
 def readable(value: bytes, *, whole: bool) -> Iterator[str]:
-    """What the official parser makes of a value, or why it makes nothing of it."""
+    """Yield the lines of a value as the official parser decodes it, or the reason why it cannot."""
     from google.protobuf import text_format
 
     from ingest.codec.messages import read_message
@@ -237,7 +237,7 @@ def readable(value: bytes, *, whole: bool) -> Iterator[str]:
 
 
 def summed_up(outcomes: "list[Outcome]") -> list[str]:
-    """A line for each kind of outcome, with the first place of those that were not stored."""
+    """Return a line for each kind of outcome, with the first place of those not stored."""
     found: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         found.setdefault((outcome.what, outcome.detail), []).append(outcome)

@@ -1,4 +1,4 @@
-"""``purple-sector export``: a stored session, or one lap of it, as a file for other programs."""
+"""Exports a stored session, or one lap of it, to a file for other programs: ``purple-sector export``."""
 
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from ingest.settings import DatabaseSettings
 def export(session: str, file: Path, lap_number: int | None) -> None:
     """Write SESSION, by its key, into FILE, whose suffix is the format.
 
-    .parquet, .arrow and .csv can be replayed and opened again; .ld is for MoTeC i2, with the laps in an .ldx beside it.
+    .parquet, .arrow and .csv can be replayed and opened again. .ld is for MoTeC i2, with the laps in an .ldx file in
+    the same folder.
     `purple-sector status` lists the last sessions.
     """
     import analytics

@@ -1,4 +1,4 @@
-"""``purple-sector laps fleet``: the bests and the bands of all sessions, recorded or stored, timed on Ray."""
+"""Times all sessions, recorded or stored, on Ray for bests and bands: ``purple-sector laps fleet``."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -26,20 +26,22 @@ if TYPE_CHECKING:
 @click.option("--cpus", type=click.IntRange(1), help="Processes on this machine.  [all its CPUs]")
 @click.option("--on-cluster", is_flag=True, help="Use the Ray cluster that this machine belongs to.")
 def fleet(results: Path, recordings: tuple[Path, ...], cpus: int | None, on_cluster: bool) -> None:
-    """Time all sessions; say who is fastest, and how the field lies, on each track in each car.
+    """Time all sessions; show the fastest driver and the spread of the field on each track in each car.
 
-    RECORDINGS are .parquet, .arrow and .csv files, and folders of them; without any it is the sessions stored at DATABASE_URL.
+    RECORDINGS are .parquet, .arrow and .csv files, and folders of them. Without any, the command times the sessions
+    stored at DATABASE_URL.
 
-    RESULTS is a folder. It gets a timesheet of every session in timesheets/, and five tables as Parquet files: bests (lap, sectors,
-    theoretical), lap_bands, mini_bands and speed_bands (the 5th, 25th, 50th, 75th and 95th percentiles of flying laps: of lap
-    times, of mini-sectors, and of speed at 200 steps around the lap), and failed, with the reason of each session that could not be
-    timed. None of these stops the others.
+    RESULTS is a folder. It gets a timesheet of every session in timesheets/, and five tables as Parquet files: bests
+    (lap, sectors, theoretical), lap_bands, mini_bands, speed_bands and failed. The bands are the 5th, 25th, 50th, 75th
+    and 95th percentiles of flying laps: of lap times, of mini-sectors, and of speed at 200 steps around the lap. The
+    table failed has the reason of each session that could not be timed. Such a session does not stop the others.
 
-    Run it again whenever you like, with the same RESULTS: only new and changed sessions are timed, and what was interrupted, in
-    whatever way, is gone on with. A new version of the lap engine times everything anew.
+    Run it again at any time with the same RESULTS: it times only new and changed sessions, and resumes an interrupted
+    run. A new version of the lap engine times everything again.
 
-    With --on-cluster every node has to see RESULTS, and RECORDINGS, under the same names; for stored sessions each node's `ray
-    start` must have had DATABASE_URL in its environment. Where several Rays run on this machine, RAY_ADDRESS says which one.
+    With --on-cluster every node has to see RESULTS and RECORDINGS under the same names. For stored sessions each
+    node's `ray start` must have had DATABASE_URL in its environment. Where several Rays run on this machine,
+    RAY_ADDRESS selects one.
     """
     from analytics.errors import RecordingError, ResultsBusy
     from analytics.fleet.batch import time_all
@@ -56,7 +58,7 @@ def fleet(results: Path, recordings: tuple[Path, ...], cpus: int | None, on_clus
 
 
 def _stored() -> "list[TimingJob]":
-    """What the store has. Whoever times a session asks the environment where the store is."""
+    """List the stored sessions. Set DATABASE_URL in the environment for the processes that time them."""
     from analytics.fleet.jobs import stored
     from analytics.store.source import PostgresSource
     from serve.store_errors import asking_store
@@ -68,7 +70,7 @@ def _stored() -> "list[TimingJob]":
 
 
 def _team(entries: "Sequence[TimingJob]", sheets: Path, *, cpus: int, on_cluster: bool) -> "Iterator[JobReport]":
-    """Ray, which is not started where nothing is left to be timed."""
+    """Time the entries on Ray. Without an entry left to time, Ray is not started."""
     if entries:
         with _ray(cpus, on_cluster=on_cluster):
             from analytics.fleet.ray_data import on_ray

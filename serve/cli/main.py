@@ -1,7 +1,7 @@
-"""The ``purple-sector`` command.
+"""Runs the ``purple-sector`` command.
 
-Every error that a person can act on is one line: exit code 2 for a wrong setting or argument, 1 for anything else.
-A game PC has neither Ray nor Arrow, so each command imports what it needs when it runs.
+Every error that a person can act on is one line. The exit code is 2 for a wrong setting or argument, else 1.
+A game PC has neither Ray nor Arrow, so each command imports its needs when it runs.
 """
 
 import os
@@ -44,7 +44,7 @@ _LOOK_EVERY_S = 0.5
 _STOP_WITHIN_S = 60.0
 _DEMO_PAST_LAPS = 4
 _FLUSHED_WITHIN_S = 15.0
-# Of Python's own modules, those that Windows lacks and that some command here needs.
+# Modules of the standard library that some command here needs and Windows lacks.
 _POSIX = frozenset({"fcntl", "grp", "pwd", "resource"})
 _NEEDS_POSIX = (
     "this command runs on Linux and macOS only, and on Windows in WSL 2; "
@@ -55,7 +55,7 @@ console = Console(highlight=False, emoji=False)
 
 
 def main() -> None:
-    """The entry point: runs a command, and says what went wrong in one line."""
+    """Run a command as the entry point, and print an error as one line."""
     signal.signal(signal.SIGTERM, _stop)
     try:
         if running := Instance.find(state_folder(os.environ)):
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _lacking(error: ModuleNotFoundError) -> str:
-    """What to do about a module that is not there: no package brings what belongs to the operating system."""
+    """Return the advice for a missing module. No package can install a module that belongs to the operating system."""
     if error.name in _POSIX:
         return _NEEDS_POSIX
     return f"{error.name} is not installed: pip install 'purple-sector[cluster,embedded]' has all of it"
@@ -88,7 +88,7 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _stop(_: int, __: FrameType | None) -> None:
-    # SIGTERM is a polite Ctrl-C: everything that was started is stopped on the way out.
+    # SIGTERM acts as Ctrl-C: the process stops everything that it started before it exits.
     raise KeyboardInterrupt
 
 
@@ -97,8 +97,8 @@ def _stop(_: int, __: FrameType | None) -> None:
 def command() -> None:
     """Telemetry for sim racing: Kafka carries it, Ray runs it, TimescaleDB keeps it.
 
-    Settings come from the environment and from .env in the current folder; .env.example lists them. While `up` or `demo`
-    runs on this machine, the other commands find its broker and its database by themselves.
+    Settings come from the environment and from .env in the current folder; .env.example lists them. While `up` or
+    `demo` runs on this machine, the other commands find its broker and its database automatically.
     """
 
 
@@ -111,7 +111,7 @@ laps.add_command(fleet)
 
 
 def _embedded(function: Callable[..., None]) -> Callable[..., None]:
-    """The options of those commands that start services. What they say wins over the environment and .env."""
+    """Add the options of the commands that start services. They win over the environment and .env."""
     brokers = click.option(
         "--brokers", type=click.Choice(["1", "3"]), help="Kafka brokers to start: 1, or 3 of which one may die."
     )
@@ -135,10 +135,10 @@ def _embedded(function: Callable[..., None]) -> Callable[..., None]:
 def demo(cars: int) -> None:
     """Start everything on this machine, with a car that drives.
 
-    Ctrl-C ends it all. Nothing is kept: the broker and the database live in a folder that is removed at the end.
+    Ctrl-C ends everything. No data is kept: broker and database use a folder that is removed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True) as folder:
-        # An embedded PostgreSQL that root starts runs as another user, who has to get to its data.
+        # An embedded PostgreSQL that root starts runs as another user. That user needs access to the data.
         Path(folder).chmod(0o755)
         _run(Path(folder), durable=False, cars=cars)
 
@@ -152,8 +152,8 @@ def demo(cars: int) -> None:
 def up(detach: bool, data: Path | None) -> None:
     """Start everything on this machine, and stay until Ctrl-C.
 
-    Everything is Kafka, PostgreSQL, Ray, ingest and the page. KAFKA_BROKERS and DATABASE_URL, where they are set, name
-    services that run elsewhere: these are used instead. Data is kept from one time to the next.
+    Everything is Kafka, PostgreSQL, Ray, ingest and the page. KAFKA_BROKERS and DATABASE_URL, where set, name services
+    that run elsewhere, which are used instead. Data is kept from one run to the next.
     """
     folder = data or state_folder(os.environ) / "data"
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def up(detach: bool, data: Path | None) -> None:
 
 @command.command()
 def down() -> None:
-    """Stop what `up` or `demo` started on this machine."""
+    """Stop everything that `up` or `demo` started on this machine."""
     folder = state_folder(os.environ)
     running = Instance.find(folder)
     if running is None:
@@ -189,9 +189,9 @@ def down() -> None:
 @command.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def status(as_json: bool) -> None:
-    """Show what runs: brokers, topics, lag, workers, sessions, store.
+    """Show the running system: brokers, topics, lag, workers, sessions, store.
 
-    What the store says of a worker is what counts; Ray is not asked.
+    The workers come from the store's records; Ray is not queried.
     """
     import json
 
@@ -206,12 +206,12 @@ def status(as_json: bool) -> None:
 
 @command.group()
 def topics() -> None:
-    """The Kafka topics: create them, or see how they differ."""
+    """Create the Kafka topics, or show how they differ."""
 
 
 @topics.command("create")
 def topics_create() -> None:
-    """Create what is missing. A topic that is there is never changed; how it differs is said."""
+    """Create missing topics. An existing topic is never changed; its differences are printed."""
     from ingest.kafka.topics import create_topics
 
     for outcome in create_topics(KafkaSettings.read()):
@@ -220,7 +220,7 @@ def topics_create() -> None:
 
 @topics.command("describe")
 def topics_describe() -> None:
-    """Say how each topic differs from what it should be. Exit code 1 if any does."""
+    """Show how each topic differs from its specification. Exit code 1 if any does."""
     from ingest.kafka.topics import describe_topics
 
     reports = describe_topics(KafkaSettings.read())
@@ -232,12 +232,12 @@ def topics_describe() -> None:
 
 @command.group()
 def database() -> None:
-    """The store: make its tables, or see which edition it is."""
+    """Create the tables of the store, or show its edition."""
 
 
 @database.command("upgrade")
 def database_upgrade() -> None:
-    """Make the tables, or bring them to this version. Safe to run twice, and by two at once."""
+    """Create the tables, or migrate them to this version. Safe to run twice, and by two processes at once."""
     from serve.local.system import prepare_database
 
     prepare_database(DatabaseSettings.read(), click.echo)
@@ -245,7 +245,7 @@ def database_upgrade() -> None:
 
 @database.command("status")
 def database_status() -> None:
-    """Say which edition of the store this is, what is off, what it holds, and which jobs it runs."""
+    """Show the edition of the store, the features that are off, its contents and its jobs."""
     import psycopg
 
     from serve.cli.store_status import read_store_status
@@ -258,9 +258,9 @@ def database_status() -> None:
 
 @command.group()
 def cluster() -> None:
-    """Ingest and the page on a Ray cluster that runs already.
+    """Start or stop ingest and the page on a running Ray cluster.
 
-    `ray up cluster.yaml` makes one. Where several Rays run on this machine, RAY_ADDRESS says which one.
+    `ray up cluster.yaml` makes one. Where several Rays run on this machine, RAY_ADDRESS selects one.
     """
 
 
@@ -269,8 +269,8 @@ def cluster() -> None:
 def cluster_start(env_file: str | None) -> None:
     """Create topics and tables, and start ingest and the page.
 
-    Safe to run again: what runs is left alone, and which of its settings differ is said. Only after a stop new settings, and new
-    code, are taken.
+    Safe to run again: a running part is left alone, and the names of its settings that differ are printed. New settings
+    and new code take effect only after a stop.
     """
     from serve.local.system import start_on_cluster
 
@@ -279,7 +279,7 @@ def cluster_start(env_file: str | None) -> None:
 
 @cluster.command("stop")
 def cluster_stop() -> None:
-    """Stop ingest, each worker after what it is storing, and the page."""
+    """Stop ingest and the page. Each worker first finishes its current write."""
     from serve.local.system import stop_on_cluster
 
     stop_on_cluster()
@@ -293,10 +293,10 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
     home = state_folder(os.environ)
     started_at = time.monotonic()
     with ExitStack() as stack:
-        # First in, last out: who waits for the note to go waits for everything to have stopped.
+        # Entered first, so left last: `down` waits until the note is gone, and thus until everything has stopped.
         stack.enter_context(the_only_one(home))
         spinner = stack.enter_context(console.status("starting"))
-        # What is ready is said below in words; the log keeps to what goes wrong, unless it is asked for more.
+        # The lines below report each part that is ready. So the log has only warnings, unless LOG_LEVEL is set.
         start_logging(LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"})))
 
         def tell(line: str) -> None:
@@ -330,9 +330,9 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
 
 @contextmanager
 def simulated_cars(count: int, brokers: str, folder: Path) -> Iterator["Process"]:
-    """A collector as anybody would run it: another process that knows nothing but the brokers. Its log is in ``folder``.
+    """Run a collector as any user would: as another process that knows only the brokers. Its log is in ``folder``.
 
-    It ends with this process, in whatever way that ends.
+    It ends when this process ends, for any reason.
     """
     from ingest.embedded.process import Process
 
@@ -353,7 +353,7 @@ def simulated_cars(count: int, brokers: str, folder: Path) -> Iterator["Process"
 def _run_in_background(folder: Path) -> None:
     home = state_folder(os.environ)
     with the_only_one(home):
-        pass  # so that the log of one that runs is not written over
+        pass  # checked first, so as not to overwrite the log of a running instance
     log_file = home / "up.log"
     with log_file.open("w") as log:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Types of arguments that click has not."""
+"""Defines types of arguments that click lacks."""
 
 from math import isfinite
 from typing import Any
@@ -7,10 +7,10 @@ import click
 
 
 class Finite(click.FloatRange):
-    """A number in a range. To click, nan lies in every range, for it is neither below nor above."""
+    """A finite number in a range. click accepts nan in every range, since nan is neither below nor above it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; fails, as the range does, with a sentence."""
+        """Return the number. Fails, as the range does, with an error text for people."""
         number = float(super().convert(value, param, ctx))
         if not isfinite(number):
             self.fail(f"{value} is no number that can be counted to", param, ctx)

@@ -1,4 +1,4 @@
-"""``purple-sector laps``: what another version of the lap engine makes of the laps that are stored."""
+"""Recomputes stored laps with another version of the lap engine: ``purple-sector laps``."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def laps() -> None:
-    """The laps that are stored."""
+    """Recompute stored laps, and time all sessions of a fleet."""
 
 
 @laps.command("recompute")
@@ -25,8 +25,8 @@ def laps() -> None:
 def recompute_laps(key: str | None, dry_run: bool) -> None:
     """Time laps again from their frames, with this engine and the newest version of their track.
 
-    A session that is being driven is left alone, and so is one whose frames are not all stored any more. Where laps change, the
-    worker of their partition is started anew: that takes a second, and loses nothing.
+    Sessions in progress are left alone, as are sessions without all their frames in the store. Where laps change, the
+    worker of their partition starts again. That takes a second and loses nothing.
     """
     import psycopg
 
@@ -81,7 +81,7 @@ def _lines(change: "Change") -> list[tuple[str, str, str]]:
 
 
 def _value(name: str, value: Any) -> str:
-    """Write instants as people read them, in UTC."""
+    """Return a value as text: instants in a readable form, in UTC."""
     if name.endswith("_us"):
         return datetime.fromtimestamp(value / 1e6, UTC).isoformat(sep=" ", timespec="milliseconds")
     return _text(value)

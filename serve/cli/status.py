@@ -1,6 +1,6 @@
-"""What `purple-sector status` knows: brokers, topics, lag, workers, sessions, and which store it is.
+"""Reads the state for `purple-sector status`: brokers, topics, lag, workers, sessions and the edition of the store.
 
-Asks Kafka and the database, never Ray: what the store says of a worker is what counts.
+Queries Kafka and the database, never Ray: the store's record of a worker counts.
 """
 
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ _SESSIONS = 10
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """Where ingest stands in a partition. ``lag`` is in records; None when the topic is gone."""
+    """The position of ingest in a partition. ``lag`` is in records, and None when the topic is gone."""
 
     topic: str
     partition: int
@@ -35,13 +35,13 @@ class PartitionStatus:
 
     @property
     def lag(self) -> int | None:
-        """Records that are not stored yet."""
+        """Return the number of records that are not stored yet."""
         return None if self.end_offset is None else max(0, self.end_offset - self.next_offset)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """One of the sessions that were written to last. ``clock_corrections``: how often its times were replaced by the broker's."""
+    """A session with recent writes. ``clock_corrections`` counts the replacements of its times by the broker's."""
 
     key: str
     driver: str
@@ -56,7 +56,7 @@ class SessionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A picture of the system at one moment."""
+    """A snapshot of the system at one moment."""
 
     brokers: tuple[str, ...]
     topics: tuple[str, ...]
@@ -67,19 +67,19 @@ class Status:
 
     @property
     def workers(self) -> dict[str, int]:
-        """Each worker and how many partitions it owns."""
+        """Return each worker with the number of partitions that it owns."""
         owners = [p.owner for p in self.partitions]
         return {owner: owners.count(owner) for owner in sorted(set(owners))}
 
     def as_json(self) -> dict[str, Any]:
-        """The same for machines."""
+        """Return the status as JSON-compatible values."""
         partitions = [asdict(p) | {"lag": p.lag} for p in self.partitions]
         whole = {name: value for name, value in asdict(self).items() if name != "counts"}
         return whole | asdict(self.counts) | {"partitions": partitions, "workers": self.workers}
 
 
 def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
-    """Ask both. Raises BrokerUnavailable, StoreUnavailable and SchemaOutdated."""
+    """Query Kafka and the store. Raises BrokerUnavailable, StoreUnavailable and SchemaOutdated."""
     cluster = cluster_of(open_admin(kafka), kafka, timeout_s=_TIMEOUT_S)
     topics = tuple(str(report) for report in describe_topics(kafka, timeout_s=_TIMEOUT_S))
     with asking_store(database.address), psycopg.connect(database.url.get_secret_value(), connect_timeout=3) as conn:

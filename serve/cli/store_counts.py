@@ -1,4 +1,4 @@
-"""Counts what the store holds beside frames and laps: dead letters, those that had no place, and corrections of wrong clocks."""
+"""Counts the dead letters in the store, the dead letters not kept, and the corrections of wrong clocks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
-# The correction that was seen last stands for the others: a clock that is wrong is wrong in every session of its PC.
+# The latest correction represents the others: a wrong clock is wrong in every session of its PC.
 _COUNTS = """
 SELECT (SELECT count(*) FROM dead_letters) AS dead_letters,
        (SELECT coalesce(sum(count), 0)::bigint FROM dead_letters_not_kept) AS dead_letters_not_kept,
@@ -25,7 +25,7 @@ SELECT (SELECT count(*) FROM dead_letters) AS dead_letters,
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """How many there are of each, and of the newest correction its session, the reason and when it was made."""
+    """The number of each, and the session, the reason and the time of the newest correction."""
 
     dead_letters: int = 0
     dead_letters_not_kept: int = 0
@@ -38,7 +38,10 @@ class StoreCounts:
 
     @property
     def letter_words(self) -> str:
-        """``12 dead letters and 180 that were not kept (the last at …)``, with the command that lists them where there are any."""
+        """Return ``12 dead letters and 180 that were not kept (the last at …)``.
+
+        Add the command that lists them where there are any.
+        """
         words = f"{self.dead_letters:,} dead letters"
         if self.dead_letters_not_kept:
             words += (
@@ -49,7 +52,7 @@ class StoreCounts:
 
     @property
     def clock_words(self) -> str:
-        """Whose clocks were corrected, how often and why the last time; empty where none was."""
+        """Return the number of clock corrections, and session and reason of the last. Empty without a correction."""
         if not self.clock_corrections:
             return ""
         session = f"session {self.corrected_last}" if self.corrected_last else "a session that is gone"
@@ -60,7 +63,7 @@ class StoreCounts:
 
 
 def read_store_counts(conn: psycopg.Connection[Any]) -> StoreCounts:
-    """Count them; psycopg's UndefinedTable where the store is of an older version."""
+    """Count them in the store. Raises psycopg's UndefinedTable where the schema is older."""
     with conn.cursor(row_factory=class_row(StoreCounts)) as cursor:
         return cursor.execute(_COUNTS).fetchone() or StoreCounts()
 

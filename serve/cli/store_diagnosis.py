@@ -1,10 +1,11 @@
-"""What is wrong with a store, in words that say what it means: jobs that failed, frames that are not there, jobs that nobody runs."""
+"""Diagnoses faults of a store, with their meaning: failed jobs, missing frames, and jobs without a scheduler."""
 
 from dataclasses import dataclass
 
 import psycopg
 
-# A row of telemetry_pending waits for its chunk (`ingest.store.locked_chunks`); frames that retention dropped are no loss.
+# A row of telemetry_pending waits for its chunk (`ingest.store.locked_chunks`).
+# Frames that retention dropped do not count as lost.
 _LACKING = """
 WITH there AS (
     SELECT session_id, count(*) AS frames
@@ -20,7 +21,7 @@ SELECT config ->> 'drop_after' FROM timescaledb_information.jobs
  WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema() AND hypertable_name = 'telemetry'
 """
 
-# Each database with TimescaleDB has one, which starts the workers that do its jobs.
+# Each database with TimescaleDB has one scheduler. It starts the workers that run its jobs.
 _SCHEDULER = """
 SELECT (SELECT count(*) FROM pg_stat_activity
          WHERE backend_type = 'TimescaleDB Background Worker Scheduler' AND datname = current_database()) AS here,
@@ -33,7 +34,7 @@ SELECT (SELECT count(*) FROM pg_stat_activity
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """Frames that were counted as stored, and are not there. ``first`` is the key of one of their sessions."""
+    """The frames that were counted as stored and are missing. ``first`` is the key of one of their sessions."""
 
     sessions: int
     frames: int
@@ -47,9 +48,10 @@ class Lacking:
 
 
 def explain_job_error(code: str | None, message: str) -> str:
-    """What the database says of a failed job, and what that means. ``code`` is its SQLSTATE.
+    """Return the database's message about a failed job, and its meaning. ``code`` is its SQLSTATE.
 
-    On PostgreSQL 17.12 with TimescaleDB up to 2.29.2 every job does its work, commits it, and is then marked Failed with 24000.
+    On PostgreSQL 17.12 with TimescaleDB up to 2.29.2 every job does its work and commits it. The database then marks
+    the job Failed with 24000.
     """
     if code == "24000" and "cannot drop portal" in message:
         meaning = (
@@ -68,7 +70,7 @@ def explain_job_error(code: str | None, message: str) -> str:
 def explain_scheduler(
     *, here: int, everywhere: int, databases: int, background_workers: str | None, processes: str
 ) -> str:
-    """Why no job of this database is run; empty where its scheduler runs."""
+    """Return the reason why no job of this database runs. Empty where its scheduler runs."""
     if here:
         return ""
     return (
@@ -79,7 +81,7 @@ def explain_scheduler(
 
 
 def read_lacking(conn: psycopg.Connection, *, community: bool, timeout_s: float = 10.0) -> Lacking | None:
-    """Count what is not there; None where counting takes longer than ``timeout_s``."""
+    """Count the missing frames. Return None where the count takes longer than ``timeout_s``."""
     kept = conn.execute(_KEPT).fetchone() if community else None
     try:
         with conn.transaction():
@@ -91,7 +93,7 @@ def read_lacking(conn: psycopg.Connection, *, community: bool, timeout_s: float 
 
 
 def read_scheduler_fault(conn: psycopg.Connection) -> str:
-    """What `explain_scheduler` makes of the server."""
+    """Return the result of `explain_scheduler` for this server."""
     here, everywhere, databases, workers, processes = conn.execute(_SCHEDULER).fetchone() or (0, 0, 0, None, "")
     return explain_scheduler(
         here=here, everywhere=everywhere, databases=databases, background_workers=workers, processes=processes

@@ -1,4 +1,4 @@
-"""What `purple-sector database status` knows: the edition, what is off, sizes, chunks, and the jobs with their last runs."""
+"""Reads the state for `purple-sector database status`: edition, disabled features, sizes, chunks and job runs."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ SELECT before_compression_total_bytes::bigint AS before_bytes, after_compression
   FROM hypertable_columnstore_stats('telemetry') WHERE after_compression_total_bytes > 0
 """
 
-# The name of a continuous aggregate, or of the table behind it: that depends on TimescaleDB's version.
+# hypertable_name is that of a continuous aggregate or of the table behind it, depending on TimescaleDB's version.
 _JOBS = """
 SELECT CASE j.proc_name WHEN 'policy_compression' THEN 'compresses chunks older than ' || (j.config ->> 'compress_after')
                         WHEN 'policy_retention' THEN 'drops chunks older than ' || (j.config ->> 'drop_after')
@@ -51,7 +51,7 @@ SELECT CASE j.proc_name WHEN 'policy_compression' THEN 'compresses chunks older 
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """The chunks of frames: how much time one covers, how many there are, and how many of them are compressed."""
+    """The chunks of frames: the time that one covers, their number, and the number of compressed ones."""
 
     covers: timedelta
     count: int
@@ -60,7 +60,7 @@ class Chunks:
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """What the compressed chunks took before and take now, with their indexes."""
+    """The size of the compressed chunks with their indexes, before compression and after."""
 
     before_bytes: int
     after_bytes: int
@@ -68,9 +68,9 @@ class Compression:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A policy that the database carries out by itself. ``last_run_at`` is None before the first time.
+    """A policy that the database runs automatically. ``last_run_at`` is None before the first run.
 
-    ``error`` is what the last run failed with, and ``error_code`` its SQLSTATE; None where it did not fail.
+    ``error`` is the message of a failed last run, and ``error_code`` its SQLSTATE. Both are None where it did not fail.
     """
 
     does: str
@@ -84,7 +84,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """The store at one moment; what its edition has not is None or empty."""
+    """The state of the store at one moment. Fields that its edition lacks are None or empty."""
 
     edition: Edition
     frames: int
@@ -98,7 +98,7 @@ class StoreStatus:
 
     @property
     def faults(self) -> list[str]:
-        """What a person has to look at."""
+        """Return the faults that need a person's attention."""
         found = list(self.edition.warnings)
         if self.lacking is None:
             found.append("the frames were not counted: that took longer than 10 s")
@@ -108,7 +108,7 @@ class StoreStatus:
 
     @property
     def lines(self) -> list[str]:
-        """The same for people."""
+        """Return the status as lines for people."""
         told = [str(self.edition), *(f"warning: {what}" for what in self.faults)]
         told += [f"off: {what}" for what in self.edition.off]
         told.append(f"{self.frames:,} frames in {_mb(self.frames_bytes)}")
@@ -122,7 +122,7 @@ class StoreStatus:
 
 
 def read_store_status(conn: psycopg.Connection) -> StoreStatus:
-    """Ask the database; psycopg's UndefinedTable where it has no tables yet."""
+    """Query the database. Raises psycopg's UndefinedTable where it has no tables yet."""
     edition = read_edition(conn)
     frames, counts = _number(conn, _FRAMES), read_store_counts(conn)
     lacking = read_lacking(conn, community=edition.community)

@@ -1,7 +1,8 @@
-"""Tables in a terminal or a pipe: every cell is whole, and is what it says.
+"""Prints tables to a terminal or a pipe, with every cell whole and literal.
 
-Rule: cells hold names that people and games gave. They are not read as markup, for drivers are called [TEAM] Ann, nor cut: a
-key that is cut short is of no use, so what is too wide for a window runs on in its next line.
+Rule: cells hold names that people and games gave. They are not parsed as markup, because drivers have names such as
+[TEAM] Ann. Cells are never cut, because a truncated key is useless. A row wider than the window continues on its next
+line.
 """
 
 from collections.abc import Collection
@@ -13,7 +14,7 @@ _WIDEST = 1000
 
 
 def table_of(*columns: str, right: Collection[str] = ()) -> Table:
-    """A table without rows; the columns in ``right`` are numbers."""
+    """Return a table without rows. The columns in ``right`` are numbers, aligned right."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
@@ -21,5 +22,5 @@ def table_of(*columns: str, right: Collection[str] = ()) -> Table:
 
 
 def say_whole(table: Table) -> None:
-    """Print it."""
+    """Print the table without cutting a cell."""
     Console(highlight=False, markup=False, emoji=False, width=_WIDEST).print(table, soft_wrap=True)
