@@ -1,4 +1,4 @@
-"""Which worker hosts which partition. Pure: the supervisor asks, and acts."""
+"""Assigns partitions to workers. Pure functions: the supervisor calls them and acts on the result."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -6,7 +6,7 @@ from ingest.batching.partition_log import Partition
 
 
 def worker_count(partitions: int, *, per_worker: int, cpus: int) -> int:
-    """How many workers to run: as many as ``per_worker`` asks for, or, if that is 0, one for each CPU of the cluster."""
+    """Return the number of workers to run: by ``per_worker``, or, if that is 0, one for each CPU of the cluster."""
     if partitions == 0:
         return 0
     if per_worker > 0:
@@ -19,7 +19,8 @@ def spread(
 ) -> dict[str, list[Partition]]:
     """Give each partition to one worker, evenly, and move none without need.
 
-    ``hosted`` says who has it now. A worker has at most one partition more than another.
+    ``hosted`` maps each partition to its current worker. No worker has over one partition more than
+    another.
     """
     if not workers:
         return {}

@@ -1,8 +1,8 @@
-"""Carries one partition from Kafka to the store: read, decode, time the laps, store, go on.
+"""Carries one partition from Kafka to the store: reads, decodes, times laps, stores, and reads on.
 
-A worker never reads on while a batch waits for the store: Kafka is the queue. After any error it forgets everything, asks
-the store where the partition stands, and goes on from there; it never stores a batch again from memory. When another worker
-has taken the partition over it ends.
+A worker never reads on while a batch waits for the store: this is its backpressure, and Kafka is the queue.
+After any error it drops its state, reads the partition's position from the store, and continues there. It
+never stores a batch again from memory. It ends after a takeover by another worker.
 """
 
 import random
@@ -44,7 +44,7 @@ from ingest.store.tracks import Place
 
 log = structlog.get_logger()
 
-_READ_S = 0.05  # how long a read may wait: short, so that a batch closes on time and a stop is heard
+_READ_S = 0.05  # how long a read may wait: short, so that a batch closes on time and a stop takes effect
 _HEARTBEAT_S = 2.0
 _BACKOFF_S = (0.1, 5.0)
 _REMEMBERED = 2_000  # sessions
@@ -67,7 +67,7 @@ LapsListener = Callable[[Sequence[FinishedLap | RunningLap]], None]
 
 @dataclass(slots=True)
 class Progress:
-    """What a worker has done, for people to read. Counts are since it started."""
+    """A worker's progress, for people to read. Counts are since it started."""
 
     state: str = "starting"
     next_offset: int = 0
@@ -78,12 +78,12 @@ class Progress:
     dead_letters: int = 0
     errors: int = 0
     last_error: str = ""
-    blanked: dict[str, int] = field(default_factory=dict)  # values that cannot be, by channel
+    blanked: dict[str, int] = field(default_factory=dict)  # implausible values, by channel
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Which partition a worker carries, and with what settings. ``owner`` is its name in the store."""
+    """A partition to carry, with the settings for it. ``owner`` is the worker's name in the store."""
 
     partition: Partition
     owner: str
@@ -93,19 +93,19 @@ class Assignment:
 
 
 class PartitionWorker:
-    """The owner of one partition. ``run`` ends when it is told to stop or when somebody else takes over."""
+    """Owns one partition. ``run`` ends on a stop, or when another worker takes over."""
 
     def __init__(self, assignment: Assignment, *, on_laps: LapsListener) -> None:
         self.progress = Progress()
         self._assignment = assignment
         self._on_laps = on_laps
         self._fence: int | None = None
-        self._known_end: tuple[str | None, int | None] = (None, None)  # topic id, and how far that log went
+        self._known_end: tuple[str | None, int | None] = (None, None)  # topic id, and the end of that log
         self._isolation = PoisonSearch(assignment.ingest.batch_max_rows)
         self._log = log.bind(partition=str(assignment.partition), owner=assignment.owner)
 
     def run(self, stop: threading.Event) -> None:
-        """Own the partition until ``stop`` is set or it is taken over; outlive brokers and databases."""
+        """Own the partition until ``stop`` is set or a takeover; outlive failures of brokers and databases."""
         delay_s = _BACKOFF_S[0]
         while not stop.is_set():
             batches_before, narrowing = self.progress.batches, False
@@ -116,16 +116,17 @@ class PartitionWorker:
                 self._log.warning("partition taken over", reason=str(taken))
                 return
             except _TRY_AGAIN as error:
-                # Half as many records next time: to find the culprit is a step ahead, too.
+                # Half as many records next time: narrowing the search for the poison record is progress
+                # too.
                 narrowing = isinstance(error, StoreRefused) and error.for_data
                 self._note(str(error))
             except Exception as error:
-                # A mistake of ours must not end a partition for good; it is said with all that is known of it.
+                # A bug of ours must not end a partition for good. The log gets it with its traceback.
                 self._log.exception("unexpected")
                 self._note(repr(error))
             ahead = narrowing or self.progress.batches > batches_before
             delay_s = _BACKOFF_S[0] if ahead else min(delay_s * 2, _BACKOFF_S[1])
-            # Workers of one database that failed together should not come back together.
+            # Backoff with jitter: workers of one database that failed together should not retry together.
             stop.wait(delay_s * random.uniform(0.5, 1.0))
         self.progress.state = "stopped"
 
@@ -155,7 +156,8 @@ class PartitionWorker:
                 self._known_end = (topic_id, source.known_end)
 
     def _claim(self, store: PartitionWriter, first_offset: int, topic_id: str | None) -> Ownership:
-        # Only the first claim may push somebody aside: one that wakes from a freeze must find out that it was replaced.
+        # Only the first claim may push another owner aside. A worker that wakes from a freeze must find out
+        # that it was replaced.
         if self._fence is None:
             ownership = store.take_over(self._assignment.owner, first_offset=first_offset, topic_id=topic_id)
             self._fence = ownership.fence
@@ -165,7 +167,7 @@ class PartitionWorker:
     def _placed(
         self, store: PartitionWriter, ownership: Ownership, topic_id: str | None, first: int, end: int
     ) -> Ownership:
-        """Where to read on: where the store stands, or at ``first`` if the broker has nothing to read there."""
+        """Return the place to read from: the store's position, or ``first`` if the broker has nothing to read there."""
         position = ownership.next_offset
         if topic_id and ownership.topic_id and topic_id != ownership.topic_id:
             of_topic, known_end = self._known_end
@@ -181,8 +183,9 @@ class PartitionWorker:
             self._log.error("records were deleted before they were read", next=position, first=first)
             store.skip_lost(ownership.fence, position, first)
         else:
-            # The broker lost its last records, or it has no ids and the topic was made anew: what is in the log now may not
-            # be what was read. Frames with a sequence are stored once all the same.
+            # Either the broker lost its last records, or it has no topic ids and the topic was made again.
+            # So the log's records may differ from those that were read. Frames with a sequence are still
+            # stored only once.
             self._log.error(
                 "the log ends before what is stored of it: reading it anew", next=position, first=first, end=end
             )
@@ -191,7 +194,7 @@ class PartitionWorker:
 
 
 class RunLoop:
-    """What a worker remembers between two errors: the sessions, and the records that wait to be stored."""
+    """Reads and stores until an error; its state is the sessions, and the records that wait to be stored."""
 
     def __init__(
         self,
@@ -223,9 +226,9 @@ class RunLoop:
         )
 
     def carry_on(self, stop: threading.Event) -> None:
-        """Read and store until ``stop`` is set; what waits then is read again by whoever comes next.
+        """Read and store until ``stop`` is set. The next owner reads the waiting records again.
 
-        While a record that the database refuses is being looked for, a turn is one batch.
+        During the search for a poison record that the database refuses, a call handles one batch.
         """
         searching = self._isolation.searching
         self._progress.state = "reading"
@@ -247,7 +250,8 @@ class RunLoop:
                     return
             elif now >= beat_at:
                 self._store.beat(self._fence)
-                # Told again: the broker may have missed it, a person may have reset it, and after a week Kafka forgets it.
+                # Commit the offset again. The broker may have missed it, a person may have reset it, and
+                # Kafka drops it after a week.
                 self._source.commit(self._waiting.stored)
                 beat_at = now + _HEARTBEAT_S
             for late in self._lateness.due(now=now):
@@ -272,7 +276,7 @@ class RunLoop:
         decoded = decode(batch.records.values, batch.records.keys)
         self._open(decoded.sessions)
         appended_ms = batch.records.appended_ms
-        # A topic that keeps its producers' times says nothing of its own.
+        # A topic that keeps its producers' times has no append times of its own.
         appended_ms = np.where(appended_ms > 0, appended_ms, time.time_ns() // 1_000_000)
         decoded, corrections = place_in_time(decoded, self._sessions, appended_ms, self._source.behind_ms)
         if batch.start == self._isolation.culprit:
@@ -291,7 +295,7 @@ class RunLoop:
                 self._want_judged(scope, since_us)
         self._tell(chunk.laps)
         if chunk.running:
-            # After the laps: what they have just set is what sectors are measured against.
+            # After the laps: sectors are compared with the records that those laps have just set.
             self._on_laps(self._store.colour(chunk.running))
         self._lateness.note(chunk.late, now=time.monotonic())
         for progress in chunk.progress:
@@ -299,7 +303,7 @@ class RunLoop:
         self._count(chunk)
 
     def _with_headers(self, chunk: WriteBatch) -> WriteBatch:
-        """Give dead letters that may have a place the headers that they came with."""
+        """Add the original headers to those dead letters that may have a place."""
         wanted = [letter.offset for letter in chunk.dead_letters if not self._store.is_full(letter)]
         if not wanted:
             return chunk
@@ -316,7 +320,7 @@ class RunLoop:
             counts[channel] = counts.get(channel, 0) + values
 
     def _begin(self, decoded: Decoded) -> None:
-        """Put the sessions that begin on the newest version of their track."""
+        """Put sessions that begin on the newest version of their track."""
         told = ((self._sessions[decoded.sessions[f.session_index]], f.message) for f in decoded.facts)
         places = {session.key: (facts.game, facts.track) for session, facts in told if not session.carry}
         if not places:
@@ -327,7 +331,7 @@ class RunLoop:
                 self._sessions[key].begin_on(tracks[place].id, tracks[place].track.course)
 
     def _tell(self, laps: Sequence[FinishedLap]) -> None:
-        """Judge what was stored, and announce it with its colours; with it those laps whose colours it has changed."""
+        """Judge the stored laps and announce them with their colours, plus all laps whose colours changed."""
         self._note(laps)
         told = {(timed.session_id, timed.lap.lap_number): timed for timed in laps}
         for scope, since_us in tuple(self._unjudged.items()):
@@ -360,7 +364,8 @@ class RunLoop:
         try:
             laps, carry = self._store.time_again(late, self._waiting.stored, self._fence)
         except SessionWentOn:
-            # Another worker stored frames of it meanwhile. The store keeps that its laps are to be timed.
+            # Another worker stored frames of the session meanwhile. The store still notes that its laps
+            # must be timed.
             self._lateness.note([late], now=time.monotonic())
             return
         if late.session_key in self._sessions:
@@ -370,7 +375,7 @@ class RunLoop:
         self._tell(laps)
 
     def _end_silent(self, now: float) -> None:
-        """Store the lap that a session ended with, when no more of its frames come; one session a turn."""
+        """Store the lap that a session ended with, when no more of its frames come; one session per call."""
         key = self._silence.next_silent(now=now)
         if key is None:
             return
@@ -391,7 +396,7 @@ class RunLoop:
         return shared
 
     def _forget_shared(self, chunk: WriteBatch, shared: frozenset[int]) -> None:
-        """Read these sessions anew: another worker stored frames of them meanwhile, and their laps lack those."""
+        """Read these sessions again: another worker stored frames of them meanwhile, and their laps lack those."""
         if not shared:
             return
         forgotten = {
@@ -415,7 +420,8 @@ class RunLoop:
 
     def _open(self, keys: Sequence[str]) -> None:
         if len(self._sessions) > _REMEMBERED:
-            # Sessions end without a word. What is forgotten here is read again if it goes on after all.
+            # Sessions end without any message. A session dropped here is read again if it continues after
+            # all.
             self._sessions = {key: self._sessions[key] for key in keys if key in self._sessions}
         new = [key for key in keys if key not in self._sessions]
         if new:

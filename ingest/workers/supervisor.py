@@ -1,7 +1,7 @@
-"""The ingest actors: a detached supervisor, and the workers that it spreads partitions over.
+"""Runs the ingest actors: a detached supervisor, and the workers that it spreads partitions over.
 
-The supervisor only decides who should host what. Whether that is so is decided by the fence in the store, so a wrong
-decision, a forgotten worker or a second supervisor costs time and never data.
+The supervisor only decides which worker hosts which partition. The fencing token in the store decides
+ownership. So a wrong decision, a forgotten worker or a second supervisor costs time and never data.
 """
 
 import asyncio
@@ -41,7 +41,8 @@ _START_WITHIN_S = 60.0
 _FAREWELL_WITHIN_S = 10.0
 _NICENESS = 10
 
-# Detached, or they die with whoever started them; named, so that the next supervisor finds them.
+# Detached: otherwise they end with the process that started them. Named, so that the next supervisor finds
+# them.
 _DETACHED: dict[str, Any] = {"lifetime": "detached", "namespace": NAMESPACE, "max_restarts": -1}
 _SUPERVISOR_OPTIONS: dict[str, Any] = _DETACHED | {"name": SUPERVISOR, "num_cpus": 0, "max_task_retries": -1}
 _WORKER_OPTIONS: dict[str, Any] = _DETACHED | {"num_cpus": 0.1, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
@@ -49,7 +50,7 @@ _WORKER_OPTIONS: dict[str, Any] = _DETACHED | {"num_cpus": 0.1, "max_task_retrie
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """All that an actor needs."""
+    """All settings that an actor needs."""
 
     kafka: KafkaSettings
     database: DatabaseSettings
@@ -65,21 +66,22 @@ class ClusterSettings:
 
 
 class IngestWorker:
-    """A Host in a process of its own."""
+    """Runs `WorkerThreads` in a process of its own."""
 
     def __init__(self, name: str, settings: ClusterSettings) -> None:
         start_logging(settings.log)
-        # Rows may be a quarter of a second late, a viewer's frame may not: where CPUs are short, the live path goes first.
+        # Rows may be a quarter of a second late, a viewer's frame may not. Where CPUs are short, the live
+        # path goes first.
         os.nice(_NICENESS)
-        # A read makes tens of thousands of messages, none of which is part of a cycle: looking for cycles among them
-        # took a third of the worker's time.
+        # A read makes tens of thousands of messages, none of which is part of a cycle. Searching them for
+        # cycles took a third of the worker's time.
         gc.freeze()
         gc.set_threshold(1_000_000, 10, 10)
         keep_freed_memory()
         self._host = WorkerThreads(name=name, kafka=settings.kafka, database=settings.database, ingest=settings.ingest)
 
     def host(self, partitions: list[Partition]) -> dict[str, Any]:
-        """Host exactly these partitions; also the sign of life that the supervisor waits for."""
+        """Host exactly these partitions. The return is also the keep-alive that the supervisor waits for."""
         return {"pid": os.getpid(), "partitions": self._host.host(partitions)}
 
     def stop(self) -> None:
@@ -89,7 +91,7 @@ class IngestWorker:
 
 
 class WorkerHandle:
-    """A worker as the supervisor sees it: what it was asked last, since when, and what it answered last."""
+    """Handle of a worker for the supervisor: the pending request, its time, and the last answer."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -98,7 +100,7 @@ class WorkerHandle:
         self.answer: dict[str, Any] = {}
 
     def ask(self, share: list[Partition], *, now: float) -> None:
-        """Ask it to host its share, unless it still thinks about the last time. Raises RayError if it is dead or failed."""
+        """Request that it host its share, unless a request is pending. Raises RayError if it is dead or failed."""
         if self._call is not None and not self._call.done():
             return
         if self._call is not None:
@@ -107,24 +109,24 @@ class WorkerHandle:
         self._call = asyncio.ensure_future(_answer(self._handle.host.remote(share)))
 
     def silent(self, *, now: float) -> bool:
-        """Whether an answer is overdue. The first may take as long as Ray needs to start a process."""
+        """Return whether an answer is overdue. The first may take as long as Ray needs to start a process."""
         waiting = self._call is not None and not self._call.done()
         return waiting and now - self._asked_at > (_ANSWER_WITHIN_S if self.answer else _START_WITHIN_S)
 
     def dismiss(self) -> None:
-        """End its process, which may be frozen."""
+        """Kill the worker's process, which may be frozen."""
         if self._call is not None:
             self._call.cancel()
         ray.kill(self._handle, no_restart=True)
 
     async def farewell(self) -> None:
-        """Let it store what it holds, and end."""
+        """Let the worker store its batch, and end it."""
         try:
             await asyncio.wait_for(_answer(self._handle.stop.remote()), _FAREWELL_WITHIN_S)
         except TimeoutError:
             self.dismiss()
         except ray.exceptions.RayActorError:
-            pass  # it has ended, as it was told
+            pass  # it has ended, as requested
 
     def _hear(self) -> None:
         assert self._call is not None
@@ -137,7 +139,7 @@ class WorkerHandle:
 
 
 class Supervisor:
-    """Keeps every partition with a worker that answers, and asks collectors for what is missing."""
+    """Keeps every partition with a worker that answers, and requests missing frames from collectors."""
 
     def __init__(self, settings: ClusterSettings) -> None:
         start_logging(settings.log)
@@ -145,7 +147,7 @@ class Supervisor:
         self._partitions: list[Partition] = []
         self._hosted: dict[Partition, str] = {}
         self._staff = _workers_that_live()
-        # An actor that Ray restarts runs __init__ again, so the loops come back by themselves.
+        # An actor that Ray restarts runs __init__ again, so the loops restart automatically.
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._discover()), loop.create_task(self._supervise())]
         self._asking_ends = threading.Event()
@@ -153,16 +155,16 @@ class Supervisor:
         threading.Thread(target=asking.run, args=[self._asking_ends], name="asking", daemon=True).start()
 
     async def stats(self) -> dict[str, Any]:
-        """Each worker's process and the progress of its partitions, as of its last answer."""
+        """Return each worker's process and the progress of its partitions, as of its last answer."""
         workers = {name: staff.answer for name, staff in self._staff.items() if staff.answer}
         return {"pid": os.getpid(), "partitions": len(self._partitions), "workers": workers}
 
     async def differing(self, wanted: ClusterSettings) -> list[str]:
-        """Return the variables that have other values in ``wanted``, which this supervisor does not take."""
+        """Return the variables that have other values in ``wanted``; this supervisor does not adopt them."""
         return self._settings.differing(wanted)
 
     async def stop(self) -> None:
-        """Stop the workers, each after what it is storing."""
+        """Stop the workers, each after the batch that it is storing."""
         self._asking_ends.set()
         for task in self._tasks:
             task.cancel()
@@ -217,7 +219,7 @@ class Supervisor:
         return name
 
     def _replace(self, worker: str, why: str) -> None:
-        """Give its partitions to another at once: to kill a frozen process takes Ray several seconds."""
+        """Give the worker's partitions to another at once: Ray takes several seconds to kill a frozen process."""
         log.warning("replacing a worker", worker=worker, why=why)
         self._staff.pop(worker).dismiss()
         successor = self._hire()
@@ -225,12 +227,12 @@ class Supervisor:
 
 
 def start_ingest(settings: ClusterSettings) -> Any:
-    """The supervisor of the Ray cluster that this process is connected to; started if it does not run yet."""
+    """Return the supervisor of the connected Ray cluster, and start it if it does not run."""
     return ray.remote(Supervisor).options(get_if_exists=True, **_SUPERVISOR_OPTIONS).remote(settings)
 
 
 def running_ingest() -> Any | None:
-    """The supervisor of the Ray cluster that this process is connected to; None if it does not run."""
+    """Return the supervisor of the connected Ray cluster; None if it does not run."""
     try:
         return ray.get_actor(SUPERVISOR, namespace=NAMESPACE)
     except ValueError:
@@ -238,7 +240,7 @@ def running_ingest() -> Any | None:
 
 
 def stop_ingest() -> None:
-    """Stop the workers after what they are storing, and the supervisor. Nothing to stop is fine."""
+    """Stop the workers after the batches that they are storing, then the supervisor. No supervisor is no error."""
     if (supervisor := running_ingest()) is not None:
         ray.get(supervisor.stop.remote(), timeout=30)
         ray.kill(supervisor)
@@ -255,7 +257,7 @@ async def _answer(call: Any) -> Any:
 
 
 def _partitions_to_read(admin: AdminClient, kafka: KafkaSettings) -> list[Partition] | None:
-    """The partitions of all topics of frames; None while no broker answers."""
+    """Return the partitions of all topics of frames; None while no broker answers."""
     try:
         topics = cluster_of(admin, kafka, timeout_s=3).topics
     except BrokerUnavailable:

@@ -1,6 +1,7 @@
 """Hosts the workers of several partitions in one process, a thread each.
 
-Most of a worker's time is spent in librdkafka, Arrow and libpq, which release the interpreter; a thread is enough.
+A worker spends most of its time in librdkafka, Arrow and libpq. They release the interpreter, so a thread
+is enough.
 """
 
 import threading
@@ -26,7 +27,9 @@ _LAST_BATCH_WITHIN_S = 5.0
 
 
 class WorkerThreads:
-    """Runs a worker for each partition that it is given. A partition that was taken over is not started again by itself."""
+    """Runs a worker for each given partition. A worker that ended after a takeover starts again only at the
+    next `host`.
+    """
 
     def __init__(self, *, name: str, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings) -> None:
         self.name = name
@@ -34,23 +37,25 @@ class WorkerThreads:
         self._database = database
         self._ingest = ingest
         self._hosted: dict[Partition, _WorkerThread] = {}
-        # Laps are told after they are stored: a lap that is told twice is the same lap, one that is not told is in the store.
+        # Laps are announced after they are stored. A lap announced twice is the same lap; one not announced
+        # is in the store.
         self._announcer = Producer(
             kafka.client(QUIET | {"linger.ms": 5, "compression.type": "lz4", "partitioner": "murmur2_random"})
         )
 
     def host(self, partitions: Sequence[Partition]) -> dict[str, dict[str, Any]]:
-        """Host exactly these partitions from now on; the progress of each. Stops what is not among them."""
+        """Host exactly these partitions from now on and return the progress of each. Stops all other workers."""
         wanted = set(partitions)
         self._release(p for p in tuple(self._hosted) if p not in wanted)
-        # A worker that ended although it was wanted has been replaced by a mistake that is over, or has failed: start anew.
+        # A worker that ended although it was wanted has failed, or was replaced by a mistake that is over.
+        # Start it again.
         self._release(p for p, hosted in tuple(self._hosted.items()) if not hosted.thread.is_alive())
         for partition in wanted - self._hosted.keys():
             self._hosted[partition] = self._start(partition)
         return {str(p): asdict(hosted.worker.progress) for p, hosted in self._hosted.items()}
 
     def stop(self) -> None:
-        """Stop every worker, and wait for what is being stored."""
+        """Stop every worker, and wait for the batches that are being stored."""
         deadline = time.monotonic() + _LAST_BATCH_WITHIN_S
         for hosted in self._release(tuple(self._hosted)):
             hosted.thread.join(max(0.0, deadline - time.monotonic()))
@@ -62,7 +67,8 @@ class WorkerThreads:
         return _WorkerThread(worker, str(partition))
 
     def _release(self, partitions: Iterable[Partition]) -> list["_WorkerThread"]:
-        # Not waited for: a worker that is busy storing hears of it afterwards, and whoever comes next is safe by the fence.
+        # Does not wait: a worker that is busy storing sees the stop afterwards, and the fencing token
+        # protects the next owner.
         leaving = [self._hosted.pop(p) for p in partitions]
         for hosted in leaving:
             hosted.stopping.set()
@@ -91,7 +97,7 @@ class _WorkerThread:
 
 
 def lap_message(timed: FinishedLap) -> TelemetryMessage:
-    """The event that viewers get when a lap ends or is corrected. A time that is not known is 0."""
+    """Build the event that viewers get when a lap ends or is corrected. An unknown time is 0."""
     lap, colours = timed.lap, timed.colours or Colours()
     return TelemetryMessage(
         session_id=timed.session_key,
@@ -114,7 +120,7 @@ def lap_message(timed: FinishedLap) -> TelemetryMessage:
 
 
 def sectors_message(running: RunningLap) -> TelemetryMessage:
-    """The event that viewers get when a sector ends."""
+    """Build the event that viewers get when a sector ends."""
     lap = running.lap
     return TelemetryMessage(
         session_id=running.session_key,
