@@ -1,4 +1,4 @@
-"""What a database says that does not answer, is of another version, or refuses, in the words of whoever asked it."""
+"""Converts psycopg's errors of a database that does not answer, has another version, or refuses, to our own errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,10 @@ _LACKING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psyco
 
 @contextmanager
 def asking_store(address: str) -> Iterator[None]:
-    """Questions to the database at ``address``. Raises StoreUnavailable, SchemaOutdated, NotAllowed."""
+    """Convert the errors of queries to the database at ``address``.
+
+    Raises StoreUnavailable, SchemaOutdated, NotAllowed.
+    """
     try:
         yield
     except _LACKING as lacking:

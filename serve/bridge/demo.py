@@ -1,6 +1,6 @@
-"""A drive for one viewer, without Kafka or a database: a simulated car that laps while somebody watches.
+"""Plays a simulated car for one viewer, without Kafka or a database, while that viewer watches.
 
-The rule: the demo follows the clock, not its own sleep. A loop that is late leaves frames out instead of catching up.
+The rule: the demo follows the clock, not its own sleep. A late loop drops frames instead of catching up.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _LATE_S = 0.25
 
 
 async def play(say: Callable[[Outgoing], None], *, seed: int, clock: Callable[[], float]) -> None:
-    """Drive until cancelled: the facts, then a frame every sixtieth of a second."""
+    """Send the session's facts, then a frame every sixtieth of a second, until cancelled."""
     started_at_ms = time.time_ns() // 1_000_000
     say(status("demo", detail="a simulated car, for you alone"))
     say(facts(started_at_ms))
@@ -29,7 +29,8 @@ async def play(say: Callable[[Outgoing], None], *, seed: int, clock: Callable[[]
     second = await _drive(frames)
     started, driven = clock(), 0
     while True:
-        # A second ahead and off the loop: planning a lap takes tens of milliseconds, which every viewer would feel.
+        # Drive a second ahead and off the loop: planning a lap takes tens of milliseconds.
+        # On the loop that would delay every viewer.
         ahead = asyncio.ensure_future(_drive(frames))
         for frame in second:
             driven += 1
@@ -41,7 +42,7 @@ async def play(say: Callable[[Outgoing], None], *, seed: int, clock: Callable[[]
 
 
 def facts(started_at_ms: int) -> OutgoingMessage:
-    """The facts of the demo's session."""
+    """Return the facts of the demo's session."""
     session = simulator.facts(
         aldermoor_park(), session_id=SESSION, user_id=SESSION, driver="Demo", started_at_ms=started_at_ms
     )
@@ -50,7 +51,7 @@ def facts(started_at_ms: int) -> OutgoingMessage:
 
 
 def numbered(frame: TelemetryFrame, sequence: int) -> OutgoingMessage:
-    """A frame of the demo as a viewer gets it."""
+    """Return a frame of the demo as a viewer receives it."""
     frame.sequence = sequence
     return OutgoingMessage(frame_in_envelope(frame.SerializeToString(), SESSION), session=SESSION, frames=1)
 

@@ -1,7 +1,7 @@
-"""The bridge as a Ray Serve deployment.
+"""Deploys the bridge on Ray Serve.
 
-Here Ray is imported; what is deployed is the plain application of serve/bridge/web_app.py. The rule: Ray's
-defaults are for short requests, and a viewer is a request that lasts for hours, so every limit is set on purpose.
+This module imports Ray; the deployed application is the plain one of serve/bridge/web_app.py.
+The rule: every limit is set on purpose. Ray's defaults are for short requests, and a viewer's request lasts for hours.
 """
 
 import gc
@@ -35,14 +35,14 @@ _OPTIONS: dict[str, Any] = {
     "max_ongoing_requests": 10_000,  # every open socket counts as one; Ray's default of 5 would hang the sixth viewer
     "max_queued_requests": -1,
     "health_check_period_s": 1,
-    "graceful_shutdown_timeout_s": 15,  # more than the draining period: viewers hear 1012 instead of a cut
+    "graceful_shutdown_timeout_s": 15,  # more than the draining period: viewers receive 1012, not a cut
     "graceful_shutdown_wait_loop_s": 1,
     "ray_actor_options": {"num_cpus": 0.1, "runtime_env": {"env_vars": SAME_LOOP}},
 }
 
 
 class BridgeReplica:
-    """One replica: its own Kafka reader and its own viewers."""
+    """A replica with its own Kafka reader and its own viewers."""
 
     def __init__(
         self, kafka: KafkaSettings, database: DatabaseSettings, log: LogSettings, serve: ServeSettings | None = None
@@ -56,20 +56,20 @@ class BridgeReplica:
         self._settings = (kafka, database, _limits(serve), _proxies(), hosts)
 
     def differing(self, *wanted: Any) -> list[str]:
-        """Return the variables that have other values in ``wanted``, which this replica does not take."""
+        """Return the variables that have other values in ``wanted``. This replica keeps its own values."""
         return differing(self._given, wanted)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         api = make_api(*self._settings)
-        # What is here now stays: a search for cycles need not walk all of Ray while a frame waits.
+        # The objects that exist now stay: a search for cycles need not walk all of Ray while a frame waits.
         gc.freeze()
         return api
 
 
 def _bind_to_node(address: str) -> None:
-    """Keep the replica's gRPC server to the loopback where its node is there: by itself it listens on every address.
+    """Bind the replica's gRPC server to the loopback if its node is there. By default it listens on every address.
 
-    Ray 2.60 has no setting for it. Where another version has no such function, what is open is printed by `up`.
+    Ray 2.60 has no setting for it. If another version lacks this function, `up` prints the open addresses.
     """
     import ray.serve._private.replica as replica
 
@@ -79,15 +79,18 @@ def _bind_to_node(address: str) -> None:
 
 
 def _proxies() -> frozenset[str]:
-    """The addresses that Serve's proxies connect from: this node's, and the head's, where the only proxy of a cluster is."""
+    """Return the addresses that Serve's proxies connect from.
+
+    They are the loopback, this node, and the head, which has the only proxy of a cluster.
+    """
     head = ray.get_runtime_context().gcs_address.rpartition(":")[0].strip("[]")
     return frozenset({"127.0.0.1", "::1", ray.util.get_node_ip_address(), head})
 
 
 def build(args: dict[str, str]) -> ray.serve.Application:
-    """The application for a Serve configuration file. Settings come from the environment of whoever builds it.
+    """Build the application for a Serve configuration file. Settings come from the building process's environment.
 
-    ``args`` may hold ``replicas``, and ``version``: Ray restarts replicas when the arguments change, not when code does.
+    ``args`` may hold ``replicas`` and ``version``. Ray restarts replicas when the arguments change, not when code does.
     """
     return _bind(
         KafkaSettings.read(),
@@ -98,21 +101,21 @@ def build(args: dict[str, str]) -> ray.serve.Application:
 
 
 def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> None:
-    """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; returns when viewers can connect.
+    """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; return when viewers can connect.
 
-    Raises PurpleSectorError where Ray Serve has no proxy after minutes.
+    Raises PurpleSectorError if Ray Serve has no proxy after minutes.
     """
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # who calls this says itself what is ready
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # the caller itself prints when it is ready
     try:
         ray.serve.start(proxy_location="HeadOnly", http_options={"host": serve.host, "port": serve.port})
     except (TimeoutError, ray.exceptions.RayActorError):
-        # Its own wait ends after 60 s, or with the first proxy; its controller goes on trying.
+        # Ray's own wait ends after 60 s, or when the first proxy dies. Its controller goes on trying.
         _await_proxy()
     ray.serve.run(_bind(kafka, database, serve), name=NAME, route_prefix="/")
 
 
 def differing_page(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> list[str]:
-    """Return the variables that have other values for the page that runs. Raises what Ray Serve raises."""
+    """Return the variables that have other values for the page that runs. Raises the errors of Ray Serve."""
     page = ray.serve.get_app_handle(NAME)
     names: list[str] = page.differing.remote(kafka, database, LogSettings.read(), serve).result(
         timeout_s=_ANSWER_WITHIN_S

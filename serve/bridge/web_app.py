@@ -1,7 +1,7 @@
-"""The web application: sockets, REST and the page, on whatever server runs it.
+"""Builds the web application of sockets, REST and the page, for any ASGI server.
 
-Knows no Ray. The rule: the live path needs neither the database nor a broker that answers; without the one REST says so
-with 503, without the other viewers wait.
+Knows no Ray. The rule: the live path needs neither the database nor a broker that answers. Without the database REST
+answers with 503. Without the broker viewers wait.
 """
 
 import asyncio
@@ -46,10 +46,10 @@ def make_api(
     proxies: Collection[str] = (),
     hosts: Hosts | None = None,
 ) -> FastAPI:
-    """The application. It reads Kafka from its startup to its shutdown.
+    """Build the application. It reads Kafka from its startup to its shutdown.
 
-    ``proxies`` are the addresses of ours, which are believed when they say for whom they connect; ``hosts`` the names that the
-    page has.
+    ``proxies`` are the addresses of our own proxies. The client address that they forward is trusted. ``hosts`` are the
+    names that the page has.
     """
     hosts = hosts or Hosts()
     bridge = Bridge(Hub(), limits=limits, proxies=proxies, hosts=hosts)
@@ -71,7 +71,7 @@ def make_api(
             await asyncio.to_thread(reader.stop)
             await asyncio.to_thread(stored.close)
 
-    # No /docs: those pages load scripts from elsewhere, which the policy above forbids.
+    # No /docs: its pages load scripts from other sites, and the policy above forbids that.
     app = FastAPI(title="Purple Sector", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.bridge = bridge
     app.add_middleware(KnownHosts, hosts=hosts)
@@ -104,7 +104,7 @@ def make_api(
 
 
 def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> dict[str, Any]:
-    """The numbers of /api/stats: of this replica, since it started; ``lastSeen`` in ms since 1970."""
+    """Return the numbers of /api/stats for this replica since it started. ``lastSeen`` is in ms since 1970."""
     hub, now, today_ms = bridge.hub, bridge.clock(), wall() * 1000
     return {
         "clientsConnected": hub.viewers,
@@ -128,7 +128,7 @@ async def _expire(bridge: Bridge) -> None:
 
 
 class KnownHosts:
-    """Refuse requests for a name that is none of the page's, over HTTP and WebSocket."""
+    """Middleware that refuses HTTP and WebSocket requests for a name that the page does not have."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app = app
@@ -142,7 +142,7 @@ class KnownHosts:
 
 
 class SecurityHeaders:
-    """Says with every answer what a browser may do with it."""
+    """Middleware that adds headers to every HTTP answer; they limit a browser's use of it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
