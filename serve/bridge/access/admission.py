@@ -1,7 +1,7 @@
-"""Who may connect: how many sockets, handshakes and demos one address may have, and all addresses together.
+"""Limits the sockets, handshakes and demos of one address, and of all addresses together.
 
-Pure: knows no socket, and the time is an argument. An address is a viewer's or a household's: of IPv6 the 64 bits that one
-subscriber is given. The rule to remember: what one address takes is bounded, so that the others find room.
+Pure: knows no socket, and the time is an argument. An address is a viewer's or a household's. For IPv6 it is the 64
+bits that one subscriber gets. The rule: the use of one address is bounded, so that the others find room.
 """
 
 from collections import Counter, OrderedDict
@@ -15,14 +15,14 @@ from serve.bridge.live.viewer import Close
 TOO_MANY_OF_ADDRESS = Close(4030, "too many sockets from this address")
 TOO_MANY_SOCKETS = Close(4031, "too many sockets")
 
-#: More addresses than that in one second would each be let in once more: the memory is bounded, too.
+#: Bounds the memory of the handshake throttle, too. If more addresses than this come in one second, each is let in again.
 _MOST_ADDRESSES = 10_000
 _IPV6_SUBSCRIBER_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """Of one replica. Rates are per second, with twice as many at once."""
+    """Limits of one replica. Rates are per second; twice as many are allowed at once."""
 
     sockets: int = 2000
     sockets_per_address: int = 64
@@ -32,7 +32,10 @@ class AdmissionLimits:
 
 
 class Admission:
-    """Counts what is open. Who is let in by `enter` or `start_demo` is let out again by its counterpart."""
+    """Counts the open sockets and demos.
+
+    After a successful `enter` the caller must call `leave`, and after a successful `start_demo` it must call `end_demo`.
+    """
 
     def __init__(self, limits: AdmissionLimits | None = None) -> None:
         self.limits = limits or AdmissionLimits()
@@ -42,16 +45,16 @@ class Admission:
 
     @property
     def sockets(self) -> int:
-        """How many are open."""
+        """Return the number of open sockets."""
         return self._sockets.total()
 
     @property
     def demos(self) -> int:
-        """How many play."""
+        """Return the number of demos that play."""
         return self._demos.total()
 
     def shake_hands(self, address: str, *, now: float) -> bool:
-        """Whether this address may try to connect again."""
+        """Count a handshake; return whether this address may try to connect again."""
         per_s = self.limits.handshakes_per_s
         bucket = self._handshakes.pop(address, None) or TokenBucket(per_second=per_s, burst=max(1.0, 2 * per_s))
         self._handshakes[address] = bucket  # the newest are at the end
@@ -60,7 +63,7 @@ class Admission:
         return bucket.spend(now=now)
 
     def enter(self, address: str) -> Close | None:
-        """Count a socket; a Close where there is no room for it, which counts nothing."""
+        """Count a socket. If there is no room for it, count nothing and return a `Close`."""
         if self._sockets[address] >= self.limits.sockets_per_address:
             return TOO_MANY_OF_ADDRESS
         if self.sockets >= self.limits.sockets:
@@ -69,11 +72,11 @@ class Admission:
         return None
 
     def leave(self, address: str) -> None:
-        """A socket that had entered is closed."""
+        """Release a socket that had entered and is closed."""
         _release(self._sockets, address)
 
     def start_demo(self, address: str) -> str | None:
-        """Count a demo; in words why there can be none, which counts nothing."""
+        """Count a demo. If there is no room for it, count nothing and return the reason in words."""
         if self._demos[address] >= self.limits.demos_per_address:
             return "too many demos are playing for your address; try again later"
         if self.demos >= self.limits.demos:
@@ -82,7 +85,7 @@ class Admission:
         return None
 
     def end_demo(self, address: str) -> None:
-        """A demo that had started is over."""
+        """Release a demo that had started and is over."""
         _release(self._demos, address)
 
 
@@ -93,10 +96,10 @@ def _release(open_: Counter[str], address: str) -> None:
 
 
 def client_address(peer: str, forwarded: Iterable[str], proxies: Collection[str]) -> str:
-    """The address to count for: ``peer``, or where that is one of our ``proxies``, whom it forwards for.
+    """Return the address to count for: ``peer``, or the client for which one of our ``proxies`` forwards.
 
-    ``forwarded`` are the values of X-Forwarded-For in the order of the request. HAProxy adds its own behind what the client
-    sent, so only the very last is believed; and nothing from a peer that is no proxy of ours.
+    ``forwarded`` are the values of X-Forwarded-For in the order of the request. HAProxy adds its own value behind those
+    of the client, so only the very last is trusted. The header is ignored if the peer is not one of our proxies.
     """
     last = (list(forwarded) or [""])[-1].rpartition(",")[2].strip()
     return _subscriber(last if peer in proxies and last else peer)

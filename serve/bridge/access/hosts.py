@@ -1,7 +1,8 @@
-"""Which names the page has: what a request's Host and Origin may be.
+"""Checks a request's Host and Origin against the names that the page has.
 
-Pure. A page elsewhere whose name is made to point here has the same origin as ours (DNS rebinding), so a name has to be known:
-addresses and the loopback's names are, others are set. The rule: no header but Host and Origin decides, since any may be forged.
+Pure. Another site can make its own name point here (DNS rebinding), and its page then has the same origin as ours.
+So a name must be known: addresses and the loopback's names are known, and others are set.
+The rule: only Host and Origin decide, since any other header may be forged.
 """
 
 import ipaddress
@@ -22,7 +23,7 @@ class HostAndPort:
 
     @property
     def is_known(self) -> bool:
-        """Whether no other's DNS decides where it leads: an address, or a name of the loopback."""
+        """Return whether this is an address or a name of the loopback, so that nobody else's DNS decides where it leads."""
         if self.name == "localhost" or self.name.endswith(".localhost"):
             return True
         try:
@@ -32,12 +33,15 @@ class HostAndPort:
         return True
 
     def with_port_of(self, scheme: str) -> "HostAndPort":
-        """The same with the scheme's port where none was given."""
+        """Return the same host, with the scheme's port if none was given."""
         return self if self.port is not None else HostAndPort(self.name, _DEFAULT_PORTS[scheme])
 
 
 def authority(text: str) -> HostAndPort | None:
-    """Parse ``name``, ``name:port`` or ``[address]:port``, in any case and with a final dot; None for anything else."""
+    """Parse ``name``, ``name:port`` or ``[address]:port``; return None for anything else.
+
+    Upper and lower case and a final dot are allowed.
+    """
     found = _AUTHORITY.fullmatch(text.lower())
     if found is None:
         return None
@@ -48,7 +52,7 @@ def authority(text: str) -> HostAndPort | None:
 class Hosts:
     """The names that the page has besides addresses and those of the loopback.
 
-    ``bound`` is the one it is bound to; pages elsewhere on that machine are not ours.
+    ``bound`` is the name that it is bound to. Pages on other ports of that machine are not ours.
     """
 
     def __init__(self, allowed: Iterable[str] = (), *, bound: str = "") -> None:
@@ -56,14 +60,14 @@ class Hosts:
         self._names = frozenset({*(one.name for one in self._allowed), bound.lower()})
 
     def allows(self, hosts: list[str]) -> bool:
-        """Whether a request with these Host headers is for us; there has to be exactly one."""
+        """Return whether a request with these Host headers is for us. There must be exactly one."""
         host = authority(hosts[0]) if len(hosts) == 1 else None
         return host is not None and (host.is_known or host.name in self._names)
 
     def is_ours(self, origin: str | None, host: str) -> bool:
-        """Whether a handshake for ``host`` may come from a page of this origin: ours, or no page at all.
+        """Return whether a handshake for ``host`` may come from this origin: one of ours, or None for no page at all.
 
-        Ours is the Host's, and what is set: a proxy in front may have put another Host.
+        Our origins are the Host's and the names that are set, since a proxy in front may have put another Host.
         """
         if origin is None:
             return True

@@ -1,7 +1,7 @@
-"""REST over what is stored: sessions, laps and the traces of a lap, and what each second and lap came to.
+"""Serves the stored sessions, laps and traces of a lap over REST, with summaries of each second and lap.
 
-Its functions run in the server's thread pool, never on the loop. The rule: a database that does not answer, or was
-not upgraded, is 503 with one sentence, something it does not know is 404, and neither touches the live path.
+Its queries run in the server's thread pool, never on the loop. The rule: a database that does not answer, or was not
+upgraded, results in 503 with one sentence. An unknown session or lap results in 404. Neither touches the live path.
 """
 
 import json
@@ -45,10 +45,11 @@ TRACE = (
     "z_m",
 )
 
-# As much of a session as one answer holds: whoever makes it keeps the interpreter, and the live path waits (20 ms for an hour).
+# The longest part of a session in one answer. The thread that builds it keeps the interpreter, and the live path waits:
+# 20 ms for an hour.
 _PIECE = timedelta(hours=1)
 
-# A page of sessions, and what of them somebody may search for in one go.
+# The most sessions of a page, and the longest search text in characters.
 _PAGE_SESSIONS, _LONGEST_SEARCH = 100, 200
 _LAST_ID = 2**63 - 1
 
@@ -60,7 +61,7 @@ _WAIT_S = 2.0
 
 
 class StoreReader:
-    """The read side of the store, through a small pool."""
+    """Reads from the store through a small pool of connections."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._address = settings.address
@@ -77,7 +78,7 @@ class StoreReader:
         )
 
     def open(self) -> None:
-        """Allow connections; none is made before it is needed."""
+        """Allow connections. None is made before it is needed."""
         self._pool.open()
 
     def close(self) -> None:
@@ -85,7 +86,7 @@ class StoreReader:
         self._pool.close()
 
     def answers(self) -> bool:
-        """Whether the database answers within seconds."""
+        """Return whether the database answers within seconds."""
         try:
             self.ask(lambda conn: conn.execute("SELECT 1"))
         except PurpleSectorError:
@@ -93,13 +94,13 @@ class StoreReader:
         return True
 
     def ask(self, question: Callable[[psycopg.Connection[Any]], T]) -> T:
-        """The answer to a question. Raises StoreUnavailable, SchemaOutdated, NotAllowed."""
+        """Run a query and return its result. Raises StoreUnavailable, SchemaOutdated, NotAllowed."""
         with asking_store(self._address), self._pool.connection() as conn:
             return question(conn)
 
 
 def add_routes(app: FastAPI, stored: StoreReader, bridge: Bridge) -> None:
-    """Add /api/sessions and what is below it."""
+    """Add /api/axes, and /api/sessions with the routes below it."""
 
     @app.exception_handler(StoreUnavailable)
     async def unavailable(_: Request, error: StoreUnavailable) -> JSONResponse:
@@ -118,7 +119,7 @@ def add_routes(app: FastAPI, stored: StoreReader, bridge: Bridge) -> None:
     def row_of(session: SessionInfo) -> dict[str, Any]:
         return asdict(session) | {"live": session.key in bridge.hub.sessions}
 
-    # ``older`` is the ``before`` of the page behind this one, null in the last.
+    # ``older`` is the ``before`` of the next, older page; it is null in the last page.
     @app.get("/api/sessions")
     def sessions(
         before: Annotated[int | None, Query(ge=1, le=_LAST_ID)] = None,
@@ -131,10 +132,10 @@ def add_routes(app: FastAPI, stored: StoreReader, bridge: Bridge) -> None:
 
     @app.get("/api/axes")
     async def axes() -> dict[str, dict[str, int]]:
-        # How each game's z lies on a map with x to the right: 1 up, -1 down.
+        # The direction of each game's z on a map with x to the right: 1 up, -1 down.
         return {"mapZ": {game: one.z for game, one in AXES.items()}}
 
-    # A key may hold slashes, which arrive decoded: it is all that lies between.
+    # A key may hold slashes, which arrive decoded: the key is the whole text in between.
     @app.get("/api/sessions/{key:path}/laps")
     def laps(key: str) -> dict[str, Any]:
         finished, told = stored.ask(lambda conn: (queries.laps(conn, key), best_laps.colours(conn, key)))
@@ -152,7 +153,7 @@ def add_routes(app: FastAPI, stored: StoreReader, bridge: Bridge) -> None:
         piece = stored.ask(lambda conn: summaries.seconds_from(conn, key, since, length=_PIECE))
         following = piece.next and piece.next.astimezone(UTC).strftime(_INSTANT)
         answer = {"session": key, "columns": summed(piece.seconds), "next": following}
-        # Written here and not by FastAPI, which would look at every value for itself, and on the loop.
+        # Encode the JSON here: FastAPI would check every value one by one, and on the loop.
         return Response(json.dumps(answer), media_type="application/json")
 
     @app.get("/api/sessions/{key:path}/lap-summaries")
@@ -160,19 +161,19 @@ def add_routes(app: FastAPI, stored: StoreReader, bridge: Bridge) -> None:
         laps = stored.ask(lambda conn: summaries.lap_summaries(conn, key, first=first, last=last))
         return {"session": key, "laps": [asdict(lap) for lap in laps]}
 
-    # The last of them: a key may end as the addresses above do.
+    # This route must come last: a key may end as the addresses above do.
     @app.get("/api/sessions/{key:path}")
     def session(key: str) -> dict[str, Any]:
         return row_of(stored.ask(lambda conn: queries.session(conn, key)))
 
 
 def _with_plus(instant: object) -> object:
-    """An instant whose ``+`` before the offset was not written as %2B, so that URL decoding made it a space."""
+    """Restore the ``+`` before an instant's offset. URL decoding made it a space if it was not written as %2B."""
     return _SPACE_FOR_PLUS.sub("+", instant) if isinstance(instant, str) else instant
 
 
 def lap_row(lap: Lap, told: Colours) -> dict[str, Any]:
-    """A lap with its start and end as instants, as sessions have theirs, and its colours."""
+    """Return a lap with its colours. Its start and end are instants, like those of sessions."""
     row = asdict(lap)
     for name in ("started_at", "ended_at"):
         row[name] = _instant(row.pop(f"{name}_us"))
@@ -184,14 +185,17 @@ def _instant(time_us: int) -> datetime:
 
 
 def trace(frames: pa.Table) -> dict[str, list[Any]]:
-    """The columns that lap comparison draws, as lists of the same length."""
-    # A frame that does not know where the car is has no place in a comparison.
+    """Return the columns that lap comparison draws, as lists of the same length."""
+    # A frame without the car's position or lap clock has no place in a comparison.
     known = frames.filter(pc.and_(frames["normalized_position"].is_valid(), frames["lap_clock_ms"].is_valid()))
     return {name: known.column(name).to_pylist() for name in TRACE}
 
 
 def summed(seconds: pa.Table) -> dict[str, list[Any]]:
-    """The columns of seconds as JSON has them: instants as text, numbers to a thousandth, which no pixel tells apart."""
+    """Return the columns of seconds for JSON: instants as text, and numbers rounded to a thousandth.
+
+    No pixel shows the difference.
+    """
     columns = {name: seconds.column(name) for name in seconds.column_names if name != "second"}
     floats = {name for name, column in columns.items() if pa.types.is_floating(column.type)}
     rounded = {
