@@ -1,7 +1,7 @@
-"""Sends what sessions left in the spool that nobody drives any more: of a collector that was killed, or of a broker that was away.
+"""Sends the unacknowledged records of past sessions from the spool, after a killed collector or a broker outage.
 
-One session after another, the oldest first, each with its own key, sequences and partition. The session that is being driven
-does not wait for it. A session that makes no progress is passed over until the next round.
+The backlog sends one session after another, the oldest first, each with its own key, sequences and partition. The
+session that is being driven does not wait for it. The backlog skips a session without progress until the next round.
 """
 
 import time
@@ -22,7 +22,7 @@ LINGER_MS = 20.0
 
 
 class Backlog:
-    """Of ``folder``. One thread uses it; ``clock`` is monotonic, in seconds."""
+    """Sends the past sessions in ``folder``. One thread uses it; ``clock`` is monotonic, in seconds."""
 
     def __init__(
         self, kafka: KafkaSettings, folder: SpoolFolder, *, clock: Callable[[], float] = time.monotonic
@@ -36,7 +36,7 @@ class Backlog:
         self._seen = 0
 
     def poll(self, timeout_s: float = 0.0) -> bool:
-        """Keep things moving; waits at most ``timeout_s`` for news from the broker. Whether there is something to send."""
+        """Continue sending; return whether there is something to send. Waits at most ``timeout_s`` for the broker."""
         now = self._clock()
         if self._delivery is None or self._spool is None:
             return self._next(now=now)
@@ -48,7 +48,7 @@ class Backlog:
         return True
 
     def close(self) -> None:
-        """What is not acknowledged stays where it is."""
+        """Stop sending. Unacknowledged records stay in the spool."""
         if self._delivery is not None:
             self._conclude()
         if self._round is not None:

@@ -1,7 +1,7 @@
-"""How far this PC's clock is from the broker's, by the reports of delivery that come anyway; and what that means.
+"""Measures the offset between this PC's clock and the broker's from delivery reports, and classifies it.
 
-The broker dates each record when it gets it (LogAppendTime), and its report brings that time. The report takes its way, so
-that a PC seems ahead by as much: of the newest reports the one that took least counts. Pure: the PC's time is an argument.
+The broker dates each record when it gets it (LogAppendTime), and its delivery report brings that time. The PC seems
+ahead by the report's travel time. So the fastest of the newest reports counts. Pure: the PC's time is an argument.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ from ingest.codec.timestamps import AHEAD_MS, BEHIND_MS
 
 log = structlog.get_logger()
 
-#: Beyond this a clock is worth a word: drivers compare when something happened.
+#: Beyond this offset the collector warns: drivers compare when something happened.
 OFF_MS = 1000
 LOG_APPEND_TIME = 2  # as confluent_kafka numbers it
 _NEWEST = 30
@@ -22,7 +22,7 @@ _TOLD_AGAIN_MS = 60_000
 
 
 class Trouble(NamedTuple):
-    """What is wrong with a clock: how bad it is, what becomes of the frames, and what to do."""
+    """A fault of a clock: its level, its effect on the frames, and its remedy."""
 
     level: Literal["warning", "error"]
     frames: str
@@ -30,7 +30,7 @@ class Trouble(NamedTuple):
 
 
 def clock_trouble(ahead_ms: float, *, within_ms: float = 0.0) -> Trouble | None:
-    """What a clock that is ``ahead_ms`` ahead of the broker's means; None where it is right, as far as ``within_ms`` tells."""
+    """Classify a clock that is ``ahead_ms`` ahead of the broker's; None where it is right within ``within_ms``."""
     if -ahead_ms > BEHIND_MS + within_ms:
         return Trouble("error", "frames of sessions that begin now are kept, with times moved to the broker's")
     if ahead_ms > AHEAD_MS:
@@ -41,12 +41,12 @@ def clock_trouble(ahead_ms: float, *, within_ms: float = 0.0) -> Trouble | None:
 
 
 def offset_words(ahead_ms: float) -> str:
-    """``90.00 s ahead of the broker's``."""
+    """Format the offset, for example ``90.00 s ahead of the broker's``."""
     return f"{abs(ahead_ms) / 1000:.2f} s {'ahead of' if ahead_ms > 0 else 'behind'} the broker's"
 
 
 class BrokerClock:
-    """What reports have told so far. Safe to use from several threads."""
+    """Estimate of this PC's clock offset from the delivery reports so far. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._ahead_ms: deque[int] = deque(maxlen=_NEWEST)
@@ -54,12 +54,18 @@ class BrokerClock:
 
     @property
     def ahead_ms(self) -> int | None:
-        """How far the PC's clock is ahead, ms; None as long as too few reports have come, or the broker keeps our times."""
+        """Return how far the PC's clock is ahead, in ms.
+
+        The result is None while too few reports have come, or where the broker keeps the collector's times.
+        """
         seen = tuple(self._ahead_ms)
         return min(seen) if len(seen) >= _FEWEST else None
 
     def note(self, stamp: tuple[int, int], *, wall_ms: int) -> None:
-        """A report came at ``wall_ms`` by the PC's clock; ``stamp`` is its message's timestamp, as confluent_kafka has it."""
+        """Note a delivery report that came at ``wall_ms`` by the PC's clock.
+
+        ``stamp`` is the timestamp of its message, in confluent_kafka's form.
+        """
         kind, appended_ms = stamp
         if kind != LOG_APPEND_TIME:
             return

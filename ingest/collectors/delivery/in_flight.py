@@ -1,7 +1,7 @@
-"""The records of one session that the broker has not acknowledged yet, in order.
+"""Holds the records of one session that the broker has not acknowledged yet, in order.
 
 Pure: knows no Kafka. Records wait in ``unsent`` until the producer takes them, then in ``in_flight`` until the broker
-acknowledges them; a new producer gets both again, oldest first. The rule to remember: only a confirmed record leaves,
+acknowledges them. A new producer gets both again, oldest first. The rule to remember: only a confirmed record leaves,
 and always the oldest. It is a window onto the spool, where frames wait for as long as it takes.
 """
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class OutgoingRecord(NamedTuple):
-    """A value to produce; ``sequence`` is 0 where it is not a frame but the session's facts."""
+    """A value to produce; ``sequence`` is 0 for the session's facts, which are not a frame."""
 
     sequence: int
     timestamp_ms: int
@@ -18,7 +18,7 @@ class OutgoingRecord(NamedTuple):
 
 
 class InFlightWindow:
-    """What waits, at most ``capacity`` records; who adds asks `full` first."""
+    """Window of at most ``capacity`` waiting records; the caller checks `full` before it adds one."""
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
@@ -38,20 +38,20 @@ class InFlightWindow:
         self.unsent.append(record)
 
     def sent(self) -> None:
-        """The producer has taken the oldest unsent record."""
+        """Move the oldest unsent record to the records in flight: the producer has taken it."""
         self.in_flight.append(self.unsent.popleft())
 
     def confirm(self) -> OutgoingRecord:
-        """The broker has the oldest record in flight."""
+        """Remove and return the oldest record in flight: the broker has it."""
         return self.in_flight.popleft()
 
     def rewind(self) -> int:
-        """The producer is gone: what was in flight is unsent again. Returns how many records that are."""
+        """Move the records in flight back to the unsent ones: the producer is gone. Return their number."""
         returned = len(self.in_flight)
         self.unsent.extendleft(reversed(self.in_flight))
         self.in_flight.clear()
         return returned
 
     def frames(self) -> list[int]:
-        """The sequences that wait, ascending."""
+        """Return the sequences of the waiting frames, ascending."""
         return [r.sequence for waiting in (self.in_flight, self.unsent) for r in waiting if r.sequence]

@@ -1,8 +1,9 @@
-"""The way to Kafka for one session: finds the topic, holds the producer, and replaces it when it breaks.
+"""Produces the records of one session to Kafka: finds the topic, holds the producer, and replaces a broken one.
 
-Knows no frames and no sequences. Who uses it calls `tend` and `poll` often and from one thread: only there are reports
-handed out and producers replaced. The rule to remember: every failed report may have been stored all the same, so all
-that is unconfirmed is produced again, in order, by a new producer; the store drops what it has twice.
+The module knows no frames and no sequences. The caller calls `tend` and `poll` often and from one thread. Only there
+are delivery reports handed out and producers replaced. The rule to remember: the broker may have stored a record
+although its report failed. So a new producer produces all unconfirmed records again, in order. The store drops
+duplicates.
 """
 
 import random
@@ -24,23 +25,23 @@ from ingest.settings import KafkaSettings
 log = structlog.get_logger()
 
 FIND_TIMEOUT_S = 3.0
-#: An idempotent producer sends nothing while five messages or more are in flight; as long as another one waits in it, its thread
-#: spins: a quarter of a core behind a broker that is 80 ms away.
+#: An idempotent producer sends nothing while five messages or more are in flight. As long as another one waits in it,
+#: its thread spins. That takes a quarter of a core behind a broker that is 80 ms away.
 _FEW_IN_FLIGHT = 4
 PRODUCER = QUIET | {
     "enable.idempotence": True,
     "acks": "all",
-    # While as many requests are in flight as may be, and more waits, librdkafka's thread spins: a whole core of the game's
-    # PC as long as brokers are slow to acknowledge. With one it does so only where `hand_over` gives it too much; frames that
-    # wait for it travel together.
+    # librdkafka's thread spins while the maximum of requests is in flight and more messages wait. That takes a whole
+    # core of the game's PC as long as brokers are slow to acknowledge. With one request in flight it spins only where
+    # `hand_over` gives it too much. Frames that wait for it travel together.
     "max.in.flight": 1,
     "compression.type": "lz4",
-    # Frames wait until they are acknowledged; one that timed out would be a hole in the session.
+    # Frames wait until they are acknowledged; one that timed out would be a gap in the session.
     "message.timeout.ms": 0,
-    # What waits is held in the outbox as well; here it need only cover the way to the broker and back.
+    # The outbox holds the waiting records as well. This queue need only cover the round trip to the broker.
     "queue.buffering.max.kbytes": 8192,
-    # Each attempt makes a thread, and librdkafka forgets after each how often it has tried: with its 100 ms, a broker that is
-    # away would cost the game's PC more than one that is there.
+    # Each attempt makes a thread, and librdkafka resets its count of attempts after each. At its default of 100 ms, an
+    # unreachable broker would cost the game's PC more than a reachable one.
     "reconnect.backoff.ms": 500,
     "reconnect.backoff.max.ms": 2000,
     "socket.keepalive.enable": True,
@@ -49,20 +50,23 @@ PRODUCER = QUIET | {
 
 @dataclass(slots=True)
 class Backoff:
-    """Ever longer pauses between attempts: none, then 0.5 s doubling up to ``longest_s``, each shortened at random."""
+    """Backoff between attempts: none, then 0.5 s doubling up to ``longest_s``, each pause shortened at random."""
 
     longest_s: float = 30.0
     failures: int = 0
 
     def pause_s(self, jitter: float) -> float:
-        """The pause before the next attempt; ``jitter`` 0..1 takes up to a half of it away."""
+        """Return the pause before the next attempt; ``jitter`` 0..1 takes up to a half of it away."""
         pause = min(self.longest_s, 0.5 * 2 ** (self.failures - 1)) if self.failures else 0.0
         self.failures = min(self.failures + 1, 16)
         return pause * (1 - jitter / 2)
 
 
 def find_partitions(settings: KafkaSettings, spec: TopicSpec, *, timeout_s: float) -> int:
-    """The number of partitions of the topic, created if absent. Raises BrokerUnavailable or TopicUnavailable."""
+    """Return the number of partitions of the topic, and create it if absent.
+
+    Raises BrokerUnavailable or TopicUnavailable.
+    """
     cluster = Cluster(settings, timeout_s=timeout_s)
     outcome = cluster.create(spec, compare=False)
     if outcome.problem:
@@ -77,7 +81,7 @@ class ResilientProducer:
 
     ``shows_clock``: until the first of them is confirmed, records show this PC's clock in a header.
     ``confirmed`` is called once per record, in order.
-    ``lost`` is called when the producer was replaced: what was produced and not confirmed is to be produced again.
+    ``lost`` is called when the producer was replaced: the caller must then produce the unconfirmed records again.
     """
 
     def __init__(
@@ -108,11 +112,11 @@ class ResilientProducer:
 
     @property
     def ready(self) -> bool:
-        """There is a producer; records may wait in it for a broker."""
+        """Return whether there is a producer; records may wait in it for a broker."""
         return self._producer is not None
 
     def produce(self, record: OutgoingRecord) -> bool:
-        """Hand a record over; False while the producer's queue is full or the producer is broken."""
+        """Pass a record to the producer; return False while its queue is full or the producer is broken."""
         if self._producer is None or self.partition is None or self._broken is not None:
             return False
         try:
@@ -138,39 +142,39 @@ class ResilientProducer:
         return [*self._headers, (SENT_AT, str(time.time_ns() // 1_000_000).encode())]
 
     def hand_over(self, outbox: InFlightWindow) -> None:
-        """Produce what is unsent; nothing while the broker has yet to acknowledge more than a few records."""
+        """Produce the unsent records; none while more than a few records in flight are unacknowledged."""
         if len(outbox.in_flight) > _FEW_IN_FLIGHT:
             return
         while outbox.unsent and self.produce(outbox.unsent[0]):
             outbox.sent()
 
     def poll(self, timeout_s: float) -> None:
-        """Hand out reports, waiting for the first of them at most ``timeout_s``."""
+        """Hand out delivery reports, waiting for the first of them at most ``timeout_s``."""
         if self._producer is not None:
             self._poll_producer(self._producer, timeout_s)
         elif not timeout_s:
-            return  # once a frame while a topic is looked for: to wait for nothing takes 0.1 ms
+            return  # runs once a frame during the topic search: a wait for nothing takes 0.1 ms
         elif self._search is not None:
             wait([self._search], timeout_s)
         else:
             time.sleep(timeout_s)
 
     def tend(self, *, now: float) -> None:
-        """Replace a broken producer; look for the topic where there is none yet."""
+        """Replace a broken producer; search the topic where there is no producer yet."""
         if self._broken is not None:
             self._abandon(now=now)
         if self._producer is None:
             self._connect(now=now)
 
     def close(self) -> None:
-        """Give up what is not acknowledged."""
+        """Drop the producer and its unacknowledged records."""
         self._drop_producer()
         self._searcher.shutdown(wait=False, cancel_futures=True)
 
     def _poll_producer(self, producer: Producer, timeout_s: float) -> None:
         try:
             producer.poll(timeout_s)
-        except KafkaException as fatal:  # a fatal error is raised here, and error_cb does not hear of it
+        except KafkaException as fatal:  # poll raises fatal errors; error_cb does not receive them
             self._break(error_of(fatal))
 
     def _connect(self, *, now: float) -> None:
@@ -191,14 +195,15 @@ class ResilientProducer:
             self._retry_at = now + self._backoff.pause_s(random.random())
             self._fall_silent(str(failure))
             return
-        # Chosen once, so that partitions added later move no running session; a smaller topic is another topic.
+        # The choice is made once, so that partitions added later move no running session. A smaller topic is another
+        # topic.
         if self.partition is None or self.partition >= partitions:
             self.partition = partition_of(self._key, partitions)
         self._producer = producer
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if self._broken is not None:
-            return  # what follows a failed record is produced again with it
+            return  # records after a failed one are produced again with it
         if error is not None:
             self._break(error)
             return
@@ -229,7 +234,7 @@ class ResilientProducer:
     def _drop_producer(self) -> None:
         if self._producer is None:
             return
-        self._broken = self._broken or KafkaError(KafkaError._DESTROY)  # the reports of purged records say nothing
+        self._broken = self._broken or KafkaError(KafkaError._DESTROY)  # the reports of purged records mean nothing
         self._producer.purge()
         self._poll_producer(self._producer, 0)
         self._producer = None

@@ -1,7 +1,7 @@
-"""From a session's spool to Kafka: takes records in order, produces them, and tells the spool what the broker has.
+"""Delivers a session's spool to Kafka: takes records in order, produces them, and acknowledges them to the spool.
 
-Knows no frames. One thread uses it. Between spool and broker only a window of records is in memory; a producer that breaks
-is replaced, and the window is produced again.
+The module knows no frames. One thread uses it. Between spool and broker only a window of records is in memory. After a
+producer breaks, a new one produces the window again.
 """
 
 import time
@@ -24,7 +24,7 @@ _POLL_S = 0.1
 
 
 class DeliveryPump:
-    """Delivers what is in ``spool``, each record at the next `poll`, whether the disk has synced it or not.
+    """Delivers the records in ``spool``, each at the next `poll`, whether the disk has synced it or not.
 
     ``shows_clock``: the frames' times are of this PC's clock, and the first records show it.
     ``clock`` is monotonic, in seconds.
@@ -58,7 +58,7 @@ class DeliveryPump:
 
     @property
     def partition(self) -> int | None:
-        """The partition of the session; None until the topic has been found."""
+        """Return the partition of the session; None until the topic has been found."""
         return self._uplink.partition
 
     @property
@@ -66,7 +66,7 @@ class DeliveryPump:
         return ProducerStatistics(self._messages, self._bytes, self._uplink.errors)
 
     def poll(self, timeout_s: float) -> None:
-        """Keep things moving; waits at most ``timeout_s`` for news from the broker. Call it often."""
+        """Produce records and handle delivery reports; wait at most ``timeout_s`` for reports. Call it often."""
         now = self._clock()
         self._spool.tend(now=now)
         self._uplink.tend(now=now)
@@ -77,19 +77,19 @@ class DeliveryPump:
             self._uplink.poll(timeout_s)
 
     def await_all(self, *, timeout_s: float) -> bool:
-        """Wait until all is acknowledged, at most ``timeout_s``; whether it is."""
+        """Wait at most ``timeout_s`` until all records are acknowledged; return whether they are."""
         deadline = self._clock() + timeout_s
         while not (done := self._spool.drained) and (left_s := deadline - self._clock()) > 0:
             self.poll(min(_POLL_S, left_s))
         return done
 
     def close(self) -> None:
-        """What is not acknowledged stays in the spool, if that outlives us."""
+        """Close the producer and the spool. Unacknowledged records stay in the spool, if it outlives the process."""
         self._uplink.close()
         self._spool.close()
 
     def _has_place(self) -> bool:
-        """The partition is known, and who starts again will know it too."""
+        """Return whether the partition is known and saved, so that a later run will know it too."""
         partition = self._uplink.partition
         if partition is not None and self._spool.partition != partition:
             self._spool.choose(partition)

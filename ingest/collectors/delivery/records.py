@@ -1,6 +1,6 @@
-"""What a collector writes to Kafka: the session's key, the headers, and frames and facts as bytes.
+"""Builds the records that a collector writes to Kafka: the session's key, the headers, and frames and facts as bytes.
 
-Pure. Knows no Kafka client. The rule to remember: the same key and the same user on every record of a session.
+Pure: knows no Kafka client. The rule to remember: every record of a session has the same key and the same user.
 """
 
 import json
@@ -17,20 +17,21 @@ from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 Encoding = Literal["protobuf", "json"]
 Headers = list[tuple[str, str | bytes | None]]
 
-#: Larger records are refused here: a broker refuses them too, and the session would wait behind one for ever.
+#: The collector refuses larger records. A broker refuses them too, and the session would wait behind one for ever.
 LARGEST_RECORD_BYTES = 64 * 1024
 _KEY_BYTES = 8
-#: The fields that the published contract names; JSON always has them, also where they are zero.
+#: The last field that the published contract names. JSON always has these fields, also where they are zero.
 LAST_PUBLISHED_FIELD = 10
-#: The header that shows this PC's clock, in ms since the Unix epoch, when a record was given to the client: ingest moves the times of
-#: a session whose clock is far behind the broker's. A replay has none, for its frames keep the times of another day.
+#: The header with this PC's clock, in ms since the Unix epoch, when a record was passed to the client. From it, ingest
+#: moves the times of a session whose clock is far behind the broker's. A replay has no such header: its frames keep the
+#: times of another day.
 SENT_AT = "sentAt"
-#: The header of what is sent again because ingest asked for it: not live, and nothing for viewers.
+#: The header of a resend that ingest requested: the record is not live, and not for viewers.
 RESENT = ("resent", b"1")
 
 
 def new_session_key(user_id: str, *, now: datetime, random: Callable[[int], str] = secrets.token_hex) -> str:
-    """A key that nobody else has: ``driver-20260314T150926Z-1f0c5a7e93b0d264``. ``random(n)`` gives n bytes as hex.
+    """Make a unique key: ``driver-20260314T150926Z-1f0c5a7e93b0d264``. ``random(n)`` returns n bytes as hex.
 
     Cars that start in the same second differ by 64 random bits; with 16, two of 40 shared one in 1.2 % of starts.
     """
@@ -38,17 +39,20 @@ def new_session_key(user_id: str, *, now: datetime, random: Callable[[int], str]
 
 
 def headers(session_key: str, user_id: str, encoding: Encoding) -> Headers:
-    """The headers of every record of a session."""
+    """Return the headers of every record of a session."""
     return [("sessionId", session_key.encode()), ("userId", user_id.encode()), ("encoding", encoding.encode())]
 
 
 def frame_encoder(encoding: Encoding) -> Callable[[TelemetryFrame], bytes]:
-    """The function from a frame to a record's value. It raises ValueError for what JSON cannot say (NaN)."""
+    """Return the function that encodes a frame as a record's value.
+
+    That function raises ValueError for a value that JSON cannot express (NaN).
+    """
     return TelemetryFrame.SerializeToString if encoding == "protobuf" else _json_frame
 
 
 def facts_value(facts: Session, encoding: Encoding) -> bytes:
-    """A session's facts as a record's value."""
+    """Encode a session's facts as a record's value."""
     message = TelemetryMessage(session=facts, session_id=facts.id)
     return message.SerializeToString() if encoding == "protobuf" else _json_bytes(_as_json(message))
 
@@ -61,7 +65,7 @@ _PUBLISHED = [(f.json_name, f.name) for f in TelemetryFrame.DESCRIPTOR.fields if
 
 
 def _as_json(message: Message) -> dict[str, Any]:
-    """The fields that are set, by their JSON names. Numbers stay numbers; protobuf's own JSON quotes 64-bit ones."""
+    """Return the set fields by their JSON names. Numbers stay numbers; protobuf's own JSON quotes 64-bit ones."""
     return {field.json_name: _json_value(field, value) for field, value in message.ListFields()}
 
 

@@ -1,7 +1,7 @@
-"""What every collector sends with: one session's frames to Kafka, numbered, in order, each until it is acknowledged.
+"""Sends the frames of one session to Kafka, numbered and in order, each until it is acknowledged.
 
-Knows no game and no file. One thread uses it. The rule to remember: a frame goes into the session's spool before anything
-else, and where it is refused it keeps its number, so that the loss shows in the store as a gap.
+Every collector sends with it. The module knows no game and no file. One thread uses it. The rule to remember: a frame
+goes into the session's spool first. A refused frame keeps its number, so that the loss shows in the store as a gap.
 """
 
 import time
@@ -27,7 +27,7 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Unacknowledged:
-    """Frames that a closed sender leaves behind; Kafka may have some of them."""
+    """Unacknowledged frames of a closed sender; Kafka may have some of them."""
 
     frames: int
     first_sequence: int
@@ -38,11 +38,11 @@ class Unacknowledged:
 
 
 class Sender:
-    """Sends one session, by way of the spool that ``open_spool`` gives it: in memory, or for a game on disk.
+    """Sends one session through the spool that ``open_spool`` opens: in memory, or on disk for a game.
 
     ``shows_clock``: the frames' times are of this PC's clock, as a game's are, and the first records show it.
-    ``facts.id`` is the session's key, made up where it is empty; ``facts.started_at`` the first frame's time where it is
-    0. ``linger_ms``: 0 for a live game, 20 for speed.
+    ``facts.id`` is the session's key; the sender makes one where it is empty. ``facts.started_at`` becomes the first
+    frame's time where it is 0. ``linger_ms``: 0 for a live game, 20 for speed.
     ``clock`` is monotonic, in seconds.
     """
 
@@ -68,12 +68,12 @@ class Sender:
 
     @property
     def partition(self) -> int | None:
-        """The partition of the session; None until the topic has been found."""
+        """Return the partition of the session; None until the topic has been found."""
         return self._delivery.partition
 
     @property
     def has_room(self) -> bool:
-        """`send` would not wait."""
+        """Return whether `send` would go through without a wait."""
         return self._spool.has_room
 
     @property
@@ -82,12 +82,12 @@ class Sender:
         return Statistics(self._sequence, self._delivery.frames, errors, self._delivery.statistics, THIS_PC.ahead_ms)
 
     def send(self, frame: TelemetryFrame) -> None:
-        """Number the frame (``frame.sequence`` is set) and send it; waits while there is no room for it."""
+        """Number the frame (sets ``frame.sequence``) and send it; wait while the spool has no room for it."""
         self.keep(frame)
         self.poll(0)
 
     def keep(self, frame: TelemetryFrame) -> None:
-        """The same, but it is on its way only with the next `poll`."""
+        """Number and spool the frame like `send`, but produce it only with the next `poll`."""
         if self._closed:
             raise ValueError(f"the sender of session {self.key} is closed")
         while not self._spool.has_room:
@@ -100,7 +100,7 @@ class Sender:
         self._add(frame)
 
     def describe(self, facts: Session) -> None:
-        """Facts have become known or have changed; they are sent if they differ. Key, user and start stay."""
+        """Send the session's new facts if they differ from the old ones. Key, user and start stay."""
         changed = Session()
         changed.CopyFrom(facts)
         changed.id, changed.user_id, changed.started_at = self.key, self._facts.user_id, self._facts.started_at
@@ -111,11 +111,11 @@ class Sender:
             self._add_facts(changed.started_at)
 
     def poll(self, timeout_s: float) -> None:
-        """Keep things moving; waits at most ``timeout_s`` for news from the broker. Call it often."""
+        """Produce records and handle delivery reports; wait at most ``timeout_s`` for reports. Call it often."""
         self._delivery.poll(timeout_s)
 
     def close(self, *, timeout_s: float) -> Unacknowledged | None:
-        """Wait until all is acknowledged, at most ``timeout_s``. Returns what is not; None when nothing is left."""
+        """Wait at most ``timeout_s`` until all is acknowledged. Return the unacknowledged frames; None without any."""
         self._delivery.await_all(timeout_s=timeout_s)
         left = self._spool.waiting
         self._delivery.close()
@@ -149,7 +149,7 @@ class Sender:
 
 
 def _completed(facts: Session, user_id: str) -> Session:
-    """A copy that has a user and a key."""
+    """Return a copy that has a user and a key."""
     complete = Session()
     complete.CopyFrom(facts)
     complete.user_id = facts.user_id or user_id

@@ -1,4 +1,4 @@
-"""What a collector has done so far, as numbers."""
+"""Counts the work that a collector has done so far."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from ingest.collectors.delivery.broker_clock import OFF_MS
 
 @dataclass(frozen=True, slots=True)
 class ProducerStatistics:
-    """Records (facts included) that the broker has acknowledged, the bytes of their values, and failures to deliver."""
+    """Counts of acknowledged records (facts included), of the bytes of their values, and of failures to deliver."""
 
     messages_sent: int = 0
     bytes_sent: int = 0
@@ -21,13 +21,13 @@ class ProducerStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Frames taken from the game, those that Kafka has acknowledged, those that were refused, and how wrong the clock is."""
+    """Counts of frames taken from the game, acknowledged by Kafka, and refused or lost; and the clock's offset."""
 
     frames_collected: int = 0
     frames_published: int = 0
     errors: int = 0
     producer: ProducerStatistics = ProducerStatistics()
-    clock_ahead_ms: int | None = field(default=None, compare=False)  # of the broker's; None: not known
+    clock_ahead_ms: int | None = field(default=None, compare=False)  # ahead of the broker's clock; None: not known
 
     def __add__(self, other: "Statistics") -> "Statistics":
         return Statistics(
@@ -39,7 +39,7 @@ class Statistics:
         )
 
     def as_json(self) -> dict[str, int | dict[str, int]]:
-        """The same with the published names; ``clockAheadMs`` only where the clock is wrong."""
+        """Return the counts under their published names; ``clockAheadMs`` only where the clock is wrong."""
         wrong = self.clock_ahead_ms is not None and abs(self.clock_ahead_ms) > OFF_MS
         return {
             "framesCollected": self.frames_collected,
