@@ -1,4 +1,4 @@
-"""``python -m ingest.embedded``: fetches what the embedded services are made of, so that their first start need not."""
+"""Fetches the files of the embedded services (``python -m ingest.embedded``), so that the first start need not."""
 
 import sys
 
@@ -8,7 +8,7 @@ from ingest.embedded.timescale import fetch_packages
 
 
 def main() -> None:
-    """Fetch each; what can't be had is said, and is no failure: something else stands in for it or is skipped."""
+    """Fetch each. A missing one is printed and is no failure: a substitute is used, or it is skipped."""
     for fetch in (kafka_jars, fetch_packages):
         try:
             _say(str(fetch(progress=_tell)))

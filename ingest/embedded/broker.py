@@ -1,4 +1,4 @@
-"""Which broker this machine gets: Apache Kafka, or what stands in for it, and why."""
+"""Chooses this machine's broker: Apache Kafka, or the in-memory substitute, and logs the reason."""
 
 from pathlib import Path
 
@@ -18,10 +18,11 @@ log = structlog.get_logger()
 def start_broker(
     folder: Path, *, brokers: int = 1, cache: Path | None = None, offline: bool = False, progress: Progress = quiet
 ) -> Broker:
-    """Start Apache Kafka on ``folder`` if Java and the jars can be had, else the in-memory broker.
+    """Start Apache Kafka on ``folder`` if Java and the jars are available, else the in-memory broker.
 
-    ``brokers`` is 1, or 3 that make a cluster, for which nothing stands in. ``offline`` rules fetching out. A Kafka that
-    can be had and does not start is an error, not a reason to make do: ServiceUnavailable, like no broker at all.
+    ``brokers`` is 1, or 3 that make a cluster; a cluster has no substitute. ``offline`` forbids fetching.
+    If Kafka is available and does not start, that is an error and no reason for the substitute. Raises
+    ServiceUnavailable for that, and if there is no broker at all.
     """
     if brokers > 1:
         return KafkaCluster.start(folder, brokers=brokers, progress=progress)

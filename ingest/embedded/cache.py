@@ -1,6 +1,6 @@
-"""The cache folder: what was fetched once and need not be fetched again.
+"""Keeps fetched files in the cache folder, so that they are fetched only once.
 
-The rule to remember: an entry has its name only once it is complete.
+Rule: an entry gets its name only once it is complete.
 """
 
 import contextlib
@@ -12,19 +12,19 @@ from pathlib import Path
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where downloads are kept: PURPLE_SECTOR_CACHE, else the user's cache folder."""
+    """Return the folder of downloads: PURPLE_SECTOR_CACHE, else the user's cache folder."""
     if chosen := environ.get("PURPLE_SECTOR_CACHE"):
         return Path(chosen)
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "purple-sector"
 
 
 def entry(name: str, cache: Path | None = None) -> Path:
-    """The folder of that name in ``cache``; None: the user's."""
+    """Return the folder of that name in ``cache``; None means the user's cache."""
     return (cache or cache_folder(os.environ)) / name
 
 
 def filled(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """``folder``, which ``fill`` fills if it is not there; of several processes one fills and the others wait.
+    """Return ``folder``, and let ``fill`` fill it first if it is absent. One process fills; others wait.
 
     ``fill`` gets an empty folder beside it, which is removed if it raises.
     """
@@ -33,7 +33,7 @@ def filled(folder: Path, fill: Callable[[Path], None]) -> Path:
     with _one_at_a_time(folder):
         if not folder.is_dir():
             unfinished = folder.with_name(f"{folder.name}.unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
             unfinished.mkdir(parents=True)
             try:
                 fill(unfinished)
@@ -45,7 +45,7 @@ def filled(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the lock of this entry; the kernel drops it if we are killed."""
+    """Hold the lock of this entry; the kernel releases it if we are killed."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,6 +1,7 @@
-"""Certificates for brokers of this machine's loopback: an authority that lives as long as its process.
+"""Issues certificates for brokers on this machine's loopback. The authority lives as long as its process.
 
-Its key is in memory only. Each certificate is one file with its key, as Kafka and librdkafka both read it.
+Its key is in memory only. Each certificate is one file with its key, in a form that Kafka and librdkafka
+both read.
 """
 
 import ipaddress
@@ -13,11 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _VALID_FOR = timedelta(days=30)
-_SKEW = timedelta(hours=1)  # of the clocks of those who check
+_SKEW = timedelta(hours=1)  # of the verifiers' clocks
 
 
 class CertificateAuthority:
-    """Signs what its ``folder`` then holds; ``ca_file`` is what those who check need."""
+    """Signs the certificates in its ``folder``. Verifiers need ``ca_file``."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -29,7 +30,7 @@ class CertificateAuthority:
         self.ca_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str) -> Path:
-        """A file with a new key and its certificate, for ``CN=name`` on this machine's loopback."""
+        """Write a new key and its certificate for ``CN=name`` on this loopback to a file, and return its path."""
         key = ec.generate_private_key(ec.SECP256R1())
         loopback = x509.SubjectAlternativeName(
             [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]

@@ -1,11 +1,12 @@
-"""The guardian of one service process: its parent on the process tree, and the reason why it never outlives us.
+"""Guards one service process: its parent on the process tree, which ensures that it never outlives us.
 
-Run as a script by `ingest.embedded.process`, with the standard library alone so that it starts in a blink:
-``guardian.py UID GID COMMAND...`` (``-`` for "as we are"). It writes the service's process id to standard output, then
-obeys standard input: each line is a signal to pass on, and the end of it means that our owner is gone, kill -9
-included. The service dies with the guardian too: on Linux the kernel sees to that, whoever kills it.
+`ingest.embedded.process` runs it as a script, with the standard library alone so that it starts fast:
+``guardian.py UID GID COMMAND...`` (``-`` for "as we are"). It writes the service's process id to standard
+output, then obeys standard input. Each line is a signal to pass on. Its end means that our owner is gone,
+also after kill -9. The service dies with the guardian too: on Linux the kernel ensures that, whatever kills
+it.
 
-The rule to remember: when this script ends, nothing that the service started is left.
+Rule: when this script ends, no process that the service started is left.
 """
 
 import contextlib
@@ -25,7 +26,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 def main() -> int:
     """Run the command to its end; the exit status is the command's, 128 + n for signal n."""
     uid, gid, *command = sys.argv[1:]
-    # Handlers, not SIG_IGN: the service would inherit that. A polite signal to everybody is for the service to answer.
+    # Handlers, not SIG_IGN, which the service would inherit. If everybody gets a polite signal, the service
+    # must answer it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     prctl = _prctl()
@@ -38,7 +40,8 @@ def main() -> int:
         user=None if uid == "-" else int(uid),
         group=None if gid == "-" else int(gid),
         extra_groups=None if uid == "-" else [],
-        # Runs after the change of user, which would clear it. One thread so far, and it lives as long as we do.
+        # Runs after the change of user, which would clear it. There is one thread so far, and it lives as
+        # long as we do.
         preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
     )
     sys.stdout.write(f"{service.pid}\n")
@@ -50,7 +53,7 @@ def main() -> int:
 
 
 def _prctl() -> Callable[[int, int], int]:
-    """The system call of that name on Linux; elsewhere the pipe alone has to do."""
+    """Return the system call of that name on Linux. Elsewhere the pipe alone must suffice."""
     if sys.platform != "linux":
         return lambda *_: 0
     prctl: Callable[[int, int], int] = ctypes.CDLL(None, use_errno=True).prctl
@@ -72,7 +75,7 @@ def _send(service: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
 
 
 def _sweep() -> None:
-    """Kill what the service left behind: as its subreaper, we have inherited it."""
+    """Kill the processes that the service left behind. As its subreaper, we have inherited them."""
     while orphans := _children(os.getpid()):
         for pid in orphans:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
@@ -86,7 +89,7 @@ def _children(parent: int) -> list[int]:
 
 def _parent(stat: Path) -> int:
     try:
-        # The name before it may hold spaces and brackets.
+        # The name before it may contain spaces and brackets.
         return int(stat.read_text().rpartition(")")[2].split()[1])
     except (OSError, IndexError):
         return 0

