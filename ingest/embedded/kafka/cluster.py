@@ -1,7 +1,7 @@
-"""Apache Kafka with several brokers on this machine, open or secured, as one service.
+"""Runs Apache Kafka with several brokers on this machine, open or secured, as one service.
 
-Each broker is a controller too, in a folder and a process of its own, so that one can be killed, frozen or restarted
-while the others serve. Topics are kept three times, and a record is acknowledged when two have it.
+Each broker is a controller too, in a folder and a process of its own. So one can be killed, frozen or
+restarted while the others serve. Topics have three copies, and a record is acknowledged when two have it.
 """
 
 import secrets
@@ -33,23 +33,23 @@ ADMIN = "admin"
 IN_SYNC_WITHIN_S = 60.0
 _BROKERS_OWN = "broker"  # the name on the certificates that brokers show each other
 _HEAP_MB = 256
-# Longer than for one broker alone: where CPUs are short, votes that come late elect nobody, again and again.
+# Longer than for one broker alone: where CPUs are short, late votes elect no leader, again and again.
 _QUORUM = {"controller.quorum.election.timeout.ms": "1000", "controller.quorum.fetch.timeout.ms": "2000"}
-_THREADS = {"num.io.threads": "2", "num.network.threads": "2"}  # of each broker; the CPUs are shared by all
-_ITERATIONS = 4096  # of the password's hash; the least that Kafka takes
+_THREADS = {"num.io.threads": "2", "num.network.threads": "2"}  # of each broker; all share the CPUs
+_ITERATIONS = 4096  # of the password's hash; the least that Kafka accepts
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """TLS for everybody, passwords (SCRAM-SHA-512) for clients, certificates among brokers; no rights without a rule."""
+    """TLS for everybody, SCRAM-SHA-512 for clients, certificates among brokers; no rights without a rule."""
 
     ca_file: Path
     certificate: Path
 
     def secured(self, node: Node) -> Node:
-        """The same node, with a third port for the brokers among each other."""
+        """Return the same node, with a third port for the brokers among each other."""
         port = free_port()
         settings = self._settings(node, port) | dict(node.settings)
         return replace(node, settings=settings, client=self._client(port))
@@ -77,7 +77,7 @@ class Security:
         }
 
     def _client(self, internal_port: int) -> dict[str, str]:
-        """How a broker's own certificate is used by a client: before there is any password."""
+        """Return the settings of a client with a broker's own certificate, used before there is any password."""
         return {
             "bootstrap.servers": f"127.0.0.1:{internal_port}",
             "security.protocol": "SSL",
@@ -88,7 +88,7 @@ class Security:
 
 
 class KafkaCluster:
-    """Brokers that are one cluster. Use `start`, then `stop`; or a ``with`` block."""
+    """Runs the brokers of one cluster. Use `start`, then `stop`; or a ``with`` block."""
 
     name = NAME
     version = VERSION
@@ -112,7 +112,7 @@ class KafkaCluster:
     ) -> Self:
         """Start the brokers, each on a folder below ``folder``; ``settings`` are properties of each.
 
-        Raises ServiceUnavailable, with nothing left running.
+        Raises ServiceUnavailable, with no process left running.
         """
         java, jars = find_java(), kafka_jars(progress=progress)
         security = _security(folder.resolve() / "certificates") if secured else None
@@ -129,11 +129,11 @@ class KafkaCluster:
 
     @property
     def brokers(self) -> str:
-        """The bootstrap addresses for clients."""
+        """Return the bootstrap addresses for clients."""
         return ",".join(broker.brokers for broker in self.nodes)
 
     def broker(self, id: int) -> Kafka:
-        """The broker of that id, from 1: to kill it, restart it, or ask for its pid."""
+        """Return the broker of that id, from 1, for example to kill it, restart it or read its pid."""
         return self.nodes[id - 1]
 
     def add_user(self, name: str) -> SecretStr:
@@ -146,18 +146,18 @@ class KafkaCluster:
         return SecretStr(password)
 
     def leader_of(self, topic: str, partition: int) -> int:
-        """The id of the broker that leads a partition; -1 while there is none."""
+        """Return the id of the broker that leads a partition; -1 while there is none."""
         leader: int = self._admin.list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
         return leader
 
     def roll(self) -> None:
-        """Restart one broker after the other, each when all copies are in step again."""
+        """Restart one broker after the other, each when all copies are in sync again."""
         for broker in self.nodes:
             broker.restart()
             self.await_in_sync()
 
     def await_in_sync(self, *, within_s: float = IN_SYNC_WITHIN_S) -> None:
-        """Wait until every partition has all its copies. Raises ServiceUnavailable."""
+        """Wait until every partition has all its copies in sync. Raises ServiceUnavailable."""
         gives_up_at = time.monotonic() + within_s
         while behind := self._behind():
             if time.monotonic() > gives_up_at:
@@ -179,7 +179,7 @@ class KafkaCluster:
         self.stop()
 
     def _behind(self) -> int:
-        """How many partitions lack a copy that is in step; -1 while nobody says."""
+        """Count the partitions that lack a copy in sync; -1 while no broker answers."""
         try:
             cluster = self._admin.list_topics(timeout=5)
         except KafkaException:
@@ -211,14 +211,14 @@ def _nodes(
 
 
 def _admin_of(nodes: list[Kafka]) -> AdminClient:
-    """A client with all rights; quiet, for its brokers are killed and come back."""
+    """Open a client with all rights. It is quiet, for its brokers are killed and come back."""
     config: dict[str, Any] = {"log_level": 0} | dict(nodes[0].node.client)
     addresses = [broker.node.client.get("bootstrap.servers", broker.brokers) for broker in nodes]
     return AdminClient(config | {"bootstrap.servers": ",".join(addresses)})
 
 
 def _all_or_none(start: Callable[[Node], Kafka], nodes: list[Node]) -> list[Kafka]:
-    """Start all at once, for none is ready before most are."""
+    """Start all brokers at once, for none is ready before most are. If one fails, kill all and raise its error."""
     with ThreadPoolExecutor(len(nodes)) as pool:
         starting = [pool.submit(start, node) for node in nodes]
     started = [s.result() for s in starting if s.exception() is None]
@@ -229,6 +229,6 @@ def _all_or_none(start: Callable[[Node], Kafka], nodes: list[Node]) -> list[Kafk
 
 
 def _at_once(act: Callable[[Kafka], None], brokers: Iterable[Kafka]) -> None:
-    """Not in turn: the last ones could not leave in order without the others."""
+    """Apply ``act`` to all at once. In turn, the last brokers could not leave in order without the others."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(act, brokers))

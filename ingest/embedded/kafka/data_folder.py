@@ -1,6 +1,6 @@
-"""A broker's data folder as it is before the first start: formatted by Kafka once, and later from what that left behind.
+"""Formats a broker's data folder before the first start: once by Kafka, later from a snapshot kept then.
 
-A JVM of its own for the formatting took 0.9 s of CPU and a second of each first start of a folder.
+A separate JVM for formatting took 0.9 s of CPU and one second of a folder's first start.
 """
 
 import base64
@@ -10,17 +10,23 @@ import os
 import uuid
 from pathlib import Path
 
-# Features and their versions, the same for every new folder of one release; it names neither cluster nor node.
+# Features and their versions, the same for every new folder of one release. It names neither cluster nor node.
 _SNAPSHOT = "__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"
 
 
 def is_formatted(data: Path) -> bool:
-    """Whether ``data`` belongs to a broker. What says so is written last; a folder without it holds nothing yet."""
+    """Return whether ``data`` belongs to a broker. The file that proves it is written last.
+
+    A folder without it has no data yet.
+    """
     return (data / "meta.properties").exists()
 
 
 def keep_snapshot(data: Path, kept: Path) -> None:
-    """Keep the first snapshot of ``data``, just formatted, with its digest in front; a cache that is read-only goes without."""
+    """Keep the first snapshot of ``data``, just formatted, with its digest in front.
+
+    A read-only cache keeps nothing.
+    """
     with contextlib.suppress(OSError):
         snapshot = (data / _SNAPSHOT).read_bytes()
         arriving = kept.with_name(f"{kept.name}.{os.getpid()}")
@@ -29,9 +35,10 @@ def keep_snapshot(data: Path, kept: Path) -> None:
 
 
 def format_from(kept: Path, data: Path, *, cluster_id: str, node_id: int) -> None:
-    """Make ``data``, which must not be there, as Kafka's storage tool makes it.
+    """Make ``data``, which must be absent, as Kafka's storage tool makes it.
 
-    Raises OSError where nothing was kept, or not whole: Kafka itself starts on half a snapshot, with older features.
+    Raises OSError if no snapshot was kept, or an incomplete one. Kafka itself starts on half a snapshot,
+    with older features.
     """
     content = kept.read_bytes()
     digest, snapshot = content[:32], content[32:]
@@ -47,7 +54,7 @@ def format_from(kept: Path, data: Path, *, cluster_id: str, node_id: int) -> Non
 
 
 def new_directory_id() -> str:
-    """A random id as Kafka writes it: 22 characters, of which the first is no hyphen."""
+    """Return a random id in Kafka's form: 22 characters, the first not a hyphen."""
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
         pass
     return text

