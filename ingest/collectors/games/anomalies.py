@@ -1,4 +1,4 @@
-"""What a game sent that could not be used: counted by kind, and said once per kind, not sixty times a second."""
+"""Counts unusable game data by kind, and logs each kind once instead of sixty times a second."""
 
 import structlog
 
@@ -6,14 +6,14 @@ log = structlog.get_logger()
 
 
 class AnomalyCounts:
-    """Of one game. A kind is a few words; ``detail`` is what the first of that kind looked like."""
+    """Counts of one game's anomalies. A kind is a few words; ``detail`` describes the first of that kind."""
 
     def __init__(self, game: str) -> None:
         self._game = game
         self.counts: dict[str, int] = {}
 
     def add(self, kind: str, detail: str = "") -> None:
-        """One more of that kind."""
+        """Count one anomaly of ``kind``, and log the first of that kind."""
         if kind not in self.counts:
             log.warning("game data not used", game=self._game, kind=kind, detail=detail)
         self.counts[kind] = self.counts.get(kind, 0) + 1

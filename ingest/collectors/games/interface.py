@@ -1,8 +1,8 @@
-"""What a game tells a collector, and in what words. Everything that follows a game knows only this.
+"""Defines the interface between a game and a collector, and its messages. Code that follows a game knows only this.
 
-A game says `SessionBegan` before a session's first frame, then frames and changed facts as they come, and `SessionEnded`
-when that session is over. Frames have no sequence yet: whoever sends them counts. While the game is away, paused or
-plays a replay, it says nothing.
+A game yields `SessionBegan` before a session's first frame. Then it yields frames and changed facts as they come.
+It yields `SessionEnded` when that session is over. Frames have no sequence yet: their sender counts them.
+A game that is absent, paused or playing a replay yields nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,21 +14,21 @@ from ingest.telemetry_pb2 import Session, TelemetryFrame
 
 @dataclass(frozen=True, slots=True)
 class SessionBegan:
-    """A new session; of ``facts``, key and user are for the collector to fill in."""
+    """A new session with its facts. The collector fills in the key and the user of ``facts``."""
 
     facts: Session
 
 
 @dataclass(frozen=True, slots=True)
 class FactsChanged:
-    """Facts of the running session have become known, or are no longer what they were."""
+    """The facts of the running session, after some became known or changed."""
 
     facts: Session
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEnded:
-    """No frame of that session follows."""
+    """The end of the session, with its reason. No frame of that session follows."""
 
     reason: str
 
@@ -37,30 +37,30 @@ Happening = SessionBegan | FactsChanged | TelemetryFrame | SessionEnded
 
 
 class Game(Protocol):
-    """A game on this machine or network, whether it runs at the moment or not."""
+    """A game on this machine or network, running at the moment or not."""
 
     @property
     def name(self) -> str:
-        """As `Session.game` has it."""
+        """Return the game's name, as in `Session.game`."""
         ...
 
     @property
     def running(self) -> bool:
-        """The game has been heard of lately."""
+        """Return whether the game has shown activity lately."""
         ...
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What was received and could not be used, by kind."""
+        """Return the counts of unusable received data, by kind."""
         ...
 
     def poll(self, timeout_s: float) -> Sequence[Happening]:
-        """What has happened since the last call, oldest first; waits at most ``timeout_s`` for the first of it.
+        """Return the happenings since the last call, oldest first; wait at most ``timeout_s`` for the first.
 
-        Never raises for what a game sends, nor for a game that is not there.
+        Never raises for data that a game sends, nor for an absent game.
         """
         ...
 
     def close(self) -> Sequence[Happening]:
-        """Take leave of the game. What was seen before and has not been said; nothing is said after it."""
+        """Stop following the game, and return the happenings not returned yet. None follow after it."""
         ...

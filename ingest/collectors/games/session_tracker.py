@@ -1,4 +1,4 @@
-"""The session that runs, as it has been told so far: begun before its first frame, described again when a fact changes.
+"""Tracks the running session: begins it before its first frame, and describes it again when a fact changes.
 
 Pure: both clocks are arguments.
 """
@@ -11,13 +11,13 @@ from ingest.collectors.games.interface import FactsChanged, Happening, SessionBe
 from ingest.collectors.games.session_clock import SessionClock
 from ingest.telemetry_pb2 import Session, TelemetryFrame
 
-#: No car moves faster; going back to the garage does.
+#: No car moves faster; a return to the garage does.
 _FASTEST_MPS = 150.0
 _ROOM_M = 10.0
 
 
 class SessionTracker:
-    """At most one at a time; none to begin with."""
+    """Tracks at most one session at a time; none at the start."""
 
     def __init__(self, complaints: AnomalyCounts) -> None:
         self._complaints = complaints
@@ -29,17 +29,20 @@ class SessionTracker:
 
     @property
     def runs(self) -> bool:
-        """It has begun and not ended."""
+        """Return whether a session has begun and not ended."""
         return self._clock is not None
 
     def drive(self, frame: TelemetryFrame, facts: Session, *, now_s: float, wall_ms: int) -> list[Happening]:
-        """The frame, timed, and before it what must be said first. ``facts`` have no start: that is this frame, or an earlier one."""
+        """Return the frame with its time, after the happenings that must precede it.
+
+        ``facts`` have no start: this frame sets it, or an earlier one did.
+        """
         said: list[Happening] = []
         if self._clock is None:
             self._clock = SessionClock(wall_ms=wall_ms, now_s=now_s)
             self._facts, self._given = _started(facts, wall_ms), facts
             said.append(SessionBegan(self._facts))
-        elif facts is not self._given:  # sixty times a second they are the very same
+        elif facts is not self._given:  # sixty times a second they are the very same object
             said += self._changed(facts)
         self._note_jump(frame, now_s)
         frame.timestamp = self._clock.stamp_ms(now_s)
@@ -53,14 +56,14 @@ class SessionTracker:
         return [FactsChanged(now)]
 
     def end(self, reason: str) -> list[Happening]:
-        """Nothing, where none runs."""
+        """End the running session for ``reason``; return nothing where none runs."""
         if self._clock is None:
             return []
         self._clock, self._place = None, None
         return [SessionEnded(reason)]
 
     def _note_jump(self, frame: TelemetryFrame, now_s: float) -> None:
-        """A car that is suddenly elsewhere is what the game showed: it is counted, and sent."""
+        """Count a jump of the car. The frame is sent unchanged, because the game showed it."""
         if {"x", "y", "z"}.intersection(blanked_fields(frame)):
             return
         place = (frame.x, frame.y, frame.z)

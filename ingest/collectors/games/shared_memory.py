@@ -1,8 +1,9 @@
-"""The three pages in which Assetto Corsa and ACC show what they do: opened only where the game made them, copied whole.
+"""Opens and copies the three shared-memory pages of Assetto Corsa and ACC: only pages that the game made, always whole.
 
-Both games have the same page names and layouts of their own; what the bytes mean is for each game's collector to know. Shared
-are the version that opens the static page and the packet id that opens the two others. The rule to remember: nothing is
-created here. Who makes a page before the game does decides its size, and a game has died of that.
+Both games use the same page names, each with its own layouts. Each game's collector interprets the bytes.
+Two fields are common: the static page begins with the version, and the two others begin with the packet id.
+The rule to remember: nothing is created here. A process that makes a page before the game decides its size.
+A game has crashed because of that.
 """
 
 import ctypes
@@ -17,18 +18,18 @@ from typing import NamedTuple, Protocol
 
 from ingest.collectors.games.anomalies import AnomalyCounts
 
-#: Where Wine's bridges mirror the pages.
+#: Folder in which Wine's bridges mirror the pages.
 LINUX_FOLDER = Path("/dev/shm")
-#: Nobody says how long a game takes to write a page. What has not changed for so long, it is not writing; at some 500 writes a
-#: second every other copy is one.
+#: No document states how long a game takes to write a page. A page unchanged for so long is not being written.
+#: At some 500 writes a second, every other copy is of such a page.
 SETTLE_S = 0.001
 TRIES = 20
-#: Physics that stand still for so long: a pause, or a game that is gone and whose pages live on in our hands alone.
+#: Physics unchanged for so long mean a pause, or a game that has ended. In the latter case only we keep its pages open.
 STILL_S = 2.0
 
 
 class Pages(NamedTuple):
-    """The game at one moment."""
+    """The three pages of the game at one moment."""
 
     physics: bytes
     graphics: bytes
@@ -36,12 +37,15 @@ class Pages(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Of the layout, which tells the games apart: AC has "1.7", ACC "1.9"; empty while no game has written."""
+        """Return the version of the layout, which distinguishes the games: AC has "1.7", ACC "1.9".
+
+        It is empty while no game has written.
+        """
         return wide_text(self.static, 0, 15)
 
 
 class PageSizes(NamedTuple):
-    """How many bytes of each page a game's layout has."""
+    """Sizes in bytes of each page in a game's layout."""
 
     physics: int
     graphics: int
@@ -52,20 +56,21 @@ class Page(Protocol):
     """One page, open for reading."""
 
     def copy(self) -> bytes:
-        """What is in it; fewer bytes than asked for when somebody made it shorter."""
+        """Return the bytes of the page; fewer than requested when another process made it shorter."""
         ...
 
     def replaced(self) -> bool:
-        """Whether its name is now another page's, or nobody's."""
+        """Return whether the page's name now belongs to another page, or to none."""
         ...
 
     def close(self) -> None: ...
 
 
 class SharedMemory:
-    """The pages of whichever game is there; absent, they are looked for at each snapshot.
+    """Copies the pages of whichever game is there; looks for missing pages at each snapshot.
 
-    ``folder``: where they are files; None for what the system has. What is wrong with them is counted in ``complaints``.
+    ``folder`` holds the pages as files; None selects the system's own place.
+    ``complaints`` counts the faults of the pages.
     """
 
     def __init__(
@@ -83,26 +88,32 @@ class SharedMemory:
 
     @property
     def present(self) -> bool:
-        """The pages were there at the last snapshot: without a snapshot, the game wrote all the while."""
+        """Return whether the pages were there at the last snapshot.
+
+        Pages that are present without a snapshot were being written the whole time.
+        """
         return bool(self._open)
 
     def snapshot(self, now_s: float) -> Pages | None:
-        """The pages as they are at one moment; None when they are not there, were made anew since the last call, or are
-        being written whenever one looks. Takes a millisecond or a few. Never raises for what is there or not.
+        """Return the pages at one moment, in a millisecond or a few.
+
+        Return None when they are missing, were made again since the last call, or change during every copy.
+        Never raises for present or missing pages.
         """
         if not self._open and not self._opened():
             return None
         pages = self._unchanging()
         if pages is None or self._moved(pages, now_s):
             return pages
-        # Only a page that nobody writes can be one that was replaced. To ask for all names at each look takes as long as to read.
+        # Only a page that no process writes can be a replaced one.
+        # Checking all names at each look takes as long as reading the pages.
         if any(page.replaced() for page in self._open):
             self.close()
             return None  # the game's end is seen before its next start
         return pages if now_s - self._moved_s <= STILL_S or self._opened_again(now_s) else None
 
     def close(self) -> None:
-        """Let go of the pages. The next snapshot opens them again."""
+        """Close the pages. The next snapshot opens them again."""
         for page in self._open:
             page.close()
         self._open = []
@@ -142,18 +153,19 @@ class SharedMemory:
         return page
 
     def _unchanging(self) -> Pages | None:
-        """Two copies, a moment apart, that are alike to the byte, packet ids included.
+        """Return a copy that equals the copy a moment before, byte for byte, packet ids included.
 
-        The pages have no lock. The packet id alone would not tell a half written page: nobody says whether a game writes it
-        first or last.
+        The pages have no lock. The packet id alone would not reveal a half-written page.
+        No document states whether a game writes it first or last.
         """
         physics, graphics, static = self._open
-        before = Pages(physics.copy(), graphics.copy(), self._static)  # which was whole, and hardly ever changes
+        # The last static page was whole, and hardly ever changes.
+        before = Pages(physics.copy(), graphics.copy(), self._static)
         for _ in range(TRIES):
             self._sleep(SETTLE_S)
             after = Pages(physics.copy(), graphics.copy(), static.copy())
             if tuple(map(len, after)) != self._sizes:
-                self.close()  # cut short: reading on would be inventing
+                self.close()  # a page was truncated: further values would be invented
                 return None
             if before == after:
                 self._static = after.static
@@ -164,29 +176,29 @@ class SharedMemory:
 
 
 def wide_text(page: bytes, offset: int, units: int) -> str:
-    """The string of at most ``units`` UTF-16 code units at ``offset``; behind its NUL there may be stale text."""
+    """Return the string of at most ``units`` UTF-16 code units at ``offset``; stale text may follow its NUL."""
     return page[offset : offset + 2 * units].decode("utf-16-le", "replace").partition("\0")[0]
 
 
 def _open_page(name: str, size: int, folder: Path | None) -> Page:
-    """Raises FileNotFoundError where no game made it."""
+    """Open the page ``name``. Raises FileNotFoundError where no game made it."""
     if sys.platform == "win32" and folder is None:
         return MappedPage(f"Local\\acpmf_{name}", size)
     return FilePage((folder or LINUX_FOLDER) / f"acpmf_{name}", size)
 
 
 class FilePage:
-    """A page that is a file in memory. It is read, not mapped: the reader of a mapping dies when the file is cut short."""
+    """A page that is a file in memory. It is read, not mapped: a truncated file crashes the reader of a mapping."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path, self._size = path, size
         self._file = FileIO(path, "rb")
         self._identity = _identity(os.fstat(self._file.fileno()))
         if sys.platform != "win32":
-            # Some 400 times a second: straight into the system.
+            # Called some 400 times a second, so it goes straight to the system call.
             self.copy = partial(os.pread, self._file.fileno(), size, 0)
 
-    if sys.platform == "win32":  # which has no pread
+    if sys.platform == "win32":  # Windows has no pread
 
         def copy(self) -> bytes:
             self._file.seek(0)
@@ -210,7 +222,10 @@ if sys.platform == "win32":
     _FILE_MAP_READ = 4
 
     def _kernel32() -> ctypes.WinDLL:
-        """With the types of what is called: a handle or an address cut to 32 bits would be somebody else's."""
+        """Return kernel32 with the types of the functions that are called.
+
+        Without them, a handle or an address would be cut to 32 bits and refer to something else.
+        """
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel32.OpenFileMappingW.argtypes = (ctypes.c_uint32, ctypes.c_int, ctypes.c_wchar_p)
         kernel32.OpenFileMappingW.restype = ctypes.c_void_p
@@ -227,7 +242,7 @@ if sys.platform == "win32":
         return kernel32
 
     class MappedPage:
-        """A page that Windows knows by name. The standard library's mmap would make one where there is none."""
+        """A page that Windows finds by name. The standard library's mmap would create a missing page."""
 
         def __init__(self, name: str, size: int) -> None:
             self._kernel32, self._size = _kernel32(), size
@@ -244,7 +259,7 @@ if sys.platform == "win32":
             return ctypes.string_at(self._view, self._size)
 
         def replaced(self) -> bool:
-            return False  # while we hold it, the name is its own
+            return False  # while we keep the page open, no other page can take its name
 
         def close(self) -> None:
             self._kernel32.UnmapViewOfFile(self._view)
