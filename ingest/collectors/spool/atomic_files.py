@@ -1,4 +1,4 @@
-"""Files that outlive a power cut: written whole or not at all, and known to their folder; and a lock that ends with its process."""
+"""Writes files that outlive a power cut, whole or not at all, and locks files until the process ends."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ else:
     import fcntl
 
 
-#: What a lock says that somebody else has; Windows and network disks have words of their own.
+#: The errors of a lock that another holder has; Windows and network disks use errors of their own.
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 
@@ -28,7 +28,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure of the names in a folder. On Windows, which has no such call, its file system sees to them."""
+    """Sync the names in a folder to disk. Windows has no such call; its file system keeps the names."""
     if sys.platform == "win32":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -39,9 +39,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def lock(path: Path) -> BinaryIO | None:
-    """The file, locked for as long as it is open; None where another process, or another file of this one, has it.
+    """Lock the file for as long as it is open; return None where another process or open file has the lock.
 
-    Raises OSError, also where a disk knows no locks: that nobody has it cannot be told there.
+    Raises OSError, also where a disk knows no locks: there the lock's state is not known.
     """
     file = path.open("ab")
     try:

@@ -1,7 +1,7 @@
-"""How far the broker has a session's records, and the session's facts, each in a small file beside its segments.
+"""Reads and writes a session's acknowledged position and its facts, each in a small file beside the segments.
 
-The cursor is replaced as a whole, so that it is never torn; it may be behind by what was acknowledged since, which is then
-sent again and dropped by the store. It is never ahead.
+Each write replaces the cursor as a whole, so that it is never torn. It may lag behind the acknowledgements. The
+collector then sends those records again, and the store drops them. The cursor is never ahead.
 """
 
 import json
@@ -14,7 +14,7 @@ from ingest.collectors.spool.memory import SpooledSession
 
 
 class SpoolPosition(NamedTuple):
-    """A place between two records: ``offset`` bytes into the segment that is named for ``segment``."""
+    """A position between two records: ``offset`` bytes into the segment that is named for ``segment``."""
 
     segment: int
     offset: int
@@ -25,19 +25,19 @@ START = SpoolPosition(1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Everything before ``acknowledged`` has been, on ``partition``; ``drained``: there is nothing after it."""
+    """Position up to which the broker has acknowledged the session, on ``partition``; ``drained``: nothing follows."""
 
     acknowledged: SpoolPosition = START
     partition: int | None = None
     drained: bool = False
 
     def write(self, folder: Path) -> None:
-        """Make it last. Raises OSError."""
+        """Write the cursor so that it outlives a power cut. Raises OSError."""
         write_whole(folder / "cursor.json", json.dumps(asdict(self)).encode())
 
     @classmethod
     def read(cls, folder: Path) -> "Cursor":
-        """What was written last; where there is nothing that can be read, everything is to be sent."""
+        """Return the cursor that was written last; where none can be read, the start, so that everything is sent."""
         try:
             given = json.loads((folder / "cursor.json").read_bytes())
             segment, offset = given["acknowledged"]
@@ -52,17 +52,17 @@ class Cursor:
 
 
 def session_path(folder: Path) -> Path:
-    """The file of the session's facts."""
+    """Return the path of the file with the session's facts."""
     return folder / "session.json"
 
 
 def write_session(folder: Path, session: SpooledSession) -> None:
-    """Put the facts beside the segments; they last once the file is synced."""
+    """Write the facts beside the segments; they outlive a power cut once the file is synced."""
     session_path(folder).write_text(json.dumps(asdict(session)))
 
 
 def read_session(folder: Path) -> SpooledSession | None:
-    """Whose records the folder holds; None where that cannot be read."""
+    """Return the session whose records the folder holds; None where it cannot be read."""
     try:
         given = json.loads(session_path(folder).read_bytes())
         session = SpooledSession(given["key"], given["user_id"], given["encoding"])

@@ -1,14 +1,17 @@
-"""A session's records on disk: what the game gave outlives the collector, the broker and, but for the last 100 ms, the PC.
+"""Spools a session's records on disk: they outlive the collector, a broker outage and a power cut.
 
-A game cannot wait. Where the disk takes nothing (it is full, or the spool is as large as it may be) records are held in
-memory, which the producer empties first; where that is full too the newest frame takes the place of the one before, so that
-the first frame after the loss, or the last of all, tells the store what is missing before it. What is on disk and not
-acknowledged is never given up: while it cannot be read, what comes after it waits.
+A power cut of the PC loses at most the last 100 ms.
 
-A record may be sent before it is synced, so that after a power cut Kafka may have more than the disk. That is why a session is
-never continued by another process: its sequences would mean other frames.
+A game cannot wait. The disk takes nothing when it is full, or when the spool has its full size. The spool then holds
+records in memory, which the producer empties first. Where that is full too, the newest frame replaces the one before.
+The first frame after the loss, or the last of all, thus shows the store the gap before it. The spool never drops
+unacknowledged records on disk: while they cannot be read, later records wait.
 
-One thread uses a spool; a second one, its own, syncs what was written, so that the game is not kept waiting by a disk.
+The producer may send a record before its sync, so that after a power cut Kafka may have more than the disk. That is why
+no other process continues a session: its sequences would mean other frames.
+
+One thread uses a spool. A second one, the spool's own, syncs the written records, so that the game never waits for a
+disk.
 """
 
 import contextlib
@@ -32,18 +35,18 @@ from ingest.collectors.spool.writer import SEGMENT_BYTES, SegmentWriter
 
 log = structlog.get_logger()
 
-#: Writes wait so long for each other before they are synced: long enough for two lots of frames that are 50 ms apart. With the
-#: 33 ms that the oldest of them were gathered before, and the sync itself, it stays below 100 ms.
+#: Writes wait so long for each other before a sync: long enough for two batches of frames 50 ms apart. The oldest
+#: frames were gathered for 33 ms before. With that and the sync itself, the total stays below 100 ms.
 GROUP_S = 0.055
-#: A cursor that is so old costs as many frames that are sent twice, and dropped.
+#: The age of the cursor bounds the resend: frames of so many seconds are sent twice, and the store drops them.
 CURSOR_EVERY_S = 1.0
-#: Where the disk takes nothing: a minute and a half at 60 Hz, in some 2 MB.
+#: The most records held in memory while the disk takes nothing: 90 s at 60 Hz, in some 2 MB.
 HELD_RECORDS = 5_000
 RETRY_S = 1.0
 
 
 class DiskSpool:
-    """In ``folder``, which ``lock`` keeps for this process; ``writer`` is None for a session of an earlier one.
+    """Spool in ``folder``, which ``lock`` keeps for this process; ``writer`` is None for a session of an earlier one.
 
     ``make_room`` removes so many bytes that other sessions do not need any more.
     """
@@ -77,22 +80,25 @@ class DiskSpool:
 
     @property
     def has_room(self) -> bool:
-        """A game is never asked to wait."""
+        """Return True: a game never waits."""
         return True
 
     @property
     def drained(self) -> bool:
-        """Everything that was appended is acknowledged; of a session that is over this is known once `take` gave None."""
+        """Return whether everything appended is acknowledged.
+
+        For a session that is over, this is known once `take` has returned None.
+        """
         return not self._taken and not self._held and self._read_out
 
     @property
     def damaged_bytes(self) -> int:
-        """Of records that were found damaged so far, a torn last one included."""
+        """Return the bytes of the records found damaged so far, including a torn last one."""
         return self._reader.damaged_bytes + self._reader.cut_bytes
 
     def append(self, record: OutgoingRecord) -> None:
         if self._writer is None:
-            # Kafka may have more of it than the disk has: its next sequences are taken.
+            # Kafka may have more of the session than the disk: its next sequences are taken.
             raise ValueError(f"session {self.session.key} is over, and takes no more frames")
         self.waiting += record.sequence > 0
         if self._held or self._now < self._full_until or not self._written(self._writer, record):
@@ -136,7 +142,7 @@ class DiskSpool:
             self._write_held()
 
     def close(self) -> None:
-        """What is held in memory is written, beyond the spool's size if need be; what can't be is lost, and said."""
+        """Write the records held in memory, beyond the spool's size if need be; log those that are lost."""
         if self._writer is not None:
             self._writer.unlimited = True
         self._held.extendleft(reversed([record for record, position in self._taken if position is None]))
@@ -161,7 +167,7 @@ class DiskSpool:
 
     @property
     def _read_out(self) -> bool:
-        """Everything on disk was read. Where a session that is over ends, only reading tells."""
+        """Return whether everything on disk was read. Only reading shows the end of a session that is over."""
         return self._at_end if self._writer is None else self._reader.at(self._writer.end)
 
     def _written(self, writer: SegmentWriter, record: OutgoingRecord) -> bool:
@@ -180,13 +186,13 @@ class DiskSpool:
         return True
 
     def _wake(self) -> None:
-        """The second thread. For most frames it is awake, and looking costs less than telling it again."""
+        """Wake the second thread. It is awake for most frames, and the check costs less than another signal."""
         if not self._changed.is_set():
             self._changed.set()
 
     def _give_way(self) -> None:
-        """The disk is full: what the broker has must not be in the way of what it has not."""
-        with contextlib.suppress(OSError):  # a disk that fails has nothing to give
+        """Remove acknowledged segments from a full disk, so that unacknowledged records have room."""
+        with contextlib.suppress(OSError):  # a disk that fails has no room to free
             done = [path for path in segments(self._folder) if first_of(path) < self._acknowledged.segment]
             for path in done:
                 with contextlib.suppress(OSError):  # on Windows while it is still being synced
@@ -210,21 +216,21 @@ class DiskSpool:
             self._held.popleft()
 
     def _touch(self, first: int, before: int | None) -> None:
-        """From now on the time counts for which acknowledged segments are kept."""
+        """Start the time for which acknowledged segments are kept."""
         now = self._wall_clock()
-        with contextlib.suppress(OSError):  # a disk that takes nothing any more: it counts from when they were written
+        with contextlib.suppress(OSError):  # a disk that takes nothing: the time counts from their last write
             for path in segments(self._folder):
                 if first <= first_of(path) and (before is None or first_of(path) < before):
                     os.utime(path, (now, now))
 
     def _note_unreadable(self, failed: OSError) -> None:
-        self._reader.close()  # it is opened again: the file may be another one by then
+        self._reader.close()  # the next read opens the file again: it may be another one by then
         if not self._unreadable:
             log.error("the disk cannot be read, frames wait", session=self.session.key, reason=failed.strerror)
         self._unreadable = True
 
     def _keep_synced(self) -> None:
-        """The second thread: what was written, then what was acknowledged."""
+        """Sync the written records and then save the cursor, in the second thread."""
         while not self._closing.is_set():
             self._changed.wait(CURSOR_EVERY_S)
             self._closing.wait(GROUP_S)
@@ -239,7 +245,7 @@ class DiskSpool:
                         "the disk does not keep what is written", reason=failed.strerror, session=self.session.key
                     )
                 self._failing = True
-                # On a full disk it cannot be written down; frames are better sent than kept for want of that.
+                # A full disk cannot take the partition. Frames are better sent all the same than kept back for that.
                 self.partition = self._chosen
 
     def _sync(self) -> None:
@@ -251,7 +257,7 @@ class DiskSpool:
         self._writer.sync()
 
     def _establish(self) -> None:
-        """The session's facts and the names of its folder outlive a power cut too."""
+        """Sync the session's facts and the names of its folder, so that they outlive a power cut too."""
         with session_path(self._folder).open("rb+") as facts:
             os.fsync(facts.fileno())
         sync_folder(self._folder)

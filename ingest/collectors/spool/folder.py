@@ -1,8 +1,8 @@
-"""All sessions that lie in the spool of this PC: each in a folder of its own, numbered, that one process holds at a time.
+"""Manages all sessions in the spool of this PC: each in a numbered folder that one process holds at a time.
 
-A session that is being driven is held by its collector; what was left by one that was killed, or by a session that ended
-without a broker, is taken over by whoever asks first. The rule to remember: a segment goes when the broker has acknowledged
-it and it has been kept long enough, or when room is needed; what is not acknowledged never goes.
+A collector holds the session that is being driven. A killed collector, or a session that ended without a broker, leaves
+records behind. The first process that requests them takes them over. The rule to remember: an acknowledged segment goes
+once it has been kept long enough, or when room is needed. An unacknowledged segment never goes.
 """
 
 import contextlib
@@ -30,25 +30,25 @@ log = structlog.get_logger()
 
 _MB = 1_000_000
 _LOCK = "lock"
-#: What a session leaves when its segments have gone.
+#: The files that a session leaves when its segments have gone.
 _LEFTOVERS = {_LOCK, "session.json", "cursor.json", "cursor.draft"}
 
 
 @dataclass(frozen=True, slots=True)
 class KeptSession:
-    """A session that has frames on disk, whoever holds it; ``partition`` is the one it was sent to, if it was."""
+    """A session with frames on disk, held or not; ``partition`` is the one that it was sent to, if it was sent."""
 
     session: SpooledSession
     partition: int | None
     folder: Path
 
     def read(self, ranges: Sequence[Range]) -> Iterator[OutgoingRecord]:
-        """The frames in ``ranges``, ascending and apart, that are on disk."""
+        """Yield the frames on disk in ``ranges``; the ranges must ascend and not overlap."""
         return read_ranges(self.folder, ranges)
 
 
 class SpoolFolder:
-    """At most ``max_bytes`` in ``path``; what is acknowledged is kept for ``keep_s`` where there is room."""
+    """Spool of at most ``max_bytes`` in ``path``; keeps acknowledged segments for ``keep_s`` where there is room."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class SpoolFolder:
 
     @classmethod
     def of(cls, settings: CollectorSettings, environ: Mapping[str, str]) -> Self:
-        """The one that the settings name. Raises SettingsError for the home of somebody who is not there."""
+        """Open the spool folder that the settings name. Raises SettingsError for the home of an unknown user."""
         try:
             path = Path(settings.spool_dir).expanduser() if settings.spool_dir else default_path(environ)
         except RuntimeError:
@@ -75,7 +75,7 @@ class SpoolFolder:
         return cls(path, max_bytes=settings.spool_max_mb * _MB, keep_s=settings.spool_keep_s)
 
     def begin(self, session: SpooledSession) -> DiskSpool:
-        """A spool for a session that begins. Raises SpoolUnavailable."""
+        """Create a spool for a session that begins. Raises SpoolUnavailable."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder, held = self._new_folder()
@@ -85,13 +85,16 @@ class SpoolFolder:
         return DiskSpool(folder, held, session, writer=writer, make_room=self._make_room, wall_clock=self._wall_clock)
 
     def left(self) -> Iterator[DiskSpool]:
-        """What nobody holds and is not all acknowledged, oldest session first; each is to be closed before the next."""
+        """Yield the unheld sessions that are not fully acknowledged, oldest first.
+
+        The caller must close each before it takes the next.
+        """
         for folder in self._folders():
             if Cursor.read(folder).drained or not _has_segments(folder):
                 continue
             try:
                 held = lock(folder / _LOCK)
-            except OSError:  # removed meanwhile, or nobody can tell whether it is held
+            except OSError:  # removed meanwhile, or the state of the lock is not known
                 continue
             if held is None:
                 continue
@@ -102,13 +105,13 @@ class SpoolFolder:
                 yield DiskSpool(folder, held, session, wall_clock=self._wall_clock)
 
     def kept(self) -> Iterator[KeptSession]:
-        """Every session that has frames on disk, newest first."""
+        """Yield every session that has frames on disk, newest first."""
         for folder in reversed(self._folders()):
             if _has_segments(folder) and (session := read_session(folder)) is not None:
                 yield KeptSession(session, Cursor.read(folder).partition, folder)
 
     def free(self) -> None:
-        """Remove what was acknowledged and has been kept long enough."""
+        """Remove the acknowledged segments that have been kept long enough."""
         before = self._wall_clock() - self._keep_s
         for folder in self._folders():
             with contextlib.suppress(OSError):  # another collector was quicker
@@ -119,7 +122,7 @@ class SpoolFolder:
 
     @property
     def used_bytes(self) -> int:
-        """What records take, whole ones and damaged ones."""
+        """Return the bytes that records take, whole ones and damaged ones."""
         return sum(_size(path) for pattern in (f"*/*{SUFFIX}", f"{QUARANTINE}/*") for path in self.path.glob(pattern))
 
     def _has_room(self, wanted_bytes: int) -> bool:
@@ -127,7 +130,7 @@ class SpoolFolder:
         return too_much <= 0 or self._make_room(too_much)
 
     def _make_room(self, wanted_bytes: int) -> bool:
-        """Remove so many bytes of what is acknowledged before its time, oldest first; whether there were so many."""
+        """Remove so many bytes of acknowledged segments early, oldest first; return whether there were so many."""
         for folder in filter(_has_segments, self._folders()):
             for path in _acknowledged(folder):
                 size = _size(path)
@@ -148,7 +151,7 @@ class SpoolFolder:
         while True:
             number += 1
             folder = self.path / f"{number:08d}"
-            # Another collector may be quicker, or take it for an empty one that is to be removed.
+            # Another collector may be quicker, or may remove the folder as an empty one.
             with contextlib.suppress(FileExistsError, FileNotFoundError):
                 folder.mkdir(mode=0o700, parents=True)
                 if (held := lock(folder / _LOCK)) is not None:
@@ -164,7 +167,7 @@ class SpoolFolder:
 
 
 def default_path(environ: Mapping[str, str]) -> Path:
-    """Where a user's programs keep what outlives them."""
+    """Return the default spool folder, in the place for persistent state of a user's programs."""
     if sys.platform == "win32":
         base = environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
     else:
@@ -173,7 +176,7 @@ def default_path(environ: Mapping[str, str]) -> Path:
 
 
 def _has_segments(folder: Path) -> bool:
-    """Where the disk fails there is nothing to be had now; other sessions may be elsewhere on it."""
+    """Return whether the folder has segments; False where the disk fails, as other sessions may still be readable."""
     try:
         return bool(segments(folder))
     except OSError:
@@ -186,7 +189,7 @@ def _acknowledged(folder: Path) -> list[Path]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove a session's folder, if that is what it is: SPOOL_DIR may name a place where other things have numbers, too.
+    """Remove a session's folder, and leave any other: SPOOL_DIR may name a place with other numbered folders.
 
     Raises OSError.
     """
@@ -197,14 +200,14 @@ def _remove_leftovers(folder: Path) -> None:
             return
         for name in names - {_LOCK}:
             (folder / name).unlink()
-        if sys.platform == "win32":  # removes no file that is open
+        if sys.platform == "win32":  # Windows removes no open file
             held.close()
         (folder / _LOCK).unlink()
         folder.rmdir()
 
 
 def _remove_if(path: Path, so: Callable[[Path], bool]) -> bool:
-    """Remove a file; what is in use on Windows, or gone, is left for another time."""
+    """Remove a file that meets the condition ``so``; return False for one that is in use on Windows, or gone."""
     try:
         if not so(path):
             return False

@@ -1,7 +1,7 @@
-"""Where a session's records wait, in order, until the broker has them: what every spool does, and the one in memory.
+"""Defines the interface of a spool, where a session's records wait for the broker, and the spool in memory.
 
-A record is taken to be produced, and acknowledged when the broker has it, the oldest first. Who starts again takes what was
-not acknowledged. The rule to remember: what was appended and not acknowledged is never given up.
+The producer takes each record in order, and acknowledges it when the broker has it, the oldest first. A restarted
+collector takes the unacknowledged records. The rule to remember: a spool never gives up an unacknowledged record.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ CAPACITY_RECORDS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class SpooledSession:
-    """What every record of a session has in common."""
+    """The key, user and encoding that all records of a session share."""
 
     key: str
     user_id: str
@@ -30,34 +30,40 @@ class SpooledSession:
 
 
 class Spool(Protocol):
-    """The records of one session. One thread uses it."""
+    """Interface of a spool with the records of one session. One thread uses it."""
 
     @property
     def session(self) -> SpooledSession: ...
 
     @property
     def partition(self) -> int | None:
-        """The partition to produce to, once it has been chosen and that is written down."""
+        """Return the partition to produce to, once the choice is saved."""
         ...
 
     @property
     def has_room(self) -> bool:
-        """Whether to append; who cannot wait appends all the same where a spool gives room by other means."""
+        """Return whether to append now.
+
+        A caller that cannot wait appends all the same where the spool gives room by other means.
+        """
         ...
 
     @property
     def waiting(self) -> int:
-        """Frames that were appended and are neither acknowledged nor dropped."""
+        """Return the number of appended frames that are neither acknowledged nor dropped."""
         ...
 
     @property
     def dropped(self) -> int:
-        """Frames for which there was no room."""
+        """Return the number of frames for which there was no room."""
         ...
 
     @property
     def drained(self) -> bool:
-        """Everything that was appended is acknowledged; of a session that is over this is known once `take` gave None."""
+        """Return whether everything appended is acknowledged.
+
+        For a session that is over, this is known once `take` has returned None.
+        """
         ...
 
     def append(self, record: OutgoingRecord) -> None:
@@ -65,23 +71,23 @@ class Spool(Protocol):
         ...
 
     def take(self) -> OutgoingRecord | None:
-        """The oldest record that was not taken yet; None: there is none at the moment."""
+        """Return the oldest record that was not taken yet; None where there is none at the moment."""
         ...
 
     def acknowledge(self) -> None:
-        """The broker has the oldest record that was taken."""
+        """Acknowledge the oldest record that was taken: the broker has it."""
         ...
 
     def choose(self, partition: int) -> None:
-        """Write down which partition the session is on; `partition` says so when that is done."""
+        """Save the partition of the session; `partition` returns it once it is saved."""
         ...
 
     def tend(self, *, now: float) -> None:
-        """Do what is due at the time ``now``, in seconds of any monotonic clock."""
+        """Do the work that is due at the time ``now``, in seconds of any monotonic clock."""
         ...
 
     def close(self) -> None:
-        """Nothing is appended, taken or acknowledged after it."""
+        """Close the spool; the caller must not append, take or acknowledge after it."""
         ...
 
 
@@ -89,10 +95,11 @@ OpenSpool = Callable[[SpooledSession], Spool]
 
 
 class MemorySpool:
-    """For a car that can be driven again: at most ``capacity`` records; who appends asks `has_room` first.
+    """Spool of at most ``capacity`` records in memory, for a car that can be driven again.
 
-    ``for_game``: nobody can wait. There is always room; when it is full the newest frame takes the place of the one before, so
-    that the first frame after the loss tells the store what is missing before it.
+    The caller checks `has_room` before it appends. ``for_game``: the game cannot wait, so there is always room. In a
+    full spool the newest frame replaces the one before. The first frame after the loss shows the store the gap before
+    it.
     """
 
     def __init__(self, session: SpooledSession, capacity: int = CAPACITY_RECORDS, *, for_game: bool = False) -> None:

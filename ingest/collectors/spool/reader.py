@@ -1,7 +1,8 @@
-"""Reads a session's segments from one position on, record by record, and gets past what is damaged.
+"""Reads a session's segments from one position on, record by record, and skips damage.
 
-Damage between whole records is put aside for a person to look at; its frames are missing, and the sequences around them
-say so to the store. Where nothing whole follows, the last write was torn, and the file is cut. All of it is counted.
+The reader puts damage between whole records aside in a quarantine folder for a person to inspect. The frames in it are
+missing, and the sequences around them show the gap to the store. Where nothing whole follows, the last write was torn,
+and the reader cuts the file. It counts all damaged bytes.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ _NOTHING = OutgoingRecord(0, 0, b"")
 
 
 class SegmentReader:
-    """From ``position`` on; ``grows``: somebody appends to the last segment, so that it has no torn end."""
+    """Reads from ``position`` on; ``grows``: a writer appends to the last segment, so that it has no torn end."""
 
     def __init__(self, folder: Path, position: SpoolPosition, *, grows: bool) -> None:
         self.damaged_bytes = self.cut_bytes = 0
@@ -38,30 +39,33 @@ class SegmentReader:
         self._file: FileIO | None = None
 
     def at(self, end: SpoolPosition) -> bool:
-        """Everything before ``end`` has been read."""
+        """Return whether everything before ``end`` has been read."""
         return not self._ahead and self._position >= end
 
     def note(self, record: OutgoingRecord, *, after: SpoolPosition, end: SpoolPosition) -> None:
-        """A record was written there: who has read all before it, and does not lag behind, need not read it from the disk."""
+        """Note a record that was just written.
+
+        A reader that has read all before it, and does not lag behind, need not read it from the disk.
+        """
         if self._position == after and len(self._ahead) < _MOST_NOTED:
             self._ahead.append((record, end))
             self._position = end
 
     def next(self) -> tuple[OutgoingRecord, SpoolPosition] | None:
-        """The next record and the position after it; None at the end of what there is."""
+        """Return the next record and the position after it; None at the present end."""
         while not self._ahead:
             if not self._read() and not self._turn_over():
                 return None
         return self._ahead.popleft()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _read(self) -> bool:
-        """Read on in this segment; False: no whole record is left in it."""
+        """Continue reading this segment; return False where no whole record is left in it."""
         data = self._chunk(_CHUNK_BYTES)
         found = list(scan(data))
         if not found and len(data) == _CHUNK_BYTES:  # damage so large that the next record lies beyond it
@@ -77,7 +81,7 @@ class SegmentReader:
         return bool(found)
 
     def _turn_over(self) -> bool:
-        """Go to the next segment; False: there is none."""
+        """Go to the next segment; return False where there is none."""
         rest = self._chunk(-1)
         following = next((f for f in map(first_of, segments(self._folder)) if f > self._position.segment), None)
         if following is None and not self._grows:
@@ -93,7 +97,7 @@ class SegmentReader:
         return True
 
     def _chunk(self, size: int) -> bytes:
-        """At most ``size`` bytes from the position on; -1: all there are."""
+        """Read at most ``size`` bytes from the position on; -1: all there are."""
         try:
             self._file = self._file or FileIO(segment_path(self._folder, self._position.segment))
         except FileNotFoundError:  # freed, or not begun

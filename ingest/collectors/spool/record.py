@@ -1,7 +1,8 @@
-"""A record of the spool as bytes: length of the payload, CRC32C, sequence, payload; and the way back from damaged bytes.
+"""Encodes a record of the spool as bytes, and finds whole records in damaged bytes.
 
-Pure: knows no file. The CRC covers length, sequence and payload, so that a record is whole or none. The payload is the time
-of the Kafka record and its value. The rule to remember: what lies between two records that were found is damage.
+A record is length of the payload, CRC32C, sequence and payload. Pure: knows no file. The CRC covers length, sequence
+and payload, so that a record is whole or invalid. The payload is the time of the Kafka record and its value. The rule
+to remember: bytes between two found records are damage.
 """
 
 import struct
@@ -17,7 +18,7 @@ _HEADER = struct.Struct("<IIQ")
 _GUARDED = struct.Struct("<IQ")  # the header without the CRC
 _TIME = struct.Struct("<q")
 
-#: What a record takes beside its value.
+#: The bytes that a record takes beside its value.
 OVERHEAD_BYTES = _HEADER.size + _TIME.size
 #: The largest record, bytes in all.
 LARGEST_BYTES = OVERHEAD_BYTES + LARGEST_RECORD_BYTES
@@ -32,15 +33,15 @@ class Found(NamedTuple):
 
 
 def encode(record: OutgoingRecord) -> bytes:
-    """The record as it lies in a file."""
+    """Encode the record as it lies in a file."""
     payload = _TIME.pack(record.timestamp_ms) + record.value
     return _HEADER.pack(len(payload), _crc(record.sequence, payload), record.sequence) + payload
 
 
 def scan(data: bytes) -> Iterator[Found]:
-    """The records in ``data``, in order; after damage it goes on at the next record that is whole.
+    """Yield the records in ``data``, in order; after damage, continue at the next whole record.
 
-    Bytes before the first, between two and after the last are damaged, or a record that is not all there.
+    Bytes before the first record, between two and after the last are damaged, or belong to an incomplete record.
     """
     start, view = 0, memoryview(data)
     while start + OVERHEAD_BYTES <= len(data):
@@ -55,7 +56,7 @@ def scan(data: bytes) -> Iterator[Found]:
 def _record_at(data: memoryview, start: int) -> Found | None:
     length, crc, sequence = _HEADER.unpack_from(data, start)
     end = start + _HEADER.size + length
-    # Nothing has no value: a run of zeros is no record.
+    # Every record has a value: a run of zeros is not a record.
     if not _TIME.size < length <= LARGEST_RECORD_BYTES + _TIME.size or end > len(data):
         return None
     payload = bytes(data[start + _HEADER.size : end])

@@ -1,7 +1,7 @@
-"""The segment files of one session, as they lie in its folder; each is named for the first sequence that it may hold.
+"""Finds and reads the segment files of one session; each is named for the first sequence that it may hold.
 
-Reading needs no lock and no knowledge of who writes: records are whole or they are not there yet, and a file that has been
-freed meanwhile holds nothing any more. Other names in the folder are left alone: programs that copy files make up their own.
+Reading needs no lock and no knowledge of the writer. A record is whole or not there yet, and a file freed meanwhile
+holds nothing any more. The functions ignore other names in the folder: programs that copy files add names of their own.
 """
 
 import re
@@ -20,17 +20,20 @@ _NAME = re.compile(rf"[0-9]{{19}}{re.escape(SUFFIX)}")
 
 
 def segment_path(folder: Path, first: int) -> Path:
-    """The file of the segment that begins with sequence ``first``."""
+    """Return the path of the segment that begins with sequence ``first``."""
     return folder / f"{first:019d}{SUFFIX}"
 
 
 def first_of(path: Path) -> int:
-    """The sequence for which a segment is named."""
+    """Return the sequence for which a segment is named."""
     return int(path.name.removesuffix(SUFFIX))
 
 
 def segments(folder: Path) -> list[Path]:
-    """The segments of a session, oldest first; none of a folder that is not there. Raises OSError where the disk fails."""
+    """Return the segments of a session, oldest first; none for a missing folder.
+
+    Raises OSError where the disk fails.
+    """
     try:
         return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
     except (FileNotFoundError, NotADirectoryError):
@@ -38,7 +41,10 @@ def segments(folder: Path) -> list[Path]:
 
 
 def read_ranges(folder: Path, ranges: Sequence[Range]) -> Iterator[OutgoingRecord]:
-    """The frames in ``ranges``, ascending and apart, that are on disk; each file is read once, when it is reached."""
+    """Yield the frames on disk in ``ranges``, reading each file once, when it is reached.
+
+    The ranges must ascend and not overlap.
+    """
     starts = [first for first, _ in ranges]
     paths = segments(folder)
     for path, after in zip(paths, [*paths[1:], None], strict=True):
@@ -47,7 +53,7 @@ def read_ranges(folder: Path, ranges: Sequence[Range]) -> Iterator[OutgoingRecor
             continue
         try:
             data = path.read_bytes()
-        except OSError:  # freed meanwhile, or not to be read now; who asked asks again
+        except OSError:  # freed meanwhile, or not readable now; the requester repeats its request
             continue
         for found in scan(data):
             place = bisect_right(starts, found.record.sequence) - 1

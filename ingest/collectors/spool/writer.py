@@ -1,7 +1,7 @@
-"""Appends records to the newest segment of a session, and makes what was written last.
+"""Appends records to the newest segment of a session, and syncs them to disk.
 
-`append` hands a record to the operating system, so that it outlives the process; `sync`, which may be called from another
-thread, makes it outlive a power cut. The rule to remember: what cannot be written whole is taken back, and the file ends
+`append` passes a record to the operating system, so that it outlives the process. `sync`, which another thread may
+call, makes it outlive a power cut. The rule to remember: the writer truncates a partial write, so that the file ends
 with a whole record.
 """
 
@@ -22,12 +22,12 @@ from ingest.collectors.spool.segments import segment_path
 
 log = structlog.get_logger()
 
-#: Some two minutes of frames: so finely is room freed.
+#: Some two minutes of frames; the spool frees room in steps of this size.
 SEGMENT_BYTES = 1 << 20
 
 
 class SegmentWriter:
-    """``room``: whether a segment of so many bytes may be begun."""
+    """Writes the segments in ``folder``; ``room`` returns whether a segment of so many bytes may begin."""
 
     def __init__(self, folder: Path, *, room: Callable[[int], bool], segment_bytes: int = SEGMENT_BYTES) -> None:
         self.end = START
@@ -41,13 +41,13 @@ class SegmentWriter:
 
     @property
     def begun(self) -> bool:
-        """There is a segment."""
+        """Return whether there is a segment."""
         return self._file is not None
 
     def append(self, record: OutgoingRecord) -> None:
-        """Write the record. Raises OSError where there is no room for it; then nothing of it is left."""
+        """Write the record. Raises OSError where there is no room for it, and then leaves no part of it."""
         data = encode(record)
-        # A segment without frames is not left: the next one would have its name.
+        # A segment without frames stays the current one: the next would have the same name.
         is_full = self.end.offset + len(data) > self._segment_bytes and self._last >= self.end.segment
         if self._file is None or is_full:
             self._file = self._begin()
@@ -57,13 +57,13 @@ class SegmentWriter:
         self._unsynced = True
 
     def sync(self) -> None:
-        """Make all that was appended before this call last. Raises OSError."""
+        """Sync all records appended before this call, so that they outlive a power cut. Raises OSError."""
         while self._full:
             os.fsync(self._full[0].fileno())
             self._full.popleft().close()
         if not self._unsynced or (current := self._file) is None:
             return
-        self._unsynced = False  # before: what is appended meanwhile is for the next call
+        self._unsynced = False  # before the fsync: records appended meanwhile are for the next call
         try:
             os.fsync(current.fileno())
         except OSError:
@@ -74,7 +74,7 @@ class SegmentWriter:
             sync_folder(self._folder)
 
     def close(self) -> None:
-        """Sync, and let go of the files."""
+        """Sync and close the files."""
         try:
             self.sync()
         except OSError as failed:
