@@ -1,9 +1,11 @@
-"""Who was fastest when: the colours of laps and sectors, and the records that they set.
+"""Computes the colours of laps and sectors, and the records that they set.
 
-Purple is faster than everybody before, green than oneself before, yellow neither. Everybody is who drove the same car on the same
-track of the same game: classes of cars are not known. Rules: what counts is when a part of a lap ended, not when it was heard of;
-only flying laps are judged, in all their parts; a tie is no record. Pure: the store keeps records, so that what comes late or is
-corrected has only what ended after it judged again.
+Purple is faster than every driver before, green is faster than one's own best before, yellow is
+neither. Only drivers of the same car on the same track of the same game compare: classes of cars
+are not known. Rules: the order is that in which parts of laps ended, not that in which they
+arrived. Only flying laps are judged, in all their parts. A tie is no record. The module is pure,
+and the store keeps the records. After late data or a correction, only the parts that ended later
+are judged again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,13 +16,13 @@ from analytics.model.lap import Lap
 
 PURPLE, GREEN, YELLOW = "purple", "green", "yellow"
 
-#: Whose a record is that nobody of all has beaten.
+#: The owner of a record over all drivers.
 EVERYBODY = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """What is compared with each other."""
+    """A game, a track and a car whose laps compare with each other."""
 
     game: str
     track: str
@@ -29,7 +31,10 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class LapPart:
-    """What of a lap: 0 is the lap itself, from 1 on its sectors. Sectors compare only if they end at the same places: ``layout``."""
+    """A part of a lap: index 0 is the lap itself, from 1 on its sectors.
+
+    Sectors compare only if they end at the same places, which ``layout`` names.
+    """
 
     index: int
     layout: str = ""
@@ -37,7 +42,10 @@ class LapPart:
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """Of a lap and its sectors; a lap that is not judged has none. ``version`` counts how often they were told, from 1."""
+    """The colours of a lap and its sectors. A lap that is not judged has none.
+
+    ``version`` counts how often they were published, from 1.
+    """
 
     lap: str = ""
     sectors: tuple[str, ...] = ()
@@ -46,7 +54,10 @@ class Colours:
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """A lap as it is judged: ``owner`` drove it in session ``session_id``, on version ``course`` of the track, and so it was told."""
+    """A lap to be judged, with its owner and the colours published last.
+
+    ``owner`` drove it in session ``session_id``, on version ``course`` of the track.
+    """
 
     session_id: int
     owner: str
@@ -56,18 +67,18 @@ class Driven:
 
     @property
     def counts(self) -> bool:
-        """Whether it may set records."""
+        """Return whether the lap may set records."""
         return not self.lap.flags and self.lap.lap_time_ms is not None
 
     @property
     def ended_at_us(self) -> int:
-        """When the car crossed the line; the official time may be corrected, but the car was there then."""
+        """Return when the car crossed the line. A correction of the official time does not move this moment."""
         return self.lap.ended_at_us
 
 
 @dataclass(frozen=True, slots=True)
 class BestTime:
-    """A time that ``owner``, or EVERYBODY, had not beaten when it was set."""
+    """A record: when it was set, ``owner`` (or EVERYBODY) had driven nothing as fast."""
 
     owner: str
     part: LapPart
@@ -79,7 +90,7 @@ class BestTime:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A part of a lap: how long it took, and when it ended."""
+    """A part of a lap: its time, and when it ended."""
 
     driven: Driven
     part: LapPart
@@ -90,9 +101,10 @@ class _Run:
 def judge(
     laps: Iterable[Driven], standing: Iterable[BestTime], *, since_us: int
 ) -> tuple[list[tuple[Driven, Colours]], list[BestTime]]:
-    """The colours that are not as they were told, and all records that were set from ``since_us`` on.
+    """Return the colours that differ from those published last, and all records set from ``since_us`` on.
 
-    ``laps`` are all that ended at or after it, ``standing`` the records from before it. What ended before keeps its colour.
+    ``laps`` are all that ended at or after ``since_us``, ``standing`` the records from before it. A
+    part of a lap that ended before keeps its colour.
     """
     best: dict[tuple[str, LapPart], int] = {}
     for record in standing:
@@ -113,14 +125,17 @@ def judge(
 
 
 def colour_against(time_ms: int, *, of_all_ms: int | None, own_ms: int | None) -> str:
-    """The colour of a part of a lap in progress, against the best times from before it ended; None: there is none yet."""
+    """Return the colour of a part of a lap in progress, against the best times from before it ended.
+
+    A best time is None where nobody has set one yet.
+    """
     if _is_record(time_ms, of_all_ms):
         return PURPLE
     return GREEN if _is_record(time_ms, own_ms) else YELLOW
 
 
 def layout_of(source: str, course: int) -> str:
-    """The layout of sectors of this `Lap.sector_source`: the game's, or those of this version of the track."""
+    """Return the sector layout of a `Lap.sector_source`: the game's, or that of this version of the track."""
     return source if source == "game" else f"{source} {course}"
 
 
@@ -157,7 +172,10 @@ def _runs(driven: Driven) -> list[_Run]:
 
 
 def _told_again(driven: Driven, colours: Mapping[tuple[int, int, int], str]) -> Colours:
-    """As far as it was judged now; what was not keeps what it had. The version moves where anything does."""
+    """Return the colours after this judgement. Parts that it did not judge keep theirs.
+
+    The version rises if any colour changes.
+    """
     told, sectors = driven.told, len(driven.lap.sector_times_ms) if driven.counts else 0
     before = [*told.sectors, *[""] * sectors][:sectors]
     lap = colours.get(_place(driven, 0), told.lap if driven.counts else "")

@@ -1,8 +1,10 @@
-"""How well the frames' times and the lap clock each agree with the car, as sums that grow from frame to frame.
+"""Measures how well the frames' times and the lap clock each agree with the car, as running sums.
 
-Pure. Frames that come over a network in bursts have true clocks and late times; other games' clocks run in steps or stand. Position and
-speed say how much time lay between two frames. Rule: inside a lap the clock that agrees clearly better with that is believed, and the
-frames' own times where neither does. Sums, and not the frames, are kept: a live lap is timed as a stored one is.
+The module is pure. Frames that arrive over a network in bursts have correct clocks and late times.
+The clocks of other games run in steps or stand still. Position and speed show how much time lay
+between two frames. Rule: inside a lap, the clock is used if it agrees clearly better with the car.
+Otherwise the frames' own times are used. Sums are kept, not the frames. A live lap is therefore
+timed as a stored one is.
 """
 
 from typing import NamedTuple
@@ -11,25 +13,29 @@ import numpy as np
 
 from analytics.model.arrays import Integers, Mask, Reals
 
-# Below this a car tells no time.
+# Below this speed, the car's motion gives no time.
 _DRIVEN_KMH = 10.0
 _FEWEST_STEPS = 10
-# By how much the clock must be better: twice, and more than its whole milliseconds are worth. Of real recordings at 30 Hz over a
-# network the frames' times are 8 to 11 ms off from step to step, and the game's clock 1 to 3 ms; others differ by less than a tenth.
+# The lap clock must agree better by a factor of two, and by more than its rounding to whole
+# milliseconds. `_BETTER` is the factor squared. In real recordings at 30 Hz over a network, the
+# frames' times are 8 to 11 ms off between steps. There the game's clock is 1 to 3 ms off. In other
+# recordings, the two differ by less than a tenth.
 _BETTER, _ROUNDING_US = 4.0, 1_000
-# Frames that come a step or more too late or too early lie in bursts: their jitter would be a part of a step.
+# Frames that arrive a step or more too late or too early come in bursts. Mere jitter is less than a
+# step.
 _BURSTS = 1.0
-# Sums are of whole µs: they come out the same wherever a session is cut. The car's are those of a track of 5 km.
+# Sums are in whole µs, so that they are the same wherever a session is cut. The car's are for a
+# track of 5 km.
 _ASSUMED_M = 5_000
-# Longer steps count as so long, that their squares be numbers of 64 bits.
+# Longer steps count as this long, so that their squares fit in 64 bits.
 _LONGEST_US = 100_000_000
 
 
 class StepSums(NamedTuple):
-    """Of steps between frames that were driven: how many, and sums of products of three measures of how long each took.
+    """Sums over the steps between driven frames: their number, and products of three durations of each.
 
-    ``car`` is the way over the speed, on a track of 5 km; ``stamp`` and ``clock`` are by the frames' times and by the lap clock. All
-    are in whole µs, or their squares.
+    ``car`` is distance divided by speed, on a track of 5 km. ``stamp`` is by the frames' times, and
+    ``clock`` is by the lap clock. All are in whole µs, or their squares.
     """
 
     steps: int = 0
@@ -47,19 +53,19 @@ class StepSums(NamedTuple):
 
     @property
     def clock_is_better(self) -> bool:
-        """Whether the lap clock agrees clearly better with the car than the frames' times do."""
+        """Return whether the lap clock agrees clearly better with the car than the frames' times do."""
         if self.steps < _FEWEST_STEPS or self.car <= 0:
             return False
         return self._stamp_off > _BETTER * self._clock_off + self.steps * _ROUNDING_US**2
 
     @property
     def in_bursts(self) -> bool:
-        """Whether the frames' times are further off the car, RMS, than one step is long."""
+        """Return whether the frames' times differ from the car, RMS, by more than the length of one step."""
         return self.steps > 0 and self.car > 0 and self._stamp_off * self.steps > (_BURSTS * self.stamp) ** 2
 
     @property
     def _stamp_off(self) -> float:
-        """The squares of how far the frames' times are off the car, summed over the steps."""
+        """Return the squared differences between the frames' times and the car, summed over the steps."""
         scale = self.stamp / self.car
         return self.stamp_stamp - 2 * scale * self.stamp_car + scale * scale * self.car_car
 
@@ -73,10 +79,11 @@ NO_STEPS = StepSums()
 
 
 def step_terms(time_us: Integers, clock_ms: Integers, moved: Reals, speed_kmh: Reals, seen: Mask) -> Integers:
-    """Return what each step between two frames adds to `StepSums`: a row for each sum, a column for each step.
+    """Return the terms that each step between two frames adds to `StepSums`.
 
-    ``time_us``, ``clock_ms`` and ``moved`` are differences, ``speed_kmh`` is the mean of both frames. Steps that are not ``seen``, and
-    those in which the car stood or the clock went back, add nothing.
+    The array has a row for each sum and a column for each step. ``time_us``, ``clock_ms`` and
+    ``moved`` are differences, ``speed_kmh`` is the mean of both frames. Steps that are not ``seen``
+    add nothing. Nor do steps in which the car stood or the clock went back.
     """
     used = seen & (speed_kmh > _DRIVEN_KMH) & (moved >= 0) & (clock_ms >= 0)
     terms = np.empty((len(StepSums._fields), len(used)), np.int64)

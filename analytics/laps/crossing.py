@@ -1,8 +1,8 @@
-"""When a car crossed the start line, or a mark on the way, from the frames around it.
+"""Computes when a car crossed the start line, or a mark on the way, from the frames around it.
 
-Knows nothing of laps. The line is where the game's counter or clock says it is, not where the position wraps; the position only
-helps to interpolate. Rule: a crossing depends on the frames of `LOOKBACK_US` before it and on nothing older, so that it comes
-out the same wherever a stream is cut.
+The module knows nothing of laps. The game's counter or clock determines the line, not the wrap of
+the position. The position only helps to interpolate. Rule: a crossing depends on the frames of
+`LOOKBACK_US` before it and on nothing older. It is therefore the same wherever a stream is cut.
 """
 
 import math
@@ -14,31 +14,34 @@ from analytics.laps.frame_arrays import FrameArrays
 from analytics.laps.unwrapping import unwrapped
 from analytics.model.arrays import Integers, Mask, Reals
 
-#: How far back of a crossing the position is looked at. Older frames say nothing about the speed at the line.
+#: How far before a crossing the position is used. Older frames do not show the speed at the line.
 LOOKBACK_US = 1_000_000
 _STEPS_TO_LINE = 2.5
-# So many of the last frames show the car's pace at the line.
+# This many of the last frames show the car's pace at the line.
 _PACE_FRAMES = 6
-# So many frames show whether a clock runs in steps.
+# This many frames show whether a clock runs in steps.
 _FEWEST_STEPS = 4
-#: How much longer than the pause between two frames the new clock may have run: the counter comes up to a few frames late.
+#: How much longer than the step between two frames a restarted clock may have run. The counter
+#: rises up to a few frames late.
 _LATE_MS = 500
-#: By how much more than its speed allows a car may have moved, for positions and arrival times are not exact.
+#: How much farther than its speed allows a car may have moved: positions and arrival times are not
+#: exact.
 _REACH_MARGIN_M = 20.0
-#: Where the track's length is not known, this one is assumed, with margins that do for every track.
+#: The assumed length of a track of unknown length, with margins that suffice for every track.
 _ASSUMED_LENGTH_M = 5_000.0
 _ASSUMED_MARGIN, _ASSUMED_MARGIN_M = 5.0, 50.0
 
 
 def from_line(since_line: Reals) -> Reals:
-    """Signed distance from the line in laps, -0.5..0.5: negative before it."""
+    """Return the signed distance from the line in laps, -0.5..0.5: negative before it."""
     return since_line - np.rint(since_line)
 
 
 def reach(stretch: FrameArrays, length_m: Reals | float) -> Reals:
-    """The most that a car can have moved between frame i and i+1, in laps: beyond it, it was put there.
+    """Return the farthest that a car can have moved between frame i and i+1, in laps.
 
-    ``length_m`` of the track, one or one for each frame; 0 where it is not known.
+    A car that moved farther was put there. ``length_m`` of the track is one value, or one for each
+    frame. It is 0 where the length is not known.
     """
     speed = np.abs(stretch.speed_kmh)
     metres = np.maximum(speed[1:], speed[:-1]) / 3.6 * np.diff(stretch.time) / 1e6
@@ -50,15 +53,17 @@ def reach(stretch: FrameArrays, length_m: Reals | float) -> Reals:
 
 
 def clock_restarts(stretch: FrameArrays) -> Mask:
-    """Whether the lap clock went back to about zero between frame i and i+1."""
+    """Return whether the lap clock went back to about zero between frame i and i+1."""
     clock = stretch.lap_clock_ms
     return (clock[1:] < clock[:-1]) & (clock[1:] <= np.diff(stretch.time) // 1000 + _LATE_MS)
 
 
 def crossing_us(stretch: FrameArrays, i: int) -> int:
-    """When the line was crossed, in µs since the Unix epoch, if frame ``i`` is the first that the game counts to the new lap.
+    """Return when the car crossed the line, in µs since the Unix epoch.
 
-    By the game's clock where it restarted, else by position and speed, else half way between the frames.
+    Frame ``i`` is the first that the game counts to the new lap. The game's clock gives the time
+    where it restarted. Otherwise position and speed give it. Failing both, it is half way between
+    the frames.
     """
     t0, t1 = int(stretch.time[i - 1]), int(stretch.time[i])
     if clock_restarts(stretch.take(slice(i - 1, i + 1)))[0] and not _runs_in_steps(stretch, i):
@@ -68,7 +73,10 @@ def crossing_us(stretch: FrameArrays, i: int) -> int:
 
 
 def _runs_in_steps(stretch: FrameArrays, i: int) -> bool:
-    """Whether the lap clock, in the second before frame ``i``, often stood while the car moved on: it is coarser than the frames."""
+    """Return whether the lap clock is coarser than the frames.
+
+    It is if, in the second before frame ``i``, it often stood while the car moved on.
+    """
     near = _before(stretch, i).take(slice(None, -1))
     if len(near) < _FEWEST_STEPS:
         return False
@@ -77,13 +85,14 @@ def _runs_in_steps(stretch: FrameArrays, i: int) -> bool:
 
 
 def _before(stretch: FrameArrays, i: int) -> FrameArrays:
-    """Return the frames within `LOOKBACK_US` before frame ``i``, and that one."""
+    """Return the frames within `LOOKBACK_US` before frame ``i``, and that frame."""
     return stretch.take(slice(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i + 1))
 
 
 def _crossing_by_position(stretch: FrameArrays, i: int) -> int | None:
     near = _before(stretch, i)
-    # Games hold the position at exactly 1.0 and then 0.0 over some metres around the origin: those frames say nothing.
+    # Games hold the position at exactly 1.0 and then 0.0 over some metres around the origin. Those
+    # frames are left out.
     moving = near.take((near.normalized_position > 0) & (near.normalized_position < 1))
     if len(moving) < 2:
         return None
@@ -98,23 +107,27 @@ def _crossing_by_position(stretch: FrameArrays, i: int) -> int | None:
 
 
 def _pair(column: Integers | Reals, i: int) -> tuple[Any, Any]:
-    """Two entries as Python's numbers: with so few of them NumPy takes longer to begin than to reckon."""
+    """Return two entries as Python numbers. For so few, NumPy takes longer to start than to compute."""
     first, second = column[i : i + 2 or None].tolist()
     return first, second
 
 
 def _between(t0: int, t1: int, v0: float, v1: float, d0: float, d1: float) -> int:
-    """When the distance was 0. Speed changes linearly between the two frames; its integral is the way, whatever the units."""
+    """Return when the distance was 0.
+
+    The speed changes linearly between the two frames. Its integral is the distance, in any units.
+    """
     v0, v1, share = max(v0, 0.0), max(v1, 0.0), -d0 / (d1 - d0)
     if v0 + v1 > 0:
-        # Solves v0·x + (v1 - v0)·x²/2 = share·(v0 + v1)/2 for x, the share of time; this form holds for v0 = v1 too.
+        # Solves v0·x + (v1 - v0)·x²/2 = share·(v0 + v1)/2 for x, the share of time. This form also
+        # holds for v0 = v1.
         wanted = share * (v0 + v1)
         share = wanted / (v0 + math.sqrt(max(v0 * v0 + (v1 - v0) * wanted, 0.0)))
     return t0 + round(share * (t1 - t0))
 
 
 def _beyond(time: Integers, distance: Reals, first_us: int) -> int | None:
-    """The line lies outside the two last frames that moved: goes on from them at their pace."""
+    """Return when the car crossed a line outside the last two frames that moved, at their pace."""
     pace = float(distance[1] - distance[0]) / int(time[1] - time[0])
     if pace <= 0 or abs(float(distance[1]) / pace) > LOOKBACK_US:
         return None
@@ -123,9 +136,10 @@ def _beyond(time: Integers, distance: Reals, first_us: int) -> int | None:
 
 
 def line_at_end_us(stretch: FrameArrays) -> int | None:
-    """Return when the car comes to the line, at its pace, after the last frames of a recording; None where that is farther.
+    """Return when the car reaches the line, at its pace, after the last frames of a recording.
 
-    A log that stops at the line has its last frame a step or two before it, or just behind it where the game counts late.
+    None if the line is farther away. A log that stops at the line has its last frame a step or two
+    before it. Where the game counts late, the last frame is just behind the line.
     """
     # Games hold the position at the origin for some metres, as in `_crossing_by_position`.
     moving = stretch.take((stretch.normalized_position > 0) & (stretch.normalized_position < 1))
@@ -141,10 +155,12 @@ def line_at_end_us(stretch: FrameArrays) -> int | None:
 
 
 def clock_at_line_ms(stretch: FrameArrays, i: int) -> int | None:
-    """What the lap clock read when the car crossed the line, if frame ``i`` is the first after it or comes no more; None if unknown.
+    """Return the lap clock when the car crossed the line; None if unknown.
 
-    By the clock and the way of the last frames before, whatever times the frames came at: from there to the line, or to frame ``i``
-    and back by as much as the new clock reads.
+    Frame ``i`` is the first one after the line, or does not exist at the end of a recording. The
+    result depends on the clock and the distance of the last frames before the line. It does not
+    depend on the frames' times. The last frames are extended to the line. Where the clock has
+    restarted, they are extended to frame ``i``, less the reading of the new clock.
     """
     first = int(np.searchsorted(stretch.time[:i], stretch.time[i - 1] - LOOKBACK_US))
     near = stretch.take(slice(first, i))
@@ -173,12 +189,15 @@ def clock_at_line_ms(stretch: FrameArrays, i: int) -> int | None:
 
 
 def mark_us(stretch: FrameArrays, i: int, share: float) -> int:
-    """When the car passed ``share`` of the lap, which lies between frame ``i - 1`` and frame ``i``, by the frames' times."""
+    """Return when the car passed ``share`` of the lap, by the frames' times.
+
+    The place lies between frame ``i - 1`` and frame ``i``.
+    """
     return _at_share(stretch, i, share, stretch.time)
 
 
 def mark_clock_us(stretch: FrameArrays, i: int, share: float) -> int:
-    """What the lap clock read then, in µs."""
+    """Return the reading of the lap clock, in µs, when the car passed ``share`` of the lap."""
     return _at_share(stretch, i, share, 1000 * stretch.lap_clock_ms)
 
 
@@ -188,10 +207,12 @@ def _at_share(stretch: FrameArrays, i: int, share: float, clock_us: Integers) ->
 
 
 def share_at_crossing(stretch: FrameArrays, i: int, line_us: int) -> float:
-    """Where the car was at the crossing that frame ``i`` is the first after, as a share of the lap, -0.5..0.5.
+    """Return the car's position at a crossing, as a share of the lap, -0.5..0.5.
 
-    When the clock restarted is known to the millisecond. Where only the counter tells, the crossing was timed by where the line
-    was thought to be, and is no witness of where it is: then half way between the frames that the counter tells apart.
+    Frame ``i`` is the first one after the crossing. The moment when the clock restarted is known to
+    the millisecond. Where only the counter rises, the assumed position of the line timed the
+    crossing. Such a crossing is no evidence of the line's position. The result is then half way
+    between the two frames where the counter rises.
     """
     first = min(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i - 1)
     near = stretch.take(slice(first, i + 1))

@@ -1,15 +1,19 @@
-"""The lap engine: frames in, laps out, the same whether they come live or all at once.
+"""Computes laps from frames, with the same result live or all at once: the lap engine.
 
-`advance` takes a session's next frames and what it carried over from the ones before; `resume` makes that carry-over anew from
-stored frames. Neither knows a clock, a database or a broker. Rules:
+`advance` takes a session's next frames and the carry-over of the frames before. `resume` makes that
+carry-over again from stored frames. Neither uses a clock, a database or a broker. Rules:
 
-* A lap ends where the game's lap counter rises, or, where the counter stands still, where its lap clock restarts at the line.
+* A lap ends where the game's lap counter rises. Where the counter stands still, it ends where the
+  lap clock restarts at the line.
 * However a session is cut into batches, the last emission of each lap is the same.
-* A lap that was not driven round in order, from mark to mark, is partial: whatever a counter says, it sets no best.
-* A frame that is not later than every frame before it is not looked at: a late resend is kept by the store and ignored here.
-* The counter going back, or the clock restarting away from the line, is the game being restarted: the attempt under way is
-  dropped and its number given to the next one. Numbers therefore never come twice, and no finished lap is overwritten; after a
-  restart they differ from the game's counter. The frames of a lap are those from its start to before its end.
+* A lap that was not driven round in order, from mark to mark, is partial. It sets no best, even if
+  the game counts it.
+* A frame that is not later than every frame before it is ignored. The store keeps such a late
+  resend.
+* A restart of the game is a counter that goes back, or a clock that restarts away from the line.
+  The attempt in progress is dropped and the next one gets its number. Numbers are therefore unique,
+  and no finished lap is overwritten. After a restart, they differ from the game's counter. The
+  frames of a lap are those from its start to before its end.
 """
 
 from collections.abc import Sequence
@@ -28,17 +32,18 @@ from analytics.model.arrays import Reals
 from analytics.model.lap import Lap, LapInProgress
 from analytics.model.track_layout import UNKNOWN, TrackLayout
 
-#: How much of the time before a lap `resume` has to see.
+#: How much of the time before a lap `resume` needs.
 RESUME_MARGIN_US = 2 * LOOKBACK_US
 
 
 def advance(
     frames: pa.Table, carry: EngineState | None, course: TrackLayout = UNKNOWN
 ) -> tuple[list[Lap], EngineState | None]:
-    """The laps that these frames end or correct, and the carry-over for the next ones.
+    """Return the laps that these frames end or correct, and the carry-over for the next frames.
 
-    ``frames`` has the columns of `analytics.model.channels.FRAMES` and holds one session in driven order. A lap may come again, in this
-    call's answer or a later one's; the last emission counts. The carry is None only before the first frame.
+    ``frames`` has the columns of `analytics.model.channels.FRAMES` and holds one session in driven
+    order. A lap may appear again, in this result or a later one: the last emission counts. The
+    carry is None only before the first frame.
     """
     return advance_each(frames, [frames.num_rows], [carry], [course])[0]
 
@@ -49,10 +54,11 @@ def advance_each(
     carries: Sequence[EngineState | None],
     courses: Sequence[TrackLayout] | None = None,
 ) -> list[tuple[list[Lap], EngineState | None]]:
-    """`advance` for several sessions at once, which costs hardly more than for one with as many frames.
+    """Run `advance` for several sessions at once.
 
-    The frames of session i are those from ``ends[i - 1]`` (0 for the first) to before ``ends[i]``; ``carries[i]`` is its own, and
-    ``courses[i]`` the one that it is timed on from its first frame on.
+    The cost is hardly higher than for one session with as many frames. The frames of session i are
+    those from ``ends[i - 1]`` (0 for the first) to before ``ends[i]``. ``carries[i]`` is its
+    carry-over. ``courses[i]`` is the course that it is timed on from its first frame on.
     """
     courses = courses or [UNKNOWN] * len(ends)
     recent = [(start, carry.recent if carry else None) for start, carry in zip([0, *ends], carries, strict=False)]
@@ -78,7 +84,7 @@ def advance_each(
         rows = slice(start, start + length)
         mine = stretch.take(rows)
         if not tally.bits & LOUD and not carry.ended:
-            # Nearly always, and then nothing needs to be looked at frame by frame.
+            # This is nearly always so, and then no frame needs to be examined singly.
             before, new = carry.open, slice(len(carry.recent), length)
             lap = before.driven(mine, new, tally, splits=before.splits, marks=before.marks)
             answers[i] = [], EngineState(mine.recent(LOOKBACK_US, least=LEAST_RECENT), lap, None, carry.ahead)
@@ -90,13 +96,15 @@ def advance_each(
 def resume(
     frames: pa.Table, *, lap_number: int, started_at_us: int, course: TrackLayout = UNKNOWN
 ) -> tuple[list[Lap], EngineState | None]:
-    """As if `advance` had never stopped: the carry-over from stored frames, and the laps from ``lap_number`` on among them.
+    """Return the carry-over from stored frames, and their laps from ``lap_number`` on.
 
-    ``lap_number`` and ``started_at_us`` are the last finished lap that is stored. ``frames`` are all stored frames of the session
-    in order of time, beginning with the last one before ``started_at_us - RESUME_MARGIN_US`` (or with the first one, if none is
-    so old); `analytics.store.queries.frames_to_resume` reads them. Where no lap is stored, give all frames to `advance` instead.
-    The frames before the lap stand for it being entered: what they make of the lap before is thrown away.
-    Exact as long as laps are longer than ten seconds and no resend filled a hole meanwhile.
+    The result is as if `advance` had never stopped. ``lap_number`` and ``started_at_us`` are those
+    of the last finished lap in the store. ``frames`` are all stored frames of the session in order
+    of time. They begin with the last one before ``started_at_us - RESUME_MARGIN_US``, or with the
+    first one if none is so old. `analytics.store.queries.frames_to_resume` reads them. Where no lap
+    is stored, pass all frames to `advance` instead. The frames before the lap show how the car
+    entered it. The lap that they make is discarded. The result is exact if laps are longer than ten
+    seconds and no resend filled a hole meanwhile.
     """
     laps, carry = advance(frames, None, course)
     if carry is None:
@@ -111,7 +119,7 @@ def resume(
 def timed(frames: pa.Table, course: TrackLayout = UNKNOWN) -> list[Lap]:
     """Return the laps of a whole session, each once, in order; ``frames`` as for `advance`.
 
-    The lap that ends with the recording is one of them, if the car came to the line in it.
+    The lap that ends with the recording is included if the car reached the line in it.
     """
     laps, carry = advance(frames, None, course)
     found = {lap.lap_number: lap for lap in laps}
@@ -121,7 +129,10 @@ def timed(frames: pa.Table, course: TrackLayout = UNKNOWN) -> list[Lap]:
 
 
 def last_lap(carry: EngineState, course: TrackLayout = UNKNOWN) -> Lap | None:
-    """Return the lap being driven as one that ended, if no frame comes any more and the last ones reach the line; else None."""
+    """Return the lap in progress as an ended one, if the recording's last frames reach the line; else None.
+
+    Call it only where no more frames follow.
+    """
     line_us = line_at_end_us(carry.recent)
     if line_us is None or line_us <= carry.open.started_at_us:
         return None
@@ -132,9 +143,13 @@ def last_lap(carry: EngineState, course: TrackLayout = UNKNOWN) -> Lap | None:
 def sector_ended(
     before: EngineState | None, now: EngineState | None, course: TrackLayout = UNKNOWN
 ) -> LapInProgress | None:
-    """The lap in progress, if one of its sectors ended between these two carry-overs of a session; else None."""
+    """Return the lap in progress if one of its sectors ended between two carry-overs; else None.
+
+    Both carry-overs are of the same session.
+    """
     if now is None or (before and before.open.splits is now.open.splits and before.open.marks is now.open.marks):
-        # Nearly always: `advance` makes new ones only where something was passed.
+        # This is nearly always so: `advance` makes new ones only where the car passed a mark or a
+        # sector's end.
         return None
     lap = in_progress(now.open, course)
     begun = before.open if before and before.open.started_at_us == lap.started_at_us else None
@@ -143,7 +158,7 @@ def sector_ended(
 
 
 def _lines(ends: Sequence[int], courses: Sequence[TrackLayout]) -> Reals | float:
-    """The line of each frame, or one for all."""
+    """Return the line of each frame, or one for all."""
     if not any(course.line for course in courses):
         return 0.0
     return np.repeat([course.line for course in courses], np.diff(ends, prepend=0))

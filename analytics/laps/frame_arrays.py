@@ -1,7 +1,8 @@
-"""A stretch of one session's frames as NumPy arrays, in driven order.
+"""Holds a stretch of frames as NumPy arrays, in driven order, for the lap engine.
 
-What the lap engine computes on: only the channels that it needs, NULL as 0 or as the last known value. It knows no laps. Rule: a stretch's times increase
-strictly; `FrameArrays.after` is where that is made true.
+A stretch has only the channels that the engine needs, with NULL as 0 or as the last known value.
+The module knows no laps. Rule: the times of a stretch increase strictly, which `FrameArrays.after`
+ensures.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ _WHOLE = (
 )
 _REAL = ("normalized_position", "speed_kmh")
 
-# Counters, clocks, places and speeds; the zero of the others means that it is unknown.
+# Counters, clocks, positions and speeds. In the other columns, zero means unknown.
 _HELD = frozenset({"lap_number", "lap_clock_ms", "normalized_position", "speed_kmh"})
 
 #: The columns of frames that the lap engine reads.
@@ -35,9 +36,10 @@ COLUMNS = (*_WHOLE, *_REAL)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameArrays:
-    """One row for each channel and one column for each frame: a batch of 15 frames costs two array operations, not ten.
+    """Frames as arrays with a row for each channel and a column for each frame.
 
-    ``time`` is in µs since the Unix epoch; ``since_line`` is the share of the lap that the position lies behind the line, 0..1.
+    A batch of 15 frames therefore costs two array operations, not ten. ``time`` is in µs since the
+    Unix epoch. ``since_line`` is the share of the lap from the line to the position, 0..1.
     """
 
     whole: Integers
@@ -97,10 +99,11 @@ class FrameArrays:
         line: Reals | float = 0.0,
         before: Sequence[tuple[int, "FrameArrays | None"]] = ((0, None),),
     ) -> Self:
-        """The frames of a table that has the columns of `analytics.model.channels.FRAMES`; ``line`` is the position of each one's line.
+        """Return the frames of a table that has the columns of `analytics.model.channels.FRAMES`.
 
-        ``before`` has the first row of each session, and the frames before it. Where a car is and how fast it drives do not
-        become 0 where a frame does not know it: the last value that is known holds.
+        ``line`` is the position of the line of each frame. ``before`` has the first row of each
+        session, and the frames before it. Where a position or speed is unknown, it does not become
+        0: the last known value holds.
         """
         whole = np.zeros((len(_WHOLE), frames.num_rows), np.int64)
         real = np.zeros((len(_REAL) + 1, frames.num_rows), np.float64)
@@ -117,11 +120,11 @@ class FrameArrays:
 
     @classmethod
     def joined(cls, stretches: Sequence["FrameArrays"]) -> Self:
-        """One behind the other; they may be of several sessions."""
+        """Join stretches one after the other. They may be of several sessions."""
         return cls(np.hstack([s.whole for s in stretches]), np.hstack([s.real for s in stretches]))
 
     def after(self, time_us: int | None) -> Self:
-        """Those frames that are later than ``time_us`` and than every frame before them here."""
+        """Return the frames that are later than ``time_us`` and than every frame before them here."""
         time = self.time
         if len(self) and (time_us is None or time[0] > time_us) and (time[1:] > time[:-1]).all():
             return self
@@ -130,10 +133,14 @@ class FrameArrays:
         return self.take(time > latest[:-1])
 
     def recent(self, span_us: int, *, least: int = 1) -> Self:
-        """Return the last frames: as many as lie within ``span_us`` of the last one, and ``least`` of them if there are so many."""
-        # Not searchsorted, which lets go of the interpreter: a worker's other threads would take it, once for each session.
+        """Return the frames within ``span_us`` of the last one.
+
+        These are at least ``least`` frames if there are so many.
+        """
+        # Do not use searchsorted: it releases the interpreter lock. A worker's other threads would
+        # take the lock once for each session.
         first = min(int(np.count_nonzero(self.time < self.time[-1] - span_us)), max(len(self) - least, 0))
-        # A copy: a view would keep the whole batch in memory for as long as the session waits for its next frame.
+        # Copy, because a view would keep the whole batch in memory until the session's next frame.
         return type(self)(self.whole[:, first:].copy(), self.real[:, first:].copy())
 
 

@@ -1,7 +1,8 @@
-"""What happened between one frame and the next, for many sessions at once, and what that comes to over a stretch.
+"""Finds the events between one frame and the next, for many sessions at once, and sums them over a stretch.
 
-A happening is a bit of a number for each frame: batches are small and many, and one array costs less than ten. It knows no laps:
-`analytics.laps.session_timer` says what a happening means. Rule: nothing is known of what happened before a session's first frame.
+An event is a bit of a number for each frame. Batches are small and many, and one array costs less
+than ten. The module knows no laps: `analytics.laps.session_timer` decides the meaning of an event.
+Rule: the events before a session's first frame are unknown.
 """
 
 from collections.abc import Sequence
@@ -20,36 +21,38 @@ Bits = NDArray[np.int16]
 
 EVENT = 1  # the counter moved, or the clock restarted or began to run
 HOLE = 2  # frames are missing
-LONG_HOLE = 4  # and meanwhile the car drove where nobody saw it
+LONG_HOLE = 4  # frames are missing, and the car drove on meanwhile
 JUMP = 8  # the car was put elsewhere
 JUMP_BACK = 16
 PIT_ENTRY = 32
 SECTOR = 64  # the game went on to its next sector
-MARK = 128  # a place where time is taken was passed
-INVALID = 256  # the game began to call the lap invalid
-FAR_SIDE = 512  # not between frames, but in one
+MARK = 128  # the car passed a timing mark
+INVALID = 256  # the game began to report the lap as invalid
+FAR_SIDE = 512  # a state of one frame, not an event between two
 
-#: What needs a look at single frames.
+#: The events that require an examination of single frames.
 LOUD = EVENT | SECTOR | MARK
 
 IN_PIT = 2
-#: The game's word for a lap that does not count.
+#: The game's value for a lap that does not count.
 NOT_VALID = 2
-#: So many frames before a new one decide what it means: whether a recording is as slow as this everywhere.
+#: This many frames before a new one decide its meaning: they show whether the whole recording is as
+#: slow.
 LEAST_RECENT = 4
 
 _HOLE_US = 500_000
-# Slower recordings have longer steps everywhere, and miss no more in one than in another.
+# Slower recordings have longer steps everywhere, and no step of theirs misses more than another.
 _USUAL_TIMES = 3
 _FIRST_STEP_US = 1_000_000
-# A car that stood in a hole, or was moved by its length, missed nothing.
+# A car that stood during a hole, or moved by its length, missed nothing.
 _MISSED_M = 10.0
-# In so long a hole a car can have driven a lap and be where it was: then the clock shows whether the game was paused.
+# During a hole this long, a car can drive a lap and return to its place. The clock then shows
+# whether the game was paused.
 _A_LAP_US = 10_000_000
-# Longer is no hole but a clock that was set, or a session's name that was used again.
+# A longer step is not a hole: a clock was set, or a session's name was used again.
 _A_DAY_US = 86_400_000_000
 _DRIVING_KMH = 20.0
-# A car that moves by less than this share of what its speed says stands still, or the game does.
+# If a car moves by less than this share of its speed, the car or the game stands still.
 _STILL = 0.1
 _STANDING_KMH = 5.0
 _ASSUMED_LENGTH_M = 5_000.0
@@ -57,10 +60,10 @@ _ASSUMED_LENGTH_M = 5_000.0
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What frames that follow one another come to: all their happenings, how many holes, the top speed and the last sector.
+    """A summary of consecutive frames: all their events, the number of holes, the top speed and the last sector.
 
-    ``still_us`` is the time in which the car did not move, ``validity`` what the last frame says of its lap, and ``fit`` how well
-    its clocks agree with the car.
+    ``still_us`` is the time in which the car did not move. ``validity`` is that of the lap in the
+    last frame. ``fit`` measures how well the clocks agree with the car.
     """
 
     bits: int
@@ -74,10 +77,11 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameEvents:
-    """What happened before each of frames in a row.
+    """The events before each of several consecutive frames.
 
-    ``reach`` is the share of a lap that a car can have come since the frame before, ``still_us`` the time since then if it did not move,
-    and ``fit_terms`` what the step from there adds to each of `StepSums`.
+    ``reach`` is the farthest that a car can have moved since the frame before, as a share of a lap.
+    ``still_us`` is the time since that frame if the car did not move. ``fit_terms`` are the terms
+    that the step from that frame adds to `StepSums`.
     """
 
     bits: Bits
@@ -89,7 +93,11 @@ class FrameEvents:
     def of(
         cls, stretch: FrameArrays, starts: Integers, lengths: Integers, courses: Sequence[TrackLayout]
     ) -> "FrameEvents":
-        """Of sessions that lie one behind the other, each with its course: from ``starts``, of so many frames."""
+        """Return the events of sessions that lie one after the other.
+
+        Each session has a course, a first frame from ``starts`` and a number of frames from
+        ``lengths``.
+        """
         length_m = _of_frames([course.length_m or 0.0 for course in courses], lengths)
         far = np.zeros(len(stretch))
         far[1:] = reach(stretch, length_m)
@@ -108,18 +116,25 @@ class FrameEvents:
         return FrameEvents(self.bits[frames], self.reach[frames], self.still_us[frames], self.fit_terms[:, frames])
 
     def fit(self, first: int, end: int) -> StepSums:
-        """Return how well the clocks agree with the car over the steps that lead to frames ``first`` to before ``end``."""
+        """Return how well the clocks agree with the car, over a range of steps.
+
+        These are the steps that lead to frames ``first`` to before ``end``.
+        """
         return StepSums(*self.fit_terms[:, first:end].sum(axis=1).tolist())
 
     def forget(self, i: int, what: int) -> None:
-        """As if ``what`` had not happened before frame ``i``."""
+        """Clear the events ``what`` before frame ``i``."""
         self.bits[i] &= ~what
 
 
 def tallies(stretch: FrameArrays, happenings: FrameEvents, firsts: Integers, ends: Integers) -> list[Tally]:
-    """A tally of frames ``firsts[i]`` to before ``ends[i]`` for each i. None is empty, and they are in order."""
-    # Of the stretches from each place to the next, the even ones are wanted and the odd ones lie between them.
-    # What lies outside is left out: of a day that is timed at once, each lap would look at all that follows it.
+    """Return a tally of frames ``firsts[i]`` to before ``ends[i]`` for each i.
+
+    None of these stretches is empty, and they are in order.
+    """
+    # Take the even stretches between consecutive places: the odd ones lie between the tallies.
+    # Frames outside are left out. When a day is timed at once, each lap would otherwise read all
+    # frames after it.
     first, last = int(firsts[0]), int(ends[-1])
     inside = slice(first, last)
     places = np.column_stack([firsts, ends]).ravel()
@@ -147,7 +162,7 @@ def _own(stretch: FrameArrays) -> Bits:
 def _between(
     stretch: FrameArrays, far: Reals, length_m: Reals | float, starts: Integers
 ) -> tuple[Bits, Integers, Integers]:
-    """Return what happened between each frame and the next, the time in which the car did not move, and how its clocks agree with it."""
+    """Return the events between each frame and the next, the still times and the fit terms."""
     whole = np.diff(stretch.whole)
     time, sequence, counter, clock, sector = whole[0], whole[1], whole[2], whole[3], whole[5]
     step = np.diff(stretch.since_line)
@@ -191,7 +206,7 @@ def _unseen(time_us: Integers, clock_us: Integers, moved_m: Reals, speed_kmh: Re
     before = np.zeros_like(own)
     before[1:] = own[:-1]
     before[2:] = np.maximum(before[2:], own[:-2])
-    # Nothing is known yet of how a session goes on.
+    # The usual step of a session is still unknown at its start.
     before[starts[starts < len(before)]] = _FIRST_STEP_US
     long = (time_us > _HOLE_US) & (time_us > _USUAL_TIMES * before)
     usual_m = speed_kmh / 3.6 * before / 1e6
@@ -201,9 +216,9 @@ def _unseen(time_us: Integers, clock_us: Integers, moved_m: Reals, speed_kmh: Re
 
 
 def _passed(stretch: FrameArrays, lengths: Integers, courses: Sequence[TrackLayout], bits: Bits) -> Integers:
-    """The frames before which a mark of their course was passed, forwards, and seen to be."""
+    """Return the frames before which the car passed a mark of its course, forwards and seen."""
     different = {id(course): course for course in courses}
-    # Course k's marks lie between k and k+1, so that one search finds them all.
+    # The marks of course k lie between k and k+1, so that one search finds all marks.
     marks = np.concatenate([np.add(course.marks, k) for k, course in enumerate(different.values())])
     where = {course: float(k) for k, course in enumerate(different)}
     shift = _of_frames([where[id(course)] for course in courses], lengths)
@@ -217,13 +232,16 @@ def _passed(stretch: FrameArrays, lengths: Integers, courses: Sequence[TrackLayo
 
 
 def stuck(position: Reals) -> Mask:
-    """Where the game holds the position: at exactly 1.0 and then 0.0, over some metres around the origin."""
+    """Return where the game holds the position, over some metres around the origin.
+
+    It holds it at exactly 1.0 and then 0.0.
+    """
     held: Mask = (position <= 0) | (position >= 1)
     return held
 
 
 def _of_frames(values: Sequence[float], lengths: Integers) -> Reals | float:
-    """What is said of each session, for each of its frames; or once, where it is the same for all."""
+    """Return the value of its session for each frame, or a single value if all sessions have the same."""
     if values.count(values[0]) == len(values):
         return values[0]
     return np.repeat(np.array(values), lengths)

@@ -1,7 +1,8 @@
-"""What a lap comes to when it ends: its times, its sectors and mini-sectors, and the reasons why it does not count; and what of
-that is known of a lap in progress.
+"""Builds the result of a lap: its times, sectors and mini-sectors, and the reasons why it does not count.
 
-Pure, of the open lap and the frames at the line. Rule: parts of a lap add up to it to the millisecond, or are not told.
+It also builds the known part of that for a lap in progress. The module is pure, and uses the open
+lap and the frames at the line. Rule: parts of a lap add up to it to the millisecond, or are left
+out.
 """
 
 from collections.abc import Sequence
@@ -28,20 +29,22 @@ from analytics.model.lap import Lap, LapInProgress, flags_of, in_order
 from analytics.model.track_layout import TrackLayout
 
 _SAME_MS = 5
-# An official time is of this lap if it is so near to ours: of real recordings at 9 to 60 Hz the worst is 0.14 s off. Where the
-# line itself lay in a hole, ours is off by as much as the hole.
+# An official time belongs to this lap if it is this near to ours. In real recordings at 9 to 60 Hz,
+# the worst is 0.14 s off. Where the line itself lay in a hole, ours is off by as much as the hole.
 _FITS_MS, _FITS_PARTIAL_MS = 1_000, 10_000
-#: No lap is shorter.
+#: The shortest time of a lap.
 SHORTEST_LAP_MS = 10_000
-# Longer is a clock that was set, or a session's name that was used again: no time, and none that a column could not hold.
+# A longer time comes from a clock that was set, or from a session's name that was used again. It is
+# not a lap time, and a column of the store might not hold it.
 _LONGEST_LAP_MS = 86_400_000
-# A clock that hardly ran since it was first seen times nothing.
+# A clock that hardly ran since the first frame times nothing.
 _LEAST_TIMED_MS = 1_000
-# Beyond this, the lap clock and the time that went by disagree because the game was paused.
+# If the lap clock and the elapsed time differ by more than this, the game was paused.
 _PAUSE_MS = 250
-# As many mini-sectors may go unseen, each by a short hole or where the game holds the position, before a lap was not driven round.
+# The number of mini-sector marks that a lap may miss and still count as driven round. A short hole
+# hides a mark, as does a position that the game holds.
 _UNSEEN_MARKS = 2
-# A game that counts laps so far from where the course has its line means another line.
+# A game that counts laps this far from the course's line uses another line.
 _OFF_LINE = 0.01
 
 _SAYS = (
@@ -53,12 +56,15 @@ _SAYS = (
 
 
 def finished(lap: OpenLap, course: TrackLayout, stretch: FrameArrays, i: int, bits: int, line_us: int) -> Lap:
-    """The lap that ended at ``line_us``, before frame ``i``; ``bits`` is what happened between that frame and the one before."""
+    """Return the lap that ended at ``line_us``, before frame ``i``.
+
+    ``bits`` are the events between that frame and the one before.
+    """
     reasons = _reasons(lap, course, bits, ends_in_pit=bool(stretch.pit[i - 1] >= IN_PIT))
     flags = flags_of(reasons)
     by_clock_ms = _by_clock_ms(lap, stretch, i, line_us)
     lap_time_ms = _lap_time_ms(lap, stretch, i, line_us) if by_clock_ms is None else by_clock_ms
-    # Its marks are by its clock, too.
+    # The marks of such a lap are by its clock, too.
     end_us = lap.clock_zero_us + 1000 * lap_time_ms if lap_time_ms and lap.believes_clock else line_us
     whole = "partial" not in flags and _ms(end_us - lap.clock_zero_us) == lap_time_ms
     told = _told_sectors_ms(lap, end_us) if whole else ()
@@ -77,7 +83,7 @@ def finished(lap: OpenLap, course: TrackLayout, stretch: FrameArrays, i: int, bi
         flags=flags,
         frames=lap.frames,
         gaps=lap.gaps + int(bool(bits & HOLE)),
-        # As many digits as a real of the store gives back.
+        # A real of the store preserves this many digits.
         max_speed_kmh=round(lap.max_speed_kmh, 3),
         max_speed_position=lap.max_speed_position,
         reasons=in_order(reasons),
@@ -89,9 +95,10 @@ def finished(lap: OpenLap, course: TrackLayout, stretch: FrameArrays, i: int, bi
 
 
 def in_progress(lap: OpenLap, course: TrackLayout) -> LapInProgress:
-    """The sectors of a lap that is being driven, as far as they have ended: to the millisecond those that it will have.
+    """Return a lap in progress with its ended sectors, to the millisecond as it will have them.
 
-    A lap that turns out partial has none after all, and where the game goes on to skip a sector it has measured ones.
+    There are two exceptions. A lap that turns out partial has no sectors. If the game later skips a
+    sector, the lap has measured sectors.
     """
     flags = flags_of(_seen(lap, lap.bits) | ({"through the pits"} if lap.bits & PIT_ENTRY else set()))
     told = _game_tells_sectors(lap)
@@ -106,10 +113,11 @@ def in_progress(lap: OpenLap, course: TrackLayout) -> LapInProgress:
 
 
 def official_ms(ended: EndedLap, told_ms: Integers) -> int | None:
-    """Return the last time that fits ours and differs from the one before the line; else one that equals ours.
+    """Return the official time of the lap that ended; None if no time belongs to it.
 
-    Games first repeat the time of an older lap, write numbers that mean "none", and correct a time seconds later. Two laps may
-    take equally long. None where no time is of this lap.
+    This is the last time that fits ours and differs from the one before the line. Failing that, it
+    is one that equals ours. Games first repeat the time of an older lap, write numbers that mean
+    "none", and correct a time seconds later. Two laps may have the same time.
     """
     ours, lap = ended.lap.lap_time_ms, ended.lap
     told_ms = told_ms[(told_ms > 0) & (told_ms <= _LONGEST_LAP_MS)]
@@ -123,14 +131,16 @@ def official_ms(ended: EndedLap, told_ms: Integers) -> int | None:
 
 
 def _reasons(lap: OpenLap, course: TrackLayout, bits: int, *, ends_in_pit: bool) -> frozenset[str]:
-    # A hole or a jump over the line is of both laps; everything else at the first frame after it is of the next one.
+    # A hole or a jump over the line belongs to both laps. All other events at the first frame after
+    # the line belong to the next lap.
     happened = lap.bits | bits & (LONG_HOLE | JUMP)
     reasons = set(_seen(lap, happened))
     if ends_in_pit:
         reasons.add("entered the pits")
     elif happened & PIT_ENTRY:
         reasons.add("through the pits")
-    # Recorded from a grid just before the line, and counted there: most of the lap was never driven.
+    # The recording began on a grid just before the line, where the game counted the lap. Most of
+    # the lap was never driven.
     if not lap.timed_from_line and not lap.bits & FAR_SIDE:
         reasons.add("counted before it was driven")
     passed = {mark for mark, _ in lap.marks}
@@ -141,19 +151,24 @@ def _reasons(lap: OpenLap, course: TrackLayout, bits: int, *, ends_in_pit: bool)
 
 
 def _seen(lap: OpenLap, happened: int) -> frozenset[str]:
-    """The reasons that are there already, whatever the rest of the lap brings."""
-    # A flag that the lap before left behind counts only where it is there to the end: it outlives its lap by up to 4 s (iRacing).
+    """Return the reasons that already apply, regardless of the rest of the lap."""
+    # An invalid flag left over from the lap before counts only if it lasts to the end. Such a flag
+    # outlives its lap by up to 4 s (iRacing).
     invalid = {"the game says so"} if lap.validity == NOT_VALID else set()
     return lap.reasons | invalid | {reason for bit, reason in _SAYS if happened & bit}
 
 
 def _game_tells_sectors(lap: OpenLap) -> bool:
-    """Some games are in sector 1 all around the lap, and some tracks have no other: those sectors are measured."""
+    """Return whether the game reports sectors.
+
+    Some games report sector 1 all around the lap, and some tracks have no other. Those sectors are
+    measured.
+    """
     return max(lap.last_sector, lap.last_sector_before) > 1 or (lap.last_sector == 1 and lap.last_sector_before == 0)
 
 
 def _measured_ends_us(lap: OpenLap, course: TrackLayout) -> list[int]:
-    """When the sectors of the course ended, up to the first end that was not seen."""
+    """Return when the sectors of the course ended, up to the first end that was not seen."""
     if abs(lap.off_line or 0.0) > _OFF_LINE:
         return []
     passed = dict(lap.marks)
@@ -161,9 +176,10 @@ def _measured_ends_us(lap: OpenLap, course: TrackLayout) -> list[int]:
 
 
 def _lap_time_ms(lap: OpenLap, stretch: FrameArrays, i: int, line_us: int) -> int | None:
-    """Line to line, unless the lap began elsewhere or the game was paused: then what the game's clock read at the line.
+    """Return the time from line to line, or the game's clock at the line.
 
-    The clock may lack as much of the time that passed as the car did not move in; a clock that lacks more stood still itself.
+    The clock is used if the lap began elsewhere or the game was paused. It may lack the time in
+    which the car did not move. A clock that lacks more stood still itself.
     """
     passed_ms = _ms(line_us - lap.clock_zero_us)
     clock_ms = int(stretch.lap_clock_ms[i - 1]) + _ms(line_us - int(stretch.time[i - 1]))
@@ -178,9 +194,10 @@ def _lap_time_ms(lap: OpenLap, stretch: FrameArrays, i: int, line_us: int) -> in
 
 
 def _by_clock_ms(lap: OpenLap, stretch: FrameArrays, i: int, line_us: int) -> int | None:
-    """What the lap clock read at the line, where frames come in bursts and it agrees with the car; else None.
+    """Return the lap clock at the line where frames arrive in bursts and the clock agrees with the car; else None.
 
-    Where times only jitter, those at the line are better than where the car was: of 13 iRacing laps 2.2 ms off the game's, not 9.9.
+    Where the frames' times only jitter, the times at the line are better than the car's position.
+    For 13 iRacing laps, they are 2.2 ms off the game's time, not 9.9.
     """
     clock_ms = clock_at_line_ms(stretch, i) if lap.believes_clock and lap.fit.in_bursts else None
     if clock_ms is None or not lap.clock_fits(line_us - lap.clock_zero_us, 1000 * clock_ms):
@@ -189,7 +206,7 @@ def _by_clock_ms(lap: OpenLap, stretch: FrameArrays, i: int, line_us: int) -> in
 
 
 def _told_sectors_ms(lap: OpenLap, line_us: int) -> tuple[int, ...]:
-    """The sectors that the game told; none where one was missed."""
+    """Return the sectors that the game reported; none if one was missed."""
     if not lap.splits or len(lap.splits) + 1 != lap.last_sector:
         return ()
     return _known(_parts_ms(lap.clock_zero_us, [*(split.at_us for split in lap.splits), line_us]))
@@ -201,7 +218,10 @@ def _between_marks_ms(lap: OpenLap, marks: Sequence[int], line_us: int) -> tuple
 
 
 def _parts_ms(start_us: int, ends_us: Sequence[int | None]) -> tuple[int | None, ...]:
-    """Rounded as the lap is, so that they add up to it; None for the parts on both sides of an end that is not known."""
+    """Return the parts of a lap, rounded as the lap is, so that they add up to it.
+
+    The parts on both sides of an unknown end are None.
+    """
     ends_ms = [0, *(None if end is None else _ms(end - start_us) for end in ends_us)]
     return tuple(None if a is None or b is None else b - a for a, b in pairwise(ends_ms))
 

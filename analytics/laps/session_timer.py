@@ -1,7 +1,7 @@
-"""One session in one batch: the open lap and the ended one move along the frames from happening to happening.
+"""Moves the open lap and the ended lap of one session along the frames of a batch, event by event.
 
-Decides what a happening means: a line, a restart, or nothing. Where it lies is `analytics.laps.crossing`'s affair, what the lap comes to
-`analytics.laps.lap_result`'s.
+It decides whether an event is a line, a restart, or nothing. `analytics.laps.crossing` computes the
+time of the crossing, `analytics.laps.lap_result` the result of the lap.
 """
 
 from bisect import bisect_right
@@ -31,18 +31,22 @@ from analytics.laps.state import EndedLap, EngineState, OpenLap, Split
 from analytics.model.lap import Lap
 from analytics.model.track_layout import TrackLayout
 
-# Within the shortest lap there is, what a game says late belongs to the line before: counters, clocks and official times lag.
+# Late values of the game within the shortest lap time belong to the line before. Counters, clocks
+# and official times lag.
 _WITHIN_US = 1000 * SHORTEST_LAP_MS
 _SHOWN_LATE_MS = 500
 # A counter that rises farther from the line than the clock restarts was early.
 _EARLY = 0.002
 _STANDING_KMH = 5.0
-# Two clocks of whole milliseconds that are so near to each other say the same.
+# Two clocks of whole milliseconds that differ by no more than this agree.
 _SAME_US = 2_000
 
 
 def attempt(stretch: FrameArrays, i: int, number: int) -> OpenLap:
-    """A lap that frame ``i`` begins without a line before it: the session's first, or the first after a restart."""
+    """Return a lap that frame ``i`` begins without a line before it.
+
+    It is the session's first lap, or the first one after a restart.
+    """
     off_line = float(from_line(stretch.since_line[i : i + 1])[0])
     clock_ms = int(stretch.lap_clock_ms[i])
     standing = abs(stretch.speed_kmh[i]) < _STANDING_KMH and abs(off_line) < 0.1
@@ -63,7 +67,11 @@ def attempt(stretch: FrameArrays, i: int, number: int) -> OpenLap:
 
 
 class SessionTimer:
-    """``stretch`` is the end of what was there before, and then the batch; ``happenings`` are of all of it."""
+    """Times the laps of one session in one batch.
+
+    ``stretch`` is the end of the earlier frames, then the batch. ``happenings`` are the events of
+    all of it.
+    """
 
     def __init__(self, stretch: FrameArrays, happenings: FrameEvents, carry: EngineState, course: TrackLayout) -> None:
         self.stretch = stretch
@@ -75,7 +83,7 @@ class SessionTimer:
         self.laps: dict[int, Lap] = {}
 
     def run(self, first: int, tally: Tally) -> tuple[list[Lap], EngineState]:
-        """Take in the frames from ``first`` on, which ``tally`` is of."""
+        """Process the frames from ``first`` on, which ``tally`` summarizes."""
         if tally.bits & EVENT:
             self._from_event_to_event(first)
         else:
@@ -92,7 +100,7 @@ class SessionTimer:
         self._drive(start, len(self.stretch))
 
     def _meet(self, i: int) -> None:
-        """Decide what the moving counter or the restarting clock at frame ``i`` means."""
+        """Decide the meaning of a counter that moves or a clock that restarts at frame ``i``."""
         counted = int(self.stretch.lap_number[i] - self.stretch.lap_number[i - 1])
         if counted < 0 or (counted == 0 and self.happenings.bits[i] & JUMP):
             self._restart(i)
@@ -112,10 +120,14 @@ class SessionTimer:
         return self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US
 
     def _clock_starts(self, i: int) -> bool:
-        """A formation lap, or a wait on the grid: the lap begins where the clock begins to run."""
+        """Return whether the lap begins at frame ``i``, where the clock begins to run.
+
+        This happens after a formation lap, or after a wait on the grid.
+        """
         if self.open.timed_from_line or self.open.first_clock_ms != 0 or self.stretch.lap_clock_ms[i - 1] != 0:
             return False
-        # Some show seconds late that it runs, and then all that has passed.
+        # Some games show the running clock seconds late, and then show all the time that has
+        # passed.
         passed_ms = int(self.stretch.time[i] - self.stretch.time[i - 1]) // 1000
         return bool(0 < self.stretch.lap_clock_ms[i] <= passed_ms + _SHOWN_LATE_MS)
 
@@ -125,7 +137,7 @@ class SessionTimer:
         self.open = replace(begun, reasons=begun.reasons | kept)
 
     def _counted_early(self, i: int) -> bool:
-        """The counter ended the lap a while ago and away from the line, and now the clock restarts at it."""
+        """Return whether the counter rose early, away from the line, and the clock now restarts at the line."""
         stretch = self.stretch
         if not self.ended or not self.ended.as_counted or stretch.time[i] - self.ended.ended_at_us > _WITHIN_US:
             return False
@@ -141,7 +153,11 @@ class SessionTimer:
         return bool(ran and moves and off_line <= 0.02 + self.happenings.reach[i])
 
     def _clock_says_line(self, i: int) -> bool:
-        """A clock also restarts when the lights go green, and seconds after the line where the game is slow to show it."""
+        """Return whether the restart of the clock at frame ``i`` is a crossing of the line.
+
+        A clock also restarts when the lights go green. It may restart seconds after the line if the
+        game shows it late.
+        """
         if self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US:
             return False
         restarts = self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1]
@@ -150,7 +166,8 @@ class SessionTimer:
     def _restart(self, i: int) -> None:
         number = self.open.lap_number
         begun = attempt(self.stretch, i, number)
-        # Frames before are of what was driven then, though a clock that was put back counts some of its time again.
+        # Frames before belong to the earlier attempt, although a clock that was put back counts
+        # some of its time again.
         starts_us = max(begun.started_at_us, int(self.stretch.time[i - 1]) + 1)
         self.open = replace(
             begun,
@@ -180,14 +197,14 @@ class SessionTimer:
             off_line=share_at_crossing(self.stretch, i, line_us),
             last_sector_before=self.open.last_sector,
         )
-        # What lies between these two frames lies on both sides of the line.
+        # An event between these two frames lies on both sides of the line.
         self.happenings.forget(i, PIT_ENTRY | MARK)
 
     def _clock_zero_us(self, i: int) -> int:
         return int(self.stretch.time[i]) - 1000 * int(self.stretch.lap_clock_ms[i])
 
     def _cross_later(self, i: int) -> None:
-        """End the lap at frame ``i`` after all, and not where the counter rose."""
+        """End the lap at frame ``i``, and not where the counter rose."""
         ended = self.ended
         assert ended is not None
         assert ended.as_counted is not None
@@ -208,7 +225,7 @@ class SessionTimer:
         self.happenings.forget(i, PIT_ENTRY | MARK)
 
     def _drive(self, a: int, b: int, tally: Tally | None = None) -> None:
-        """Frames a..b-1 belong to the open lap; ``tally`` is theirs, if it is known."""
+        """Add frames a..b-1 to the open lap; ``tally`` summarizes them, if it is known."""
         if a == b:
             return
         self._listen(a, b)
@@ -219,10 +236,11 @@ class SessionTimer:
         self.open = self.open.driven(self.stretch, slice(a, b), tally, splits=splits, marks=marks)
 
     def _splits(self, a: int, b: int) -> tuple[Split, ...]:
-        """Where the game went from one sector to the next, half way between the frames that say so."""
+        """Return the changes of the game's sector, each half way between the two frames around it."""
         splits, stretch = self.open.splits, self.stretch
         for j in (np.flatnonzero(self.happenings.bits[a:b] & SECTOR) + a).tolist():
-            # The first frames of a lap may still carry the last sector of the one before: only the next one counts.
+            # The first frames of a lap may still carry the last sector of the lap before. Only the
+            # next sector in order counts.
             if stretch.sector[j] == len(splits) + 2 and stretch.sector[j - 1] == len(splits) + 1:
                 around = slice(j - 1, j + 1)
                 by_frames_us, clock_us = (
@@ -234,7 +252,10 @@ class SessionTimer:
         return splits
 
     def _marks(self, a: int, b: int) -> tuple[tuple[int, int], ...]:
-        """The marks that were passed for the first time: who spins, and drives on from before one, passes it only once."""
+        """Return the marks that the car passed, each at its first passage.
+
+        A car that spins and then passes a mark again has one passage only.
+        """
         marks, share = list(self.open.marks), self.stretch.since_line
         for j in (np.flatnonzero(self.happenings.bits[a:b] & MARK) + a).tolist():
             passed = (bisect_right(self.course.marks, float(share[k])) for k in (j - 1, j))
@@ -246,10 +267,13 @@ class SessionTimer:
         return tuple(marks)
 
     def _passed_us(self, a: int, j: int, by_frames_us: int, clock_us: int) -> int:
-        """When a place before frame ``j`` was passed, by the clock that agrees with the car in the lap so far; ``a`` as in `_drive`."""
+        """Return when the car passed a place before frame ``j``; ``a`` as in `_drive`.
+
+        The time is by the clock that agrees with the car in the lap so far.
+        """
         by_clock_us = self.open.clock_zero_us + clock_us
         if not self.open.zero_by_clock or abs(by_clock_us - by_frames_us) <= _SAME_US:
-            # Nearly always, and then nothing needs to be summed.
+            # This is nearly always so, and then nothing needs to be summed.
             return by_frames_us
         if self.stretch.lap_clock_ms[j] < self.stretch.lap_clock_ms[j - 1]:
             return by_frames_us
@@ -264,7 +288,7 @@ class SessionTimer:
         return by_clock_us if believed else by_frames_us
 
     def _listen(self, a: int, b: int) -> None:
-        """Take the official time of the lap that ended, if it is among frames a..b-1."""
+        """Take the official time of the ended lap, if it is among frames a..b-1."""
         if not self.ended:
             return
         until = a + int(np.searchsorted(self.stretch.time[a:b], self.ended.ended_at_us + _WITHIN_US, "right"))

@@ -1,6 +1,7 @@
-"""What the lap engine carries from one batch of a session to the next: the lap being driven, and the one whose time may come.
+"""Holds the state of the lap engine between batches: the lap in progress and the lap that awaits its official time.
 
-Small and explicit: a session's past is in here and nowhere else. `analytics.laps.engine.resume` makes it anew from stored frames.
+The state is small and explicit, and contains all of a session's past.
+`analytics.laps.engine.resume` makes it again from stored frames.
 """
 
 from dataclasses import dataclass, replace
@@ -10,13 +11,13 @@ from analytics.laps.frame_arrays import FrameArrays
 from analytics.laps.frame_events import JUMP_BACK, Tally
 from analytics.model.lap import Lap
 
-# As in `analytics.laps.elapsed_time`: a lap clock that is further off is of another lap.
+# As in `analytics.laps.elapsed_time`: a lap clock that is farther off belongs to another lap.
 _MOST_OFF_US = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Where the game went from one sector to the next: when, and at what normalized position."""
+    """A change of the game's sector: when, and at what normalized position."""
 
     at_us: int
     position: float
@@ -24,13 +25,16 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class OpenLap:
-    """The lap being driven, as far as it has come.
+    """A lap in progress.
 
-    ``bits`` are all happenings among its frames (`analytics.laps.frame_events`). ``marks`` are the course's that were passed in order, each
-    with its number and when. ``off_line`` is how far from the course's line, in laps, the game counted it; None where no line was seen.
-    ``last_sector_before`` is what ``last_sector`` came to in the lap before. ``unseen_us`` is how long before ``started_at_us`` the
-    game's clock read zero. ``still_us`` is the time in which the car did not move, ``validity`` what the game said of the lap last.
-    ``zero_by_clock`` says whether its time began where the lap clock reads zero, and ``fit`` how well its clocks agree with the car.
+    ``bits`` are all events among its frames (`analytics.laps.frame_events`). ``marks`` are the
+    course's marks passed in order, each with its number and time. ``off_line`` is the distance in
+    laps from the course's line at which the game counted the lap. It is None where no line was
+    seen. ``last_sector_before`` is the final ``last_sector`` of the lap before. ``unseen_us`` is
+    how long before ``started_at_us`` the game's clock read zero. ``still_us`` is the time in which
+    the car did not move. ``validity`` is the game's last value for the lap. ``zero_by_clock``
+    states whether the lap's time began where the lap clock reads zero. ``fit`` measures how well
+    its clocks agree with the car.
     """
 
     lap_number: int
@@ -57,16 +61,22 @@ class OpenLap:
 
     @property
     def clock_zero_us(self) -> int:
-        """When the lap's time began: at its start, unless the game put its clock back."""
+        """Return when the lap's time began: at its start, unless the game put its clock back."""
         return self.started_at_us - self.unseen_us
 
     @property
     def believes_clock(self) -> bool:
-        """Whether time inside the lap is what its clock reads: it agrees better with the car, and began with the lap."""
+        """Return whether the lap clock gives the time inside the lap.
+
+        It does if it agrees better with the car than the frames' times, and began with the lap.
+        """
         return self.zero_by_clock and not self.bits & JUMP_BACK and self.fit.clock_is_better
 
     def clock_fits(self, passed_us: int, clock_us: int) -> bool:
-        """Whether a clock that agrees with the car can be of this lap: it may lack the time in which the car did not move."""
+        """Return whether a clock that agrees with the car can belong to this lap.
+
+        The clock may lack the time in which the car did not move.
+        """
         return passed_us - self.still_us - _MOST_OFF_US <= clock_us <= passed_us + _MOST_OFF_US
 
     def driven(
@@ -78,7 +88,7 @@ class OpenLap:
         splits: tuple[Split, ...],
         marks: tuple[tuple[int, int], ...],
     ) -> "OpenLap":
-        """This lap with these frames of a stretch, which ``tally`` is of."""
+        """Return this lap with more frames of a stretch, which ``tally`` summarizes."""
         speed, place = self.max_speed_kmh, self.max_speed_position
         if tally.max_speed_kmh > speed:
             fastest = int(stretch.speed_kmh[frames].argmax())
@@ -119,9 +129,10 @@ class OpenLap:
 
 @dataclass(frozen=True, slots=True)
 class EndedLap:
-    """A lap whose official time may still come.
+    """A lap whose official time may still arrive.
 
-    ``as_counted`` is the lap as it was when the counter ended it; None where the clock restarted at the line.
+    ``as_counted`` is the lap as it was when the counter ended it. It is None where the clock
+    restarted at the line.
     """
 
     lap: Lap
@@ -132,7 +143,10 @@ class EndedLap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineState:
-    """What one batch of a session leaves to the next. ``ahead`` is our lap number less the game's counter."""
+    """The state that one batch of a session passes to the next.
+
+    ``ahead`` is our lap number less the game's counter.
+    """
 
     recent: FrameArrays
     open: OpenLap
@@ -140,7 +154,7 @@ class EngineState:
     ahead: int = 0
 
     def renumbered(self, shift: int) -> "EngineState":
-        """With every lap number higher by ``shift``."""
+        """Return the state with every lap number raised by ``shift``."""
         ended = self.ended
         if ended:
             ended = replace(ended, lap=replace(ended.lap, lap_number=ended.lap.lap_number + shift))

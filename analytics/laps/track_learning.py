@@ -1,8 +1,9 @@
-"""Where a track's line and sectors lie, learnt from laps: the games say when they were passed, never where they are.
+"""Learns the positions of a track's line and sectors from laps: games report when a car passed, not where.
 
-Every lap is a witness: of where the game counted it, and of where its sector index moved. Pure; the store keeps the versions of a
-track, and a session keeps the one that it began with. Rules: an authored track is never learnt anew, and a new version is made
-only where the witnesses say something else than the last one, for times on two versions do not compare.
+Every lap is evidence of where the game counted it and where its sector index changed. The module is
+pure. The store keeps the versions of a track, and a session keeps the version that it began with.
+Rules: an authored track is never learnt again. A new version is made only where the evidence
+differs from the last one. Times on two versions do not compare.
 """
 
 from collections import Counter
@@ -14,14 +15,17 @@ import numpy as np
 from analytics.model.arrays import Reals
 from analytics.model.track_layout import TrackLayout
 
-#: So many laps have to agree. A car that counts its first lap from the grid is outvoted then.
+#: This many laps must agree. They outvote a car that counts its first lap from the grid.
 WITNESSES = 3
 
-# Robust standard deviations, in laps: more than this, and the witnesses do not know. At 8 Hz a car moves 0.002 between frames.
+# The limit of the robust standard deviation, in laps. Beyond it, the evidence is inconclusive. At 8
+# Hz a car moves 0.002 between frames.
 _AGREED = 0.005
-# Arrival times and the metres around the origin where games hold the position put lines that lie there up to so far off it.
+# A line at the origin is measured up to this far off it. The causes are arrival times and the
+# metres around the origin where games hold the position.
 _AT_ORIGIN = 0.002
-# What a new version is not worth: closer than witnesses of a fast car at 8 Hz come together.
+# Smaller differences do not justify a new version. The evidence of a fast car at 8 Hz scatters
+# more.
 _SAME = 0.001
 _SAME_LENGTH = 0.005
 _MAD = 1.4826
@@ -29,7 +33,10 @@ _MAD = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class LapEvidence:
-    """What a lap says of its track: normalized positions, and the length in metres that its session was told."""
+    """The evidence of one lap about its track.
+
+    It holds normalized positions, and the length in metres that the session received.
+    """
 
     line: float | None
     sectors: tuple[float, ...] = ()
@@ -38,9 +45,11 @@ class LapEvidence:
 
 @dataclass(frozen=True, slots=True)
 class LearnedTrack:
-    """A version of a track. ``sectors`` are normalized positions of where sectors 2, 3 … begin, none where no game told any.
+    """A version of a track.
 
-    ``laps`` is how many it was learnt from, ``spread`` the robust standard deviation of their lines, in laps.
+    ``sectors`` are the normalized positions where sectors 2, 3 … begin. There are none where no
+    game reported any. ``laps`` is the number of laps that it was learnt from. ``spread`` is the
+    robust standard deviation of their lines, in laps.
     """
 
     game: str
@@ -55,7 +64,7 @@ class LearnedTrack:
 
     @property
     def course(self) -> TrackLayout:
-        """What the lap engine needs of it."""
+        """Return the track as the lap engine uses it."""
         told = {"sectors": tuple((position - self.line) % 1.0 for position in self.sectors)} if self.sectors else {}
         return TrackLayout(line=self.line, length_m=self.length_m, version=self.version, **told)
 
@@ -63,7 +72,10 @@ class LearnedTrack:
 def learn(
     game: str, name: str, witnesses: Sequence[LapEvidence], known: LearnedTrack | None = None
 ) -> LearnedTrack | None:
-    """The next version of a track; None where these laps are too few, disagree, or say what is ``known``."""
+    """Return the next version of a track.
+
+    None where these laps are too few, disagree, or only confirm ``known``.
+    """
     lines = [witness.line for witness in witnesses if witness.line is not None]
     if len(lines) < WITNESSES or (known and known.origin == "authored"):
         return None
@@ -87,7 +99,7 @@ def learn(
 
 
 def _sectors(witnesses: Sequence[LapEvidence], line: float) -> tuple[float, ...]:
-    """Where the sectors begin that most laps have; none where the laps disagree about one of them."""
+    """Return where the sectors that most laps have begin; none where the laps disagree about one of them."""
     told = [witness.sectors for witness in witnesses if witness.sectors]
     ((count, laps),) = Counter(map(len, told)).most_common(1) or [(0, 0)]
     if laps < WITNESSES:
@@ -101,7 +113,7 @@ def _sectors(witnesses: Sequence[LapEvidence], line: float) -> tuple[float, ...]
 
 
 def _agreed(positions: Sequence[float]) -> tuple[float, float]:
-    """The median of positions on a circle, and their robust standard deviation."""
+    """Return the median of positions on a circle, and their robust standard deviation."""
     places = np.asarray(positions, np.float64)
     around = float(np.angle(np.exp(2j * np.pi * places).mean())) / (2 * np.pi)
     off: Reals = (places - around + 0.5) % 1.0 - 0.5
@@ -119,5 +131,5 @@ def _same(known: LearnedTrack, learnt: LearnedTrack) -> bool:
 
 
 def _signed(share: float) -> float:
-    """-0.5..0.5 for the same place."""
+    """Return the same place as -0.5..0.5."""
     return (share + 0.5) % 1.0 - 0.5

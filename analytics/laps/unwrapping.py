@@ -1,7 +1,8 @@
-"""The position of a car on its track made continuous: the share of a lap that each of its frames has behind it.
+"""Unwraps the position of a car on its track into a continuous share of the lap for each frame.
 
-Pure. Games send the position as 0..1 and start it anew once a lap, at a place that need not be the line. Rule: everything that
-needs the way along a lap unwraps it here: the lap engine, traces, maps and exports; `serve/page/model/lap_position.mjs` does the same, held to
+The module is pure. Games send the position as 0..1 and restart it once a lap. That place need not
+be the line. Rule: all code that needs the distance along a lap unwraps it here: the lap engine,
+traces, maps and exports. `serve/page/model/lap_position.mjs` does the same for the page. Both pass
 the same table of cases (`tests/unit/analytics/laps/unwrapping.json`).
 """
 
@@ -9,23 +10,29 @@ import numpy as np
 
 from analytics.model.arrays import Reals
 
-#: Of a lap: a step further back between two frames is a step forward over the origin. Rewinds and spins go back by less.
+#: A share of the lap. A step farther back between two frames is a step forward over the origin.
+#: Rewinds and spins go back by less.
 _MOST_BACK = 0.25
 
 
 def unwrapped(position: Reals) -> Reals:
-    """Continue a position, in laps, from frame to frame; its first value stays. Not for frames that hold it at 0 or 1."""
+    """Return a position, in laps, that continues from frame to frame; its first value stays.
+
+    Do not pass frames that hold the position at 0 or 1.
+    """
     turns = np.floor(np.diff(position) + _MOST_BACK)
     answer: Reals = position - np.concatenate([[0.0], np.cumsum(turns)])[: len(position)]
     return answer
 
 
 def lap_share(position: Reals, line: float = 0.0, *, begun: bool = True, ended: bool = True) -> Reals:
-    """The share of the lap behind each frame: 0 at the line that it began at, 1 at the next one, below 0 on a grid before it.
+    """Return the share of the lap behind each frame.
 
-    ``position`` is the frames' own, 0..1, and ``line`` that of the line. ``begun`` and ``ended`` say whether the frames reach from
-    the one line and to the other: the end that is nearer to a line decides which line it is. With neither, the first frame is
-    taken to be in its first turn, 0..1.
+    It is 0 at the line where the lap began and 1 at the next line. On a grid before the line, it is
+    below 0. ``position`` is the frames' own, 0..1, and ``line`` is that of the line. ``begun`` and
+    ``ended`` state whether the frames reach from the first line and to the next one. The end that
+    is nearer to a line decides which line it is. If neither is set, the first frame is assumed to
+    be in its first turn, 0..1.
     """
     share = unwrapped((np.asarray(position, np.float64) - line) % 1.0)
     if not len(share):
@@ -36,5 +43,5 @@ def lap_share(position: Reals, line: float = 0.0, *, begun: bool = True, ended: 
 
 
 def _ends(share: Reals, begun: bool, ended: bool) -> list[tuple[float, float]]:
-    """The shares at the ends of a lap, each with the line that lies there."""
+    """Return the shares at the ends of a lap, each with the line that lies there."""
     return [(float(share[-1]), 1.0)] * ended + [(float(share[0]), 0.0)] * begun
