@@ -1,7 +1,8 @@
-"""One Kafka partition, read from an offset that the store names.
+"""Reads one Kafka partition from an offset that the store names.
 
-Assigned, never subscribed: a group would move partitions about, and its offsets are not believed here. They are committed
-all the same, after the rows are, because that is where people look for lag.
+The partition is assigned, never subscribed. A consumer group would move partitions about, and its
+offsets are not trusted here. They are committed all the same, after the rows are, because people
+look there for lag.
 """
 
 import threading
@@ -32,26 +33,27 @@ from ingest.settings import KafkaSettings
 log = structlog.get_logger()
 
 _REMEMBERED = 20_000  # users of sessions
-_AT_ONCE = 1_000  # messages: so few that each next lot finds their memory in the processor's cache
+_AT_ONCE = 1_000  # messages: few enough that each next lot reuses memory in the processor's cache
 _LOOK_EVERY_S = 1.0
 _LOOK_WITHIN_S = 1.0
-_LOOK_AGAIN_AFTER_S = 15.0  # where nobody answered: the brokers have other things to do
+_LOOK_AGAIN_AFTER_S = 15.0  # after a timeout: the brokers have other things to do
 _ANSWER_WITHIN_S = 5.0
 
 _CONSUMER: dict[str, Any] = {
     **QUIET,
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
-    "auto.offset.reset": "error",  # an offset that is gone is a gap to write down, not a place to guess
+    "auto.offset.reset": "error",  # a lost offset is a gap to record, not a place to guess
     "check.crcs": True,
     "isolation.level": "read_committed",
-    # Rows may wait for company: a fetch for every frame of a live session would keep the broker busy, and viewers waiting.
+    # Rows may wait to be fetched together. A fetch for every frame of a live session would keep the
+    # broker busy, and viewers waiting.
     "fetch.min.bytes": 64 * 1024,
     "fetch.wait.max.ms": 100,
     "fetch.message.max.bytes": 4 * 1024 * 1024,
     # Kafka is the queue: hold little more than the next batch here.
     "queued.min.messages": 40_000,
-    "fetch.queue.backoff.ms": 10,  # by default it looks away for a second once so many wait
+    "fetch.queue.backoff.ms": 10,  # by default fetching pauses for a second once so many wait
     "queued.max.messages.kbytes": 16 * 1024,
     "socket.keepalive.enable": True,
     "reconnect.backoff.max.ms": 2_000,
@@ -65,10 +67,11 @@ class PartitionConsumer:
     def __init__(self, settings: KafkaSettings, partition: Partition) -> None:
         self.partition = partition
         self.users: dict[str, str] = {}
-        #: How far the clocks of collectors showed to be behind the broker's, by session, where that is a fault.
+        #: How far the clocks of collectors are behind the broker's, by session, where that is a
+        #: fault.
         self.behind_ms: dict[str, int] = {}
         self.topic_id: str | None = None
-        self.known_end: int | None = None  # of the log with that id, when it was last looked at
+        self.known_end: int | None = None  # end of the log with that id, at the last check
         self._identity = identity_of(settings, partition.topic)
         self._question: Question | None = None
         self._end_when_asked: int | None = None
@@ -89,17 +92,18 @@ class PartitionConsumer:
         self._consumer.close()
 
     def identify(self) -> str | None:
-        """The id of the topic, to be asked before anything else of it; None where the brokers have no ids.
+        """Return the id of the topic; None where the brokers have no ids.
 
-        Raises BrokerUnavailable.
+        Call this before every other request about the topic. Raises BrokerUnavailable.
         """
         self.topic_id = self._identity.heard(self._identity.ask(_ANSWER_WITHIN_S))
         return self.topic_id
 
     def look(self, *, now: float) -> None:
-        """Ask, once in a while and without waiting, whether the topic is still the one that was identified.
+        """Check once in a while, without waiting, that the topic is still the one that was identified.
 
-        Raises TopicReplaced. Nothing else would say so once the new log has grown beyond the offset that is read next.
+        Raises TopicReplaced. Nothing else would detect a replaced topic once the new log has grown
+        beyond the offset to read next.
         """
         if self._question is None:
             if self.topic_id is not None and now >= self._look_at:
@@ -112,7 +116,7 @@ class PartitionConsumer:
                 self._look_at = now + _LOOK_AGAIN_AFTER_S
 
     def offsets(self, timeout_s: float = _ANSWER_WITHIN_S) -> tuple[int, int]:
-        """The earliest offset that is left, and the one after the last. Raises BrokerUnavailable."""
+        """Return the earliest offset that is left, and the offset after the last. Raises BrokerUnavailable."""
         place = TopicPartition(self.partition.topic, self.partition.index)
         try:
             first, end = self._consumer.get_watermark_offsets(place, timeout=timeout_s)
@@ -121,12 +125,15 @@ class PartitionConsumer:
         return first, end
 
     def read_from(self, offset: int) -> None:
-        """Read from ``offset`` on; what was fetched before is dropped."""
+        """Read from ``offset`` on; records that were fetched before are dropped."""
         self._consumer.assign([TopicPartition(self.partition.topic, self.partition.index, offset)])
         self._seen.clear()
 
     def read(self, max_records: int, timeout_s: float) -> Records:
-        """Up to ``max_records`` records, in order; what there is after ``timeout_s``, perhaps none. Raises OffsetsLost."""
+        """Return up to ``max_records`` records, in order, after ``timeout_s`` at the latest.
+
+        There may be none. Raises OffsetsLost.
+        """
         values: list[bytes | None] = []
         keys: list[bytes | None] = []
         offsets: list[int] = []
@@ -142,32 +149,38 @@ class PartitionConsumer:
             self._note_users(keys_here, messages)
             keys += keys_here
             values += map(Message.value, messages)
-            offsets += map(Message.offset, messages)  # type: ignore[arg-type]  # a record has one
+            offsets += map(Message.offset, messages)  # type: ignore[arg-type]  # every record has an offset
             stamps += map(Message.timestamp, messages)
         return Records(values, keys, np.array(offsets, dtype=np.int64), _appended_ms(stamps))
 
     def headers_at(self, offsets: Sequence[int]) -> dict[int, Headers]:
-        """The headers of these records, which were just read; without those that are not to be had within a second."""
+        """Return the headers of these records, which were just read.
+
+        Omits those that do not arrive within a second.
+        """
         return self._header_reader.headers_at(offsets)
 
     def commit(self, offset: int) -> None:
-        """Tell the group how far the store is. For people and dashboards; nothing here reads it."""
+        """Commit to the group the offset that the store has reached.
+
+        The commit is for people and dashboards; nothing here reads it.
+        """
         place = TopicPartition(self.partition.topic, self.partition.index, offset)
         self._consumer.commit(offsets=[place], asynchronous=True)
 
     def _hear(self, question: Question) -> bool:
-        """Whether there was an answer. Raises TopicReplaced if it names another topic."""
+        """Return whether an answer arrived. Raises TopicReplaced if it names another topic."""
         try:
             heard = self._identity.heard(question)
         except BrokerUnavailable:
-            return False  # away, or between two topics: the next answer will tell
+            return False  # unreachable, or between two topics: the next answer will show which
         if heard != self.topic_id:
             raise TopicReplaced(self.partition)
         self.known_end = self._end_when_asked
         return True
 
     def _end(self) -> int | None:
-        """The offset after the last record that the broker spoke of."""
+        """Return the offset after the last record that the broker has reported."""
         place = TopicPartition(self.partition.topic, self.partition.index)
         known = self._consumer.get_watermark_offsets(place, cached=True)
         return known[1] if known and known[1] >= 0 else None
@@ -184,7 +197,8 @@ class PartitionConsumer:
     def _note_users(self, keys: list[bytes | None], messages: list[Message]) -> None:
         """Remember the user of each new key: a session without facts has its user in a header only."""
         for key in set(keys) - self._seen:
-            # A longer one names no session, and so many of a megabyte each are too much to remember.
+            # A longer key names no session, and many keys of a megabyte each are too much to
+            # remember.
             if key is None or len(key) > MAX_KEY_BYTES:
                 continue
             message = messages[keys.index(key)]
@@ -195,9 +209,10 @@ class PartitionConsumer:
             user = _text(dict(headers).get("userId") or b"")
             if behind_ms := behind_of(headers, message.timestamp()):
                 self.behind_ms[_text(key)] = behind_ms
-            self.users[_text(key)] = "" if has_controls(user) else user  # as facts may hold none
+            self.users[_text(key)] = "" if has_controls(user) else user  # facts may hold no control characters either
         if len(self._seen) > _REMEMBERED:
-            # Sessions end without a word. One that goes on is noted again; the newest may still wait to be stored.
+            # Sessions end without a notice. One that goes on is noted again; the newest may still
+            # wait to be stored.
             self._seen &= set(keys)
             self.users = dict(list(self.users.items())[-_REMEMBERED // 2 :])
             self.behind_ms = dict(list(self.behind_ms.items())[-_REMEMBERED // 2 :])
@@ -209,7 +224,10 @@ class PartitionConsumer:
 
 
 def _appended_ms(stamps: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """When the broker got each record; 0 where the topic keeps what the producer's clock showed, which may be wrong."""
+    """Return the broker's time of receipt for each record.
+
+    Returns 0 where the topic keeps the time of the producer's clock, which may be wrong.
+    """
     kinds_and_times = np.array(stamps, dtype=np.int64).reshape(-1, 2)
     return np.where(kinds_and_times[:, 0] == TIMESTAMP_LOG_APPEND_TIME, kinds_and_times[:, 1], 0)
 

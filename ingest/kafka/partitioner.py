@@ -1,16 +1,20 @@
-"""Which partition a key belongs to: MurmurHash2 as Kafka's Java clients and librdkafka's ``murmur2_random`` use it.
+"""Computes the partition of a key with MurmurHash2, as Kafka's Java clients and librdkafka do.
 
-Every client must agree, or two of them put one session on two partitions.
+librdkafka names this partitioner ``murmur2_random``. Every client must agree, or two of them put
+one session on two partitions.
 """
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Java's default partitioner and librdkafka's ``murmur2_random`` give a non-empty key."""
+    """Return the partition of a non-empty key.
+
+    Java's default partitioner and librdkafka's ``murmur2_random`` give the same one.
+    """
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def murmur2(data: bytes) -> int:
-    """MurmurHash2, 32 bit, with Kafka's seed; unsigned."""
+    """Return the 32-bit MurmurHash2 with Kafka's seed, unsigned."""
     mask, multiplier = 0xFFFFFFFF, 0x5BD1E995
     state = 0x9747B28C ^ len(data)
     whole = len(data) & ~3

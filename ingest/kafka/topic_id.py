@@ -1,6 +1,8 @@
-"""Which topic bears a name: one that was deleted and made anew is another log, though its name and offsets look the same.
+"""Identifies the topic behind a name by its id.
 
-Kafka gives every topic an id that never comes again. Brokers that tell none are believed: then a name is a topic.
+A topic that was deleted and made again is another log, though its name and offsets look the same.
+Kafka gives every topic an id that never recurs. Where brokers report no ids, the name identifies
+the topic.
 """
 
 import threading
@@ -21,10 +23,13 @@ _NO_ID = "A" * 22  # sixteen zero bytes: the broker is older than ids
 
 
 class TopicId:
-    """The id that the brokers have for the topic of this name. Asking needs the right to describe it, as reading does.
+    """The id that the brokers have for the topic of this name.
 
-    May be shared between threads. One question is under way at a time: while brokers are away, each costs librdkafka a
-    whole CPU until it times out (it looks for the controller without a pause), and those that come back need it.
+    The query needs the right to describe the topic, as reading does. May be shared between threads.
+
+    One query is under way at a time. While brokers are away, each query costs librdkafka a whole
+    CPU until it times out: it looks for the controller without a pause. Brokers that come back need
+    that CPU.
     """
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
@@ -34,7 +39,7 @@ class TopicId:
         self._question: Question | None = None
 
     def ask(self, timeout_s: float) -> Question:
-        """The question that is under way, or a new one; `heard` takes the answer."""
+        """Return the query that is under way, or a new one. The next method waits for its answer."""
         with self._asking:
             if self._question is None or self._question.done():
                 asked = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=timeout_s)
@@ -42,7 +47,10 @@ class TopicId:
             return self._question
 
     def heard(self, question: Question) -> str | None:
-        """The answer, waited for; None where the brokers have no ids. Raises BrokerUnavailable if there is none."""
+        """Wait for the answer and return the id; None where the brokers have no ids.
+
+        Raises BrokerUnavailable where no answer arrives.
+        """
         try:
             id = str(question.result().topic_id)
         except KafkaException as failure:
@@ -55,5 +63,5 @@ class TopicId:
 
 @lru_cache(maxsize=256)
 def identity_of(settings: KafkaSettings, topic: str) -> TopicId:
-    """The one of this process: all partitions of a topic have the same."""
+    """Return this process's TopicId for a topic: all partitions of the topic share it."""
     return TopicId(settings, topic)

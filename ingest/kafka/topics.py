@@ -1,7 +1,8 @@
-"""The topics: what they are called, how they should be, and which partition a key belongs to.
+"""Names, specifies and creates the topics, and compares them with their specification.
 
-Creating is safe to repeat and never changes a topic that is there; what differs from the specification is said in words.
-Light enough for a game PC: no Ray, no Arrow.
+Also computes the partition of a key. Creating is safe to repeat and never changes an existing
+topic. Differences from the specification are reported as text. Light enough for a game PC: no Ray,
+no Arrow.
 """
 
 import re
@@ -44,13 +45,14 @@ log = structlog.get_logger()
 
 HOUR_MS = 3_600_000
 LONGEST_TOPIC_NAME = 249
-#: librdkafka's own lines would repeat, several times a second, what is said once here.
+#: librdkafka's own log lines would repeat, several times a second, a failure that is logged once
+#: here.
 QUIET = {"log_level": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """How a topic should be. ``config`` has Kafka's names and values as Kafka writes them."""
+    """The specification of a topic. ``config`` has Kafka's names and values as Kafka writes them."""
 
     name: str
     partitions: int
@@ -60,7 +62,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class TopicOutcome:
-    """What creating did: the topic is new, was there (perhaps with differences), or could not be made (``problem``)."""
+    """The result of creating a topic: new, existing (perhaps with differences), or failed (``problem``)."""
 
     name: str
     created: bool
@@ -74,7 +76,10 @@ class TopicOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """A topic as it is; ``differences`` are sentences, empty where it is as specified. No partitions: it is missing."""
+    """A topic as it is. No partitions: it is missing.
+
+    ``differences`` are sentences, empty where the topic is as specified.
+    """
 
     name: str
     partitions: int
@@ -85,7 +90,7 @@ class TopicReport:
 
 
 def topic_specs(settings: KafkaSettings) -> tuple[TopicSpec, ...]:
-    """The topics that everybody shares."""
+    """Return the specifications of the shared topics."""
     return (
         telemetry_spec(settings, settings.topic_telemetry),
         _spec(settings, settings.topic_commands, 3, 24 * HOUR_MS),
@@ -94,7 +99,7 @@ def topic_specs(settings: KafkaSettings) -> tuple[TopicSpec, ...]:
 
 
 def telemetry_spec(settings: KafkaSettings, name: str) -> TopicSpec:
-    """How a topic of frames should be, be it everybody's or one user's."""
+    """Return the specification of a topic of frames, shared or of one user."""
     return _spec(settings, name, 10, HOUR_MS, {"compression.type": "lz4"})
 
 
@@ -102,10 +107,12 @@ def _spec(
     settings: KafkaSettings, name: str, partitions: int, retention_ms: int, more: Mapping[str, str] | None = None
 ) -> TopicSpec:
     config = {
-        # A frame carries its own time, and a game PC's broken clock must not decide what Kafka deletes.
+        # A frame carries its own time, and a game PC's broken clock must not decide which records
+        # Kafka deletes.
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(retention_ms),
-        # Kafka deletes whole segments; its default, a segment a week, would make an hour's retention mean a week's.
+        # Kafka deletes whole segments. Its default, a segment a week, would make an hour's
+        # retention a week's.
         "segment.ms": str(retention_ms // 6),
         "min.insync.replicas": "1" if settings.replication == 1 else "2",
     }
@@ -113,7 +120,10 @@ def _spec(
 
 
 def telemetry_topic(settings: KafkaSettings, user_id: str) -> str:
-    """The topic that a user's collectors write to. Raises SettingsError where Kafka would refuse its name."""
+    """Return the topic that a user's collectors write to.
+
+    Raises SettingsError where Kafka would refuse its name.
+    """
     if not settings.topic_per_user:
         return settings.topic_telemetry
     name = f"{settings.topic_telemetry}-user-{user_id}"
@@ -124,18 +134,21 @@ def telemetry_topic(settings: KafkaSettings, user_id: str) -> str:
 
 
 def telemetry_pattern(settings: KafkaSettings) -> str:
-    """The regular expression of all topics of frames, for Python's re and for a Kafka subscription alike."""
+    """Return the regular expression of all topics of frames, for Python's re and a Kafka subscription."""
     return f"^{settings.topic_telemetry.replace('.', '[.]')}(-user-.+)?$"
 
 
 def create_topics(settings: KafkaSettings, *, timeout_s: float = 10.0) -> list[TopicOutcome]:
-    """Create what is missing of `topic_specs`; one outcome each. Raises BrokerUnavailable."""
+    """Create the missing topics of `topic_specs`; one outcome each. Raises BrokerUnavailable."""
     cluster = Cluster(settings, timeout_s=timeout_s)
     return [cluster.create(spec) for spec in topic_specs(settings)]
 
 
 def describe_topics(settings: KafkaSettings, *, timeout_s: float = 10.0) -> list[TopicReport]:
-    """How the topics differ from what they should be, users' topics included. Raises BrokerUnavailable."""
+    """Return how the topics differ from their specifications, users' topics included.
+
+    Raises BrokerUnavailable.
+    """
     cluster = Cluster(settings, timeout_s=timeout_s)
     of_users = re.compile(telemetry_pattern(settings))
     more = sorted(name for name in cluster.topics() if of_users.match(name) and name != settings.topic_telemetry)
@@ -144,37 +157,42 @@ def describe_topics(settings: KafkaSettings, *, timeout_s: float = 10.0) -> list
 
 
 class Cluster:
-    """The brokers, as who creates and describes topics sees them. No answer takes longer than ``timeout_s``."""
+    """A client of the brokers that creates and describes topics.
+
+    No answer takes longer than ``timeout_s``.
+    """
 
     def __init__(self, settings: KafkaSettings, *, timeout_s: float) -> None:
         self._settings, self._timeout_s = settings, timeout_s
         self._admin = open_admin(settings)
 
     def topics(self) -> Mapping[str, TopicMetadata]:
-        """All topics by name: to ask for one by name would create it. Raises BrokerUnavailable."""
+        """Return all topics by name: a request for one by name would create it. Raises BrokerUnavailable."""
         found: Mapping[str, TopicMetadata] = cluster_of(self._admin, self._settings, timeout_s=self._timeout_s).topics
         return found
 
     def create(self, spec: TopicSpec, *, compare: bool = True) -> TopicOutcome:
-        """Create a topic and wait until the brokers know it, or (``compare``) say how the one that is there differs.
+        """Create a topic and wait until the brokers know it.
 
-        Raises BrokerUnavailable.
+        With ``compare``, the outcome states how an existing topic differs. Raises
+        BrokerUnavailable.
         """
         created = False
         if spec.name not in self.topics():
             refusal = self._refusal(NewTopic(spec.name, spec.partitions, spec.replication, config=dict(spec.config)))
-            # "Exists" means that another process was quicker: as good as ours.
+            # "Exists" means that another process was quicker: as good as creating it here.
             if refusal is not None and refusal.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 return TopicOutcome(spec.name, False, problem=refusal.str())
             created = refusal is None
-            # A controller answers before its brokers have heard: who asks them next would be told that there is none.
+            # A controller answers before its brokers know the topic: the next request to them would
+            # report it missing.
             self.await_partitions(spec.name)
         if created:
             log.info("topic created", topic=spec.name, partitions=spec.partitions, replication=spec.replication)
         return TopicOutcome(spec.name, created, differences=self.compare(spec).differences if compare else ())
 
     def compare(self, spec: TopicSpec) -> TopicReport:
-        """How a topic differs from ``spec``, in words. Raises BrokerUnavailable."""
+        """Return how a topic differs from ``spec``, as text. Raises BrokerUnavailable."""
         topic = self.topics().get(spec.name)
         if topic is None:
             return TopicReport(spec.name, 0, ("missing",))
@@ -182,7 +200,10 @@ class Cluster:
         return TopicReport(spec.name, len(topic.partitions), differences)
 
     def await_partitions(self, name: str) -> int:
-        """How many partitions a topic has, once the brokers know; 0 if not in time. Raises BrokerUnavailable."""
+        """Return how many partitions a topic has, once the brokers know; 0 on timeout.
+
+        Raises BrokerUnavailable.
+        """
         deadline = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline:
             topic = self.topics().get(name)
@@ -200,7 +221,10 @@ class Cluster:
         return None
 
     def _config(self, name: str) -> Mapping[str, str] | str:
-        """The topic's configuration, or why it is not to be had: small brokers do not answer, strict ones don't tell."""
+        """Return the topic's configuration, or the reason why it is not available.
+
+        Small brokers do not answer, and strict ones refuse.
+        """
         resource = ConfigResource(ConfigResource.Type.TOPIC, name)
         try:
             answers = self._admin.describe_configs([resource], request_timeout=self._timeout_s)
@@ -211,22 +235,22 @@ class Cluster:
 
 
 class _Admin(AdminClient):
-    """An AdminClient that remembers why the brokers are silent; its own error only says that they are."""
+    """An AdminClient that remembers why the brokers are silent; its own error shows only that they are."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.reason = ""
         super().__init__(settings.client(QUIET | {"error_cb": self._on_error}))
 
     def _on_error(self, error: KafkaError) -> None:
-        # "All brokers are down" comes last and says least.
+        # "All brokers are down" comes last and explains least.
         if not self.reason or error.code() != KafkaError._ALL_BROKERS_DOWN:
             self.reason = error.str()
 
 
 def open_admin(settings: KafkaSettings) -> AdminClient:
-    """A client for creating and describing; it connects when it is used.
+    """Return a client for creating and describing topics; it connects when it is used.
 
-    Raises BrokerUnavailable where none can be made: a certificate cannot be read.
+    Raises BrokerUnavailable where no client can be made: a certificate cannot be read.
     """
     try:
         return _Admin(settings)
@@ -235,17 +259,17 @@ def open_admin(settings: KafkaSettings) -> AdminClient:
 
 
 def cluster_of(admin: AdminClient, settings: KafkaSettings, *, timeout_s: float) -> ClusterMetadata:
-    """Brokers and topics. Raises BrokerUnavailable when nobody answers within ``timeout_s``."""
+    """Return brokers and topics. Raises BrokerUnavailable when no broker answers within ``timeout_s``."""
     try:
         return admin.list_topics(timeout=timeout_s)
     except KafkaException as silent:
-        admin.poll(0)  # hands out the reason: a refused connection, a wrong password
+        admin.poll(0)  # delivers the reason: a refused connection, a wrong password
         reason = admin.reason if isinstance(admin, _Admin) else ""
         raise BrokerUnavailable(settings.brokers, reason or error_of(silent).str()) from None
 
 
 def shape_differences(spec: TopicSpec, topic: TopicMetadata) -> Iterable[str]:
-    """What differs in the number of partitions and of their copies, in words."""
+    """Yield the differences in the number of partitions and of their copies, as text."""
     if len(topic.partitions) != spec.partitions:
         yield f"{len(topic.partitions)} partitions, want {spec.partitions}"
     copies = min((len(p.replicas) for p in topic.partitions.values()), default=spec.replication)
@@ -254,7 +278,7 @@ def shape_differences(spec: TopicSpec, topic: TopicMetadata) -> Iterable[str]:
 
 
 def config_differences(spec: TopicSpec, config: Mapping[str, str] | str) -> Iterable[str]:
-    """What differs in the configuration, in words; a ``str`` says why it is unknown."""
+    """Yield the differences in the configuration, as text; a ``str`` gives the reason why it is unknown."""
     if isinstance(config, str):
         yield f"config unknown: {config}"
         return
@@ -266,6 +290,6 @@ def config_differences(spec: TopicSpec, config: Mapping[str, str] | str) -> Iter
 
 
 def error_of(exception: KafkaException) -> KafkaError:
-    """What librdkafka says inside its exception."""
+    """Return the librdkafka error inside its exception."""
     error: KafkaError = exception.args[0]
     return error
