@@ -1,7 +1,7 @@
-"""Tells collectors what to do on the topic `commands`, and hears their answers: what a person's order goes through.
+"""Sends a person's commands to collectors on the topic `commands`, and receives their answers.
 
-`ingest.control.gap_recovery` does the same for ingest, which asks for frames. The rule to remember: an order is said to one user's collectors,
-all of them; who is not there does not hear it.
+`ingest.control.gap_recovery` does the same for ingest, which requests frames. Rule: a command goes
+to all collectors of one user; a collector that is not connected does not receive it.
 """
 
 import time
@@ -18,7 +18,10 @@ _CONSUMER = QUIET | {"enable.auto.commit": False, "auto.offset.reset": "latest",
 
 
 class CollectorClient:
-    """To the collectors of ``user_id``. Raises BrokerUnavailable and TopicUnavailable; nothing takes longer than ``timeout_s``."""
+    """A client of the collectors of ``user_id``.
+
+    Raises BrokerUnavailable and TopicUnavailable. No step takes longer than ``timeout_s``.
+    """
 
     def __init__(self, settings: KafkaSettings, user_id: str, *, timeout_s: float = 10.0) -> None:
         self._settings, self._user_id, self._timeout_s = settings, user_id, timeout_s
@@ -28,7 +31,7 @@ class CollectorClient:
         self._place = TopicPartition(settings.topic_commands, partition_of(user_id.encode(), partitions))
 
     def say(self, command: Command) -> None:
-        """Put the order on the topic; its id and user are filled in."""
+        """Put the command on the topic; its id and user are filled in."""
         command.id, command.user_id = command.id or uuid.uuid4().hex[:16], self._user_id
         refused: list[str] = []
         producer = Producer(
@@ -45,7 +48,7 @@ class CollectorClient:
             raise BrokerUnavailable(self._settings.brokers, ", ".join(refused) or "no acknowledgement")
 
     def ask_status(self, *, within_s: float) -> list[Answer]:
-        """What the collectors of the user answer within that time, in the order in which they do; perhaps none."""
+        """Return the collectors' answers that arrive within that time, in order of arrival; perhaps none."""
         consumer = Consumer(self._settings.client(_CONSUMER))
         try:
             _, end = consumer.get_watermark_offsets(self._place, timeout=self._timeout_s)
@@ -70,7 +73,7 @@ def _answers(consumer: Consumer, command_id: str, *, until: float) -> list[Answe
 
 
 def _answer(message: Message) -> Answer | None:
-    """The answer in a record; None where it is something else, or nothing that can be read."""
+    """Return the answer in a record; None where it is something else, or unreadable."""
     try:
         said = CommandMessage.FromString(message.value() or b"")
     except ValueError:  # DecodeError is one

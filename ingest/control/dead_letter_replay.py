@@ -1,9 +1,12 @@
-"""Sends dead letters to their topic again, the ordinary way: what is good now is stored, what is not is a dead letter again.
+"""Replays dead letters: sends them to their topic again, as ordinary records.
 
-Each is sent once: its row is marked before it is sent, so that two who replay at once send none twice, and a dead letter that
-came of a replay is left alone unless it is asked for. The headers are those that it came with; where they are not known, those
-that a collector writes, made again from key, user and value. One more says where the record lay, and one that it is not live,
-like frames that were asked for again.
+A record that is good now is stored; a record that is still bad becomes a dead letter again. Each is
+sent once. Its row is marked before it is sent, so that two replays at once send nothing twice. A
+dead letter that came from a replay is left alone unless it is requested.
+
+A record keeps the headers that it came with. Where they are unknown, the headers that a collector
+writes are made from key, user and value. One more header gives the record's former place. Another
+marks the record as not live, as on resent frames.
 """
 
 import time
@@ -23,14 +26,14 @@ from ingest.kafka.topics import QUIET, Cluster, error_of
 from ingest.settings import KafkaSettings
 from ingest.store.dead_letters import headers_from_json
 
-#: The header of a record that was replayed; its value is where it lay before.
+#: The header of a replayed record; its value is the record's former place.
 REPLAYED = "replayed"
 _SEND_WITHIN_S = 10.0
 _AT_ONCE = 500
 
 Connection = psycopg.Connection[Any]
 
-# A letter that came of a replay lies where that replay put it.
+# A letter that came from a replay lies where that replay put it.
 _LETTERS = """
 SELECT topic, partition, "offset", key, value, reason, user_id, headers, seen_at, replayed_at,
        EXISTS (SELECT FROM dead_letters o
@@ -67,7 +70,10 @@ _AGAIN = 'SELECT reason FROM dead_letters WHERE (topic, partition, "offset") = (
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which dead letters; None: whichever. ``reason`` is what it begins with, ``session`` a record's key."""
+    """A filter for dead letters; None matches every letter.
+
+    ``reason`` is the beginning of a reason, ``session`` a record's key.
+    """
 
     reason: str | None = None
     topic: str | None = None
@@ -79,7 +85,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A row of dead_letters. ``of_replay``: it is the record that a replay sent, and is bad still."""
+    """A row of dead_letters.
+
+    ``of_replay``: the letter is the record that a replay sent, and it is still bad.
+    """
 
     topic: str
     partition: int
@@ -95,13 +104,13 @@ class StoredLetter:
 
     @property
     def place(self) -> str:
-        """``telemetry[3]@17``."""
+        """Return the place of the record, like ``telemetry[3]@17``."""
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)
 class NotKeptCount:
-    """How many letters of a kind had no place in a topic, and when the last of them came."""
+    """The number of letters of a kind that had no room in a topic, and the time of the last."""
 
     topic: str
     kind: str
@@ -111,7 +120,10 @@ class NotKeptCount:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a letter: ``stored``, ``dead letter again``, ``sent`` (nobody has read it yet), or ``left``."""
+    """The outcome of a replayed letter: ``stored``, ``dead letter again``, ``sent``, or ``left``.
+
+    ``sent`` means that ingest has not read it yet.
+    """
 
     letter: StoredLetter
     what: str
@@ -119,19 +131,19 @@ class Outcome:
 
 
 def dead_letters(conn: Connection, which: Filter, *, limit: int) -> list[StoredLetter]:
-    """The newest first."""
+    """Return the matching dead letters, newest first."""
     with conn.cursor(row_factory=class_row(StoredLetter)) as cursor:
         return cursor.execute(_LETTERS, _values(which) | {"limit": limit}).fetchall()
 
 
 def not_kept(conn: Connection, which: Filter) -> list[NotKeptCount]:
-    """What was only counted, by topic and kind."""
+    """Return the letters that were only counted, by topic and kind."""
     with conn.cursor(row_factory=class_row(NotKeptCount)) as cursor:
         return cursor.execute(_NOT_KEPT, _values(which)).fetchall()
 
 
 def obstacle(letter: StoredLetter, *, again: bool) -> str | None:
-    """Why a letter is not to be sent again; None where it is."""
+    """Return why a letter is not to be sent again; None where it is."""
     if letter.value is None or letter.key is None:
         return "it has no " + ("value" if letter.value is None else "key")
     if letter.reason.startswith("oversize") or len(letter.value) >= MAX_VALUE_BYTES:
@@ -144,7 +156,10 @@ def obstacle(letter: StoredLetter, *, again: bool) -> str | None:
 
 
 def original_headers(letter: StoredLetter) -> Headers:
-    """What it came with; what a collector would write to it where that is not known."""
+    """Return the headers that a letter came with.
+
+    Where they are unknown, return those that a collector would write.
+    """
     if (kept := headers_from_json(letter.headers)) is not None:
         return list(kept)
     key = (letter.key or b"").decode(errors="replace")
@@ -153,7 +168,7 @@ def original_headers(letter: StoredLetter) -> Headers:
 
 
 def headers_again(letter: StoredLetter) -> Headers:
-    """What it is sent with: its own headers, that it is not live, and where it lay."""
+    """Return the headers for the replay: the letter's own, the not-live mark, and its former place."""
     own = [(name, value) for name, value in original_headers(letter) if name not in (RESENT[0], REPLAYED)]
     return [*own, RESENT, (REPLAYED, letter.place.encode())]
 
@@ -161,9 +176,10 @@ def headers_again(letter: StoredLetter) -> Headers:
 def replay(
     kafka: KafkaSettings, conn: Connection, letters: Sequence[StoredLetter], *, again: bool, within_s: float
 ) -> list[Outcome]:
-    """Send these, oldest first, and wait at most ``within_s`` for ingest to have read them. ``conn`` commits by itself.
+    """Send these letters, oldest first, and wait at most ``within_s`` for ingest to read them.
 
-    Raises BrokerUnavailable or TopicUnavailable, having marked nothing that was not sent.
+    ``conn`` commits automatically. Raises BrokerUnavailable or TopicUnavailable; then only letters
+    that were sent are marked.
     """
     oldest_first = sorted(letters, key=lambda one: (one.topic, one.partition, one.offset))
     obstacles = {one: obstacle(one, again=again) for one in oldest_first}
@@ -203,7 +219,10 @@ def _claim(conn: Connection, letter: StoredLetter, *, again: bool) -> bool:
 
 
 def _send(kafka: KafkaSettings, conn: Connection, letters: Sequence[StoredLetter]) -> dict[StoredLetter, int]:
-    """Produce them in order; where each lies since. What was not sent is unmarked. Raises BrokerUnavailable."""
+    """Produce the letters in order, and return their new offsets.
+
+    Removes the mark of letters that were not sent. Raises BrokerUnavailable.
+    """
     sent: dict[StoredLetter, int] = {}
     refused: list[str] = []
 

@@ -1,12 +1,16 @@
-"""Asks collectors for what ingest has not got: missing sequences of a session, and what was lost with a partition's log.
+"""Requests frames that ingest lacks: missing sequences of a session, and records lost with a partition's log.
 
-Collectors keep what they sent for a while (SPOOL_KEEP_S). A session's missing sequences are named to the collectors of its
-user, again and again after longer pauses, until they have come or are kept no more. Of a log that is gone nobody knows what
-was in it, so a roll call goes to everybody: each collector states of its sessions how far it sent them, in their own partition,
-behind all that it sent; the worker that reads that writes down what is missing. A roll call is made at the start and once in a
-while too: it finds what no later frame would tell of. To ask twice, or in vain, costs some bytes.
+Collectors keep sent frames for a while (SPOOL_KEEP_S). Ingest names a session's missing sequences
+to the collectors of its user, for a resend. The requests repeat after longer and longer pauses,
+until the frames have come or are kept no more.
 
-Knows no Ray; `run` outlives brokers and databases.
+The contents of a lost log are unknown, so a roll call goes to every collector. Each collector
+states how far it sent each of its sessions. The statement goes to the session's partition, after
+all frames sent before it. The worker that reads it records the gaps. A roll call is also made at
+the start and once in a while: it finds gaps that no later frame would show. A repeated or useless
+request costs some bytes.
+
+Does not depend on Ray; `run` outlives brokers and databases.
 """
 
 import threading
@@ -33,15 +37,16 @@ LOOK_EVERY_S = 1.0
 ROLL_CALL_EVERY_S = 600.0
 _WAIT_AFTER_FAILURE_S = 5.0
 _ANSWER_WITHIN_S = 5.0
-_RANGES_AT_ONCE = 500  # of a session; what is left is asked for next time
+_RANGES_AT_ONCE = 500  # of a session; the next request names the others
 _ROWS_AT_ONCE = 10_000
 
 Connection = psycopg.Connection[Any]
 
 _PRODUCER = QUIET | {"linger.ms": 5, "acks": "all", "message.timeout.ms": 10_000}
 
-# A row keeps its range until all of it has come; only what has not is asked for. A session may lack every other frame: what was
-# received of it is read once, and taken off only those of its ten thousand gaps that something of has come.
+# A row keeps its range until all of it has come; only the missing part is requested. A session may
+# lack every other frame. So its received sequences are read once, and subtracted only from those of
+# its ten thousand gaps that they overlap.
 _MISSING = """
 WITH open AS (
     SELECT g.id, g.session_id, int8range(g.from_sequence, g.to_sequence, '[]') AS range
@@ -63,8 +68,9 @@ _LOST = """
 SELECT id FROM gaps WHERE healed_at IS NULL AND session_id IS NULL AND seen_at > now() - %(keep_s)s * interval '1 second'
 """
 
-# What was in a log that is gone nobody knows. Its loss is made good when every session that was being written to it then, or has
-# been since, was stated by its collector after the loss, and nothing of it is missing.
+# The contents of a lost log are unknown. Its loss is repaired when nothing is missing of any
+# session that was being written to it then, or has been since. Each such session's collector must
+# have stated it after the loss.
 _HEAL_LOST = """
 UPDATE gaps g SET healed_at = clock_timestamp()
  WHERE g.healed_at IS NULL AND g.session_id IS NULL AND g.seen_at > now() - %(keep_s)s * interval '1 second'
@@ -80,7 +86,10 @@ RETURNING g.topic, g.partition, g.from_offset, g.to_offset
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A row of gaps: sequences of a session that its user's collectors may have. ``ranges`` have both ends included."""
+    """A row of the table gaps: sequences of a session that its user's collectors may have.
+
+    ``ranges`` include both ends.
+    """
 
     id: int
     session_key: str
@@ -89,7 +98,7 @@ class Missing:
 
 
 def resend_commands(missing: Iterable[Missing]) -> list[Command]:
-    """One command for each session."""
+    """Return one resend command for each session."""
     by_session: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for gap in missing:
         by_session.setdefault((gap.user_id, gap.session_key), []).extend(gap.ranges)
@@ -110,7 +119,7 @@ def _new_id() -> str:
 
 
 class GapRecovery:
-    """One of a cluster is enough; two ask twice."""
+    """Requests resends and roll calls for a cluster. One instance is enough; two request twice."""
 
     def __init__(self, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings) -> None:
         self._kafka, self._database = kafka, database
@@ -122,7 +131,7 @@ class GapRecovery:
         self._partitions = 0
 
     def run(self, stop: threading.Event) -> None:
-        """Look and ask until ``stop`` is set."""
+        """Look for gaps and request resends until ``stop`` is set."""
         while not stop.is_set():
             try:
                 with self._connection() as conn:
@@ -132,13 +141,13 @@ class GapRecovery:
             except (psycopg.Error, BrokerUnavailable) as failure:
                 self._note(str(failure).partition("\n")[0])
             except Exception as failure:
-                # Nothing else asks: what is missing would stay missing without a word.
+                # Nothing else requests resends: gaps would stay open without a notice.
                 log.exception("asking for what is missing failed, will go on")
                 self._note(repr(failure))
             stop.wait(_WAIT_AFTER_FAILURE_S)
 
     def look(self, conn: Connection, *, now: float) -> None:
-        """Ask for what is due. Raises psycopg.Error or BrokerUnavailable."""
+        """Request the frames that are due. Raises psycopg.Error or BrokerUnavailable."""
         for topic, partition, first, last in conn.execute(_HEAL_LOST, self._values):
             log.info("nothing is missing of a lost log", topic=topic, partition=partition, first=first, last=last)
         missing = [_missing(*row) for row in conn.execute(_MISSING, self._values)]
@@ -165,7 +174,10 @@ class GapRecovery:
                 _produce(producer, self._kafka.topic_commands, command, None, partition)
 
     def _ready(self) -> tuple[Producer, int]:
-        """A producer, and the number of partitions of the topic, which is made where it is missing: its broker may be new."""
+        """Return a producer, and the number of partitions of the topic.
+
+        Creates the topic where it is missing: its broker may be new.
+        """
         cluster = Cluster(self._kafka, timeout_s=_ANSWER_WITHIN_S)
         (spec,) = (spec for spec in topic_specs(self._kafka) if spec.name == self._kafka.topic_commands)
         outcome = cluster.create(spec, compare=False)

@@ -1,11 +1,14 @@
-"""When to ask for what is missing: soon, and then after ever longer pauses. Pure: time is an argument."""
+"""Schedules the requests for missing frames: one soon, and the next after longer and longer pauses.
+
+Pure: time is an argument.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-#: Frames that only took another way are there by then.
+#: Frames that only took another route have arrived by then.
 FIRST_S = 3.0
-#: With pauses that double, the last one comes after some seven hours.
+#: With pauses that double, the last request comes after some seven hours.
 MOST = 13
 
 
@@ -16,13 +19,16 @@ class _Asked:
 
 
 class RetrySchedule:
-    """Of things that have a number. What is not named any more is forgotten."""
+    """Schedules retries with backoff for things that have a number.
+
+    A number that is not named any more is forgotten.
+    """
 
     def __init__(self) -> None:
         self._asked: dict[int, _Asked] = {}
 
     def due(self, open_ids: Collection[int], *, now: float) -> set[int]:
-        """Which of them to ask for now; the next time is put off."""
+        """Return the numbers to request now; their next request is put off."""
         self._asked = {id: self._asked.get(id, _Asked(0, now + FIRST_S)) for id in open_ids}
         due = {id for id, asked in self._asked.items() if now >= asked.again_at and asked.times < MOST}
         for id in due:
