@@ -549,8 +549,7 @@ class PartitionWriter:
                 raise SessionsChanged(self.partition, said) from None
             if isinstance(error, psycopg.errors.DiskFull):
                 raise StoreFull(self._address, said) from error
-            # A value may be too long for an index. That is an OperationalError, and stays one at every
-            # retry.
+            # A value may be too long for an index. That is an OperationalError, and stays one at every retry.
             if isinstance(error, psycopg.errors.LockNotAvailable):
                 raise StoreBusy(self.partition, self._what_is_locked(error)) from error
             for_data = isinstance(

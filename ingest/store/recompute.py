@@ -130,8 +130,7 @@ def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
 def _replace_laps(conn: psycopg.Connection, done: Recomputed) -> None:
     session, numbers = done.session, [lap.lap_number for lap in done.laps]
     with conn.transaction(), conn.cursor() as cursor:
-        # Take locks in the same order as `advance`. A batch with facts or laps has locked the session
-        # before.
+        # Take locks in the same order as `advance`. A batch with facts or laps has locked the session before.
         cursor.execute(_END_OWNERSHIP, [session.id])
         if cursor.execute(_FRAMES, [session.id]).fetchone() != (session.frames,):
             raise SessionWentOn(session.key)

@@ -116,8 +116,7 @@ class PartitionWorker:
                 self._log.warning("partition taken over", reason=str(taken))
                 return
             except _TRY_AGAIN as error:
-                # Half as many records next time: narrowing the search for the poison record is progress
-                # too.
+                # Half as many records next time: narrowing the search for the poison record is progress too.
                 narrowing = isinstance(error, StoreRefused) and error.for_data
                 self._note(str(error))
             except Exception as error:
@@ -194,7 +193,7 @@ class PartitionWorker:
 
 
 class RunLoop:
-    """Reads and stores until an error; its state is the sessions, and the records that wait to be stored."""
+    """Reads and stores. Its state between two errors is the sessions, and the records waiting to be stored."""
 
     def __init__(
         self,
@@ -420,8 +419,7 @@ class RunLoop:
 
     def _open(self, keys: Sequence[str]) -> None:
         if len(self._sessions) > _REMEMBERED:
-            # Sessions end without any message. A session dropped here is read again if it continues after
-            # all.
+            # Sessions end without any message. A session dropped here is read again if it continues after all.
             self._sessions = {key: self._sessions[key] for key in keys if key in self._sessions}
         new = [key for key in keys if key not in self._sessions]
         if new:

@@ -41,8 +41,7 @@ _START_WITHIN_S = 60.0
 _FAREWELL_WITHIN_S = 10.0
 _NICENESS = 10
 
-# Detached: otherwise they end with the process that started them. Named, so that the next supervisor finds
-# them.
+# Detached: otherwise they end with the process that started them. Named, so that the next supervisor finds them.
 _DETACHED: dict[str, Any] = {"lifetime": "detached", "namespace": NAMESPACE, "max_restarts": -1}
 _SUPERVISOR_OPTIONS: dict[str, Any] = _DETACHED | {"name": SUPERVISOR, "num_cpus": 0, "max_task_retries": -1}
 _WORKER_OPTIONS: dict[str, Any] = _DETACHED | {"num_cpus": 0.1, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
@@ -50,7 +49,7 @@ _WORKER_OPTIONS: dict[str, Any] = _DETACHED | {"num_cpus": 0.1, "max_task_retrie
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """All settings that an actor needs."""
+    """Settings that an actor needs: Kafka, database, ingest and log."""
 
     kafka: KafkaSettings
     database: DatabaseSettings

@@ -131,7 +131,7 @@ def _download(context: Any, jar: Jar) -> Path:
 
 
 class _Received:
-    """Adds up the received bytes, for the person who waits."""
+    """Adds up the received bytes, to show progress."""
 
     def __init__(self, progress: Progress, total_bytes: int) -> None:
         self._progress = progress

@@ -172,7 +172,7 @@ class Kafka:
 
     @property
     def running(self) -> bool:
-        """Return whether its process is there: nobody stopped it, and it did not end on its own."""
+        """Return whether its process runs: it was not stopped and has not ended."""
         return self._process is not None and self._process.running
 
     @property

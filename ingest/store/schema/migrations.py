@@ -43,8 +43,7 @@ def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
         # Suppress notices about objects that already exist.
         conn.execute("SET LOCAL client_min_messages = warning")
         if _columns(conn):
-            # Every batch begins with this table. A batch that waits here holds no lock that the migration
-            # needs.
+            # Every batch begins with this table. A batch that waits here holds no lock that the migration needs.
             conn.execute("LOCK TABLE ONLY telemetry IN SHARE ROW EXCLUSIVE MODE")
         make_extension(conn)
         refuse_lost_licence(conn)

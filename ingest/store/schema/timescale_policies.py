@@ -120,8 +120,7 @@ def _job(conn: psycopg.Connection, proc: str, every: timedelta, config: dict[str
         conn.execute("SELECT add_job(%s, %s::interval, config => %s)", [proc, every, Jsonb(config)])
 
 
-# TimescaleDB names the table behind a continuous aggregate in older versions, and the aggregate in newer
-# ones.
+# TimescaleDB names the table behind a continuous aggregate in older versions, and the aggregate in newer ones.
 _OFFSET = """
 SELECT (config ->> %(offset)s)::interval
   FROM timescaledb_information.jobs j
