@@ -1,8 +1,8 @@
-"""How evenly somebody drives: of which laps that is said, and why not of the others.
+"""Measures how evenly a driver drives, and gives a reason for each lap that does not count.
 
-Pure. Only laps that were driven in earnest count: flying, and within 107 % of the best. The spread is the median deviation times
-1.4826, which a lap in traffic does not move; and once more without the slope of the stint, for a car gets lighter and its tyres
-older whoever drives it.
+The module is pure. A lap counts only if it is flying and within 107 % of the best. The spread is
+the median deviation times 1.4826, which a lap in traffic does not move. A second spread is computed
+without the slope of the stint. A car gets lighter and its tyres get older with any driver.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,19 @@ from analytics.comparison.corner_metrics import robust_spread
 from analytics.errors import TooFewLaps
 from analytics.model.arrays import Reals
 
-#: The rule of qualifying: nobody who is slower has tried.
+#: The 107 % rule of qualifying: a slower lap was not driven in earnest.
 _IN_EARNEST = 1.07
 _CLOSE = 1.005
-#: With fewer laps, nothing is said of a spread.
+#: Fewer laps give no spread.
 LEAST_LAPS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """Of the laps ``numbers``; ``left_out`` says why of each other one. Times in s, ``slope_s`` a lap, ``close`` a share 0..1."""
+    """The consistency of the laps ``numbers``. ``left_out`` maps the number of each other lap to the reason.
+
+    Times are in s, ``slope_s`` is per lap, and ``close`` is a share 0..1.
+    """
 
     numbers: tuple[int, ...]
     left_out: Mapping[int, str]
@@ -42,7 +45,7 @@ class Consistency:
 
     @property
     def variation(self) -> float:
-        """The standard deviation as a share of the median lap."""
+        """Return the standard deviation as a share of the median lap."""
         return self.standard_deviation_s / self.median_s
 
     def __str__(self) -> str:
@@ -54,7 +57,10 @@ class Consistency:
 
 
 def consistency(laps: Sequence[TimedLap]) -> Consistency:
-    """Of the laps of one session. Raises TooFewLaps, and ValueError for laps of several."""
+    """Measure the consistency of one session's laps.
+
+    Raises TooFewLaps, and ValueError for laps of several sessions.
+    """
     left_out, counted = why_not(laps), in_earnest(laps)
     if len(counted) < LEAST_LAPS:
         raise TooFewLaps(len(counted), LEAST_LAPS, left_out)
@@ -75,7 +81,10 @@ def consistency(laps: Sequence[TimedLap]) -> Consistency:
 
 
 def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
-    """The laps of one session that do not qualify, by number, and the reason of each. Raises ValueError for laps of several."""
+    """Return the reason for each lap of one session that does not qualify, by lap number.
+
+    Raises ValueError for laps of several sessions.
+    """
     sessions = {lap.session.key for lap in laps}
     if len(sessions) > 1:
         raise ValueError(
@@ -88,7 +97,10 @@ def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
 
 
 def in_earnest(laps: Sequence[TimedLap]) -> list[TimedLap]:
-    """Those of one session that qualify: what may be compared with somebody else's. Raises ValueError as `why_not`."""
+    """Return the laps of one session that qualify, which can be compared with another driver's laps.
+
+    Raises ValueError as `why_not` does.
+    """
     left_out = why_not(laps)
     return [lap for lap in laps if lap.number not in left_out]
 
@@ -102,6 +114,9 @@ def _reason(lap: TimedLap, slowest_ms: float) -> str:
 
 
 def _slope(numbers: Reals, times_s: Reals) -> float:
-    """The median of the slopes between all pairs of laps (Theil and Sen): a slow lap at an end of the stint does not tilt it."""
+    """Return the median of the slopes between all pairs of laps (Theil and Sen).
+
+    A slow lap at an end of the stint does not tilt it.
+    """
     first, second = np.triu_indices(len(numbers), 1)
     return float(np.median((times_s[second] - times_s[first]) / (numbers[second] - numbers[first])))

@@ -1,10 +1,12 @@
-"""How a corner was driven: where the brake, the lift and the throttle came, how slow it was, and what it took.
+"""Measures how a corner was driven: the places of brake, lift and throttle, the lowest speed, the time.
 
-Measures every lap against corners that are frozen (`analytics.comparison.corners`), all laps of a corner at once. Pure. Rule: what was not
-done is NaN and not a number that looks like a place: who lifts without braking has no braking point.
+Measures every lap against fixed corners (`analytics.comparison.corners`), all laps of a corner at
+once. The module is pure. Rule: the measure of an action that did not happen is NaN, not a number
+that looks like a place. A driver who lifts without braking has no braking point.
 
-Points are where a pedal passes a threshold on the way to a higher one, interpolated between two places of the axis. How sharp
-they are is a matter of the frames: 1.2 m at 250 km/h and 60 Hz, 7 m at 10 Hz.
+A point is the place at which a pedal passes a threshold on the way to a higher one. It is
+interpolated between two places of the axis. Its precision depends on the frame rate: 1.2 m at 250
+km/h and 60 Hz, 7 m at 10 Hz.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ _BRAKE_ON, _BRAKE_MEANT = threshold(0.05), threshold(0.20)
 _THROTTLE_ON, _FLAT = threshold(0.20), threshold(0.95)
 _EARLY_M = 100.0
 
-#: What is measured of each corner, and its unit.
+#: The measures of each corner, with their units.
 MEASURES: Mapping[str, str] = {
     "time_s": "s",
     "lift_m": "m",
@@ -41,9 +43,10 @@ MEASURES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CornerMetrics(Tabular):
-    """Measures of laps in corners: for each name in `MEASURES` an array with one row a lap and one column a corner.
+    """Measures of laps in corners: an array for each name in `MEASURES`, one row per lap and one column per corner.
 
-    Places are in metres from the line; ``path_m`` is the way driven in the corner's part. ``time_s`` is that of the corner's part of the lap, so a row adds up to the lap.
+    Places are in metres from the line. ``path_m`` is the distance driven in the corner's part of
+    the lap. ``time_s`` is the time of that part, so a row adds up to the lap time.
     """
 
     corners: Corners
@@ -57,7 +60,7 @@ class CornerMetrics(Tabular):
         return self.measures[measure]
 
     def to_arrow(self) -> pa.Table:
-        """One row for each lap and corner; what was not done is null."""
+        """Return one row for each lap and corner; the measure of an action that did not happen is null."""
         shape = (len(self.laps), len(self.corners))
         lap, corner = np.indices(shape)
         numbers = np.array([c.number for c in self.corners])
@@ -69,7 +72,10 @@ class CornerMetrics(Tabular):
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """How alike a measure was from lap to lap: in how many laps it was done, its median, and 1.4826 × the median deviation."""
+    """The variation of a measure from lap to lap.
+
+    ``n`` is the number of laps that have the measure. ``spread`` is 1.4826 × the median deviation.
+    """
 
     corner: Corner
     measure: str
@@ -79,7 +85,10 @@ class Scatter:
 
 
 def cornering(laps: Sequence[Trace], corners: Corners) -> CornerMetrics:
-    """Every lap in every corner. Raises ValueError for no laps, or for laps on another axis than the corners'."""
+    """Measure every lap in every corner.
+
+    Raises ValueError for no laps, or for laps on another axis than the corners'.
+    """
     if not laps or any(lap.axis != corners.axis for lap in laps):
         raise ValueError("cornering needs laps on the axis in which the corners were found")
     columns = {name: stacked(laps, name) for name in ("speed_kmh", "throttle", "brake")}
@@ -92,7 +101,7 @@ def cornering(laps: Sequence[Trace], corners: Corners) -> CornerMetrics:
 
 
 def scatter(driven: CornerMetrics, *, least: int = 5) -> Iterator[Scatter]:
-    """Of each corner and measure that at least so many laps have."""
+    """Yield the scatter of each corner and measure that at least ``least`` laps have."""
     for column, corner in enumerate(driven.corners):
         for name in MEASURES:
             values = driven[name][:, column]
@@ -102,18 +111,24 @@ def scatter(driven: CornerMetrics, *, least: int = 5) -> Iterator[Scatter]:
 
 
 def time_lost_s(lap: Trace, reference: Trace, corners: Corners) -> Reals:
-    """What a lap lost to the reference in each corner's part, in s; negative: won. They add up to the gap between the laps."""
+    """Return the time that a lap lost to the reference in each corner's part, in s; negative where it won.
+
+    The losses add up to the gap between the laps.
+    """
     bounds = np.searchsorted(corners.axis.distance_m, corners.bounds_m)
     return np.diff((lap.time_s - reference.time_s)[bounds])
 
 
 def robust_spread(values: Reals) -> float:
-    """1.4826 × the median absolute deviation: the standard deviation of what is normal, whatever a few outliers do."""
+    """Return 1.4826 × the median absolute deviation.
+
+    For normally distributed values it equals the standard deviation. A few outliers do not move it.
+    """
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def _driven(columns: Mapping[str, Reals], corner: Corner, corners: Corners) -> dict[str, Reals]:
-    """Of one corner: an entry for each lap."""
+    """Measure one corner: each array has an entry per lap."""
     seen_from = _seen_from_m(corner, corners)
     marks = [seen_from, corner.begin_m, corner.entry_m, corner.exit_m, corner.end_m]
     first, begin, entry, leave, end = np.searchsorted(corners.axis.distance_m, marks).tolist()
@@ -146,7 +161,10 @@ def _driven(columns: Mapping[str, Reals], corner: Corner, corners: Corners) -> d
 
 
 def _path_m(laps: Sequence[Trace]) -> Reals:
-    """Return the way driven since the line at each place, a row a lap; NaN for a lap whose world positions are unknown."""
+    """Return the distance driven since the line at each place, one row per lap.
+
+    It is NaN for a lap whose world positions are unknown.
+    """
     unknown = np.full(len(laps[0].axis), np.nan)
     ways = []
     for lap in laps:
@@ -157,7 +175,11 @@ def _path_m(laps: Sequence[Trace]) -> Reals:
 
 
 def _seen_from_m(corner: Corner, corners: Corners) -> float:
-    """A driver may lift before the place where most are fastest, but not before the corner in front is behind."""
+    """Return the earliest place at which a lift or a brake counts for this corner.
+
+    A driver may lift before the place where most drivers are fastest. A lift before the exit of the
+    previous corner does not count.
+    """
     earlier = [other.exit_m for other in corners if other.number < corner.number]
     return min(max([corner.begin_m - _EARLY_M, *earlier[-1:], 0.0]), corner.begin_m)
 
@@ -172,7 +194,7 @@ def _at(values: Reals, index: Integers) -> Reals:
 
 
 def _first(mask: Mask) -> Integers:
-    """Of each row the first place that holds; -1 where none does."""
+    """Return the first place of each row where the mask holds; -1 where it holds nowhere."""
     return np.where(mask.any(axis=1), np.argmax(mask, axis=1), -1)
 
 
@@ -181,12 +203,15 @@ def _last(mask: Mask) -> Integers:
 
 
 def _rise(pedal: Reals, threshold: float, reached: Integers) -> Integers:
-    """The last place before ``reached`` at which the pedal was still below the threshold; -1 if it never was."""
+    """Return the last place before ``reached`` at which the pedal was still below the threshold; -1 if it never was."""
     return _last((pedal < threshold) & (np.arange(pedal.shape[1]) < reached[:, None]))
 
 
 def _place(at_m: Reals, values: Reals, threshold: float, index: Integers) -> Reals:
-    """Where the values pass the threshold between ``index`` and the next place; NaN without an index, or at the part's end."""
+    """Return the place at which the values pass the threshold, between ``index`` and the next place.
+
+    It is NaN without an index, or at the part's end.
+    """
     known = (index >= 0) & (index < len(at_m) - 1)
     i = np.where(known, index, 0)
     low, high = _at(values, i), _at(values, i + 1)

@@ -1,8 +1,9 @@
-"""The corners of a track: found once, from many laps, and kept.
+"""Finds the corners of a track once, from many laps, and keeps them.
 
-Corners that are found anew in each lap change their numbers from lap to lap. So they are found in what the laps have in common,
-and every lap is then measured against them. Pure. Three sources, the better one first: the world positions that a game sends, its
-heading, and where neither is known the speed alone, which shows braked corners only.
+Corners found again in each lap would change their numbers from lap to lap. So the module finds them
+in the medians of all laps, and every lap is then measured against them. The module is pure. It has
+three sources, the better one first. They are the world positions that a game sends, its heading,
+and the speed alone where neither is known. The speed shows braked corners only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,13 +20,15 @@ from analytics.model.thresholds import threshold
 
 Source = Literal["position", "heading", "speed"]
 
-# A bend is one that is tighter than this radius for at least so long; two of one hand closer than the gap are one corner.
+# A bend is tighter than this radius for at least this length. Two bends of the same hand that are
+# closer than the gap are one corner.
 _WIDEST_RADIUS_M = 300.0
 _SHORTEST_M = 15.0
 _GAP_M = 30.0
 _SMOOTHED_M = 21.0
 _BEFORE_FASTEST_M = 50.0
-# By speed: so much slower than before and after, in most of the laps, and off the throttle.
+# A corner found by speed is this much slower than the track before and after it. In most of the
+# laps the driver is off the throttle there.
 _PROMINENCE_KMH = 14.0
 _PRESENT_IN = 0.7
 _NEAR_M = 40.0
@@ -34,10 +37,12 @@ _LIFTED = threshold(0.9)
 
 @dataclass(frozen=True, slots=True)
 class Corner:
-    """A corner in metres from the line. ``begin_m`` to ``end_m`` is its part of the lap: the parts of all corners are the lap.
+    """A corner, in metres from the line. Its part of the lap goes from ``begin_m`` to ``end_m``.
 
-    A part begins a little before the cars are fastest, on the straight in front of the corner, and ends at that place on the
-    straight behind it, so that braking early for a corner and leaving it slowly are both its own. ``turns`` is empty where only the speed is known.
+    The parts of all corners make up the lap. A part begins on the straight in front of the corner,
+    a little before the place where the cars are fastest. It ends at that place on the straight
+    behind the corner. So early braking for a corner and a slow exit both count for that corner.
+    ``turns`` is empty where only the speed is known.
     """
 
     number: int
@@ -54,7 +59,7 @@ class Corner:
 
 @dataclass(frozen=True, slots=True)
 class Corners:
-    """The corners of a track in the order they are driven, and what they were found in."""
+    """The corners of a track in driven order, with their source and the number of laps they were found in."""
 
     axis: Axis
     source: Source
@@ -69,12 +74,15 @@ class Corners:
 
     @property
     def bounds_m(self) -> Reals:
-        """Where the parts begin, and the lap's length."""
+        """Return the places where the parts begin, and then the lap's length."""
         return np.array([corner.begin_m for corner in self.corners] + [self.axis.length_m])
 
 
 def find_corners(laps: Sequence[Trace]) -> Corners:
-    """The corners that these laps, of one axis, have in common. Raises NoCorners without a lap, or where none shows a corner."""
+    """Find the corners that these laps, all on one axis, have in common.
+
+    Raises NoCorners without a lap, or where no lap shows a corner.
+    """
     if not laps:
         raise NoCorners("corners are found in laps, and there is none")
     source, bends = _bends(laps)
@@ -88,7 +96,10 @@ def find_corners(laps: Sequence[Trace]) -> Corners:
 
 
 def curvature_per_m(laps: Sequence[Trace]) -> tuple[Source, Reals] | None:
-    """How tight the laps' line is at each place, right-handers positive; None where the game sends neither position nor heading."""
+    """Return the source and the curvature of the laps' line at each place, positive for right-handers.
+
+    None where the game sends neither position nor heading.
+    """
     for source, needed in (("position", ("x_m", "z_m")), ("heading", ("heading_rad",))):
         with_it = [lap for lap in laps if all(name in lap.channels for name in needed)]
         if with_it:
@@ -100,9 +111,10 @@ def curvature_per_m(laps: Sequence[Trace]) -> tuple[Source, Reals] | None:
 
 
 def smoothed(values: Reals, places: int) -> Reals:
-    """The mean of so many neighbours; at the ends, of fewer."""
+    """Return the moving mean of ``places`` neighbours; of fewer at the ends."""
     kernel = np.ones(max(places, 1))
-    # Padded, for numpy's own "same" is as long as the longer of the two.
+    # numpy's "same" returns the length of the longer array, so the result is cut to that of the
+    # values.
     weights = np.convolve(np.ones(len(values)), kernel, "same")[: len(values)]
     return np.convolve(values, kernel, "same")[: len(values)] / weights
 
@@ -137,7 +149,10 @@ def _curvature(lap: Trace, *, by_position: bool) -> Reals:
 
 
 def _hand(curvature: Reals, steering: Reals) -> float:
-    """Games disagree on which way their axes go round; steering is right positive with all of them."""
+    """Return the sign that makes the curvature positive to the right.
+
+    Games disagree on the direction of their axes. Steering is right positive in all of them.
+    """
     return -1.0 if float(np.dot(curvature, steering)) < 0 else 1.0
 
 
@@ -157,7 +172,7 @@ def _by_curvature(curvature: Reals, axis: Axis) -> list[_Bend]:
 
 
 def _runs(mask: Mask, sign: Reals) -> list[tuple[int, int]]:
-    """First and last index of each stretch in which the mask holds and the sign stays."""
+    """Return the first and last index of each stretch in which the mask holds and the sign stays."""
     signed = np.where(mask, sign, 0)
     edges = np.flatnonzero(np.diff(signed, prepend=0, append=0))
     return [(int(a), int(b) - 1) for a, b in pairwise(edges) if signed[a]]
@@ -172,9 +187,11 @@ def _by_speed(laps: Sequence[Trace]) -> list[_Bend]:
 
 
 def _minima(speed: Reals) -> list[int]:
-    """Places that are slower than what lies between them and any slower place by the prominence, on both sides.
+    """Return the minima of the speed whose prominence is large enough on both sides.
 
-    Goes along the turning points and forgets the smallest rise or fall until all that are left are large enough.
+    A minimum is slower by the prominence than the fastest place between it and any slower place.
+    The function goes along the turning points. It removes the smallest rise or fall until all that
+    are left are large enough.
     """
     slope = np.sign(np.diff(speed))
     turning = [0, *(np.flatnonzero(np.diff(slope) != 0) + 1).tolist(), len(speed) - 1]
@@ -183,21 +200,25 @@ def _minima(speed: Reals) -> list[int]:
         least = int(np.argmin(steps))
         if steps[least] >= _PROMINENCE_KMH:
             break
-        # At an end only the inner one goes; elsewhere both, which a larger rise or fall then spans.
+        # At an end only the inner point goes. Elsewhere both go, and a larger rise or fall then
+        # spans them.
         del turning[max(least, 1) : min(least + 2, len(turning) - 1)]
     inner = zip(turning, turning[1:], turning[2:], strict=False)
     return [i for before, i, after in inner if speed[i] < speed[before] and speed[i] < speed[after]]
 
 
 def _is_driven(laps: Sequence[Trace], place: int, near: int) -> bool:
-    """Whether most laps are off the throttle there: a straight into the wind is no corner."""
+    """Return whether most laps are off the throttle there: a straight into the wind is no corner."""
     around = slice(max(place - near, 0), place + near)
     lifted = (stacked(laps, "throttle")[:, around] < _LIFTED).any(axis=1)
     return bool(lifted.mean() >= _PRESENT_IN)
 
 
 def _half_way(speed: Reals, place: int) -> tuple[int, int, int]:
-    """From where half of the speed has gone to where half of it is back."""
+    """Return the start, the apex and the end of a corner that was found by speed.
+
+    At the start half of the speed is lost; at the end half of it is back.
+    """
     slower: Integers = np.flatnonzero(np.diff(speed) > 0)
     faster: Integers = np.flatnonzero(np.diff(speed) < 0)
     top_before = int(slower[slower < place][-1]) + 1 if (slower < place).any() else 0
@@ -208,7 +229,10 @@ def _half_way(speed: Reals, place: int) -> tuple[int, int, int]:
 
 
 def _cut(speed: Reals, before: _Bend, after: _Bend, early: int) -> int:
-    """Somewhat before the fastest place between two corners: who brakes early loses time in the corner that he brakes for."""
+    """Return the index that separates two corners, somewhat before the fastest place between them.
+
+    A driver who brakes early then loses the time in the corner that he brakes for.
+    """
     start, end = before.end, max(after.start, before.end)
     fastest = int(np.argmax(speed[start : end + 1]))
     return start + fastest - min(early, fastest // 3)

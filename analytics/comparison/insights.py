@@ -1,13 +1,16 @@
-"""Find where one set of laps loses time to another, in words and numbers, and never on the strength of chance.
+"""Finds where one set of laps loses time to another, in words and numbers, and leaves out chance differences.
 
-Pure. Compares distributions, not two laps. A corner is named only where chance hardly ever gives as large a difference anywhere on
-the track (`analytics.comparison.permutation_test`), and where the difference has one sign in its whole interval. Within such a corner a
-difference in driving has to stand out from chance among that corner's own measures. Sizes are differences of medians; unlike the
-parts of two laps (`analytics.comparison.corner_metrics.time_lost_s`) medians need not add up over corners. With fewer laps than `LEAST_LAPS` on
-either side there are no insights.
+The module is pure. It compares distributions, not two laps. It names a corner only where chance
+hardly ever gives as large a difference anywhere on the track
+(`analytics.comparison.permutation_test`). The difference must also have one sign in its whole
+interval. Within such a corner, a difference in driving must stand out from chance among that
+corner's own measures. Sizes are differences of medians. Medians need not add up over corners,
+unlike the parts of two laps (`analytics.comparison.corner_metrics.time_lost_s`). With fewer laps
+than `LEAST_LAPS` on either side there are no insights.
 
-The parts of an insight show where along the corner the time went, so that a loss is located even where no single difference in
-driving stands out. A difference that goes with a loss is not proven to cause it.
+The parts of an insight show where along the corner the time went. So a loss is located even where
+no single difference in driving stands out. A difference that goes with a loss is not proven to
+cause it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,19 +23,22 @@ from analytics.comparison.corners import Corner
 from analytics.comparison.permutation_test import null_distribution, spreads
 from analytics.model.arrays import Reals
 
-#: On either side of a comparison.
+#: The fewest laps on either side of a comparison.
 LEAST_LAPS = 3
 
 _CHANCE = 0.05
 _RESAMPLES = 1000
 _SMALLEST_S = 0.02
-# A bootstrap of fewer laps draws intervals that are too narrow: of six, later laps were within 87 % of them.
+# A bootstrap of fewer laps gives intervals that are too narrow. With six laps, later laps were
+# within 87 % of the intervals.
 _BOOTSTRAP_LAPS = 10
-# Student's t for four degrees of freedom at 97.5 %, since what stands out is larger than it is, and how much wider the median of
-# a few laps scatters than their mean.
+# Student's t for four degrees of freedom at 97.5 %, because a difference that stands out is
+# overestimated. The second factor is how much wider the median of a few laps scatters than their
+# mean.
 _FEW_LAPS_T, _MEDIAN_OF_FEW = 3.5, 1.2
 
-#: What may stand behind a loss: its words when it is more or less, its unit, and what is too small to mention.
+#: The measures that may explain a loss. Each has its words for more and for less, its unit, and the
+#: smallest size to mention.
 _WORDS: Mapping[str, tuple[str, str, str, float]] = {
     "brake_m": ("braking {} later", "braking {} early", "m", 2.0),
     "lift_m": ("lifting {} later", "lifting {} early", "m", 2.0),
@@ -54,7 +60,7 @@ _PHASE_OF = {
     "exit_speed_kmh": 3,
     "path_m": 2,
 }
-# A smaller share of the loss is not worth a place in the sentence.
+# The sentence leaves out a part with a smaller share of the loss.
 _SHARE_NAMED = 0.25
 
 
@@ -62,8 +68,9 @@ _SHARE_NAMED = 0.25
 class Difference:
     """The difference of two sets' medians: ours less the reference's, with its 95 % interval.
 
-    ``n`` and ``n_reference`` laps have the measure; ``spread`` is the reference's from lap to lap. ``chance`` is the probability of
-    as much by chance: anywhere on the track for times, in this corner for driving.
+    ``n`` and ``n_reference`` count the laps that have the measure. ``spread`` is the reference's
+    spread from lap to lap. ``chance`` is the probability that chance gives a difference as large.
+    For times it holds anywhere on the track, for driving in this corner.
     """
 
     measure: str
@@ -94,9 +101,10 @@ class CornerPart:
 
 @dataclass(frozen=True, slots=True)
 class Insight:
-    """A corner in which time is lost (or won, where ``time.size`` is below 0), where in it, and how it is driven otherwise.
+    """A corner in which time is lost, the phases that lose it, and the differences in driving.
 
-    ``parts`` add up to ``time.size``; ``driving`` begins with what belongs to the costliest part.
+    Where ``time.size`` is below 0, time is won. ``parts`` add up to ``time.size``. ``driving``
+    begins with the differences that belong to the costliest part.
     """
 
     corner: Corner
@@ -118,9 +126,10 @@ class Insight:
 
 
 def insights(ours: CornerMetrics, reference: CornerMetrics, *, seed: int = 0) -> list[Insight]:
-    """Find where ``ours`` differs from the reference, the costliest corner first. Empty where nothing is sure.
+    """Find where ``ours`` differs from the reference, the costliest corner first.
 
-    The same laps and ``seed`` give the same result. Raises ValueError for laps in other corners than the reference's.
+    The list is empty where no difference is sure. The same laps and ``seed`` give the same result.
+    Raises ValueError for laps in other corners than the reference's.
     """
     if ours.corners != reference.corners:
         raise ValueError("both sets of laps must be measured in the same corners; find them once, in all laps")
@@ -139,7 +148,7 @@ def _insight(comparison: "_Comparison", column: int, time: Difference) -> Insigh
 
 
 class _Comparison:
-    """Two sets of laps in the same corners, each measure of each corner a column."""
+    """Two sets of laps in the same corners; each measure of each corner is a column."""
 
     def __init__(self, ours: CornerMetrics, reference: CornerMetrics, draw: np.random.Generator) -> None:
         self.ours, self.reference = ours, reference
@@ -154,13 +163,13 @@ class _Comparison:
         self._null = null_distribution(self._values, len(ours), groups, draw)
 
     def times(self) -> Iterator[tuple[int, Difference]]:
-        """Yield each corner's column in which chance does not explain the times, and the difference."""
+        """Yield the column and the difference of each corner whose times chance does not explain."""
         for difference, column in self._found(range(self._corners)):
             if abs(difference.size) >= _SMALLEST_S:
                 yield column, difference
 
     def driving(self, corner: int) -> Iterator[Difference]:
-        """Yield the differences in driving a corner that chance does not explain in it."""
+        """Yield the differences in driving a corner that chance does not explain."""
         columns = range(self._corners + corner, self._values.shape[1], self._corners)
         return (difference for difference, _ in self._found(columns))
 
@@ -175,7 +184,8 @@ class _Comparison:
         for column, chance in zip(enough, self._null.probabilities(enough).tolist(), strict=True):
             if chance <= _CHANCE:
                 difference = self._difference(column, chance)
-                # Ranks may differ where medians do not: with two modes, for example. Then there is no size to name.
+                # Ranks may differ where medians do not, for example with two modes. Then there is
+                # no size to name.
                 if difference.low * difference.high > 0:
                     yield difference, column
 
@@ -196,7 +206,7 @@ class _Comparison:
         )
 
     def _interval(self, ours: Reals, reference: Reals, size: float, spread: float) -> tuple[float, float]:
-        """Return 95 % bounds: of a bootstrap, or by the pooled spread where laps are too few to draw from."""
+        """Return 95 % bounds from a bootstrap, or from the pooled spread where laps are too few to draw from."""
         if min(len(ours), len(reference)) >= _BOOTSTRAP_LAPS:
             again = _medians(ours, self._draw) - _medians(reference, self._draw)
             low, high = np.quantile(again, (0.025, 0.975)).tolist()
@@ -215,7 +225,7 @@ def _parts(ours: CornerMetrics, reference: CornerMetrics, column: int) -> tuple[
 
 
 def _median_since(side: CornerMetrics, rows: np.ndarray) -> Reals:
-    """Return the median time at each of ``rows`` of the axis since the first of them."""
+    """Return the median time at each of ``rows`` of the axis, counted from the first of them."""
     time_s = np.stack([lap.time_s[rows] for lap in side.laps])
     return np.asarray(np.median(time_s - time_s[:, :1], axis=0), np.float64)
 

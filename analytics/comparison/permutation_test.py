@@ -1,13 +1,17 @@
-"""Test how often chance alone shows differences as large as those between two sets of laps.
+"""Tests how often chance alone shows differences as large as those between two sets of laps.
 
-Pure. Laps are exchanged between the sets as a whole, and the largest statistic over all columns is kept (Westfall and Young 1993).
-So the error rate holds over all columns together, and columns may depend on each other. Three ways, by the number of laps:
+The module is pure. It exchanges whole laps between the sets, and keeps the largest statistic over
+all columns (Westfall and Young 1993). So the error rate holds over all columns together, and
+columns may depend on each other. The number of laps selects one of three ways:
 
-* From six laps a side: statistics of ranks, so that a spin weighs no more than a slow lap. Equal values share a rank.
-* From four laps a side: every exchange there is. Statistics are differences of means over a spread, half of which is pooled over
-  the columns of the same measure: a few laps alone know their spread badly.
-* With fewer laps no exchange is rare enough (three against three: 2 of 20). There the pooled spread is a model: the same statistic
-  of noise with heavy tails. Only laps of one set that are all above those of the other count.
+* From six laps a side: statistics of ranks, so that a spin weighs no more than a slow lap. Equal
+  values share a rank.
+* From four laps a side: every possible exchange. Statistics are differences of means over a spread.
+  Half of the spread is pooled over the columns of the same measure, because a few laps estimate
+  their spread badly.
+* With fewer laps no exchange is rare enough (three against three: 2 of 20). The pooled spread then
+  is a model: the same statistic of noise with heavy tails. A column counts only where all laps of
+  one set are above all of the other.
 """
 
 from collections.abc import Sequence
@@ -19,24 +23,24 @@ import numpy as np
 
 from analytics.model.arrays import Integers, Mask, Reals
 
-#: Ranks tell enough from so many laps a side on.
+#: Ranks are precise enough from this many laps a side.
 RANKED_LAPS = 6
-#: A test that cannot give a smaller probability is of no use.
+#: A test is useless if it cannot give a smaller probability.
 _LEVEL = 0.05
 _EXCHANGES = 1000
 _ALL_EXCHANGES = 2000
 _MODEL_DRAWS = 2000
 # Corner times have heavier tails than a normal distribution.
 _TAILS = 3
-# Noise is no driver: without this, halves of one simulated session differed in 27 of 300 splits, where 15 are fair,
-# and with twice the probability in 20.
+# Noise is not a driver. Without this factor, halves of one simulated session differed in 27 of 300
+# splits, where 15 are fair. With a factor of two they differed in 20.
 _MODEL_CAUTION = 3.0
 _NO_SPREAD = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NullDistribution:
-    """The statistics as driven, one a column, and those of chance: one row an exchange, one column a column."""
+    """The statistics as driven, one per column, and those by chance, one row per exchange with the same columns."""
 
     seen: Reals
     by_chance: Reals
@@ -44,20 +48,21 @@ class NullDistribution:
     modelled: bool = False
 
     def probabilities(self, columns: Sequence[int]) -> Reals:
-        """Return how often chance shows as much in any of ``columns``, for each of them."""
+        """Return, for each of ``columns``, how often chance shows as large a statistic in any of them."""
         largest = self.by_chance[:, columns].max(axis=1)
         as_large = (largest[:, None] >= self.seen[columns] - _NO_SPREAD).sum(axis=0)
-        # The laps as driven are one of all exchanges, and one more of those that were drawn.
+        # The laps as driven are one of all exchanges. Exchanges that were drawn do not include
+        # them, so they count once more.
         drawn = 0 if self.complete else 1
         found = (drawn + as_large) / (drawn + len(largest))
         return np.asarray(np.minimum(1.0, found * (_MODEL_CAUTION if self.modelled else 1.0)), np.float64)
 
 
 def null_distribution(values: Reals, ours: int, measures: Integers, draw: np.random.Generator) -> NullDistribution:
-    """Return what chance shows in each column of ``values``.
+    """Return the statistics as driven and by chance, for each column of ``values``.
 
-    The first ``ours`` rows are one set of laps, the others the other; NaN is unknown. ``measures`` numbers the measure of each
-    column: columns of one measure share their spread.
+    The first ``ours`` rows are one set of laps, the others the other; NaN is unknown. ``measures``
+    numbers the measure of each column. Columns of one measure share their spread.
     """
     theirs = len(values) - ours
     as_driven = (np.arange(len(values)) < ours)[None, :]
@@ -73,13 +78,19 @@ def null_distribution(values: Reals, ours: int, measures: Integers, draw: np.ran
 
 
 def spreads(values: Reals, ours: int, measures: Integers) -> Reals:
-    """Return the spread from lap to lap within the two sets, for each column, half of it pooled over its measure."""
+    """Return the spread from lap to lap within the two sets, for each column.
+
+    Half of the variance is pooled over the column's measure.
+    """
     within = _within(values, (np.arange(len(values)) < ours)[None, :], measures)
     return np.asarray(np.sqrt(within.variances[0]), np.float64)
 
 
 def _can_be_rare(ours: int, theirs: int) -> bool:
-    """Two sets of the same size may be exchanged for each other, which changes nothing."""
+    """Return whether an exchange of the laps can be rare enough for the test.
+
+    Exchanging two sets of the same size for each other changes nothing.
+    """
     alike = 2 if ours == theirs else 1
     return alike / comb(ours + theirs, ours) <= _LEVEL
 
@@ -98,7 +109,8 @@ def _some_exchanges(as_driven: Mask, draw: np.random.Generator) -> Mask:
 
 def _modelled(values: Reals, as_driven: Mask, measures: Integers, draw: np.random.Generator) -> NullDistribution:
     seen = np.where(_apart(values, as_driven[0]), _statistics(values, as_driven, measures)[0], 0.0)
-    # Corners differ in their spread by a factor of ten, and so must the noise: of equal spread, halves differed in 34 of 300.
+    # Corners differ in their spread by a factor of ten, and the noise must do so too. With noise of
+    # equal spread, halves differed in 34 of 300 splits.
     within = _within(values, as_driven, measures)
     scale = np.sqrt(np.maximum(within.own, within.variances)[0])
     noise = draw.standard_t(_TAILS, (_MODEL_DRAWS, *values.shape)) * scale
@@ -107,7 +119,7 @@ def _modelled(values: Reals, as_driven: Mask, measures: Integers, draw: np.rando
 
 
 def _apart(values: Reals, ours: Mask) -> Mask:
-    """Whether all known values of one set are above all of the other, for each column."""
+    """Return, for each column, whether all known values of one set are above all of the other."""
     known = np.isfinite(values)
     low, high = np.where(known, values, np.inf), np.where(known, values, -np.inf)
     above = low[ours].min(axis=0) > high[~ours].max(axis=0)
@@ -118,11 +130,10 @@ def _apart(values: Reals, ours: Mask) -> Mask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Within:
-    """For each way to choose our laps (rows) and each column: means, counts, and the variance within the sets.
+    """Means, counts and variances within the sets, for each way to choose our laps (rows) and each column.
 
-    ``variances`` are half ``own`` and half pooled over the measure.
-
-    Values of several draws have one more dimension in front.
+    ``variances`` are half ``own`` and half pooled over the measure. Values of several draws have
+    one more dimension in front.
     """
 
     means: tuple[Reals, Reals]
@@ -133,7 +144,8 @@ class _Within:
 
 def _within(values: Reals, sides: Mask, measures: Integers) -> _Within:
     known = np.isfinite(values)
-    # Around their mean, or the squares of times and places would lose their digits.
+    # Values are relative to their mean. Otherwise the squares of times and places would lose
+    # digits.
     middle = np.where(known, values, 0.0).sum(axis=-2, keepdims=True) / np.maximum(known.sum(axis=-2, keepdims=True), 1)
     filled = np.where(known, values - middle, 0.0)
     means, counts, squares = [], [], 0.0
@@ -152,7 +164,7 @@ def _within(values: Reals, sides: Mask, measures: Integers) -> _Within:
 
 
 def _statistics(values: Reals, sides: Mask, measures: Integers) -> Reals:
-    """Return the differences of means in units of their standard error: a row for each way to choose our laps."""
+    """Return the differences of means in units of their standard error, one row for each way to choose our laps."""
     within = _within(values, sides, measures)
     fewest = np.minimum(*within.counts)
     error = np.sqrt(within.variances * sum(1 / np.maximum(n, 1) for n in within.counts))
@@ -161,14 +173,14 @@ def _statistics(values: Reals, sides: Mask, measures: Integers) -> Reals:
 
 
 def _ranks(values: Reals) -> Reals:
-    """Rank each known value; equal ones share the middle of theirs."""
+    """Rank each known value; equal values share the middle of their ranks."""
     in_order = np.sort(values[np.isfinite(values)])
     below, up_to = (np.searchsorted(in_order, values, side) for side in ("left", "right"))
     return np.where(np.isfinite(values), (below + up_to - 1) / 2, np.nan)
 
 
 def _rank_statistics(ranks: Reals, sides: Mask) -> Reals:
-    """Return how far apart the mean ranks are, in units of the spread of all ranks."""
+    """Return the distance between the mean ranks, in units of the spread of all ranks."""
     known = np.isfinite(ranks)
     filled = np.where(known, ranks, 0.0)
     both = (sides.astype(float), (~sides).astype(float))

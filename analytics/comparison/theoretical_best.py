@@ -1,8 +1,9 @@
-"""Laps that nobody drove, made of parts that somebody did: the theoretical best, and the best that was in reach.
+"""Builds laps that nobody drove from parts that were driven: the theoretical best and the attainable best.
 
-Pure. The theoretical best takes the fastest of each part from any lap; finer parts make it faster and less real, for the speed at
-which one part ends need not be that at which the next begins. The attainable best is one lap's length driven without a break,
-from any part's start to the same place one lap later: it was driven, if not from line to line.
+The module is pure. The theoretical best takes the fastest of each part from any lap. Finer parts
+make it faster and less realistic: the speed at the end of one part need not match the start of the
+next. The attainable best is one lap's length driven without a break. It goes from any part's start
+to the same place one lap later. It was driven, though perhaps not from line to line.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,11 @@ from analytics.model.track_layout import MINI_SECTORS
 
 @dataclass(frozen=True, slots=True)
 class TheoreticalBest:
-    """A lap put together. ``parts`` names for each part the row of the laps that it is from; ``n`` laps were looked at."""
+    """A lap put together from parts of other laps.
+
+    ``parts`` holds, for each part, the row of the lap that it comes from. ``n`` is the number of
+    laps considered.
+    """
 
     time_s: float
     parts: tuple[int, ...]
@@ -25,26 +30,26 @@ class TheoreticalBest:
 
 
 def mini_sectors_m(laps: Sequence[Trace], parts: int = MINI_SECTORS) -> Reals:
-    """The bounds of equal parts, from 0 to the length of the laps' axis."""
+    """Return the bounds of equal parts, from 0 to the length of the laps' axis."""
     return np.linspace(0, laps[0].axis.length_m, parts + 1)
 
 
 def part_times_s(laps: Sequence[Trace], bounds_m: Reals) -> Reals:
-    """How long each lap took in each part: one row a lap, one column a part; rows add up to the lap times."""
+    """Return the time of each lap in each part: one row per lap, one column per part; rows add up to the lap times."""
     return np.stack([np.diff(np.interp(bounds_m, lap.axis.distance_m, lap.time_s)) for lap in laps])
 
 
 def theoretical_best(times_s: Reals) -> TheoreticalBest:
-    """The fastest of each column. Raises ValueError without a lap."""
+    """Add up the fastest time of each column. Raises ValueError without a lap."""
     _check(times_s)
     rows = np.argmin(times_s, axis=0)
     return TheoreticalBest(float(times_s.min(axis=0).sum()), tuple(rows.tolist()), len(times_s))
 
 
 def attainable_best(times_s: Reals, numbers: Sequence[int]) -> TheoreticalBest:
-    """The fastest run of as many parts as a lap has, through laps whose ``numbers`` follow one another.
+    """Find the fastest run of as many parts as a lap has, through laps whose ``numbers`` are consecutive.
 
-    Never slower than the fastest lap. Raises ValueError without a lap.
+    It is never slower than the fastest lap. Raises ValueError without a lap.
     """
     _check(times_s)
     count, parts = times_s.shape

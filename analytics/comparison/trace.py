@@ -1,8 +1,9 @@
-"""A lap along its track: time and channels at every metre from line to line, so that laps can be laid over one another.
+"""Resamples a lap along its track: time and channels at every metre from line to line, to overlay laps.
 
-The axis is the game's own position on the track, not the distance that was driven: two lines through a lap differ by some ten
-metres. Pure. Rules: time is 0 at the line and the lap's time at the next one, whatever the frames around them say; position only
-goes forward: what a car drives backwards is dropped, and the trace says how much that was.
+The axis is the game's own position on the track, not the distance driven. Two lines through a lap
+differ by some ten metres. The module is pure. Rules: time is 0 at the line and the lap's time at
+the next crossing, even where the frames around them differ. Position only goes forward. The module
+drops a part that a car drives backwards, and the trace records its length.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,22 +20,26 @@ from analytics.model.arrays import Integers, Mask, Reals
 from analytics.model.channels import CHANNELS
 from analytics.model.tabular import Tabular
 
-#: What comparing laps takes.
+#: The channels that a comparison of laps needs.
 DRIVING = ("speed_kmh", "throttle", "brake", "steering", "gear")
-#: And what maps and corners are made of, where the game sends it.
+#: The channels that maps and corners use, where the game sends them.
 PLACE = ("x_m", "z_m", "heading_rad")
 
 _NEEDED = ("time", "normalized_position", "lap_clock_ms")
 _INTERPOLATION = {channel.name: channel.interpolation for channel in CHANNELS}
-# A lap that took so much longer by the calendar than by its time was paused in the middle.
+# A lap was paused in the middle if it took this much longer by the frames' times than by its lap
+# time.
 _PAUSED_S = 0.5
-# Of a lap: a channel that frames do not know for longer is not made up.
+# Share of a lap. A channel that is unknown for a longer stretch is left out, not filled in.
 _UNKNOWN = 0.02
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Places around a track, ``step_m`` apart or a little less. ``line`` is where the lap's line is, in normalized position."""
+    """Places around a track, ``step_m`` apart or a little less.
+
+    ``line`` is the normalized position of the lap's line.
+    """
 
     length_m: float
     line: float = 0.0
@@ -49,18 +54,21 @@ class Axis:
 
     @cached_property
     def share(self) -> Reals:
-        """Of the lap, from 0 to 1, both included."""
+        """Return the places as a share of the lap, from 0 to 1, both included."""
         return np.linspace(0, 1, int(np.ceil(self.length_m / self.step_m)) + 1)
 
     @cached_property
     def distance_m(self) -> Reals:
-        """From the line, from 0 to the length, both included."""
+        """Return the places in metres from the line, from 0 to the length, both included."""
         return self.share * self.length_m
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace(Tabular):
-    """A lap on an axis: an entry for each place. ``coarsest_m`` is the longest way between two frames that were used."""
+    """A lap on an axis, with an entry for each place.
+
+    ``coarsest_m`` is the longest distance between two frames that were used.
+    """
 
     axis: Axis
     time_s: Reals
@@ -80,17 +88,18 @@ class Trace(Tabular):
         return float(self.time_s[-1])
 
     def to_arrow(self) -> pa.Table:
-        """Columns distance_m, time_s and the channels."""
+        """Return the columns distance_m, time_s and the channels."""
         return pa.table({"distance_m": self.axis.distance_m, "time_s": self.time_s, **self.channels})
 
 
 def traces(
     laps: Iterable[TimedLap], *, axis: Axis | None = None, channels: Sequence[str] = (*DRIVING, *PLACE)
 ) -> list[Trace]:
-    """Timed laps of one track, read and laid on one axis: by default that of the track's length, measured where nobody said it,
-    from where the laps crossed the line.
+    """Read timed laps of one track, and resample them on one axis.
 
-    Laps without a time are left out. Raises ValueError for laps of more than one track.
+    The default axis starts where the laps crossed the line, and has the track's length. The
+    function measures the length where no session has it. It leaves out laps without a time. Raises
+    ValueError for laps of more than one track.
     """
     timed = [lap for lap in laps if lap.time_ms]
     tracks = {(lap.session.game, lap.session.track) for lap in timed}
@@ -116,13 +125,16 @@ def resample(
     channels: Sequence[str] = DRIVING,
     clock_s: float | None = None,
 ) -> Trace:
-    """The frames of one lap, in order of time, on the axis.
+    """Resample the frames of one lap, in order of time, on the axis.
 
-    ``clock_s`` is what the lap took by the frames' own times, if the official ``lap_time_s`` differs: the difference is spread
-    over the lap. Columns that are not in ``frames``, no channels (the time), or unknown for more than a part of the way are left out.
+    ``clock_s`` is the duration of the lap by the frames' own times, if the official ``lap_time_s``
+    differs. The difference is spread over the lap. The trace leaves out columns that are not in
+    ``frames`` or are no channels (the time). It also leaves out channels that are unknown for a
+    stretch longer than 2 % of the lap.
     """
     position = frames.column("normalized_position").to_numpy().astype(np.float64)
-    # Games hold the position at exactly 0 or 1 for some metres around the origin: those frames say nothing.
+    # Games hold the position at exactly 0 or 1 for some metres around the origin. Those frames give
+    # no position.
     moving = np.flatnonzero((position != 0) & (position != 1) & np.isfinite(position))
     share = lap_share(position[moving], axis.line)
     time_s = _time_s(frames, moving, share, started_at_us, clock_s or lap_time_s) * (
@@ -142,9 +154,9 @@ def resample(
 
 
 def delta_s(lap: Trace, reference: Trace) -> Reals:
-    """How much later a lap is than the reference at each place; its last entry is the difference of the lap times.
+    """Return how much later a lap is than the reference at each place.
 
-    Raises ValueError for laps on different axes.
+    The last entry is the difference of the lap times. Raises ValueError for laps on different axes.
     """
     if lap.axis != reference.axis:
         raise ValueError(f"laps on {lap.axis} and on {reference.axis} cannot be compared; lay both on one")
@@ -152,19 +164,19 @@ def delta_s(lap: Trace, reference: Trace) -> Reals:
 
 
 def stacked(laps: Sequence[Trace], channel: str) -> Reals:
-    """A channel of several laps: one row a lap, one column a place."""
+    """Stack a channel of several laps: one row per lap, one column per place."""
     return np.stack([lap[channel] for lap in laps])
 
 
 def driven_m(frames: pa.Table) -> float:
-    """The way that a car drove in these frames: its speed over time."""
+    """Return the distance that a car drove in these frames: its speed integrated over time."""
     known = frames.filter(frames.column("speed_kmh").is_valid())
     time_s = known.column("time").cast(pa.int64()).to_numpy() / 1e6
     return float(np.trapezoid(np.abs(known.column("speed_kmh").to_numpy()) / 3.6, time_s))
 
 
 def median_line(positions: Iterable[float | None]) -> float:
-    """Where the laps began, in the middle: 0.999 and 0.001 are both near the origin."""
+    """Return the median position at which the laps began: 0.999 and 0.001 are both near the origin."""
     off_origin = [position - round(position) for position in positions if position is not None]
     return float(np.median(off_origin)) % 1.0 if off_origin else 0.0
 
@@ -184,18 +196,18 @@ def _of_lap(lap: TimedLap, frames: pa.Table, axis: Axis, channels: Sequence[str]
 
 
 def _time_s(frames: pa.Table, used: Integers, share: Reals, started_at_us: int, lap_time_s: float) -> Reals:
-    """Of those frames, since the line."""
+    """Return the times of the used frames since the line."""
     time_s = (frames.column("time").cast(pa.int64()).to_numpy()[used] - started_at_us) / 1e6
     clock_s = frames.column("lap_clock_ms").to_numpy()[used] / 1000
     if "speed_kmh" in frames.column_names:
         return elapsed_s(time_s, clock_s, share, frames.column("speed_kmh").to_numpy()[used], lap_time_s)
-    # Without a speed nothing tells the clocks apart, but for a pause.
+    # Without a speed, only a pause distinguishes the clocks.
     paused = len(time_s) and time_s[-1] > lap_time_s + _PAUSED_S
     return np.asarray(clock_s if paused else time_s, np.float64)
 
 
 def _forward(share: Reals, time_s: Reals, lap_time_s: float) -> Mask:
-    """The frames within the lap that are further along and later than all before them."""
+    """Select the frames within the lap that are further along and later than all before them."""
     ahead = np.maximum.accumulate(np.concatenate([[0.0], share]))[:-1]
     later = np.maximum.accumulate(np.concatenate([[0.0], time_s]))[:-1]
     mask: Mask = (share > ahead) & (share < 1) & (time_s > later) & (time_s < lap_time_s)
@@ -209,7 +221,10 @@ def _on_axis(frames: pa.Table, share: Reals, axis: Axis, channels: Sequence[str]
 
 
 def _channel(name: str, column: pa.ChunkedArray, share: Reals, axis: Axis) -> Reals | None:
-    """None where frame after frame does not know it; what lies between two frames is as open as for any channel."""
+    """Return a channel on the axis; None where frame after frame does not have it.
+
+    The stretch between two frames is as unknown as for any channel, and does not count.
+    """
     values = column.cast(pa.float64()).to_numpy()
     if column.null_count:
         known = np.isfinite(values)
@@ -219,6 +234,6 @@ def _channel(name: str, column: pa.ChunkedArray, share: Reals, axis: Axis) -> Re
         values, share = values[known], share[known]
     if _INTERPOLATION[name] == "previous":
         return np.asarray(values[np.maximum(np.searchsorted(share, axis.share, "right") - 1, 0)], np.float64)
-    # Between 3.1 and -3.1 rad lies a sixteenth of a radian, not a whole turn.
+    # Between 3.1 and -3.1 rad lies a twelfth of a radian, not a whole turn.
     on_axis: Reals = np.interp(axis.share, share, np.unwrap(values) if name == "heading_rad" else values)
     return on_axis

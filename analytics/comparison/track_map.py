@@ -1,8 +1,9 @@
-"""A track seen from above, as well as what a game sends allows, and saying which it is.
+"""Draws a track from above, as well as the game's data allows, and states the source of the map.
 
-Pure. From world positions it is the line that was driven; from heading and speed the same to some metres, for errors add up along
-a lap and are spread over it again; without either it is a circle, on which only the distances are true. Steering draws no map:
-what comes out of it does not look like the track.
+The module is pure. From world positions, the map is the line that was driven. From heading and
+speed it is the same line to some metres: errors add up along a lap, and are spread over it again.
+Without either it is a circle, on which only the distances are true. Steering draws no map: the
+result does not look like the track.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,16 @@ from analytics.comparison.trace import Trace, stacked
 from analytics.model.arrays import Reals
 from analytics.model.axes import DOWN, UNKNOWN, UP, Axes, axes_of
 
-# How alike bends and steering must be, as a cosine: of two that have nothing to do with one another it is near 0.
+# The least similarity of bends and steering, as a cosine. It is near 0 where the two are unrelated.
 _PLAIN = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackMap:
-    """``x_m`` to the right and ``y_m`` up on paper, for each place of the laps' axis; and what it was made of."""
+    """A map with ``x_m`` to the right and ``y_m`` up on paper, for each place of the laps' axis.
+
+    ``made_of`` is the source of the map.
+    """
 
     x_m: Reals
     y_m: Reals
@@ -29,7 +33,7 @@ class TrackMap:
 
     @property
     def note(self) -> str:
-        """What to write beside the drawing."""
+        """Return the note to write beside the drawing."""
         return {
             "position": "the line that was driven",
             "heading and speed": "drawn from heading and speed: true to some metres",
@@ -38,7 +42,7 @@ class TrackMap:
 
 
 def track_map(laps: Sequence[Trace]) -> TrackMap:
-    """The map that these laps, of one axis, make together. Raises ValueError without a lap."""
+    """Draw the map of these laps together, which are on one axis. Raises ValueError without a lap."""
     if not laps:
         raise ValueError("a map is drawn from laps, and there is none")
     axes = _axes_of(laps)
@@ -55,14 +59,21 @@ def track_map(laps: Sequence[Trace]) -> TrackMap:
 
 
 def _axes_of(laps: Sequence[Trace]) -> Axes:
-    """The table's for the laps' game; for a game that it does not have, by steering where that is plain."""
+    """Return the axes of the laps' game from the table.
+
+    For a game that is not in the table, the steering gives them where it is plain.
+    """
     game = next((lap.lap.session.game for lap in laps if lap.lap is not None), "")
     known = axes_of(game)
     return known if known.source else replace(UNKNOWN, z=_z_by_steering(laps))
 
 
 def _z_by_steering(laps: Sequence[Trace]) -> int:
-    """Who steers right turns right on a map, too: down where with z up it would be left. Up where the laps do not say it plainly."""
+    """Return the direction of z on the map, by the steering.
+
+    A driver who steers right turns right on the map too. So z is down where the bend is to the left
+    with z up. It is up where the laps do not show it plainly.
+    """
     turned = []
     for lap in laps:
         if {"x_m", "z_m", "steering"} <= lap.channels.keys():
@@ -74,7 +85,7 @@ def _z_by_steering(laps: Sequence[Trace]) -> int:
 
 
 def _reckoned(laps: Sequence[Trace], axes: Axes) -> TrackMap:
-    """Dead reckoning along each lap: heading says where to, speed over time how far."""
+    """Draw by dead reckoning along each lap: heading gives the direction, speed over time the distance."""
     x_m, z_m = (np.median([_closed(_driven(lap, part)) for lap in laps], axis=0) for part in (np.sin, np.cos))
     return TrackMap(axes.sin * x_m, axes.z * axes.cos * z_m, "heading and speed")
 
@@ -86,5 +97,5 @@ def _driven(lap: Trace, part: np.ufunc) -> Reals:
 
 
 def _closed(way: Reals) -> Reals:
-    """A lap ends where it began: what is missing is spread along it."""
+    """Close a lap, which ends where it began: spread the missing distance along it."""
     return way - np.linspace(0, way[-1] - way[0], len(way))
