@@ -20,7 +20,7 @@ from ingest.embedded.process import free_ports
 SAME_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
 
 MODE = {
-    # A client that joins a Ray cluster runs code there, and Ray's ports are open on every address of the machine.
+    # A client that joins a Ray cluster runs code there. Ray's ports are open on every address of the machine.
     # Ray's own default depends on the command: ray.init turns tokens on, ray start does not.
     "RAY_AUTH_MODE": "token",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -57,7 +57,7 @@ _FILES = {
 _TOKEN_FILE = "auth_token"
 
 # Ray's template binds HAProxy's statistics and metrics to every address, and has no setting for it (Ray 2.60).
-# It has no limit on the connections of one address either: half-sent requests of one took the place of all viewers.
+# It has no limit on the connections of one address either. Half-sent requests of one took the place of all viewers.
 # The loopback has no limit, because a proxy on this machine connects for many viewers.
 _HAPROXY_COMMAND = "haproxy-on-loopback"
 _ON_LOOPBACK = """#!/bin/sh
@@ -121,7 +121,10 @@ def write_haproxy_command(folder: Path, *, most_per_address: int) -> Path:
 
 
 def cluster_environment(folder: Path, *, ports: Sequence[int], open_files: int) -> dict[str, str]:
-    """Return the variables of `serve_environment` for ``PORTS`` given ports and a process's limit of open files. Pure."""
+    """Return the variables of `serve_environment` for ``PORTS`` given ports and a limit of open files. Pure.
+
+    ``open_files`` is the number of files that a process may have open.
+    """
     home = folder / "haproxy"
     *single, http, grpc = ports
     return {

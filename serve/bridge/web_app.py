@@ -1,6 +1,6 @@
 """Builds the web application of sockets, REST and the page, for any ASGI server.
 
-Knows no Ray. The rule: the live path needs neither the database nor a broker that answers. Without the database REST
+Imports no Ray. The rule: the live path needs neither the database nor a broker that answers. Without the database REST
 answers with 503. Without the broker viewers wait.
 """
 

@@ -1,6 +1,6 @@
 """Limits the sockets, handshakes and demos of one address, and of all addresses together.
 
-Pure: knows no socket, and the time is an argument. An address is a viewer's or a household's. For IPv6 it is the 64
+Pure: uses no socket, and the time is an argument. An address is a viewer's or a household's. For IPv6 it is the 64
 bits that one subscriber gets. The rule: the use of one address is bounded, so that the others find room.
 """
 
@@ -15,7 +15,8 @@ from serve.bridge.live.viewer import Close
 TOO_MANY_OF_ADDRESS = Close(4030, "too many sockets from this address")
 TOO_MANY_SOCKETS = Close(4031, "too many sockets")
 
-#: Bounds the memory of the handshake throttle, too. If more addresses than this come in one second, each is let in again.
+#: Bounds the memory of the handshake throttle, too.
+#: If more addresses than this come in one second, each would be let in once more.
 _MOST_ADDRESSES = 10_000
 _IPV6_SUBSCRIBER_BITS = 64
 
@@ -34,7 +35,7 @@ class AdmissionLimits:
 class Admission:
     """Counts the open sockets and demos.
 
-    After a successful `enter` the caller must call `leave`, and after a successful `start_demo` it must call `end_demo`.
+    A successful `enter` needs a `leave` later, and a successful `start_demo` needs an `end_demo`.
     """
 
     def __init__(self, limits: AdmissionLimits | None = None) -> None:
@@ -76,7 +77,7 @@ class Admission:
         _release(self._sockets, address)
 
     def start_demo(self, address: str) -> str | None:
-        """Count a demo. If there is no room for it, count nothing and return the reason in words."""
+        """Count a demo. If there is no room for it, count nothing and return the reason as text."""
         if self._demos[address] >= self.limits.demos_per_address:
             return "too many demos are playing for your address; try again later"
         if self.demos >= self.limits.demos:

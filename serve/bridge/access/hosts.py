@@ -1,6 +1,6 @@
 """Checks a request's Host and Origin against the names that the page has.
 
-Pure. Another site can make its own name point here (DNS rebinding), and its page then has the same origin as ours.
+Pure. Another site can make its own name point here (DNS rebinding). Its page then has the same origin as ours.
 So a name must be known: addresses and the loopback's names are known, and others are set.
 The rule: only Host and Origin decide, since any other header may be forged.
 """
@@ -23,7 +23,7 @@ class HostAndPort:
 
     @property
     def is_known(self) -> bool:
-        """Return whether this is an address or a name of the loopback, so that nobody else's DNS decides where it leads."""
+        """Return whether this is an address or a name of the loopback. Nobody else's DNS decides where these lead."""
         if self.name == "localhost" or self.name.endswith(".localhost"):
             return True
         try:
@@ -65,9 +65,9 @@ class Hosts:
         return host is not None and (host.is_known or host.name in self._names)
 
     def is_ours(self, origin: str | None, host: str) -> bool:
-        """Return whether a handshake for ``host`` may come from this origin: one of ours, or None for no page at all.
+        """Return whether a handshake for ``host`` may come from this origin: ours, or None for no page.
 
-        Our origins are the Host's and the names that are set, since a proxy in front may have put another Host.
+        Our origins are the Host's and the names that are set. A proxy in front may have put another Host.
         """
         if origin is None:
             return True

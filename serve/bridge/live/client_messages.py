@@ -1,7 +1,7 @@
-"""What a viewer may say, parsed strictly, and what it is answered.
+"""Parses a viewer's messages strictly, and builds the replies to them.
 
-Client messages are JSON objects with a ``type``. Whatever does not fit raises BadMessage, whose sentence is sent back;
-nothing here knows a socket. The rule: no input, however odd, raises anything else.
+Client messages are JSON objects with a ``type``. An invalid message raises InvalidMessage, and its sentence is sent
+back. Nothing here uses a socket. The rule: no input, however odd, raises anything else.
 """
 
 import json
@@ -16,7 +16,7 @@ MAX_WATCHES = 16
 
 
 class InvalidMessage(Exception):
-    """A client message that is not understood. The sentence goes to the viewer."""
+    """A client message that is invalid. The sentence is sent to the viewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ _UPPER = {"START_DEMO", "STOP_DEMO"}
 
 
 def parse(text: str) -> Request:
-    """What the viewer asks for. Raises BadMessage."""
+    """Return the request in a viewer's message. Raises InvalidMessage."""
     said = _object(text)
     kind = _kind(said.pop("type", None))
     strange = sorted(set(said) - _KEYS[kind])
@@ -115,7 +115,10 @@ def _watch(kind: str, said: dict[str, Any]) -> Subscription:
 
 
 def named_watch(field: str, name: object) -> Subscription:
-    """The watch that ``session`` or ``userId`` with this name means: whatever a record can name. Raises BadMessage."""
+    """Return the subscription to the ``session`` or ``userId`` of this name.
+
+    Every name that a record can have is valid. Raises InvalidMessage.
+    """
     try:
         known = session_of(name.encode()) if isinstance(name, str) else ""
     except (InvalidRecord, UnicodeEncodeError):
@@ -133,7 +136,7 @@ def _seed(said: dict[str, Any]) -> int:
 
 
 class Reply:
-    """An answer to a client message: JSON text in both formats, never dropped."""
+    """A reply to a client message. It is JSON text in both formats, and is never dropped."""
 
     __slots__ = ("_text",)
     frames = 0
@@ -147,12 +150,12 @@ class Reply:
         return len(self._text)
 
     def payload(self, *, as_text: bool) -> str:
-        """The same text for every viewer."""
+        """Return the same text for every viewer."""
         return self._text
 
 
 class TokenBucket:
-    """How often something may be done: ``per_second`` on average, ``burst`` at once."""
+    """Limits how often something may be done: ``per_second`` on average, ``burst`` at once."""
 
     def __init__(self, *, per_second: float = 10.0, burst: float = 20.0) -> None:
         self._per_second = per_second
@@ -161,7 +164,7 @@ class TokenBucket:
         self._at: float | None = None
 
     def spend(self, *, now: float) -> bool:
-        """Count one; False if it was one too many."""
+        """Count one; return False if it was one too many."""
         earned = 0.0 if self._at is None else (now - self._at) * self._per_second
         self._at = now
         self._left = min(self._burst, self._left + earned)
@@ -172,4 +175,4 @@ class TokenBucket:
 
 
 class MessageBudget(TokenBucket):
-    """How many frames a viewer may send, of any kind: text, fragments of text, pings and pongs."""
+    """Limits the frames that a viewer may send, of any kind: text, fragments of text, pings and pongs."""

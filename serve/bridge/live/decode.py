@@ -1,7 +1,7 @@
-"""A Kafka value, read just far enough to be passed on.
+"""Reads a Kafka value just far enough to pass it on.
 
-Any of the three forms of the wire becomes one Envelope. The rule: what is passed on has been parsed here, so that no
-viewer's decoder meets bytes that are no telemetry.
+Any of the three forms of the wire becomes one envelope. The rule: a value that is passed on has been parsed here.
+So no viewer's decoder meets bytes that are not telemetry.
 """
 
 import json
@@ -22,14 +22,14 @@ _MESSAGE_NAMES = {"telemetry", "frames", "session", "lap", "lapInProgress"}
 
 
 class UndecodableRecord(Exception):
-    """A record that is no telemetry."""
+    """A record that is not telemetry (a poison record)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveMessage:
-    """What one record says. ``facts`` is set where it carries the facts of its session; the laps are numbers, 0 is none.
+    """The content of one record. ``facts`` is set if it carries the facts of its session.
 
-    ``blanked`` names the fields whose values could not be, one name for each value.
+    The laps are numbers; 0 is none. ``blanked`` names the fields whose values were impossible, one name for each value.
     """
 
     kind: Literal["frames", "facts", "lap"]
@@ -46,7 +46,7 @@ class LiveMessage:
 
 
 def read(value: bytes, session: str) -> LiveMessage:
-    """The message for viewers in a record of this session. Raises Unreadable."""
+    """Return the message for viewers in a record of this session. Raises UndecodableRecord."""
     if not session:
         raise UndecodableRecord("no session")
     if len(value) > MAX_VALUE_BYTES:
@@ -79,7 +79,10 @@ def _frame(value: bytes, session: str) -> LiveMessage:
 
 
 def _judged(frames: Iterable[TelemetryFrame]) -> tuple[str, ...]:
-    """Blank what cannot be, as ingest does, and return its fields' names. Raises Unreadable for what ingest refuses."""
+    """Blank impossible values, as ingest does, and return the names of their fields.
+
+    Raises UndecodableRecord for a frame that ingest refuses.
+    """
     blanked: list[str] = []
     for frame in frames:
         if fault := record_fault(frame):
@@ -98,8 +101,8 @@ def _json(text: str, session: str) -> LiveMessage:
 
 
 def _message(message: TelemetryMessage, session: str) -> LiveMessage:
-    message.session_id = session  # the key decides whose it is
-    message.ClearField("status")  # only a bridge speaks about a viewer's own stream
+    message.session_id = session  # the key decides to which session it belongs
+    message.ClearField("status")  # only a bridge reports on a viewer's own stream
     frames = len(message.frames) + message.HasField("telemetry")
     blanked = _judged([message.telemetry, *message.frames] if message.HasField("telemetry") else message.frames)
     if message.HasField("session"):
@@ -146,7 +149,7 @@ def _newest(message: TelemetryMessage) -> TelemetryFrame:
 
 
 def moved(message: LiveMessage, frames_ms: int, start_ms: int) -> LiveMessage:
-    """The same with so many ms added to the times of its frames, and to the start in its facts."""
+    """Return the message with ``frames_ms`` added to its frames' times, and ``start_ms`` to the start in its facts."""
     if not frames_ms and not start_ms:
         return message
     return replace(

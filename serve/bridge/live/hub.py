@@ -1,8 +1,8 @@
-"""Who watches what, and which sessions are live.
+"""Keeps the live sessions, and passes their records to the viewers that watch them.
 
-The hub takes records as they come from Kafka and lets them wait for the viewers that watch their session or its user.
-It knows no Kafka, no socket, no loop and no clock, and nothing in it awaits. The rule: a record is made into a message
-once, whoever watches; a record that cannot be read is counted and forgotten.
+The hub takes records as they come from Kafka. It queues them for the viewers of their session or of its user.
+It uses no Kafka, no socket, no loop and no clock, and nothing in it awaits. The rule: a record is made into a message
+once, for any number of viewers. A record that cannot be read is counted and dropped.
 """
 
 from collections import Counter
@@ -24,21 +24,22 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a viewer watches: one session, or every live session of a user."""
+    """A viewer's subscription to one session, or to every live session of a user."""
 
     what: Literal["session", "user"]
     name: str
 
     def as_json(self) -> dict[str, str]:
-        """The watch in the words of client messages."""
+        """Return the subscription with the field names of client messages."""
         return {"userId" if self.what == "user" else "session": self.name}
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRecord:
-    """A record of Kafka, with the names that its key and headers carry, and when the broker got it (0: not known).
+    """A Kafka record with the names that its key and headers carry.
 
-    An empty ``user`` is unknown. ``behind_ms``: how far its sender's clock showed to be behind the broker's, where that is a fault.
+    ``appended_ms`` is the time when the broker received it; 0 is unknown. An empty ``user`` is unknown.
+    ``behind_ms`` is how far its sender's clock was behind the broker's, if that is a fault; else it is 0.
     """
 
     session: str
@@ -50,7 +51,7 @@ class LiveRecord:
 
 @dataclass(slots=True)
 class LiveSession:
-    """A session whose records arrive. ``seen_at`` is the arrival of the last one, monotonic; never the frame's time."""
+    """A session whose records arrive. ``seen_at`` is the monotonic time of the last arrival, never the frame's time."""
 
     key: str
     seen_at: float
@@ -59,12 +60,12 @@ class LiveSession:
     frame_time_ms: int = 0
     facts: OutgoingMessage | None = None
     running_lap: int = 0
-    sectors: OutgoingMessage | None = None  # of the running lap, as far as they have ended
+    sectors: OutgoingMessage | None = None  # the sectors of the running lap that have ended
     placing: Placing = field(default_factory=lambda: Placing(SessionTimes()))
 
 
 class Hub:
-    """The live sessions and their viewers."""
+    """Holds the live sessions and their viewers."""
 
     def __init__(self, *, forget_after_s: float = 30.0) -> None:
         self._forget_after_s = forget_after_s
@@ -73,34 +74,37 @@ class Hub:
         self._watching: dict[Subscription, set[Viewer]] = {}
         self.received = 0
         self.unreadable = 0
-        #: Values that no car can have sent, by field: viewers got them as unknown.
+        #: Counts values that no car can have sent, by field. Viewers received them as unknown.
         self.blanked: Counter[str] = Counter()
 
     @property
     def sessions(self) -> Mapping[str, LiveSession]:
-        """The live sessions by key."""
+        """Return the live sessions by key."""
         return MappingProxyType(self._sessions)
 
     @property
     def viewers(self) -> int:
-        """How many viewers are connected."""
+        """Return the number of connected viewers."""
         return len(self._viewers)
 
     def watches(self, viewer: Viewer) -> frozenset[Subscription]:
-        """What a viewer watches."""
+        """Return the subscriptions of a viewer."""
         return frozenset(self._viewers.get(viewer, ()))
 
     def join(self, viewer: Viewer) -> None:
-        """A viewer is connected; it watches nothing yet."""
+        """Add a viewer that has connected. It watches nothing yet."""
         self._viewers.setdefault(viewer, set())
 
     def leave(self, viewer: Viewer) -> None:
-        """A viewer is gone; leaving twice is normal."""
+        """Remove a viewer that is gone. Removing it twice is normal."""
         for watch in self._viewers.pop(viewer, ()):
             self._stop(viewer, watch)
 
     def watch(self, viewer: Viewer, watch: Subscription, *, now: float) -> None:
-        """Start watching. What is known of the sessions in question is sent at once, so that joining late shows names and sectors."""
+        """Add a subscription, and send the known facts and sectors of its sessions at once.
+
+        So a viewer that joins late sees names and sectors.
+        """
         if viewer not in self._viewers:
             raise ValueError("a viewer joins before it watches")
         self._viewers[viewer].add(watch)
@@ -111,12 +115,12 @@ class Hub:
                     viewer.offer(known, now=now)
 
     def unwatch(self, viewer: Viewer, watch: Subscription) -> None:
-        """Stop watching; unwatching what was not watched is normal."""
+        """Remove a subscription. Removing one that does not exist is normal."""
         self._viewers.get(viewer, set()).discard(watch)
         self._stop(viewer, watch)
 
     def publish(self, records: Iterable[LiveRecord], *, now: float) -> None:
-        """Let records wait for their viewers, in the given order."""
+        """Queue records for their viewers, in the given order."""
         for record in records:
             self.received += 1
             try:
@@ -129,7 +133,7 @@ class Hub:
             self._deliver(message.envelope, self._note(record, message, now), now)
 
     def expire(self, *, now: float) -> list[str]:
-        """Forget the sessions of which nothing arrived for a while; their keys."""
+        """Forget the sessions whose last record is older than ``forget_after_s``; return their keys."""
         gone = [key for key, s in self._sessions.items() if now - s.seen_at > self._forget_after_s]
         for key in gone:
             del self._sessions[key]
@@ -141,7 +145,10 @@ class Hub:
         self.blanked.update(message.blanked)
 
     def _in_time(self, record: LiveRecord, message: LiveMessage, now: float) -> LiveMessage:
-        """The message at the times that the store gives its frames, where their clock is wrong. Raises Unreadable."""
+        """Return the message with the times that the store gives its frames, if their clock is wrong.
+
+        Raises UndecodableRecord.
+        """
         if message.kind == "lap" or not record.appended_ms:
             return message
         placing = self._sessions.setdefault(record.session, LiveSession(record.session, now)).placing
@@ -160,10 +167,10 @@ class Hub:
         return moved(message, frames_ms, start_ms)
 
     def _note(self, record: LiveRecord, message: LiveMessage, now: float) -> str:
-        """Keep what the record says about its session; the user it belongs to."""
+        """Update the session from the record; return the user that it belongs to."""
         session = self._sessions.get(record.session)
         if session is None:
-            if message.kind == "lap":  # laps come after the fact, and from corrections: they make no session live
+            if message.kind == "lap":  # laps come late, and from corrections: they make no session live
                 return record.user
             session = self._sessions[record.session] = LiveSession(record.session, now)
         session.user = record.user or message.user or session.user
@@ -198,7 +205,10 @@ class Hub:
 
 
 def _note_lap(session: LiveSession, message: LiveMessage) -> None:
-    """Sectors are told again to who joins until their lap is over; a lap that is corrected later takes none away."""
+    """Keep the running lap's sectors for viewers that join before the lap is over.
+
+    A lap that is corrected later removes no sectors.
+    """
     if message.running_lap:
         session.running_lap, session.sectors = message.running_lap, message.envelope
     elif message.finished_lap >= session.running_lap:

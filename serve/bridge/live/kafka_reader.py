@@ -1,8 +1,8 @@
-"""Kafka's live end, handed to an asyncio loop.
+"""Reads Kafka's live end, and passes its records to an asyncio loop.
 
-Two threads: one reads records and hands them over as they come, the other looks for topics and partitions, so that a
-slow metadata answer delays no frame. Reads by `assign`, without a group: every bridge sees every record. The rule: what
-was there at the start is read from its end, a partition that appears later from its beginning.
+It has two threads. One reads records and passes them on as they come. The other looks for topics and partitions, so
+that a slow metadata answer delays no frame. It reads by `assign`, without a consumer group: every bridge sees every
+record. The rule: a partition that exists at the start is read from its end, a later one from its beginning.
 """
 
 import asyncio
@@ -37,21 +37,23 @@ Deliver = Callable[[list[LiveRecord]], None]
 
 _LOOK_EVERY_S = 3.0
 _MOST_AT_ONCE = 500
-# Of the loop; then the reader waits, and records stay in librdkafka's bounded queue. In bytes: a record may have a megabyte.
+# The most bytes that may wait for the loop. Above it the reader waits (backpressure), and records stay in librdkafka's
+# bounded queue. The limit is in bytes, because a record may have a megabyte.
 _MOST_AHEAD_BYTES = 4 * 2**20
-_OBJECTS_BYTES = 500  # what a record takes beside its value
+_OBJECTS_BYTES = 500  # the memory of a record beside its value
 
 
 def record_of(message: Message) -> LiveRecord | None:
-    """A record with the names that its key and headers carry, and when it was appended; a name that can be none is empty.
+    """Return a record with the names that its key and headers carry, and the time of its append.
 
-    None where ingest asked for it: it is old, and a session that ended is not live again because of it.
+    An invalid name is empty. Return None for a resend that ingest requested. It is old, and a session that ended must
+    not become live again because of it.
     """
     headers = read_headers(message) or []
     if RESENT in headers:
         return None
     kind, time_ms = message.timestamp()
-    # A topic that keeps its producers' times says nothing of the broker's.
+    # A topic that keeps its producers' times has no time of the broker.
     appended_ms = time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else time.time_ns() // 1_000_000
     user, behind_ms = _name(dict(headers).get("userId")), behind_of(headers, (kind, time_ms))
     return LiveRecord(_name(message.key()), user, message.value() or b"", appended_ms, behind_ms)
@@ -86,7 +88,7 @@ class LiveReader:
         self.reachable = False
 
     def start(self) -> None:
-        """Begin to read. Records arrive in calls of ``deliver`` on the loop."""
+        """Start to read. Records arrive in calls of ``deliver`` on the loop."""
         for thread in self._threads:
             thread.start()
 
@@ -98,15 +100,15 @@ class LiveReader:
 
     @property
     def partitions(self) -> int:
-        """How many partitions are being read."""
+        """Return the number of partitions that are being read."""
         return len(self._assigned)
 
     def _look(self) -> None:
-        """The topics thread: keep ``_found`` up to date."""
+        """Keep ``_found`` up to date, in the topics thread."""
         admin = AdminClient(self._settings.client({"error_cb": _ignore, "log_level": 0}))
         while not self._stopping.is_set():
             self._found = self._places(admin) or self._found
-            # Until the broker answered once, ask often: a viewer may be waiting for a broker that is just starting.
+            # Until the broker has answered once, query often: a viewer may wait for a broker that is just starting.
             self._stopping.wait(_LOOK_EVERY_S if self.reachable else 0.5)
 
     def _places(self, admin: AdminClient) -> frozenset[Place] | None:
@@ -132,7 +134,7 @@ class LiveReader:
         self.reachable = reachable
 
     def _read(self) -> None:
-        """The reader thread."""
+        """Read records and pass them on, in the reader thread."""
         consumer = Consumer(self._settings.client(_CONSUMER | {"group.id": f"{self._settings.client_id}-bridge"}))
         try:
             while not self._stopping.is_set():
@@ -144,7 +146,7 @@ class LiveReader:
             consumer.close()
 
     def _follow(self, consumer: Consumer) -> None:
-        """Read the partitions that were found, and only those."""
+        """Assign the partitions that were found, and only those."""
         found = self._found
         if found is None or found == self._assigned:
             return
@@ -163,7 +165,7 @@ class LiveReader:
             return
         size_bytes = sum(len(record.value) + _OBJECTS_BYTES for record in records)
         with self._room:
-            # What is more than all the room goes alone.
+            # A batch that is larger than the limit is passed when nothing else waits.
             while self._ahead_bytes and self._ahead_bytes + size_bytes > _MOST_AHEAD_BYTES:
                 self._room.wait(0.5)
                 if self._stopping.is_set():
@@ -171,7 +173,7 @@ class LiveReader:
             self._ahead_bytes += size_bytes
         try:
             self._loop.call_soon_threadsafe(self._arrive, records, size_bytes)
-        except RuntimeError:  # the loop is closed: nobody is left to deliver to
+        except RuntimeError:  # the loop is closed: nothing is left to deliver to
             self._stopping.set()
 
     def _arrive(self, records: list[LiveRecord], size_bytes: int) -> None:
@@ -184,13 +186,13 @@ class LiveReader:
 
 
 def _ignore(_: KafkaError) -> None:
-    """An unreachable broker is noted where topics are looked for, once; not by every client in its own words."""
+    """Ignore a client's error. The topics thread logs an unreachable broker once; every client would log it again."""
 
 
 _CONSUMER = {
     "enable.auto.commit": False,
     "auto.offset.reset": "latest",
-    # With one byte to wait for, a fetch is answered when a record is there; the wait is only the length of the poll.
+    # With a minimum of one byte the broker answers a fetch when a record is there. The wait is only the poll's length.
     "fetch.min.bytes": 1,
     "fetch.wait.max.ms": 100,
     "fetch.error.backoff.ms": 50,

@@ -1,6 +1,6 @@
-"""One TelemetryMessage on its way to viewers: bytes made once, JSON text made at most once.
+"""Serializes a TelemetryMessage for viewers: its bytes once, its JSON text at most once.
 
-Knows the wire, no viewer. The rule: a live frame is never rebuilt, its bytes are wrapped as they came.
+Depends on the wire format, not on viewers. The rule: a live frame is never rebuilt; its bytes are wrapped as they came.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ _FLOATS = {FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE}
 
 
 class OutgoingMessage:
-    """A serialized TelemetryMessage of one session. ``frames`` counts the live frames in it; 0: it must arrive."""
+    """A serialized TelemetryMessage of one session. ``frames`` counts its live frames; with 0 it must arrive."""
 
     __slots__ = ("_text", "binary", "frames", "session")
 
@@ -35,40 +35,40 @@ class OutgoingMessage:
         return len(self.binary)
 
     def payload(self, *, as_text: bool) -> bytes | str:
-        """What goes over the socket."""
+        """Return the text or bytes that go over the socket."""
         return self.text() if as_text else self.binary
 
     def text(self) -> str:
-        """The message as JSON, with the JSON names of the proto."""
+        """Return the message as JSON, with the JSON names of the proto."""
         if self._text is None:
             self._text = json_text(TelemetryMessage.FromString(self.binary))
         return self._text
 
 
 def status(state: str, *, detail: str = "", missed_frames: int = 0) -> OutgoingMessage:
-    """Words about the viewer's own stream."""
+    """Return a status message about the viewer's own stream."""
     words = Status(state=state, detail=detail, missed_frames=missed_frames)
     return OutgoingMessage(TelemetryMessage(status=words).SerializeToString())
 
 
 def missed(count: int) -> OutgoingMessage:
-    """Tells a slow viewer how many live frames it was not sent."""
+    """Return a status with the number of live frames that a slow viewer was not sent."""
     return status("live", missed_frames=count)
 
 
 def json_text(message: TelemetryMessage) -> str:
-    """A message as one line of JSON.
+    """Return a message as one line of JSON.
 
     Inside a present message every plain field is written, so that a throttle of 0 reads 0 and not "absent". Whole
-    numbers are numbers (milliseconds since 1970 fit), enumerations are their numbers, and what is no number is null.
+    numbers are numbers (milliseconds since 1970 fit), and enumerations are their numbers. NaN and infinity are null.
     """
     return json.dumps(as_json(message), separators=(",", ":"), ensure_ascii=False)
 
 
 def as_json(message: Message) -> dict[str, Any]:
-    """A message as a dict with the JSON names of the proto."""
+    """Return a message as a dict with the JSON names of the proto."""
     envelope = isinstance(message, TelemetryMessage)
-    # An envelope leaves out what it does not carry; a message inside it writes every field.
+    # An envelope leaves out the fields that it does not carry. A message inside it writes every field.
     fields: list[Any] = [f for f, _ in message.ListFields()] if envelope else list(message.DESCRIPTOR.fields)
     return {field.json_name: _value(message, field) for field in fields if _present(message, field)}
 
@@ -91,7 +91,7 @@ def _plain(value: Any, field: FieldDescriptor) -> Any:
 
 
 def _shortest(value: float) -> float | None:
-    """The shortest decimal that reads back as the same 32-bit float: 0.3, not 0.30000001192092896."""
+    """Return the shortest decimal that reads back as the same 32-bit float: 0.3, not 0.30000001192092896."""
     if not math.isfinite(value):
         return None
     for digits in (6, 7, 8):

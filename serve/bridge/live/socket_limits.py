@@ -1,8 +1,8 @@
-"""Limits of the sockets in a replica, set where Ray leaves no option for them.
+"""Sets the limits of a replica's sockets for which Ray has no option.
 
-Ray makes its uvicorn without options for WebSockets, so the defaults are changed. The rule: a viewer that does not read
-costs a bounded buffer, one that sends too much is closed before it costs the others time, and a socket that is closed is gone
-some seconds later whether its viewer reads or not.
+Ray makes its uvicorn without options for WebSockets, so this module changes uvicorn's defaults. The rule: a viewer that
+does not read costs a bounded buffer. A viewer that sends too much is closed before it costs the others time. A closed
+socket is gone some seconds later, even if its viewer does not read.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ log = structlog.get_logger()
 
 _BUFFER_BYTES = 64 * 1024  # per viewer and layer: a second and a half of ten cars
 _CLOSE_S = 5.0
-#: A handshake that the library does not take is answered so soon; it comes whole, from HAProxy.
+#: A handshake that the library does not accept is refused after this time. HAProxy sends each handshake whole.
 _HANDSHAKE_S = 5.0
-#: So many bytes are parsed before anything is counted: some 170 of the shortest frames. asyncio hands over 256 KiB at once, and
-#: to parse 40,000 pings takes as long as half a second, in which no other viewer is served.
+#: The bytes that are parsed before frames are counted: some 170 of the shortest frames. asyncio passes 256 KiB at once.
+#: Parsing 40,000 pings takes as long as half a second, in which no other viewer is served.
 _PARSED_BYTES = 1024
 _REFUSAL = (
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 22\r\n\r\n"
@@ -36,16 +36,16 @@ _DEFAULTS = {
     "ws_max_queue": 4,
     "ws_ping_interval": 20.0,
     "ws_ping_timeout": 20.0,
-    "proxy_headers": False,  # serve/bridge/live/websocket.py knows which proxies are ours; uvicorn believes any header from loopback
+    "proxy_headers": False,  # live/websocket.py checks for our own proxies; uvicorn trusts any header from loopback
     "ws_per_message_deflate": False,  # costs more than it saves on small messages, and memory for every viewer
 }
 
 
 class ViewerProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, with bounded buffers, a budget, and a close that does not wait for a viewer that never reads.
+    """uvicorn's WebSocket protocol with bounded buffers, a budget of frames, and a close with a deadline.
 
-    All frames count in one budget. uvicorn shows the application whole messages only: pings and fragments cost it nothing, and
-    this process all the more.
+    The close does not wait for a viewer that never reads. All frames count in one budget. uvicorn passes only whole
+    messages to the application. Pings and fragments cost the application nothing, and this process all the more.
     """
 
     def __init__(self, *given: Any, **more: Any) -> None:
@@ -54,7 +54,7 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Bound what waits below the handler, so that a slow viewer sees frames of seconds ago, not of minutes."""
+        """Bound the buffers below the handler, so that a slow viewer sees frames of seconds ago, not of minutes."""
         super().connection_made(transport)
         self.transport.set_write_buffer_limits(high=_BUFFER_BYTES)
         raw = self.transport.get_extra_info("socket")
@@ -63,7 +63,7 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         self.loop.call_later(_HANDSHAKE_S, self._refuse_handshake)
 
     def data_received(self, data: bytes) -> None:
-        """Parse a little at a time, and nothing more once the viewer has to go."""
+        """Parse a little at a time, and nothing more once the viewer must go."""
         for begin in range(0, len(data), _PARSED_BYTES):
             if self._ended or self.transport.is_closing():
                 return
@@ -72,50 +72,56 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
             self._refuse_handshake()
 
     def handle_text(self, event: Frame) -> None:
-        """A message, or its first fragment."""
+        """Count a text message, or its first fragment, and pass it on."""
         if self._spend():
             super().handle_text(event)
 
     def handle_bytes(self, event: Frame) -> None:
-        """The same, of bytes."""
+        """Count a message of bytes, or its first fragment, and pass it on."""
         if self._spend():
             super().handle_bytes(event)
 
     def handle_cont(self, event: Frame) -> None:
-        """A fragment."""
+        """Count a fragment and pass it on."""
         if self._spend():
             super().handle_cont(event)
 
     def handle_ping(self) -> None:
-        """A ping, which the library has answered already."""
+        """Count a ping. The library has answered it already."""
         if self._spend():
             super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        """A pong, asked for or not."""
+        """Count a pong, requested or not."""
         if self._spend():
             super().handle_pong(event)
 
     def pause_writing(self) -> None:
-        """Who does not read what is answered is not read either."""
+        """Stop reading from a viewer that does not read its replies (backpressure)."""
         super().pause_writing()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read on, unless the application has not taken the last message."""
+        """Read again, unless the application has not taken the last message."""
         super().resume_writing()
         if not self.read_paused:
             self.transport.resume_reading()
 
     async def receive(self) -> Any:
-        """The next event; uvicorn reads on then, whether what was written has left or not."""
+        """Return the next event, and pause reading while writes wait.
+
+        uvicorn reads on after each event, even if the earlier writes have not left.
+        """
         event = await super().receive()
         if not self.writable.is_set():
             self.transport.pause_reading()
         return event
 
     async def send(self, message: Any) -> None:
-        """Send as uvicorn does, but a close frame goes out behind a full buffer at once, and its deadline is final."""
+        """Send as uvicorn does, except for a close frame.
+
+        A close frame goes out at once behind a full buffer, and its deadline is final.
+        """
         if message["type"] != "websocket.close":
             return await super().send(message)
         self.writable.set()
@@ -124,12 +130,12 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         return None
 
     def keepalive_timeout(self) -> None:
-        """The viewer answers no ping: it will not read the close frame either."""
+        """End a socket whose viewer answers no keep-alive ping. It will not read the close frame either."""
         super().keepalive_timeout()
         self._end_soon()
 
     def _spend(self) -> bool:
-        """Count one frame; False if it was one too many, and the viewer goes."""
+        """Count one frame; return False if it was one too many and the viewer must go."""
         if self._ended or self.close_sent:
             return not self._ended
         if not self._budget.spend(now=self.loop.time()):
@@ -137,9 +143,9 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         return not self._ended
 
     def _end(self, why: Close) -> None:
-        """Close from this side, ahead of the application, which is told that its viewer has gone."""
+        """Close from this side, ahead of the application, and report to it that its viewer has gone."""
         self._ended = self.close_sent = True
-        self.conn.data_to_send()  # the answers to what was too much
+        self.conn.data_to_send()  # drop the answers to the frames that were too many
         self.conn.send_close(why.code, why.reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.queue.put_nowait({"type": "websocket.disconnect", "code": why.code, "reason": why.reason})
@@ -147,7 +153,7 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         self._end_soon()
 
     def _refuse_handshake(self) -> None:
-        """Answer what the library left unanswered; nothing once a handshake was taken or refused."""
+        """Refuse a handshake that the library left unanswered. Do nothing if one was accepted or refused."""
         if self.handshake_initiated or self.transport.is_closing():
             return
         self._ended = True
@@ -156,12 +162,12 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         self._end_soon()
 
     def _end_soon(self) -> None:
-        # transport.close() would wait for the buffer to drain, which a viewer that never reads keeps from happening.
+        # transport.close() would wait for the buffer to drain, and a viewer that never reads prevents that.
         self.loop.call_later(_CLOSE_S, self.transport.abort)
 
 
 def limit_sockets() -> None:
-    """From now on every uvicorn of this process has these limits. Call it before Ray starts the replica's server."""
+    """Set these limits for every later uvicorn of this process. Call it before Ray starts the replica's server."""
     original = uvicorn.Config.__init__
     if getattr(original, "limits_sockets", False):
         return

@@ -1,8 +1,9 @@
-"""One viewer: what waits for it, and what happens when it is slow.
+"""Queues the messages of one viewer, and limits a slow viewer.
 
-A ViewerQueue holds what the viewer has not yet been sent and decides, with the time as an argument, what a slow viewer
-misses. It knows no socket and no loop. The rule: live frames may be replaced by newer ones of the same session, and the
-viewer is told how many it missed; laps, facts and replies are never dropped; a viewer that takes nothing is closed.
+A ViewerQueue holds the messages that the viewer has not yet been sent. It selects those that a slow viewer misses, with
+the time as an argument. It uses no socket and no loop. The rule: newer live frames may replace older ones of the same
+session. The viewer receives the number that it missed. Laps, facts and replies are never dropped. A viewer that
+takes nothing is closed.
 """
 
 from collections import deque
@@ -15,7 +16,7 @@ from serve.bridge.live.outgoing import OutgoingMessage, missed
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Why a socket ends. Codes below 4400 mean "come back"; from 4400 on, coming back changes nothing."""
+    """The code and reason of a socket's end. Codes below 4400 mean "come back"; from 4400 on that changes nothing."""
 
     code: int
     reason: str
@@ -31,7 +32,7 @@ FOREIGN_ORIGIN = Close(4403, "foreign origin")
 
 
 class Outgoing(Protocol):
-    """Something to send. ``frames`` counts the live frames in it that newer ones may replace; 0: it must arrive."""
+    """A message to send. ``frames`` counts its live frames, which newer ones may replace; with 0 it must arrive."""
 
     @property
     def session(self) -> str: ...
@@ -44,20 +45,20 @@ class Outgoing(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How far a viewer may fall behind: first it misses frames, then it is closed."""
+    """Limits for a viewer that falls behind. First it misses frames, then it is closed."""
 
     waiting_messages: int = 256  # more than four seconds of one car
     waiting_bytes: int = 64 * 1024
-    kept_bytes: int = 1024 * 1024  # of what must arrive, before the viewer is closed
+    kept_bytes: int = 1024 * 1024  # of messages that must arrive, before the viewer is closed
     stalled_s: float = 10.0  # without taking anything, before the viewer is closed
-    tell_every_s: float = 1.0  # how often it hears what it missed
+    tell_every_s: float = 1.0  # how often it receives the number that it missed
 
 
 class ViewerQueue:
-    """What one viewer has still to be sent, in order.
+    """Queue of the messages that one viewer has still to be sent, in order.
 
-    While the viewer keeps up this is a queue. Past ``waiting_messages`` or ``waiting_bytes`` it is *behind*: only the
-    newest message of frames of each session waits, until everything was taken.
+    While the viewer keeps up this is a queue. Past ``waiting_messages`` or ``waiting_bytes`` it is *behind*. Then only
+    the newest message of frames of each session waits, until everything was taken.
     """
 
     def __init__(self, patience: Patience | None = None) -> None:
@@ -68,14 +69,14 @@ class ViewerQueue:
         self._kept_bytes = 0
         self._missed = 0
         self._told_at = float("-inf")
-        self._since = 0.0  # when something was last taken, or first waited
+        self._since = 0.0  # when a message was last taken, or first waited
         self.behind = False
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._newest)
 
     def offer(self, message: Outgoing, *, now: float) -> Close | None:
-        """Let a message wait; a Close if the viewer must go."""
+        """Queue a message; return a `Close` if the viewer must go."""
         if not len(self):
             self._since = now
         elif now - self._since > self._patience.stalled_s:
@@ -91,7 +92,7 @@ class ViewerQueue:
         return None
 
     def take(self, *, now: float) -> Outgoing | None:
-        """The next message to send; None if nothing waits."""
+        """Return the next message to send; None if nothing waits."""
         self._since = now
         if self._missed and (not len(self) or now - self._told_at >= self._patience.tell_every_s):
             return self._tell(now)
@@ -145,15 +146,15 @@ class ViewerQueue:
 
 @dataclass(slots=True, eq=False)
 class Viewer:
-    """Somebody who watches: a queue, a format, and two calls that reach whoever owns the socket."""
+    """A viewer with its queue, its format, and two calls that reach the owner of its socket."""
 
     as_text: bool
-    wake: Callable[[], None]  # something waits
+    wake: Callable[[], None]  # a message waits
     close: Callable[[Close], None]  # the viewer must go; may be called more than once
     queue: ViewerQueue = field(default_factory=ViewerQueue)
 
     def offer(self, message: Outgoing, *, now: float) -> bool:
-        """Let a message wait for this viewer; False if that was one too many and the viewer goes."""
+        """Queue a message for this viewer; return False if that was one too many and the viewer is closed."""
         refusal = self.queue.offer(message, now=now)
         if refusal is not None:
             self.close(refusal)

@@ -1,8 +1,8 @@
-"""The sockets: what the hub lets wait is sent, what viewers say is done.
+"""Sends the hub's queued messages over WebSockets, and carries out the requests of viewers.
 
-The only file that awaits a WebSocket. Each viewer has a reader and a writer task; the first to end, or the hub's verdict,
-ends the visit. The rule: the writer sends one message at a time and waits for the socket, so what a viewer does not
-read stays in its own bounded queue.
+This is the only file that awaits a WebSocket. Each viewer has a reader and a writer task. The first task to end, or the
+hub's verdict, ends the connection. The rule: the writer sends one message at a time and waits for the socket
+(backpressure). Messages that a viewer does not read stay in its own bounded queue.
 """
 
 import asyncio
@@ -43,20 +43,20 @@ _TOO_MANY_HANDSHAKES = PlainTextResponse(
     "too many handshakes from this address", status_code=429, headers={"retry-after": "1"}
 )
 
-#: What a socket raises when the other side has gone; RuntimeError is Starlette's word for sending after that.
+#: The errors of a socket whose other side has gone. Starlette raises RuntimeError for a send after that.
 _GONE = (WebSocketDisconnect, RuntimeError)
 
 
 @dataclass(slots=True)
 class Relayed:
-    """What was sent to viewers since the start."""
+    """Counts the messages and bytes sent to viewers since the start."""
 
     messages: int = 0
     size_bytes: int = 0
 
 
 class Bridge:
-    """The hub with sockets around it."""
+    """Connects the hub to the sockets of its viewers."""
 
     def __init__(
         self,
@@ -75,11 +75,11 @@ class Bridge:
         self.relayed = Relayed()
 
     def deliver(self, records: list[LiveRecord]) -> None:
-        """Records arrived from Kafka."""
+        """Pass records that arrived from Kafka to the hub."""
         self.hub.publish(records, now=self.clock())
 
     async def welcome(self, socket: WebSocket) -> None:
-        """A viewer's whole visit."""
+        """Serve a viewer from its handshake to its close."""
         address = self._address(socket)
         if not self.admission.shake_hands(address, now=self.clock()):
             await socket.send_denial_response(_TOO_MANY_HANDSHAKES)
@@ -112,7 +112,7 @@ class Bridge:
 
 
 class _ViewerConnection:
-    """One viewer and its socket."""
+    """A viewer and its socket."""
 
     def __init__(self, bridge: Bridge, socket: WebSocket, address: str) -> None:
         self._bridge = bridge
@@ -125,7 +125,7 @@ class _ViewerConnection:
         self._viewer = Viewer(as_text=as_text, wake=self._waiting.set, close=self._end)
 
     def begin(self) -> None:
-        """Join, and watch what the address asks for. Raises BadMessage."""
+        """Join, and watch the sessions and users in the URL's query. Raises InvalidMessage."""
         asked = self._socket.query_params
         if asked.get("format", "protobuf") not in {"protobuf", "json"}:
             raise InvalidMessage("format must be protobuf or json")
@@ -137,7 +137,7 @@ class _ViewerConnection:
             self._bridge.hub.watch(self._viewer, watch, now=self._bridge.clock())
 
     async def run(self) -> None:
-        """Read and write until one of both ends or the viewer must go; then leave."""
+        """Read and write until either task ends or the viewer must go; then leave."""
         tasks = [asyncio.ensure_future(self._read()), asyncio.ensure_future(self._write())]
         try:
             ends: list[asyncio.Future[Any]] = [*tasks, self._verdict]
@@ -216,7 +216,7 @@ class _ViewerConnection:
         if (full := self._bridge.admission.start_demo(self._address)) is not None:
             raise InvalidMessage(full)
         self._demo = asyncio.ensure_future(play(self._say, seed=seed, clock=self._bridge.clock))
-        # Not where it ends: a task that is cancelled before it begins runs none of its own code.
+        # Release it here, not in the task. A task that is cancelled before it begins runs none of its code.
         self._demo.add_done_callback(lambda _: self._bridge.admission.end_demo(self._address))
 
     def _stop_demo(self) -> None:
@@ -230,7 +230,7 @@ class _ViewerConnection:
 
 
 async def _stop(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for them; what they raised, other than that the viewer is gone, is logged."""
+    """Cancel tasks and wait for them. Log their errors, except those of a viewer that is gone."""
     for task in tasks:
         task.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
