@@ -1,8 +1,9 @@
-"""The field: everybody who drove the same car on the same track, as far as laps have been looked at.
+"""Aggregates the laps of all drivers of the same car on the same track.
 
-A `CarTrackAggregate` is a partial result: of one timesheet or of a million laps, and two of them make a third. Pure. Rules: how the timesheets
-are divided, and in which order they are merged, changes no answer, ties included; lap and mini-sector times are kept one by one
-(some hundred bytes a lap), so that their percentiles are exact; speeds are counted, by whole km/h at each of the places.
+A `CarTrackAggregate` is a partial result, of one timesheet or of a million laps. Two of them merge
+into a third. The module is pure. Rules: the division of the timesheets and the order of merging
+change no result, ties included. Lap and mini-sector times are kept one by one (some hundred bytes a
+lap), so that their percentiles are exact. Speeds are counted by whole km/h at each place.
 """
 
 from collections import defaultdict
@@ -21,13 +22,17 @@ from analytics.model.track_layout import MINI_SECTORS
 
 Times = NDArray[np.int32]
 
-#: So many fields are merged at once: each lap is copied a few times, and few fields wait.
+#: The number of aggregates merged at once. Each lap is copied a few times, and few aggregates wait.
 _AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Best:
-    """The fastest of something, and whose it is. Among equal times the order of the rest decides: any would do, if always the same."""
+    """The fastest time of a kind, with its driver, session and lap.
+
+    Among equal times, the order of the other values decides. Any rule is acceptable if it is always
+    the same.
+    """
 
     time_ms: int
     driver: str
@@ -37,7 +42,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Sectors:
-    """The best of each sector, of ``laps`` whose sectors end at the same places."""
+    """The best time of each sector, over ``laps`` laps whose sectors end at the same places."""
 
     laps: int
     bests: tuple[Best, ...]
@@ -45,7 +50,10 @@ class Sectors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counts:
-    """How many laps had a speed at a place: ``cells`` are place times `SPEEDS` plus km/h, in order, each once."""
+    """The number of laps with each speed at each place.
+
+    ``cells`` are place times `SPEEDS` plus km/h, in order, each once.
+    """
 
     cells: NDArray[np.int64]
     laps: NDArray[np.int64]
@@ -53,10 +61,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CarTrackAggregate:
-    """``laps`` ended, in so many sessions; what follows is of the flying ones.
+    """The laps of one car on one track.
 
-    ``times_ms`` holds a time a lap, ascending; ``sectors`` are by layout: who measured them, and on which version of the track;
-    ``minis_ms`` by that version, a row a lap, with 0 where a part was not seen whole.
+    ``laps`` laps ended, in ``sessions`` sessions. The other values are of the flying laps.
+    ``times_ms`` holds one time for each lap, ascending. ``sectors`` are by layout: the source of
+    the sectors and the version of the track. ``minis_ms`` are by that version, with a row for each
+    lap, and 0 where a part was not seen whole.
     """
 
     laps: int
@@ -74,7 +84,10 @@ class CarTrackAggregate:
 
 
 def field_of(timesheet: pa.Table) -> tuple[Category, CarTrackAggregate] | None:
-    """What one session, as `analytics.fleet.timesheet.TIMESHEET`, adds, and to what; None where no lap of it ended."""
+    """Return the category and the aggregate of one session; None where no lap of it ended.
+
+    The session is given as `analytics.fleet.timesheet.TIMESHEET`.
+    """
     if not timesheet.num_rows:
         return None
     scope = Category(*(timesheet.column(name)[0].as_py() for name in ("game", "track", "car")))
@@ -94,7 +107,7 @@ def field_of(timesheet: pa.Table) -> tuple[Category, CarTrackAggregate] | None:
 
 
 def merged(fields: Iterable[CarTrackAggregate]) -> CarTrackAggregate:
-    """All of them as one. Raises ValueError where there is none."""
+    """Merge all aggregates into one. Raises ValueError if there are none."""
     parts = list(fields)
     if not parts:
         raise ValueError("a field is made of fields, and there is none")
@@ -111,7 +124,7 @@ def merged(fields: Iterable[CarTrackAggregate]) -> CarTrackAggregate:
 
 
 def fields(timesheets: Iterable[pa.Table]) -> dict[Category, CarTrackAggregate]:
-    """The fields of all timesheets, which are looked at one by one."""
+    """Return the aggregates of all timesheets, which are read one by one."""
     piles: dict[Category, list[list[CarTrackAggregate]]] = defaultdict(list)
     for found in filter(None, map(field_of, timesheets)):
         _pile(piles[found[0]], found[1])
@@ -120,7 +133,7 @@ def fields(timesheets: Iterable[pa.Table]) -> dict[Category, CarTrackAggregate]:
 
 
 def _pile(levels: list[list[CarTrackAggregate]], field: CarTrackAggregate, level: int = 0) -> None:
-    """Put a field on its level; a full level becomes one field of the next."""
+    """Add an aggregate to its level; a full level becomes one aggregate of the next level."""
     if len(levels) == level:
         levels.append([])
     levels[level].append(field)
@@ -137,7 +150,10 @@ def _best(flying: pa.Table, times_ms: Times) -> Best:
 
 
 def _sectors(flying: pa.Table) -> dict[str, Sectors]:
-    """One session's, by layout. Laps of another number of sectors than its first one of that layout are none of it."""
+    """Return the best sectors of one session, by layout.
+
+    The number of sectors is part of the layout.
+    """
     source, course = (flying.column(name).to_pylist() for name in ("sector_source", "course"))
     times = flying.column("sector_times_ms").to_pylist()
     rows: dict[str, list[int]] = defaultdict(list)
@@ -182,7 +198,7 @@ _Part = TypeVar("_Part")
 
 
 def _alike(parts: Iterable[Mapping[str, _Part] | Mapping[int, _Part]]) -> dict[Any, list[_Part]]:
-    """What has the same key, together."""
+    """Return the values of each key, together."""
     together: dict[Any, list[_Part]] = defaultdict(list)
     for part in parts:
         for key, value in part.items():

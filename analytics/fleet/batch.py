@@ -1,4 +1,4 @@
-"""The fleet: the lap engine over all sessions, recorded or stored, and what the laps come to together.
+"""Times all recorded or stored sessions with the lap engine, and aggregates their laps.
 
     from analytics.fleet.jobs import recorded
     from analytics.fleet.batch import time_all
@@ -6,9 +6,11 @@
     fleet = time_all(recorded([Path("recordings")]), Path("results"))
     fleet.bests.to_pandas()
 
-Each session becomes a timesheet, a file of its own below ``results``; a second run times only what has none yet, and one that was
-killed is gone on with. Rules: a session that cannot be timed is a row of `Fleet.failed` and stops nothing; it is tried again in the
-next run. Timing alone is worth many CPUs: `analytics.fleet.ray_data` has Ray do it; putting the timesheets together is done here.
+Each session becomes a timesheet, a file of its own below ``results``. A second run times only
+sessions without a timesheet, and continues a run that was killed. Rules: a session that cannot be
+timed is a row of `Fleet.failed` and stops nothing. The next run tries it again. Only timing
+benefits from many CPUs: `analytics.fleet.ray_data` runs it on Ray. This module puts the timesheets
+together.
 """
 
 import os
@@ -33,10 +35,11 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-#: One row a session that could not be timed, and why.
+#: One row for each session that could not be timed, with the reason.
 FAILED = pa.schema([("session", pa.string()), ("path", pa.string()), ("reason", pa.string())])
 
-# Who times in other processes tries so often; Ray Data would try for ever what kills its process.
+# The number of tries in other processes. Ray Data would retry a job that kills its process for
+# ever.
 _TRIES = 3
 _DEADLY = f"each of {_TRIES} processes that timed it died; has the machine memory for all of its frames?"
 _UNHEARD = "nobody reported on it; Ray's log says what became of its task"
@@ -47,7 +50,7 @@ _ELSEWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
-    """What became of an entry, by its name: laps and frames, or why there are none."""
+    """The result of a job, by its name: laps and frames, or the reason why there are none."""
 
     name: str
     laps: int = 0
@@ -57,7 +60,10 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fleet:
-    """The tables of a fleet, as `analytics.fleet.percentiles` has them, and `FAILED`. ``timed`` sessions are of this run, ``frames`` too."""
+    """The tables of a fleet, as `analytics.fleet.percentiles` has them, and `FAILED`.
+
+    ``timed`` and ``frames`` count the sessions and the frames of this run.
+    """
 
     bests: pa.Table
     lap_bands: pa.Table
@@ -68,12 +74,13 @@ class Fleet:
     frames: int
 
     def save(self, folder: Path) -> None:
-        """Each table as a Parquet file of its name."""
+        """Write each table as a Parquet file of its name."""
         for name in ("bests", "lap_bands", "mini_bands", "speed_bands", "failed"):
             _write(getattr(self, name), folder / f"{name}.parquet")
 
 
-#: Times entries into a folder of timesheets; says of each what became of it, in any order.
+#: A function that times jobs into a folder of timesheets. It reports the result of each job, in any
+#: order.
 Team = Callable[[Sequence[TimingJob], Path], Iterator[JobReport]]
 
 
@@ -84,9 +91,10 @@ def time_all(
     team: Team | None = None,
     tell: Callable[[int, int, JobReport], None] = lambda done, of, report: None,
 ) -> Fleet:
-    """Time what has no timesheet in ``results`` yet, put all timesheets of these entries together, and save the tables there.
+    """Time the jobs without a timesheet in ``results``, and save the tables of all jobs there.
 
-    ``tell`` hears of each session that is done. Without a ``team`` this process times them, one by one. Raises Busy.
+    The callback ``tell`` receives the number of finished jobs, the number of all jobs to time and
+    each report. Without a ``team``, this process times the jobs one by one. Raises ResultsBusy.
     """
     sheets = results / "timesheets"
     sheets.mkdir(parents=True, exist_ok=True)
@@ -104,17 +112,20 @@ def time_all(
 
 
 def one_by_one(entries: Sequence[TimingJob], sheets: Path) -> Iterator[JobReport]:
-    """The smallest team: this process."""
+    """Time the jobs in this process, as the smallest team."""
     return (time_one(entry, sheets) for entry in entries)
 
 
 def time_one(entry: TimingJob, sheets: Path) -> JobReport:
-    """Time a session and keep its timesheet, all of it or nothing; whatever is wrong with the session is a reason."""
+    """Time a session and write its timesheet, all of it or nothing.
+
+    Any fault of the session becomes the reason in the report.
+    """
     try:
         done = timed(entry)
         _write(done.timesheet, _sheet(sheets, entry.name))
     except psycopg.Error as error:
-        # Its words may hold the address it was given, and that the password.
+        # The error text may contain the connection string, and with it the password.
         said = error.diag.message_primary or "the database that DATABASE_URL names does not answer"
         return JobReport(entry.name, reason=f"{type(error).__name__}: {said}")
     except Exception as error:
@@ -123,7 +134,10 @@ def time_one(entry: TimingJob, sheets: Path) -> JobReport:
 
 
 def time_with_care(entry: TimingJob, sheets: Path) -> JobReport:
-    """The same in a process that may die of it, and be replaced by one that tries again: not more than a few times."""
+    """Time a session as `time_one` does, in a process that may die of it.
+
+    Another process may then try again, up to `_TRIES` times.
+    """
     tries = sheets / f".{entry.name}.tries"
     try:
         if tries.is_file() and tries.stat().st_size >= _TRIES:
@@ -157,7 +171,7 @@ def _together(entries: Sequence[TimingJob], sheets: Path, reports: Sequence[JobR
 def _kept(
     entries: Sequence[TimingJob], sheets: Path, reported: set[str], reasons: dict[str, str]
 ) -> Iterator[pa.Table]:
-    """The timesheets that there are; the reason of each that there is not is added to ``reasons``."""
+    """Yield the timesheets that exist. Each missing one adds its reason to ``reasons``."""
     for name in [entry.name for entry in entries if entry.name not in reasons]:
         sheet = _sheet(sheets, name)
         try:
@@ -173,7 +187,7 @@ def _sheet(sheets: Path, name: str) -> Path:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    """All of the file or nothing, also if the power goes."""
+    """Write all of the file or nothing, even if the power fails."""
     unfinished = path.with_name(f".{uuid.uuid4().hex}.unfinished")
     with unfinished.open("wb") as file:
         pyarrow.parquet.write_table(table, file, compression="zstd")
@@ -183,7 +197,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def _sweep(sheets: Path) -> None:
-    """What an earlier run had not finished writing, and how often it had tried."""
+    """Delete the unfinished files of an earlier run, and its counts of tries."""
     for left in sheets.glob(".*"):
         left.unlink(missing_ok=True)
 
@@ -196,6 +210,6 @@ def _alone(results: Path) -> Iterator[None]:
                 msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
             else:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # the latter is Windows' word for it
+        except (BlockingIOError, PermissionError):  # Windows raises the latter
             raise ResultsBusy(results) from None
         yield

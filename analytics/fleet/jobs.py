@@ -1,8 +1,10 @@
-"""The entry list of a fleet: which sessions are to be timed, and how one of them is.
+"""Lists the sessions that a fleet times, and times one of them.
 
-An entry is small and plain, so that it can be sent anywhere; whoever gets it reads the frames where they are kept. Rules: an entry's
-name changes with its frames, and with the engine, so that what has been timed is never timed again and never stale; where the
-database is, and its password, is no part of an entry: who times a stored one has its own DATABASE_URL and opens its own connection.
+A job is small and plain, so that it can be sent anywhere. Its receiver reads the frames where they
+are kept. Rules: a job's name changes with its frames and with the engine. A timed session is
+therefore never timed again and never stale. The address of the database, and its password, are no
+part of a job. A process that times a stored session has its own DATABASE_URL and opens its own
+connection.
 """
 
 import hashlib
@@ -27,7 +29,10 @@ from analytics.store.source import PostgresSource
 
 @dataclass(frozen=True, slots=True)
 class TimingJob:
-    """A session to be timed: its key, the path of its recording, or none where it is stored, and what changes with its frames."""
+    """A session to be timed: its key, the path of its recording, and a mark that changes with its frames.
+
+    The path is empty for a stored session.
+    """
 
     key: str
     path: str
@@ -35,7 +40,7 @@ class TimingJob:
 
     @property
     def name(self) -> str:
-        """Of its timesheet's file: another one for other frames, another engine or another layout."""
+        """Return the name of the timesheet's file. It changes with the frames, the engine or the layout."""
         digest = hashlib.blake2s(repr((*astuple(self), LAYOUT)).encode(), digest_size=8).hexdigest()
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", self.key)[:80]
         return f"{plain}-{digest}-engine{ENGINE}"
@@ -43,19 +48,22 @@ class TimingJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimedSession:
-    """What timing a session came to: its timesheet, and how many frames it was made of."""
+    """The result of timing a session: its timesheet, and the number of its frames."""
 
     timesheet: pa.Table
     frames: int
 
 
 def recorded(paths: Iterable[Path]) -> list[TimingJob]:
-    """Those of recordings, and of all recordings in a folder; none is opened. Raises RecordingError where there is no such file."""
+    """Return the jobs of recordings, and of all recordings in a folder, without opening any.
+
+    Raises RecordingError where there is no such file.
+    """
     return [_recorded(file) for path in paths for file in recordings_at(path)]
 
 
 def stored(store: PostgresSource, wanted: LapFilter = EVERYTHING) -> list[TimingJob]:
-    """Those of stored sessions, the oldest first."""
+    """Return the jobs of stored sessions, the oldest first."""
     sessions = store.sessions(wanted)[::-1]
     courses = store.courses(sessions)
     return [

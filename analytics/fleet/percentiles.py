@@ -1,7 +1,9 @@
-"""Standings of a fleet: the bests of each field, and the bands that its laps lie in.
+"""Computes the standings of a fleet: the best times of each aggregate, and the bands of its laps.
 
-Pure: `analytics.fleet.aggregate` in, Arrow tables out. Rule: a percentile is the smallest value that at least so many per cent of the laps do not
-exceed, hence a time that somebody drove. Those of times are exact; those of speeds are of whole km/h, hence within 0.5 km/h.
+The module is pure: it turns aggregates of `analytics.fleet.aggregate` into Arrow tables. Rule: a
+percentile is the smallest value that at least that per cent of the laps do not exceed. It is
+therefore a time that somebody drove. Percentiles of times are exact. Percentiles of speeds are in
+whole km/h, hence within 0.5 km/h.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,8 +23,9 @@ BANDS = (5, 25, 50, 75, 95)
 
 _WHOSE = [("game", pa.string()), ("track", pa.string()), ("car", pa.string())]
 
-#: One row a track and car. Sector bests are of the layout that most laps have; times are None where nobody drove a flying lap.
-#: A theoretical best is their sum, or that of the mini-sectors, but never slower than the best lap.
+#: One row for each track and car. Sector bests are of the layout that most laps have. Times are
+#: None where nobody drove a flying lap. A theoretical best is the sum of sector bests, or of
+#: mini-sector bests, but never slower than the best lap.
 BESTS = pa.schema(
     [
         *_WHOSE,
@@ -42,9 +45,9 @@ BESTS = pa.schema(
     ]
 )
 
-#: One row a track and car: lap times.
+#: One row for each track and car: lap times.
 LAP_BANDS = pa.schema([*_WHOSE, ("laps", pa.int64()), *((f"p{q}_ms", pa.int32()) for q in BANDS)])
-#: One row a track, car and mini-sector, of which there are 25, from 1.
+#: One row for each track, car and mini-sector. There are 25 mini-sectors, numbered from 1.
 MINI_BANDS = pa.schema(
     [
         *_WHOSE,
@@ -54,7 +57,7 @@ MINI_BANDS = pa.schema(
         *((f"p{q}_ms", pa.int32()) for q in BANDS),
     ]
 )
-#: One row a track, car and place, a share of the lap since the line.
+#: One row for each track, car and place. A place is a share of the lap since the line.
 SPEED_BANDS = pa.schema(
     [*_WHOSE, ("place", pa.float64()), ("laps", pa.int64()), *((f"p{q}_kmh", pa.int32()) for q in BANDS)]
 )
@@ -63,25 +66,25 @@ Fields = Mapping[Category, CarTrackAggregate]
 
 
 def bests(fields: Fields) -> pa.Table:
-    """Who is fastest, as `BESTS`."""
+    """Return the best times and their drivers, as `BESTS`."""
     return pa.Table.from_pylist([{**asdict(scope), **_bests(field)} for scope, field in fields.items()], BESTS)
 
 
 def lap_bands(fields: Fields) -> pa.Table:
-    """How lap times lie, as `LAP_BANDS`."""
+    """Return the percentiles of lap times, as `LAP_BANDS`."""
     driven = ((scope, field) for scope, field in fields.items() if field.flying)
     rows = [{**asdict(scope), "laps": field.flying, **_times_in_bands(field.times_ms)} for scope, field in driven]
     return pa.Table.from_pylist(rows, LAP_BANDS)
 
 
 def mini_bands(fields: Fields) -> pa.Table:
-    """How the times of mini-sectors lie, as `MINI_BANDS`."""
+    """Return the percentiles of mini-sector times, as `MINI_BANDS`."""
     rows = ({**asdict(scope), **row} for scope, field in fields.items() for row in _minis_in_bands(_most_minis(field)))
     return pa.Table.from_pylist(list(rows), MINI_BANDS)
 
 
 def speed_bands(fields: Fields) -> pa.Table:
-    """How fast the field is around the lap, as `SPEED_BANDS`."""
+    """Return the percentiles of speeds around the lap, as `SPEED_BANDS`."""
     tables = [
         _whose(scope, _speeds_in_bands(field.speeds)) for scope, field in fields.items() if len(field.speeds.cells)
     ]
@@ -89,12 +92,15 @@ def speed_bands(fields: Fields) -> pa.Table:
 
 
 def percentile(ordered: Times, percent: int) -> int:
-    """Of values in ascending order, at least one; from 1 to 100 per cent."""
+    """Return a percentile, from 1 to 100 per cent, of at least one value in ascending order."""
     return int(ordered[-(-percent * len(ordered) // 100) - 1])
 
 
 def counted_percentiles(counts: Counts, percents: Iterable[int]) -> tuple[Integers, Integers]:
-    """How many laps there are at each place, and the percentiles of their speeds in km/h: one row a percentile, one column a place."""
+    """Return the number of laps at each place, and the percentiles of their speeds in km/h.
+
+    The percentiles have one row for each per cent, and one column for each place.
+    """
     table = np.zeros((PLACES + 1) * SPEEDS, np.int64)
     table[counts.cells] = counts.laps
     up_to = np.cumsum(table.reshape(PLACES + 1, SPEEDS), axis=1)
@@ -128,12 +134,16 @@ def _bests(field: CarTrackAggregate) -> dict[str, Any]:
 
 
 def _no_slower(best: Best | None, parts_ms: list[int]) -> int | None:
-    """What was driven can be driven: the fastest lap need not have these parts, and its official time is not the sum of them."""
+    """Return the sum of the parts, but at most the best lap; None if either is missing.
+
+    A lap that was driven is possible. The fastest lap need not have these parts, and its official
+    time is not the sum of its parts.
+    """
     return min(best.time_ms, sum(parts_ms)) if best and parts_ms else None
 
 
 def _most_minis(field: CarTrackAggregate) -> Times:
-    """A row a lap: those of the version of the track that most laps were timed on."""
+    """Return the mini-sector times, a row for each lap, of the track version with the most laps."""
     none = np.zeros((0, 1), np.int32)
     return max(field.minis_ms.items(), key=lambda one: (len(one[1]), one[0]), default=(0, none))[1]
 

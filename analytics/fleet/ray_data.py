@@ -1,8 +1,10 @@
-"""Ray Data times the sessions of a fleet: `analytics.fleet.batch.time_all` with ``team=on_ray``.
+"""Times the sessions of a fleet on Ray Data: `analytics.fleet.batch.time_all` with ``team=on_ray``.
 
-The only file here that knows Ray. What travels is entries there and reports back, a few hundred bytes a session: frames are read where
-they are timed, and timesheets are written from there, so every node must see the recordings or have DATABASE_URL, and see the folder
-of the results. Rule: this process is connected to a cluster already; whose it is, and how large, is its caller's affair.
+This is the only module of the package that uses Ray. Jobs travel to the workers, and reports travel
+back. They take a few hundred bytes a session. Frames are read where they are timed, and timesheets
+are written there. Every node must therefore see the recordings or have DATABASE_URL, and must see
+the folder of the results. Rule: this process is already connected to a cluster. The caller chooses
+the cluster and its size.
 """
 
 import logging
@@ -18,14 +20,19 @@ import ray.data
 from analytics.fleet.batch import JobReport, time_with_care
 from analytics.fleet.jobs import TimingJob
 
-#: Sessions that one task times: few, so that little is done twice when a process dies.
+#: The sessions that one task times. They are few, so that little work is repeated when a process
+#: dies.
 _AT_ONCE = 4
-# Reports are small; Ray would set aside 128 MB for what a task gives back, which a laptop's object store does not have.
+# Reports are small. By default, Ray would reserve 128 MB for the result of a task. A laptop's
+# object store does not have that much.
 _BLOCK_BYTES = 2**20
 
 
 def on_ray(entries: Sequence[TimingJob], sheets: Path) -> Iterator[JobReport]:
-    """A team of as many processes as the cluster has CPUs. What another node could not time says which node that was."""
+    """Time jobs in as many processes as the cluster has CPUs.
+
+    The reason of a job that failed on another node includes that node's address.
+    """
     if not entries:
         return
     _quiet()
@@ -42,7 +49,7 @@ def on_ray(entries: Sequence[TimingJob], sheets: Path) -> Iterator[JobReport]:
 
 
 def _time(batch: dict[str, Any], *, sheets: Path) -> dict[str, list[Any]]:
-    """Columns of entries in, columns of reports and of the node's id out."""
+    """Time a batch: take columns of jobs, and return columns of reports and of the node's id."""
     rows = zip(*(batch[name] for name in ("key", "path", "mark")), strict=True)
     node = ray.get_runtime_context().get_node_id()
     reports = [{**asdict(time_with_care(TimingJob(*map(str, row)), sheets)), "node": node} for row in rows]
@@ -50,7 +57,7 @@ def _time(batch: dict[str, Any], *, sheets: Path) -> dict[str, list[Any]]:
 
 
 def _address(node: str) -> str:
-    """Of a node by its id, which Ray remembers also of those that have died."""
+    """Return the address of a node by its id. Ray also remembers nodes that have died."""
     return next((str(known["NodeManagerAddress"]) for known in ray.nodes() if known["NodeID"] == node), node)
 
 
@@ -58,6 +65,6 @@ def _quiet() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = _BLOCK_BYTES
-    # A task that fails all the same takes its sessions with it, and not the run.
+    # A task that still fails loses its own sessions, but does not stop the run.
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,8 +1,9 @@
-"""A timesheet: what one session comes to when the laps of a whole fleet are compared, in one small table.
+"""Builds a timesheet: one small table of a session's laps, for comparison across a fleet.
 
-Pure: a session's frames in, one row for each of its finished laps out. The laps are those of `analytics.laps.engine`, as everywhere. Rules:
-only a flying lap has speeds, for only flying laps are compared; speeds are whole km/h at `PLACES` steps from line to line, so that
-a lap takes half a kilobyte whatever its length.
+The module is pure: it turns a session's frames into one row for each of its finished laps. The laps
+are those of `analytics.laps.engine`, as everywhere. Rules: only a flying lap has speeds, because
+only flying laps are compared. Speeds are whole km/h at `PLACES` steps from line to line. A lap of
+any length therefore takes half a kilobyte.
 """
 
 from collections.abc import Sequence
@@ -17,14 +18,16 @@ from analytics.model.lap import Lap
 from analytics.model.session import SessionInfo
 from analytics.model.track_layout import UNKNOWN, TrackLayout
 
-#: Steps around a lap at which its speed is kept: some 20 m each.
+#: The number of steps around a lap at which its speed is kept: some 20 m each.
 PLACES = 200
-#: A speed is one of so many whole km/h; a faster one counts as the last.
+#: The number of whole km/h that a speed may have. A faster speed counts as the highest.
 SPEEDS = 512
-#: Of the columns below and what is in them: raised with every change, for timesheets are kept.
+#: The version of the columns below and of their content. Raise it with every change, because
+#: timesheets are kept.
 LAYOUT = 1
 
-#: One row a finished lap, in order. ``course`` is the version of the track that its parts were timed on, 0 where it is not known.
+#: One row for each finished lap, in order. ``course`` is the version of the track that its parts
+#: were timed on. It is 0 where the version is not known.
 TIMESHEET = pa.schema(
     [
         ("game", pa.string()),
@@ -46,12 +49,16 @@ TIMESHEET = pa.schema(
     ]
 )
 
-# On an axis of shares every track is as long as it has steps.
+# On an axis of shares, the length of every track is its number of steps.
 _LENGTH = float(PLACES)
 
 
 def timesheet(session: SessionInfo, frames: pa.Table, course: TrackLayout = UNKNOWN) -> pa.Table:
-    """The finished laps of a session as `TIMESHEET`. ``frames`` are all of it, in driven order, with the columns `analytics.laps.frame_arrays.COLUMNS`."""
+    """Return the finished laps of a session as `TIMESHEET`.
+
+    ``frames`` are all frames of the session, in driven order. They have the columns
+    `analytics.laps.frame_arrays.COLUMNS`.
+    """
     laps = timed(frames, course)
     axis = Axis(_LENGTH, line=median_line([lap.line_position for lap in laps]))
     facts = {name: [getattr(session, name)] * len(laps) for name in ("game", "track", "car", "driver")}
