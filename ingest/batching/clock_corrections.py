@@ -1,10 +1,13 @@
-"""Replaces the times of a wrong clock by the broker's, so that no frame is lost for its time.
+"""Replaces the times of a wrong clock with the broker's, so that no frame is lost because of its time.
 
-A session whose times cannot be gets a correction: so many milliseconds are added to its times, from one sequence on. The
-first frame is placed when the broker got it; the ones after it keep their spacing. A clock that jumps gets another
-correction, and the frame goes on where the one before it stood. Corrections are stored with the frames: whoever resends a
-frame, or takes the partition over, finds it at the same time. The rule: a frame whose sequence goes on is never placed before
-the one it follows, and what `ingest.codec.timestamps` allows is left alone.
+A session with impossible times gets a correction: an offset in milliseconds, added to its times
+from one sequence on. The first frame is placed at the broker's time of receipt; the frames after it
+keep their spacing. A clock that jumps gets another correction, and the frame follows the one before
+it.
+
+Corrections are stored with the frames: a resend, or a takeover of the partition, gives a frame the
+same time. Rule: a frame whose sequence goes on is never placed before the one that it follows.
+Times that `ingest.codec.timestamps` allows are left alone.
 
 Pure: the broker's time of each record is an argument.
 """
@@ -37,7 +40,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class KnownSession(Protocol):
-    """What placing a session's frames needs to know of it."""
+    """The state of a session that placing its frames needs."""
 
     @property
     def id(self) -> int: ...
@@ -45,7 +48,7 @@ class KnownSession(Protocol):
     def started_at_ms(self) -> int | None: ...
     @property
     def highest(self) -> int:
-        """The highest sequence that has arrived."""
+        """Return the highest sequence that has arrived."""
         ...
 
     @property
@@ -58,11 +61,14 @@ def place_in_time(
     appended_ms: Ints,
     behind_ms: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Decoded, tuple[Correction, ...]]:
-    """The same frames at times that can be, and the corrections that this made necessary.
+    """Return the same frames at possible times, and the corrections that this required.
 
-    ``appended_ms`` has the broker's time of each record, ``behind_ms`` by session how far a collector's clock showed to be behind,
-    where that is more than `BEHIND_MS`; it counts until the session's first frame. The sessions' times are moved on. A record that cannot be placed,
-    because its clock jumped too often, is rejected.
+    ``appended_ms`` holds the broker's time of each record. ``behind_ms`` holds, by session, how far
+    a collector's clock is behind, where that is more than `BEHIND_MS`. It counts until the
+    session's first frame.
+
+    Updates the sessions' times. A record that cannot be placed, because its clock jumped too often,
+    is rejected.
     """
     known = [sessions[key] for key in decoded.sessions]
     for key in behind_ms.keys() & sessions.keys():
@@ -99,7 +105,10 @@ class _Frames:
 
 
 def _rows_by_session(decoded: Decoded) -> tuple[Ints, Ints]:
-    """The rows session by session, and where each session's begin; one more at the end."""
+    """Return the rows session by session, and where each session's rows begin.
+
+    The starts have one more entry at the end.
+    """
     index = decoded.frames["session"].to_numpy()
     rows = np.argsort(index, kind="stable")
     return rows, np.searchsorted(index[rows], np.arange(len(decoded.sessions) + 1))
@@ -114,7 +123,7 @@ def _apply_known(frames: _Frames, known: Sequence[KnownSession], rows: Ints, sta
 
 
 def _suspicious(frames: _Frames, known: Sequence[KnownSession], rows: Ints, starts: Ints) -> list[int]:
-    """The sessions with a time that may need a correction. Nearly always there is none."""
+    """Return the sessions with a time that may need a correction. Nearly always there is none."""
     if not len(rows):
         return []
     lengths = np.diff(starts)
@@ -126,7 +135,7 @@ def _suspicious(frames: _Frames, known: Sequence[KnownSession], rows: Ints, star
     before = _latest_before(times, np.where(first, latest, np.concatenate((times[:1], times[:-1]))), starts)
     odd = times < np.maximum(began - BEFORE_START_MS, before - BACK_MS)
     ahead_ms = times - frames.appended_ms[rows]
-    # One that goes on without a jump may get ahead.
+    # A session that goes on without a jump may get ahead.
     odd |= (ahead_ms > AHEAD_MS) & ((times - before > AHEAD_MS) | (ahead_ms > DRIFTED_AHEAD_MS))
     behind = np.repeat(np.array([s.times.latest_ms is None and bool(s.times.behind_ms) for s in known]), lengths)
     odd |= first & behind
@@ -137,7 +146,10 @@ def _suspicious(frames: _Frames, known: Sequence[KnownSession], rows: Ints, star
 
 
 def _latest_before(times: Ints, before: Ints, starts: Ints) -> Ints:
-    """The latest time of each frame's session until then; ``before`` is that of the frame before. Nearly always it is the same."""
+    """Return the latest time of each frame's session before that frame.
+
+    ``before`` is the time of the frame before. Nearly always the two are the same.
+    """
     back = np.flatnonzero(times < before)
     for index in np.unique(np.searchsorted(starts, back, side="right") - 1).tolist():
         rows = slice(starts[index], starts[index + 1])
@@ -159,7 +171,7 @@ def _note_latest(frames: _Frames, known: Sequence[KnownSession], rows: Ints, sta
 
 
 def _place_one_by_one(placing: Placing, frames: _Frames, raw_ms: Ints, rows: Ints) -> list[tuple[int, str]]:
-    """Place the frames in these rows; which of them cannot be, and why."""
+    """Place the frames in these rows; return the rows that cannot be placed, with reasons."""
     refused = []
     for row in rows.tolist():
         appended_ms = int(frames.appended_ms[row])
@@ -190,7 +202,11 @@ def _facts_in_time(decoded: Decoded, known: Sequence[KnownSession], appended_ms:
 
 
 def _started(facts: Session, session: KnownSession, appended_ms: int) -> Session:
-    """The facts with a start that can be: as the frames' clock was corrected, or unknown; then the first frame tells."""
+    """Return the facts with a possible start.
+
+    The start is corrected like the frames' clock. Where it is still impossible, it becomes unknown
+    (0); then the first frame determines it.
+    """
     told_ms, times = facts.started_at, session.times
     start_ms = told_ms
     offset_ms = times.offsets[0] if times.starts and times.starts[0] == 0 else 0 if times.starts else times.behind_ms

@@ -1,7 +1,9 @@
-"""Which sessions' laps are to be timed again, and when: frames came that are older than what the laps were made of.
+"""Schedules sessions whose laps must be timed again because of late data.
 
-Pure: time is an argument. A gap that heals brings many batches of late frames; the laps are timed again once, when no more
-have come for a moment, or after half a minute if they never end.
+Late data are frames older than those that the laps were timed from. Pure: time is an argument.
+
+A gap that heals brings many batches of late frames. The laps are timed again once, when no more
+have come for a moment. If the late frames never end, the laps are timed after half a minute.
 """
 
 from collections.abc import Iterable
@@ -27,7 +29,7 @@ class LateSessions:
         self._waiting: dict[int, _Waiting] = {}
 
     def note(self, late: Iterable[LateFrames], *, now: float) -> None:
-        """These have got late frames."""
+        """Note that these sessions have got late frames."""
         for news in late:
             before = self._waiting.get(news.session_id)
             since = before.since if before else now
@@ -37,7 +39,7 @@ class LateSessions:
             self._waiting[news.session_id] = _Waiting(news, since, due_at)
 
     def due(self, *, now: float) -> list[LateFrames]:
-        """Those that have waited long enough; they do not wait any more."""
+        """Return the sessions that have waited long enough; they do not wait any more."""
         due = [waiting.late for waiting in self._waiting.values() if now >= waiting.due_at]
         for late in due:
             del self._waiting[late.session_id]

@@ -1,8 +1,9 @@
-"""What one Kafka partition still owes the store.
+"""Buffers the records of one Kafka partition that are not in the store yet.
 
-A PartitionLog buffers records and says when they are due. It knows no Kafka, SQL, Ray or clock: the worker hands it
-records and the time, and takes batches. An offset is always that of the *next* record to read, as in Kafka itself, so
-batches tile: each starts where the one before ended, even where Kafka skips offsets.
+A PartitionLog buffers records and reports when they are due. It uses no Kafka, SQL, Ray or clock:
+the worker passes it records and the time, and takes batches. An offset is always that of the *next*
+record to read, as in Kafka itself. So batches tile: each starts where the one before ended, even
+where Kafka skips offsets.
 """
 
 from collections import deque
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Offsets = npt.NDArray[np.int64]
-#: Of one record, in order.
+#: The headers of one record, in order.
 Headers = list[tuple[str, bytes | None]]
 
 
@@ -31,7 +32,8 @@ class Partition:
 class Records:
     """A run of records of one partition as columns of the same length, by ascending offset.
 
-    ``appended_ms`` is when the broker got each, in ms since the Unix epoch; 0 where it does not say.
+    ``appended_ms`` is the broker's time of receipt of each, in ms since the Unix epoch. It is 0
+    where the broker does not report it.
     """
 
     values: list[bytes | None] = field(repr=False)
@@ -79,10 +81,10 @@ class Batch:
 
 
 class PartitionLog:
-    """The records between what is stored and what is read, in offset order: ``stored <= taken <= position``.
+    """The records between the stored and the read offset, in order: ``stored <= taken <= position``.
 
-    A batch is due when ``max_records`` wait or the oldest has waited ``max_age_s``, and never holds more than
-    ``max_records``. One batch may be out at a time.
+    A batch is due when ``max_records`` wait or the oldest has waited ``max_age_s``. It never holds
+    more than ``max_records``. One batch may be out at a time.
     """
 
     def __init__(self, partition: Partition, position: int, *, max_records: int, max_age_s: float) -> None:
@@ -97,29 +99,29 @@ class PartitionLog:
 
     @property
     def stored(self) -> int:
-        """Where the next batch to be stored starts."""
+        """Return the offset where the next batch to be stored starts."""
         return self._stored
 
     @property
     def taken(self) -> int:
-        """Where the next batch to be taken starts."""
+        """Return the offset where the next batch to be taken starts."""
         return self._taken
 
     @property
     def position(self) -> int:
-        """The offset of the next record to read."""
+        """Return the offset of the next record to read."""
         return self._position
 
     @property
     def waiting(self) -> int:
-        """How many records wait to be taken."""
+        """Return how many records wait to be taken."""
         return self._waiting
 
     def append(self, records: Records, *, now: float) -> int:
         """Buffer records and return how many of them were new.
 
-        Repeats are dropped and skipped offsets are accepted. Both are normal: a restarted consumer reads again from the
-        last stored offset, and transactions, compaction and retention leave holes.
+        Repeats are dropped and skipped offsets are accepted. Both are normal. A restarted consumer
+        reads again from the last stored offset; transactions, compaction and retention leave holes.
         """
         new = _unseen(records, self._position)
         if len(new):
@@ -129,14 +131,17 @@ class PartitionLog:
         return len(new)
 
     def due(self, *, now: float) -> bool:
-        """Whether a batch should be taken now. Never while one is out."""
+        """Return whether a batch should be taken now. Never while one is out."""
         if not self._runs or self._taken != self._stored:
             return False
         oldest, _ = self._runs[0]
         return self._waiting >= self._max_records or now - oldest >= self._max_age_s
 
     def take(self) -> Batch:
-        """The next batch, due or not. Raises ValueError while another is out, and when nothing waits."""
+        """Return the next batch, due or not.
+
+        Raises ValueError while another is out, and when no record waits.
+        """
         if self._taken != self._stored:
             raise ValueError(f"{self.partition}: the batch [{self._stored}, {self._taken}) is not stored yet")
         if not self._runs:
@@ -148,7 +153,7 @@ class PartitionLog:
         return batch
 
     def mark_stored(self, batch: Batch) -> None:
-        """The batch that is out is in the store. Raises ValueError for any other."""
+        """Mark the batch that is out as stored. Raises ValueError for any other batch."""
         if (batch.start, batch.end) != (self._stored, self._taken) or batch.start == batch.end:
             raise ValueError(
                 f"{self.partition}: expected the batch [{self._stored}, {self._taken}),"
@@ -169,7 +174,7 @@ class PartitionLog:
 
 
 def _unseen(records: Records, position: int) -> Records:
-    """The records at ``position`` or after, each offset once."""
+    """Return the records at ``position`` or after, each offset once."""
     offsets = records.offsets
     if not len(offsets) or (offsets[0] >= position and (np.diff(offsets) > 0).all()):
         return records

@@ -1,12 +1,17 @@
-"""Finds the record that the database refuses, by halves. Pure: the worker says what was refused and what was stored.
+"""Finds the poison record, which the database refuses, by halves.
 
-Validation is meant to leave nothing for the database to refuse; this is for what it forgot, so that one value costs one
+Pure: the worker reports refused and stored batches. Validation is meant to leave nothing for the
+database to refuse. This search covers the cases that validation misses, so that one value costs one
 record and not the partition.
 """
 
 
 class PoisonSearch:
-    """``limit`` is how many records may be stored at once; ``culprit`` the offset of a record that was refused alone."""
+    """A search for a poison record among the records of a partition.
+
+    ``limit`` is how many records may be stored at once. ``culprit`` is the offset of a record that
+    was refused alone.
+    """
 
     def __init__(self, max_records: int) -> None:
         self.limit = max_records
@@ -15,16 +20,16 @@ class PoisonSearch:
 
     @property
     def searching(self) -> bool:
-        """Whether something was refused and is not behind us yet."""
+        """Return whether a batch was refused and the search is not finished."""
         return self.limit < self._max_records
 
     def refused(self, start: int, records: int) -> None:
-        """The database refused the batch of ``records`` records from offset ``start`` for its data."""
+        """Note that the database refused the data of a batch: ``records`` records from offset ``start`` on."""
         if records == 1:
             self.culprit = start
         self.limit = max(1, records // 2)
 
     def stored(self) -> None:
-        """A batch was stored: twice as much may be tried."""
+        """Note that a batch was stored: twice as many records may be tried."""
         self.culprit = None
         self.limit = min(self._max_records, self.limit * 2)

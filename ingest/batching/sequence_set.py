@@ -1,8 +1,9 @@
-"""Which sequences of a session are stored.
+"""Keeps the set of a session's stored sequences.
 
-A SequenceSet is a set of integers kept as ranges, because a session's sequences arrive almost in order: the set of an
-undisturbed session is one range. It knows no SQL, but reads and writes PostgreSQL's int8multirange.
-Sequences count from 1; `decode` refuses any from 2**53 on, and this set itself is right up to 2**62.
+A SequenceSet is a set of integers kept as ranges, because a session's sequences arrive almost in
+order. The set of an undisturbed session is one range. It uses no SQL, but reads and writes
+PostgreSQL's int8multirange. Sequences count from 1. `decode` refuses any from 2**53 on, and this
+set itself is right up to 2**62.
 """
 
 import re
@@ -18,7 +19,10 @@ _MULTIRANGE = re.compile(rf"\{{(?:{_RANGE.pattern}(?:,{_RANGE.pattern})*)?\}}")
 
 
 class SequenceSet:
-    """A set of integers. ``ranges`` are half-open ``(start, end)`` pairs; they may overlap and come in any order."""
+    """A set of integers.
+
+    ``ranges`` are half-open ``(start, end)`` pairs; they may overlap and come in any order.
+    """
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         pairs = np.array([(start, end) for start, end in ranges if start < end], dtype=np.int64).reshape(-1, 2)
@@ -26,23 +30,26 @@ class SequenceSet:
 
     @classmethod
     def from_multirange(cls, text: str) -> "SequenceSet":
-        """The set that PostgreSQL prints as ``{[1,501),[600,601)}``. Raises ValueError for any other form."""
+        """Return the set that PostgreSQL prints as ``{[1,501),[600,601)}``.
+
+        Raises ValueError for any other form.
+        """
         if not _MULTIRANGE.fullmatch(text):
             raise ValueError(f"multirange: expected ranges like {{[1,501)}}, got {text[:80]!r}")
         return cls((int(start), int(end)) for start, end in _RANGE.findall(text))
 
     def to_multirange(self) -> str:
-        """The set as PostgreSQL prints an int8multirange."""
+        """Return the set as PostgreSQL prints an int8multirange."""
         return "{" + ",".join(f"[{start},{end})" for start, end in self.ranges) + "}"
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
-        """Half-open ranges, ascending, none touching the next."""
+        """Return half-open ranges, ascending, none touching the next."""
         return list(zip(self._starts.tolist(), self._ends.tolist(), strict=True))
 
     @property
     def highest(self) -> int:
-        """The highest sequence in the set, 0 if there is none."""
+        """Return the highest sequence in the set, 0 if the set is empty."""
         return int(self._ends[-1]) - 1 if len(self._ends) else 0
 
     def __len__(self) -> int:
@@ -60,7 +67,10 @@ class SequenceSet:
         return f"SequenceSet({self.to_multirange()})"
 
     def unseen(self, sequences: Sequences) -> npt.NDArray[np.bool_]:
-        """Which of these are new. Of a sequence that comes several times, only the first is."""
+        """Return the mask of the new sequences.
+
+        Only the first of a repeated sequence is new.
+        """
         if _ascending(sequences):
             if not len(sequences) or not len(self._ends) or sequences[0] >= self._ends[-1]:
                 return np.ones(len(sequences), dtype=np.bool_)
@@ -70,21 +80,21 @@ class SequenceSet:
         return first & ~self._holds(sequences)
 
     def extend(self, last: int) -> None:
-        """Put everything after the highest one up to ``last`` into the set."""
+        """Put every sequence after the highest one up to ``last`` into the set."""
         if len(self._ends):
             self._ends[-1] = last + 1
         else:
             self._starts, self._ends = np.array([1], dtype=np.int64), np.array([last + 1], dtype=np.int64)
 
     def add(self, sequences: Sequences) -> None:
-        """Put these into the set, in any order and any number of times."""
+        """Put these sequences into the set, in any order and any number of times."""
         if not len(sequences):
             return
         starts, ends = _runs(sequences if _ascending(sequences) else np.unique(sequences))
         self._starts, self._ends = _merged(np.concatenate((self._starts, starts)), np.concatenate((self._ends, ends)))
 
     def holes(self) -> list[tuple[int, int]]:
-        """What is missing below the highest sequence, from 1 on, as ``(first, last)`` with both included."""
+        """Return the gaps below the highest sequence, from 1 on, as ``(first, last)`` with both included."""
         starts = np.concatenate(([1], self._ends[:-1])) if len(self._ends) else self._ends
         missing = [(a, b - 1) for a, b in zip(starts.tolist(), self._starts.tolist(), strict=True)]
         return [(first, last) for first, last in missing if first <= last]
@@ -102,7 +112,7 @@ def _ascending(sequences: Sequences) -> bool:
 
 
 def _runs(ascending: Sequences) -> tuple[Sequences, Sequences]:
-    """Consecutive numbers as half-open ranges."""
+    """Return runs of consecutive numbers as half-open ranges."""
     breaks = np.flatnonzero(np.diff(ascending) > 1)
     starts = ascending[np.concatenate(([0], breaks + 1))]
     ends = ascending[np.concatenate((breaks, [len(ascending) - 1]))] + 1
@@ -110,7 +120,7 @@ def _runs(ascending: Sequences) -> tuple[Sequences, Sequences]:
 
 
 def _merged(starts: Sequences, ends: Sequences) -> tuple[Sequences, Sequences]:
-    """The same numbers as ranges that are sorted and do not touch."""
+    """Return the same numbers as ranges that are sorted and do not touch."""
     if len(starts) < 2:
         return starts, ends
     order = np.argsort(starts, kind="stable")

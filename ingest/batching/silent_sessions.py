@@ -1,20 +1,22 @@
-"""Which sessions have sent no frame for a while: the lap that ends with its recording is theirs.
+"""Finds sessions that have sent no frame for a while, because a session's last lap ends with its recording.
 
-Pure: time is an argument. After the flag many a log stops at the line, and no frame comes that would show that the lap ended.
+Pure: time is an argument. Many recordings stop at the line after the flag. Then no frame comes that
+would show that the lap ended.
 """
 
-#: So long without a frame, and what the last frames reached is what there is. A pause at the line is put right when it goes on.
+#: After this long without a frame, the lap ends at the last frames. A pause at the line is
+#: corrected when the session goes on.
 SILENT_S = 5.0
 
 
 class SilentSessions:
-    """The sessions of one partition, by when their last frames came."""
+    """The sessions of one partition, by the time of their last frames."""
 
     def __init__(self) -> None:
-        self._since: dict[str, float] = {}  # in the order of time
+        self._since: dict[str, float] = {}  # in order of time
 
     def note(self, key: str, *, now: float) -> None:
-        """Frames of this session came, or its laps were timed again."""
+        """Note that frames of this session came, or that its laps were timed again."""
         self._since.pop(key, None)
         self._since[key] = now
 

@@ -1,4 +1,7 @@
-"""Things to do soon, but each no more often than once in a while. Pure: time is an argument."""
+"""Throttles repeated work: each key runs soon, but no more often than once per interval.
+
+Pure: time is an argument.
+"""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -7,7 +10,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Throttle(Generic[K]):
-    """Whoever wants a thing done that was done less than ``every_s`` ago waits for it."""
+    """A throttle: a key that ran less than ``every_s`` ago waits."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
@@ -15,11 +18,11 @@ class Throttle(Generic[K]):
         self._done: dict[K, float] = {}
 
     def want(self, key: K, *, now: float) -> None:
-        """Have it done: at once, or when its time has come again."""
+        """Request a run of this key: at once, or when its interval is over."""
         self._wanted.setdefault(key, max(now, self._done.get(key, now - self._every_s) + self._every_s))
 
     def due(self, *, now: float) -> list[K]:
-        """What to do now; it counts as done."""
+        """Return the keys to run now; they count as done."""
         due = [key for key, at in self._wanted.items() if now >= at]
         for key in due:
             del self._wanted[key]

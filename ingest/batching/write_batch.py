@@ -1,7 +1,8 @@
-"""What one batch becomes in the store.
+"""Builds the content of one transaction from a decoded batch.
 
-A Chunk is everything that one transaction writes. It is plain values: it knows no SQL and no Kafka. The sessions it was
-made from have moved on in memory, so a chunk is stored or everything in memory is dropped; it is never made again.
+A WriteBatch is everything that one transaction writes. It holds plain values: it uses no SQL and no
+Kafka. The sessions that it was made from are already updated in memory. So a WriteBatch is stored,
+or everything in memory is dropped; it is never made again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ _JUDGED_BY = ("game", "track", "car", "user_id", "driver")
 
 @dataclass(slots=True)
 class OpenSession:
-    """A session as this worker remembers it: what is stored of it, and the lap being driven."""
+    """A session in this worker's memory: its stored part, and the lap being driven."""
 
     id: int
     key: str
@@ -42,36 +43,37 @@ class OpenSession:
     car: str = ""
     user_id: str = ""
     driver: str = ""
-    track_id: int | None = None  # the store's number of the version that its laps are timed on
+    track_id: int | None = None  # the store's number of the track version that its laps are timed on
     course: TrackLayout = UNKNOWN
-    frames: int = 0  # that are stored, as this worker knows: it shows whether another one writes to the session too
+    frames: int = 0  # stored ones that this worker knows of: it shows whether another one writes to the session too
     times: SessionTimes = field(default_factory=SessionTimes)
-    ended_from_us: int | None = None  # the lap being driven is stored as one that ended, for no frame came any more
+    ended_from_us: int | None = None  # the lap being driven is stored as one that ended, because no more frames came
 
     @property
     def highest(self) -> int:
-        """The highest sequence that has arrived."""
+        """Return the highest sequence that has arrived."""
         return self.received.highest
 
     @property
     def latest_us(self) -> int | None:
-        """The time up to which its laps are timed; None where they are not."""
+        """Return the time up to which its laps are timed; None where they are not."""
         return int(self.carry.recent.time[-1]) if self.carry is not None and len(self.carry.recent.time) else None
 
     @property
     def scope(self) -> Category | None:
-        """What its laps are compared with; None where nobody said which track it is."""
+        """Return the category that its laps are compared within; None where the track is unknown."""
         return Category(self.game, self.track, self.car) if self.track else None
 
     @property
     def known(self) -> int:
-        """The highest sequence that is known to exist. What is missing below it is written down already."""
+        """Return the highest sequence that is known to exist. Gaps below it are recorded already."""
         return max(self.told, self.received.highest)
 
     def heed(self, facts: SessionFacts) -> bool:
-        """Facts say when a session began better than its first frame does, and what is driven where and by whom.
+        """Apply facts: the session's start, its game, track and car, and its user and driver.
 
-        True where it is under way and they say something new: its laps wait for their track, or were judged among others.
+        Facts give a better start than the first frame does. Returns True where the session is under
+        way and the facts are new. Its laps then wait for their track, or were judged among others.
         """
         self.started_at_ms = facts.started_at or self.started_at_ms
         news = {name: told for name in _JUDGED_BY if (told := getattr(facts, name)) not in ("", getattr(self, name))}
@@ -86,14 +88,21 @@ class OpenSession:
         self.track_id, self.course = track_id, course
 
     def hear(self, last_sequence: int) -> "list[SequenceGap]":
-        """Its collector had sent so many frames before it said this: what has not arrived by now is missing."""
+        """Note that its collector had sent all frames up to ``last_sequence``, and return the gap, if any.
+
+        The collector sent those frames before this statement: a sequence that has not arrived by
+        now is missing.
+        """
         before, self.told = self.known, max(self.told, last_sequence)
         return [SequenceGap(self.id, before + 1, last_sequence)] if last_sequence > before else []
 
 
 @dataclass(frozen=True, slots=True)
 class SessionProgress:
-    """How far a batch brings a session, of which ``known_frames`` were stored up to ``known_to_us`` as this worker knows."""
+    """The progress of a session by one batch.
+
+    This worker knows of ``known_frames`` frames that were stored before, up to ``known_to_us``.
+    """
 
     id: int
     received: str  # an int8multirange
@@ -107,7 +116,7 @@ class SessionProgress:
 
 @dataclass(frozen=True, slots=True)
 class FinishedLap:
-    """A lap and the session it was driven in. Its colours are None as long as it has not been judged."""
+    """A lap and the session in which it was driven. Its colours are None until it has been judged."""
 
     session_id: int
     session_key: str
@@ -117,9 +126,10 @@ class FinishedLap:
 
 @dataclass(frozen=True, slots=True)
 class RunningLap:
-    """A lap of which a sector has ended, and the session it is driven in, on version ``course`` of its track (0: of none).
+    """A lap with a finished sector, and the session in which it is driven.
 
-    ``sector_colours`` are empty where the lap is not judged.
+    ``course`` is the version of its track (0: none). ``sector_colours`` are empty where the lap is
+    not judged.
     """
 
     session_id: int
@@ -131,7 +141,7 @@ class RunningLap:
 
 @dataclass(frozen=True, slots=True)
 class SequenceGap:
-    """Sequences ``from_sequence`` to ``to_sequence``, both included, that have not arrived."""
+    """A gap: sequences ``from_sequence`` to ``to_sequence``, both included, that have not arrived."""
 
     session_id: int
     from_sequence: int
@@ -140,7 +150,7 @@ class SequenceGap:
 
 @dataclass(frozen=True, slots=True)
 class LateFrames:
-    """A session got frames, the first of them at ``from_us``, when its laps had been timed further than that."""
+    """Late data: a session got frames, the first at ``from_us``, after its laps had been timed beyond that."""
 
     session_id: int
     session_key: str
@@ -155,8 +165,8 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     reason: str
-    user_id: str = ""  # of the record's headers, as far as known
-    headers: Headers | None = None  # as they came; None: not known
+    user_id: str = ""  # from the record's headers, where known
+    headers: Headers | None = None  # as they came; None: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +180,13 @@ class WriteBatch:
     facts: tuple[tuple[int, SessionFacts], ...] = ()
     begun_on: tuple[tuple[int, int], ...] = ()  # sessions, and the version of the track that each is timed on
     laps: tuple[FinishedLap, ...] = ()
-    running: tuple[RunningLap, ...] = ()  # not written: to be told when the rest is
+    running: tuple[RunningLap, ...] = ()  # not written: published when the rest is written
     gaps: tuple[SequenceGap, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
     late: tuple[LateFrames, ...] = ()
     corrections: tuple[Correction, ...] = ()  # of clocks
     resent: int = 0  # frames dropped because they are stored already
-    moved: bool = False  # facts say that laps which are stored are of another track, car or driver than was known
+    moved: bool = False  # facts give another track, car or driver than was known for stored laps
 
 
 def make_chunk(
@@ -186,10 +196,11 @@ def make_chunk(
     corrections: tuple[Correction, ...] = (),
     users: Mapping[str, str] = MappingProxyType({}),
 ) -> WriteBatch:
-    """Sort a decoded batch by session, drop what is stored already, time the laps, and name what is missing.
+    """Sort a decoded batch by session, drop stored frames, time the laps, and name the gaps.
 
-    ``sessions`` holds every key of ``decoded.sessions``; they are moved on by what this batch brings. ``corrections`` are
-    those that its frames needed; ``users`` those that the headers of its keys name, as far as known.
+    ``sessions`` holds every key of ``decoded.sessions``; this batch updates them. ``corrections``
+    are those that its frames required. ``users`` are those that the headers of its keys name, where
+    known.
     """
     field_of_cars = [sessions[key] for key in decoded.sessions]
     moved = [f for f in decoded.facts if field_of_cars[f.session_index].heed(f.message)]
@@ -199,9 +210,10 @@ def make_chunk(
     if not new.all():
         frames, index = frames.filter(pa.array(new)), index[new]
     kept = of_store(frames, np.array([session.id for session in field_of_cars], dtype=np.int32)[index])
-    # Before the laps are timed: then everything has been seen, and nothing would be late.
+    # Before the laps are timed: afterwards every frame has been seen, and no frame would be late.
     late = tuple(_late(chapters, kept))
-    # After the frames have arrived, of which some may lie behind the facts: those were sent later, and are not missed.
+    # After the frames have arrived: some frames may lie behind the facts. Those were sent later,
+    # and are not missing.
     untold = [gap for f in decoded.facts for gap in field_of_cars[f.session_index].hear(f.message.last_sequence)]
     laps, running = _time_laps(chapters, kept)
     return WriteBatch(
@@ -224,7 +236,7 @@ def make_chunk(
 
 @dataclass(frozen=True, slots=True)
 class _SessionPart:
-    """What a batch brings of one session: so many frames that are new, the set of their sequences, and gaps before them."""
+    """A session's part of a batch: the count of new frames, their sequences, and the gaps before them."""
 
     session: OpenSession
     frames: int
@@ -236,7 +248,7 @@ class _SessionPart:
 
 
 def _by_session(frames: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """The frames session by session, each session's in the order in which they were read; and the session of each."""
+    """Return the frames session by session, each session's in reading order, and the session of each."""
     index = frames["session"].to_numpy()
     if (index[1:] >= index[:-1]).all():
         return frames, index
@@ -247,7 +259,7 @@ def _by_session(frames: pa.Table) -> tuple[pa.Table, np.ndarray]:
 def _arrivals(
     field_of_cars: Sequence[OpenSession], index: np.ndarray, numbers: np.ndarray
 ) -> tuple[list[_SessionPart], np.ndarray]:
-    """A chapter for each session that has new frames, in the order of ``index``; and which frames are new."""
+    """Return a part for each session with new frames, in the order of ``index``, and the new frames' mask."""
     new = np.ones(len(index), dtype=np.bool_)
     starts = np.flatnonzero(np.diff(index, prepend=-1))
     if not len(starts):
@@ -265,7 +277,8 @@ def _arrivals(
             session.received.extend(last)
             chapters.append(_chapter(session, end - start, SequenceSet([(first, last + 1)]), [], in_a_row=True))
             continue
-        # A frame without a number (0) cannot be recognised when it is sent again: it is stored as it comes.
+        # A frame without a number (0) cannot be recognised when it is sent again: it is stored as
+        # it comes.
         new[start:end] = session.received.unseen(numbers[start:end]) | (numbers[start:end] == 0)
         if new[start:end].any():
             chapters.append(_disturbed(session, numbers[start:end][new[start:end]]))
@@ -289,9 +302,10 @@ def _chapter(
 
 
 def _late(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFrames]:
-    """The sessions that have frames here which are not later than all before them: the lap engine does not look at those.
+    """Yield the sessions with frames here that are not later than all before them.
 
-    And those that go on after their last lap was stored as one that ended with them.
+    The lap engine ignores such frames. Also yields the sessions that go on after their last lap was
+    stored as one that ended with them.
     """
     all_us = frames["time"].cast(pa.int64()).to_numpy()
     goes_back = np.diff(all_us, prepend=all_us[:1]) < 0
@@ -317,7 +331,7 @@ def _late(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFr
 
 
 def _time_laps(chapters: Sequence[_SessionPart], frames: pa.Table) -> tuple[list[FinishedLap], list[RunningLap]]:
-    """The laps that ended or are corrected, and those of which a sector ended."""
+    """Return the laps that ended or are corrected, and the laps with a sector that ended."""
     timed: list[FinishedLap] = []
     running: list[RunningLap] = []
     ends = np.cumsum([c.frames for c in chapters], dtype=np.int64).tolist()
@@ -331,7 +345,10 @@ def _time_laps(chapters: Sequence[_SessionPart], frames: pa.Table) -> tuple[list
 
 
 def _new_gaps(session: OpenSession, numbers: np.ndarray) -> list[SequenceGap]:
-    """The holes that open where a batch jumps ahead of what had arrived. A hole in what is stored is known already."""
+    """Return the gaps that open where a batch jumps ahead of the sequences that had arrived.
+
+    A gap among the stored sequences is known already.
+    """
     if not len(numbers):
         return []
     known = session.known
@@ -342,7 +359,10 @@ def _new_gaps(session: OpenSession, numbers: np.ndarray) -> list[SequenceGap]:
 
 
 def of_store(frames: pa.Table, session_id: int | np.ndarray) -> pa.Table:
-    """The frames with the columns of `FRAMES`; ``session_id`` is the store's number of their session, or one for each frame."""
+    """Return the frames with the columns of `FRAMES`.
+
+    ``session_id`` is the store's number of their session, or one for each frame.
+    """
     ids = pa.array(np.full(frames.num_rows, session_id, dtype=np.int32))
     columns = [ids if name == "session_id" else frames[name] for name in FRAMES.names]
     return pa.table(columns, schema=FRAMES)
