@@ -5,8 +5,8 @@ value and the accepted values. Settings are frozen and can be pickled, so that a
 one argument.
 
 Rule: a secret appears in no repr and in no pickle, because Ray stores everything that it passes on.
-A process that unpickles settings reads the secrets where it runs: from its environment, or from the
-file with the path of this one.
+A process that unpickles settings reads the secrets where it runs. It takes them from its
+environment, or from the file with the path of this one.
 """
 
 import re

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from enum import Enum
 
-#: A larger value is a dead letter: a frame has 60 bytes, a message of a second's frames 4 KB.
+#: A larger value is a dead letter. A frame has 60 bytes, a message of a second's frames 4 KB.
 MAX_VALUE_BYTES = 64 * 1024
 MAX_KEY_BYTES = 256
 

@@ -2,7 +2,7 @@
 
 The first frame of a session with an impossible time gets the broker's time of receipt. The frames
 after it keep their spacing. Where the collector showed that its clock is behind, the frame is
-placed later by that difference: it may have waited on a disk for the broker.
+placed later by that difference. It may have waited on a disk for the broker.
 
 Where a clock jumps, the frame follows the one before it by the usual step. Where the broker saw a
 pause, the frame follows after that pause. A frame whose sequence goes on is never placed more than

@@ -15,7 +15,7 @@ AHEAD_MS = 5 * 60 * 1000
 #: A clock that is further behind the broker's than this is wrong. A smaller lag may be a record
 #: that waited for a broker.
 BEHIND_MS = 24 * 60 * 60 * 1000
-#: How far a session without a jump may get ahead: it is sent faster than it was driven, or its
+#: How far a session without a jump may get ahead. It is sent faster than it was driven, or its
 #: clock is fast.
 DRIFTED_AHEAD_MS = 24 * 60 * 60 * 1000
 #: How much earlier than its session's start a frame may be: clocks are set while games run.

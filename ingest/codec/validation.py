@@ -1,6 +1,6 @@
 """Checks which frames can have been driven, and which of their values are plausible.
 
-Covers times, limits of channels, and empty frames. Protobuf detects almost no poison record: an
+Covers times, limits of channels, and empty frames. Protobuf detects almost no poison record. An
 empty value, and a value of quite another kind, are often valid messages full of zeros. These checks
 read columns and return the row and the reason for each absurd frame.
 

@@ -7,7 +7,7 @@ until the frames have come or are kept no more.
 The contents of a lost log are unknown, so a roll call goes to every collector. Each collector
 states how far it sent each of its sessions. The statement goes to the session's partition, after
 all frames sent before it. The worker that reads it records the gaps. A roll call is also made at
-the start and once in a while: it finds gaps that no later frame would show. A repeated or useless
+the start and once in a while. It finds gaps that no later frame would show. A repeated or useless
 request costs some bytes.
 
 Does not depend on Ray; `run` outlives brokers and databases.

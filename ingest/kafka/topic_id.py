@@ -28,7 +28,7 @@ class TopicId:
     The query needs the right to describe the topic, as reading does. May be shared between threads.
 
     One query is under way at a time. While brokers are away, each query costs librdkafka a whole
-    CPU until it times out: it looks for the controller without a pause. Brokers that come back need
+    CPU until it times out. It looks for the controller without a pause. Brokers that come back need
     that CPU.
     """
 
