@@ -133,7 +133,7 @@ class Hub:
             self._deliver(message.envelope, self._note(record, message, now), now)
 
     def expire(self, *, now: float) -> list[str]:
-        """Forget the sessions whose last record is older than ``forget_after_s``; return their keys."""
+        """Forget the sessions without an arrival for ``forget_after_s``; return their keys."""
         gone = [key for key, s in self._sessions.items() if now - s.seen_at > self._forget_after_s]
         for key in gone:
             del self._sessions[key]

@@ -16,7 +16,10 @@ from serve.bridge.live.outgoing import OutgoingMessage, missed
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The code and reason of a socket's end. Codes below 4400 mean "come back"; from 4400 on that changes nothing."""
+    """The code and reason of a socket's end.
+
+    With a code below 4400 the viewer may reconnect. From 4400 on, a reconnect changes nothing.
+    """
 
     code: int
     reason: str
