@@ -1,7 +1,8 @@
-"""Telemetry for other programs: Parquet, CSV and Arrow files that `analytics.open` reads again, and MoTeC's.
+"""Writes telemetry for other programs: Parquet, CSV and Arrow files that `analytics.open` reads, and MoTeC files.
 
-The suffix says which. Rule: a file of ours loses nothing that the lap engine looks at, and what no column holds (game, track, car,
-driver, track length) lies in a JSON file of the same name beside it, as recordings have it.
+The suffix selects the format. Rule: a Parquet, CSV or Arrow file loses nothing that the lap engine
+uses. Facts without a column (game, track, car, driver, track length) go to a JSON file of the same
+name beside it. Recordings have the same JSON file.
 """
 
 import json
@@ -21,10 +22,11 @@ from analytics.model.session import SessionInfo
 
 
 def export(path: Path, frames: pa.Table, session: SessionInfo, laps: Sequence[Lap] = ()) -> Path:
-    """Write frames, which have all columns of `analytics.model.channels.FRAMES` and are in order of time, in the format of ``path``'s suffix.
+    """Write frames in the format of ``path``'s suffix.
 
-    Of frames within one ms the first is written. A recording of that name in another format keeps the JSON file that it has.
-    ``laps`` become the beacons of a MoTeC file; the other formats do without.
+    ``frames`` has all columns of `analytics.model.channels.FRAMES`, and is in order of time. Of the
+    frames within one ms the first is written. A recording of that name in another format keeps its
+    JSON file. ``laps`` become the beacons of a MoTeC file; the other formats do not use them.
     Raises ExportError, and OSError.
     """
     if not frames.num_rows:
@@ -51,13 +53,17 @@ def export(path: Path, frames: pa.Table, session: SessionInfo, laps: Sequence[La
 
 
 def _recording_beside(path: Path) -> Path | None:
-    """Another recording of this name, whose facts lie in the same JSON file."""
+    """Return another recording of this name, whose facts are in the same JSON file."""
     names = (path.with_suffix(suffix) for suffix in _WRITERS if suffix != path.suffix.lower())
     return next((name for name in names if name.is_file()), None)
 
 
 def _check_same(path: Path, beside: Path, facts: dict[str, object]) -> None:
-    """Recordings say more than we know: what is said there stays, and is not said of another session. Raises ExportError."""
+    """Refuse to write beside a recording of another session. Raises ExportError.
+
+    A recording's JSON file may hold more facts than are known here. It stays as it is, and must not
+    describe another session.
+    """
     try:
         said = facts_in(path.with_suffix(".json"))
     except RecordingError as error:
@@ -68,7 +74,7 @@ def _check_same(path: Path, beside: Path, facts: dict[str, object]) -> None:
 
 
 def _each_ms_once(frames: pa.Table) -> pa.Table:
-    """Two collectors of one session may have sent a time twice; recordings have each once."""
+    """Keep the first frame of each ms: two collectors of one session may send a time twice, recordings have it once."""
     time_ms = frames.column("time").cast(pa.int64()).to_numpy() // 1000
     again = time_ms[1:] == time_ms[:-1]
     return frames.filter(pa.array(np.append(True, ~again))) if again.any() else frames

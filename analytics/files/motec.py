@@ -1,8 +1,9 @@
-"""MoTeC i2 files: a ``.ld`` log of channels at a steady rate, and the ``.ldx`` beside it that says where each lap began.
+"""Writes MoTeC i2 files: a ``.ld`` log of channels at a steady rate, and a ``.ldx`` file with the start of each lap.
 
-MoTeC publishes no description. The layout is what others found in files that i2 opens: the header tables of gotzl/ldparser and
-the ``.ldx`` that GeekyDeaks/sim-to-motec writes; docs/motec.md has what real logs showed. Rule: every number is little-endian
-and every text is in code page 1252, padded with zeros.
+MoTeC publishes no description. The layout is based on findings of others in files that i2 opens.
+These are the header tables of gotzl/ldparser and the ``.ldx`` that GeekyDeaks/sim-to-motec writes.
+docs/motec.md describes the findings in real logs. Rule: every number is little-endian, and every
+text is in code page 1252, padded with zeros.
 """
 
 import unicodedata
@@ -49,14 +50,16 @@ _CHANNEL = np.dtype(
     ]
 )  # fmt: skip
 
-#: What i2 wants to see before it opens a log, as the ADL loggers wrote it.
+#: The values that i2 requires before it opens a log, as the ADL loggers wrote them.
 _ADL = {"marker": 64, "signature": 1_000_000, "serial": 12_007, "device": b"ADL", "version": 420, "signature_2": 128}
 _SAMPLE_BYTES = 4
-# Whole numbers with decimals, as loggers write them: i2 shows as many decimals as the channel's header has.
+# Samples are whole numbers with decimals, as loggers write them. i2 shows as many decimals as the
+# channel's header has.
 _INTEGER = {"type": 3, "sample_bytes": _SAMPLE_BYTES, "multiplier": 1, "scale": 1}
 _INT32 = np.iinfo(np.int32)
 
-#: What i2's own workbooks call a channel, its unit there, times what, and the decimals kept. The others keep their names.
+#: The name of a channel in i2's own workbooks, its unit there, the factor, and the decimals kept.
+#: Other channels keep their names.
 _AT_MOTEC = {
     "speed_kmh": ("Ground Speed", "km/h", 1.0, 2),
     "throttle": ("Throttle Pos", "%", 100.0, 2),
@@ -71,16 +74,17 @@ _AT_MOTEC = {
     "z_m": ("Car Coord Z", "m", 1.0, 3),
     "heading_rad": ("Car Heading", "rad", 1.0, 4),
 }
-# Values that come round again, and after what: between 0.99 and 0.01 of a lap lies 0.00 and not 0.50.
+# Periodic channels, with their periods: between 0.99 and 0.01 of a lap lies 0.00, not 0.50.
 _PERIODS = {"normalized_position": 1.0, "heading_rad": 2 * pi}
-# Positions may lie a little before the line, headings on both sides of 0.
+# Lowest value of an unsigned range. Positions may lie a little before the line, headings on both
+# sides of 0.
 _SIGNED_BELOW = -0.02
-# No car is back at the line within a second of crossing it.
+# No car is back at the line within a second of a crossing.
 _ONE_CROSSING_US = 1_000_000
 _MOST_HZ = 500
-# 60 Hz in whole ms is 60.01 Hz; 59.5 Hz is not 59.
+# 60 Hz in whole ms is 60.01 Hz and becomes 60; 59.5 Hz does not become 59.
 _WHOLE_WITHIN_HZ = 0.1
-# Places in the file are 32-bit numbers.
+# Offsets in the file are 32-bit numbers.
 _MOST_BYTES = 2**32 - 1
 
 
@@ -95,9 +99,10 @@ class _Trace:
 
 
 def write_motec(path: Path, frames: pa.Table, session: SessionInfo, laps: Sequence[Lap]) -> None:
-    """Write ``path`` and the ``.ldx`` beside it. ``frames`` has the columns of `analytics.model.channels.FRAMES`, and at least one row.
+    """Write ``path`` and the ``.ldx`` file beside it.
 
-    Raises TooLong: whatever is missing between two frames is filled in.
+    ``frames`` has the columns of `analytics.model.channels.FRAMES`, and at least one row. Gaps
+    between two frames are filled in, so a long gap may exceed the format. Raises TooLong.
     """
     time_us = frames.column("time").cast(pa.int64()).to_numpy()
     rate_hz = _rate_hz(time_us)
@@ -111,13 +116,16 @@ def write_motec(path: Path, frames: pa.Table, session: SessionInfo, laps: Sequen
 
 
 def _rate_hz(time_us: Integers) -> int:
-    """The frames' own rate, made whole without losing frames: the format has no other."""
+    """Return the frames' own rate, rounded to a whole number without losing frames: the format has no other."""
     rate_hz = mean_rate_hz(time_us, per_second=1_000_000) or 1.0
     return int(np.clip(ceil(rate_hz - _WHOLE_WITHIN_HZ), 1, _MOST_HZ))
 
 
 def _sample_times_us(lasts_us: int, rate_hz: int) -> Integers:
-    """When samples lie, from the first frame: by index, in whole numbers, so that none drifts however long the log is."""
+    """Return the times of the samples since the first frame.
+
+    They come from the index in whole numbers, so that none drifts, even in a long log.
+    """
     count = lasts_us * rate_hz // 1_000_000 + 1
     at_us: Integers = np.arange(count, dtype=np.int64) * 1_000_000 // rate_hz
     return at_us
@@ -146,7 +154,7 @@ def _sampled(channel: Channel, since_us: Integers, column: pa.ChunkedArray, at_u
     share = np.clip((at_us - known_us[before]) / np.maximum(known_us[after] - known_us[before], 1), 0, 1)
     start, step = values[before], values[after] - values[before]
     if channel.name == "lap_clock_ms":
-        step = np.maximum(step, 0)  # it restarts, and has no value between two laps
+        step = np.maximum(step, 0)  # the clock restarts, and has no value between two laps
     if channel.name not in _PERIODS:
         between: Reals = start + share * step
         return between
@@ -154,7 +162,11 @@ def _sampled(channel: Channel, since_us: Integers, column: pa.ChunkedArray, at_u
 
 
 def _round_the_wrap(start: Reals, step: Reals, share: Reals, period: float, *, signed: bool) -> Reals:
-    """Between two values the short way round. What leaves the range, from 0 or on both sides of it, comes in at the other end."""
+    """Interpolate between two values the short way round.
+
+    The range begins at 0, or lies on both sides of it. A result outside the range comes in at the
+    other end.
+    """
     wraps = np.abs(step) > period / 2
     short: Reals = start + share * np.where(wraps, step - np.sign(step) * period, step)
     lowest = -period / 2 if signed else 0.0
@@ -192,7 +204,7 @@ def _log(session: SessionInfo, started_at_us: int, rate_hz: int, traces: Sequenc
 
 
 def _channels(first_at: int, data_at: int, rate_hz: int, traces: Sequence[_Trace]) -> bytes:
-    """A list that is linked both ways, 0 at either end."""
+    """Build the channel headers: a list that is linked both ways, with 0 at either end."""
     at = [0, *(first_at + i * _CHANNEL.itemsize for i in range(len(traces))), 0]
     records = [
         _record(
@@ -222,7 +234,11 @@ def _record(layout: np.dtype[Any], **values: object) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    """In code page 1252; a letter that it lacks without its accent, and what it lacks altogether as a question mark."""
+    """Encode a text in code page 1252.
+
+    A letter that the code page lacks loses its accent. Any other missing character becomes a
+    question mark.
+    """
     return b"".join(_letter(letter) for letter in unicodedata.normalize("NFC", text))
 
 
@@ -234,7 +250,7 @@ def _letter(letter: str) -> bytes:
 
 
 def _beacons_us(laps: Sequence[Lap], first_us: int, last_us: int) -> list[int]:
-    """The line crossings that lie within the log, in µs from its start: one where a lap ends and the next begins."""
+    """Return the line crossings within the log, in µs from its start: one where a lap ends and the next begins."""
     crossings = sorted({us for lap in laps for us in (lap.started_at_us, lap.ended_at_us) if first_us < us <= last_us})
     beacons: list[int] = []
     for us in crossings:
@@ -259,7 +275,10 @@ def _extra(beacons_us: Sequence[int], laps: Sequence[Lap], first_us: int) -> byt
 
 
 def _details(beacons_us: Sequence[int], laps: Sequence[Lap], first_us: int) -> dict[str, str]:
-    """What i2 lists beside the log. It counts laps by beacons, and what lies before the first one as lap 0."""
+    """Return the details that i2 lists beside the log.
+
+    i2 counts laps by beacons, and the part before the first beacon is lap 0.
+    """
     known = {"Total Laps": str(len(beacons_us) + 1)}
     timed = [(lap.lap_time_ms, lap.started_at_us - first_us) for lap in laps if lap.lap_time_ms and not lap.flags]
     if not timed:

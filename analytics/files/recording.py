@@ -1,8 +1,9 @@
-"""Recorded sessions: a Parquet, Arrow or CSV file of frames, with a JSON file of the same name beside it that says what was driven.
+"""Reads recorded sessions: a Parquet, Arrow or CSV file of frames, with the session's facts in a JSON file beside it.
 
-Opens, checks and hands out; knows no broker and no database. Rule: what `open_recording` returns is fit to be replayed: every
-frame is later than the one before, and a value that is absent or cannot be is NULL. Everything else is a `RecordingError` that
-names file, column and row.
+The JSON file has the same name. The module opens, checks and returns recordings; it knows no broker
+and no database. Rule: a recording from `open_recording` is fit to be replayed. Every frame is later
+than the one before, and an absent or impossible value is NULL. Everything else is a
+`RecordingError` that names file, column and row.
 """
 
 import json
@@ -20,20 +21,21 @@ from analytics.files.table_files import read_arrow, read_csv, read_parquet, unna
 from analytics.model.channels import CHANNELS, FRAMES, Channel
 from analytics.model.sample_rate import mean_rate_hz
 
-#: Columns of a recording that are named otherwise than the channel. Optional channels may be there too, under their own names.
+#: Columns of a recording whose name differs from the channel's. Optional channels may be there too,
+#: under their own names.
 _NAMES = {"lap_clock_ms": "lap_time_ms"}
 _TIME = "timestamp_ms"
 _READERS: dict[str, Callable[[Path], pa.Table]] = {".parquet": read_parquet, ".arrow": read_arrow, ".csv": read_csv}
-#: What a recording's file may be.
+#: The suffixes of a recording's file.
 SUFFIXES = frozenset(_READERS)
-# What a calendar holds, with a day to spare at either end for those who live east or west of it.
+# The range of a calendar, with a day to spare at either end for time zones east and west of it.
 _FIRST_MS, _LAST_MS = -62_135_510_400_000, 253_402_214_400_000
 _SHORTEST_TRACK_M, _LONGEST_TRACK_M = 100.0, 1_000_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recorded session. Facts that nobody wrote down are empty or None.
+    """A recorded session. Unknown facts are empty or None.
 
     ``blanked`` counts by channel the values that no car can have sent; they are NULL.
     """
@@ -53,7 +55,7 @@ class Recording:
 
     @property
     def started_at_ms(self) -> int:
-        """When the first frame was driven, in ms since the Unix epoch."""
+        """Return the time of the first frame, in ms since the Unix epoch."""
         return int(self.table.column(_TIME)[0].as_py())
 
     @property
@@ -61,14 +63,15 @@ class Recording:
         return (int(self.table.column(_TIME)[-1].as_py()) - self.started_at_ms) / 1000
 
     def columns(self, *, rows: int = 4096) -> Iterator[dict[str, list[Any]]]:
-        """The frames in plain lists of at most ``rows``, by the file's column names: for whoever does without Arrow."""
+        """Yield the frames as lists of at most ``rows``, by the file's column names; needs no Arrow."""
         for batch in self.table.to_batches(max_chunksize=rows):
             yield batch.to_pydict()
 
     def frames(self, *, session_id: int = 0) -> pa.Table:
-        """The frames in the columns of `analytics.model.channels.FRAMES`, without sequences."""
+        """Return the frames in the columns of `analytics.model.channels.FRAMES`, without sequences."""
         count = len(self)
-        # Through int64: an Arrow cast from ms to µs that does not fit raises, where a product would wrap.
+        # The conversion starts from int64. An Arrow cast from ms to µs that does not fit raises,
+        # while a product would wrap.
         time = self.table.column(_TIME).cast(pa.timestamp("ms", tz="UTC")).cast(FRAMES.field("time").type)
         known = {"time": time, "session_id": pa.array(np.full(count, session_id, np.int32))}
         for channel in CHANNELS:
@@ -79,7 +82,7 @@ class Recording:
 
 
 def recordings_at(path: Path) -> list[Path]:
-    """Those in a folder, by name, or the one that ``path`` is; none is opened."""
+    """List the recordings in a folder, by name, or the one that ``path`` is; none is opened."""
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
@@ -103,9 +106,10 @@ def open_recording(path: Path) -> Recording:
 
 
 def as_recorded(frames: pa.Table) -> pa.Table:
-    """Frames with the columns of `analytics.model.channels.FRAMES` as a recording has them; without channels that nobody sent.
+    """Return frames as a recording stores them, without channels that have no value.
 
-    Times are whole ms, as games give them.
+    ``frames`` has the columns of `analytics.model.channels.FRAMES`. Times are whole ms, as games
+    give them.
     """
     time_ms = frames.column("time").cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64())
     sent = [channel for channel in CHANNELS if frames.column(channel.name).null_count < frames.num_rows]
@@ -151,7 +155,7 @@ def _checked(path: Path, table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
 
 
 def _check_index(path: Path, table: pa.Table) -> None:
-    """Frames that pandas kept by time, without saying that it is the time."""
+    """Refuse frames that pandas indexed by time without a name for the index."""
     index = unnamed_index(table)
     if index and _TIME not in table.column_names:
         problem = f"is missing; the index, stored as {index}, has no name: name it {_TIME} if that is the time in ms"
@@ -159,7 +163,7 @@ def _check_index(path: Path, table: pa.Table) -> None:
 
 
 def _with_whole_ms(table: pa.Table) -> pa.Table:
-    """Instants of a known zone, which need no unit, as ms since 1970."""
+    """Convert times of a known zone to ms since 1970; they need no unit."""
     place = table.schema.get_field_index(_TIME)
     if place < 0 or not pa.types.is_timestamp(table.schema.field(place).type) or not table.schema.field(place).type.tz:
         return table
@@ -174,14 +178,15 @@ def _times(path: Path, table: pa.Table) -> pa.ChunkedArray:
 
 
 def _column(path: Path, table: pa.Table, name: str, channel: Channel) -> tuple[pa.ChunkedArray, int]:
-    """A channel, NULL where it is unknown, and how many of its values no car can have sent."""
+    """Return a channel, NULL where it is unknown, and the number of its values that no car can have sent."""
     column = _numbers(path, table, name, channel.arrow)
     if column.type == pa.null():
         return column.cast(channel.arrow), 0
     if pa.types.is_floating(column.type):
-        # What pandas writes for no value is not counted as a wrong one.
+        # pandas writes NaN for a missing value; it does not count as implausible.
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    # Judged before the cast, which refuses a number beyond the type, and with it the file.
+    # The check comes before the cast. The cast refuses a number beyond the type, and with it the
+    # file.
     column, implausible = _blanked(channel, column)
     return _cast(path, name, column, channel.arrow), implausible
 
@@ -206,7 +211,7 @@ def _cast(path: Path, name: str, column: pa.ChunkedArray, wanted: pa.DataType) -
 
 
 def _first_not_a_number(column: pa.ChunkedArray) -> int | None:
-    """A CSV column becomes text because of one cell: which."""
+    """Return the row of the first cell that is not a number: one such cell turns a CSV column into text."""
     if not pa.types.is_string(column.type):
         return None
     number = pc.match_substring_regex(column, r"^\s*-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
@@ -229,7 +234,7 @@ def _check_order(path: Path, time: pa.ChunkedArray) -> None:
 
 
 def _check_calendar(path: Path, time: pa.ChunkedArray) -> None:
-    """Times in order have their extremes at the ends."""
+    """Refuse times outside the calendar; times in order have their extremes at the ends."""
     for row in (1, len(time)):
         value = time[row - 1].as_py()
         if not _FIRST_MS <= value <= _LAST_MS:
@@ -238,7 +243,7 @@ def _check_calendar(path: Path, time: pa.ChunkedArray) -> None:
 
 
 def _blanked(channel: Channel, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
-    """The column without the values that no car can have sent, and how many these were."""
+    """Return the column without the values that no car can have sent, and the number of these values."""
     values = column.cast(pa.float64(), safe=False)
     plausible = pc.and_(pc.greater_equal(values, channel.low), pc.less_equal(values, channel.high))
     implausible = pc.sum(pc.invert(plausible)).as_py() or 0
@@ -248,7 +253,7 @@ def _blanked(channel: Channel, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray
 
 
 def _first(mask: pa.ChunkedArray) -> int | None:
-    """The row, counted from 1, of the first true value."""
+    """Return the row, counted from 1, of the first true value."""
     index = pc.index(mask, True).as_py()
     return None if index < 0 else index + 1
 
@@ -259,12 +264,12 @@ def _rate_hz(table: pa.Table) -> float | None:
 
 
 def facts_in(path: Path) -> dict[str, Any]:
-    """What a JSON file says of the recordings of its name; nothing where it is not there. Raises RecordingError."""
+    """Return the facts in the JSON file of a recording; empty where there is no file. Raises RecordingError."""
     if not path.is_file():
         return {}
     try:
-        # JSON has whole numbers that no float holds; these are infinite then.
-        # From bytes: these are UTF-8 with or without a mark, or UTF-16, as an editor saves them.
+        # JSON has whole numbers that no float holds; they become infinite. The parser reads bytes:
+        # UTF-8 with or without a byte order mark, or UTF-16, as an editor saves them.
         facts = json.loads(path.read_bytes(), parse_int=float)
     except ValueError as exc:
         raise RecordingError(path, f"is not JSON ({exc}); correct it or take it away") from exc
@@ -279,7 +284,7 @@ def _text(facts: dict[str, Any], name: str) -> str:
 
 
 def _track_length_m(path: Path, facts: dict[str, Any]) -> float | None:
-    """None where nobody said it, or said 0."""
+    """Return the track length; None where the file has none, or 0. Raises RecordingError for an impossible one."""
     length_m = _number(facts, "track_length_m")
     if not length_m:
         return None

@@ -1,7 +1,8 @@
-"""Recorded files as a source of sessions and laps: what `analytics.open` reads from, without a server.
+"""Reads recorded files as a source of sessions and laps, for `analytics.open`, without a server.
 
-A file is a session whose key is the file's name, without its suffix where that is enough to tell it from the others; a folder is all
-recordings in it. Their laps are timed when they are first asked for, by the same engine as those of the store.
+A file is a session whose key is the file's name, without its suffix where the rest is unique. A
+folder is all recordings in it. The laps are timed when they are first requested, by the same engine
+as those of the store.
 """
 
 from collections import Counter
@@ -27,7 +28,7 @@ from analytics.model.track_layout import UNKNOWN, TrackLayout
 
 
 class FileSource:
-    """Sessions, laps and frames of a recording, or of those in a folder. Raises RecordingError."""
+    """Sessions, laps and frames of a recording, or of all recordings in a folder. Raises RecordingError."""
 
     def __init__(self, path: Path) -> None:
         paths = recordings_at(path)
@@ -40,29 +41,29 @@ class FileSource:
         ]
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no file is kept open."""
 
     def sessions(self, wanted: LapFilter) -> list[SessionInfo]:
-        """Those that are wanted, the ones that were driven last first."""
+        """Return the wanted sessions; those driven last come first."""
         found = [one.session for one in self._those(wanted) if wanted.overlaps(one.session)]
         return sorted(found, key=lambda session: str(session.started_at), reverse=True)[: wanted.limit]
 
     def laps(self, wanted: LapFilter) -> list[SessionLap]:
-        """Those that are wanted, in their order."""
+        """Return the wanted laps, in the order of the filter."""
         every = ((one.session, lap) for one in self._those(wanted) for lap in one.laps)
         return wanted.in_order((session, lap) for session, lap in every if wanted.has_lap(lap))
 
     def lap_frames(self, session: SessionInfo, lap_number: int, columns: Sequence[str]) -> pa.Table:
-        """The frames of a lap in order of time. Raises UnknownLap."""
+        """Return the frames of a lap in order of time. Raises UnknownLap."""
         recorded = self._recorded[session.id - 1]
         return recorded.frames.slice(*recorded.rows(lap_number)).select(list(columns))
 
     def frames(self, session: SessionInfo, columns: Sequence[str]) -> pa.Table:
-        """All frames of a session in order of time."""
+        """Return all frames of a session in order of time."""
         return self._recorded[session.id - 1].frames.select(list(columns))
 
     def news(self, session: SessionInfo, columns: Sequence[str]) -> "FileFrameFeed":
-        """All that was recorded, at the first poll."""
+        """Return a feed that gives all recorded frames at the first poll."""
         return FileFrameFeed(self.frames(session, columns), schema_of(columns).empty_table())
 
     def _those(self, wanted: LapFilter) -> list["_Recorded"]:
@@ -70,18 +71,18 @@ class FileSource:
 
 
 class FileFrameFeed:
-    """A recording has no news but itself."""
+    """Frames of a recording as a feed; no frames come later."""
 
     def __init__(self, *polls: pa.Table) -> None:
         self._polls = list(polls)
 
     def poll(self) -> pa.Table:
-        """All frames, then none."""
+        """Return all frames, then none."""
         return self._polls.pop(0) if len(self._polls) > 1 else self._polls[0]
 
 
 class _Recorded:
-    """A recording with its laps, which are timed when they are first asked for."""
+    """A recording with its laps, which are timed when they are first requested."""
 
     def __init__(self, recording: Recording, number: int, key: str) -> None:
         self.session = replace(session_of(recording, number), key=key)
@@ -92,7 +93,10 @@ class _Recorded:
         return timed(self.frames, own_course(self.session, self.frames))
 
     def rows(self, lap_number: int) -> tuple[int, int]:
-        """Where the frames of a lap begin and how many there are, as `analytics.store.queries.lap_frames` has them."""
+        """Return the first row of a lap's frames and their number. Raises UnknownLap.
+
+        The frames are those that `analytics.store.queries.lap_frames` returns.
+        """
         lap = next((lap for lap in self.laps if lap.lap_number == lap_number), None)
         if lap is None:
             raise UnknownLap(self.session.key, lap_number)
@@ -109,7 +113,10 @@ class _Recorded:
 
 
 def own_course(session: SessionInfo, frames: pa.Table) -> TrackLayout:
-    """Where the laps of a recording say that the line is, which no store has learnt for it; nothing where it is at the origin."""
+    """Return the track layout with the line that a recording's own laps show: no store has learnt it.
+
+    The layout is empty where the line is at the origin.
+    """
     laps, _ = advance(frames, None)
     witnesses = [LapEvidence(lap.line_position, length_m=session.track_length_m) for lap in laps]
     track = learn(session.game, session.track, witnesses)
@@ -117,7 +124,7 @@ def own_course(session: SessionInfo, frames: pa.Table) -> TrackLayout:
 
 
 def session_of(recording: Recording, number: int = 0) -> SessionInfo:
-    """What is known of a recording, as of a stored session."""
+    """Return the known facts of a recording, as of a stored session."""
     started_at_s = recording.started_at_ms / 1000
     return SessionInfo(
         id=number,

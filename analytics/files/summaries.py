@@ -1,7 +1,8 @@
-"""The summaries of a session's seconds and laps, added up from its frames: for recordings, which no store has summed.
+"""Sums up a session's seconds and laps from its frames, for recordings, which no store has summed.
 
-Pure. Rule: the columns and the answers are those of `analytics.store.summaries`, so that whoever draws a session need not know where
-it is from. From the store they come faster, and for a session of a whole day one should ask there.
+The module is pure. Rule: the columns and the results are those of `analytics.store.summaries`. So a
+caller that draws a session need not know its source. The store gives them faster. Use the store for
+a session of a whole day.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from analytics.model.summary import BRAKING, FULL_THROTTLE, SECONDS, LapSummary
 
 _NEVER_US = np.iinfo(np.int64).max
 
-#: The channels that are summed up; whoever reads frames for it needs no others.
+#: The channels that are summed up; a caller need not read others for it.
 CHANNELS: Sequence[str] = ("time", "lap_number", "speed_kmh", "throttle", "brake", "steering", "rpm", "x_m", "z_m")
 
 _OF_SECOND = (
@@ -28,7 +29,10 @@ _OF_SECOND = (
 
 
 def seconds_of(frames: pa.Table) -> pa.Table:
-    """The seconds in which the car sent anything, in order of time, as `analytics.model.summary.SECONDS`; of frames with `CHANNELS`."""
+    """Sum up the seconds in which the car sent anything, in order of time, as `analytics.model.summary.SECONDS`.
+
+    ``frames`` has `CHANNELS`.
+    """
     second = pc.floor_temporal(frames["time"], unit="second")
     summed = frames.append_column("second", second).group_by("second").aggregate(list(_OF_SECOND)).sort_by("second")
     columns = [summed["second"], *(summed[f"{channel}_{function}"] for channel, function in _OF_SECOND)]
@@ -36,9 +40,10 @@ def seconds_of(frames: pa.Table) -> pa.Table:
 
 
 def laps_of(frames: pa.Table, laps: Sequence[Lap]) -> list[LapSummary]:
-    """The finished ``laps`` of a session, first to last, and the one in progress; of all its frames with `CHANNELS`.
+    """Sum up the finished ``laps`` of a session, first to last, and the lap in progress.
 
-    A lap that no frame is left of is not among them.
+    ``frames`` holds all frames of the session, with `CHANNELS`. The result leaves out a lap that
+    has no frames left.
     """
     time_us = frames["time"].cast(pa.int64()).to_numpy()
     rows = ((number, *np.searchsorted(time_us, ends).tolist()) for number, *ends in _intervals_us(frames, laps))
@@ -46,7 +51,7 @@ def laps_of(frames: pa.Table, laps: Sequence[Lap]) -> list[LapSummary]:
 
 
 def _intervals_us(frames: pa.Table, laps: Sequence[Lap]) -> Iterator[tuple[int, int, int]]:
-    """Of each lap its number, and the times from which on and before which its frames are."""
+    """Yield the number of each lap and its interval: frames lie from the first time on and before the second."""
     for lap in laps:
         yield lap.lap_number, lap.started_at_us, lap.ended_at_us
     if laps:
@@ -72,5 +77,5 @@ def _lap_of(number: int, frames: pa.Table) -> LapSummary:
 
 
 def _share(pedal: pa.ChunkedArray, pressed: float) -> float:
-    """Of the frames, those at which a pedal is pressed."""
+    """Return the share of the frames at which a pedal is pressed."""
     return float(pc.sum(pc.greater_equal(pedal, pressed)).as_py() or 0) / len(pedal)

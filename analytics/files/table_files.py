@@ -1,7 +1,8 @@
-"""Tables in files as people's programs write them: Parquet by pandas, CSV by spreadsheets of any country, Arrow.
+"""Reads tables as common programs write them: Parquet by pandas, CSV by spreadsheets of any country, Arrow.
 
-Rule: what is unambiguous is read, and the rest is left for the caller to refuse. Nothing is guessed from values alone but the
-decimal mark, which is a comma only where no number of the file's start has a point.
+Rule: the module reads unambiguous content, and leaves the rest for the caller to refuse. It guesses
+nothing from values alone but the decimal mark. The mark is a comma only where no number of the
+file's start has a point.
 """
 
 import codecs
@@ -20,7 +21,10 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_parquet(path: Path) -> pa.Table:
-    """The columns of a file, with the index that pandas wrote as a start and a step. Raises pa.ArrowInvalid, OSError."""
+    """Read the columns of a file, with the index that pandas wrote as a start and a step.
+
+    Raises pa.ArrowInvalid, OSError.
+    """
     table = pyarrow.parquet.read_table(path)
     for index in _indexes(table):
         if isinstance(index, dict) and index.get("name") and index["name"] not in table.column_names:
@@ -31,19 +35,20 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 def unnamed_index(table: pa.Table) -> str | None:
-    """What pandas calls the index that somebody kept beside the columns without naming it; None where there is none."""
+    """Return pandas' name for an index that was kept beside the columns without a name; None where there is none."""
     return next((str(index) for index in _indexes(table) if str(index).startswith("__index_level_")), None)
 
 
 def read_arrow(path: Path) -> pa.Table:
-    """The table of an Arrow file. Raises pa.ArrowInvalid, OSError."""
+    """Read the table of an Arrow file. Raises pa.ArrowInvalid, OSError."""
     return pyarrow.ipc.open_file(path).read_all()
 
 
 def read_csv(path: Path) -> pa.Table:
-    """A table whose delimiter is a comma, a semicolon or a tab, in UTF-8, or in UTF-16 with a mark.
+    """Read a table whose delimiter is a comma, a semicolon or a tab.
 
-    Raises pa.ArrowInvalid, OSError, and UnicodeDecodeError.
+    The encoding is UTF-8, or UTF-16 with a byte order mark. Raises pa.ArrowInvalid, OSError, and
+    UnicodeDecodeError.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -65,6 +70,6 @@ def _decimal_mark(rows: str, delimiter: str) -> str:
 
 
 def _indexes(table: pa.Table) -> list[str | dict[str, Any]]:
-    """What pandas noted as the index: names of columns, and ranges, which have no column."""
+    """Return the index as pandas noted it: names of columns, and ranges, which have no column."""
     noted = table.schema.pandas_metadata or {}
     return list(noted.get("index_columns", []))
