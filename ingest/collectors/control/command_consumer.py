@@ -1,7 +1,7 @@
-"""What ingest and people say to collectors on the topic `commands`, and who listens.
+"""Consumes the topic `commands`, on which ingest and people send commands to collectors.
 
-`understood` is pure: it tells an order to this user from what is for others and from what nobody can mean. The rule to
-remember: whatever lies on the topic, a collector goes on; what it cannot understand it counts, and says once for each kind.
+`understood` is pure: it separates orders to this user from those to others and from invalid ones. The rule to remember:
+no record on the topic stops a collector. It counts invalid commands, and logs each kind once.
 """
 
 import random
@@ -26,17 +26,17 @@ MOST_RANGES = 1_000
 HIGHEST_RATE_HZ = 500.0
 _SEQUENCES_END = 2**53
 
-_LOOK_EVERY_S = 300.0  # whether the topic has grown
-_LOOK_WITHIN_S = 1.0  # its connection is made meanwhile all the same
+_LOOK_EVERY_S = 300.0  # interval of the check whether the topic has grown
+_LOOK_WITHIN_S = 1.0  # the client goes on connecting after this timeout
 _CONSUMER = QUIET | {
     "enable.auto.commit": False,
-    # Where our place is gone the log is another one, made anew; or this PC slept for longer than a day, and the commands of
-    # the last one leave things as they were meant to be.
+    # Our offset is gone where the topic was made again, or where this PC slept for longer than a day. After such a
+    # sleep the commands of the last day leave things as they were meant to be.
     "auto.offset.reset": "earliest",
-    # A fetch that is answered when a command comes, or once in so long: waiting costs the game PC nothing.
+    # The broker answers a fetch when a command comes, or after this time: waiting costs the game PC nothing.
     "fetch.wait.max.ms": 10_000,
     "queued.max.messages.kbytes": 1024,
-    # By default it tries so often that a broker which is away costs ten times as much as one that is there.
+    # With the default backoff it tries so often that an unreachable broker costs ten times as much as a reachable one.
     "reconnect.backoff.ms": 2_000,
     "reconnect.backoff.max.ms": 10_000,
     "socket.keepalive.enable": True,
@@ -44,11 +44,11 @@ _CONSUMER = QUIET | {
 
 
 class InvalidCommand(ValueError):
-    """A command that nobody can obey; its text is the kind of mistake, without what was in it."""
+    """A command that no collector can obey; its text is the kind of mistake, without the command's content."""
 
 
 def understood(value: bytes | None, user_id: str) -> Command | None:
-    """The command in a record; None where it is for somebody else, or an answer. Raises Unintelligible."""
+    """Return the command in a record; None where it is for another user, or an answer. Raises InvalidCommand."""
     if not value or len(value) > LARGEST_COMMAND_BYTES:
         raise InvalidCommand("empty" if not value else "too large")
     try:
@@ -66,7 +66,7 @@ def understood(value: bytes | None, user_id: str) -> Command | None:
     if order is None:
         raise InvalidCommand("an order that is not known")
     if not command.user_id and order != "roll_call":
-        # A mistake, or malice: it would stop everybody.
+        # A mistake, or malice: it would stop all collectors.
         raise InvalidCommand("an order to everybody")
     _check(command, order)
     return command
@@ -92,9 +92,10 @@ def _check_ranges(ranges: Iterable[SequenceRange]) -> None:
 
 
 class CommandConsumer:
-    """Reads the commands for ``user_id``: his partition, from its live end. One thread uses it; ``clock`` is monotonic.
+    """Reads the commands for ``user_id`` from the user's partition, starting at its live end.
 
-    Raises BrokerUnavailable where no client can be made: a certificate cannot be read.
+    One thread uses it; ``clock`` is monotonic. Raises BrokerUnavailable where no client can be made, for example where
+    a certificate cannot be read.
     """
 
     def __init__(self, settings: KafkaSettings, user_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -106,22 +107,22 @@ class CommandConsumer:
         except KafkaException as refused:
             raise BrokerUnavailable(settings.brokers, error_of(refused).str()) from None
         self._place: TopicPartition | None = None
-        self._partitions: int | None = None  # None: nobody has said yet
+        self._partitions: int | None = None  # None: not known yet
         self._look_at = 0.0
         self._backoff = Backoff()
 
     @property
     def listening(self) -> bool:
-        """Commands from now on are heard; brokers may be away for a while."""
+        """Return whether it receives commands from now on; brokers may be away for a while."""
         return self._place is not None
 
     @property
     def reached(self) -> bool:
-        """A broker has answered, be there commands on it or not."""
+        """Return whether a broker has answered, with or without commands on it."""
         return self._partitions is not None
 
     def poll(self, timeout_s: float) -> Command | None:
-        """The next command, waited for at most ``timeout_s``, or a little longer while no broker answers."""
+        """Return the next command; wait at most ``timeout_s``, or a little longer while no broker answers."""
         if self._clock() >= self._look_at:
             self._look()
         if self._place is None:
@@ -131,7 +132,7 @@ class CommandConsumer:
         return None if message is None or message.error() else self._heard(message)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Close the consumer."""
         self._consumer.close()
 
     def _heard(self, message: Message) -> Command | None:
@@ -145,7 +146,7 @@ class CommandConsumer:
             return None
 
     def _look(self) -> None:
-        """Find the user's partition, where commands with his key are; and find it again when the topic has grown."""
+        """Find the partition with the user's commands, by key, and find it again when the topic has grown."""
         try:
             topic = self._consumer.list_topics(timeout=_LOOK_WITHIN_S).topics.get(self._topic)
             partitions = len(topic.partitions) if topic is not None else 0
@@ -164,9 +165,9 @@ class CommandConsumer:
         if self._place is not None and self._place.partition == partition:
             return
         place = TopicPartition(self._topic, partition, OFFSET_BEGINNING)
-        # What was not there when we looked before has nothing in it that is older than that.
+        # A partition that was missing at the check before has no commands older than that check.
         if new_from is None or partition < new_from:
-            # Asked for now: left to the client, the end is where it is some time later.
+            # The end offset is queried now: left to the client, it would be the end of some time later.
             _, place.offset = self._consumer.get_watermark_offsets(place, timeout=_LOOK_WITHIN_S)
         self._consumer.assign([place])
         self._place = place

@@ -1,9 +1,10 @@
-"""The collector's radio: it hears what ingest and people ask for, sends frames again, and answers.
+"""Handles commands to a collector: receives them from ingest and people, resends frames, and answers.
 
-A thread of its own, so that neither a broker that is away nor an hour of frames to be sent again keeps the game waiting.
-What concerns the game itself (start, stop, sample rate, statistics) waits until who follows the game takes it, in `pass_on`.
-Without being asked, it states of each session once how far that was sent: of those it finds at its start, and of each one that
-ends; ingest then knows of losses that no later frame would tell of.
+A thread of its own does this, so that neither an absent broker nor a long resend keeps the game waiting. A resend may
+cover an hour of frames.
+Commands on the game itself (start, stop, sample rate, statistics) wait until the game's thread takes them in `pass_on`.
+The handler also states once, unprompted, how far each session was sent. It does so for the sessions found at its start,
+and for each one that ends. Ingest then knows of losses that no later frame would show.
 """
 
 import threading
@@ -36,7 +37,7 @@ _ANSWERS = QUIET | {"partitioner": "murmur2_random", "message.timeout.ms": 10_00
 
 
 class Commanded(Protocol):
-    """Who obeys: a Follower of a game, or the sender of a replay or a simulated car."""
+    """Interface of a receiver of commands: a Follower of a game, or the sender of a replay or a simulated car."""
 
     @property
     def session(self) -> str | None: ...
@@ -50,9 +51,10 @@ class Commanded(Protocol):
 
 
 class CommandHandler:
-    """For the sessions in ``spool`` of the user that ``collector`` names; from `start` to `close`.
+    """Handles commands for the user that ``collector`` names, and for the user's sessions in ``spool``.
 
-    Without a spool nothing can be sent again. ``listen_s`` is how long it may take until `close` is noticed.
+    It runs from `start` to `close`. Without a spool there is no resend. ``listen_s`` is the longest time until it
+    notices `close`.
     """
 
     def __init__(
@@ -67,10 +69,10 @@ class CommandHandler:
         self._holdings = SessionInventory(spool, collector.user_id) if spool is not None else EmptyInventory()
         self._listener = CommandConsumer(kafka, collector.user_id)
         self._orders: SimpleQueue[Command] = SimpleQueue()
-        self._waiting: deque[tuple[str, tuple[Range, ...]]] = deque()  # sessions and what is to be sent again of them
+        self._waiting: deque[tuple[str, tuple[Range, ...]]] = deque()  # sessions and the ranges to resend
         self._resending: Resending | None = None
         self._frames_resent = 0
-        self._stated: set[str] | None = None  # sessions that have ended, and how far they went was said
+        self._stated: set[str] | None = None  # ended sessions whose statement was queued
         self._look_at = 0.0
         self._producer: Producer | None = None
         self._closing = threading.Event()
@@ -78,33 +80,36 @@ class CommandHandler:
 
     @property
     def listening(self) -> bool:
-        """What is said on the topic from now on is heard."""
+        """Return whether it receives the topic's commands from now on."""
         return self._listener.listening
 
     @property
     def ignored(self) -> dict[str, int]:
-        """Commands that could not be understood, by kind."""
+        """Return the counts of invalid commands, by kind."""
         return self._listener.ignored
 
     @property
     def frames_resent(self) -> int:
-        """Frames that were sent again and acknowledged."""
+        """Return the number of frames that were resent and acknowledged."""
         under_way = self._resending
         return self._frames_resent + (under_way.frames if under_way else 0)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """State how far the sessions that have ended meanwhile were sent, if a broker is there to hear it, and stop."""
+        """State how far the sessions that have ended meanwhile were sent, if a broker is there, and stop."""
         self._closing.set()
         self._thread.join()
         if self._producer is not None:
             self._producer.flush(1.0)
 
     def pass_on(self, *followers: Commanded) -> None:
-        """Have the followers do what they were told meanwhile. For the thread that follows the game; it costs next to nothing."""
+        """Pass the commands received meanwhile to the followers.
+
+        The thread that follows the game calls it; it costs next to nothing.
+        """
         while not self._orders.empty():
             try:
                 command = self._orders.get_nowait()
@@ -166,7 +171,7 @@ class CommandHandler:
         try:
             work()
         except Exception:
-            # What failed (a disk, a broker) may work again later; what was being sent is asked for again.
+            # A disk or a broker that failed may work again later. Ingest requests the interrupted resend again.
             log.exception("the radio failed, going on later")
             self._hang_up()
             self._closing.wait(_AFTER_A_FAILURE_S)
@@ -200,9 +205,10 @@ class CommandHandler:
                 self._orders.put(command)
 
     def _queue(self, session: str, ranges: tuple[Range, ...]) -> None:
-        """Ingest asks again as long as anything is missing: what is under way need not wait here twice.
+        """Queue a resend or a statement, each at most once.
 
-        A roll call comes with the question for the frames that it finds missing: a statement is no reason to forget those.
+        Ingest repeats its request as long as anything is missing: a resend under way need not wait here twice. A roll
+        call comes along with requests for missing frames: a statement must not replace those.
         """
         waiting = dict(self._waiting)
         under_way = self._resending is not None and self._resending.session == session and self._resending.ranges
@@ -212,16 +218,17 @@ class CommandHandler:
             self._waiting = deque((other, theirs) for other, theirs in self._waiting if other != session)
             self._waiting.append((session, ranges))
         elif session not in waiting:
-            # Statements before frames, and each in its turn: who calls again and again would hear of one session only.
+            # Statements come before frames, and each in its turn. Otherwise repeated roll calls would get statements of
+            # one session only.
             statements = sum(not theirs for _, theirs in self._waiting)
             self._waiting.insert(statements, (session, ranges))
 
     def _resend(self, *, timeout_s: float) -> None:
-        # Without a broker each attempt would cost more than a day of listening.
+        # Without a broker each attempt would cost more than a day of polling for commands.
         if self._resending is None and self._waiting and self._listener.reached:
             session, ranges = self._waiting.popleft()
             if (holding := self._holdings.of(session)) is None:
-                return  # another PC of this user has it, or it was kept long enough
+                return  # another PC of this user has it, or it was kept long enough and removed
             self._resending = Resending(self._kafka, holding, ranges)
         if self._resending is None:
             return

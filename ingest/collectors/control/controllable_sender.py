@@ -1,6 +1,6 @@
-"""A session's way out that obeys commands, for collectors that follow no game: a replay, a simulated car.
+"""Sends a session under commands, for collectors that follow no game: a replay, a simulated car.
 
-Commands come from another thread than the frames; what they change is a single value each, and the sender is left to its thread.
+Commands come from another thread than the frames. Each changes a single value; only the frames' thread uses the sender.
 """
 
 from typing import Protocol
@@ -12,7 +12,7 @@ from ingest.telemetry_pb2 import Session, TelemetryFrame
 
 
 class DescribedDestination(Destination, Protocol):
-    """Where frames and the session's facts go: a Sender."""
+    """Interface of the destination of frames and the session's facts; a Sender implements it."""
 
     @property
     def key(self) -> str: ...
@@ -20,7 +20,10 @@ class DescribedDestination(Destination, Protocol):
 
 
 class ControllableSender:
-    """Sends with ``sender``: nothing while paused, and at most the commanded rate. ``facts`` are those that it began with."""
+    """Sends with ``sender``: nothing while paused, and at most the commanded rate.
+
+    ``facts`` are the facts that the session began with.
+    """
 
     def __init__(self, sender: DescribedDestination, facts: Session) -> None:
         self._sender, self._facts = sender, facts
@@ -29,21 +32,21 @@ class ControllableSender:
 
     @property
     def session(self) -> str:
-        """The session's key."""
+        """Return the session's key."""
         return self._sender.key
 
     @property
     def statistics(self) -> Statistics:
-        """Of the frames that were sent."""
+        """Return the statistics of the sent frames."""
         return self._sender.statistics
 
     @property
     def has_room(self) -> bool:
-        """`send` would not wait."""
+        """Return whether `send` would go through without a wait."""
         return self._sender.has_room
 
     def pause(self) -> None:
-        """Send no frames until `resume`; time goes on all the same."""
+        """Send no frames until `resume`; the frames' time still goes on."""
         self.sending = False
 
     def resume(self) -> None:
@@ -51,11 +54,11 @@ class ControllableSender:
         self.sending = True
 
     def limit_rate(self, rate_hz: float) -> None:
-        """Send at most so many frames a second; 0: all of them."""
+        """Send at most ``rate_hz`` frames a second; 0: all of them."""
         self._rate_hz = rate_hz
 
     def send(self, frame: TelemetryFrame) -> None:
-        """Send the frame, unless a command says otherwise."""
+        """Send the frame, unless a command forbids it."""
         if self._thinning.rate_hz != self._rate_hz:
             self._thinning = RateLimiter(self._rate_hz)
             self._sender.describe(at_rate(self._facts, self._thinning.rate_hz))
@@ -63,5 +66,5 @@ class ControllableSender:
             self._sender.send(frame)
 
     def poll(self, timeout_s: float) -> None:
-        """Keep what was sent moving."""
+        """Poll the sender, so that it delivers its records."""
         self._sender.poll(timeout_s)

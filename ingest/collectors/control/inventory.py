@@ -1,7 +1,7 @@
-"""What lies in this PC's spool of the sessions that were sent from it: frames that ingest may ask for again.
+"""Lists the sent sessions that lie in this PC's spool: frames whose resend ingest may request.
 
-Reads what the spool has written, without its lock: a session that is being driven is held as much as one of an earlier day.
-The rule to remember: a holding speaks of what the broker has acknowledged; the rest is on its way by itself.
+The inventory reads the spool's files without its lock. So it finds a session that is being driven as well as one of an
+earlier day. The rule to remember: a holding covers acknowledged frames only; the rest goes out automatically.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from ingest.telemetry_pb2 import Session, TelemetryMessage
 
 @dataclass(frozen=True, slots=True)
 class ResendableSession:
-    """A session on disk, of which frames up to ``last_sequence`` are acknowledged."""
+    """A session on disk whose frames up to ``last_sequence`` are acknowledged."""
 
     session: SpooledSession
     partition: int
@@ -32,7 +32,7 @@ class ResendableSession:
     read: Callable[[Sequence[Range]], Iterator[OutgoingRecord]] = field(repr=False)
 
     def statement(self) -> OutgoingRecord:
-        """The session's facts once more, and how far it was sent: who has not got all of that misses it."""
+        """Build the record with the session's facts and its last sent sequence, so that a receiver notices gaps."""
         told = Session()
         told.CopyFrom(self.facts)
         told.id, told.user_id, told.last_sequence = self.session.key, self.session.user_id, self.last_sequence
@@ -40,40 +40,40 @@ class ResendableSession:
 
 
 class EmptyInventory:
-    """Of a collector without a spool: no frames that could be sent again."""
+    """Inventory of a collector without a spool: it has no frames to resend."""
 
     def all(self) -> list[ResendableSession]:
-        """None."""
+        """Return no sessions."""
         return []
 
     def of(self, session: str) -> ResendableSession | None:
-        """None."""
+        """Return None."""
         return None
 
     def ended(self) -> set[str]:
-        """None."""
+        """Return no keys."""
         return set()
 
 
 class SessionInventory:
-    """Of the spool in ``folder``, for ``user_id``. One thread uses it; what it has read of a session it remembers."""
+    """Inventory of the spool in ``folder``, for ``user_id``. One thread uses it; it caches the facts it has read."""
 
     def __init__(self, folder: SpoolFolder, user_id: str) -> None:
         self._folder, self._user_id = folder, user_id
         self._facts: dict[str, _LatestFacts] = {}
 
     def all(self) -> list[ResendableSession]:
-        """What can be sent again, newest session first: it was sent before."""
+        """Return the sessions that can be resent, because they were sent before, newest first."""
         kept = self._kept()
         self._facts = {k.session.key: self._facts.get(k.session.key) or _LatestFacts() for k in kept}
         return [holding for k in kept if (holding := self._holding(k)) is not None]
 
     def of(self, session: str) -> ResendableSession | None:
-        """The one of this session, if its frames are here."""
+        """Return the holding of this session; None where its frames are not here."""
         return next((holding for holding in self.all() if holding.session.key == session), None)
 
     def ended(self) -> set[str]:
-        """The sessions that are over and acknowledged to the last frame. Asked often, and cheap."""
+        """Return the keys of the sessions that are over and fully acknowledged. Called often, and cheap."""
         return {kept.session.key for kept in self._kept() if Cursor.read(kept.folder).drained}
 
     def _kept(self) -> list[KeptSession]:
@@ -89,7 +89,7 @@ class SessionInventory:
 
 
 def last_acknowledged(folder: Path, cursor: Cursor) -> int:
-    """The sequence of the last frame before the cursor; 0 if there is none."""
+    """Return the sequence of the last frame before the cursor; 0 if there is none."""
     segment, offset = cursor.acknowledged
     try:
         data = segment_path(folder, segment).read_bytes()[:offset]
@@ -99,7 +99,7 @@ def last_acknowledged(folder: Path, cursor: Cursor) -> int:
 
 
 class _LatestFacts:
-    """The facts that were written last into a session's segments; of each segment only what is new is looked through."""
+    """Finds the facts that were written last into a session's segments; scans only the new bytes of each segment."""
 
     def __init__(self) -> None:
         self._facts = Session()

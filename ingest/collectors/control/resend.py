@@ -1,8 +1,8 @@
-"""Sends frames of a session again, beside whatever is being driven: on the session's key and partition, by a producer of its own.
+"""Resends frames of a session beside the live one, on the session's key and partition, with a producer of its own.
 
-So the order of the live stream is left alone; the store puts old frames where they belong. The first record is the session's
-statement: its facts, and how far it was sent. Every record has a header that says that it is not live. Resending takes its
-time: a game PC has something better to do.
+So the resend leaves the order of the live stream alone; the store puts old frames where they belong. The first record
+is the session's statement: its facts, and how far it was sent. A header on every record marks it as not live. Resending
+is throttled: the game has priority on a game PC.
 """
 
 import time
@@ -16,14 +16,14 @@ from ingest.collectors.spool.segments import Range
 from ingest.kafka.topics import telemetry_spec, telemetry_topic
 from ingest.settings import KafkaSettings
 
-#: Fifty times as fast as they were driven: an hour in a minute or so.
+#: Fifty times as fast as the frames were driven: an hour in a minute or so.
 FRAMES_PER_S = 3_000
 LINGER_MS = 20.0
 _WINDOW_RECORDS = 1_000
 
 
 class Resending:
-    """Of the frames in ``ranges``, as far as they are held and were acknowledged. ``clock`` is monotonic, in seconds."""
+    """Resends the held and acknowledged frames in ``ranges``. ``clock`` is monotonic, in seconds."""
 
     def __init__(
         self,
@@ -53,22 +53,22 @@ class Resending:
 
     @property
     def done(self) -> bool:
-        """Everything was sent and acknowledged."""
+        """Return whether everything was sent and acknowledged."""
         return self._records is None and not len(self._outbox)
 
     def poll(self, timeout_s: float) -> None:
-        """Keep things moving; waits at most ``timeout_s`` for news from the broker."""
+        """Produce due records and handle delivery reports; wait at most ``timeout_s`` for reports."""
         now = self._clock()
         self._uplink.tend(now=now)
         if self._uplink.ready:
             self._fill(1 + int((now - self._started_s) * FRAMES_PER_S))
         else:
-            self._started_s = now  # what was missed while no broker was found is not caught up with
+            self._started_s = now  # no catching up on the time without a broker
         self._uplink.hand_over(self._outbox)
         self._uplink.poll(timeout_s)
 
     def close(self) -> None:
-        """What is not acknowledged will be asked for again."""
+        """Close the producer. Ingest will request unacknowledged frames again."""
         self._uplink.close()
 
     def _fill(self, due: int) -> None:
@@ -94,7 +94,7 @@ def _records(holding: ResendableSession, ranges: Sequence[Range]) -> Iterator[Ou
 
 
 def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """The same sequences, each once, ascending: who asks may name one a hundred times."""
+    """Return the same sequences, each once, ascending: a request may name one a hundred times."""
     apart: list[Range] = []
     for first, last in sorted(ranges):
         if apart and first <= apart[-1][1] + 1:

@@ -7,8 +7,8 @@ records in memory, which the producer empties first. Where that is full too, the
 The first frame after the loss, or the last of all, thus shows the store the gap before it. The spool never drops
 unacknowledged records on disk: while they cannot be read, later records wait.
 
-The producer may send a record before its sync, so that after a power cut Kafka may have more than the disk. That is why
-no other process continues a session: its sequences would mean other frames.
+The producer may send a record before its sync, so after a power cut Kafka may have more than the disk. That is why no
+other process continues a session: its sequences would mean other frames.
 
 One thread uses a spool. A second one, the spool's own, syncs the written records, so that the game never waits for a
 disk.
