@@ -1,6 +1,6 @@
-"""Frames and facts out of what Assetto Corsa says, by datagram or by shared memory. Pure.
+"""Builds frames and session facts from Assetto Corsa's datagrams or shared memory. Pure.
 
-A frame has no time yet. A value that cannot be is marked as unknown, and costs no frame.
+A frame has no time yet. An impossible value is marked as unknown, and the frame is kept.
 """
 
 from math import isfinite
@@ -22,9 +22,9 @@ GAME = "Assetto Corsa"
 
 
 def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> TelemetryFrame:
-    """The frame of a datagram; ``last_lap_ms`` is the official time, which may have come by another one.
+    """Return the frame of a datagram; ``last_lap_ms`` is the official time, perhaps from another datagram.
 
-    It has no heading, sector or validity: this protocol does not tell them.
+    It has no heading, sector or validity: this protocol does not send them.
     """
     return _sound(
         lap_number=car.lap_count + 1,
@@ -40,13 +40,13 @@ def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> Telemetr
         y=car.y_m,
         z=car.z_m,
         last_lap_time=known_time_ms(GAME, last_lap_ms),
-        # Whether in the lane or in the box, it does not say; the lane is the less that is true of both.
+        # The datagram does not distinguish lane and box. The lane is the weaker statement, true of both.
         pit=PIT_STATE_PIT_LANE if car.in_pit else PIT_STATE_ON_TRACK,
     )
 
 
 def frame_of_pages(physics: AcPhysics, graphics: AcGraphics, *, steering: float) -> TelemetryFrame:
-    """The frame of a moment in shared memory. AC does not judge laps, so that it has no validity."""
+    """Return the frame of a moment in shared memory. It has no validity, because AC does not judge laps."""
     return _sound(
         lap_number=graphics.lap_count + 1,
         lap_time=graphics.lap_time_ms,
@@ -68,12 +68,12 @@ def frame_of_pages(physics: AcPhysics, graphics: AcGraphics, *, steering: float)
 
 
 def facts_of_answer(answer: Answer) -> Session:
-    """What the answer to a handshake tells of a session."""
+    """Return the session facts in the answer to a handshake."""
     return Session(game=GAME, car=answer.car, driver=answer.driver, track=_track(answer.track, answer.layout))
 
 
 def facts_of_static(static: AcStatic, *, rate_hz: float) -> Session:
-    """What the static page tells of a session."""
+    """Return the session facts in the static page."""
     known = isfinite(static.track_length_m) and static.track_length_m > 0
     return Session(
         game=GAME,
@@ -87,7 +87,7 @@ def facts_of_static(static: AcStatic, *, rate_hz: float) -> Session:
 
 
 def _track(track: str, layout: str) -> str:
-    """With the layout, where there is one: no name of a folder, which both are, has a slash in it."""
+    """Return the track, with its layout where there is one. Both are folder names, so neither contains a slash."""
     return track if layout in ("", track) else f"{track}/{layout}"
 
 
@@ -98,9 +98,9 @@ def _pit(graphics: AcGraphics) -> PitState:
 
 
 def _sound(**values: float) -> TelemetryFrame:
-    """The frame; a value that cannot be is marked as unknown."""
+    """Return the frame of these values; an impossible value is marked as unknown."""
     frame = plausible_frame(values)
     if values["lap_number"] < 1:
-        # AC has no formation lap: it counts laps from 0, and a frame from 1.
+        # AC has no formation lap: AC counts laps from 0, and a frame counts from 1.
         blank_fields(frame, ["lap_number"])
     return frame

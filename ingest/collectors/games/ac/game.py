@@ -1,8 +1,8 @@
-"""Assetto Corsa, the first one, wherever it runs: on this machine, on another one, or on a console.
+"""Follows Assetto Corsa, the first one, on this machine, on another one, or on a console.
 
-On its own machine its shared memory is best: it has the heading, the sector and the length of the track, at whatever rate is
-wanted. Everywhere else, and on Linux without a bridge, there is the remote telemetry. The rule to remember: one source at a
-time, and the shared memory goes first; else a session would be told twice.
+On the game's own machine, its shared memory is best. It has the heading, the sector and the length of the track,
+at any rate. Everywhere else, and on Linux without a bridge, there is the remote telemetry.
+The rule to remember: use one source at a time, the shared memory first. Otherwise a session would be sent twice.
 """
 
 import time
@@ -18,15 +18,18 @@ from ingest.collectors.games.anomalies import AnomalyCounts
 from ingest.collectors.games.interface import Happening, SessionBegan
 from ingest.settings import AcSettings
 
-#: The game may be quiet for so long: it is asked again every three seconds, and answers.
+#: The game may be silent for so long: the handshake is repeated every three seconds, and the game answers it.
 _QUIET_S = 8.0
-#: Within that, pages that somebody writes have moved, though a game is slow to show its first pictures. What comes over the
-#: network waits meanwhile.
+#: Pages that a game writes change within this time, although its first pictures are slow to appear.
+#: Data from the network waits meanwhile.
 _COMPARED_S = 0.5
 
 
 class AcGame:
-    """As `Game` says. ``clocks`` reads both clocks; where there is nothing to wait for but time, ``sleep`` does."""
+    """Implements `Game` for Assetto Corsa.
+
+    ``clocks`` reads both clocks. ``sleep`` waits where there is nothing to wait for but time.
+    """
 
     name = GAME
 
@@ -49,17 +52,17 @@ class AcGame:
 
     @property
     def running(self) -> bool:
-        """The game has been heard of lately."""
+        """Return whether the game has sent a datagram or written its pages lately."""
         now_s = self._clocks().monotonic_s
         return now_s - self._remote.heard_s < _QUIET_S or (self._memory is not None and self._memory.in_use(now_s))
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What was received and could not be used, by kind."""
+        """Return the counts of unusable received data, by kind."""
         return self._complaints.counts
 
     def poll(self, timeout_s: float) -> Sequence[Happening]:
-        """What has happened since the last call; waits at most ``timeout_s`` for the first of it."""
+        """Return the happenings since the last call; wait at most ``timeout_s`` for the first."""
         until_s = self._clocks().monotonic_s + timeout_s
         while True:
             now = self._clocks()
@@ -70,7 +73,7 @@ class AcGame:
             self._wait(left_s, now.monotonic_s)
 
     def close(self) -> Sequence[Happening]:
-        """Take leave of the game, of which all has been told."""
+        """Stop following the game. No happening is left to return."""
         self._remote.close()
         if self._memory is not None:
             self._memory.close()
@@ -86,7 +89,10 @@ class AcGame:
         return told or self._compare(self._memory, self._remote.take(now), now)
 
     def _compare(self, memory: Memory, heard: list[Happening], now: ClockReading) -> list[Happening]:
-        """At the start of a session, and after a long pause, both may speak at once."""
+        """Choose one source where a session begins over the network.
+
+        Both sources may send at once at the start of a session, and after a long pause.
+        """
         if not any(isinstance(happening, SessionBegan) for happening in heard):
             return heard
         told = memory.look(now)

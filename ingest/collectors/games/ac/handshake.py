@@ -1,8 +1,8 @@
-"""When to ask the game again, of which nothing is known but when it was last heard. Pure.
+"""Decides when to send the handshake again, from the time of the last datagram alone. Pure.
 
-The protocol has no sign of life. A game that is restarted, or loads another session, forgets who listened; so after a short
-silence it is asked again, and more seldom while there is no answer or nothing to tell. What it tells before it is asked is lost:
-the pauses stay short.
+The protocol has no keep-alive. A game that is restarted, or loads another session, forgets its listeners.
+So the handshake is repeated after a short silence, with backoff while there is no answer or no data.
+Data that the game sends before the handshake is lost, so the pauses stay short.
 """
 
 SILENCE_S = 1.0
@@ -10,21 +10,22 @@ LONGEST_PAUSE_S = 3.0
 
 
 class HandshakeSchedule:
-    """Of one socket."""
+    """Handshake schedule of one socket."""
 
     def __init__(self) -> None:
         self.answered = False
         self._at_s = float("-inf")
         self._pause_s = SILENCE_S
-        self._in_vain = 1  # nobody knows what an earlier collector with our port has left behind
+        self._in_vain = 1  # an earlier collector with our port may have left a subscription behind
 
     def due(self, now_s: float) -> bool:
         return now_s >= self._at_s
 
     def ask(self, now_s: float) -> bool:
-        """Note that it is asked now. Whether it should be told to forget us before.
+        """Note a handshake at ``now_s``, and return whether to unsubscribe first.
 
-        It should when asking alone did not help. Not at once: in a pause it may still know us, and would begin again by itself.
+        Unsubscribe when the handshake alone did not help. Do not unsubscribe at once.
+        In a pause the game may still have the subscription, and would send again automatically.
         """
         anew, self._in_vain = self._in_vain > 0, self._in_vain + 1
         self.answered = False
@@ -33,10 +34,10 @@ class HandshakeSchedule:
         return anew
 
     def heard(self, now_s: float) -> None:
-        """What was subscribed to is coming."""
+        """Note that the subscribed data arrives."""
         self._pause_s, self._in_vain = SILENCE_S, 0
         self._at_s = now_s + SILENCE_S
 
     def again(self) -> None:
-        """Ask now."""
+        """Make the handshake due now."""
         self._at_s = float("-inf")

@@ -1,7 +1,9 @@
-"""The bytes of Assetto Corsa's shared memory, as far as frames and facts need them.
+"""Parses the fields of Assetto Corsa's shared memory that frames and session facts need.
 
-The pages begin as those of ACC do and end otherwise: an AC page read as ACC's is wrong from the middle of the graphics on.
-Pure: who copied the pages has seen to it that they are long enough and not torn. What is read is proven by a dump.
+The pages begin like those of ACC and end differently.
+An AC page read as ACC's is wrong from the middle of the graphics on.
+Pure: the code that copies the pages makes sure that they are long enough and not torn.
+A dump has proven the fields that are read.
 """
 
 import struct
@@ -9,10 +11,10 @@ from typing import NamedTuple
 
 from ingest.collectors.games.shared_memory import PageSizes, wide_text
 
-#: Of the physics page, only so much is certain; the two others are whole.
+#: Only this much of the physics page is certain; the two others are whole.
 SIZES = PageSizes(physics=592, graphics=296, static=688)
 
-#: What the static page says of its layout. ACC's says "1.9". The game's own version, beside it, tells nothing apart.
+#: Layout version in the static page; ACC's is "1.9". The game's own version, beside it, does not distinguish the two.
 AC_VERSION, ACC_VERSION = "1.7", "1.9"
 
 OFF, REPLAY, LIVE, PAUSE = range(4)
@@ -23,7 +25,7 @@ _STATIC = struct.Struct("<400xi116xf164x")
 
 
 class AcPhysics(NamedTuple):
-    """Written 333 times a second."""
+    """Fields of the physics page, which the game writes 333 times a second."""
 
     packet: int
     gas: float
@@ -36,7 +38,7 @@ class AcPhysics(NamedTuple):
 
 
 class AcGraphics(NamedTuple):
-    """Written with every picture."""
+    """Fields of the graphics page, which the game writes with every picture."""
 
     packet: int
     status: int
@@ -54,7 +56,7 @@ class AcGraphics(NamedTuple):
 
 
 class AcStatic(NamedTuple):
-    """Written as a session is loaded."""
+    """Fields of the static page, which the game writes when it loads a session."""
 
     car: str
     track: str
@@ -79,7 +81,7 @@ def parse_static(page: bytes) -> AcStatic:
         car=wide_text(page, 68, 33),
         track=wide_text(page, 134, 33),
         layout=wide_text(page, 524, 33),
-        # First and last name; who has not given his is "Player" twice.
+        # First and last name; a driver without a name has "Player" twice.
         driver=" ".join(dict.fromkeys(name for name in names if name)),
         sector_count=sector_count,
         track_length_m=track_length_m,

@@ -1,7 +1,7 @@
-"""The sessions in Assetto Corsa's shared memory: where each begins and ends, and its frames with their times. Pure.
+"""Finds the sessions in Assetto Corsa's shared memory: their starts and ends, and their frames with times. Pure.
 
-A session begins with the first moment that the game says is live in it, and ends in the menus, with another session of the
-weekend, or when it is begun again. A pause and a replay say nothing.
+A session begins with the first moment that the game marks as live in it. It ends in the menus, with another session of
+the weekend, or when it is begun again. A pause and a replay yield nothing.
 """
 
 from typing import NamedTuple
@@ -25,12 +25,12 @@ from ingest.collectors.games.session_tracker import SessionTracker
 from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import Session
 
-#: Live, and nothing moves: the game was killed, and somebody else keeps its pages.
+#: A live status without movement for so long: the game was killed, and another process keeps its pages.
 DEAD_AFTER_S = 60.0
 
 
 class _Seen(NamedTuple):
-    """What the last frame was made of."""
+    """The data that the last frame was made of."""
 
     physics_packet: int
     graphics: AcGraphics
@@ -39,7 +39,7 @@ class _Seen(NamedTuple):
 
 
 class AcPageSessions:
-    """What each snapshot of the pages means; they are AC's."""
+    """Finds sessions and frames in each snapshot of the pages, which must be AC's."""
 
     def __init__(self, complaints: AnomalyCounts, *, rate_hz: float) -> None:
         self._complaints, self._rate_hz = complaints, rate_hz
@@ -52,7 +52,7 @@ class AcPageSessions:
         self._seen: _Seen | None = None
 
     def take(self, pages: Pages, now: ClockReading) -> list[Happening]:
-        """What has happened up to this snapshot."""
+        """Return the happenings up to this snapshot."""
         self._read_static(pages.static)
         graphics, physics = parse_graphics(pages.graphics), parse_physics(pages.physics)
         if graphics.status == OFF:
@@ -63,14 +63,17 @@ class AcPageSessions:
         return self._drive(physics, graphics, now) if graphics.status == LIVE else []
 
     def end(self, reason: str) -> list[Happening]:
-        """The session, if one runs, is over."""
+        """End the session, if one runs."""
         self._seen = None
         return self._session.end(reason)
 
     def _moved(self, physics: AcPhysics, graphics: AcGraphics, now: ClockReading) -> bool:
-        """Both pages have been written since the last frame: position and lap clock are in the one, the controls in the other."""
+        """Return whether both pages have been written since the last frame.
+
+        Position and lap clock are in one page, the controls in the other.
+        """
         packets, before = (physics.packet, graphics.packet), self._packets
-        if before is None:  # nothing has moved yet: the pages may be a dead game's
+        if before is None:  # nothing has moved yet: the pages may be left by a dead game
             self._packets = packets
         if before is None or before[0] == packets[0] or before[1] == packets[1]:
             return False
@@ -99,12 +102,13 @@ class AcPageSessions:
 
 
 def _over(before: _Seen, now: _Seen) -> str | None:
-    """Why ``now`` is of another session than ``before``; None when it is of the same."""
+    """Return why ``now`` belongs to another session than ``before``; None when it belongs to the same."""
     if before.who != now.who:
         return "another car, track or driver"
     if before.graphics.session != now.graphics.session:
         return "the game went on to another session"
-    # Physics count from the game's start, or from the session's: in the first lap, fewer are a new one.
+    # The physics packet counts from the game's start, or from the session's.
+    # In the first lap, a lower count means a new session.
     restarted = now.physics_packet < before.physics_packet and now.graphics.lap_count == 0
     if restarted or begins_anew(before.moment, now.moment):
         return "begun again"

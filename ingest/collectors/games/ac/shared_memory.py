@@ -1,6 +1,6 @@
-"""Assetto Corsa's shared memory, looked at as often as frames are wanted.
+"""Reads Assetto Corsa's shared memory at the requested rate of frames.
 
-ACC has pages of the same names; whose they are the static page says, and only AC's are taken here.
+ACC has pages of the same names. The static page identifies the game, and only AC's pages are used here.
 """
 
 from pathlib import Path
@@ -12,14 +12,14 @@ from ingest.collectors.games.anomalies import AnomalyCounts
 from ingest.collectors.games.interface import Happening
 from ingest.collectors.games.shared_memory import Pages, SharedMemory
 
-#: How often pages that are not there are looked for.
+#: Interval at which missing pages are looked for.
 SEARCH_S = 0.25
-#: Pages that have not moved for so long are nobody's: a bridge that was killed leaves its last ones behind.
+#: Pages unchanged for so long belong to no running game: a killed bridge leaves its last pages behind.
 ABANDONED_AFTER_S = 60.0
 
 
 class Memory:
-    """`take` waits for nothing; call it again at ``due_s``."""
+    """Reads AC's pages at a steady rate. `take` waits for nothing; call it again at ``due_s``."""
 
     def __init__(self, complaints: AnomalyCounts, *, rate_hz: float, folder: Path | None = None) -> None:
         self.due_s = float("-inf")
@@ -29,30 +29,30 @@ class Memory:
 
     @property
     def there(self) -> bool:
-        """There are pages, whoever's."""
+        """Return whether there are pages, of any game."""
         return self._pages.present
 
     def in_use(self, now_s: float) -> bool:
-        """A game writes there, or has a pause."""
+        """Return whether a game writes the pages, or is paused."""
         return now_s - self._sessions.moved_s < ABANDONED_AFTER_S
 
     def take(self, now: ClockReading) -> list[Happening]:
-        """What has happened since the last call; nothing before the next look is due."""
+        """Return the happenings since the last call; none before the next look is due."""
         return self.look(now) if now.monotonic_s >= self.due_s else []
 
     def look(self, now: ClockReading) -> list[Happening]:
-        """The same at once."""
+        """Return the happenings since the last call at once, before the next look is due too."""
         moved_s = self._sessions.moved_s
         told = self._understand(now)
         self._plan(now.monotonic_s, moved=self._sessions.moved_s > moved_s)
         return told
 
     def end(self, reason: str) -> list[Happening]:
-        """The session, if one runs, is over."""
+        """End the session, if one runs."""
         return self._sessions.end(reason)
 
     def close(self) -> None:
-        """Let go of the pages."""
+        """Close the pages."""
         self._pages.close()
 
     def _understand(self, now: ClockReading) -> list[Happening]:
@@ -72,9 +72,9 @@ class Memory:
         if not self._pages.present:
             self.due_s = now_s + SEARCH_S
         elif moved:
-            on_beat = now_s - self.due_s < self._period_s  # what was missed is not made up for
+            on_beat = now_s - self.due_s < self._period_s  # missed looks are not made up for
             self.due_s = (self.due_s if on_beat else now_s) + self._period_s
         else:
-            # The game writes its next picture any moment; or it has a pause.
+            # The game writes its next picture at any moment, or it is paused.
             expected = now_s - self._sessions.moved_s < 2 * self._period_s
             self.due_s = now_s + (self._period_s / 4 if expected else self._period_s)

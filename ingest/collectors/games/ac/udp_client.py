@@ -1,8 +1,9 @@
-"""The sockets to Assetto Corsa's remote telemetry: on this machine, on another one, or on a console.
+"""Holds the sockets to Assetto Corsa's remote telemetry: on this machine, on another one, or on a console.
 
-The game is the server and tells each listener one thing, the car's updates or the ends of laps; hence two sockets. It knows
-listeners by address, and one that left without a word it may take for one that still listens; hence the dismissal before a
-handshake. The sockets are connected: what another address sends does not reach us.
+The game is the server. It sends each listener only one stream: the car's updates or the ends of laps.
+So there are two sockets. The game identifies listeners by address, and may keep one that left without unsubscribing.
+So an unsubscribe request precedes a handshake.
+The sockets are connected: datagrams from another address do not reach us.
 """
 
 import select
@@ -26,13 +27,13 @@ from ingest.collectors.games.ac.udp_sessions import UdpSessions
 from ingest.collectors.games.anomalies import AnomalyCounts
 from ingest.collectors.games.interface import Happening
 
-# As many as fit into a socket's buffer: a flood keeps nobody here.
+# As many as fit into a socket's buffer: a flood of datagrams does not keep the caller here.
 _AT_ONCE = 500
 _LARGEST_BYTES = 65_536
 
 
 class UdpSubscription:
-    """One socket, and the subscription that is made on it."""
+    """A socket, and the subscription that is made on it."""
 
     def __init__(self, subscription: bytes) -> None:
         self._subscription = subscription
@@ -41,7 +42,10 @@ class UdpSubscription:
         self.socket.setblocking(False)
 
     def ask(self, address: tuple[str, int], now_s: float) -> None:
-        """Raises OSError where the address is none."""
+        """Send a handshake to ``address``, after an unsubscribe request where needed.
+
+        Raises OSError for an invalid address.
+        """
         anew = self.asking.ask(now_s)
         self.socket.connect(address)
         if anew:
@@ -57,15 +61,15 @@ class UdpSubscription:
         self.asking.again()
 
     def datagrams(self) -> Iterator[bytes]:
-        """Those that have come."""
+        """Yield the datagrams that have arrived."""
         for _ in range(_AT_ONCE):
             try:
                 yield self.socket.recv(_LARGEST_BYTES)
-            except OSError:  # nothing there; or a datagram of ours found nobody, which each system says in its own way
+            except OSError:  # none there; or a datagram of ours reached no one, which each system reports differently
                 return
 
     def forget(self) -> None:
-        """Leave unread what has come."""
+        """Discard the datagrams that have arrived."""
         while list(self.datagrams()):
             pass
 
@@ -73,11 +77,11 @@ class UdpSubscription:
         try:
             self.socket.send(request)
         except OSError:
-            return  # nobody there yet, or not connected: it is asked again anyway
+            return  # no game there yet, or not connected: the handshake is repeated anyway
 
 
 class UdpClient:
-    """What the game at ``address`` says. `take` waits for nothing; `wait` waits for something to take."""
+    """Client of the game at ``address``. `take` waits for nothing; `wait` waits for something to take."""
 
     def __init__(self, address: tuple[str, int], complaints: AnomalyCounts, *, steering_lock_deg: float = 0.0) -> None:
         self.heard_s = float("-inf")
@@ -87,10 +91,10 @@ class UdpClient:
         self._sessions = UdpSessions(complaints, steering_lock_deg=steering_lock_deg)
 
     def take(self, now: ClockReading) -> list[Happening]:
-        """What has come since the last call; and the game is asked again where it is silent."""
+        """Return the happenings since the last call; repeat the handshake where the game is silent."""
         if self._left:
             self._left = False
-            for line in self._lines:  # what has come meanwhile is of another time
+            for line in self._lines:  # datagrams received meanwhile are outdated
                 line.forget()
         told = [
             happening
@@ -102,18 +106,18 @@ class UdpClient:
         return told or self._sessions.waited(now.monotonic_s)
 
     def wait(self, timeout_s: float) -> None:
-        """Until there is something to take, at most ``timeout_s``."""
+        """Wait until there is something to take, at most ``timeout_s``."""
         select.select([line.socket for line in self._lines], [], [], timeout_s)
 
     def leave(self, reason: str) -> list[Happening]:
-        """Stop listening, until `take` is called again."""
+        """Unsubscribe until `take` is called again, and end the session."""
         self._left = True
         for line in self._lines:
             line.leave()
         return self._sessions.end(reason)
 
     def close(self) -> None:
-        """Take leave of the game."""
+        """Unsubscribe from the game, and close the sockets."""
         for line in self._lines:
             line.leave()
             line.socket.close()
@@ -125,7 +129,7 @@ class UdpClient:
             for line in self._lines:
                 if line.asking.due(now_s):
                     line.ask(self._address, now_s)
-        except (OSError, TypeError) as wrong:  # the latter for a name that cannot be one, such as "ü..de"
+        except (OSError, TypeError) as wrong:  # TypeError for an impossible name, such as "ü..de"
             self._complaints.add("address cannot be reached", f"{self._address[0]}: {wrong}")
 
     def _understand(self, line: UdpSubscription, datagram: bytes, now: ClockReading) -> list[Happening]:
@@ -148,7 +152,7 @@ class UdpClient:
                 return self._sessions.car(message, now)
 
     def _answered(self, line: UdpSubscription, answer: Answer) -> list[Happening]:
-        if line.asking.answered:  # to a handshake that was repeated
+        if line.asking.answered:  # the answer to a repeated handshake
             return []
         line.subscribe()
         return self._sessions.answered(answer) if line is self._updates else []

@@ -1,7 +1,8 @@
-"""The datagrams of Assetto Corsa's remote telemetry: what we ask, and what its answers say.
+"""Defines the requests of Assetto Corsa's remote telemetry, and parses its datagrams.
 
-Pure and strict. Answers carry no type: the size tells them apart, and each is held to what else it must have. Only what a
-frame or a session needs is read. The rule to remember: bytes that are not wholly as they should be are `InvalidDatagram`.
+Pure and strict. The game's datagrams carry no type: the size identifies them, and other fixed values are checked.
+Only the fields that a frame or a session needs are read.
+The rule to remember: bytes that are not wholly valid raise `InvalidDatagram`.
 """
 
 import struct
@@ -20,7 +21,10 @@ _ENDS = (ord("%"), 0)
 
 
 class InvalidDatagram(ValueError):
-    """Not a datagram of this protocol; the text is a kind, without numbers, so that it can be counted."""
+    """Error for bytes that are not a datagram of this protocol.
+
+    The text is a kind, without numbers, so that it can be counted.
+    """
 
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(kind)
@@ -28,7 +32,7 @@ class InvalidDatagram(ValueError):
 
 
 class Answer(NamedTuple):
-    """The game's answer to a handshake: who drives what, and where."""
+    """The game's answer to a handshake: the car, the driver and the track."""
 
     car: str
     driver: str
@@ -74,7 +78,7 @@ _ANSWER = struct.Struct("<200x2i200x")
 
 
 def parse(datagram: bytes) -> Message:
-    """The message in a datagram of the game. Raises Malformed."""
+    """Return the message in a datagram of the game. Raises InvalidDatagram."""
     match len(datagram):
         case _CAR.size:
             return _car(datagram)
@@ -87,7 +91,7 @@ def parse(datagram: bytes) -> Message:
 
 
 def _car(datagram: bytes) -> CarInfo:
-    # What follows the identifier is padding, and nobody's bytes.
+    # The bytes right after the identifier are padding, with no meaning.
     if datagram[:1] != _CAR_IDENTIFIER:
         raise InvalidDatagram("car without its identifier", datagram[:4].hex())
     if (size := _CAR_SIZE.unpack_from(datagram)[0]) != _CAR.size:
@@ -118,7 +122,10 @@ def _answer(datagram: bytes) -> Answer:
 
 
 def _text(datagram: bytes, offset: int, name: str) -> str:
-    """50 UTF-16 code units that end with a % or a NUL; what is behind it is what was in the game's memory before."""
+    """Return the text in a field of 50 UTF-16 code units, up to its % or NUL.
+
+    Stale content of the game's memory follows the end.
+    """
     units = _TEXT.unpack_from(datagram, offset)
     end = next((i for i, unit in enumerate(units) if unit in _ENDS), None)
     if end is None:

@@ -1,9 +1,11 @@
-"""The sessions in what Assetto Corsa's datagrams say: where each begins and ends, and its frames with their times. Pure.
+"""Finds the sessions in Assetto Corsa's datagrams: their starts and ends, and their frames with times. Pure.
 
-Of the game's sessions the protocol says nothing but who drives what and where. What else tells that another began is in
-`course`. Nor does it say that a replay runs, and nobody has written down whether the game sends anything then: one that shows
-what was driven before is left out, one from a session's very start looks like driving. The rule to remember: only what moves
-makes a frame, and silence alone ends no session, for a driver who pauses comes back to it.
+The protocol reports nothing of the game's sessions but the car, the driver and the track.
+`reordering` has the other signs that a session began. Nor does the protocol report that a replay runs.
+No document states whether the game sends anything then. A replay of earlier driving is left out.
+A replay from a session's very start looks like driving.
+The rule to remember: only movement makes a frame, and silence ends a session only after `FORGOTTEN_AFTER_S`.
+A driver who pauses comes back to the session.
 """
 
 from ingest.collectors.games.ac.clocks import ClockReading
@@ -16,12 +18,15 @@ from ingest.collectors.games.anomalies import AnomalyCounts
 from ingest.collectors.games.interface import Happening
 from ingest.collectors.games.session_tracker import SessionTracker
 
-#: A driver who has paused for so long may come back to his session, but nobody waits for him.
+#: A driver who has paused for so long may come back to the session, but the collector stops waiting.
 FORGOTTEN_AFTER_S = 1800.0
 
 
 class UdpSessions:
-    """What each message means. ``steering_lock_deg``: of the cars that are driven; 0: not known."""
+    """Finds sessions and frames in the messages of the game.
+
+    ``steering_lock_deg`` is the lock of the cars that are driven; 0 means not known.
+    """
 
     def __init__(self, complaints: AnomalyCounts, *, steering_lock_deg: float = 0.0) -> None:
         self._complaints, self._lock_deg = complaints, steering_lock_deg or USUAL_LOCK_DEG
@@ -32,7 +37,10 @@ class UdpSessions:
         self._session = SessionTracker(complaints)
 
     def answered(self, answer: Answer) -> list[Happening]:
-        """The game has said who drives what, and where; it says so again after each silence."""
+        """Take the driver, car and track; end the session where they changed.
+
+        The game sends them again after each silence.
+        """
         if answer == self._answer:
             return []
         ended = self.end("another car, track or driver")
@@ -41,12 +49,12 @@ class UdpSessions:
         return ended
 
     def lap_done(self, lap: LapDone) -> None:
-        """Some car has finished a lap; that it is ours only the names can tell."""
+        """Take the end of a lap of any car; only the names show that the car is ours."""
         if self._answer is not None and (lap.driver, lap.car) == (self._answer.driver, self._answer.car):
             self._lap_done = lap
 
     def car(self, info: CarInfo, now: ClockReading) -> list[Happening]:
-        """The car at one moment."""
+        """Return the happenings that follow from the state of the car at one moment."""
         if self._answer is None:
             return []
         frame = frame_of_car(info, steering=self._steering.share(info.steer_deg), last_lap_ms=self._last_lap_ms(info))
@@ -54,18 +62,18 @@ class UdpSessions:
         return [happening for moment in believed for happening in self._tell(moment, now)]
 
     def waited(self, now_s: float) -> list[Happening]:
-        """Nothing has come."""
+        """Return the happenings when no datagram has arrived: after a long silence, the session ends."""
         if self._last is None or now_s - self._last.at_s < FORGOTTEN_AFTER_S:
             return []
         return self.end("silent for too long")
 
     def end(self, reason: str) -> list[Happening]:
-        """The session, if one runs, is over, and forgotten."""
+        """End the session, if one runs, and forget it."""
         self._last, self._course = None, ReorderBuffer(self._complaints)
         return self._session.end(reason)
 
     def _last_lap_ms(self, info: CarInfo) -> int:
-        # `lastLap` may still be that of the lap before when the counter has risen. A lap's own datagram counts from 0.
+        # `lastLap` may still belong to the lap before when the counter has risen. A lap's own datagram counts from 0.
         done = self._lap_done
         return done.time_ms if done is not None and done.lap + 1 == info.lap_count else info.last_lap_ms
 
@@ -78,7 +86,7 @@ class UdpSessions:
             self._lap_done, self._samples = None, SampleClock(now_s=moment.at_s)
             placed_s = moment.at_s
         else:
-            # Over a break nobody knows what has passed but we.
+            # Over a break, only our own clock shows the time that passed.
             passed = passed_ms(last, moment) if unbroken else round((moment.at_s - last.at_s) * 1000)
             placed_s = self._samples.place_s(passed, now_s=moment.at_s)
         self._last = moment
