@@ -1,7 +1,8 @@
-"""What a query finds, as an Arrow table: each column comes as one array, and no Python object is made for a row or a value.
+"""Reads the result of a query as an Arrow table: one array per column, no Python object per row or value.
 
-Knows PostgreSQL's binary form of arrays, not the schema of the store. Rule: every element of an array has the same length. NULL
-would have none, so a nullable column comes as its value or 0, and which of a row's columns are NULL as the bits of one number.
+Knows PostgreSQL's binary form of arrays, not the schema of the store. Rule: every element of an
+array has the same length. NULL would have none, so a nullable column comes as its value or 0. The
+NULL columns of a row come as the bits of one number.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-# Dimensions, whether there are NULLs, type of the elements; then length and lower bound of the only dimension.
+# Dimensions, a flag for NULLs, type of the elements; then length and lower bound of the only
+# dimension.
 _HEADER_BYTES = 20
 # PostgreSQL counts µs from the year 2000.
 _EPOCH_US = 946_684_800_000_000
@@ -23,10 +25,12 @@ _Values = np.ndarray[Any, Any]
 def read_table(
     conn: psycopg.Connection[Any], schema: pa.Schema, source: sql.Composable, parameters: Mapping[str, object]
 ) -> pa.Table:
-    """The columns of ``schema`` from ``source``, which is what stands behind a SELECT's column list: FROM, WHERE, ORDER BY.
+    """Read the columns of ``schema`` from ``source``: the part of a SELECT after its column list
+    (FROM, WHERE, ORDER BY).
 
-    Columns may be integers, floats and timestamps in µs, and have the types in the database that `analytics.model.channels` gives them;
-    63 of them may be nullable. The server holds all rows at once: some hundred thousand are a good size.
+    Columns may be integers, floats and timestamps in µs. Their types in the database must be those
+    that `analytics.model.channels` gives them. At most 63 of them may be nullable. The server holds
+    all rows at once: some hundred thousand are a good size.
     """
     nullable = [field.name for field in schema if field.nullable]
     arrays = [sql.SQL("array_agg({})").format(_selected(field)) for field in schema]
@@ -35,7 +39,7 @@ def read_table(
         sql.SQL(", ").join(arrays), _nulls(nullable), names, source
     )
     with conn.cursor(binary=True) as cursor:
-        # Planned each time: which chunks hold a session is known from its times.
+        # Planned each time: the planner finds the chunks that hold a session by its times.
         result = cursor.execute(statement, parameters, prepare=False).pgresult
     assert result is not None
     masks = _masks(result.get_value(0, len(schema)), nullable)
@@ -68,7 +72,7 @@ def _masks(nulls: bytes | None, names: list[str]) -> dict[str, _Values]:
 
 
 def _elements(data: bytes, value_type: str) -> _Values:
-    """Big-endian; each value has its length in front."""
+    """Decode the elements of an array: big-endian, each value with its length in front."""
     return np.frombuffer(data, np.dtype([("length", ">i4"), ("value", value_type)]), offset=_HEADER_BYTES)["value"]
 
 

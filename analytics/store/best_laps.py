@@ -1,6 +1,7 @@
-"""The read API of colours: what laps and their sectors were called, and who holds the bests.
+"""Reads the colours of laps and their sectors, and the holders of the best times.
 
-Takes an open psycopg connection and reads once, as `analytics.store.queries` does; `analytics.laps.best_laps` says what the colours mean.
+Takes an open psycopg connection and reads once, as `analytics.store.queries` does.
+`analytics.laps.best_laps` defines the colours.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from analytics.laps.best_laps import Category, Colours
 
 @dataclass(frozen=True, slots=True)
 class StoredBest:
-    """The best time of a part of a lap (0: the lap, else a sector) and who drove it when; ``owner`` is empty for everybody's."""
+    """The best time of a part of a lap (0: the lap, else a sector), with its driver and date.
+
+    ``owner`` is empty for the best of all drivers.
+    """
 
     owner: str
     part: int
@@ -40,12 +44,12 @@ SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, set_at, s
 
 
 def colours(conn: psycopg.Connection[Any], key: str) -> dict[int, Colours]:
-    """The colours of a session's laps by their numbers; a lap that was not judged is not among them."""
+    """Return the colours of a session's laps by their numbers; a lap that was not judged is not among them."""
     rows = conn.execute(_COLOURS, [key])
     return {number: Colours(colour, tuple(sectors), version) for number, colour, sectors, version in rows}
 
 
 def bests(conn: psycopg.Connection[Any], scope: Category) -> list[StoredBest]:
-    """The best times of everybody and of each owner in a scope."""
+    """Return the best times of all drivers and of each owner in a scope."""
     with conn.cursor(row_factory=class_row(StoredBest)) as cursor:
         return cursor.execute(_BESTS, [scope.game, scope.track, scope.car]).fetchall()

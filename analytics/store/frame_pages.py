@@ -1,6 +1,7 @@
-"""Frames out of the store, in order of time, a page at a time.
+"""Reads frames from the store, in order of time, one page at a time.
 
-Rule: a page ends between two times, never between two frames of the same one, so that the next can begin after it.
+Rule: a page ends between two times, never between two frames of the same time. So the next page can
+begin after it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,8 @@ from psycopg import sql
 from analytics.model.channels import FRAMES
 from analytics.store.arrow_fetch import read_table
 
-#: A quarter of an hour at 60 Hz; with every channel the server and we hold 10 MB of it.
+#: A quarter of an hour at 60 Hz. With every channel, it takes 10 MB in the server and in this
+#: process.
 PAGE_ROWS = 50_000
 
 _PAGE = """
@@ -37,7 +39,10 @@ def page(
     condition: LiteralString = "true",
     where: Where | None = None,
 ) -> pa.Table:
-    """The first frames of a session after a time, ``rows`` of them or a page, for which ``condition`` of the parameters ``where`` holds."""
+    """Return the first frames of a session after a time: ``rows`` of them, or a page.
+
+    The frames are those for which ``condition`` of the parameters ``where`` holds.
+    """
     parameters = {"session_id": session_id, "after": after, "rows": rows or PAGE_ROWS, **(where or {})}
     return read_table(conn, schema, sql.SQL(_PAGE).format(sql.SQL(condition)), parameters)
 
@@ -50,7 +55,7 @@ def pages(
     condition: LiteralString = "true",
     where: Where | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield all such frames as tables that are never empty."""
+    """Yield all frames of a session for which ``condition`` holds, as tables that are never empty."""
     timed = schema if "time" in schema.names else schema.append(FRAMES.field("time"))
     after: datetime | None = None
     while True:
@@ -70,6 +75,6 @@ def frames(
     condition: LiteralString = "true",
     where: Where | None = None,
 ) -> pa.Table:
-    """The same in one table."""
+    """Return all frames of a session for which ``condition`` holds, in one table."""
     found = list(pages(conn, schema, session_id, condition=condition, where=where))
     return pa.concat_tables([schema.empty_table(), *found])

@@ -1,7 +1,8 @@
-"""The read API: sessions, laps and frames out of the store, as small values and Arrow tables.
+"""Reads sessions, laps and frames from the store, as small values and Arrow tables.
 
-Every function takes an open psycopg connection and reads once; none of them writes, keeps state or knows who ingests. Rule: the
-frames of a lap are those from its start to its end, by time, whatever the game's counter said in them (`analytics.laps.engine`).
+Every function takes an open psycopg connection and reads once. None of them writes, keeps state or
+knows the ingest process. Rule: the frames of a lap are those from its start to its end, by time.
+The game's lap counter in the frames does not matter (`analytics.laps.engine`).
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,8 @@ SELECT id, key, user_id, game, track, car, driver, track_length_m, sector_count,
   FROM sessions
 """
 
-# The primary key gives them in order: a page is read from its end, and a search looks at a session's few words.
+# The primary key gives the order: a page is read from the key's end, and a search examines a
+# session's few words.
 _PAGE_OF_SESSIONS = (
     SESSION
     + """
@@ -38,7 +40,7 @@ _PAGE_OF_SESSIONS = (
 """
 )
 
-#: A row is `lap_of` and whose it is.
+#: A row has the columns for `lap_of`, and the session of the lap.
 LAPS = """
 SELECT session_id, lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us,
        (extract(epoch FROM ended_at) * 1000000)::bigint AS ended_at_us, lap_time_ms,
@@ -77,13 +79,14 @@ time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_i
 
 
 def sessions(conn: Connection, *, limit: int = 100, before: int | None = None, search: str = "") -> list[SessionInfo]:
-    """The sessions that came last into the store, newest first: one that is replayed today is new, whenever it was driven.
+    """Return the sessions that came last into the store, newest first.
 
-    ``before`` is the ``id`` of the last one of the page before this one. Each word of ``search`` is in the key, user, driver, car,
-    track or game of every session, whatever its case.
+    A session that is replayed today is new, even if it was driven long ago. ``before`` is the
+    ``id`` of the last session of the previous page. Each word of ``search`` is in the key, user,
+    driver, car, track or game of every session. Case does not matter.
     """
     if "\0" in search:
-        # PostgreSQL has no text with it.
+        # PostgreSQL has no text with a NUL character.
         return []
     where = {"limit": limit, "before": before, "words": search.lower().split()}
     with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
@@ -91,9 +94,9 @@ def sessions(conn: Connection, *, limit: int = 100, before: int | None = None, s
 
 
 def session(conn: Connection, key: str) -> SessionInfo:
-    """The session of this key. Raises UnknownSession."""
+    """Return the session of this key. Raises UnknownSession."""
     if "\0" in key:
-        # PostgreSQL has no text with it, and would refuse the question.
+        # PostgreSQL has no text with a NUL character, and would refuse the query.
         raise UnknownSession(key)
     with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
         found = cursor.execute(SESSION + " WHERE key = %s", [key]).fetchone()
@@ -103,20 +106,20 @@ def session(conn: Connection, key: str) -> SessionInfo:
 
 
 def laps(conn: Connection, key: str) -> list[Lap]:
-    """The finished laps of a session, first to last. Raises UnknownSession."""
+    """Return the finished laps of a session, first to last. Raises UnknownSession."""
     return _laps(conn, _LAPS_OF_SESSION + " ORDER BY lap_number", session(conn, key).id)
 
 
 def open_lap(finished: Sequence[Lap]) -> int | None:
-    """Return the number of the lap in progress after these; None before the first one ended."""
+    """Return the number of the lap in progress after these laps; None before the first one ended."""
     return finished[-1].lap_number + 1 if finished else None
 
 
 def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence[str] = FRAMES.names) -> pa.Table:
-    """The frames of a lap in order of time: those columns of FRAMES, in that order.
+    """Return the frames of a lap in order of time: those columns of FRAMES, in that order.
 
-    Of the lap in progress, `open_lap`, as many as are stored.
-    Raises UnknownSession, UnknownLap, UnknownChannel.
+    For the lap in progress, `open_lap`, it returns the frames that are stored so far. Raises
+    UnknownSession, UnknownLap, UnknownChannel.
     """
     return frames_of_lap(conn, session(conn, key), lap_number, columns=columns)
 
@@ -124,9 +127,12 @@ def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence
 def frames_of_lap(
     conn: Connection, found: SessionInfo, lap_number: int, *, columns: Sequence[str] = FRAMES.names
 ) -> pa.Table:
-    """`lap_frames` of a session that is at hand. Raises UnknownLap, UnknownChannel."""
+    """Return the frames of a lap as `lap_frames` does, for a session that is at hand.
+
+    Raises UnknownLap, UnknownChannel.
+    """
     schema = schema_of(columns)
-    # The session's last frame rules out the days after it, where no next lap does.
+    # The session's last frame rules out the days after it, where no next lap does so.
     where = {"session_id": found.id, "lap_number": lap_number, "last_frame_at": found.last_frame_at}
     with conn.cursor(row_factory=dict_row) as cursor:
         bounds = cursor.execute(_LAP_BOUNDS, where).fetchone() or cursor.execute(_OPEN_LAP_BOUNDS, where).fetchone()
@@ -138,30 +144,32 @@ def frames_of_lap(
 def frames_to_resume(
     conn: Connection, session_id: int, *, late_from_us: int | None = None
 ) -> tuple[pa.Table, Lap | None]:
-    """The stored frames that `analytics.laps.engine.resume` wants, in order of time, and the last finished lap.
+    """Return the stored frames that `analytics.laps.engine.resume` needs, in order of time, and the
+    last finished lap.
 
-    With ``late_from_us``, the last lap that frames from then on cannot change: not even where it ended, hence the one before
-    the lap that was being driven. Without such a lap all frames come, and `analytics.laps.engine.advance` is the one to take them.
+    With ``late_from_us``, the lap is the last one that frames from that time on cannot change. Late
+    data can change where a lap ended. So it is the lap before the one that was being driven.
+    Without such a lap the function returns all frames, for `analytics.laps.engine.advance`.
     """
     before = " AND started_at <= to_timestamp(%(late_from_us)s / 1e6)" if late_from_us is not None else ""
     skip = 0 if late_from_us is None else 1
     last = _laps(
         conn, f"{_LAPS_OF_SESSION}{before} ORDER BY lap_number DESC LIMIT 1 OFFSET {skip}", session_id, late_from_us
     )
-    # 1970 less a bit, if there is no lap: earlier than every frame.
+    # Without a lap, a time a little before 1970: earlier than every frame.
     margin_us = last[0].started_at_us - RESUME_MARGIN_US if last else -RESUME_MARGIN_US
     table = frames(conn, FRAMES, session_id, condition=_TO_RESUME, where={"margin_us": margin_us})
     return table, last[0] if last else None
 
 
 def open_gaps(conn: Connection, *, limit: int = 100) -> list[Gap]:
-    """Losses that nothing has healed yet, the latest first."""
+    """Return the gaps that nothing has healed yet, the latest first."""
     with conn.cursor(row_factory=class_row(Gap)) as cursor:
         return cursor.execute(_GAPS, {"limit": limit}).fetchall()
 
 
 def positions(conn: Connection) -> list[PartitionOffset]:
-    """How far ingest has come in every partition."""
+    """Return the offset that ingest has reached in every partition."""
     with conn.cursor(row_factory=class_row(PartitionOffset)) as cursor:
         return cursor.execute(
             "SELECT topic, partition, next_offset, owner, heartbeat FROM positions ORDER BY topic, partition"
@@ -175,7 +183,7 @@ def _laps(conn: Connection, query: str, session_id: int, late_from_us: int | Non
 
 
 def lap_of(row: dict[str, Any]) -> Lap:
-    """The lap that a row of `LAPS` is."""
+    """Build the lap from a row of `LAPS`."""
     known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     del known["session_id"]
     return Lap(**known)

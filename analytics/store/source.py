@@ -1,7 +1,8 @@
-"""The store as a source of sessions and laps: what `analytics.connect` reads from.
+"""Reads the store as a source of sessions and laps, for `analytics.connect`.
 
-Short and dull: each question is a statement or two over one connection that may only read. Rule: a followed session is looked at
-in one snapshot a poll, its received sequences together with its frames, so that no frame falls between two polls.
+Each request is a statement or two over one connection that may only read. Rule: each poll of a
+followed session reads one snapshot. The snapshot holds its received sequences and its frames, so
+that no frame falls between two polls.
 """
 
 import os
@@ -65,7 +66,7 @@ _LATE = "time <= %(last)s AND sequence <@ %(missed)s::int8multirange"
 class PostgresSource:
     """Sessions, laps and frames of the store at ``url``, or at DATABASE_URL.
 
-    Raises NoDatabase, and psycopg.OperationalError where none answers.
+    Raises NoDatabase, and psycopg.OperationalError where no server answers.
     """
 
     def __init__(self, url: str | None) -> None:
@@ -80,30 +81,33 @@ class PostgresSource:
         )
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._conn.close()
 
     def sessions(self, wanted: LapFilter) -> list[SessionInfo]:
-        """Those that are wanted, the ones that came last into the store first."""
+        """Return the wanted sessions; those that came last into the store come first."""
         return self._sessions(_SESSIONS + _IN_TIME, wanted)
 
     def laps(self, wanted: LapFilter) -> list[SessionLap]:
-        """Those that are wanted, in their order."""
+        """Return the wanted laps, in the order of the filter."""
         by_id = {session.id: session for session in self._sessions(_SESSIONS, wanted)}
         where = wanted.as_parameters() | {"session_ids": list(by_id)}
         with self._conn.cursor(row_factory=dict_row) as cursor:
             return [(by_id[row["session_id"]], lap_of(row)) for row in cursor.execute(_LAPS_OF_SESSIONS, where)]
 
     def lap_frames(self, session: SessionInfo, lap_number: int, columns: Sequence[str]) -> pa.Table:
-        """The frames of a lap in order of time."""
+        """Return the frames of a lap in order of time."""
         return frames_of_lap(self._conn, session, lap_number, columns=columns)
 
     def frames(self, session: SessionInfo, columns: Sequence[str]) -> pa.Table:
-        """All frames of a session in order of time."""
+        """Return all frames of a session in order of time."""
         return frames(self._conn, schema_of(columns), session.id)
 
     def courses(self, sessions: Sequence[SessionInfo]) -> dict[int, TrackLayout]:
-        """What each session's laps are timed on, by its id; one that began before its track was learnt is left out."""
+        """Return the track layout that each session's laps are timed on, by session id.
+
+        It leaves out a session that began before its track was learnt.
+        """
         rows = self._conn.execute(_COURSES, [[session.id for session in sessions]])
         return {
             id: LearnedTrack("", "", line, tuple(sectors), length_m, version=v).course
@@ -111,7 +115,7 @@ class PostgresSource:
         }
 
     def news(self, session: SessionInfo, columns: Sequence[str]) -> "PostgresFrameFeed":
-        """Its frames from the first on, poll by poll."""
+        """Return a feed of the session's frames from the first on, poll by poll."""
         return PostgresFrameFeed(self._conn, session.id, columns)
 
     def _sessions(self, query: str, wanted: LapFilter) -> list[SessionInfo]:
@@ -120,7 +124,7 @@ class PostgresSource:
 
 
 class PostgresFrameFeed:
-    """What is new of a session in the store. Frames without a sequence are new by their time alone."""
+    """New frames of a session in the store. Frames without a sequence are new by their time alone."""
 
     def __init__(self, conn: Connection, session_id: int, columns: Sequence[str]) -> None:
         self._conn = conn
@@ -131,11 +135,11 @@ class PostgresFrameFeed:
         self._last: datetime | None = None
 
     def poll(self) -> pa.Table:
-        """The frames that came since the last poll: late ones, then those after all that were seen before."""
+        """Return the frames since the last poll: late data first, then frames after all those seen before."""
         with self._conn.transaction():
             self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             late, self._seen = self._late()
-            # Of a session that is long already, a poll brings a page and the next one more.
+            # If a session is long already, each poll reads one page, and the next poll one more.
             fresh = page(self._conn, self._schema, self._session_id, after=self._last)
         if fresh.num_rows:
             self._last = fresh.column("time")[-1].as_py()

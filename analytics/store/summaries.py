@@ -1,8 +1,9 @@
-"""Summaries of frames: what each second and each lap of a session came to.
+"""Reads summaries of frames: one row for each second and each lap of a session.
 
-Whoever draws a whole session, or compares laps at a glance, reads these and not the frames. They are views or continuous
-aggregates of the store (`ingest.store.schema.continuous_aggregates`), with the same columns and answers in every edition. Rule: a lap is what the lap engine
-says it is, here as everywhere: the frames from its start to its end, whatever the game's counter said in them.
+Use these instead of the frames to draw a whole session, or to compare laps at a glance. They are
+views or continuous aggregates of the store (`ingest.store.schema.continuous_aggregates`). Columns
+and results are the same in every edition. Rule: the lap engine defines a lap, here as everywhere.
+Its frames are those from its start to its end; the game's lap counter in them does not matter.
 """
 
 from dataclasses import dataclass, fields
@@ -18,7 +19,8 @@ from analytics.model.summary import BRAKING, FULL_THROTTLE, SECONDS, LapSummary
 from analytics.store.arrow_fetch import read_table
 from analytics.store.queries import session
 
-# Functions, for what a view is asked about its seconds or minutes reaches no index on time (`ingest.store.schema.continuous_aggregates`).
+# A function, because a condition on the seconds or minutes of a view reaches no index on time
+# (`ingest.store.schema.continuous_aggregates`).
 _SECONDS_OF_SESSION = """
   FROM telemetry_1s_of(%(session_id)s, coalesce(%(since)s::timestamptz, '-infinity'), coalesce(%(until)s::timestamptz, 'infinity'))
  ORDER BY second
@@ -36,7 +38,8 @@ max(speed_kmh) AS max_speed_kmh,
 max(rpm) AS max_rpm
 """
 
-# A lap's frames lie between its start and its end. What was kept of them stands for as long as the lap is as it was then.
+# A lap's frames lie between its start and its end. The kept sums of a lap are valid as long as the
+# lap is unchanged.
 _FINISHED_LAPS = """
 SELECT l.session_id, l.lap_number, s.*
   FROM laps l
@@ -52,7 +55,7 @@ SELECT l.session_id, l.lap_number, s.*
        HAVING count(*) > 0) AS s
 """
 
-# When the laps that are asked for were driven, and where the one in progress begins.
+# The time range of the requested laps, and the start of the lap in progress.
 _BOUNDS = """
 SELECT min(started_at) FILTER (WHERE wanted) AS since, max(ended_at) FILTER (WHERE wanted) AS until,
        max(lap_number) + 1 AS next, max(ended_at) AS begun
@@ -60,15 +63,16 @@ SELECT min(started_at) FILTER (WHERE wanted) AS since, max(ended_at) FILTER (WHE
           FROM laps WHERE session_id = %(session_id)s) AS l
 """
 
-# Before the first lap is over, the one in progress has the number that the game gave it.
+# Before the first lap is over, the lap in progress has the game's number.
 _FIRST_NUMBER = """
 SELECT lap_number FROM telemetry
  WHERE session_id = %(session_id)s AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity') AND lap_number IS NOT NULL
  ORDER BY time LIMIT 1
 """
 
-# With the times said twice: those of laps are known only when the query runs, and by then every chunk of the store has been
-# planned for: 160 ms for a lap among 200 chunks, and 23 ms so.
+# The query states the times twice. The times of laps are known only when the query runs, after
+# every chunk of the store is planned. A lap among 200 chunks took 160 ms, and takes 23 ms with the
+# times as parameters too.
 _LAPS_OF_SESSION = """
 SELECT lap_number, {columns} FROM ({finished}) AS f
  WHERE session_id = %(session_id)s
@@ -86,23 +90,26 @@ SELECT %(next)s::integer, {columns}
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some seconds of a session. ``next`` is where the piece after it begins, None where this is the last."""
+    """Some seconds of a session. ``next`` is the start of the piece after it; None where this is the last."""
 
     seconds: pa.Table
     next: datetime | None
 
 
 def seconds(conn: psycopg.Connection[Any], key: str) -> pa.Table:
-    """The seconds of a session in order of time, as `SECONDS`. Raises UnknownSession."""
+    """Return the seconds of a session in order of time, as `SECONDS`. Raises UnknownSession."""
     return _seconds(conn, session(conn, key).id, since=None, until=None)
 
 
 def seconds_from(conn: psycopg.Connection[Any], key: str, since: datetime | None, *, length: timedelta) -> Piece:
-    """The seconds from that of ``since`` on, or from the first; as many as a piece of that length holds. Raises UnknownSession."""
+    """Return the seconds from that of ``since`` on, or from the first, for ``length`` at most.
+
+    Raises UnknownSession.
+    """
     found = session(conn, key)
     since = since and since.replace(microsecond=0)
     started_at = found.started_at and found.started_at.replace(microsecond=0)
-    # Who asks from long before is not led through all the hours in which nothing was driven.
+    # A start long before the session skips the hours in which nothing was driven.
     begin = max(filter(None, (since, started_at)), default=None)
     more = begin and found.last_frame_at and found.last_frame_at - begin >= length
     until = begin + length if begin and more else None
@@ -112,7 +119,10 @@ def seconds_from(conn: psycopg.Connection[Any], key: str, since: datetime | None
 def lap_summaries(
     conn: psycopg.Connection[Any], key: str, *, first: int | None = None, last: int | None = None
 ) -> list[LapSummary]:
-    """The laps of a session, first to last, with the one in progress; or those from one to another. Raises UnknownSession."""
+    """Return the summaries of a session's laps, first to last, with the lap in progress. Raises UnknownSession.
+
+    ``first`` and ``last`` limit the lap numbers.
+    """
     found = session(conn, key)
     where = {"session_id": found.id, "last_frame_at": found.last_frame_at, "first": first, "last": last}
     with conn.cursor(row_factory=dict_row) as cursor:
@@ -123,17 +133,23 @@ def lap_summaries(
     finished = finished_laps("AND t.time >= %(since)s AND t.time < %(until)s")
     query = sql.SQL(_LAPS_OF_SESSION).format(columns=columns, finished=finished, sums=lap_sums())
     with conn.cursor(row_factory=class_row(LapSummary)) as cursor:
-        # Not prepared: a plan that is kept for other times would be for all chunks again.
+        # Not prepared: a plan that is kept for other times would cover all chunks again.
         return cursor.execute(query, where, prepare=False).fetchall()
 
 
 def finished_laps(within: LiteralString = "") -> sql.Composed:
-    """The query for `LapSummary` of finished laps, with ``session_id``; ``within`` is a further condition on the frames ``t``."""
+    """Return the query for `LapSummary` of finished laps, with ``session_id``.
+
+    ``within`` is a further condition on the frames ``t``.
+    """
     return sql.SQL(_FINISHED_LAPS).format(sums=lap_sums(), within=sql.SQL(within))
 
 
 def lap_sums() -> sql.Composed:
-    """What is kept of a lap's frames: `LapSummary` without its number, as columns of a query on `telemetry`."""
+    """Return the sums that are kept of a lap's frames, as columns of a query on `telemetry`.
+
+    They are those of `LapSummary` without its number.
+    """
     return sql.SQL(_LAP_SUMS).format(full_throttle=sql.Literal(FULL_THROTTLE), braking=sql.Literal(BRAKING))
 
 
