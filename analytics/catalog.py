@@ -1,8 +1,8 @@
-"""What a notebook holds: sessions and laps to choose from, and their telemetry as Arrow tables.
+"""Selects sessions and laps in a notebook, and reads their telemetry as Arrow tables.
 
-`analytics.connect` and `analytics.open` hand out a `Catalog`; the rest follows from it. Choosing is free: a selection is a value,
-each step makes another one, and nothing is read before it is iterated. Rule: only the columns and the laps that are asked for
-leave the store, one lap at a time.
+`analytics.connect` and `analytics.open` return a `Catalog`; the rest follows from it. A selection
+is a value: each step makes another one, and nothing is read before it is iterated. Rule: only the
+requested columns and laps leave the store, one lap at a time.
 """
 
 import os
@@ -23,19 +23,19 @@ from analytics.model.lap_filter import EVERYTHING, LapFilter, SessionLap
 from analytics.model.session import SessionInfo
 from analytics.model.tabular import Tabular
 
-#: How long a followed session may take to show a new frame.
+#: The longest time that a followed session takes to show a new frame.
 EVERY_S = 0.1
 
 
 class FrameFeed(Protocol):
-    """What has come of a session since the last time."""
+    """New frames of a session since the last poll."""
 
     def poll(self) -> pa.Table:
-        """The frames that are new, in order of time; late ones before the others."""
+        """Return the new frames in order of time; late data comes before the others."""
 
 
 class Source(Protocol):
-    """Where sessions are kept: the store, or files."""
+    """Place that keeps sessions: the store, or files."""
 
     def sessions(self, wanted: LapFilter) -> list[SessionInfo]: ...
     def laps(self, wanted: LapFilter) -> list[SessionLap]: ...
@@ -47,7 +47,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TimedLap(Tabular):
-    """A finished lap, whose it is, and the way to its frames. As a table, it is all of them."""
+    """A finished lap with its session and access to its frames. As a table, it is all of its frames."""
 
     session: SessionInfo
     lap: Lap
@@ -62,7 +62,7 @@ class TimedLap(Tabular):
 
     @property
     def time_ms(self) -> int | None:
-        """The game's official time where there is one, else ours."""
+        """Return the game's official time where there is one, else ours."""
         return self.lap.time_ms
 
     @property
@@ -71,11 +71,14 @@ class TimedLap(Tabular):
 
     @property
     def ended_at(self) -> datetime:
-        """When the next lap began; a pause or a rewind makes that later than the lap time says."""
+        """Return the start of the next lap; a pause or a rewind makes it later than the lap time suggests."""
         return datetime.fromtimestamp(self.lap.ended_at_us / 1e6, UTC)
 
     def telemetry(self, channels: Sequence[str] = FRAMES.names) -> pa.Table:
-        """Its frames in order of time: the columns asked for, of `analytics.model.channels.FRAMES`. Raises UnknownChannel."""
+        """Return its frames in order of time, with these columns of `analytics.model.channels.FRAMES`.
+
+        Raises UnknownChannel.
+        """
         return self.source.lap_frames(self.session, self.number, _known(channels))
 
     def to_arrow(self) -> pa.Table:
@@ -92,19 +95,19 @@ class _Selection:
     wanted: LapFilter = EVERYTHING
 
     def of(self, *drivers: str) -> Self:
-        """Of these drivers, by name or user id."""
+        """Select these drivers, by name or user id."""
         return self._with(drivers=drivers)
 
     def on(self, track: str) -> Self:
-        """On the tracks that have this in their name."""
+        """Select the tracks that have this in their name."""
         return self._with(track=track)
 
     def in_car(self, car: str) -> Self:
-        """In the cars that have this in their name."""
+        """Select the cars that have this in their name."""
         return self._with(car=car)
 
     def between(self, since: datetime | None, until: datetime | None) -> Self:
-        """From ``since`` on and before ``until``. Raises ValueError for a time without a zone."""
+        """Select from ``since`` on and before ``until``. Raises ValueError for a time without a zone."""
         return self._with(since=since, until=until)
 
     def _with(self, **conditions: Any) -> Self:
@@ -113,44 +116,44 @@ class _Selection:
 
 @dataclass(frozen=True, slots=True)
 class Laps(_Selection, Tabular):
-    """Finished laps, by when they began. ``catalog.laps.of("alice").on("spa").flying().fastest()``."""
+    """Finished laps, in the order of their start. ``catalog.laps.of("alice").on("spa").flying().fastest()``."""
 
     def __iter__(self) -> Iterator[TimedLap]:
         return (TimedLap(session, lap, self.source) for session, lap in self.source.laps(self.wanted))
 
     def flying(self) -> Self:
-        """Those that count: driven from line to line, timed, and without a flag."""
+        """Select the laps that count: driven from line to line, timed, and without a flag."""
         return self._with(flying=True)
 
     def numbered(self, *numbers: int) -> Self:
-        """Those with these numbers."""
+        """Select the laps with these numbers."""
         return self._with(numbers=numbers)
 
     def fastest_first(self, limit: int | None = None) -> Self:
-        """In order of time, at most ``limit`` of them."""
+        """Order the laps by time, and keep at most ``limit`` of them."""
         return self._with(fastest_first=True, limit=limit)
 
     def fastest(self) -> TimedLap:
-        """The one with the lowest time. Raises NoLap."""
+        """Return the lap with the lowest time. Raises NoLap."""
         best = next(iter(self.fastest_first(1)), None)
         if best is None or best.time_ms is None:
             raise NoLap(self.wanted)
         return best
 
     def only(self) -> TimedLap:
-        """The first of them, timed or not. Raises NoLap."""
+        """Return the first of the laps, timed or not. Raises NoLap."""
         lap = next(iter(self), None)
         if lap is None:
             raise NoLap(self.wanted)
         return lap
 
     def telemetry(self, channels: Sequence[str] = FRAMES.names) -> Iterator[tuple[TimedLap, pa.Table]]:
-        """Lap by lap with its frames; one lap is in memory at a time. Raises UnknownChannel at once."""
+        """Iterate over the laps with their frames; one lap is in memory at a time. Raises UnknownChannel at once."""
         known = _known(channels)
         return ((lap, lap.telemetry(known)) for lap in self)
 
     def to_arrow(self) -> pa.Table:
-        """One row a lap: whose it is, when, how long, and why it may not count."""
+        """Return one row per lap: its session and driver, start and end, times, and the flags that may exclude it."""
         return pa.Table.from_pylist([_row(lap) for lap in self], schema=LAPS)
 
 
@@ -167,7 +170,7 @@ class Session(Tabular):
 
     @property
     def title(self) -> str:
-        """Driver, car and track, as far as they are known."""
+        """Return driver, car and track, as far as they are known."""
         facts = self.facts
         return " · ".join(filter(None, [facts.driver or facts.user_id or facts.key, facts.car, facts.track]))
 
@@ -176,7 +179,10 @@ class Session(Tabular):
         return Laps(self.source, LapFilter(keys=(self.key,)))
 
     def telemetry(self, channels: Sequence[str] = FRAMES.names) -> pa.Table:
-        """All its frames so far, in order of time. An hour at 60 Hz with every channel takes 20 MB. Raises UnknownChannel."""
+        """Return all its frames so far, in order of time. Raises UnknownChannel.
+
+        An hour at 60 Hz with every channel takes 20 MB.
+        """
         return self.source.frames(self.facts, _known(channels))
 
     def to_arrow(self) -> pa.Table:
@@ -185,10 +191,11 @@ class Session(Tabular):
     def follow(
         self, channels: Sequence[str] = FRAMES.names, *, every_s: float = EVERY_S, quiet_s: float | None = None
     ) -> Iterator[pa.Table]:
-        """Its frames from the first on, and then those that come, as tables that are never empty.
+        """Yield its frames from the first on, and then new frames as they come, as tables that are never empty.
 
-        No frame comes twice and none is left out; one that a collector sends again later comes when it is there. Ends when
-        nothing has come for ``quiet_s``, or never. Raises UnknownChannel at once.
+        No frame comes twice and none is left out. Late data that a collector resends comes when it
+        is there. Ends when nothing has come for ``quiet_s``, or never. Raises UnknownChannel at
+        once.
         """
         return _followed(self.source.news(self.facts, _known(channels)), every_s, quiet_s)
 
@@ -208,7 +215,7 @@ class Sessions(_Selection):
         return self._with(keys=(key,)).newest()
 
     def newest(self) -> Session:
-        """The one that came last. Raises NoSession."""
+        """Return the session that came last. Raises NoSession."""
         drive = next(iter(self._with(limit=1)), None)
         if drive is None:
             raise NoSession(self.wanted)
@@ -217,7 +224,7 @@ class Sessions(_Selection):
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """All the sessions and laps of a store or of some files. Closes what it reads from at the end of a ``with``."""
+    """Sessions and laps of a store or of some files. Closes its source at the end of a ``with``."""
 
     source: Source = field(repr=False)
 
@@ -239,7 +246,7 @@ class Catalog:
         self.close()
 
 
-#: What `Laps.to_arrow` gives.
+#: The schema of `Laps.to_arrow`.
 LAPS = pa.schema(
     [
         ("session", pa.string()),
@@ -260,7 +267,7 @@ LAPS = pa.schema(
 
 
 def lap_time(time_ms: int | None) -> str:
-    """As a stopwatch shows it: 1:58.432."""
+    """Format a lap time as a stopwatch shows it: 1:58.432."""
     return "no time" if time_ms is None else f"{time_ms // 60_000}:{time_ms % 60_000 / 1000:06.3f}"
 
 

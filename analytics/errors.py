@@ -1,11 +1,14 @@
-"""Errors of the analysis: one root, so that ``except AnalyticsError`` takes all of them. Each names what to do."""
+"""Defines the errors of the analysis. They have one root, so that ``except AnalyticsError`` catches all of them.
+
+Each message gives a remedy.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
 class AnalyticsError(Exception):
-    """Root of the errors that analytics raises for what a caller passed, or for what is not there."""
+    """Root of the errors that analytics raises for the arguments of a caller, or for missing things."""
 
 
 class ExportError(AnalyticsError, ValueError):
@@ -13,7 +16,7 @@ class ExportError(AnalyticsError, ValueError):
 
 
 class TooFewLaps(AnalyticsError, ValueError):
-    """Too few laps qualify to say how evenly they were driven."""
+    """Too few laps qualify to measure how evenly they were driven."""
 
     def __init__(self, qualifying: int, least: int, left_out: Mapping[int, str]) -> None:
         reasons = "; ".join(f"lap {number}: {reason}" for number, reason in left_out.items())
@@ -22,7 +25,7 @@ class TooFewLaps(AnalyticsError, ValueError):
 
 
 class NoFrames(AnalyticsError, ValueError):
-    """A stored session of which there is nothing to time."""
+    """A stored session has no frames that can be timed."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"session {key!r} has no frames in the store; have they been deleted?")
@@ -40,21 +43,21 @@ class RecordingError(AnalyticsError):
 
 
 class NoLap(AnalyticsError, LookupError):
-    """A selection holds no lap where one was asked for."""
+    """A selection holds no lap where one was requested."""
 
     def __init__(self, wanted: object) -> None:
         super().__init__(f"no lap {wanted}; take a step of the selection back to see what there is")
 
 
 class NoSession(AnalyticsError, LookupError):
-    """A selection holds no session where one was asked for."""
+    """A selection holds no session where one was requested."""
 
     def __init__(self, wanted: object) -> None:
         super().__init__(f"no session {wanted}; iterate catalog.sessions to see what there is")
 
 
 class UnknownChannel(AnalyticsError, LookupError):
-    """A column that no frame has."""
+    """A requested column that no frame has."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(f"there is no column {name!r}; there are {', '.join(known)}")
@@ -62,7 +65,7 @@ class UnknownChannel(AnalyticsError, LookupError):
 
 
 class TooLong(AnalyticsError, ValueError):
-    """More than a .ld file holds."""
+    """A log would be larger than a .ld file can be."""
 
     def __init__(self, hours: float, rate_hz: int) -> None:
         super().__init__(f"{hours:,.0f} h at {rate_hz} Hz are more than a .ld file holds; export single laps")
@@ -86,11 +89,11 @@ class UnknownLap(AnalyticsError, LookupError):
 
 
 class NoCorners(AnalyticsError, ValueError):
-    """Corners are found in laps that show some, and these do not."""
+    """The laps show no corners; corners are found in laps that show some."""
 
 
 class NoDatabase(AnalyticsError, LookupError):
-    """Nobody said which database."""
+    """No database is named."""
 
     def __init__(self) -> None:
         super().__init__("no database is named: give connect() a postgresql:// URL, or set DATABASE_URL")
