@@ -1,10 +1,9 @@
 """Handles commands to a collector: receives them from ingest and people, resends frames, and answers.
 
 A thread of its own does this, so that neither an absent broker nor a long resend keeps the game waiting. A resend may
-cover an hour of frames.
-Commands on the game itself (start, stop, sample rate, statistics) wait until the game's thread takes them in `pass_on`.
-The handler also states once, unprompted, how far each session was sent. It does so for the sessions found at its start,
-and for each one that ends. Ingest then knows of losses that no later frame would show.
+cover an hour of frames. Commands on the game itself (start, stop, sample rate, statistics) wait until the game's thread
+takes them in `pass_on`. The handler also states once, unprompted, how far each session was sent. It does so for the
+sessions found at its start, and for each one that ends. Ingest then knows of losses that no later frame would show.
 """
 
 import threading

@@ -1,7 +1,7 @@
-"""Cars as a few numbers each: what tyres, engine, wings and gearbox can do at a given speed.
+"""Models cars as a few numbers each: the limits of tyres, engine, wings and gearbox at a given speed.
 
-It knows no circuit, no driver and no time. Speeds are m/s, accelerations m/s², rpm 1/min; a "grip" of 1 is all that warm
-tyres have, and drivers use a little less.
+The module knows no circuit, no driver and no time. Speeds are m/s, accelerations m/s², rpm 1/min. A "grip" of 1 is all
+the grip of warm tyres; drivers use a little less.
 """
 
 from bisect import bisect_right
@@ -26,8 +26,8 @@ class Car:
     engine_braking_mps2: float
     lateral_friction: float
     braking_friction: float
-    driven_share: float  # of the weight, squat included, that the driven wheels carry
-    hardest_braking_mps2: float  # what the brakes and ABS give at any speed, drag included
+    driven_share: float  # share of the weight on the driven wheels, squat included
+    hardest_braking_mps2: float  # the limit of brakes and ABS at any speed, drag included
     gear_ratios: tuple[float, ...]  # engine turns per wheel turn, first gear first
     wheel_radius_m: float
     idle_rpm: int
@@ -42,38 +42,38 @@ class Car:
 
     @property
     def drag_per_m(self) -> float:
-        """Deceleration by drag is this times speed squared."""
+        """Return the drag coefficient; deceleration by drag is this times speed squared."""
         return _AIR_KG_PER_M3 * self.drag_area_m2 / 2 / self.mass_kg
 
     @property
     def downforce_per_m(self) -> float:
-        """Downforce adds this times speed squared to gravity."""
+        """Return the downforce coefficient; downforce adds this times speed squared to gravity."""
         return _AIR_KG_PER_M3 * self.downforce_area_m2 / 2 / self.mass_kg
 
     def lateral_limit_mps2(self, speed_mps: float, grip: float = 1.0) -> float:
         return grip * self.lateral_friction * (GRAVITY_MPS2 + self.downforce_per_m * speed_mps**2)
 
     def cornering_speed_mps(self, curvature_per_m: float, grip: float = 1.0) -> float:
-        """The fastest speed on a steady curve; infinite where downforce grows faster than the need for grip."""
+        """Return the fastest speed on a steady curve; infinite where downforce grows faster than the need for grip."""
         friction = grip * self.lateral_friction
         unheld = abs(curvature_per_m) - friction * self.downforce_per_m
         return sqrt(friction * GRAVITY_MPS2 / unheld) if unheld > 0 else float("inf")
 
     def engine_rpm(self, speed_mps: float, gear: int) -> float:
-        """Engine speed with the clutch closed; ``gear`` counts from 1."""
+        """Return the engine speed with the clutch closed; ``gear`` counts from 1."""
         return speed_mps * self.rpm_per_mps(gear)
 
     def rpm_per_mps(self, gear: int) -> float:
         return self.gear_ratios[gear - 1] / self.wheel_radius_m * _RPM_PER_RAD_PER_S
 
     def drive_mps2(self, speed_mps: float, gear: int) -> float:
-        """Acceleration by the engine at full throttle, before drag and without wheelspin."""
+        """Return the acceleration by the engine at full throttle, before drag and without wheelspin."""
         rpm_per_mps = self.rpm_per_mps(gear)
         rpm = max(speed_mps * rpm_per_mps, self.launch_rpm)
         return self._power_at(rpm) / self.mass_kg / (rpm / rpm_per_mps)
 
     def best_drive_mps2(self, speed_mps: float) -> float:
-        """The same in the gear that a driver would have: the lowest that is not yet due for an upshift."""
+        """Return `drive_mps2` in the gear that a driver would use: the lowest that is not yet due for an upshift."""
         return self.drive_mps2(speed_mps, self.pulling_gear(speed_mps))
 
     def pulling_gear(self, speed_mps: float) -> int:
@@ -121,7 +121,7 @@ GT3 = Car(
     full_lock_rad=0.31,
 )
 
-#: The same with less of everything: some eight per cent slower around a lap.
+#: The GT3 with less power, downforce and friction: some eight per cent slower around a lap.
 GT4 = replace(
     GT3,
     name="Purple Sector GT4",

@@ -1,11 +1,12 @@
-"""A circuit: one closed line through the world, and where its corners, sectors and pit lane lie on it.
+"""Builds circuits: one closed racing line through the world, with the places of its corners, sectors and pit lane.
 
-A circuit is authored as straights and corners, the way one would describe it over a table; a corner eases in and out of its
-radius, so that curvature has no steps. Lengths of straights are only wishes: they are stretched, by least squares, until the
-line meets its own start, and the turning must add up to a full circle. The line is the one the car drives, not the middle of
-the road. It knows no car and no time.
+An author describes a circuit as straights and corners. A corner eases in and out of its radius, so that curvature has
+no steps. Lengths of straights are only wishes: `build` stretches them, by least squares, until the line meets its own
+start. The turning must add up to a full circle. The line is the one that the car drives, not the middle of the road.
+The module knows no car and no time.
 
-Axes are those of most games: y is up, heading 0 looks along +z and grows to the right. Positive curvature is a right-hander.
+The axes are those of most games: y is up, heading 0 looks along +z and grows to the right. Positive curvature is a
+right-hander.
 """
 
 from bisect import bisect_right
@@ -21,7 +22,7 @@ _SHORTEST_STRAIGHT_M = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Straight:
-    """A wish for so many metres without turning."""
+    """A straight of a wished length; `build` may stretch it."""
 
     length_m: float
 
@@ -64,7 +65,7 @@ class CircuitCorner:
 
 @dataclass(frozen=True, slots=True)
 class PitLane:
-    """The way out of the pits, in nodes: box, end of the speed limit, and where it has joined the line."""
+    """The way out of the pits, in nodes: box, end of the speed limit, and junction with the line."""
 
     box: int
     exit: int
@@ -74,7 +75,10 @@ class PitLane:
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """A line of ``nodes`` equal steps. Each list has one entry per node and, for node 0 driven again, one more."""
+    """A closed line of ``nodes`` equal steps.
+
+    Each list has one entry per node and, for node 0 driven again, one more.
+    """
 
     name: str
     length_m: float
@@ -93,7 +97,7 @@ class Circuit:
         return len(self.x_m) - 1
 
     def sector(self, node: int) -> int:
-        """The sector, from 1, that the step after ``node`` lies in."""
+        """Return the sector, from 1, that the step after ``node`` lies in."""
         return bisect_right(self.sector_starts, node)
 
 
@@ -109,8 +113,9 @@ def build(
 ) -> Circuit:
     """Close the line and divide it into nodes.
 
-    ``sectors`` are the shares of the lap at which sectors 2, 3 ... begin; ``hills`` are height in metres and phase of one,
-    two, three ... waves per lap. Raises ValueError where the turning is not a full circle, or a straight would vanish.
+    ``sectors`` are the shares of the lap at which sectors 2, 3 ... begin. ``hills`` are height in metres and phase of
+    one, two, three ... waves per lap. Raises ValueError where the turning is not a full circle, or a straight would
+    vanish.
     """
     closed = _closed(pieces, heading_rad)
     bends = _Bends(closed, heading_rad)
@@ -175,7 +180,7 @@ def _knots(pieces: Sequence[Piece]) -> Iterator[tuple[float, float]]:
 def _walk(
     heading: Callable[[float], float], origin_m: tuple[float, float], step_m: float, count: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """World x and z of ``count`` steps; two-point Gauss rule, whose error over a lap is micrometres."""
+    """Return world x and z of ``count`` steps, by a two-point Gauss rule whose error over a lap is micrometres."""
     low, high = step_m * (0.5 - 0.5 / 3**0.5), step_m * (0.5 + 0.5 / 3**0.5)
     pairs = [(heading(i * step_m + low), heading(i * step_m + high)) for i in range(count)]
     x = accumulate((step_m * (sin(a) + sin(b)) / 2 for a, b in pairs), initial=origin_m[0])
@@ -184,7 +189,7 @@ def _walk(
 
 
 def _closed(pieces: Sequence[Piece], heading_rad: float) -> list[Piece]:
-    """The pieces with straights stretched so that the line ends where it began."""
+    """Return the pieces with straights stretched so that the line ends at its start."""
     turning = sum(piece.degrees for piece in pieces if isinstance(piece, Turn))
     if abs(abs(turning) - 360) > 1e-9:
         raise ValueError(f"the turns of a circuit add up to 360 degrees, not {turning:g}")
@@ -205,7 +210,7 @@ def _closed(pieces: Sequence[Piece], heading_rad: float) -> list[Piece]:
 
 
 def _overshoot(pieces: Sequence[Piece], heading_rad: float) -> tuple[float, float]:
-    """How much the straights must still travel, in x and z, for the line to close."""
+    """Return the distance in x and z that the straights must still travel for the line to close."""
     bends = _Bends(pieces, heading_rad)
     count = round(bends.length_m / 0.5)
     x, z = _walk(bends.heading, (0.0, 0.0), bends.length_m / count, count)
@@ -231,7 +236,7 @@ def _corners(pieces: Sequence[Piece], step_m: float) -> Iterator[CircuitCorner]:
 
 
 def _pit_lane(first_corner: int, *, inside: int) -> PitLane:
-    """Beside the straight after the line, on the inside of the circuit, merged before the first corner."""
+    """Place the pit lane beside the straight after the line, on the inside; it merges before the first corner."""
     return PitLane(
         box=round(0.2 * first_corner),
         exit=round(0.6 * first_corner),
@@ -245,7 +250,7 @@ def _height(share: float, hills: Sequence[tuple[float, float]]) -> float:
 
 
 def closing_error(circuit: Circuit) -> tuple[float, float]:
-    """Metres and radians by which the line's end misses its start."""
+    """Return the metres and radians by which the line's end misses its start."""
     turned = abs(circuit.heading_rad[-1] - circuit.heading_rad[0])
     gap = hypot(circuit.x_m[-1] - circuit.x_m[0], circuit.z_m[-1] - circuit.z_m[0])
     return gap, abs(turned - 2 * pi)
@@ -253,7 +258,7 @@ def closing_error(circuit: Circuit) -> tuple[float, float]:
 
 @cache
 def aldermoor_park() -> Circuit:
-    """The default: two long straights, a hairpin, a chicane and fast sweepers. No such place exists."""
+    """Build the default circuit: two long straights, a hairpin, a chicane and fast sweepers. It is fictional."""
     return build(
         "Aldermoor Park",
         [
@@ -289,7 +294,7 @@ def aldermoor_park() -> Circuit:
 
 @cache
 def val_sarine() -> Circuit:
-    """Short and twisty, driven the other way round: a left-hander more often than not."""
+    """Build a short and twisty circuit, driven the other way round: most of its corners are left-handers."""
     return build(
         "Val Sarine",
         [
@@ -319,5 +324,5 @@ def val_sarine() -> Circuit:
     )
 
 
-#: By the name one types.
+#: The circuits by the name that a user types.
 CIRCUITS: dict[str, Callable[[], Circuit]] = {"aldermoor": aldermoor_park, "sarine": val_sarine}

@@ -1,7 +1,8 @@
-"""What hands and feet did: pedals, gear and steering, worked out from how the car moved.
+"""Derives the driver's controls (pedals, gear and steering) from the motion of the car.
 
-The speed profile comes first and the controls follow from it: the throttle is the share of the engine's pull that the
-acceleration needed, the brake the share of the hardest stop. So the channels of a frame always agree with each other.
+The speed profile comes first and the controls follow from it. The throttle is the share of the engine's pull that the
+acceleration needed. The brake is the share of the hardest stop. So the channels of a frame always agree with each
+other.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ _FULL_BRAKE = 0.97
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Node by node."""
+    """The controls, node by node."""
 
     throttle: list[float]  # 0..1
     brake: list[float]  # 0..1
@@ -36,7 +37,7 @@ def controls(
     tremor: Sequence[float],
     gear: int,
 ) -> Controls:
-    """The controls that make this motion; ``gear`` is the one engaged at the first node."""
+    """Compute the controls that make this motion; ``gear`` is the one engaged at the first node."""
     gears = shift(car, clock_s, speed_mps, gain_mps2, gear)
     drag_per_m = car.drag_per_m
     throttle, brake = [], []
@@ -63,7 +64,7 @@ def _pedals(car: Car, drag: float, speed: float, gain: float, gear: int) -> tupl
 
 
 def _shaken(pedal: float, shake: float) -> float:
-    """Feet tremble on a half-pressed pedal, not on the floor and not in the air."""
+    """Add tremor to a half-pressed pedal; a fully pressed or released pedal stays steady."""
     if pedal in (0.0, 1.0):
         return pedal
     return min(max(pedal + shake * 4 * pedal * (1 - pedal), 0.0), 1.0)
@@ -77,7 +78,10 @@ def _steer(car: Car, curvature: float, speed: float) -> float:
 def shift(
     car: Car, clock_s: Sequence[float], speed_mps: Sequence[float], gain_mps2: Sequence[float], gear: int
 ) -> list[int]:
-    """The gear of each node: up at the shift light, down one by one under braking as soon as the engine allows."""
+    """Return the gear of each node.
+
+    The driver shifts up at the shift light. Under braking, he shifts down one by one as soon as the engine allows.
+    """
     rpm_per_mps = [car.rpm_per_mps(gear) for gear in range(1, len(car.gear_ratios) + 1)]
     gears = []
     ready_s = clock_s[0]
@@ -95,7 +99,7 @@ def _wish(car: Car, rpm_per_mps: Sequence[float], speed: float, gain: float, gea
         return 1
     if gear == 1:
         return 0
-    # First gear is for pit boxes and the slowest of hairpins: only where second would labour.
+    # First gear is for pit boxes and the slowest of hairpins, where the engine would labour in second.
     if gear == 2 and rpm > car.lugging_rpm:
         return 0
     braking = gain < -3 and speed * rpm_per_mps[gear - 2] < car.downshift_rpm

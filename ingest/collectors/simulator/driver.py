@@ -1,7 +1,8 @@
-"""A driver: how close to the car's limits, how evenly, and what goes wrong today.
+"""Models a driver: the distance to the car's limits, the spread, and the mistakes of each lap.
 
-Everything is drawn from the seed and the lap's number alone, so that a lap can be planned before the one in front of it is
-driven, and the same seed always drives the same session. It knows no speeds: it only says what each lap will ask of the car.
+Everything is drawn from the seed and the lap's number alone. So the same seed always drives the same session, and a lap
+can be planned before the lap in front of it is driven. The module knows no speeds: it only gives each lap's demand on
+the car.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ _FAMILY_NAMES = ("Okafor", "Lindqvist", "Moretti", "Sato", "Brandt", "Ferreira",
 
 @dataclass(frozen=True, slots=True)
 class SimulatedDriver:
-    """Shares of the car's limits, and the spread around them from corner to corner."""
+    """A driver's shares of the car's limits, and the spread around them from corner to corner."""
 
     name: str
     grip: float
@@ -48,7 +49,7 @@ class SimulatedDriver:
 
 @dataclass(frozen=True, slots=True)
 class WideMoment:
-    """Running wide out of a corner, in nodes. Beyond the white line the lap does not count."""
+    """A moment of running wide out of a corner, in nodes. Beyond the white line the lap does not count."""
 
     start: int
     end: int
@@ -61,7 +62,7 @@ class WideMoment:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What one lap will ask of the car and where it will run. Lists have an entry per step of the circuit."""
+    """The demand of one lap on the car, and its path. Lists have an entry per step of the circuit."""
 
     demand: Demand
     offset_m: list[float]  # from the line, right positive
@@ -70,14 +71,14 @@ class Intent:
 
     @property
     def cut_at(self) -> int | None:
-        """The node from which the lap no longer counts."""
+        """Return the node from which the lap no longer counts; None for a lap that counts."""
         if self.moment is None or not self.moment.leaves_track:
             return None
         return (self.moment.start + self.moment.end) // 2
 
 
 def driver(seed: int) -> SimulatedDriver:
-    """The driver that a seed stands for."""
+    """Draw the driver that a seed stands for."""
     draw = Random(f"driver {seed}")
     skill = draw.random()
     return SimulatedDriver(
@@ -93,7 +94,7 @@ def driver(seed: int) -> SimulatedDriver:
 
 
 def intend(circuit: Circuit, seed: int, lap_number: int) -> Intent:
-    """What the driver of ``seed`` will do on that lap, counted from 1; the first leaves the pits on cold tyres."""
+    """Draw the intent of the driver of ``seed`` for a lap, counted from 1; the first leaves the pits on cold tyres."""
     person = driver(seed)
     draw = Random(f"driver {seed} lap {lap_number}")
     grip, braking = _commitment(circuit, person, draw)
@@ -112,7 +113,7 @@ def intend(circuit: Circuit, seed: int, lap_number: int) -> Intent:
 
 
 def _commitment(circuit: Circuit, person: SimulatedDriver, draw: Random) -> tuple[list[float], list[float]]:
-    """Shares of grip and braking, corner by corner, around how this lap as a whole is going."""
+    """Draw the shares of grip and braking, corner by corner, around the form of this lap as a whole."""
     form = draw.gauss(0, person.spread / 2.5)
     grip, braking = [], []
     for nodes in _stretches(circuit):
@@ -122,7 +123,7 @@ def _commitment(circuit: Circuit, person: SimulatedDriver, draw: Random) -> tupl
 
 
 def _stretches(circuit: Circuit) -> list[int]:
-    """How many steps belong to each corner: from halfway to the one before until halfway to the next."""
+    """Count the steps that belong to each corner: from halfway to the one before until halfway to the next."""
     corners = circuit.corners
     cuts = [0, *((a.end + b.start) // 2 for a, b in pairwise(corners)), circuit.nodes]
     return [b - a for a, b in pairwise(cuts)]
@@ -159,7 +160,7 @@ def _run_wide(
 
 
 def _lift(circuit: Circuit, draw: Random, throttle: list[float]) -> None:
-    """Doubt on the way out of a corner: the foot comes half off for a blink."""
+    """Lift the throttle for a moment on the way out of a corner, as a driver in doubt does."""
     corner = draw.choice(circuit.corners[:-1])
     start = corner.end + round(draw.uniform(-10, 60) / circuit.step_m)
     end = start + round(draw.uniform(12, 30) / circuit.step_m)
@@ -167,7 +168,10 @@ def _lift(circuit: Circuit, draw: Random, throttle: list[float]) -> None:
 
 
 def _wander(circuit: Circuit, draw: Random) -> list[float]:
-    """Metres beside the line: nobody drives it twice. Slow (some 60 m), and nothing at the lap's ends, where laps join."""
+    """Draw the metres beside the line, because no driver repeats a line exactly.
+
+    The offset changes slowly (over some 60 m), and is zero at the lap's ends, where laps join.
+    """
     every = round(60 / circuit.step_m)
     stakes = [0.0, *(draw.gauss(0, 0.3) for _ in range(circuit.nodes // every - 1)), 0.0, 0.0]
     weights = [_fade(i / every) for i in range(every)]
@@ -176,7 +180,7 @@ def _wander(circuit: Circuit, draw: Random) -> list[float]:
 
 
 def _noise(circuit: Circuit, draw: Random) -> list[float]:
-    """Smooth noise of about unit size and 20 m reach, still at the lap's ends."""
+    """Draw smooth noise of about unit size and 20 m reach, zero at the lap's ends."""
     rough = [draw.random() - 0.5 for _ in range(circuit.nodes)]
     edge = 20
     rough[:edge] = rough[-edge:] = [0.0] * edge
@@ -184,5 +188,5 @@ def _noise(circuit: Circuit, draw: Random) -> list[float]:
 
 
 def _fade(share: float) -> float:
-    """1 before 0, 0 after 1, and a half cosine between."""
+    """Return 1 before 0, 0 after 1, and a half cosine between."""
     return (1 + cos(pi * min(max(share, 0.0), 1.0))) / 2

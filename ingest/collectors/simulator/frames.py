@@ -1,8 +1,9 @@
-"""A simulated game: a GT3 car that a driver takes round a circuit, lap after lap, as telemetry frames.
+"""Simulates a game: a driver takes a GT3 car round a circuit, lap after lap, as telemetry frames.
 
-`laps` is the truth, in continuous time; `drive` samples it at a steady rate, as a game's telemetry does, so that the line is
-crossed between two frames and a lap engine can be judged against what really happened. Everything follows from the seed. It
-knows no Kafka and no clock: frames come as fast as they are asked for, and whoever sends them paces them.
+`laps` is the truth, in continuous time. `drive` samples it at a steady rate, as a game's telemetry does. So the
+crossing of the line lies between two frames, and the true laps can judge a lap engine. Everything follows from the
+seed. The module knows no Kafka and no clock. It yields frames as fast as the sender requests them; the sender paces
+them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ def facts(
     rate_hz: float = 60.0,
     car: Car = GT3,
 ) -> Session:
-    """The session's facts, to be sent before its first frame."""
+    """Build the session's facts, to be sent before its first frame."""
     return Session(
         id=session_id,
         user_id=user_id,
@@ -48,9 +49,9 @@ def facts(
 def drive(
     circuit: Circuit, *, seed: int, started_at_ms: int, rate_hz: float = 60.0, car: Car = GT3
 ) -> Iterator[TelemetryFrame]:
-    """The frames of a session without end, one every 1/``rate_hz`` s from ``started_at_ms`` on; ``sequence`` is left unset.
+    """Yield the frames of a session without end, one every 1/``rate_hz`` s from ``started_at_ms`` on.
 
-    Raises ValueError for a rate at which two frames could share a millisecond.
+    ``sequence`` is left unset. Raises ValueError for a rate at which two frames could share a millisecond.
     """
     if not 0 < rate_hz <= 500:
         raise ValueError(f"rate_hz must be above 0 and at most 500, not {rate_hz:g}")
@@ -76,7 +77,7 @@ def _frames(
 
 
 class _Step(NamedTuple):
-    """The way from one node to the next at constant acceleration; or a wait at one node."""
+    """A step from one node to the next at constant acceleration, or a wait at one node."""
 
     begins_s: float
     ends_s: float
@@ -99,7 +100,7 @@ class _Step(NamedTuple):
 
 
 def _frame(step: _Step, since_s: float, circuit: Circuit) -> TelemetryFrame:
-    """The car ``since_s`` after the step's begin."""
+    """Build the frame of the car ``since_s`` after the step's begin."""
     moved_m = (step.speed_mps + step.gain_mps2 * since_s / 2) * since_s
     speed_mps = step.speed_mps + step.gain_mps2 * since_s
     share = moved_m / circuit.step_m
@@ -167,7 +168,7 @@ def _waiting(step: _Step, lap: SimulatedLap, car: Car) -> _Step:
 
 
 def _path(circuit: Circuit, lap: SimulatedLap) -> tuple[list[float], list[float], list[float]]:
-    """World x, world z and heading of the car, which runs ``offset_m`` beside the line."""
+    """Return world x, world z and heading of the car, which runs ``offset_m`` beside the line."""
     first = lap.first_node
     line = circuit.heading_rad[first:]
     x = [x + beside * cos(h) for x, beside, h in zip(circuit.x_m[first:], lap.offset_m, line, strict=True)]

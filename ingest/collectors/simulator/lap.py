@@ -1,8 +1,8 @@
-"""Laps as they were driven: the truth of a simulated session, in continuous time.
+"""Drives the laps of a simulated session: its truth, in continuous time.
 
-Each lap is planned from what its driver intends and what the car can do, with a look beyond the line, and takes over the car
-exactly as the lap before left it. Speeds join without a step, and lap times are differences of line crossings. It knows no
-frames and no clock but the session's own, in seconds from its start.
+Each lap is planned from its driver's intent and the car's limits, with a look beyond the line. It takes over the car
+exactly as the lap before left it. Speeds join without a step, and lap times are differences of line crossings. The
+module knows no frames and no clock but the session's own, in seconds from its start.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,12 +24,12 @@ _LAUNCH_NODES = 40
 
 @dataclass(frozen=True, slots=True)
 class SimulatedLap:
-    """One lap as it was driven. Lists have an entry per node from ``first_node`` to the line, both included."""
+    """A lap as it was driven. Lists have an entry per node from ``first_node`` to the line, both included."""
 
     number: int
     start_s: float  # since the start of the session; of the first lap, the session's own start
     first_node: int
-    wait_s: float  # standing still at the first node
+    wait_s: float  # time standing still at the first node
     clock_s: list[float]  # since the start of the lap
     speed_mps: list[float]
     gain_mps2: list[float]
@@ -45,7 +45,7 @@ class SimulatedLap:
 
     @property
     def time_ms(self) -> int:
-        """What the game will report as the official time."""
+        """Return the lap time that the game will report as the official one."""
         return round(self.time_s * 1000)
 
     @property
@@ -58,7 +58,7 @@ class SimulatedLap:
 
 
 def laps(circuit: Circuit, *, seed: int, car: Car = GT3) -> Iterator[SimulatedLap]:
-    """The laps of one session, for ever: the first from the pit box, the rest flying."""
+    """Yield the laps of one session, for ever: the first from the pit box, the rest flying."""
     joint = _LapStart()
     intent = intend(circuit, seed, 1)
     while True:
@@ -70,7 +70,7 @@ def laps(circuit: Circuit, *, seed: int, car: Car = GT3) -> Iterator[SimulatedLa
 
 @dataclass(frozen=True, slots=True)
 class _LapStart:
-    """The car at the line: all that a lap inherits from the one before."""
+    """The state of the car at the line: all that a lap inherits from the one before."""
 
     lap_number: int = 1
     start_s: float = 0.0
@@ -132,7 +132,7 @@ def _drive_lap(
 
 
 def _launched(energies: Sequence[float], step_m: float) -> list[float]:
-    """A car that stands gathers speed no faster than its clutch lets it."""
+    """Limit the energies after a standing start: the clutch lets the car gather speed no faster."""
     launch = [min(e, _LAUNCH_MPS2 * step_m * i) for i, e in enumerate(energies[:_LAUNCH_NODES])]
     return [*launch, *energies[_LAUNCH_NODES:]]
 
@@ -140,7 +140,7 @@ def _launched(energies: Sequence[float], step_m: float) -> list[float]:
 def _profile(
     circuit: Circuit, car: Car, intent: Intent, following: Intent, first: int, joint: _LapStart
 ) -> tuple[list[float], list[float]]:
-    """Energies and accelerations from ``first``, beyond the line as far as the first corner casts its shadow."""
+    """Return energies and accelerations from ``first``, beyond the line as far as the first corner has an effect."""
     ahead = round(_LOOK_AHEAD_M / circuit.step_m)
     curvature = [*circuit.curvature_per_m[first:-1], *circuit.curvature_per_m[:ahead]]
     demand = intent.demand.joined(following.demand, start=first, ahead=ahead)
@@ -152,7 +152,7 @@ def _profile(
 
 
 def _sector_times(circuit: Circuit, clock_s: Sequence[float], first: int) -> tuple[int, ...]:
-    """Rounded where they end, not each by itself, so that they add up to the rounded lap."""
+    """Return the sector times, rounded at the sectors' ends, so that they add up to the rounded lap."""
     ends = [*circuit.sector_starts[1:], circuit.nodes]
     ends_ms = [round(clock_s[node - first] * 1000) for node in ends]
     return tuple(after - before for before, after in pairwise([0, *ends_ms]))

@@ -1,9 +1,10 @@
-"""How fast a car goes along a line: the speed profile, from the car's limits and what its driver asks of them.
+"""Computes the speed profile of a car along a line, from the car's limits and its driver's demand.
 
-Three passes over a stretch of equal steps, all in v²/2 (energy per mass), where an acceleration is a slope: the cornering
-limit of each node, then backwards from every slow place at the limit of the brakes, then forwards at the limit of traction and
-power. What the tyres spend on turning they lack for braking and driving (the friction circle). A driver releases the brake and
-opens the throttle at a finite rate; that rate is what makes trail braking and the throttle's slope out of a corner.
+It makes three passes over a stretch of equal steps. All work in v²/2 (energy per mass), where an acceleration is a
+slope. The first pass gives the cornering limit of each node. The second goes backwards from every slow place at the limit of
+the brakes. The third goes forwards at the limit of traction and power. Grip that the tyres spend on turning is missing
+for braking and driving (the friction circle). A driver releases the brake and opens the throttle at a finite rate. That
+rate makes trail braking and the throttle's slope out of a corner.
 """
 
 from collections.abc import Sequence
@@ -17,17 +18,17 @@ from ingest.collectors.simulator.car import GRAVITY_MPS2, Car
 _FASTEST_MPS = 95.0
 _SPEEDS_PER_MPS = 4
 BOX_HALF_WIDTH = 2
-#: Nodes that `smooth` eats at each end.
+#: The number of nodes that `smooth` cuts off at each end.
 MARGIN = 3 * BOX_HALF_WIDTH
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a driver asks of the car, node by node; 1 is everything the car has.
+    """A driver's demand on the car, node by node; 1 is the car's limit.
 
-    ``grip`` covers all of the tyre, ``braking`` and ``throttle`` are shares of what grip leaves; ``limit_mps`` is a speed that
-    has nothing to do with grip, such as a pit lane's. ``release_mps3`` and ``pickup_mps3`` are how fast the brake comes off and
-    the throttle goes on.
+    ``grip`` covers all of the tyre. ``braking`` and ``throttle`` are shares of the limit that grip leaves.
+    ``limit_mps`` is a speed limit independent of grip, such as a pit lane's. ``release_mps3`` is the rate at which the
+    brake comes off, and ``pickup_mps3`` the rate at which the throttle goes on.
     """
 
     grip: Sequence[float]
@@ -38,7 +39,7 @@ class Demand:
     pickup_mps3: float
 
     def joined(self, following: "Demand", *, start: int, ahead: int) -> "Demand":
-        """From node ``start`` on, and ``ahead`` nodes into the ``following`` lap of the same driver."""
+        """Join the demand from node ``start`` on with ``ahead`` nodes of the ``following`` lap of the same driver."""
         return replace(
             self,
             grip=[*self.grip[start:], *following.grip[:ahead]],
@@ -49,7 +50,7 @@ class Demand:
 
 
 def corner_energies(car: Car, curvature_per_m: Sequence[float], demand: Demand) -> list[float]:
-    """v²/2 of each node at the limit of lateral grip, or at the limit that the demand sets."""
+    """Return v²/2 of each node at the limit of lateral grip, or at the limit that the demand sets."""
     friction, downforce = car.lateral_friction, car.downforce_per_m
     ceilings = []
     for curvature, grip, limit in zip(curvature_per_m, demand.grip, demand.limit_mps, strict=True):
@@ -63,7 +64,7 @@ def corner_energies(car: Car, curvature_per_m: Sequence[float], demand: Demand) 
 def brake_backwards(
     car: Car, step_m: float, curvature_per_m: Sequence[float], demand: Demand, ceilings: Sequence[float]
 ) -> list[float]:
-    """The ceilings lowered so that the brakes can always reach the next one."""
+    """Return the ceilings, lowered so that the brakes can always reach the next one."""
     lateral, braking, rolling = car.lateral_friction, car.braking_friction, car.rolling_mps2
     drag, downforce = 2 * car.drag_per_m, 2 * car.downforce_per_m
     released = demand.release_mps3 * step_m
@@ -98,7 +99,10 @@ def drive_forwards(
     energy: float,
     gaining_mps2: float,
 ) -> tuple[list[float], list[float]]:
-    """The energies as driven, from ``energy`` and acceleration ``gaining_mps2`` at the first node; and the accelerations."""
+    """Return the energies as driven, and the accelerations.
+
+    ``energy`` and the acceleration ``gaining_mps2`` are those at the first node.
+    """
     lateral, traction, rolling = car.lateral_friction, car.braking_friction * car.driven_share, car.rolling_mps2
     drag, downforce = 2 * car.drag_per_m, 2 * car.downforce_per_m
     picked_up = demand.pickup_mps3 * step_m
@@ -113,10 +117,10 @@ def drive_forwards(
         left = 1 - turning * turning
         held = traction * load * sqrt(left) if left > 0 else 0.0
         resisting = drag * energy + rolling
-        # Compared, not min and max: calls would be a fifth of the time that a lap takes to plan.
+        # Comparisons instead of min and max: calls would take a fifth of a lap's planning time.
         pulled = pull[int(speed * _SPEEDS_PER_MPS)] * throttle
         gain = (pulled if pulled < held else held) - resisting
-        # A car at rest needs a moment, not a distance, to get going: no rate limit at walking pace.
+        # A car at rest needs a moment, not a distance, to get going: walking pace has no rate limit.
         eager = (gaining_mps2 if gaining_mps2 > -resisting else -resisting) + picked_up / (speed if speed > 1 else 1.0)
         reached = energy + (gain if gain < eager else eager) * step_m
         if reached > ceiling:
@@ -132,13 +136,13 @@ def drive_forwards(
 
 @lru_cache(maxsize=8)
 def _pull(car: Car) -> tuple[float, ...]:
-    """Full throttle in the right gear, by quarter metres per second."""
+    """Return the acceleration at full throttle in the right gear, by quarter metres per second."""
     count = int(_FASTEST_MPS * _SPEEDS_PER_MPS) + 2
     return tuple(car.best_drive_mps2((i + 0.5) / _SPEEDS_PER_MPS) for i in range(count))
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Three moving averages, nearly a Gauss bell; the result is `MARGIN` shorter at each end."""
+    """Smooth with three moving averages, nearly a Gauss bell; the result is `MARGIN` shorter at each end."""
     width = 2 * BOX_HALF_WIDTH + 1
     result = list(values)
     for _ in range(3):
