@@ -94,7 +94,7 @@ def begins_anew(before: ReceivedFrame, moment: ReceivedFrame) -> bool:
 
     A lap counter that has gone back means another session. Once a lap has been counted, no other break does:
     the car was put back into the pits. In the first lap, the clock also goes back at the line of a flying start.
-    Then it is another session only where the car was put somewhere else, or the game sent nothing for a while.
+    So another session needs one more sign. Either the car was put somewhere else, or the game sent nothing for a while.
     """
     laps, since_ms = _laps(before, moment), moment.known.lap_time - before.known.lap_time
     if laps or since_ms >= 0 or moment.known.lap_number > 1:
