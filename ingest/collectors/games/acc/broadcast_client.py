@@ -1,4 +1,7 @@
-"""The socket to ACC's broadcasting server: sends what is due, takes in what came. What is said is `registration`'s to know."""
+"""Holds the socket to ACC's broadcasting server: sends due datagrams and receives others.
+
+`registration` decides which datagrams are due.
+"""
 
 import select
 import socket
@@ -10,13 +13,17 @@ from ingest.collectors.games.acc.broadcast_state import BroadcastState
 from ingest.collectors.games.acc.registration import SILENT_S, Access, Registration
 from ingest.collectors.games.anomalies import AnomalyCounts
 
-#: More than a full grid says while nobody listens for a moment; the rest waits for the next call.
+#: More than a full grid sends while the client does not read for a moment. The rest waits for the next call.
 _AT_ONCE = 500
 _LARGEST = 65535
 
 
 class BroadcastClient:
-    """One client. ``find`` says where the server is now, or None where there is none; ``own_port`` 0 is any free one."""
+    """Client of ACC's broadcasting server.
+
+    ``find`` returns the current access to the server, or None where there is none.
+    ``own_port`` 0 selects any free port.
+    """
 
     def __init__(
         self, find: Callable[[], Access | None], *, interval_ms: int, own_port: int, complaints: AnomalyCounts
@@ -29,11 +36,11 @@ class BroadcastClient:
         self._heard_s = float("-inf")
 
     def heard(self, now_s: float) -> bool:
-        """The server has said something lately."""
+        """Return whether the server has sent a message lately."""
         return now_s - self._heard_s <= SILENT_S
 
     def poll(self, now_s: float) -> Sequence[Message]:
-        """What has come since the last call; waits for nothing."""
+        """Return the messages received since the last call; wait for nothing."""
         if self._registration.wants_access(now_s):
             self._register(now_s)
         messages = [message for datagram in self._received() if (message := self._parsed(datagram))]
@@ -45,14 +52,14 @@ class BroadcastClient:
         return messages
 
     def wait(self, timeout_s: float) -> bool:
-        """Until something comes, at most ``timeout_s``; False without a socket to wait for."""
+        """Wait for a datagram, at most ``timeout_s``; return False without a socket to wait for."""
         if self._socket is None:
             return False
         select.select([self._socket], [], [], timeout_s)
         return True
 
     def close(self) -> None:
-        """Take leave: the server would go on talking."""
+        """Unregister, because the server would go on sending, and close the socket."""
         self._send(self._registration.leave())
         self._disconnect()
 
@@ -66,7 +73,10 @@ class BroadcastClient:
             self._registration.postpone(now_s)
 
     def _connected(self, access: Access) -> bool:
-        """Whether there is a socket to that server. Others cannot write to it: it is connected."""
+        """Connect a socket to that server where needed, and return whether there is one.
+
+        Other senders cannot write to it, because it is connected.
+        """
         where = (access.host, access.port)
         if self._socket is not None and where == self._where:
             return True
@@ -95,7 +105,7 @@ class BroadcastClient:
             try:
                 if self._socket is not None:
                     self._socket.send(datagram)
-            except OSError:  # nobody listens on that port, the game is not there: it will be asked again
+            except OSError:  # no listener on that port, because the game is not there: the client registers again later
                 return
 
     def _received(self) -> list[bytes]:
@@ -105,7 +115,7 @@ class BroadcastClient:
                 datagrams.append(self._socket.recv(_LARGEST))
             except BlockingIOError:
                 break
-            except OSError:  # an earlier datagram of ours met a closed port
+            except OSError:  # an earlier datagram of ours reached a closed port
                 break
         return datagrams
 

@@ -1,17 +1,17 @@
-"""What ACC says in its broadcasting protocol, as values. `wire` makes them of bytes."""
+"""Defines the messages of ACC's broadcasting protocol as values. `broadcast_protocol` parses them from bytes."""
 
 from dataclasses import dataclass
 
-#: Session types and phases that decide something here.
+#: Session types and phases on which decisions depend here.
 REPLAY = 14
 SESSION, SESSION_OVER, POST_SESSION = 5, 6, 7
-#: Where a car is.
+#: Locations of a car.
 ON_TRACK, PIT_LANE, PIT_ENTRY, PIT_EXIT = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrationResult:
-    """The answer to a registration; may come again, without success, when ACC ends it."""
+    """The answer to a registration. It may arrive again, without success, when ACC ends the registration."""
 
     connection_id: int
     success: bool
@@ -21,7 +21,7 @@ class RegistrationResult:
 
 @dataclass(frozen=True, slots=True)
 class LapTimes:
-    """One lap of a car. A time of 2147483647 is none."""
+    """A lap of a car, with its times and flags. A time of 2147483647 means no time."""
 
     lap_time_ms: int
     car_index: int
@@ -43,7 +43,7 @@ class SessionUpdate:
     phase: int
     session_ms: float
     remaining_ms: float
-    focused_car: int  # which the camera follows; -1: none
+    focused_car: int  # the car that the camera follows; -1: none
     replay_plays: bool
     best_lap: LapTimes
 
@@ -102,7 +102,7 @@ class EntryListCar:
 
 @dataclass(frozen=True, slots=True)
 class TrackData:
-    """The track."""
+    """The track, with its name, id and length."""
 
     connection_id: int
     name: str
@@ -112,7 +112,7 @@ class TrackData:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a car."""
+    """An event of a car, with its text and session time."""
 
     kind: int
     text: str

@@ -1,7 +1,8 @@
-"""ACC's broadcasting protocol, version 4: messages to bytes, and bytes to messages. Pure.
+"""Encodes and parses the messages of ACC's broadcasting protocol, version 4. Pure.
 
-One message a datagram, its first byte the kind; fields are packed, little endian; a string is its length in bytes and UTF-8. A
-message that ends too early is refused as a whole. What follows behind its end is left alone: a later version may say more.
+A datagram holds one message, and its first byte is the kind. Fields are packed, little endian.
+A string is its length in bytes, followed by UTF-8. A message that ends too early is refused as a whole.
+The bytes after its end are not parsed: a later version may send more.
 """
 
 from collections.abc import Callable
@@ -37,11 +38,14 @@ _TWO_NUMBERS = Struct("<ii")
 
 
 class InvalidBroadcast(ValueError):
-    """A datagram that is no message of this protocol; the words have no numbers in them, so that they can be counted."""
+    """Error for a datagram that is not a message of this protocol.
+
+    Its text has no numbers, so that it can be counted.
+    """
 
 
 def register(display_name: str, password: str, interval_ms: int) -> bytes:
-    """Ask for updates every ``interval_ms``. No command password: nothing is commanded.
+    """Return the registration for updates every ``interval_ms``. It has no command password: nothing is commanded.
 
     Raises ValueError for a text that is too long: a malformed registration has crashed the game.
     """
@@ -50,22 +54,22 @@ def register(display_name: str, password: str, interval_ms: int) -> bytes:
 
 
 def unregister(connection_id: int) -> bytes:
-    """Take leave."""
+    """Return the message that ends a registration."""
     return bytes([_UNREGISTER]) + _I32.pack(connection_id)
 
 
 def ask_entry_list(connection_id: int) -> bytes:
-    """Ask which cars there are."""
+    """Return the request for the list of cars."""
     return bytes([_ASK_ENTRY_LIST]) + _I32.pack(connection_id)
 
 
 def ask_track_data(connection_id: int) -> bytes:
-    """Ask about the track."""
+    """Return the request for the track data."""
     return bytes([_ASK_TRACK_DATA]) + _I32.pack(connection_id)
 
 
 def parse(datagram: bytes) -> tuple[Message, bytes]:
-    """The message, and what follows behind its end. Raises Malformed."""
+    """Return the message, and the bytes after its end. Raises InvalidBroadcast."""
     if not datagram:
         raise InvalidBroadcast("empty datagram")
     parts = _PARSERS.get(datagram[0])
@@ -86,7 +90,7 @@ def _text(text: str) -> bytes:
 
 @dataclass(slots=True)
 class _Unread:
-    """What is left of a datagram."""
+    """The unread rest of a datagram."""
 
     datagram: bytes
     at: int
@@ -105,7 +109,7 @@ class _Unread:
     def text(self) -> str:
         length = self.u16()
         start = self._past(length)
-        # Names are cut by the game in the middle of a character.
+        # The game cuts names in the middle of a character.
         return self.datagram[start : self.at].decode(errors="replace")
 
     def _past(self, size: int) -> int:
@@ -118,7 +122,8 @@ class _Unread:
 
 def _result(unread: _Unread) -> RegistrationResult:
     connection_id, success, rights = unread.take(_RESULT)
-    # Libraries call the last byte "read only", and have it the wrong way round: 0 came with the words "readonly access granted".
+    # Libraries call the last byte "read only", which inverts its meaning.
+    # The value 0 came with the words "readonly access granted".
     return RegistrationResult(connection_id, success > 0, rights > 0, unread.text())
 
 
@@ -128,7 +133,7 @@ def _session(unread: _Unread) -> SessionUpdate:
         unread.text()
     replay_plays = unread.u8() > 0
     if replay_plays:
-        unread.take(_REPLAY_TIMES)  # some read integers here; they are as wide, and nobody wants them
+        unread.take(_REPLAY_TIMES)  # some clients read integers here; they have the same width, and no code uses them
     unread.take(_WEATHER)
     best_lap = _lap(unread)
     return SessionUpdate(event, session, kind, phase, session_ms, remaining_ms, focused, replay_plays, best_lap)

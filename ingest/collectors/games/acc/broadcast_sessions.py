@@ -1,7 +1,8 @@
-"""From what ACC broadcasts to what happened, for a machine without the shared memory. Pure: clocks are arguments.
+"""Finds sessions and frames in ACC's broadcasts, for a machine without the shared memory. Pure: clocks are arguments.
 
-The car is the one that the camera followed when the session began: the player's, as long as the player drives. The protocol
-has no pedals, steering, rpm, height and sector; there the frames have the wire's zero, which means unknown.
+The car is the one that the camera followed when the session began. It is the player's, as long as the player drives.
+The protocol has no pedals, steering, rpm, height and sector.
+There the frames have the wire's zero, which means unknown.
 """
 
 from collections.abc import Sequence
@@ -29,10 +30,10 @@ from ingest.collectors.games.interface import Happening
 from ingest.collectors.games.session_tracker import SessionTracker
 from ingest.telemetry_pb2 import PitState, Session, TelemetryFrame
 
-#: What the game does not broadcast.
+#: Channels that the game does not broadcast.
 LACKING = ("throttle", "brake", "steering", "rpm", "y", "sector")
 _DRIVEN = {SESSION, SESSION_OVER, POST_SESSION}
-#: A session's clock only grows; a correction by less is none.
+#: A session's clock only grows. A correction by less than this is not a restart.
 _RESTARTED_MS = 1000.0
 _PITS = {
     ON_TRACK: PitState.PIT_STATE_ON_TRACK,
@@ -43,7 +44,7 @@ _PITS = {
 
 
 class BroadcastSessions:
-    """What the broadcasts tell, one message after the other."""
+    """Finds sessions and frames in the broadcasts, one message after the other."""
 
     def __init__(self, *, rate_hz: float, complaints: AnomalyCounts) -> None:
         self._rate_hz, self._complaints = rate_hz, complaints
@@ -53,7 +54,7 @@ class BroadcastSessions:
         self._seen: tuple[CarUpdate, float] | None = None
 
     def take(self, message: Message, *, now_s: float, wall_ms: int, told: BroadcastState) -> Sequence[Happening]:
-        """What this message says has happened; ``told`` has taken it in already."""
+        """Return the happenings of this message, which the broadcast state has already taken in."""
         match message:
             case SessionUpdate():
                 return self._follow(message)
@@ -63,7 +64,7 @@ class BroadcastSessions:
                 return []
 
     def gone(self, reason: str) -> Sequence[Happening]:
-        """The game is not heard of any more."""
+        """End the session, because the game sends nothing any more or went on to another session."""
         self._update, self.car_index, self._seen = None, None, None
         return self._session.end(reason)
 
@@ -74,7 +75,10 @@ class BroadcastSessions:
         return ended
 
     def _is_driven(self, car: CarUpdate) -> bool:
-        """It is the player's car, and the session is neither before its start, nor paused, nor a replay."""
+        """Return whether this is an update of the player's car in a session that is being driven.
+
+        A session before its start, a paused session and a replay are not being driven.
+        """
         update = self._update
         if update is None or update.replay_plays or update.session_type == REPLAY or update.phase not in _DRIVEN:
             return False
@@ -98,14 +102,14 @@ class BroadcastSessions:
             car=told.car_name(car.car_index),
             driver=told.driver_name(car.car_index, car.driver_index),
             track_length=told.length_m(told.track_name()),
-            # Also a lap that nobody has driven yet has a time, of none, for each sector.
+            # A lap that is not driven yet also has a split for each sector, with the value for no time.
             sector_count=len(self._update.best_lap.splits_ms) if self._update else 0,
             sample_rate=self._rate_hz,
         )
 
 
 def _over(before: SessionUpdate, now: SessionUpdate) -> str | None:
-    """Why ``now`` is of another session than ``before``; None when it is of the same."""
+    """Return why ``now`` belongs to another session than ``before``; None when it belongs to the same."""
     was = (before.event_index, before.session_index, before.session_type)
     if was != (now.event_index, now.session_index, now.session_type):
         return "the game went on to another session"
@@ -119,13 +123,13 @@ def _frame(car: CarUpdate) -> TelemetryFrame:
         {
             "lap_time": known_time_ms(GAME, car.current_lap.lap_time_ms),
             "speed": car.speed_kmh,
-            # The game's own client subtracts 2, and would have every parked car in reverse.
+            # The game's own client subtracts 2, which would put every parked car in reverse.
             "gear": car.gear - 1,
             "normalized_position": car.spline_position,
             "lap_number": car.laps + 1,
             "x": car.x_m,
             "z": car.z_m,
-            # Believed to be the pages' heading: nobody has compared the two.
+            # Assumed to be the same as the pages' heading: the two have not been compared.
             "heading": car.yaw_rad,
             "last_lap_time": known_time_ms(GAME, car.last_lap.lap_time_ms),
             "pit": _PITS.get(car.location, PitState.PIT_STATE_UNKNOWN),

@@ -1,6 +1,6 @@
-"""Where ACC's broadcasting server is and what opens it: from the settings, and where they say nothing, from the game's own file.
+"""Finds the address and password of ACC's broadcasting server: in the settings, or else in the game's own file.
 
-The game reads `broadcasting.json` when it starts and writes it again when it ends, so it is only read here.
+The game reads `broadcasting.json` when it starts and writes it again when it ends. So the file is only read here.
 """
 
 import ctypes
@@ -23,21 +23,21 @@ _STEAM_ROOTS = (".steam/steam", ".local/share/Steam", ".var/app/com.valvesoftwar
 
 @dataclass(frozen=True, slots=True)
 class BroadcastingConfig:
-    """What the file says. Port 0: broadcasting is off."""
+    """The port and password in the game's file. Port 0 means that broadcasting is off."""
 
     port: int
     password: str = field(repr=False)
 
 
 class BroadcastingConfigReader:
-    """Finds it anew at each call: a player may turn broadcasting on while the collector runs."""
+    """Reads the configuration again at each call: a player may turn broadcasting on while the collector runs."""
 
     def __init__(self, settings: AccSettings, complaints: AnomalyCounts, *, home: Path | None = None) -> None:
         self._settings, self._complaints = settings, complaints
         self._home = home or Path.home()
 
     def find(self) -> Access | None:
-        """None where broadcasting is off, which is said once."""
+        """Return the access to the server; None where broadcasting is off, which is logged once."""
         config = self._config()
         port = self._settings.broadcast_port or (config.port if config else _CUSTOMARY_PORT)
         if port == 0:
@@ -55,7 +55,7 @@ class BroadcastingConfigReader:
             except FileNotFoundError:
                 continue
             except (OSError, ValueError) as wrong:
-                # Without the file's words: one of them is a password.
+                # The log leaves out the file's text, because it contains a password.
                 self._complaints.add("broadcasting.json cannot be used", f"{path}: {type(wrong).__name__}")
         return None
 
@@ -66,16 +66,19 @@ class BroadcastingConfigReader:
 
 
 def read_config(raw: bytes) -> BroadcastingConfig:
-    """The game's file: UTF-16 without a mark as the game writes it, or as an editor has left it. Raises ValueError."""
+    """Return the configuration in the game's file. Raises ValueError.
+
+    The game writes UTF-16 without a byte order mark; an editor may have saved the file differently.
+    """
     match json.loads(_decoded(raw)):
-        # "upd": the game has it misspelt, and knows no other way.
+        # "upd": the game misspells the key, and accepts no other spelling.
         case {"updListenerPort": int(port), "connectionPassword": str(password)} if 0 <= port <= 65535:
             return BroadcastingConfig(port, password)
     raise ValueError("want an object with updListenerPort and connectionPassword")
 
 
 def documents_folders(home: Path) -> list[Path]:
-    """Where this player's documents may be; under Proton there is one for each of Steam's libraries."""
+    """Return the possible documents folders of this player; under Proton there is one for each Steam library."""
     if sys.platform == "win32":
         return [_windows_documents() or home / "Documents"]
     prefix = Path("steamapps", "compatdata", _STEAM_APP, "pfx", "drive_c", "users", "steamuser", "Documents")
@@ -98,7 +101,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _windows_documents() -> Path | None:
-    """Which a player may have moved, and OneDrive does."""
+    """Return the documents folder of Windows, which a player may have moved, and OneDrive does move."""
     if sys.platform != "win32":
         return None
     personal, longest = 5, 260

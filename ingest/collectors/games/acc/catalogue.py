@@ -1,14 +1,14 @@
-"""ACC's tracks and cars by the names that its own pages use.
+"""Lists ACC's tracks and cars by the names that its own pages use.
 
-The broadcasting protocol calls a track by its full name and a car by a number; the pages give no track a length. One name for
-each, whichever way it was learnt.
+The broadcasting protocol uses a track's full name and a car's number. The pages have no track length.
+Each track and car has one name here, for both sources.
 """
 
 from typing import NamedTuple
 
 
 class CatalogueTrack(NamedTuple):
-    """A track of the game."""
+    """A track of the game, with its names in the pages and in the broadcasts, and its length in m."""
 
     name: str
     full_name: str
@@ -105,5 +105,5 @@ _BY_NAME = {name.casefold(): track for track in TRACKS for name in (track.name, 
 
 
 def track_named(name: str) -> CatalogueTrack | None:
-    """The track of that name, short or full: the game does not keep to one way of writing it."""
+    """Return the track with that name, short or full, in any case: the game does not keep to one spelling."""
     return _BY_NAME.get(name.casefold())

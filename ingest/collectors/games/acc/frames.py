@@ -1,6 +1,7 @@
-"""From ACC's pages to one frame. Pure; what the numbers mean is settled here and nowhere else.
+"""Builds one frame from ACC's pages. Pure; only this module defines the meaning of the numbers.
 
-A frame says what the page says. A value that cannot be is marked as unknown: it is never repaired, and costs no frame.
+A frame has the values of the page. An impossible value is marked as unknown.
+It is never repaired, and the frame is kept.
 """
 
 from analytics.model.game_conventions import known_time_ms
@@ -21,14 +22,14 @@ Place = tuple[float, float, float]
 
 
 def build_frame(physics: AccPhysics, graphics: AccGraphics, place: Place | None, *, invalid: bool) -> TelemetryFrame:
-    """The frame, still without a time; ``invalid``: the lap does not count, whatever the page says."""
+    """Return the frame, still without a time. ``invalid`` marks the lap as invalid, regardless of the page."""
     x_m, y_m, z_m = place or (0.0, 0.0, 0.0)
     return plausible_frame(
         {
             "lap_time": known_time_ms(GAME, graphics.lap_clock_ms),
             "throttle": physics.throttle,
             "brake": physics.brake,
-            # Of the car's full lock. Right is believed to be positive, as in AC; no dump shows a turned wheel.
+            # A share of the car's full lock. Right is assumed to be positive, as in AC; no dump shows a turned wheel.
             "steering": physics.steering,
             "speed": physics.speed_kmh,
             "gear": physics.gear - 1,
@@ -38,9 +39,10 @@ def build_frame(physics: AccPhysics, graphics: AccGraphics, place: Place | None,
             "x": x_m,
             "y": y_m,
             "z": z_m,
-            # The car looks towards (-sin, cos) of it in x and z, and it grows to the right (`analytics.model.axes`).
+            # The car faces (-sin, cos) of the heading in x and z.
+            # The heading grows to the right (`analytics.model.axes`).
             "heading": physics.heading_rad,
-            # May be a picture or two late; whoever times laps waits for the change.
+            # May be a picture or two late; lap timing waits for the change.
             "last_lap_time": known_time_ms(GAME, graphics.last_lap_ms),
             "sector": graphics.sector_index + 1,
             "pit": _pit(graphics),
@@ -50,12 +52,12 @@ def build_frame(physics: AccPhysics, graphics: AccGraphics, place: Place | None,
 
 
 def validity(*, valid: bool) -> LapValidity:
-    """As a frame has it."""
+    """Return the lap validity as a frame encodes it."""
     return LAP_VALIDITY_VALID if valid else LAP_VALIDITY_INVALID
 
 
 def _pit(graphics: AccGraphics) -> PitState:
-    # That the box has a flag of its own rests on its name: nobody has seen it set.
+    # Only the field's name suggests that the box has its own flag: the flag has not been seen set.
     if graphics.in_pit_box:
         return PIT_STATE_PIT_BOX
     return PIT_STATE_PIT_LANE if graphics.in_pit_lane else PIT_STATE_ON_TRACK

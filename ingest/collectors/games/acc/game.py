@@ -1,4 +1,4 @@
-"""Assetto Corsa Competizione as a `Game`: the shell that looks at the clocks, reads the pages and listens to the broadcasts."""
+"""Implements `Game` for Assetto Corsa Competizione: reads the clocks and the pages, and receives the broadcasts."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,19 +19,20 @@ from ingest.settings import AccSettings
 
 log = structlog.get_logger()
 
-#: How often the game broadcasts beside its pages: a lap that becomes invalid is known so soon.
+#: Interval of the broadcasts beside the pages: a lap that becomes invalid is known so soon.
 _BESIDE_MS = 250
-#: Pages lie so long before they are understood: three looks at 60 Hz. What is done once for three costs half of what it costs
-#: for each, as a processor that has slept between two looks has forgotten all of it.
+#: Pages wait so long before they are parsed: three looks at 60 Hz.
+#: Work done once for three looks costs half of the work done for each look.
+#: The reason is that a processor that has slept between two looks starts with cold caches.
 _GATHER_S = 0.04
-#: And alone. It may be asked for more often; nobody is known to have done so.
+#: Shortest interval of the broadcasts alone. A shorter one can be requested; no client is known to have done so.
 _ALONE_MS = 50
-#: How often pages that are not there are looked for.
+#: Interval at which missing pages are looked for.
 _SEARCH_S = 0.25
 
 
 class AccGame:
-    """Follows the shared memory, with the broadcasts beside it where the game has them on; or the broadcasts alone."""
+    """Follows the shared memory, with the broadcasts beside it where they are on; or the broadcasts alone."""
 
     name = GAME
 
@@ -69,16 +70,16 @@ class AccGame:
 
     @property
     def running(self) -> bool:
-        """Its pages are there, or it has broadcast lately."""
+        """Return whether the game's pages are there, or it has broadcast lately."""
         return self._follow.running(self._clock())
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What was received and could not be used, by kind."""
+        """Return the counts of unusable received data, by kind."""
         return self._complaints.counts
 
     def poll(self, timeout_s: float) -> Sequence[Happening]:
-        """What has happened since the last call, oldest first; waits at most ``timeout_s`` for the first of it."""
+        """Return the happenings since the last call, oldest first; wait at most ``timeout_s`` for the first."""
         now_s = self._clock()
         until_s = now_s + timeout_s
         while not (happenings := self._follow.look(now_s, round(self._wall_s() * 1000))) and now_s < until_s:
@@ -88,13 +89,13 @@ class AccGame:
         return happenings
 
     def close(self) -> Sequence[Happening]:
-        """Take leave of the game; what was seen and not told yet."""
+        """Stop following the game, and return the happenings not returned yet."""
         untold = self._follow.close(self._clock())
         self._broadcasting.close()
         return untold
 
     def _note_lap(self) -> None:
-        """The game's own stopwatch has more of a lap than a frame can carry."""
+        """Log a lap as the game timed it, which is more than a frame can carry."""
         car = self._follow.car_index
         finished = None if car is None else self._broadcasting.told.last_lap(car)
         if finished and finished[0] != self._laps:
@@ -103,11 +104,11 @@ class AccGame:
 
 
 class _Follow(Protocol):
-    """One way to follow the game."""
+    """A way to follow the game: by its pages or by its broadcasts."""
 
     @property
     def car_index(self) -> int | None:
-        """The player's car in the broadcasts; None without a session."""
+        """Return the index of the player's car in the broadcasts; None without a session."""
         ...
 
     def running(self, now_s: float) -> bool: ...
@@ -117,7 +118,7 @@ class _Follow(Protocol):
 
 
 class _FollowPages:
-    """A snapshot at a steady rate."""
+    """Follows the pages, with a snapshot at a steady rate."""
 
     def __init__(
         self,
@@ -146,10 +147,10 @@ class _FollowPages:
     def look(self, now_s: float, wall_ms: int) -> Sequence[Happening]:
         if now_s < self._due_s:
             return []
-        # A moment that was missed is over: it is not made up for with two looks at once.
+        # A missed look is not made up for with two looks at once.
         self._due_s = max(self._due_s + self._interval_s, now_s)
         pages = self._memory.snapshot(now_s)
-        now_s = self._clock()  # it was a moment's work to get a whole one, now and then more
+        now_s = self._clock()  # a whole snapshot takes a moment, now and then longer
         if pages is not None:
             self._looks.append((pages, now_s, wall_ms))
         elif not self._memory.present:
@@ -158,12 +159,12 @@ class _FollowPages:
         return self._tell(now_s) if now_s >= self._tell_s else []
 
     def _tell(self, now_s: float) -> list[Happening]:
-        """What was seen in all looks since the last call."""
+        """Return the happenings in all looks since the last call."""
         looks, self._looks = self._looks, []
         self._tell_s = now_s + _GATHER_S
         if looks:
             self._ours = self._driving.recognises(looks[-1][0])
-        if self._ours:  # nobody else's port is knocked at
+        if self._ours:  # no datagram goes to a port that is not ACC's
             self._broadcasting.poll(now_s)
         told = self._broadcasting.told
         takes = (
@@ -185,7 +186,7 @@ class _FollowPages:
 
 
 class _FollowBroadcasts:
-    """Whatever comes, when it comes."""
+    """Follows the broadcasts, and takes each message when it arrives."""
 
     def __init__(
         self, watching: BroadcastSessions, broadcasting: BroadcastClient, *, sleep: Callable[[float], None]
@@ -215,4 +216,4 @@ class _FollowBroadcasts:
             self._sleep(until_s - now_s)
 
     def close(self, now_s: float) -> Sequence[Happening]:
-        return []  # it holds nothing but the broadcasts
+        return []  # it has nothing open but the broadcasts

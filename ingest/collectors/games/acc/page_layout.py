@@ -1,7 +1,7 @@
-"""Where ACC's pages keep what a frame and a session's facts are made of: shared memory version 1.9, ACC 1.8 to 1.10.
+"""Reads the fields of ACC's pages that frames and session facts need: shared memory version 1.9, ACC 1.8 to 1.10.
 
-Little endian, four-byte numbers on multiples of four; strings are UTF-16. Only bytes are looked at here: what is odd in a page
-comes out as odd numbers, and nothing raises as long as the page has its size.
+Numbers are little endian, four bytes wide, on multiples of four; strings are UTF-16. Values are not checked here:
+odd bytes in a page result in odd numbers. Nothing raises as long as the page has its size.
 """
 
 from struct import Struct
@@ -14,7 +14,7 @@ GAME = "Assetto Corsa Competizione"
 
 
 def _fields(*fields: tuple[int, str]) -> Struct:
-    """Reads the fields at these offsets and skips what is between them."""
+    """Return a struct that reads the fields at these offsets and skips the bytes between them."""
     format_, at = "<", 0
     for offset, code in fields:
         format_ += f"{offset - at}x{code}"
@@ -23,7 +23,7 @@ def _fields(*fields: tuple[int, str]) -> Struct:
 
 
 class AccPhysics(NamedTuple):
-    """What the car does. Written some 400 times a second."""
+    """The state of the car, from the physics page. The game writes it some 400 times a second."""
 
     packet_id: int
     throttle: float
@@ -39,7 +39,7 @@ _PHYSICS = _fields((0, "i"), (4, "f"), (8, "f"), (16, "i"), (20, "i"), (24, "f")
 
 
 class AccGraphics(NamedTuple):
-    """Where the car is in its session and lap. Written with each picture."""
+    """The car's place in its session and lap, from the graphics page. The game writes it with each picture."""
 
     status: int
     session_type: int
@@ -81,7 +81,7 @@ _PLACES_AT = 256
 
 
 class AccStatic(NamedTuple):
-    """What stays the same while a session runs."""
+    """The facts that stay the same while a session runs, from the static page."""
 
     version: str
     car: str
@@ -93,9 +93,10 @@ class AccStatic(NamedTuple):
 
     @property
     def is_acc(self) -> bool:
-        """Assetto Corsa shows its own pages under the same names, as version 1.7.
+        """Return whether the page is ACC's. Assetto Corsa has its own pages under the same names, as version 1.7.
 
-        What the builds of ACC before 1.9 wrote there is not known; its placeholders for what only AC has are.
+        The version that builds of ACC before 1.9 wrote is not known.
+        ACC's placeholders in the fields that only AC uses are known.
         """
         if self.version in {"", "1.7"}:
             return False
@@ -106,17 +107,17 @@ _SECTOR_COUNT = _fields((400, "i"))
 
 
 def read_physics(pages: Pages) -> AccPhysics:
-    """The physics page."""
+    """Return the fields of the physics page."""
     return AccPhysics._make(_PHYSICS.unpack_from(pages.physics))
 
 
 def read_graphics(pages: Pages) -> AccGraphics:
-    """The graphics page, but for the places of the cars."""
+    """Return the fields of the graphics page, except the places of the cars."""
     return AccGraphics._make(_GRAPHICS.unpack_from(pages.graphics))
 
 
 def read_place(pages: Pages, car_id: int) -> tuple[float, float, float] | None:
-    """World x, y (up) and z of that car in m; None where the page does not have the car.
+    """Return world x, y (up) and z of that car in m. Return None where the page does not have the car.
 
     Unused slots are zero and come last: car 0 is found before them.
     """
@@ -128,7 +129,7 @@ def read_place(pages: Pages, car_id: int) -> tuple[float, float, float] | None:
 
 
 def read_static(page: bytes) -> AccStatic:
-    """The static page."""
+    """Return the fields of the static page."""
     first, last = wide_text(page, 200, 33), wide_text(page, 266, 33)
     return AccStatic(
         version=wide_text(page, 0, 15),

@@ -1,9 +1,11 @@
-"""From ACC's pages to what happened: when a session begins and ends, and its frames. Pure: clocks are arguments.
+"""Finds sessions and frames in ACC's pages: each session's start, end and frames. Pure: clocks are arguments.
 
-A session is one of a car, a track and the game's own count and kind of session. It begins with the first frame that the game
-drives in it, and ends when the game is in its menus or gone, goes on to another session, or starts this one again. A pause and
-a replay say nothing. The rule to remember: a frame is told when the physics have moved on from it, one look later. A game that
-dies while it writes leaves half a page behind, which looks like any other.
+A session is identified by the car, the track, and the game's own count and kind of session.
+It begins with the first frame that the game drives in it.
+It ends when the game is in its menus or gone, begins another session, or restarts this one.
+A pause and a replay yield nothing.
+The rule to remember: a frame is sent when the physics have moved on from it, one look later.
+A game that dies while it writes leaves half a page behind, which looks like any other.
 """
 
 from collections.abc import Sequence
@@ -33,14 +35,14 @@ from ingest.collectors.games.session_tracker import SessionTracker
 from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import Session, TelemetryFrame
 
-#: Live, and physics that do not move: the game was killed, and somebody else keeps its pages.
+#: A live status with unchanged physics for so long: the game was killed, and another process keeps its pages.
 _DEAD_S = 60.0
 #: A session's clock only counts down. A server may correct it by a moment; more than this is a new start.
 _RESTARTED_MS = 5000.0
 
 
 class _Moment(NamedTuple):
-    """What one snapshot had of the drive."""
+    """The driving data of one snapshot."""
 
     physics_id: int
     graphics: AccGraphics
@@ -51,7 +53,7 @@ class _Moment(NamedTuple):
 
 
 class AccPageSessions:
-    """What the pages tell, one snapshot after the other."""
+    """Finds sessions and frames in the pages, one snapshot after the other."""
 
     def __init__(self, *, rate_hz: float, complaints: AnomalyCounts) -> None:
         self._rate_hz, self._complaints = rate_hz, complaints
@@ -66,23 +68,23 @@ class AccPageSessions:
         self._latest_facts = Session()
 
     def recognises(self, pages: Pages) -> bool:
-        """Whether these are ACC's pages, and written."""
+        """Return whether these are ACC's pages, and written."""
         if pages.static != self._static_page:
             self._static_page, self._static = pages.static, read_static(pages.static)
         return self._static.is_acc
 
     @property
     def player_car_id(self) -> int | None:
-        """By which the broadcasting protocol calls the player's car too; None without a session."""
+        """Return the id of the player's car, the same in the broadcasting protocol; None without a session."""
         return self._told.graphics.player_car_id if self._told else None
 
     def gone(self, reason: str) -> Sequence[Happening]:
-        """The pages are not there, or no longer ACC's."""
+        """End the session, because the pages are missing or no longer ACC's."""
         self._physics_id = None
         return self._end(reason)
 
     def take(self, pages: Pages, *, now_s: float, wall_ms: int, broadcast: BroadcastState) -> Sequence[Happening]:
-        """What has happened up to this snapshot; ``broadcast`` is what the game has said beside it."""
+        """Return the happenings up to this snapshot; ``broadcast`` holds the game's broadcasts so far."""
         if not self.recognises(pages):
             return self.gone("the pages are not ACC's")
         graphics, physics = read_graphics(pages), read_physics(pages)
@@ -92,9 +94,9 @@ class AccPageSessions:
             dead = graphics.status == LIVE and now_s - self._moved_s > _DEAD_S
             return self._end("the game stands still") if dead else []
         if graphics.status == REPLAY:
-            # The status is on the page that is written later: what was held may be the replay's first picture.
+            # The status is on the page that is written later. The held frame may be the replay's first picture.
             self._held = None
-        # The first look tells nothing: what it finds may be a dead game's.
+        # The first look yields nothing: its pages may be left by a dead game.
         said = [] if self._physics_id is None else self._tell_held(broadcast)
         news = self._physics_id is not None and graphics.status == LIVE
         self._physics_id, self._moved_s = physics.packet_id, now_s
@@ -114,7 +116,7 @@ class AccPageSessions:
         if moment is None:
             return []
         if self._told and "lap_number" in blanked_fields(moment.frame):
-            # A counter that cannot be has not gone back, nor will it have when it can be again.
+            # An impossible lap counter has not gone back. Nor has it when it becomes possible again.
             laps = self._told.graphics.completed_laps
             moment = moment._replace(graphics=moment.graphics._replace(completed_laps=laps))
         ended = self._end(reason) if self._told and (reason := _over(self._told, moment)) else []
@@ -147,7 +149,7 @@ def _facts(static: AccStatic, length_m: float, *, rate_hz: float) -> Session:
 
 
 def _over(before: _Moment, now: _Moment) -> str | None:
-    """Why ``now`` is of another session than ``before``; None when it is of the same."""
+    """Return why ``now`` belongs to another session than ``before``; None when it belongs to the same."""
     was, is_ = before.graphics, now.graphics
     if (was.session_index, was.session_type) != (is_.session_index, is_.session_type):
         return "the game went on to another session"
@@ -157,12 +159,12 @@ def _over(before: _Moment, now: _Moment) -> str | None:
         return "the session was started again"
     if is_.completed_laps == 0 and 0 < was.session_left_ms < is_.session_left_ms - _RESTARTED_MS:
         return "the session was started again"
-    # The physics may also begin to count anew within a session: with laps behind it, it is the same.
+    # The physics may also begin to count again within a session. With completed laps, it is the same session.
     if is_.completed_laps == 0 and now.physics_id < before.physics_id:
         return "the game was started again"
     return None
 
 
 def _differ(before: str, now: str) -> bool:
-    """As names; one that is not known yet differs from none."""
+    """Return whether two names differ; a name that is not known yet does not differ from any."""
     return bool(before and now) and before.casefold() != now.casefold()

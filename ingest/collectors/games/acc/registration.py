@@ -1,7 +1,8 @@
-"""What to say to ACC's broadcasting server, and when. Pure: no socket, and time is an argument.
+"""Decides which datagrams to send to ACC's broadcasting server, and when. Pure: no socket, and time is an argument.
 
-The server answers whoever registers and then talks by itself. It does not answer at all while the game is in no session, and
-forgets nobody who just goes away. So: register until there is an answer, ask for the lists, take leave when it falls silent, register again.
+The server answers a registration and then sends automatically. It does not answer while the game is in no session.
+It does not forget a client that just goes away. So: register until there is an answer, and request the lists.
+Unregister when the server falls silent, and register again.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from ingest.collectors.games.acc.broadcast_messages import (
 from ingest.collectors.games.anomalies import AnomalyCounts
 
 RETRY_S = 3.0
-#: A wrong password does not get right by asking; the game's settings may.
+#: A retry does not correct a wrong password; a change of the game's settings may.
 REFUSED_S = 15.0
 SILENT_S = 5.0
 ASK_S = 2.0
@@ -27,7 +28,7 @@ ASK_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the server is, and what opens it."""
+    """The address of the server, and the name and password for a registration."""
 
     host: str
     port: int
@@ -36,7 +37,7 @@ class Access:
 
 
 class Registration:
-    """With one server at a time."""
+    """State machine that registers with ACC's broadcasting server; one registration at a time."""
 
     def __init__(self, *, interval_ms: int, complaints: AnomalyCounts) -> None:
         self._interval_ms, self._complaints = interval_ms, complaints
@@ -44,19 +45,19 @@ class Registration:
         self._register_s = 0.0
         self._heard_s = 0.0
         self._session: tuple[int, int] | None = None
-        self._ask_track_s: float | None = None  # None: the answer is there
+        self._ask_track_s: float | None = None  # None: the answer has arrived
         self._ask_entries_s: float | None = None
         self._asked_entries_s = float("-inf")
-        self._drivers: dict[int, int] = {}  # car → how many
+        self._drivers: dict[int, int] = {}  # car → number of drivers
 
     def wants_access(self, now_s: float) -> bool:
-        """It is time to register, or to register again."""
+        """Return whether it is time to register, or to register again."""
         if self._id is not None:
             return now_s - self._heard_s > SILENT_S
         return now_s >= self._register_s
 
     def register(self, access: Access, now_s: float) -> list[bytes]:
-        """What to send when access is wanted: leave first, where it was registered."""
+        """Return the datagrams of a registration; they unregister first where a registration exists."""
         left = self.leave()
         self._register_s = now_s + RETRY_S
         try:
@@ -66,12 +67,12 @@ class Registration:
             return left
 
     def postpone(self, now_s: float) -> None:
-        """There is no server to register with: look again later."""
+        """Postpone the registration, because there is no server to register with."""
         self.leave()
         self._register_s = now_s + RETRY_S
 
     def due(self, now_s: float) -> list[bytes]:
-        """What to ask now."""
+        """Return the requests that are due now."""
         if self._id is None:
             return []
         asked = []
@@ -84,13 +85,13 @@ class Registration:
         return asked
 
     def leave(self) -> list[bytes]:
-        """What to send on the way out."""
+        """Forget the registration, and return the datagrams that end it."""
         left = [] if self._id is None else [broadcast_protocol.unregister(self._id)]
         self._id, self._session = None, None
         return left
 
     def take(self, message: Message, now_s: float) -> None:
-        """Learn from what the server said."""
+        """Update the state from a message of the server."""
         match message:
             case RegistrationResult():
                 self._answered(message, now_s)
