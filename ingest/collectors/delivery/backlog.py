@@ -36,7 +36,7 @@ class Backlog:
         self._seen = 0
 
     def poll(self, timeout_s: float = 0.0) -> bool:
-        """Continue sending; return whether there is something to send. Waits at most ``timeout_s`` for the broker."""
+        """Send and wait at most ``timeout_s`` for the broker; return whether there is something to send."""
         now = self._clock()
         if self._delivery is None or self._spool is None:
             return self._next(now=now)

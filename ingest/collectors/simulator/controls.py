@@ -80,7 +80,7 @@ def shift(
 ) -> list[int]:
     """Return the gear of each node.
 
-    The driver shifts up at the shift light. Under braking, he shifts down one by one as soon as the engine allows.
+    The driver shifts up at the shift light, and down one by one under braking as soon as the engine allows.
     """
     rpm_per_mps = [car.rpm_per_mps(gear) for gear in range(1, len(car.gear_ratios) + 1)]
     gears = []

@@ -1,7 +1,7 @@
 """Models a driver: the distance to the car's limits, the spread, and the mistakes of each lap.
 
-Everything is drawn from the seed and the lap's number alone. So the same seed always drives the same session, and a lap
-can be planned before the lap in front of it is driven. The module knows no speeds: it only gives each lap's demand on
+Everything is drawn from the seed and the lap's number alone. So the same seed always drives the same session. A lap can
+also be planned before the lap in front of it is driven. The module knows no speeds: it only gives each lap's demand on
 the car.
 """
 

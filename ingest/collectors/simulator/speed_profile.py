@@ -1,10 +1,10 @@
 """Computes the speed profile of a car along a line, from the car's limits and its driver's demand.
 
 It makes three passes over a stretch of equal steps. All work in v²/2 (energy per mass), where an acceleration is a
-slope. The first pass gives the cornering limit of each node. The second goes backwards from every slow place at the limit of
-the brakes. The third goes forwards at the limit of traction and power. Grip that the tyres spend on turning is missing
-for braking and driving (the friction circle). A driver releases the brake and opens the throttle at a finite rate. That
-rate makes trail braking and the throttle's slope out of a corner.
+slope. The first pass gives the cornering limit of each node. The second goes backwards from every slow place at the
+limit of the brakes. The third goes forwards at the limit of traction and power. Grip that the tyres spend on turning is
+missing for braking and driving (the friction circle). A driver releases the brake and opens the throttle at a finite
+rate. That rate makes trail braking and the throttle's slope out of a corner.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Manages all sessions in the spool of this PC: each in a numbered folder that one process holds at a time.
 
 A collector holds the session that is being driven. A killed collector, or a session that ended without a broker, leaves
-records behind. The first process that requests them takes them over. The rule to remember: an acknowledged segment goes
-once it has been kept long enough, or when room is needed. An unacknowledged segment never goes.
+records behind. The first process that locks the folder takes it over. The rule to remember: an acknowledged segment
+goes once it has been kept long enough, or when room is needed. An unacknowledged segment never goes.
 """
 
 import contextlib
