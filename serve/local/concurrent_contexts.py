@@ -1,4 +1,4 @@
-"""Enter contexts at the same time, and leave them at the same time; wait for a call, and no longer than it is wanted."""
+"""Enters and leaves contexts at the same time, and waits for a call until it is cancelled."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +15,10 @@ _LOOK_EVERY_S = 0.1
 
 @contextmanager
 def at_once(*contexts: AbstractContextManager[Any]) -> Iterator[list[Any]]:
-    """Yield what the contexts yield, in their order. The first one is entered and left by this thread, the others by one each.
+    """Enter the contexts at the same time, and yield their values in order.
 
-    Where one cannot be entered, or this thread is interrupted, those that are entered by then are left, and the error is raised.
+    This thread enters and leaves the first context. Each of the others has a thread of a pool. Where a context cannot
+    be entered, or this thread is interrupted, the entered contexts are left and the error is raised.
     """
     stacks = [ExitStack() for _ in contexts]
     with ThreadPoolExecutor(len(contexts)) as pool:
@@ -39,9 +40,10 @@ def _results(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> li
 
 
 def unless_cancelled(call: Callable[[], None], cancelled: Cancelled) -> None:
-    """Do ``call``, which nothing can interrupt, in a thread of its own.
+    """Run ``call``, which nothing can interrupt, in a thread of its own.
 
-    Raises what it raises; PurpleSectorError where it is ``cancelled`` first: then the thread is left to itself.
+    Raises the exceptions of ``call``. Raises PurpleSectorError where it is ``cancelled`` first, and leaves the thread
+    running.
     """
     future: Future[None] = Future()
     threading.Thread(target=_fulfil, args=(future, call), name="unless-cancelled", daemon=True).start()

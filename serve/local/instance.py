@@ -1,8 +1,8 @@
-"""Where the system that `up` or `demo` started on this machine can be found.
+"""Finds the system that `up` or `demo` started on this machine.
 
-Its services take ports from the kernel, so other commands look their addresses up here. What the environment says wins.
-The rule: a note is true while its writer holds the lock beside it. After a crash or a reboot its process number may be
-that of another process, which nobody may stop.
+Its services take ports from the kernel, so other commands look their addresses up here. Values in the environment win.
+Rule: a note is valid while its writer holds the lock in the same folder. After a crash or a reboot another process may
+have the process id of the note, and must not be stopped.
 """
 
 import json
@@ -29,7 +29,7 @@ class Instance:
 
     @classmethod
     def find(cls, state_folder: Path) -> Self | None:
-        """The one that runs now; None if there is none, or only the note of one that was killed."""
+        """Return the running instance. None if there is none, or only the note of a killed one."""
         try:
             running = cls(**json.loads(_note(state_folder).read_text()))
             os.kill(running.pid, 0)
@@ -38,7 +38,7 @@ class Instance:
         return None if _is_free(state_folder) else running
 
     def write(self, state_folder: Path) -> None:
-        """Leave a note, for this user only, for the commands to come."""
+        """Write the note for later commands, readable by this user only."""
         state_folder.mkdir(parents=True, exist_ok=True)
         draft = _note(state_folder).with_suffix(".draft")
         draft.write_text(json.dumps(asdict(self)))
@@ -46,7 +46,7 @@ class Instance:
         draft.replace(_note(state_folder))
 
     def offer_to(self, environ: MutableMapping[str, str]) -> None:
-        """Set the addresses that the environment does not have."""
+        """Set the addresses that the environment lacks."""
         if environ.setdefault("KAFKA_BROKERS", self.brokers) == self.brokers:
             environ.setdefault("KAFKA_REPLICATION", str(self.replication))
         environ.setdefault("DATABASE_URL", self.database_url)
@@ -54,10 +54,10 @@ class Instance:
 
 @contextmanager
 def the_only_one(state_folder: Path, *, looks_last_s: float = 1.0) -> Iterator[None]:
-    """This process is the one that runs the system here; its note goes when it has stopped everything.
+    """Hold the lock, so that only this process runs the system here. Remove its note on leaving, when all has stopped.
 
-    Raises PurpleSectorError if there is another one, which may still be starting: if the lock is not free for far longer than
-    somebody else's look at it takes.
+    Raises PurpleSectorError if another instance holds the lock; it may still be starting. Another command's check also
+    holds the lock, but for far less than ``looks_last_s``.
     """
     import fcntl
 
@@ -88,7 +88,7 @@ def _runs_already(state_folder: Path) -> PurpleSectorError:
 
 
 def _is_free(state_folder: Path) -> bool:
-    """Whether there is a lock that nobody holds; a look at it excludes no other look."""
+    """Return whether a lock exists that no process holds. The check shares the lock, and excludes no other check."""
     import fcntl
 
     try:
@@ -109,11 +109,11 @@ def _taken(lock: int, how: int) -> bool:
 
 
 def state_folder(environ: MutableMapping[str, str]) -> Path:
-    """Where the note lies, and by default the data: PURPLE_SECTOR_HOME, else the user's state folder."""
+    """Return the folder of the note and, by default, the data: PURPLE_SECTOR_HOME, else the user's state folder."""
     if home := environ.get("PURPLE_SECTOR_HOME"):
         return Path(home)
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        # PostgreSQL refuses to run as root and runs as another user, who can't enter root's home.
+        # PostgreSQL refuses to run as root. It runs as another user, which cannot enter root's home.
         return Path("/var/lib/purple-sector")
     base = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "purple-sector"

@@ -1,6 +1,6 @@
-"""List the sockets on which a process and its children accept connections.
+"""Lists the sockets on which a process and its children accept connections.
 
-The rule: what listens beyond the loopback does so because a setting names another address, and is printed at the start.
+Rule: a socket listens beyond the loopback only because a setting names another address. The start prints such sockets.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ class ListeningSocket:
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Return whether only this machine reaches the socket."""
         address = ipaddress.ip_address(self.host)
         # Ray listens on ::ffff:127.0.0.1, which Python 3.11 does not count as the loopback.
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
@@ -31,12 +31,12 @@ class ListeningSocket:
 
     @property
     def content(self) -> str:
-        """What it gives to whoever connects: in words, or as the command line where nobody named it."""
+        """Return a description of the content that it serves, or the command line where `_CONTENT` lacks one."""
         return next((content for name, content in _CONTENT.items() if name in self.command), self.command)
 
 
 def summary(listeners: list[ListeningSocket]) -> str:
-    """Name ports and content of those that other machines reach; empty where they reach nothing."""
+    """Name port and content of each socket that other machines reach. Empty where they reach none."""
     beyond = [f"{one.port} ({one.content})" for one in listeners if not one.on_loopback]
     return f"open to other machines: {', '.join(beyond)}" if beyond else ""
 

@@ -1,8 +1,8 @@
-"""End what a Ray of ours left behind when the command that started it was killed.
+"""Ends the processes that a Ray of ours left behind when its command was killed.
 
-Ray's processes end with their raylet, but not all: HAProxy goes on to answer on the page's port, and two agents stay. Each Ray of
-ours has a folder that names its owner; processes belong to it that name that folder in their arguments, or have a file in it open. Their
-environment says nothing: brokers and databases inherit it too.
+Most of Ray's processes end with their raylet. But HAProxy continues to answer on the page's port, and two agents stay.
+Each Ray of ours has a folder that names its owner. A process belongs to that Ray if its arguments name the folder, or
+if it has a file in the folder open. The environment is no evidence, because brokers and databases inherit it too.
 """
 
 import contextlib
@@ -14,21 +14,24 @@ from pathlib import Path
 
 import psutil
 
-#: How the folders of our Rays begin, in the system's folder for temporary files.
+#: Prefix of the folders of our Rays, in the system's folder for temporary files.
 PREFIX = "ps-"
 _OWNER = "owner"
-# Whoever reads a log of Ray's has it open as well, and is not ended.
+# Name prefixes of Ray's processes. A program that reads a Ray log also has it open, and must not be ended.
 _RAYS = ("ray::", "python", "raylet", "gcs_server", "haproxy")
 
 
 def write_owner(folder: Path) -> None:
-    """Note that this process owns ``folder``; a process id alone may be another's after a reboot."""
+    """Note that this process owns ``folder``, by id and start time. After a reboot another process may have the id."""
     me = psutil.Process()
     (folder / _OWNER).write_text(f"{me.pid} {me.create_time()}")
 
 
 def sweep(temporary: Path) -> int:
-    """Kill the processes of Rays below ``temporary`` whose owner is gone, remove their folders, and return how many were killed."""
+    """Kill the processes of Rays below ``temporary`` whose owner is gone, and remove their folders.
+
+    Return the number of killed processes.
+    """
     abandoned = [folder for folder in temporary.glob(f"{PREFIX}*") if _is_abandoned(folder)]
     left = [process for folder in abandoned for process in processes_of(folder)]
     for process in left:
@@ -41,24 +44,24 @@ def sweep(temporary: Path) -> int:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Return the processes of the Ray whose files are in ``folder``, but for this one, which may be its driver."""
+    """Return the processes of the Ray with its files in ``folder``, except this one, which may be its driver."""
     others = (process for process in psutil.process_iter() if process.pid != os.getpid())
     return [process for process in others if _is_of(process, folder)]
 
 
 def wait_for_end(processes: Iterable[psutil.Process], timeout_s: float = 10.0) -> None:
-    """Wait until these have ended, and not much longer than ``timeout_s`` in all."""
+    """Wait until all processes have ended, and not much longer than ``timeout_s`` in total."""
     deadline = time.monotonic() + timeout_s
     for process in processes:
-        # psutil 7.2 raises OSError (from pidfd_open: ENOENT, before Linux 6.16 EINVAL) where the id of a process that has
-        # ended is a thread of another one by now. Of 32,768 ids that is not rare: seen after 40 restarts.
+        # psutil 7.2 raises OSError (from pidfd_open: ENOENT, before Linux 6.16 EINVAL) for a process that has ended, if
+        # its id is by then a thread of another process. With 32,768 ids that is not rare: seen after 40 restarts.
         with contextlib.suppress(psutil.Error, OSError):
             process.wait(max(deadline - time.monotonic(), 0.0))
 
 
 def _is_abandoned(folder: Path) -> bool:
     try:
-        # In a folder that everybody may write to, others could name an owner and have processes of ours ended.
+        # In a folder that every user may write to, another user could name an owner, and so have our processes ended.
         if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
             return False
         pid, created = (folder / _OWNER).read_text().split()
@@ -67,7 +70,7 @@ def _is_abandoned(folder: Path) -> bool:
     except psutil.NoSuchProcess:
         return True
     except (OSError, ValueError, psutil.Error):
-        return False  # not ours to judge
+        return False  # not readable, so not known to be abandoned
 
 
 def _is_of(process: psutil.Process, folder: Path) -> bool:
@@ -75,7 +78,7 @@ def _is_of(process: psutil.Process, folder: Path) -> bool:
     try:
         if not process.name().startswith(_RAYS):
             return False
-        # Ray's agents have neither arguments nor an environment left, for their titles are written over both.
+        # Ray's agents have neither arguments nor an environment left, because their process titles overwrite both.
         named = any(inside in argument for argument in process.cmdline())
         return named or any(file.path.startswith(inside) for file in process.open_files())
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""Ray: a cluster of this machine's own, or the one that it belongs to."""
+"""Starts a Ray cluster on this machine, or joins the cluster that the machine belongs to."""
 
 import contextlib
 import os
@@ -18,37 +18,41 @@ from serve.bridge.ray_environment import serve_environment
 from serve.local.orphans import PREFIX, processes_of, sweep, wait_for_end, write_owner
 from serve.local.ray_node import without_unused_processes
 
-_CPUS = 2  # what ingest spreads its partitions over: the rest of a laptop is for its owner
-_OBJECT_STORE_BYTES = 80 * 2**20  # near the least that Ray takes: nothing here puts objects there
-# Ray gives its own processes 30 s, which no setting makes longer. The second time a busy machine has their files in memory.
+_CPUS = 2  # ingest spreads its partitions over these; the rest of a laptop is for its owner
+_OBJECT_STORE_BYTES = 80 * 2**20  # near the minimum that Ray accepts, because nothing here stores objects
+# Ray waits 30 s for its own processes, and no setting extends that. At a second try, a busy machine has their files
+# in memory.
 _TRIES = 4
-# By default 20 of 40 s each. A cluster that starts together with this machine is waited for by each of them.
+# Ray's default is 20 tries of 40 s each. Each single try already waits for a cluster that starts together with this
+# machine.
 _TRIES_TO_JOIN = "1"
 _TOKEN = (
     "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token or RAY_AUTH_TOKEN, which have to be as on its nodes; "
     "the Ray of `up` lets nobody in, and RAY_ADDRESS names yours"
 )
-# Ray 2.60 turns `_node_ip_address="127.0.0.1"` into the machine's own address, and then listens on all of them. This, its
-# default on Windows and macOS, is the one setting by which GCS, raylet, agents and workers keep to the loopback.
+# Ray 2.60 turns `_node_ip_address="127.0.0.1"` into the machine's own address, and then listens on all addresses. This
+# setting is Ray's default on Windows and macOS. No other setting keeps GCS, raylet, agents and workers on the loopback.
 _ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# Otherwise any call of a thread that is left over starts another Ray, with Ray's defaults, when ours has ended.
+# Otherwise any call in a leftover thread starts another Ray, with Ray's defaults, after ours has ended.
 _NO_OTHER = {"RAY_ENABLE_AUTO_CONNECT": "0"}
-# Imported by each worker before anything else.
+# Each worker imports this module before anything else.
 _WITHOUT_PANDAS = {"RAY_preload_python_modules": "serve.bridge.without_pandas"}
-# A driver whose GCS is gone waits 5 s at its end to be rid of events that nobody takes: half of what the end took then.
+# At its end, a driver whose GCS is gone waits 5 s to flush events that no process receives. That was half of the
+# time that the end took.
 _ENDS_SOON = {"RAY_task_events_shutdown_flush_timeout_ms": "100"}
-# Of the nodes of a Ray that ends with the command that started it.
+# Label of the nodes of a Ray that ends with the command that started it.
 _OWN = {"purple-sector": "own"}
 
 
 @contextmanager
 def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = True) -> Iterator[None]:
-    """A Ray cluster on this machine, to which this process is connected. Raises PurpleSectorError where it does not start.
+    """Start a Ray cluster on this machine and connect this process to it. Stop the cluster on leaving.
 
-    Without ``pandas`` its workers cannot import that, and start the sooner.
+    Without ``pandas`` its workers cannot import pandas, and start sooner. Raises PurpleSectorError where Ray does not
+    start.
     """
     started_at = time.monotonic()
-    # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
+    # Ray's sockets are below this folder, and a socket's path has at most 107 characters.
     if killed := sweep(Path(tempfile.gettempdir())):
         tell(f"{killed} processes were ended that a killed command had left behind")
     temporary = Path(tempfile.mkdtemp(prefix=PREFIX))
@@ -57,8 +61,8 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = Tr
     own = serve_environment(temporary) | settings
     outside = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
-    os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray would take it before the file, and show it to whoever lists processes
-    import ray  # it reads its environment once, when it is imported
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray prefers it to the file, and shows it in the list of processes
+    import ray  # Ray reads its environment once, at import
 
     _read_token_again()
     try:
@@ -69,10 +73,10 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = Tr
     finally:
         left = _children(temporary)
         ray.shutdown()
-        # Ray leaves HAProxy behind, which would go on to answer on the page's port; a raylet that was killed leaves more.
+        # Ray leaves HAProxy behind, which would continue to answer on the page's port. A killed raylet leaves more.
         _kill([*left, *processes_of(temporary)])
         shutil.rmtree(temporary, ignore_errors=True)
-        # The next Ray of this process makes files of its own, and must not look for these.
+        # The next Ray of this process makes its own files, and must not search for these.
         for name, value in outside.items():
             os.environ.pop(name, None)
             if value is not None:
@@ -81,9 +85,10 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = Tr
 
 @contextmanager
 def _own_sigterm_handler() -> Iterator[None]:
-    """Keep this process's handler. Ray's two end it on the spot, and leave some of its children behind.
+    """Keep this process's SIGTERM handler. Ray's two handlers end the process at once, and leave some children behind.
 
-    That of Python it sets first, and would have it while it starts: on a busy machine for a minute. That of C++ it sets last.
+    Ray sets its Python handler first. It would be in force while Ray starts: for a minute on a busy machine. Ray sets
+    its C++ handler last.
     """
     import ray._private.utils as utils
 
@@ -97,7 +102,10 @@ def _own_sigterm_handler() -> Iterator[None]:
 
 
 def _read_token_again() -> None:
-    """Where Ray was imported before, or had another cluster, its core goes by the mode and the token of then."""
+    """Make Ray's core read its authentication mode and token again.
+
+    Its core otherwise keeps those of an earlier import, or of an earlier cluster.
+    """
     import ray
 
     ray._raylet.Config.initialize("")
@@ -107,7 +115,7 @@ def _read_token_again() -> None:
 def connect_ray(tell: Callable[[str], None]) -> None:
     """Join the Ray cluster that this machine belongs to, or that RAY_ADDRESS names. Raises PurpleSectorError."""
     if "://" not in os.environ.get("RAY_ADDRESS", "") and not _a_node():
-        # Ray itself would look for a minute, and for a quarter of an hour where an address is left of one that ended.
+        # Ray itself would search for a minute, and for a quarter of an hour if an ended Ray left its address.
         raise PurpleSectorError("no Ray runs on this machine: ray start, or ray up cluster.yaml, starts it")
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", _TRIES_TO_JOIN)
     import ray
@@ -121,9 +129,9 @@ def connect_ray(tell: Callable[[str], None]) -> None:
         raise PurpleSectorError(
             f"the Ray cluster was not joined: {error}; has it ended, or does it want a token? {_TOKEN}"
         ) from error
-    except (RuntimeError, ValueError) as error:  # another version, or an address that is none
+    except (RuntimeError, ValueError) as error:  # another version, or an invalid address
         raise PurpleSectorError(f"the Ray cluster was not joined: {' '.join(str(error).split())}") from error
-    signal.signal(signal.SIGTERM, before)  # as above
+    signal.signal(signal.SIGTERM, before)  # Ray sets its own, as in `_own_sigterm_handler`
     if any(_OWN.items() <= node["Labels"].items() for node in ray.nodes()):
         ray.shutdown()
         raise PurpleSectorError(
@@ -133,7 +141,7 @@ def connect_ray(tell: Callable[[str], None]) -> None:
 
 
 def _a_node() -> bool:
-    """Whether any Ray runs on this machine: only from one of its nodes a cluster is joined."""
+    """Return whether a Ray runs on this machine. Only a process on a node of a cluster can join it."""
     return any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"]))
 
 
@@ -151,7 +159,7 @@ def _start(temporary: Path, cpus: int, tell: Callable[[str], None]) -> None:
         try:
             with without_unused_processes():
                 ray.init(
-                    address="local",  # whatever RAY_ADDRESS says
+                    address="local",  # regardless of RAY_ADDRESS
                     include_dashboard=False,
                     num_cpus=cpus,
                     labels=_OWN,
@@ -161,7 +169,7 @@ def _start(temporary: Path, cpus: int, tell: Callable[[str], None]) -> None:
                     logging_level="error",
                 )
             return
-        except Exception as error:  # what Ray raises has no narrower type
+        except Exception as error:  # Ray's exceptions have no narrower type
             ray.shutdown()
             _end_children(temporary)
             said = str(error).partition("\n")[0]
@@ -171,7 +179,7 @@ def _start(temporary: Path, cpus: int, tell: Callable[[str], None]) -> None:
 
 
 def _end_children(temporary: Path) -> None:
-    """Of a start that failed Ray forgets its processes."""
+    """Kill the processes of a failed start, which Ray forgets."""
     _kill(_children(temporary))
 
 

@@ -1,9 +1,10 @@
-"""Ray of `up`, with ingest and the page on it: they end together, and are started again together.
+"""Restarts the Ray of `up`, together with ingest and the page on it, when it ends.
 
-Ray restarts its workers, its replicas and its proxies itself. What it does not outlive on one machine is its control store (GCS) and
-its raylet: a driver whose GCS is gone ends its whole process after a minute. `RayLifecycle` sees within a second that one of the two has
-ended, and makes all of it anew, with pauses and for ever where Ray does not start. Meanwhile nobody answers on the page's port, for Ray
-is its host: what happens is reported. Ingest goes on from what the store says, and the page comes back on its port.
+Ray restarts its workers, replicas and proxies itself. On one machine it does not outlive its control store (GCS) or
+its raylet. A driver whose GCS is gone ends its whole process after a minute. `RayLifecycle` detects within a second
+that one of the two has ended. It then starts everything again. Where Ray does not start, it retries with backoff, for
+ever. Meanwhile nothing answers on the page's port, because Ray hosts the page; the events are reported. Ingest resumes
+from the offsets in the store, and the page returns on its port.
 """
 
 import time
@@ -18,14 +19,14 @@ from ingest.errors import PurpleSectorError
 from serve.local.shutdown_signal import ShutdownSignal
 from serve.local.supervision import ServiceWatch
 
-#: Without these no Ray works, and nobody restarts them.
+#: Without these processes Ray does not work, and Ray does not restart them.
 ESSENTIAL = ("gcs_server", "raylet")
 
 Services = Callable[[], AbstractContextManager[Any]]
 
 
 class RayLifecycle:
-    """Enter `ray`, then `services` in it; call `keep_up` now and then from the same thread."""
+    """Runs Ray and the services on it. Enter `ray`, then `services`; call `keep_up` regularly from the same thread."""
 
     def __init__(
         self,
@@ -42,12 +43,12 @@ class RayLifecycle:
 
     @property
     def running(self) -> bool:
-        """Whether Ray was started, and its essential processes are there."""
+        """Return whether Ray was started and its essential processes still run."""
         return bool(self._essential) and all(_is_there(process) for process in self._essential)
 
     @contextmanager
     def ray(self) -> Iterator[None]:
-        """Start Ray; on leaving, stop the one that runs by then."""
+        """Start Ray. On leaving, stop the Ray that runs by then."""
         with self._ray:
             self._enter_ray()
             yield
@@ -61,21 +62,21 @@ class RayLifecycle:
             yield
 
     def keep_up(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start Ray and the services again if Ray has ended, and the pause after a start that failed is over.
+        """Start Ray and the services again if Ray has ended and the pause after a failed start is over.
 
-        Raises KeyboardInterrupt, with what was started by then left, where the shutdown signal comes meanwhile.
+        Raises KeyboardInterrupt where the shutdown signal comes meanwhile. By then it has left the contexts that it entered.
         """
         self._watch.step(clock, self._report)
 
     def restart(self, *, cancelled: Cancelled = never) -> None:
-        """End what is left of Ray, and start it and the services. Raises PurpleSectorError, with nothing left running."""
+        """End the rest of Ray, and start Ray and the services. Raises PurpleSectorError, with nothing left running."""
         self._end()
         try:
             with self._shutdown.interrupting():
                 self._enter_ray()
                 if self._make:
                     self._services.enter_context(self._make())
-        except Exception as error:  # what Ray and Serve raise has no narrower type
+        except Exception as error:  # exceptions of Ray and Serve have no narrower type
             self._end()
             if isinstance(error, PurpleSectorError):
                 raise

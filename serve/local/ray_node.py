@@ -1,8 +1,8 @@
-"""Start Ray's node without the processes that nothing here uses.
+"""Starts Ray's node without the processes that nothing here uses.
 
-With ``include_dashboard=False`` Ray 2.60 still starts an autoscaler's monitor, a log monitor and a dashboard that only counts usage, and
-gives its agent an HTTP server: 3.3 s of CPU at each start, and listeners on 44217, 44227 and 52365. Ray has no setting for
-them but options of ``ray start``, which leaves its processes behind.
+With ``include_dashboard=False`` Ray 2.60 still starts an autoscaler's monitor, a log monitor and a dashboard that only
+counts usage. It also gives its agent an HTTP server. This takes 3.3 s of CPU at each start, and makes listeners on
+44217, 44227 and 52365. Only options of ``ray start`` turn them off, but ``ray start`` leaves its processes behind.
 """
 
 import sys
@@ -15,21 +15,24 @@ _UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
 
 @contextmanager
 def without_unused_processes() -> Iterator[None]:
-    """Leave them out of the Ray that is started in this block. Where another version has other names, it starts them."""
+    """Start Ray in this block without the unused processes. A Ray version with other names still starts them."""
     import ray._private.node as node
     import ray._private.utils as utils
 
     with ExitStack() as stack:
         for method in _UNUSED:
             _replace(stack, node.Node, method, _start_nothing)
-        # Of an installation without the dashboard's packages Ray expects no more than the agent that its raylet ends with.
+        # Without the dashboard's packages, Ray expects only the agent whose end also ends the raylet.
         _replace(stack, utils, "get_dashboard_dependency_error", lambda: ImportError("not used"))
         yield
 
 
 @contextmanager
 def pandas_left_out() -> Iterator[None]:
-    """Let `ray.serve` be imported in this block without pandas, as serve/bridge/without_pandas.py does for a whole process."""
+    """Allow `ray.serve` to be imported in this block without pandas.
+
+    `serve.bridge.without_pandas` does the same for a whole process.
+    """
     modules: dict[str, Any] = sys.modules
     imported = "pandas" in modules
     modules.setdefault("pandas", None)
@@ -48,5 +51,5 @@ def _replace(stack: ExitStack, owner: Any, name: str, stand_in: Any) -> None:
 
 
 def _start_nothing(node: Any, **_: Any) -> None:
-    """Stand in for a method that starts a process."""
+    """Replace a method that starts a process, and start none."""
     node._webui_url = None

@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM for a process that starts and stops others.
+"""Handles Ctrl-C and SIGTERM in a process that starts and stops others.
 
-The rule: the first one interrupts what is being started, and nothing interrupts what is being stopped.
+Rule: the first signal interrupts a start, and no signal interrupts a stop.
 """
 
 import signal
@@ -10,24 +10,24 @@ from types import FrameType
 
 
 class ShutdownSignal:
-    """Whether the process is to stop. Made in the main thread."""
+    """Records that the process has to stop. Create it in the main thread."""
 
     def __init__(self) -> None:
-        # Plain values: a lock that the main thread holds would not be had by the handler, which runs in it.
+        # Plain values, no lock: the handler runs in the main thread, and could not take a lock that this thread holds.
         self._received = self._interrupts = False
 
     def install(self) -> None:
-        """Take Ctrl-C and SIGTERM from now on."""
+        """Handle Ctrl-C and SIGTERM from now on."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
 
     def is_set(self) -> bool:
-        """Whether one was received."""
+        """Return whether a signal was received."""
         return self._received
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Let the first one raise KeyboardInterrupt in this block, or before it where it has come already."""
+        """Let the first signal raise KeyboardInterrupt in this block, or before it if the signal came earlier."""
         self._interrupts = True
         try:
             if self._received:

@@ -1,7 +1,7 @@
-"""Restarts the broker, the database and the Ray of this machine when they end by themselves.
+"""Restarts the broker, the database and the Ray of this machine when they end unexpectedly.
 
-The rule: what this command started is there while the command runs. A start that fails is tried again, for ever: a full
-disk has room one day. A start that is under way when the command is stopped is cancelled.
+Rule: the services that this command started run as long as the command. A failed start is retried for ever, because a
+full disk may get room later. A stop of the command cancels a start in progress.
 """
 
 import threading
@@ -19,25 +19,25 @@ _LONGEST_PAUSE_S = 30.0
 
 
 class Service(Protocol):
-    """A service with a place of its own, which it is started on again."""
+    """A service that can start again in its own place."""
 
     @property
     def running(self) -> bool:
-        """Whether its process is there."""
+        """Return whether its process runs."""
 
     def restart(self, *, cancelled: Cancelled) -> None:
-        """Start it on the same port and data. Raises PurpleSectorError, soon also where it is ``cancelled`` meanwhile."""
+        """Start it on the same port and data. Raises PurpleSectorError, also soon after it is ``cancelled``."""
 
 
 def pause_s(failures: int) -> float:
-    """Seconds until the next start after so many starts that failed: none, then 1, 2, 4 and at most 30."""
-    # The exponent is bounded too: after 1,025 failures, which is a night, the power would exceed a float.
+    """Return the backoff in seconds after ``failures`` failed starts: 0 for none, then 1, 2, 4 and at most 30."""
+    # The exponent is bounded too. After 1,025 failures, which take one night, the power would exceed a float.
     return min(2.0 ** min(failures - 1, 10), _LONGEST_PAUSE_S) if failures else 0.0
 
 
 @dataclass(slots=True)
 class ServiceWatch:
-    """One service: since when it is down, and when it is started next. Times are in seconds of any steady clock."""
+    """A watched service, with the times of its end and its next start. Times are in seconds of any steady clock."""
 
     name: str
     service: Service
@@ -47,7 +47,7 @@ class ServiceWatch:
     failures: int = 0
 
     def step(self, clock: Callable[[], float], report: Callable[[str], None]) -> None:
-        """Look at the service, and start it if it is down and its pause is over."""
+        """Check the service, and start it if it is down and its pause is over."""
         if self.service.running:
             return
         if self.down_since_s is None:
@@ -74,7 +74,7 @@ class ServiceWatch:
 
 @contextmanager
 def supervised(services: Mapping[str, Service], report: Callable[[str], None]) -> Iterator[None]:
-    """Watch ``services``, which run, in a thread for each until the block is left; ``report`` is called from there."""
+    """Watch the running ``services`` until the block is left, in a thread for each. These threads call ``report``."""
     over = threading.Event()
     threads = [
         threading.Thread(
@@ -92,7 +92,7 @@ def supervised(services: Mapping[str, Service], report: Callable[[str], None]) -
     finally:
         over.set()
         for thread in threads:
-            thread.join()  # a start that is under way is cancelled first, so that nothing is started behind a stop
+            thread.join()  # a start in progress is cancelled first, so that nothing starts after a stop
 
 
 def _watch(watch: ServiceWatch, over: threading.Event, report: Callable[[str], None]) -> None:

@@ -1,7 +1,7 @@
-"""The whole system on one machine: Kafka, PostgreSQL, Ray, ingest and Serve as children of this process.
+"""Runs the whole system on one machine: Kafka, PostgreSQL, Ray, ingest and Serve as children of this process.
 
-Everything that is started here ends with it, in the reverse order, whether it leaves by Ctrl-C or by an error. A service
-that the environment names (KAFKA_BROKERS, DATABASE_URL) is used as it is, and neither started nor stopped.
+Everything that starts here ends with the process, in the reverse order, after Ctrl-C as after an error. A service that
+the environment names (KAFKA_BROKERS, DATABASE_URL) is used as it is, and neither started nor stopped.
 """
 
 import io
@@ -44,20 +44,21 @@ from serve.local.ray_node import pandas_left_out
 from serve.local.shutdown_signal import ShutdownSignal
 from serve.local.supervision import Service, supervised
 
-#: Hears of each thing that is ready; `Progress` hears what is being waited for.
+#: Receives a line for each part that is ready. `Progress` receives the step in progress.
 Tell = Callable[[str], None]
 
-#: What EMBEDDED_DATABASE names: a folder for each, since one server cannot read the other's data, and its programs.
+#: The choices of EMBEDDED_DATABASE, with folder and programs. Each has its own folder, because one server cannot read
+#: the other's data.
 _DATABASES: dict[str, tuple[str, FindPrograms]] = {
     "postgresql": ("postgres", embedded_programs),
     "timescaledb": ("timescaledb", timescale_programs),
 }
-_FIRST_ANSWER_WITHIN_S = 300.0  # only what fails waits so long, and a busy machine is no failure
+_FIRST_ANSWER_WITHIN_S = 300.0  # only a failure waits so long, and a busy machine is not a failure
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSystem:
-    """A running system: its addresses, and ``keep_up``, which has to be called every second or so from the thread that started it."""
+    """A running system, with its addresses. The thread that started it has to call ``keep_up`` about every second."""
 
     kafka: KafkaSettings
     database: DatabaseSettings
@@ -66,7 +67,7 @@ class LocalSystem:
 
     @property
     def page(self) -> str:
-        """The address of the viewer page."""
+        """Return the address of the viewer page."""
         return f"http://{self.serve.host}:{self.serve.port}/"
 
 
@@ -76,7 +77,8 @@ def run_local(
 ) -> Iterator[LocalSystem]:
     """Start the system with its data in ``folder``; stop it on leaving. ``durable``: the data outlives a power cut.
 
-    ``shutdown`` interrupts restarts in `LocalSystem.keep_up`. Raises PurpleSectorError when something can't be had, saying what to do.
+    ``shutdown`` interrupts restarts in `LocalSystem.keep_up`. Raises PurpleSectorError, with advice, when something is
+    not available.
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     shutdown = shutdown or ShutdownSignal()
@@ -110,7 +112,7 @@ def run_local(
 
 @contextmanager
 def _last_words_unheard() -> Iterator[ExitStack]:
-    """A stack that is unwound without what Ray prints meanwhile: that its controller died, which is what was asked for."""
+    """Yield a stack that suppresses output while it unwinds. Ray prints that its controller died, as intended."""
     stack = ExitStack()
     try:
         yield stack
@@ -121,7 +123,7 @@ def _last_words_unheard() -> Iterator[ExitStack]:
 
 @contextmanager
 def run_database(folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet) -> Iterator[DatabaseSettings]:
-    """The database that the environment names, or an embedded one with its data below ``folder``; its schema up to date."""
+    """Use the database that the environment names, or run one with its data below ``folder``. Migrate its schema."""
     settings = DatabaseSettings.read()
     with ExitStack() as stack:
         if "url" not in settings.model_fields_set:
@@ -138,7 +140,7 @@ def run_database(folder: Path, *, durable: bool, tell: Tell, progress: Progress 
 
 
 def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
-    """Bring TimescaleDB and the schema up to date, and say which edition of the store it is.
+    """Bring TimescaleDB and the schema up to date, and report the edition of the store.
 
     Raises StoreUnavailable, NotUpgraded, LicenceLost.
     """
@@ -150,7 +152,7 @@ def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
             migrate(conn, settings.retention)
             edition = read_edition(conn)
             tell(f"{edition}, at {settings.address}")
-            # Dead letters the workers delete.
+            # The workers delete dead letters, without a job of TimescaleDB.
             others = replace(settings.retention, dead_letters_days=0)
             if others != Retention() and not edition.community:
                 tell(
@@ -164,13 +166,13 @@ def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
 
 @contextmanager
 def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Iterator[KafkaSettings]:
-    """The brokers that the environment names, or one on this machine with its data in ``folder``."""
+    """Use the brokers that the environment names, or run brokers on this machine with their data in ``folder``."""
     settings = KafkaSettings.read()
     if "brokers" in settings.model_fields_set:
         yield settings
         return
     count = EmbeddedSettings.read().brokers
-    # A folder for each: the data of one broker alone is no cluster's.
+    # A separate folder for each number of brokers: a cluster cannot use the data of a single broker.
     place = folder if count == 1 else folder.with_name(f"{folder.name}-{count}")
     broker = start_broker(place, brokers=count, progress=progress)
     tell(f"{broker.name}, at {broker.brokers}{broker.costs and chr(10)}{broker.costs}")
@@ -183,7 +185,7 @@ def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Itera
 
 
 def _processes(broker: Broker) -> dict[str, Service]:
-    """The processes of ``broker`` by name."""
+    """Return the processes of ``broker`` by name."""
     if isinstance(broker, KafkaCluster):
         return {f"broker {number}": node for number, node in enumerate(broker.nodes, start=1)}
     return {"the broker": broker}
@@ -220,7 +222,7 @@ def _ingest(
     try:
         yield
     finally:
-        # Without its Ray there is nobody to be waited for; what was not stored is read from Kafka again.
+        # Without its Ray there is no worker to wait for. Records that were not stored are read from Kafka again.
         if stoppable():
             stop_ingest()
 
@@ -232,15 +234,15 @@ def _serve(
     with pandas_left_out():
         from serve.bridge.deployment import deploy
 
-    # It waits for a minute and more for what a Ray that has ended will not answer.
+    # `deploy` waits a minute and more for an answer that an ended Ray does not send.
     unless_cancelled(lambda: deploy(kafka, database, serve), cancelled)
     tell(f"the page, on http://{serve.host}:{serve.port}/")
-    # It ends with its Ray, which takes seconds less than to wind it down before; viewers connect again either way.
+    # The page ends with its Ray. That takes seconds less than to shut it down first; viewers reconnect either way.
     yield
 
 
 def _free_port_near(host: str, port: int) -> int:
-    """``port`` if nobody listens there, else one of `free_ports`."""
+    """Return ``port`` if no process listens there, else one of `free_ports`."""
     with socket.socket() as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -251,9 +253,12 @@ def _free_port_near(host: str, port: int) -> int:
 
 
 def start_on_cluster(env_file: str | None, tell: Tell) -> None:
-    """Topics, tables, ingest and the page on the Ray cluster that this machine belongs to. Raises PurpleSectorError."""
+    """Start ingest and the page on the Ray cluster that this machine belongs to; create topics and tables.
+
+    Raises PurpleSectorError.
+    """
     if env_file:
-        load_dotenv(env_file, encoding=encoding_of(Path(env_file)))  # what the environment says already wins
+        load_dotenv(env_file, encoding=encoding_of(Path(env_file)))  # variables that the environment has already win
     # Each node reads the secrets from its own copy of that file, or from the environment of its Ray.
     from_file = {"_env_file": env_file} if env_file else {}
     kafka, database, serve = KafkaSettings.read(**from_file), DatabaseSettings.read(**from_file), ServeSettings.read()
@@ -289,10 +294,10 @@ def _start_page_on_cluster(kafka: KafkaSettings, database: DatabaseSettings, ser
 
 
 def _left_alone(what: str, differing: Callable[[], list[str]]) -> str:
-    """What is said of something that runs already, and which settings it does not take."""
+    """Return the report on a part that runs already, with the settings that it does not take."""
     try:
         names = differing()
-    except Exception as error:  # the code that runs may be older, and what Ray raises then has no narrower type
+    except Exception as error:  # the running code may be older, and Ray's exceptions have no narrower type
         return f"{what} runs already, and is left alone; whether with these settings it did not say ({type(error).__name__})"
     if not names:
         return f"{what} runs already, and is left alone"
@@ -303,7 +308,10 @@ def _left_alone(what: str, differing: Callable[[], list[str]]) -> str:
 
 
 def _page_runs() -> bool:
-    """To deploy what is deployed already would cut all viewers' sockets: Serve starts its replicas anew."""
+    """Return whether the page is deployed and runs.
+
+    A second deployment would cut all viewers' sockets, because Serve starts its replicas again.
+    """
     import ray.serve
     from ray.serve.schema import ApplicationStatus
 
