@@ -1,7 +1,8 @@
-"""The files that `purple-sector collect init` writes: the settings of a game PC, and what starts a collector with the session.
+"""Writes the files of `purple-sector collect init`: a game PC's settings, and the autostart of a collector.
 
-Texts are made from the templates beside this file; each form has its own way to quote. The rule to remember: nothing that
-is there is written over unless that was asked for, and the settings are for their owner's eyes only.
+The autostart starts the collector with the user's session. The texts come from the templates in this folder, and each
+format has its own quoting. Rule: an existing file is overwritten only on request, and only the owner can read the
+settings.
 """
 
 import os
@@ -22,7 +23,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 def settings_text(kafka: KafkaSettings, collector: CollectorSettings) -> str:
-    """The ``.env`` of a game PC. Raises SettingsError for a value that such a file cannot hold."""
+    """Return the ``.env`` of a game PC. Raises SettingsError for a value that such a file cannot hold."""
     values = {
         "user": _env("USER_ID", collector.user_id),
         "brokers": _env("KAFKA_BROKERS", kafka.brokers),
@@ -36,9 +37,9 @@ def settings_text(kafka: KafkaSettings, collector: CollectorSettings) -> str:
 
 
 def service_text(game: str, *, platform: Platform, python: Path, folder: Path, log_file: Path, account: str) -> str:
-    """What starts the collector of ``game`` with its user's session: a systemd unit, or a task for Windows.
+    """Return a systemd unit, or a Windows task, that starts the collector of ``game`` with its user's session.
 
-    ``account`` is the user as Windows writes it; systemd knows whose session it is.
+    ``account`` is the user name in the form of Windows. systemd knows the user of a session.
     """
     arguments = ["-m", "serve.cli.main", "collect", game, "--log-file", str(log_file)]
     name = service_name(game, platform=platform)
@@ -48,7 +49,7 @@ def service_text(game: str, *, platform: Platform, python: Path, folder: Path, l
         return _template("collect.service").substitute(values, game=GAMES[game], file=name)
     texts = {
         "command": str(python),
-        # Windows takes a command line apart by itself; none of its paths may hold a quote.
+        # Windows itself splits a command line. None of its paths may contain a quote.
         "arguments": " ".join(f'"{part}"' if " " in part else part for part in arguments),
         "folder": str(folder),
         "account": account,
@@ -58,26 +59,26 @@ def service_text(game: str, *, platform: Platform, python: Path, folder: Path, l
 
 
 def service_name(game: str, *, platform: Platform) -> str:
-    """The name of that file."""
+    """Return the name of the file that starts the collector of ``game``."""
     return f"purple-sector-{game}.{'service' if platform == 'linux' else 'xml'}"
 
 
 def how_to_start(file: Path, game: str, *, platform: Platform) -> str:
-    """What a driver types once to have the collector started with every session."""
+    """Return the command that a driver types once, so that every session starts the collector."""
     if platform == "linux":
         return f'systemctl --user enable --now "{file}"'
     return f'schtasks /create /tn "Purple Sector {game}" /xml "{file}"'
 
 
 def write_new(path: Path, text: str, *, force: bool, encoding: str = "utf-8", mode: int = 0o644) -> None:
-    """Write a file that is not there yet, or (``force``) in place of the one that is. Raises PurpleSectorError."""
+    """Write a new file, or with ``force`` replace the existing one. Raises PurpleSectorError."""
     if path.exists() and not force:
         raise PurpleSectorError(f"{path} is there already; --force writes a new one in its place")
     draft = path.with_name(f"{path.name}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.unlink(missing_ok=True)
-        # With its mode from the first byte on: a moment is enough to read a password.
+        # The file has its mode from the first byte on, because a moment is enough to read a password.
         with os.fdopen(os.open(draft, _NEW_FILE, mode), "wb") as file:
             file.write(text.encode(encoding))
         draft.replace(path)
@@ -90,7 +91,7 @@ def _template(name: str) -> Template:
 
 
 def _env(variable: str, value: str) -> str:
-    """The value as ``.env`` files have it."""
+    """Return the value, quoted for a ``.env`` file where needed."""
     if "\n" in value or "\r" in value or _INTERPOLATED in value:
         shown = "***" if "PASSWORD" in variable else value.splitlines()[0]
         raise SettingsError(variable, shown, "want no line breaks and no ${ in a file; set it in the environment")
@@ -100,6 +101,6 @@ def _env(variable: str, value: str) -> str:
 
 
 def _systemd(argument: str) -> str:
-    """An argument as a unit's ExecStart has it."""
+    """Return the argument, quoted for ExecStart of a systemd unit where needed."""
     quoted = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{quoted}"' if quoted != argument or " " in argument else argument

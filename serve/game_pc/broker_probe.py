@@ -1,7 +1,7 @@
-"""What a game PC's broker answers: whether it is there, what this user may do on its topics, and what time it has.
+"""Probes the broker of a game PC: its availability, this user's rights on its topics, and its clock.
 
-Needs no right that a collector does not need to do its work. The rule to remember: not one record goes to the topic of the
-frames. The clock is asked with answers to nobody on `commands`, which every reader of it passes over.
+Needs only the rights that a collector needs. Rule: no record goes to the topic of the frames. To read the broker's
+clock, the probe sends answers without a command to the topic `commands`. Every reader of that topic skips them.
 """
 
 import time
@@ -21,7 +21,10 @@ _PROBES = 4
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as this user sees it; no partitions: it is not there, or hidden. ``may_write`` None: the broker does not say."""
+    """A topic as this user sees it. No partitions: it does not exist, or is hidden.
+
+    ``may_write`` is None where the broker does not report the right.
+    """
 
     name: str
     partitions: int
@@ -30,32 +33,32 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """How far the broker's clock is ahead of ours, give or take ``within_ms``."""
+    """The time by which the broker's clock is ahead of ours, give or take ``within_ms``."""
 
     ahead_ms: float
     within_ms: float
 
 
 class BrokerProbe:
-    """One broker, or cluster, as ``settings`` lead to it. No answer takes longer than ``timeout_s``."""
+    """Probes the broker, or cluster, that ``settings`` name. No answer takes longer than ``timeout_s``."""
 
     def __init__(self, settings: KafkaSettings, *, timeout_s: float) -> None:
         self._settings, self._timeout_s = settings, timeout_s
         self._admin: AdminClient = open_admin(settings)
 
     def brokers(self) -> int:
-        """How many there are. Raises BrokerUnavailable."""
+        """Return the number of brokers. Raises BrokerUnavailable."""
         return len(cluster_of(self._admin, self._settings, timeout_s=self._timeout_s).brokers)
 
     def topic(self, name: str) -> Topic:
-        """What there is of a topic. Raises BrokerUnavailable."""
+        """Return the partitions of a topic and the right to write to it. Raises BrokerUnavailable."""
         found = cluster_of(self._admin, self._settings, timeout_s=self._timeout_s).topics.get(name)
         if found is None or found.error is not None:
             return Topic(name, 0, None)
         return Topic(name, len(found.partitions), self._may_write(name))
 
     def clock_offset(self, topic: str) -> Offset | str:
-        """The offset of the broker's clock, or why it is not to be had."""
+        """Return the offset of the broker's clock, or the reason why it is not available."""
         producer = Producer(self._settings.client(PRODUCER | {"linger.ms": 0}))
         offsets: list[Offset] = []
         for _ in range(_PROBES):
@@ -63,7 +66,7 @@ class BrokerProbe:
             if isinstance(seen, str):
                 return seen
             offsets.append(seen)
-        # The quickest answer knows best: the first has made the connection, too.
+        # The quickest answer is the most precise. The first one also includes the time to connect.
         return min(offsets, key=lambda offset: offset.within_ms)
 
     def _probe(self, producer: Producer, topic: str) -> Offset | str:

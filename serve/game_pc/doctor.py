@@ -1,6 +1,7 @@
-"""``purple-sector collect doctor``: whether a game PC could collect now, and what to do where it could not.
+"""Checks whether a game PC can collect now, and advises where it cannot: ``purple-sector collect doctor``.
 
-Each check says what it saw as a Finding; none of them raises for what it finds. They look and leave nothing behind.
+Each check reports its result as a Finding, and raises no exception for a fault that it finds. The checks leave nothing
+behind.
 """
 
 import os
@@ -32,7 +33,7 @@ _WHO_MAKES_TOPICS = "whoever runs the broker types `purple-sector topics create`
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check saw; ``to_do`` is empty where there is nothing to do."""
+    """The result of one check. ``to_do`` is empty where there is nothing to do."""
 
     check: str
     level: Level
@@ -44,7 +45,7 @@ class Finding:
 
 
 def check_game(game: Game, name: str, *, listen_s: float = _LISTEN_S) -> Iterator[Finding]:
-    """Whether the game, which people call ``name``, is there, and what it says within ``listen_s``."""
+    """Check whether the game runs, and report its session and frames within ``listen_s``. People call it ``name``."""
     heard: list[Happening] = []
     until = time.monotonic() + listen_s
     while (left_s := until - time.monotonic()) > 0:
@@ -63,7 +64,7 @@ def check_game(game: Game, name: str, *, listen_s: float = _LISTEN_S) -> Iterato
 
 
 def check_broker(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator[Finding]:
-    """Whether frames would arrive, and whether their times would be right."""
+    """Check whether frames would arrive, and whether their times would be right."""
     try:
         topic = telemetry_topic(kafka, collector.user_id)
         reach = BrokerProbe(kafka, timeout_s=_BROKER_WITHIN_S)
@@ -106,12 +107,12 @@ def _commands(reach: BrokerProbe, topic: Topic) -> Iterator[Finding]:
 
 
 def clock_finding(offset: Offset | str) -> Finding:
-    """What an offset between our clock and the broker's means."""
+    """Return the meaning of an offset between our clock and the broker's."""
     if isinstance(offset, str):
         return Finding(
             "clock", "warning", f"not compared with the broker's: {offset}", "see that this PC sets its clock by itself"
         )
-    # As the driver sees it: this PC's clock.
+    # The driver's view: the offset of this PC's clock.
     ahead_ms = -offset.ahead_ms
     seen = f"{offset_words(ahead_ms)}, within {offset.within_ms:.0f} ms"
     if trouble := clock_trouble(ahead_ms, within_ms=offset.within_ms):
@@ -120,7 +121,7 @@ def clock_finding(offset: Offset | str) -> Finding:
 
 
 def check_disk(folder: Path) -> Iterator[Finding]:
-    """Whether frames can wait on the disk: room, and how long it takes until they are safe there."""
+    """Check whether frames can wait on the disk: its free space, and the time until a write is safe."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -144,7 +145,7 @@ def check_disk(folder: Path) -> Iterator[Finding]:
 
 
 def check_spool(folder: SpoolFolder) -> Finding:
-    """What waits on the disk, and what is kept there in case it is asked for again."""
+    """Report the sessions that wait on the disk, and those kept there for a resend."""
     kept = list(folder.kept())
     waiting = sum(not Cursor.read(session.folder).drained for session in kept)
     try:
@@ -155,7 +156,7 @@ def check_spool(folder: SpoolFolder) -> Finding:
 
 
 def _sync_ms(folder: Path) -> float:
-    """The slowest of a few writes of what a tenth of a second of frames takes."""
+    """Return the time of the slowest of a few synced writes. Each has the size of a tenth of a second of frames."""
     probe = folder / f"doctor-{os.getpid()}"
     slowest_s = 0.0
     try:

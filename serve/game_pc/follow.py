@@ -1,4 +1,4 @@
-"""``purple-sector collect acc`` and ``ac``: a driver types one of them once, and it follows the game until the PC is off."""
+"""Follows a game until the PC is off: ``purple-sector collect acc`` and ``ac``. A driver types the command once."""
 
 import gc
 import json
@@ -47,7 +47,7 @@ _log_file = click.option(
 def acc(broadcast_only: bool, user: str | None, log_file: str | None) -> None:
     """Follow Assetto Corsa Competizione from session to session.
 
-    Waits for the game, and for the broker. What was driven is on this disk until the broker has it.
+    Waits for the game and for the broker. Frames stay on this disk until the broker has them.
     """
     _collect(open_game("acc", broadcast_only=broadcast_only), user, log_file)
 
@@ -58,13 +58,13 @@ def acc(broadcast_only: bool, user: str | None, log_file: str | None) -> None:
 def ac(user: str | None, log_file: str | None) -> None:
     """Follow Assetto Corsa from session to session.
 
-    Waits for the game, and for the broker. What was driven is on this disk until the broker has it.
+    Waits for the game and for the broker. Frames stay on this disk until the broker has them.
     """
     _collect(open_game("ac"), user, log_file)
 
 
 def open_game(name: str, *, broadcast_only: bool = False) -> Game:
-    """The game that is called so on the command line, as its settings say. Only its own modules are imported."""
+    """Return the game with this name on the command line, with its settings. Only its own modules are imported."""
     if name == "acc":
         from ingest.collectors.games.acc.game import AccGame
 
@@ -83,7 +83,7 @@ def _collect(game: Game, user: str | None, log_file: str | None) -> None:
 
 def _follow(game: Game, user: str | None, stop: Callable[[], bool]) -> None:
     kafka, collector = KafkaSettings.read(), CollectorSettings.read(**({"user_id": user} if user else {}))
-    topic = telemetry_topic(kafka, collector.user_id)  # a name that is refused is refused now
+    topic = telemetry_topic(kafka, collector.user_id)  # an invalid name is refused now
     folder = SpoolFolder.of(collector, os.environ)
     backlog, radio = Backlog(kafka, folder), CommandHandler(kafka, collector, folder)
     follower = Follower(game, lambda facts: _open_sender(kafka, collector, folder, facts))
@@ -91,14 +91,14 @@ def _follow(game: Game, user: str | None, stop: Callable[[], bool]) -> None:
     log.info(
         "following", game=game.name, user=collector.user_id, brokers=kafka.brokers, topic=topic, spool=str(folder.path)
     )
-    # What was imported stays. To look through all of it for garbage takes 12 ms, nearly a frame, every few seconds.
+    # Imported objects stay. A search of all of them for garbage takes 12 ms, nearly a frame, every few seconds.
     gc.collect()
     gc.freeze()
     with held or nullcontext(), ExitStack() as stack:
         stack.callback(backlog.close)
         stack.enter_context(in_background(partial(backlog.poll, STEP_S), name="backlog"))
         radio.start()
-        stack.callback(radio.close)  # after the last session has ended, of which it speaks
+        stack.callback(radio.close)  # after the end of the last session, which it reports
         stack.callback(follower.close)
         follow(
             follower,
@@ -111,11 +111,11 @@ def _follow(game: Game, user: str | None, stop: Callable[[], bool]) -> None:
 
 
 def _hold(folder: Path, game: str) -> BinaryIO | None:
-    """A lock for as long as the game is followed: two collectors would make two sessions of one drive."""
+    """Return a lock to hold while the game is followed. Two collectors would make two sessions of one drive."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         held = lock(folder / f"{game}.lock")
-    except OSError as refused:  # a disk that takes nothing is said when a session begins
+    except OSError as refused:  # the start of a session reports a disk that cannot be written to
         log.warning("cannot tell whether another collector runs", reason=refused.strerror)
         return None
     if held is None:
@@ -127,7 +127,7 @@ def _open_sender(kafka: KafkaSettings, collector: CollectorSettings, folder: Spo
     try:
         return Sender(kafka, collector, facts, open_spool=folder.begin, shows_clock=True)
     except SpoolUnavailable as refused:
-        # Somebody is driving: better in memory than not at all.
+        # A driver is on track: frames in memory are better than no frames.
         log.error("frames of this session are in memory only", reason=str(refused))
         return Sender(kafka, collector, facts, open_spool=partial(MemorySpool, for_game=True), shows_clock=True)
 

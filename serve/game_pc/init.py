@@ -1,4 +1,4 @@
-"""What a driver types to set a game PC up: ``purple-sector collect init`` and ``doctor``."""
+"""Sets up a game PC from the command line: ``purple-sector collect init`` and ``doctor``."""
 
 import getpass
 import json
@@ -52,10 +52,10 @@ def init(
     folder: Path,
     force: bool,
 ) -> None:
-    """Write the settings of this PC to .env, and what starts a collector with your session.
+    """Write the settings of this PC to .env, and a file that starts a collector with your session.
 
-    Asks for what is not given. A password is asked for, or taken from KAFKA_SECURITY_PASSWORD: on a command line others
-    could read it.
+    Prompts for missing options. The password comes from a prompt or from KAFKA_SECURITY_PASSWORD: on a command line
+    others could read it.
     """
     folder = folder.absolute()
     settings = folder / SETTINGS
@@ -89,7 +89,7 @@ def _write_service(game: str, folder: Path, *, force: bool) -> None:
     log_file = folder / f"collect-{game}.log"
     account = "\\".join(filter(None, (os.environ.get("USERDOMAIN"), getpass.getuser())))
     text = service_text(game, platform=platform, python=python, folder=folder, log_file=log_file, account=account)
-    # Windows reads its own tasks as UTF-16.
+    # Windows reads its task files as UTF-16.
     write_new(file, text, force=force, encoding="utf-8" if platform == "linux" else "utf-16")
     click.echo(f"{file}: to start it with your session, type once\n  {how_to_start(file, game, platform=platform)}")
 
@@ -105,9 +105,9 @@ def _platform() -> Platform:
 @click.argument("games", nargs=-1, type=click.Choice(tuple(GAMES)))
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(games: tuple[str, ...], as_json: bool) -> None:
-    """Try everything that collecting needs, and say what to do: game, broker, clock and disk.
+    """Check everything that collecting needs, and print advice: game, broker, clock and disk.
 
-    Looks for both GAMES where none is named. Exit code 1 if there is an error.
+    Checks both GAMES where none is named. Exit code 1 if there is an error.
     """
     findings: list[Finding] = []
     for finding in _findings(games or tuple(GAMES)):
