@@ -5,6 +5,7 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 SOAK_ARGS ?=
+UNSTEADY_ARGS ?=
 BENCH ?= tests.bench
 
 BIN := $(VENV)/bin
@@ -56,6 +57,14 @@ bench-live: $(VENV)/test.stamp  ## measure how old a frame is at a viewer's sock
 .PHONY: soak
 soak: $(VENV)/test.stamp  ## kill every kind of process in turn for half an hour, and audit the store; see docs/soak.md
 	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
+.PHONY: unsteady
+unsteady: $(VENV)/test.stamp  ## run the service tests on half a CPU, and list what failed (root)
+	$(BIN)/python -m tests.unsteady $(UNSTEADY_ARGS)
+
+.PHONY: figures
+figures: $(VENV)/test.stamp  ## print the figures of the house style
+	$(BIN)/python -m tests.style
 
 .PHONY: proto
 proto: $(VENV)/test.stamp  ## generate ingest/telemetry_pb2.py from proto/

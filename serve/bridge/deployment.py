@@ -23,7 +23,7 @@ from serve.bridge.access.admission import AdmissionLimits
 from serve.bridge.access.hosts import Hosts
 from serve.bridge.live.socket_limits import limit_sockets
 from serve.bridge.ray_environment import SAME_LOOP
-from serve.bridge.web_app import make_api
+from serve.bridge.web_app import make_app
 
 NAME = "purple-sector"
 
@@ -60,7 +60,7 @@ class BridgeReplica:
         return differing(self._given, wanted)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        api = make_api(*self._settings)
+        api = make_app(*self._settings)
         # The objects that exist now stay: a search for cycles need not walk all of Ray while a frame waits.
         gc.freeze()
         return api

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Response, WebSocket
+from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
@@ -23,7 +23,8 @@ from serve.bridge.access.hosts import Hosts
 from serve.bridge.live.hub import Hub
 from serve.bridge.live.kafka_reader import LiveReader
 from serve.bridge.live.websocket import Bridge
-from serve.bridge.rest.routes import StoreReader, add_routes
+from serve.bridge.rest.routes import add_routes
+from serve.bridge.rest.store_reader import StoreReader
 
 PAGE = Path(__file__).parents[1] / "page"
 _EXPIRE_EVERY_S = 1.0
@@ -39,68 +40,78 @@ _UNKNOWN_HOST = PlainTextResponse(
 )
 
 
-def make_api(
+router = APIRouter()
+
+
+def make_app(
     kafka: KafkaSettings,
     database: DatabaseSettings,
     limits: AdmissionLimits | None = None,
     proxies: Collection[str] = (),
     hosts: Hosts | None = None,
 ) -> FastAPI:
-    """Build the application. It reads Kafka from its startup to its shutdown.
+    """Build the application, which reads Kafka from its startup to its shutdown.
 
-    ``proxies`` are the addresses of our own proxies. The client address that they forward is trusted. ``hosts`` are the
-    names that the page has.
+    ``proxies`` are the addresses of our own proxies, whose forwarded addresses are trusted. ``hosts`` are the names of the page.
     """
     hosts = hosts or Hosts()
     bridge = Bridge(Hub(), limits=limits, proxies=proxies, hosts=hosts)
-    stored = StoreReader(database)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        reader = LiveReader(kafka, asyncio.get_running_loop(), bridge.deliver)
-        app.state.reader = reader
-        reader.start()
-        stored.open()
-        expiry = asyncio.create_task(_expire(bridge))
-        try:
-            yield
-        finally:
-            expiry.cancel()
-            with suppress(asyncio.CancelledError):
-                await expiry
-            await asyncio.to_thread(reader.stop)
-            await asyncio.to_thread(stored.close)
-
-    # No /docs: its pages load scripts from other sites, and the policy above forbids that.
-    app = FastAPI(title="Purple Sector", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.bridge = bridge
+    # No /docs: those pages load scripts from elsewhere, which the policy above forbids.
+    app = FastAPI(title="Purple Sector", lifespan=_lifespan, docs_url=None, redoc_url=None)
+    app.state.kafka = kafka
     app.add_middleware(KnownHosts, hosts=hosts)
     app.add_middleware(SecurityHeaders)
-
-    @app.websocket("/ws")
-    async def watch(socket: WebSocket) -> None:
-        await bridge.welcome(socket)
-
-    @app.get("/api/stats")
-    async def stats() -> dict[str, Any]:
-        return statistics(bridge, wall=time.time)
-
-    @app.get("/api/health")
-    def health(response: Response) -> dict[str, Any]:
-        reader: LiveReader = app.state.reader
-        reachable = {"broker": reader.reachable, "store": stored.answers()}
-        away = [name for name, answers in reachable.items() if not answers]
-        response.status_code = 503 if away else 200
-        return {
-            "status": f"no answer from the {' and the '.join(away)}" if away else "ok",
-            "brokerReachable": reachable["broker"],
-            "storeReachable": reachable["store"],
-            "partitions": reader.partitions,
-        }
-
-    add_routes(app, stored, bridge)
+    app.include_router(router)
+    add_routes(app, StoreReader(database), bridge)
     app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False), name="page")
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    bridge: Bridge = app.state.bridge
+    store: StoreReader = app.state.store
+    reader = app.state.reader = LiveReader(app.state.kafka, asyncio.get_running_loop(), bridge.deliver)
+    reader.start()
+    store.open()
+    expiry = asyncio.create_task(_expire(bridge))
+    try:
+        yield
+    finally:
+        expiry.cancel()
+        with suppress(asyncio.CancelledError):
+            await expiry
+        await asyncio.to_thread(reader.stop)
+        await asyncio.to_thread(store.close)
+
+
+@router.websocket("/ws")
+async def watch(socket: WebSocket) -> None:
+    """Serve a viewer's WebSocket to its end."""
+    bridge: Bridge = socket.app.state.bridge
+    await bridge.welcome(socket)
+
+
+@router.get("/api/stats")
+async def stats(request: Request) -> dict[str, Any]:
+    """Return the numbers of this replica."""
+    return statistics(request.app.state.bridge, wall=time.time)
+
+
+@router.get("/api/health")
+def health(request: Request, response: Response) -> dict[str, Any]:
+    """Return whether broker and store answer; 503 where one does not."""
+    reader: LiveReader = request.app.state.reader
+    store: StoreReader = request.app.state.store
+    reachable = {"broker": reader.reachable, "store": store.reachable()}
+    away = [name for name, answers in reachable.items() if not answers]
+    response.status_code = 503 if away else 200
+    return {
+        "status": f"no answer from the {' and the '.join(away)}" if away else "ok",
+        "brokerReachable": reachable["broker"],
+        "storeReachable": reachable["store"],
+        "partitions": reader.partitions,
+    }
 
 
 def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from analytics.files.summaries import laps_of
 from analytics.store import queries as store
 from analytics.store.summaries import lap_summaries, seconds
 from ingest.store.schema.migrations import migrate
-from serve.bridge.rest.routes import summed
+from serve.bridge.rest.answers import summed
 from tests.service.owner import Owner
 from tests.unit.recordings import Driven, even_drive, uncounted_out_lap
 

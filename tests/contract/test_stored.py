@@ -10,7 +10,9 @@ from fastapi import FastAPI
 from ingest.settings import DatabaseSettings
 from serve.bridge.live.hub import Hub, LiveRecord
 from serve.bridge.live.websocket import Bridge
-from serve.bridge.rest.routes import TRACE, StoreReader, add_routes
+from serve.bridge.rest.answers import TRACE
+from serve.bridge.rest.routes import add_routes
+from serve.bridge.rest.store_reader import StoreReader
 
 SESSION = "INSERT INTO sessions (key, user_id, track, topic, partition, frames) VALUES (%s, 'anna', 'Monza', 'telemetry', 0, 3)"
 LAP = """

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from ingest.settings import DatabaseSettings
 from serve.bridge.live.hub import Hub
 from serve.bridge.live.websocket import Bridge
-from serve.bridge.rest.routes import StoreReader, add_routes
+from serve.bridge.rest.routes import add_routes
+from serve.bridge.rest.store_reader import StoreReader
 
 
 @contextmanager

@@ -1,0 +1,131 @@
+"""Builds the answers of REST from what the store has; FastAPI writes their types into OpenAPI."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analytics.laps.best_laps import Colours
+from analytics.model.lap import Lap
+from analytics.model.session import SessionInfo
+from analytics.model.summary import LapSummary
+
+#: The columns that a comparison of laps draws.
+TRACE = (
+    "normalized_position",
+    "lap_clock_ms",
+    "speed_kmh",
+    "throttle",
+    "brake",
+    "steering",
+    "gear",
+    "rpm",
+    "x_m",
+    "z_m",
+)
+
+#: An instant in whole seconds, UTC.
+INSTANT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow(SessionInfo):
+    """A stored session, and whether its frames arrive at the moment."""
+
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Sessions, newest first. ``older`` is the ``before`` of the next page, None on the last one."""
+
+    sessions: list[SessionRow]
+    older: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LapRow:
+    """A finished lap with its colours, as `analytics.model.lap.Lap`; start and end are instants."""
+
+    lap_number: int
+    started_at: datetime
+    ended_at: datetime
+    lap_time_ms: int | None
+    official_lap_time_ms: int | None
+    sector_times_ms: tuple[int, ...]
+    sector_source: str
+    flags: tuple[str, ...]
+    frames: int
+    gaps: int
+    max_speed_kmh: float
+    max_speed_position: float | None
+    reasons: tuple[str, ...]
+    computed_sector_times_ms: tuple[int, ...]
+    mini_sector_times_ms: tuple[int | None, ...]
+    line_position: float | None
+    sector_positions: tuple[float, ...]
+    engine: int
+    colour: str
+    sector_colours: tuple[str, ...]
+    colour_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class LapList:
+    """The finished laps of a session, and the number and start of the lap in progress."""
+
+    laps: list[LapRow]
+    open_lap: int | None
+    open_lap_started_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LapSummaries:
+    """Sums of a session's laps."""
+
+    session: str
+    laps: list[LapSummary]
+
+
+def session_row(session: SessionInfo, *, live: bool) -> SessionRow:
+    """Return a session as a row of an answer."""
+    return SessionRow(**asdict(session), live=live)
+
+
+def lap_row(lap: Lap, colours: Colours) -> LapRow:
+    """Return a lap and its colours as a row of an answer."""
+    values = asdict(lap)
+    started_at, ended_at = (instant(values.pop(f"{name}_us")) for name in ("started_at", "ended_at"))
+    return LapRow(
+        **values,
+        started_at=started_at,
+        ended_at=ended_at,
+        colour=colours.lap,
+        sector_colours=colours.sectors,
+        colour_version=colours.version,
+    )
+
+
+def instant(time_us: int) -> datetime:
+    """Return µs since the Unix epoch as an instant in UTC."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC)
+
+
+def trace(frames: pa.Table) -> dict[str, list[Any]]:
+    """Return the columns of `TRACE` as lists of the same length."""
+    # A frame that does not know where the car is has no place in a comparison.
+    known = frames.filter(pc.and_(frames["normalized_position"].is_valid(), frames["lap_clock_ms"].is_valid()))
+    return {name: known.column(name).to_pylist() for name in TRACE}
+
+
+def summed(seconds: pa.Table) -> dict[str, list[Any]]:
+    """Return the columns of seconds as JSON: instants as text, numbers to a thousandth, which no pixel shows."""
+    columns = {name: seconds.column(name) for name in seconds.column_names if name != "second"}
+    floats = {name for name, column in columns.items() if pa.types.is_floating(column.type)}
+    rounded = {
+        name: pc.round(column.cast(pa.float64()), 3) if name in floats else column for name, column in columns.items()
+    }
+    second = pc.strftime(seconds.column("second").cast(pa.timestamp("s", tz="UTC")), format=INSTANT)
+    return {"second": second.to_pylist()} | {name: column.to_pylist() for name, column in rounded.items()}

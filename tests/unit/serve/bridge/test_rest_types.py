@@ -1,0 +1,19 @@
+"""OpenAPI names the types of REST's answers."""
+
+from fastapi import FastAPI
+
+from serve.bridge.rest.routes import router
+
+
+def test_openapi_has_the_types_of_answers() -> None:
+    app = FastAPI()
+    app.include_router(router)
+    schemas = app.openapi()["components"]["schemas"]
+
+    assert {"SessionPage", "SessionRow", "LapList", "LapRow", "LapSummaries", "LapSummary"} <= schemas.keys()
+    assert schemas["LapRow"]["properties"]["started_at"] == {
+        "type": "string",
+        "format": "date-time",
+        "title": "Started At",
+    }
+    assert "user_id" in schemas["SessionRow"]["required"]
