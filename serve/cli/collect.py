@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import click
 import structlog
@@ -36,6 +36,9 @@ from ingest.telemetry_pb2 import Session, TelemetryFrame
 from serve.cli.param_types import Finite
 from serve.game_pc.follow import ac, acc
 from serve.game_pc.init import doctor, init
+
+if TYPE_CHECKING:
+    from analytics.files.recording import Recording
 
 log = structlog.get_logger()
 
@@ -136,44 +139,24 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
     lap_number. Optional columns: x_m y_m z_m heading_rad last_lap_time_ms sector pit validity. A FILE.json in the same
     folder may name game, track, car, driver and track_length_m.
     """
-    from analytics.errors import RecordingError
-    from analytics.files.recording import open_recording
-    from ingest.codec.timestamps import EARLIEST_MS
     from ingest.collectors.replay import replay as frames_of
 
-    try:
-        recording = open_recording(file)
-    except RecordingError as error:
-        raise PurpleSectorError(str(error)) from error
+    recording = _open(file)
     collector = _collector(user)
-    told = Session(
-        id=session,
-        user_id=collector.user_id,
-        game=recording.game,
-        track=recording.track,
-        car=recording.car,
-        driver=recording.driver,
-        track_length=recording.track_length_m or 0,
-        sample_rate=recording.sample_rate_hz or 0,
-    )
-    first_ms, begun = None, Instant.now()
-    if not now and recording.started_at_ms < EARLIEST_MS:
-        click.echo("its times are before 2010 and do not say on which day it was driven, so it is driven now")
-        now = True
-    if now:
-        first_ms = first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=begun.wall_ms)
+    metadata = _metadata(recording, session, collector.user_id)
+    begun = Instant.now()
+    first_ms = _first_timestamp_ms(recording, now=now, speed=speed, now_ms=begun.wall_ms)
     # A recording that is moved to now has each frame due at its own time. The time to open the file does not delay it.
     pace = None if first_ms is None else Pace(first_ms, begun.monotonic_s, speed)
     kafka = KafkaSettings.read()
-    sender = Sender(kafka, collector, told, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)
+    sender = Sender(kafka, collector, metadata, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)
     click.echo(
         f"session {sender.key}: {len(recording):,} frames, {recording.duration_s:.0f} s at {speed:g} times real time"
     )
     with stop_on_signals() as stop, _obeying(kafka, collector) as obeying, _progress(len(recording)) as report:
-        frames = frames_of(recording.columns(), first_timestamp_ms=first_ms)
         run_collector(
-            frames,
-            _commanded(sender, told, obeying),
+            frames_of(recording.columns(), first_timestamp_ms=first_ms),
+            _commanded(sender, metadata, obeying),
             speed=speed,
             pace=pace,
             stop=stop,
@@ -183,6 +166,39 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
         _close(sender)
         report(sender.statistics)
     click.echo(json.dumps(sender.statistics.as_json()))
+
+
+def _open(file: Path) -> "Recording":
+    from analytics.errors import RecordingError
+    from analytics.files.recording import open_recording
+
+    try:
+        return open_recording(file)
+    except RecordingError as error:
+        raise PurpleSectorError(str(error)) from error
+
+
+def _metadata(recording: "Recording", session: str, user_id: str) -> Session:
+    return Session(
+        id=session,
+        user_id=user_id,
+        game=recording.game,
+        track=recording.track,
+        car=recording.car,
+        driver=recording.driver,
+        track_length=recording.track_length_m or 0,
+        sample_rate=recording.sample_rate_hz or 0,
+    )
+
+
+def _first_timestamp_ms(recording: "Recording", *, now: bool, speed: float, now_ms: int) -> int | None:
+    """Return the time of the first frame of a recording that is driven now; None where its own times stay."""
+    from ingest.codec.timestamps import EARLIEST_MS
+
+    if not now and recording.started_at_ms < EARLIEST_MS:
+        click.echo("its times are before 2010 and do not say on which day it was driven, so it is driven now")
+        now = True
+    return first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=now_ms) if now else None
 
 
 @dataclass(frozen=True, slots=True)

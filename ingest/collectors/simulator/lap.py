@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import sqrt
+from typing import NamedTuple
 
 from ingest.collectors.simulator.car import GT3, Car
 from ingest.collectors.simulator.circuit import Circuit
@@ -81,6 +82,14 @@ class _LapStart:
     last_lap_time_ms: int = 0
 
 
+class _Motion(NamedTuple):
+    """A car along its lap, an entry per node: time since the lap began, speed and acceleration."""
+
+    clock_s: list[float]
+    speed_mps: list[float]
+    gain_mps2: list[float]
+
+
 def _drive_lap(
     circuit: Circuit, car: Car, intent: Intent, following: Intent, joint: _LapStart
 ) -> tuple[SimulatedLap, _LapStart]:
@@ -90,17 +99,10 @@ def _drive_lap(
     raw, gains = _profile(circuit, car, intent, following, first, joint)
     steps = circuit.nodes - first
     energies = smooth([*joint.tail, *raw[: steps + 2 + MARGIN]])
-    if from_pits:
-        energies = _launched(energies, circuit.step_m)
-    speeds = [sqrt(2 * e) for e in energies[:-1]]
-    gained = [(after - before) / circuit.step_m for before, after in pairwise(energies)]
-    durations = (2 * circuit.step_m / (before + after) for before, after in pairwise(speeds))
-    clock = list(accumulate(durations, initial=wait_s))
+    motion = _motion(_launched(energies, circuit.step_m) if from_pits else energies, circuit.step_m, wait_s)
     done = controls(
         car,
-        clock_s=clock,
-        speed_mps=speeds,
-        gain_mps2=gained,
+        **motion._asdict(),
         curvature_per_m=circuit.curvature_per_m[first:],
         tremor=[*intent.tremor[first:], following.tremor[0]],
         gear=joint.gear,
@@ -110,13 +112,11 @@ def _drive_lap(
         start_s=joint.start_s,
         first_node=first,
         wait_s=wait_s,
-        clock_s=clock,
-        speed_mps=speeds,
-        gain_mps2=gained,
+        **motion._asdict(),
         controls=done,
         offset_m=[*intent.offset_m[first:], following.offset_m[0]],
         invalid_from=intent.cut_at,
-        sector_times_ms=_sector_times(circuit, clock, first),
+        sector_times_ms=_sector_times(circuit, motion.clock_s, first),
         last_lap_time_ms=joint.last_lap_time_ms,
     )
     at_line = _LapStart(
@@ -129,6 +129,14 @@ def _drive_lap(
         last_lap_time_ms=lap.time_ms,
     )
     return lap, at_line
+
+
+def _motion(energies: Sequence[float], step_m: float, wait_s: float) -> _Motion:
+    """Turn energies per node into times, speeds and accelerations."""
+    speeds = [sqrt(2 * e) for e in energies[:-1]]
+    durations = (2 * step_m / (before + after) for before, after in pairwise(speeds))
+    gained = [(after - before) / step_m for before, after in pairwise(energies)]
+    return _Motion(list(accumulate(durations, initial=wait_s)), speeds, gained)
 
 
 def _launched(energies: Sequence[float], step_m: float) -> list[float]:
