@@ -170,34 +170,34 @@ class Status(_message.Message):
     def __init__(self, state: _Optional[str] = ..., missed_frames: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class CommandMessage(_message.Message):
-    __slots__ = ("command", "answer")
+    __slots__ = ("command", "status_report")
     COMMAND_FIELD_NUMBER: _ClassVar[int]
-    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    STATUS_REPORT_FIELD_NUMBER: _ClassVar[int]
     command: Command
-    answer: Answer
-    def __init__(self, command: _Optional[_Union[Command, _Mapping]] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ...) -> None: ...
+    status_report: StatusReport
+    def __init__(self, command: _Optional[_Union[Command, _Mapping]] = ..., status_report: _Optional[_Union[StatusReport, _Mapping]] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("id", "user_id", "session_id", "resend", "roll_call", "start", "stop", "sample_rate", "status")
+    __slots__ = ("id", "user_id", "session_id", "resend", "report_sessions", "resume", "pause", "sample_rate", "get_status")
     ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     RESEND_FIELD_NUMBER: _ClassVar[int]
-    ROLL_CALL_FIELD_NUMBER: _ClassVar[int]
-    START_FIELD_NUMBER: _ClassVar[int]
-    STOP_FIELD_NUMBER: _ClassVar[int]
+    REPORT_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
-    STATUS_FIELD_NUMBER: _ClassVar[int]
+    GET_STATUS_FIELD_NUMBER: _ClassVar[int]
     id: str
     user_id: str
     session_id: str
     resend: Resend
-    roll_call: RollCall
-    start: Start
-    stop: Stop
+    report_sessions: ReportSessions
+    resume: Resume
+    pause: Pause
     sample_rate: SampleRate
-    status: AskStatus
-    def __init__(self, id: _Optional[str] = ..., user_id: _Optional[str] = ..., session_id: _Optional[str] = ..., resend: _Optional[_Union[Resend, _Mapping]] = ..., roll_call: _Optional[_Union[RollCall, _Mapping]] = ..., start: _Optional[_Union[Start, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., sample_rate: _Optional[_Union[SampleRate, _Mapping]] = ..., status: _Optional[_Union[AskStatus, _Mapping]] = ...) -> None: ...
+    get_status: GetStatus
+    def __init__(self, id: _Optional[str] = ..., user_id: _Optional[str] = ..., session_id: _Optional[str] = ..., resend: _Optional[_Union[Resend, _Mapping]] = ..., report_sessions: _Optional[_Union[ReportSessions, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., pause: _Optional[_Union[Pause, _Mapping]] = ..., sample_rate: _Optional[_Union[SampleRate, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ...) -> None: ...
 
 class Resend(_message.Message):
     __slots__ = ("ranges",)
@@ -213,15 +213,15 @@ class SequenceRange(_message.Message):
     to_sequence: int
     def __init__(self, from_sequence: _Optional[int] = ..., to_sequence: _Optional[int] = ...) -> None: ...
 
-class RollCall(_message.Message):
+class ReportSessions(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class Start(_message.Message):
+class Resume(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class Stop(_message.Message):
+class Pause(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
@@ -231,11 +231,11 @@ class SampleRate(_message.Message):
     rate: float
     def __init__(self, rate: _Optional[float] = ...) -> None: ...
 
-class AskStatus(_message.Message):
+class GetStatus(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class Answer(_message.Message):
+class StatusReport(_message.Message):
     __slots__ = ("command_id", "user_id", "session_id", "state", "frames_collected", "frames_published", "frames_resent", "errors", "messages_sent", "bytes_sent", "producer_errors", "clock_ahead")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]

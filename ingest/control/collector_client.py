@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from ingest.errors import BrokerUnavailable, TopicUnavailable
 from ingest.kafka.topics import QUIET, Cluster, error_of, partition_of
 from ingest.settings import KafkaSettings
-from ingest.telemetry_pb2 import Answer, AskStatus, Command, CommandMessage
+from ingest.telemetry_pb2 import Command, CommandMessage, GetStatus, StatusReport
 
 _CONSUMER = QUIET | {"enable.auto.commit": False, "auto.offset.reset": "latest", "group.id": "telling"}
 
@@ -30,7 +30,7 @@ class CollectorClient:
             raise TopicUnavailable(settings.topic_commands, "it is not there: purple-sector topics create")
         self._place = TopicPartition(settings.topic_commands, partition_of(user_id.encode(), partitions))
 
-    def say(self, command: Command) -> None:
+    def send(self, command: Command) -> None:
         """Put the command on the topic; its id and user are filled in."""
         command.id, command.user_id = command.id or uuid.uuid4().hex[:16], self._user_id
         refused: list[str] = []
@@ -47,14 +47,14 @@ class CollectorClient:
         if producer.flush(self._timeout_s + 1) or refused:
             raise BrokerUnavailable(self._settings.brokers, ", ".join(refused) or "no acknowledgement")
 
-    def ask_status(self, *, within_s: float) -> list[Answer]:
+    def get_status(self, *, within_s: float) -> list[StatusReport]:
         """Return the collectors' answers that arrive within that time, in order of arrival; perhaps none."""
         consumer = Consumer(self._settings.client(_CONSUMER))
         try:
             _, end = consumer.get_watermark_offsets(self._place, timeout=self._timeout_s)
             consumer.assign([TopicPartition(self._place.topic, self._place.partition, end)])
-            command = Command(id=uuid.uuid4().hex[:16], status=AskStatus())
-            self.say(command)
+            command = Command(id=uuid.uuid4().hex[:16], get_status=GetStatus())
+            self.send(command)
             return _answers(consumer, command.id, until=time.monotonic() + within_s)
         except KafkaException as failure:
             raise BrokerUnavailable(self._settings.brokers, error_of(failure).str()) from failure
@@ -62,7 +62,7 @@ class CollectorClient:
             consumer.close()
 
 
-def _answers(consumer: Consumer, command_id: str, *, until: float) -> list[Answer]:
+def _answers(consumer: Consumer, command_id: str, *, until: float) -> list[StatusReport]:
     answers = []
     while (left_s := until - time.monotonic()) > 0:
         message = consumer.poll(left_s)
@@ -72,10 +72,10 @@ def _answers(consumer: Consumer, command_id: str, *, until: float) -> list[Answe
     return answers
 
 
-def _answer(message: Message) -> Answer | None:
+def _answer(message: Message) -> StatusReport | None:
     """Return the answer in a record; None where it is something else, or unreadable."""
     try:
         said = CommandMessage.FromString(message.value() or b"")
     except ValueError:  # DecodeError is one
         return None
-    return said.answer if said.HasField("answer") else None
+    return said.status_report if said.HasField("status_report") else None

@@ -29,7 +29,7 @@ from ingest.control.retry_schedule import RetrySchedule
 from ingest.errors import BrokerUnavailable
 from ingest.kafka.topics import QUIET, Cluster, partition_of, topic_specs
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
-from ingest.telemetry_pb2 import Command, CommandMessage, Resend, RollCall, SequenceRange
+from ingest.telemetry_pb2 import Command, CommandMessage, ReportSessions, Resend, SequenceRange
 
 log = structlog.get_logger()
 
@@ -170,7 +170,7 @@ class GapRecovery:
         if call_roll:
             self._roll_call_at = now + ROLL_CALL_EVERY_S
             for partition in range(partitions):
-                command = Command(id=_new_id(), roll_call=RollCall())
+                command = Command(id=_new_id(), report_sessions=ReportSessions())
                 _produce(producer, self._kafka.topic_commands, command, None, partition)
 
     def _ready(self) -> tuple[Producer, int]:

@@ -1,4 +1,4 @@
-"""Sends a league operator's commands to the collectors of a user, wherever their PCs are: ``purple-sector tell``."""
+"""Sends a league operator's commands to the collectors of a user, wherever their PCs are: ``purple-sector collectors``."""
 
 import json
 
@@ -6,7 +6,7 @@ import click
 
 from ingest.errors import PurpleSectorError
 from ingest.settings import KafkaSettings
-from ingest.telemetry_pb2 import Answer, Command, SampleRate, Start, Stop
+from ingest.telemetry_pb2 import Command, Pause, Resume, SampleRate, StatusReport
 from serve.cli.param_types import Finite
 
 _user = click.argument("user")
@@ -14,53 +14,53 @@ _session = click.option("--session", default="", help="Only while this session i
 
 
 @click.group()
-def tell() -> None:
+def collectors() -> None:
     """Send commands to the collectors of a USER, or query their status.
 
     Only collectors that run receive a command. A collector that starts later does not get it.
     """
 
 
-@tell.command()
+@collectors.command()
 @_user
 @_session
-def stop(user: str, session: str) -> None:
-    """Stop sending frames until the start command. The collectors still follow the game."""
-    _say(user, Command(session_id=session, stop=Stop()))
+def pause(user: str, session: str) -> None:
+    """Send no frames until they are resumed. The collectors still follow the game."""
+    _send(user, Command(session_id=session, pause=Pause()))
 
 
-@tell.command()
+@collectors.command()
 @_user
 @_session
-def start(user: str, session: str) -> None:
+def resume(user: str, session: str) -> None:
     """Send frames again."""
-    _say(user, Command(session_id=session, start=Start()))
+    _send(user, Command(session_id=session, resume=Resume()))
 
 
-@tell.command()
+@collectors.command()
 @_user
 @click.argument("hertz", type=Finite(0, 500))
 @_session
 def rate(user: str, hertz: float, session: str) -> None:
     """Limit the frames to HERTZ a second. 0: as many as the game gives."""
-    _say(user, Command(session_id=session, sample_rate=SampleRate(rate=hertz)))
+    _send(user, Command(session_id=session, sample_rate=SampleRate(rate=hertz)))
 
 
-@tell.command()
+@collectors.command()
 @_user
 @click.option("--wait", "wait_s", default=5.0, show_default=True, type=Finite(0.1, 60), help="Seconds.")
 def status(user: str, wait_s: float) -> None:
     """Print each collector's statistics since its start: one line of JSON per answer. Exit code 1 without an answer."""
     from ingest.control.collector_client import CollectorClient
 
-    answers = CollectorClient(KafkaSettings.read(), user).ask_status(within_s=wait_s)
+    answers = CollectorClient(KafkaSettings.read(), user).get_status(within_s=wait_s)
     for answer in answers:
         click.echo(json.dumps(as_json(answer)))
     if not answers:
         raise PurpleSectorError(f"no collector of {user} answered within {wait_s:g} s; is one running?")
 
 
-def as_json(answer: Answer) -> dict[str, object]:
+def as_json(answer: StatusReport) -> dict[str, object]:
     """Return an answer under the names that collectors use when they print their statistics."""
     return {
         "user": answer.user_id,
@@ -79,8 +79,8 @@ def as_json(answer: Answer) -> dict[str, object]:
     }
 
 
-def _say(user: str, command: Command) -> None:
+def _send(user: str, command: Command) -> None:
     from ingest.control.collector_client import CollectorClient
 
-    CollectorClient(KafkaSettings.read(), user).say(command)
-    click.echo(f"said to the collectors of {user}")
+    CollectorClient(KafkaSettings.read(), user).send(command)
+    click.echo(f"sent to the collectors of {user}")

@@ -25,7 +25,7 @@ from ingest.errors import PurpleSectorError, SettingsError, SettingsFileError
 from ingest.logging_setup import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
 from serve.cli.collect import collect
-from serve.cli.collectors import tell
+from serve.cli.collectors import collectors
 from serve.cli.dead_letters import dead_letters
 from serve.cli.export import export
 from serve.cli.fleet import fleet
@@ -104,7 +104,7 @@ def command() -> None:
 
 command.add_command(collect)
 command.add_command(export)
-command.add_command(tell)
+command.add_command(collectors)
 command.add_command(dead_letters)
 command.add_command(laps)
 laps.add_command(fleet)

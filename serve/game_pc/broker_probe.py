@@ -14,7 +14,7 @@ from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr
 from ingest.collectors.delivery.producer import PRODUCER
 from ingest.kafka.topics import cluster_of, error_of, open_admin
 from ingest.settings import KafkaSettings
-from ingest.telemetry_pb2 import Answer, CommandMessage
+from ingest.telemetry_pb2 import CommandMessage, StatusReport
 
 _PROBES = 4
 
@@ -71,7 +71,7 @@ class BrokerProbe:
 
     def _probe(self, producer: Producer, topic: str) -> Offset | str:
         answers: list[tuple[KafkaError | None, Message]] = []
-        value = CommandMessage(answer=Answer(state="doctor")).SerializeToString()
+        value = CommandMessage(status_report=StatusReport(state="doctor")).SerializeToString()
         asked_s = time.time()
         try:
             producer.produce(topic, value, on_delivery=lambda error, message: answers.append((error, message)))

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from ingest.kafka.topics import create_topics
-from ingest.telemetry_pb2 import AskStatus, Command, CommandMessage, SampleRate, Start, Stop
+from ingest.telemetry_pb2 import Command, CommandMessage, GetStatus, Pause, Resume, SampleRate
 from tests.contract.topics import settings_of
 from tests.game_emulators.ledger import Kind
 from tests.game_emulators.run import in_process
@@ -73,11 +73,11 @@ class Pits:
         asked = set()
 
         def answer():
-            asked.add(self.order(status=AskStatus()))
+            asked.add(self.order(get_status=GetStatus()))
             for record in self._consumer.consume(100, 1.0):
                 said = CommandMessage.FromString(record.value()) if record.value() != MUMBLED else CommandMessage()
-                if said.answer.command_id in asked:
-                    return said.answer
+                if said.status_report.command_id in asked:
+                    return said.status_report
             return None
 
         return wait_until(answer)
@@ -132,13 +132,13 @@ def test_orders_while_it_drives(pc, pits, game):
     assert answer.frames_collected >= 30
 
     pits.mumble()
-    pits.order(stop=Stop())
-    assert pits.ask().state == "stopped"
+    pits.order(pause=Pause())
+    assert pits.ask().state == "paused"
     stopped_at = pits.ask().frames_collected
     assert pits.ask().frames_collected == stopped_at
 
     pits.order(sample_rate=SampleRate(rate=10))
-    pits.order(start=Start())
+    pits.order(resume=Resume())
     pc.await_frames(0, stopped_at + 15)
     pc.stop()
     (frames,) = pc.sessions().values()

@@ -26,20 +26,20 @@ from ingest.kafka.topics import create_topics, partition_of
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.simulated_recordings import record
 from ingest.telemetry_pb2 import (
-    AskStatus,
     Command,
     CommandMessage,
+    GetStatus,
+    Pause,
+    ReportSessions,
     Resend,
-    RollCall,
+    Resume,
     SampleRate,
     SequenceRange,
     Session,
-    Start,
-    Stop,
     TelemetryFrame,
     TelemetryMessage,
 )
-from serve.cli.collectors import tell
+from serve.cli.collectors import collectors
 from tests.contract.topics import settings_of
 from tests.meanwhile import meanwhile
 from tests.waiting import WITHIN_S, wait_until
@@ -123,10 +123,10 @@ def test_what_concerns_the_game_is_passed_on_in_order(settings, radio):
     driven = Driven()
     say(
         settings,
-        told(stop=Stop()),
-        told("ben", stop=Stop()),
-        told(start=Start()),
-        told(session_id="another", stop=Stop()),
+        told(pause=Pause()),
+        told("ben", pause=Pause()),
+        told(resume=Resume()),
+        told(session_id="another", pause=Pause()),
         told(session_id="s", sample_rate=SampleRate(rate=20)),
     )
 
@@ -140,7 +140,7 @@ def test_what_concerns_the_game_is_passed_on_in_order(settings, radio):
 
 def test_status_is_answered_on_the_same_topic(settings, radio):
     driven = Driven()
-    say(settings, told(stop=Stop()), told(status=AskStatus()))
+    say(settings, told(pause=Pause()), told(get_status=GetStatus()))
     place = partition_of(b"anna", COMMANDS_PARTITIONS)
 
     def answered() -> bool:
@@ -149,10 +149,10 @@ def test_status_is_answered_on_the_same_topic(settings, radio):
 
     wait_until(answered)
     *_, asked, answer = records(settings, settings.topic_commands, place, at_least=3)
-    said = CommandMessage.FromString(answer.value()).answer
+    said = CommandMessage.FromString(answer.value()).status_report
     assert answer.key() == b"anna"
     assert said.command_id == CommandMessage.FromString(asked.value()).command.id
-    assert (said.user_id, said.session_id, said.state) == ("anna", "s", "stopped")
+    assert (said.user_id, said.session_id, said.state) == ("anna", "s", "paused")
     assert (said.frames_collected, said.frames_published, said.errors) == (9, 7, 1)
     assert (said.messages_sent, said.bytes_sent, said.producer_errors) == (8, 300, 2)
 
@@ -162,7 +162,7 @@ def test_an_answer_that_is_not_taken_ends_nothing(settings, spool):
     radio, driven = CommandHandler(settings, ANNA, spool), Driven()
     radio._producer = Producer({"bootstrap.servers": "127.0.0.1:9", "queue.buffering.max.messages": 1, "log_level": 2})
     with structlog.testing.capture_logs() as said:
-        for order in ({"status": AskStatus()}, {"status": AskStatus()}, {"stop": Stop()}):
+        for order in ({"get_status": GetStatus()}, {"get_status": GetStatus()}, {"pause": Pause()}):
             radio._orders.put(Command(user_id="anna", **order))
         radio.pass_on(driven)
 
@@ -176,7 +176,7 @@ def test_an_answer_for_which_there_is_no_producer_ends_nothing(settings, spool, 
     radio, driven = CommandHandler(settings, ANNA, spool), Driven()
     radio._kafka = KafkaSettings(_env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem"))
     with structlog.testing.capture_logs() as said:
-        for order in ({"status": AskStatus()}, {"stop": Stop()}):
+        for order in ({"get_status": GetStatus()}, {"pause": Pause()}):
             radio._orders.put(Command(user_id="anna", **order))
         radio.pass_on(driven)
 
@@ -188,7 +188,7 @@ def test_an_answer_for_which_there_is_no_producer_ends_nothing(settings, spool, 
 def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, radio):
     driven = Driven()
     with structlog.testing.capture_logs() as said:
-        say(settings, b"\xff", b"\xff\xff", b"{}", told(), told(sample_rate=SampleRate(rate=-1)), told(start=Start()))
+        say(settings, b"\xff", b"\xff\xff", b"{}", told(), told(sample_rate=SampleRate(rate=-1)), told(resume=Resume()))
 
         def arrived() -> bool:
             radio.pass_on(driven)
@@ -272,7 +272,7 @@ def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, rad
 
     def called() -> bool:
         """The spool writes down once a second what was acknowledged: the first call may be too early for all of it."""
-        say(settings, CommandMessage(command=Command(id="1", roll_call=RollCall())).SerializeToString())
+        say(settings, CommandMessage(command=Command(id="1", report_sessions=ReportSessions())).SerializeToString())
         return 40 in stated(settings, driving)
 
     wait_until(called)
@@ -285,7 +285,7 @@ def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, ra
     senders = [drive(settings, spool, frames=30) for _ in range(3)]
     assert [sender.close(timeout_s=WITHIN_S) for sender in senders] == [None] * 3
     ranges = [SequenceRange(from_sequence=8, to_sequence=10)]
-    roll_call = CommandMessage(command=Command(id="1", roll_call=RollCall())).SerializeToString()
+    roll_call = CommandMessage(command=Command(id="1", report_sessions=ReportSessions())).SerializeToString()
     say(settings, roll_call, *(told(session_id=sender.key, resend=Resend(ranges=ranges)) for sender in senders))
 
     wait_until(lambda: radio.frames_resent == 9)
@@ -340,19 +340,19 @@ def stated(settings: KafkaSettings, sender: Sender) -> set[int]:
 
 
 def test_a_person_tells_and_asks(settings, radio, monkeypatch):
-    """`purple-sector tell`, against a collector whose game is followed by a thread as it would be."""
+    """`purple-sector collectors`, against a collector whose game is followed by a thread as it would be."""
     monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
     monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
     driven = Driven()
     with followed(radio, driven):
-        assert run("rate", "anna", "20") == (0, "said to the collectors of anna")
-        assert run("stop", "anna") == (0, "said to the collectors of anna")
+        assert run("rate", "anna", "20") == (0, "sent to the collectors of anna")
+        assert run("pause", "anna") == (0, "sent to the collectors of anna")
         wait_until(lambda: driven.told == [20, "pause"])
         code, said = run("status", "anna", "--wait", "3")
 
     assert code == 0
     answer = json.loads(said)
-    assert (answer["user"], answer["session"], answer["state"]) == ("anna", "s", "stopped")
+    assert (answer["user"], answer["session"], answer["state"]) == ("anna", "s", "paused")
     assert (answer["framesCollected"], answer["producerStats"]["messagesSent"]) == (9, 8)
 
 
@@ -369,21 +369,21 @@ def test_replays_and_simulated_cars_obey_and_answer(settings, tmp_path, monkeypa
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: _states(settings) == ["sending"] * cars)
-            assert run("stop", "anna") == (0, "said to the collectors of anna")
-            wait_until(lambda: _states(settings) == ["stopped"] * cars)
+            assert run("pause", "anna") == (0, "sent to the collectors of anna")
+            wait_until(lambda: _states(settings) == ["paused"] * cars)
         finally:
             process.terminate()
 
 
 def _states(settings: KafkaSettings) -> list[str]:
-    return [answer.state for answer in CollectorClient(settings, "anna").ask_status(within_s=2)]
+    return [answer.state for answer in CollectorClient(settings, "anna").get_status(within_s=2)]
 
 
 def test_who_is_not_there_does_not_answer(settings, monkeypatch):
     monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
     monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
     with pytest.raises(PurpleSectorError, match=r"no collector of zoe answered within 0\.5 s"):
-        tell.main(["status", "zoe", "--wait", "0.5"], standalone_mode=False)
+        collectors.main(["status", "zoe", "--wait", "0.5"], standalone_mode=False)
 
 
 @contextmanager
@@ -399,5 +399,5 @@ def followed(radio: CommandHandler, driven: Driven) -> Iterator[None]:
 
 def run(*arguments: str) -> tuple[int, str]:
     """The exit code and the last line; the radio's thread logs meanwhile."""
-    outcome = CliRunner().invoke(tell, arguments)
+    outcome = CliRunner().invoke(collectors, arguments)
     return outcome.exit_code, outcome.output.splitlines()[-1]

@@ -56,7 +56,7 @@ def understood(value: bytes | None, user_id: str) -> Command | None:
     except DecodeError:
         raise InvalidCommand("no command") from None
     if not message.HasField("command"):
-        if message.HasField("answer"):
+        if message.HasField("status_report"):
             return None
         raise InvalidCommand("no command")
     command = message.command
@@ -65,8 +65,8 @@ def understood(value: bytes | None, user_id: str) -> Command | None:
         return None
     if order is None:
         raise InvalidCommand("an order that is not known")
-    if not command.user_id and order != "roll_call":
-        # A mistake, or malice: it would stop all collectors.
+    if not command.user_id and order != "report_sessions":
+        # A mistake, or malice: it would pause all collectors.
         raise InvalidCommand("an order to everybody")
     _check(command, order)
     return command

@@ -24,7 +24,7 @@ from ingest.collectors.spool.folder import SpoolFolder
 from ingest.collectors.spool.segments import Range
 from ingest.kafka.topics import QUIET
 from ingest.settings import CollectorSettings, KafkaSettings
-from ingest.telemetry_pb2 import Answer, Command, CommandMessage
+from ingest.telemetry_pb2 import Command, CommandMessage, StatusReport
 
 log = structlog.get_logger()
 
@@ -120,24 +120,24 @@ class CommandHandler:
 
     def _obey(self, command: Command, follower: Commanded) -> None:
         match command.WhichOneof("order"):
-            case "stop":
+            case "pause":
                 follower.pause()
-            case "start":
+            case "resume":
                 follower.resume()
             case "sample_rate":
                 follower.limit_rate(command.sample_rate.rate)
-            case "status":
+            case "get_status":
                 self._answer(self._status(command, follower))
                 return
-        log.info("told to", order=command.WhichOneof("order"), session=command.session_id)
+        log.info("command", order=command.WhichOneof("order"), session=command.session_id)
 
-    def _status(self, command: Command, follower: Commanded) -> Answer:
+    def _status(self, command: Command, follower: Commanded) -> StatusReport:
         done = follower.statistics
-        return Answer(
+        return StatusReport(
             command_id=command.id,
             user_id=self._user_id,
             session_id=follower.session or "",
-            state="stopped" if not follower.sending else "sending" if follower.session else "waiting",
+            state="paused" if not follower.sending else "sending" if follower.session else "waiting",
             frames_collected=done.frames_collected,
             frames_published=done.frames_published,
             frames_resent=self.frames_resent,
@@ -148,8 +148,8 @@ class CommandHandler:
             clock_ahead=done.clock_ahead_ms or 0,
         )
 
-    def _answer(self, answer: Answer) -> None:
-        value = CommandMessage(answer=answer).SerializeToString()
+    def _answer(self, answer: StatusReport) -> None:
+        value = CommandMessage(status_report=answer).SerializeToString()
         try:
             if self._producer is None:
                 self._producer = Producer(self._kafka.client(_ANSWERS | {"error_cb": lambda _: None}))
@@ -197,7 +197,7 @@ class CommandHandler:
             case "resend":
                 ranges = tuple((r.from_sequence, r.to_sequence) for r in command.resend.ranges)
                 self._queue(command.session_id, ranges)
-            case "roll_call":
+            case "report_sessions":
                 for holding in self._holdings.all():
                     self._queue(holding.session.key, ())
             case _:

@@ -14,27 +14,27 @@ from ingest.collectors.control.command_consumer import (
 from ingest.errors import BrokerUnavailable
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import (
-    Answer,
-    AskStatus,
     Command,
     CommandMessage,
+    GetStatus,
+    Pause,
+    ReportSessions,
     Resend,
-    RollCall,
+    Resume,
     SampleRate,
     SequenceRange,
-    Start,
-    Stop,
+    StatusReport,
 )
 
 ORDERS = [
-    {"start": Start()},
-    {"stop": Stop()},
-    {"status": AskStatus()},
-    {"roll_call": RollCall()},
+    {"resume": Resume()},
+    {"pause": Pause()},
+    {"get_status": GetStatus()},
+    {"report_sessions": ReportSessions()},
     {"sample_rate": SampleRate(rate=20)},
     {"session_id": "s", "resend": Resend(ranges=[SequenceRange(from_sequence=3, to_sequence=9)])},
 ]
-NOT_FOR_ALL = [order for order in ORDERS if "roll_call" not in order]
+NOT_FOR_ALL = [order for order in ORDERS if "report_sessions" not in order]
 
 
 def told(**command) -> bytes:
@@ -57,7 +57,9 @@ def test_command_for_another_user_is_none(order):
 
 
 def test_roll_call_may_be_for_everybody():
-    assert understood(told(roll_call=RollCall()), "anna") == Command(id="1", roll_call=RollCall())
+    assert understood(told(report_sessions=ReportSessions()), "anna") == Command(
+        id="1", report_sessions=ReportSessions()
+    )
 
 
 @pytest.mark.parametrize("order", NOT_FOR_ALL, ids=lambda order: list(order)[-1])
@@ -68,7 +70,7 @@ def test_no_other_order_is_for_everybody(order):
 
 
 def test_answer_is_no_command():
-    assert understood(CommandMessage(answer=Answer(user_id="anna")).SerializeToString(), "anna") is None
+    assert understood(CommandMessage(status_report=StatusReport(user_id="anna")).SerializeToString(), "anna") is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_answer_is_no_command():
         (b"", "empty"),
         (b"\x0a" + bytes(LARGEST_COMMAND_BYTES), "too large"),
         (b"\xff\xff", "no command"),
-        (b'{"stop": {}}', "no command"),
+        (b'{"pause": {}}', "no command"),
         (CommandMessage().SerializeToString() + b"\x78\x01", "no command"),
         (told(user_id="anna"), "an order that is not known"),
         (told(user_id="anna", sample_rate=SampleRate(rate=float("nan"))), "a sample rate that no game has"),
@@ -106,10 +108,10 @@ def test_order_of_a_later_version_is_not_known():
 
 
 def test_fields_of_a_later_version_do_no_harm():
-    command = understood(_with(told(user_id="anna", stop=Stop()), b"\x98\x06\x01"), "anna")
+    command = understood(_with(told(user_id="anna", pause=Pause()), b"\x98\x06\x01"), "anna")
 
     assert command is not None
-    assert command.WhichOneof("order") == "stop"
+    assert command.WhichOneof("order") == "pause"
 
 
 def _with(message: bytes, more: bytes) -> bytes:

@@ -8,7 +8,7 @@ from ingest.codec.record_headers import behind_of
 from ingest.codec.timestamps import AHEAD_MS, BEHIND_MS
 from ingest.collectors.delivery.broker_clock import LOG_APPEND_TIME, BrokerClock, clock_trouble
 from ingest.collectors.delivery.statistics import Statistics
-from ingest.telemetry_pb2 import Answer
+from ingest.telemetry_pb2 import StatusReport
 from serve.cli.collectors import as_json
 
 NOON_MS = 1_767_268_800_000
@@ -92,4 +92,4 @@ def test_statistics_and_status_show_it():
     assert wrong.as_json()["clockAheadMs"] == 360_000
     assert "clockAheadMs" not in Statistics(clock_ahead_ms=12).as_json()
     assert "clockAheadMs" not in Statistics().as_json()
-    assert as_json(Answer(clock_ahead=-5_000))["clockAheadMs"] == -5_000
+    assert as_json(StatusReport(clock_ahead=-5_000))["clockAheadMs"] == -5_000
