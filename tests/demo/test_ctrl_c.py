@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from serve.orphans import wait_for_end
+from serve.local.orphans import wait_for_end
 from tests.demo.conftest import running_demo
 from tests.waiting import WITHIN_S
 

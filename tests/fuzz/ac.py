@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+from ingest.codec.blanking import blanked_fields
 from ingest.collectors.games.ac.clocks import ClockReading
 from ingest.collectors.games.ac.game import AcGame
 from ingest.collectors.games.interface import Happening
@@ -153,7 +154,13 @@ def _is_in(frame: TelemetryFrame, data: bytes, layout, fields: dict[str, str], l
     if len(data) < layout.size:
         return False
     told = all(holds(frame, field, _number(layout, data, name)) for field, name in fields.items())
-    return told and (not laps or holds(frame, "lap_number", _number(layout, data, laps) + 1))
+    return told and (not laps or _is_lap(frame, int(_number(layout, data, laps)) + 1))
+
+
+def _is_lap(frame: TelemetryFrame, lap_number: int) -> bool:
+    """AC counts from 0 and has no formation lap: a lap below 1 is one that cannot be."""
+    unknown = "lap_number" in blanked_fields(frame)
+    return (unknown and lap_number < 1) or holds(frame, "lap_number", lap_number)
 
 
 def _number(layout, data: bytes, name: str) -> float:

@@ -25,7 +25,7 @@ from tests.service.test_worker import hosting
 from tests.unit.frames import ANY_FRAME
 from tests.waiting import WITHIN_S
 
-FOREIGN = ROOT / "tests" / "foreign"
+FOREIGN = ROOT / "tests" / "interop"
 PROTO = ROOT / "proto" / "telemetry.proto"
 OLD_PROTO = FOREIGN / "old.proto"
 

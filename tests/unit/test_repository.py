@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
+from tests.style import measure
 
 # Written in pieces, or this file would be the first to break its own rule.
 _PLACES = "|".join(["ro" + "ot", "wo" + "rk", "ho" + r"me/\w+", "opt/" + "wheels"])
@@ -87,3 +88,8 @@ def test_every_requirement_has_a_tested_version() -> None:
     wanted = project["dependencies"] + [one for extra in project["optional-dependencies"].values() for one in extra]
     names = {_normal(re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]) for requirement in wanted}
     assert names - _constraints().keys() == set()
+
+
+def test_house_style_is_within_its_limits() -> None:
+    """``python -m tests.style`` prints the same figures."""
+    assert [figure for figure in measure() if figure.exceeded] == []
