@@ -8,22 +8,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from analytics.catalog import Catalog
 
 __all__ = ["connect", "open"]
 
 
-def connect(url: str | None = None) -> "Catalog":
-    """Return the sessions and laps of a running store: the one at ``url``, or else at DATABASE_URL.
+def connect(url: str | None = None, *, otherwise: "Callable[[], str | os.PathLike[str]] | None" = None) -> "Catalog":
+    """Return the sessions and laps of a running store.
 
-    Raises analytics.errors.NoDatabase if neither is given. Raises psycopg.OperationalError if the
-    database does not answer.
+    The store is the one at ``url``, else at DATABASE_URL, else that of the system that runs on this
+    machine. Where there is none, the recordings at the path that ``otherwise`` returns are opened.
+    Raises analytics.errors.NoDatabase without it, and psycopg.OperationalError if the database does
+    not answer.
     """
     from analytics.catalog import Catalog
+    from analytics.errors import NoDatabase
     from analytics.store.source import PostgresSource
 
-    return Catalog(PostgresSource(url))
+    try:
+        return Catalog(PostgresSource(url))
+    except NoDatabase:
+        if otherwise is None:
+            raise
+        return open(otherwise())
 
 
 def open(path: "str | os.PathLike[str]") -> "Catalog":

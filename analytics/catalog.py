@@ -66,6 +66,11 @@ class TimedLap(Tabular):
         return self.lap.time_ms
 
     @property
+    def flags(self) -> tuple[str, ...]:
+        """Return why the lap does not count, as `analytics.model.lap.FLAGS`; empty for a flying lap."""
+        return self.lap.flags
+
+    @property
     def started_at(self) -> datetime:
         return datetime.fromtimestamp(self.lap.started_at_us / 1e6, UTC)
 

@@ -96,7 +96,10 @@ class NoDatabase(AnalyticsError, LookupError):
     """No database is named."""
 
     def __init__(self) -> None:
-        super().__init__("no database is named: give connect() a postgresql:// URL, or set DATABASE_URL")
+        super().__init__(
+            "no database is named, and no system runs here: give connect() a postgresql:// URL, set DATABASE_URL,"
+            " or start one with purple-sector up"
+        )
 
 
 class ResultsBusy(AnalyticsError):

@@ -1,5 +1,6 @@
 """Makes recordings of simulated sessions, for notebooks and tests without a game or a server."""
 
+import tempfile
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
@@ -12,7 +13,7 @@ from analytics.model.channels import FRAMES
 from analytics.model.session import SessionInfo
 from ingest.codec.decode import decode
 from ingest.collectors.simulator.car import GT3, Car
-from ingest.collectors.simulator.circuit import Circuit
+from ingest.collectors.simulator.circuit import Circuit, val_sarine
 from ingest.collectors.simulator.driver import driver
 from ingest.collectors.simulator.frames import GAME, drive
 
@@ -60,3 +61,12 @@ def record(
         frames=len(frames),
     )
     return export(path, frames, session)
+
+
+def sample_sessions() -> Path:
+    """Drive two sessions of nine laps, by two drivers, into a new temporary folder; return its path."""
+    folder = Path(tempfile.mkdtemp())
+    for seed in (5, 9):
+        path = folder / f"driver_{seed}.parquet"
+        record(path, val_sarine(), seed=seed, laps=9, started_at=datetime.now(UTC), rate_hz=30)
+    return folder

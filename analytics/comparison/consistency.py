@@ -90,7 +90,7 @@ def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
         raise ValueError(
             f"laps of {len(sessions)} sessions are no stint; take those of one, catalog.sessions[key].laps"
         )
-    flying = [lap.time_ms for lap in laps if not lap.lap.flags and lap.time_ms]
+    flying = [lap.time_ms for lap in laps if not lap.flags and lap.time_ms]
     slowest_ms = _IN_EARNEST * min(flying, default=0)
     reasons = ((lap.number, _reason(lap, slowest_ms)) for lap in laps)
     return {number: reason for number, reason in reasons if reason}
@@ -106,8 +106,8 @@ def in_earnest(laps: Sequence[TimedLap]) -> list[TimedLap]:
 
 
 def _reason(lap: TimedLap, slowest_ms: float) -> str:
-    if lap.lap.flags:
-        return ", ".join(lap.lap.flags)
+    if lap.flags:
+        return ", ".join(lap.flags)
     if lap.time_ms is None:
         return "no time"
     return "slower than 107 %" if lap.time_ms > slowest_ms else ""

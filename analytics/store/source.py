@@ -6,7 +6,7 @@ that no frame falls between two polls.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import psycopg
@@ -20,6 +20,7 @@ from analytics.model.lap_filter import LapFilter, SessionLap
 from analytics.model.session import SessionInfo
 from analytics.model.track_layout import TrackLayout
 from analytics.store.frame_pages import frames, page
+from analytics.store.instance import Instance, state_folder
 from analytics.store.queries import LAPS, SESSION, Connection, frames_of_lap, lap_of
 
 _CONNECT_WITHIN_S = 5
@@ -63,16 +64,23 @@ _RECEIVED = "SELECT received::text, (received - %(seen)s::int8multirange)::text 
 _LATE = "time <= %(last)s AND sequence <@ %(missed)s::int8multirange"
 
 
+def database_url(url: str | None, environ: Mapping[str, str]) -> str:
+    """Return ``url``, else DATABASE_URL, else the database of the system that runs on this machine. Raises NoDatabase."""
+    if found := url or environ.get("DATABASE_URL"):
+        return found
+    if running := Instance.find(state_folder(environ)):
+        return running.database_url
+    raise NoDatabase
+
+
 class PostgresSource:
-    """Sessions, laps and frames of the store at ``url``, or at DATABASE_URL.
+    """Sessions, laps and frames of a store, by `database_url`.
 
     Raises NoDatabase, and psycopg.OperationalError where no server answers.
     """
 
     def __init__(self, url: str | None) -> None:
-        address = url or os.environ.get("DATABASE_URL")
-        if not address:
-            raise NoDatabase
+        address = database_url(url, os.environ)
         self._conn: Connection = psycopg.connect(
             address,
             autocommit=True,

@@ -21,6 +21,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from analytics.store.instance import Instance, state_folder
 from ingest.errors import PurpleSectorError, SettingsError, SettingsFileError
 from ingest.logging_setup import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
@@ -31,7 +32,7 @@ from serve.cli.export import export
 from serve.cli.fleet import fleet
 from serve.cli.recompute import laps
 from serve.cli.tables import say_whole, table_of
-from serve.local.instance import Instance, state_folder, the_only_one
+from serve.local.instance import single_instance, write_note
 from serve.local.shutdown_signal import ShutdownSignal
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         if running := Instance.find(state_folder(os.environ)):
-            running.offer_to(os.environ)
+            running.export_to(os.environ)
         start_logging(LogSettings.read())
         command(standalone_mode=False)
     except (SettingsError, SettingsFileError) as error:
@@ -294,7 +295,7 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
     started_at = time.monotonic()
     with ExitStack() as stack:
         # Entered first, so left last: `down` waits until the note is gone, and thus until everything has stopped.
-        stack.enter_context(the_only_one(home))
+        stack.enter_context(single_instance(home))
         spinner = stack.enter_context(console.status("starting"))
         # The lines below report each part that is ready. So the log has only warnings, unless LOG_LEVEL is set.
         start_logging(LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"})))
@@ -312,7 +313,8 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
                 run_local(folder, durable=durable, tell=tell, progress=progress, shutdown=shutdown)
             )
         url = local.database.url.get_secret_value()
-        Instance(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication).write(home)
+        instance = Instance(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication)
+        write_note(instance, home)
         driving = [stack.enter_context(simulated_cars(cars, local.kafka.brokers, folder))] if cars else []
         if cars:
             tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
@@ -352,7 +354,7 @@ def simulated_cars(count: int, brokers: str, folder: Path) -> Iterator["Process"
 
 def _run_in_background(folder: Path) -> None:
     home = state_folder(os.environ)
-    with the_only_one(home):
+    with single_instance(home):
         pass  # checked first, so as not to overwrite the log of a running instance
     log_file = home / "up.log"
     with log_file.open("w") as log:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from analytics.store.instance import Instance
 from ingest.embedded.process import free_ports
-from serve.local.instance import Instance
 from tests.waiting import WITHIN_S
 
 

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
+import analytics
+from analytics.store.instance import Instance
 from ingest.kafka.topics import partition_of
-from serve.local.instance import Instance
 from tests.paths import SHARED
 from tests.service.audit import assert_each_frame_once, laps_of, wait_for_frames
 from tests.waiting import WITHIN_S, wait_until
@@ -103,6 +104,14 @@ def test_status_shows_what_runs(demo):
     assert sum(seen["workers"].values()) == 10
     assert seen["sessions"]
     assert all(p["heartbeat_age_s"] < 30 for p in seen["partitions"])
+
+
+def test_a_notebook_finds_the_running_system(demo, demo_home, monkeypatch):
+    monkeypatch.setenv("PURPLE_SECTOR_HOME", str(demo_home))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    with analytics.connect() as catalog:
+        wait_until(lambda: list(catalog.sessions), "a session")
 
 
 def test_topics_are_as_specified(demo):

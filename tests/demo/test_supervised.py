@@ -10,7 +10,7 @@ import psutil
 import psycopg
 import pytest
 
-from serve.local.instance import Instance
+from analytics.store.instance import Instance
 from serve.local.orphans import wait_for_end
 from tests.waiting import WITHIN_S, wait_until
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from analytics.store.instance import Instance
 from ingest.embedded.process import Process
-from serve.local.instance import Instance
 from tests.service.given import Book, BookedGame
 from tests.soak.system import environment
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from analytics.store.instance import Instance
 from ingest.embedded.process import free_port
-from serve.local.instance import Instance
 from serve.local.orphans import wait_for_end
 from tests.paths import ROOT
 from tests.soak.kinds import Kind, kind_of

@@ -43,7 +43,7 @@ def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, 
     """What the cells of a notebook say of the recordings in a folder, and how many figures they draw."""
     monkeypatch.setenv("PURPLE_SECTOR_HOME", str(folder))
     monkeypatch.setenv("DATABASE_URL", "postgresql://names.a.store/")
-    monkeypatch.setattr(analytics, "connect", lambda: analytics.open(folder))
+    monkeypatch.setattr(analytics, "connect", lambda **_: analytics.open(folder))
     monkeypatch.setattr("analytics.store.source.PostgresSource", lambda _: FileSource(folder))
     monkeypatch.setattr("analytics.fleet.jobs.stored", lambda _: recorded([folder]))
     known: dict[str, Any] = {}

@@ -35,7 +35,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> list[TimedLap]:
 
 @pytest.fixture(scope="module")
 def laps(timed: list[TimedLap]) -> list[Trace]:
-    return traces(lap for lap in timed if not lap.lap.flags)
+    return traces(lap for lap in timed if not lap.flags)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from analytics.store.instance import Instance, state_folder
 from ingest.errors import PurpleSectorError
-from serve.local.instance import Instance, state_folder, the_only_one
+from serve.local.instance import single_instance, write_note
 
 NOTE = Instance(
     pid=os.getpid(),
@@ -25,27 +26,27 @@ NOTE = Instance(
 @pytest.fixture
 def home(tmp_path) -> Iterator[Path]:
     """Where this process runs the system."""
-    with the_only_one(tmp_path / "state"):
+    with single_instance(tmp_path / "state"):
         yield tmp_path / "state"
 
 
 def test_who_comes_later_finds_what_runs(home):
-    NOTE.write(home)
+    write_note(NOTE, home)
 
     assert Instance.find(home) == NOTE
 
 
 def test_note_is_for_its_user_alone(home):
     """It holds the database's password."""
-    NOTE.write(home)
+    write_note(NOTE, home)
 
     assert stat.S_IMODE((home / "running.json").stat().st_mode) == 0o600
 
 
 def test_a_later_note_replaces_the_first(home):
-    NOTE.write(home)
+    write_note(NOTE, home)
     later = Instance(NOTE.pid, "http://127.0.0.1:8002/", NOTE.brokers, NOTE.database_url)
-    later.write(home)
+    write_note(later, home)
 
     assert Instance.find(home) == later
 
@@ -61,7 +62,7 @@ def test_what_is_still_starting_is_not_found(home):
 def test_note_of_a_system_that_was_killed_is_no_system(tmp_path):
     """Its process number may be somebody else's by now; the lock went with the process."""
     dies = "import os, sys, pathlib; from serve.local.instance import *; home = pathlib.Path(sys.argv[1]);"
-    dies += "lock = the_only_one(home); lock.__enter__(); Instance(1, '', '', '').write(home); os._exit(9)"
+    dies += "lock = single_instance(home); lock.__enter__(); write_note(Instance(1, '', '', ''), home); os._exit(9)"
     subprocess.run([sys.executable, "-c", dies, str(tmp_path)], check=False)
 
     assert (tmp_path / "running.json").exists()
@@ -69,9 +70,9 @@ def test_note_of_a_system_that_was_killed_is_no_system(tmp_path):
 
 
 def test_note_of_a_crash_is_not_believed_though_its_process_number_is_in_use_again(tmp_path):
-    with the_only_one(tmp_path):
+    with single_instance(tmp_path):
         pass
-    NOTE.write(tmp_path)
+    write_note(NOTE, tmp_path)
 
     assert Instance.find(tmp_path) is None
 
@@ -85,11 +86,11 @@ def test_note_that_cannot_be_read_is_no_system(home, text):
 
 
 def test_there_is_one_system_at_a_time(home):
-    NOTE.write(home)
+    write_note(NOTE, home)
 
     with (
         pytest.raises(PurpleSectorError, match=f"already running as process {NOTE.pid}, on {NOTE.page}"),
-        the_only_one(home, looks_last_s=0.1),
+        single_instance(home, looks_last_s=0.1),
     ):
         pass
 
@@ -98,22 +99,22 @@ def test_there_is_one_system_at_a_time(home):
 
 def test_one_that_is_still_starting_counts_too(home):
     """Until it is up there is no note, and two at once would write over each other's data."""
-    with pytest.raises(PurpleSectorError, match="already starting"), the_only_one(home, looks_last_s=0.1):
+    with pytest.raises(PurpleSectorError, match="already starting"), single_instance(home, looks_last_s=0.1):
         pass
 
 
 def test_note_goes_with_the_system_and_another_may_start(tmp_path):
-    with the_only_one(tmp_path):
-        NOTE.write(tmp_path)
+    with single_instance(tmp_path):
+        write_note(NOTE, tmp_path)
 
     assert not (tmp_path / "running.json").exists()
-    with the_only_one(tmp_path):
+    with single_instance(tmp_path):
         assert Instance.find(tmp_path) is None
 
 
 def test_note_goes_although_the_system_failed(tmp_path):
-    with contextlib.suppress(ZeroDivisionError), the_only_one(tmp_path):
-        NOTE.write(tmp_path)
+    with contextlib.suppress(ZeroDivisionError), single_instance(tmp_path):
+        write_note(NOTE, tmp_path)
         raise ZeroDivisionError
 
     assert not (tmp_path / "running.json").exists()
@@ -121,7 +122,7 @@ def test_note_goes_although_the_system_failed(tmp_path):
 
 def test_addresses_fill_what_the_environment_leaves_open():
     environ = {"KAFKA_BROKERS": "elsewhere:9092"}
-    NOTE.offer_to(environ)
+    NOTE.export_to(environ)
 
     assert environ == {"KAFKA_BROKERS": "elsewhere:9092", "DATABASE_URL": NOTE.database_url}
 
@@ -141,6 +142,6 @@ def test_folder_of_a_user_and_of_root(monkeypatch):
 
 def test_copies_of_a_topic_go_with_the_brokers_that_keep_them():
     environ: dict[str, str] = {}
-    replace(NOTE, replication=3).offer_to(environ)
+    replace(NOTE, replication=3).export_to(environ)
 
     assert environ["KAFKA_REPLICATION"] == "3"
