@@ -66,6 +66,18 @@ unsteady: $(VENV)/test.stamp  ## run the service tests on half a CPU, and list w
 figures: $(VENV)/test.stamp  ## print the figures of the house style
 	$(BIN)/python -m tests.style
 
+.PHONY: docs
+docs: $(VENV)/made.stamp  ## build the documentation as a site, in build/docs
+	$(PIP_INSTALL) --editable '.[docs]' --constraint constraints.txt
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
+
+.PHONY: constraints
+constraints:  ## write constraints.txt anew, from an empty environment
+	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install --quiet '.[cluster,embedded,notebooks,docs,dev]'
+	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --exclude purple-sector; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+
 .PHONY: proto
 proto: $(VENV)/test.stamp  ## generate ingest/telemetry_pb2.py from proto/
 	$(BIN)/python -m grpc_tools.protoc --proto_path=proto --python_out=ingest --pyi_out=ingest proto/telemetry.proto

@@ -81,6 +81,7 @@ def test_readme_names_the_commands_that_exist(command: str) -> None:
 def test_constraints_hold_names_and_versions_only() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)] == []
+    assert len(lines) == len(_constraints()), "each name once"
 
 
 def test_every_requirement_has_a_tested_version() -> None:
