@@ -14,6 +14,29 @@ def worker_count(partitions: int, *, per_worker: int, cpus: int) -> int:
     return min(partitions, max(1, cpus))
 
 
+class SurplusTimer:
+    """Decides when a worker is one too many. Times are in seconds of a steady clock.
+
+    Ray counts the CPUs of a dead node until its health check fails, and a node may come back. So a surplus counts
+    only after it has lasted for ``grace_s``.
+    """
+
+    def __init__(self, *, grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._since: float | None = None
+
+    def expired(self, *, running: int, wanted: int, now: float) -> bool:
+        """Return whether to stop one worker now. The next one follows after another ``grace_s``."""
+        if running <= wanted:
+            self._since = None
+            return False
+        self._since = now if self._since is None else self._since
+        if now - self._since < self._grace_s:
+            return False
+        self._since = now
+        return True
+
+
 def spread(
     partitions: Collection[Partition], workers: Sequence[str], hosted: Mapping[Partition, str]
 ) -> dict[str, list[Partition]]:

@@ -24,7 +24,7 @@ from ingest.errors import BrokerUnavailable
 from ingest.kafka.topics import cluster_of, open_admin, telemetry_pattern
 from ingest.logging_setup import start_logging
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings, differing
-from ingest.workers.assignment import spread, worker_count
+from ingest.workers.assignment import SurplusTimer, spread, worker_count
 from ingest.workers.malloc import keep_freed_memory
 from ingest.workers.worker_threads import WorkerThreads
 
@@ -39,6 +39,7 @@ _DISCOVER_EVERY_S = 3.0
 _ANSWER_WITHIN_S = 3.0
 _START_WITHIN_S = 60.0
 _FAREWELL_WITHIN_S = 10.0
+_SURPLUS_S = 10.0
 _NICENESS = 10
 
 # Detached: otherwise they end with the process that started them. Named, so that the next supervisor finds them.
@@ -146,6 +147,8 @@ class Supervisor:
         self._partitions: list[Partition] = []
         self._hosted: dict[Partition, str] = {}
         self._staff = _workers_that_live()
+        self._surplus = SurplusTimer(grace_s=_SURPLUS_S)
+        self._retiring: set[asyncio.Future[None]] = set()
         # An actor that Ray restarts runs __init__ again, so the loops restart automatically.
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._discover()), loop.create_task(self._supervise())]
@@ -167,7 +170,7 @@ class Supervisor:
         self._asking_ends.set()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*(staff.farewell() for staff in self._staff.values()))
+        await asyncio.gather(*(staff.farewell() for staff in self._staff.values()), *self._retiring)
         self._staff = {}
 
     async def _discover(self) -> None:
@@ -192,8 +195,11 @@ class Supervisor:
             await asyncio.sleep(_TICK_S)
 
     def _look_after_workers(self, *, now: float) -> None:
-        while len(self._staff) < self._wanted():
+        wanted = self._wanted()
+        while len(self._staff) < wanted:
             self._hire()
+        if self._surplus.expired(running=len(self._staff), wanted=wanted, now=now):
+            self._retire()
         shares = spread(self._partitions, sorted(self._staff), self._hosted)
         self._hosted = {p: worker for worker, share in shares.items() for p in share}
         for worker, share in shares.items():
@@ -216,6 +222,14 @@ class Supervisor:
         self._staff[name] = WorkerHandle(worker)
         log.info("worker started", worker=name)
         return name
+
+    def _retire(self) -> None:
+        """Stop the newest worker after its current batch. The others take its partitions over at once."""
+        name, worker = self._staff.popitem()
+        log.info("worker retired", worker=name)
+        task = asyncio.ensure_future(worker.farewell())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     def _replace(self, worker: str, why: str) -> None:
         """Give the worker's partitions to another at once: Ray takes several seconds to kill a frozen process."""

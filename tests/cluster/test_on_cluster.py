@@ -106,7 +106,7 @@ def test_the_system_on_a_cluster(cluster: Cluster, nodes: list[Node], kafka, dat
     field.publish(settings, "spread")
     wait_for_frames(database.url, field.expected("spread"))
     assert b"<title>" in get(page)
-    # A worker that answers late is replaced, and Ray takes seconds to end its process: for so long there is one more.
+    # Ray still counts the node that the test before killed, and a worker that is replaced takes seconds to end.
     wait_until(lambda: number_of_workers(nodes) == len(nodes), "a worker per node")
     before = not_replaced(nodes)
 

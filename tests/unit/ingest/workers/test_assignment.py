@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.batching.partition_log import Partition
-from ingest.workers.assignment import spread, worker_count
+from ingest.workers.assignment import SurplusTimer, spread, worker_count
 
 TEN = [Partition("telemetry", i) for i in range(10)]
 
@@ -57,3 +57,14 @@ def test_as_many_workers_as_cpus_unless_told():
     assert worker_count(1, per_worker=0, cpus=8) == 1
     assert worker_count(10, per_worker=4, cpus=2) == 3
     assert worker_count(0, per_worker=0, cpus=2) == 0
+
+
+def test_a_surplus_counts_when_it_has_lasted():
+    """Ray 2.60 counts the CPUs of a killed node for some seconds: a cluster of two nodes had three workers for ever."""
+    timer = SurplusTimer(grace_s=10)
+
+    assert [timer.expired(running=3, wanted=2, now=now) for now in (0, 9, 10, 11)] == [False, False, True, False]
+    assert not timer.expired(running=2, wanted=2, now=12)
+    assert not timer.expired(running=3, wanted=2, now=13), "a node that comes back takes the time back"
+    assert timer.expired(running=4, wanted=2, now=23)
+    assert [timer.expired(running=3, wanted=2, now=now) for now in (24, 33)] == [False, True], "one at a time"
