@@ -48,10 +48,10 @@ _UNSEEN_MARKS = 2
 _OFF_LINE = 0.01
 
 _SAYS = (
-    (LONG_HOLE, "hole"),
-    (JUMP, "jump"),
-    (INVALID, "the game says so"),
-    (JUMP_BACK, "put back"),
+    (LONG_HOLE, "frames_missing"),
+    (JUMP, "position_jump"),
+    (INVALID, "game_invalidated"),
+    (JUMP_BACK, "put_back"),
 )
 
 
@@ -100,7 +100,7 @@ def in_progress(lap: OpenLap, course: TrackLayout) -> LapInProgress:
     There are two exceptions. A lap that turns out partial has no sectors. If the game later skips a
     sector, the lap has measured sectors.
     """
-    flags = flags_of(_seen(lap, lap.bits) | ({"through the pits"} if lap.bits & PIT_ENTRY else set()))
+    flags = flags_of(_seen(lap, lap.bits) | ({"through_pits"} if lap.bits & PIT_ENTRY else set()))
     told = _game_tells_sectors(lap)
     ends_us = [split.at_us for split in lap.splits] if told else _measured_ends_us(lap, course)
     return LapInProgress(
@@ -136,17 +136,17 @@ def _reasons(lap: OpenLap, course: TrackLayout, bits: int, *, ends_in_pit: bool)
     happened = lap.bits | bits & (LONG_HOLE | JUMP)
     reasons = set(_seen(lap, happened))
     if ends_in_pit:
-        reasons.add("entered the pits")
+        reasons.add("entered_pits")
     elif happened & PIT_ENTRY:
-        reasons.add("through the pits")
+        reasons.add("through_pits")
     # The recording began on a grid just before the line, where the game counted the lap. Most of
     # the lap was never driven.
     if not lap.timed_from_line and not lap.bits & FAR_SIDE:
-        reasons.add("counted before it was driven")
+        reasons.add("early_count")
     passed = {mark for mark, _ in lap.marks}
     unseen = sum(mark not in passed for mark in course.mini_marks)
     if unseen > _UNSEEN_MARKS and (lap.timed_from_line or not reasons):
-        reasons.add("not driven round")
+        reasons.add("marks_missed")
     return frozenset(reasons)
 
 
@@ -154,7 +154,7 @@ def _seen(lap: OpenLap, happened: int) -> frozenset[str]:
     """Return the reasons that already apply, regardless of the rest of the lap."""
     # An invalid flag left over from the lap before counts only if it lasts to the end. Such a flag
     # outlives its lap by up to 4 s (iRacing).
-    invalid = {"the game says so"} if lap.validity == NOT_VALID else set()
+    invalid = {"game_invalidated"} if lap.validity == NOT_VALID else set()
     return lap.reasons | invalid | {reason for bit, reason in _SAYS if happened & bit}
 
 

@@ -52,9 +52,9 @@ def attempt(stretch: FrameArrays, i: int, number: int) -> OpenLap:
     standing = abs(stretch.speed_kmh[i]) < _STANDING_KMH and abs(off_line) < 0.1
     at_line = 0 <= off_line < 0.02 and clock_ms <= 1000
     if stretch.pit[i] >= IN_PIT:
-        reasons = ["left the pits"]
+        reasons = ["left_pits"]
     else:
-        reasons = ["standing start"] if standing else [] if at_line else ["seen from mid-lap"]
+        reasons = ["standing_start"] if standing else [] if at_line else ["joined_mid_lap"]
     return OpenLap(
         lap_number=number,
         started_at_us=int(stretch.time[i]) - 1000 * clock_ms,
@@ -133,7 +133,7 @@ class SessionTimer:
 
     def _begin_by_clock(self, i: int) -> None:
         begun, before = (attempt(self.stretch, j, self.open.lap_number) for j in (i, i - 1))
-        kept = before.reasons & {"standing start", "left the pits"} | self.open.reasons & {"driven anew"}
+        kept = before.reasons & {"standing_start", "left_pits"} | self.open.reasons & {"restarted"}
         self.open = replace(begun, reasons=begun.reasons | kept)
 
     def _counted_early(self, i: int) -> bool:
@@ -173,7 +173,7 @@ class SessionTimer:
             begun,
             started_at_us=starts_us,
             unseen_us=starts_us - begun.started_at_us,
-            reasons=begun.reasons | {"driven anew"},
+            reasons=begun.reasons | {"restarted"},
         )
         self.ended = None
         self.ahead = number - int(self.stretch.lap_number[i])
@@ -193,7 +193,7 @@ class SessionTimer:
             line_us,
             before,
             zero_by_clock=restarts and line_us == self._clock_zero_us(i),
-            reasons=frozenset(["left the pits"] if self.stretch.pit[i] >= IN_PIT else []),
+            reasons=frozenset(["left_pits"] if self.stretch.pit[i] >= IN_PIT else []),
             off_line=share_at_crossing(self.stretch, i, line_us),
             last_sector_before=self.open.last_sector,
         )
@@ -218,7 +218,7 @@ class SessionTimer:
             line_us,
             ended.official_before_ms,
             zero_by_clock=line_us == self._clock_zero_us(i),
-            reasons=frozenset(["left the pits"] if self.stretch.pit[i] >= IN_PIT else []),
+            reasons=frozenset(["left_pits"] if self.stretch.pit[i] >= IN_PIT else []),
             off_line=share_at_crossing(self.stretch, i, line_us),
             last_sector_before=whole.last_sector,
         )

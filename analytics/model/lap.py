@@ -14,20 +14,23 @@ ENGINE = 4
 #: All flags, in the order in which a lap lists them. A lap without flags is a flying lap.
 FLAGS = ("out", "in", "pit", "partial", "invalid", "reset")
 
-#: Reasons why a lap may not count, each with the flag that it raises.
+#: Reasons why a lap may not count, each with the flag that it raises. The store keeps these codes.
+#: ``early_count``: the game counted the lap before it was driven. ``frames_missing``: the car moved
+#: too far without a frame. ``marks_missed``: the car did not pass the marks of the track in order.
+#: ``put_back``: the game put the car back on the track. ``restarted``: the lap was begun again.
 REASONS = {
-    "left the pits": "out",
-    "standing start": "out",
-    "entered the pits": "in",
-    "through the pits": "pit",
-    "seen from mid-lap": "partial",
-    "counted before it was driven": "partial",
-    "hole": "partial",
-    "jump": "partial",
-    "not driven round": "partial",
-    "the game says so": "invalid",
-    "put back": "reset",
-    "driven anew": "reset",
+    "left_pits": "out",
+    "standing_start": "out",
+    "entered_pits": "in",
+    "through_pits": "pit",
+    "joined_mid_lap": "partial",
+    "early_count": "partial",
+    "frames_missing": "partial",
+    "position_jump": "partial",
+    "marks_missed": "partial",
+    "game_invalidated": "invalid",
+    "put_back": "reset",
+    "restarted": "reset",
 }
 
 #: The order in which kinds name a lap with several flags: first the kind that matters most for its

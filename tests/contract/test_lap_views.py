@@ -120,6 +120,15 @@ def test_laps_of_before_get_their_ends(database, conn):
     assert store.laps(conn, KEY) == laps
 
 
+def test_reasons_of_before_become_codes(database, conn):
+    ingest(database, even_drive((100.0, 95.0, 94.0)))
+    conn.execute("UPDATE laps SET reasons = ARRAY['left the pits', 'hole', 'of a later version']")
+    migrate(conn)
+
+    reasons = {lap.reasons for lap in store.laps(conn, KEY)}
+    assert reasons == {("left_pits", "frames_missing", "of a later version")}
+
+
 @pytest.mark.parametrize("migrated", [False, True])
 def test_laps_of_before_that_have_no_time_get_their_frames(database, conn, migrated):
     """Without a time and a next lap an upgrade gave them an empty interval; one that did so before is put right, too."""

@@ -104,6 +104,28 @@ UPDATE laps l
   FROM sessions s
  WHERE s.id = l.session_id AND (l.ended_at IS NULL OR l.ended_at = l.started_at);
 
+-- Reasons of older versions were English phrases.
+UPDATE laps
+   SET reasons = ARRAY(
+         SELECT coalesce(code, reason)
+           FROM unnest(reasons) WITH ORDINALITY AS r (reason, place)
+           LEFT JOIN (VALUES
+                ('left the pits', 'left_pits'),
+                ('standing start', 'standing_start'),
+                ('entered the pits', 'entered_pits'),
+                ('through the pits', 'through_pits'),
+                ('seen from mid-lap', 'joined_mid_lap'),
+                ('counted before it was driven', 'early_count'),
+                ('hole', 'frames_missing'),
+                ('jump', 'position_jump'),
+                ('not driven round', 'marks_missed'),
+                ('the game says so', 'game_invalidated'),
+                ('put back', 'put_back'),
+                ('driven anew', 'restarted')
+           ) AS c (phrase, code) ON phrase = reason
+          ORDER BY place)
+ WHERE reasons && ARRAY['left the pits', 'standing start', 'entered the pits', 'through the pits', 'seen from mid-lap', 'counted before it was driven', 'hole', 'jump', 'not driven round', 'the game says so', 'put back', 'driven anew'];
+
 CREATE INDEX IF NOT EXISTS laps_started_at ON laps (started_at);
 
 -- What the frames of a lap came to (ingest/store/schema/continuous_aggregates.py), for when they are not kept any longer. A row counts while the lap has the
