@@ -89,11 +89,11 @@ def time_all(
     results: Path,
     *,
     team: Team | None = None,
-    tell: Callable[[int, int, JobReport], None] = lambda done, of, report: None,
+    on_progress: Callable[[int, int, JobReport], None] = lambda done, of, report: None,
 ) -> Fleet:
     """Time the jobs without a timesheet in ``results``, and save the tables of all jobs there.
 
-    The callback ``tell`` receives the number of finished jobs, the number of all jobs to time and
+    The callback ``on_progress`` receives the number of finished jobs, the number of all jobs to time and
     each report. Without a ``team``, this process times the jobs one by one. Raises ResultsBusy.
     """
     sheets = results / "timesheets"
@@ -105,7 +105,7 @@ def time_all(
         reports = []
         for report in (team or one_by_one)(missing, sheets):
             reports.append(report)
-            tell(len(reports), len(missing), report)
+            on_progress(len(reports), len(missing), report)
         fleet = _together(entries, sheets, reports)
         fleet.save(results)
     return fleet

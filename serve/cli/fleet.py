@@ -50,8 +50,8 @@ def fleet(results: Path, recordings: tuple[Path, ...], cpus: int | None, on_clus
     try:
         entries = recorded(recordings) if recordings else _stored()
         team = partial(_team, cpus=cpus or os.cpu_count() or 1, on_cluster=on_cluster)
-        with _progress() as tell:
-            done = time_all(entries, results.resolve(), team=team, tell=tell)
+        with _progress() as on_progress:
+            done = time_all(entries, results.resolve(), team=team, on_progress=on_progress)
     except (RecordingError, ResultsBusy, OSError) as error:
         raise PurpleSectorError(str(error)) from error
     _show(done, len(entries), results)
@@ -97,12 +97,12 @@ def _progress() -> Iterator[Callable[[int, int, "JobReport"], None]]:
     with Progress(*columns, console=Console(stderr=True, highlight=False, emoji=False)) as progress:
         task = progress.add_task("timing", total=0)
 
-        def tell(done: int, of: int, report: "JobReport") -> None:
+        def show(done: int, of: int, report: "JobReport") -> None:
             progress.update(task, completed=done, total=of)
             if report.reason:
                 progress.console.print(f"{report.name}: {report.reason}", style="red", markup=False, soft_wrap=True)
 
-        yield tell
+        yield show
 
 
 def _show(done: "Fleet", sessions: int, results: Path) -> None:

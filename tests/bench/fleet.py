@@ -138,7 +138,7 @@ def _round(entries: Sequence[TimingJob], results: Path, watch: Watch | None = No
         heard.append((time.perf_counter(), report.laps))
 
     started_at, cpu_s = time.perf_counter(), _spent_s(watch)
-    fleet = time_all(entries, results, team=_on_ray if watch else None, tell=hear)
+    fleet = time_all(entries, results, team=_on_ray if watch else None, on_progress=hear)
     ended_at = time.perf_counter()
     first_at = heard[0][0] if heard else ended_at
     laps = sum(laps for _, laps in heard)

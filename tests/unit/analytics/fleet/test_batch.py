@@ -43,7 +43,7 @@ def run(recordings: Path, tmp_path: Path) -> Callable[[], tuple[Fleet, list[str]
     def once() -> tuple[Fleet, list[str]]:
         heard: list[JobReport] = []
         fleet = time_all(
-            recorded([recordings]), tmp_path / "results", tell=lambda done, of, report: heard.append(report)
+            recorded([recordings]), tmp_path / "results", on_progress=lambda done, of, report: heard.append(report)
         )
         return fleet, [report.name.partition("-")[0] for report in heard]
 
