@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["connect", "open"]
 
 
-def connect(url: str | None = None, *, otherwise: "Callable[[], str | os.PathLike[str]] | None" = None) -> "Catalog":
+def connect(
+    url: str | None = None, *, otherwise: "Callable[[], str | os.PathLike[str]] | None" = None
+) -> "Catalog":
     """Return the sessions and laps of a running store.
 
     The store is the one at ``url``, else at DATABASE_URL, else that of the system that runs on this

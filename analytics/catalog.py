@@ -39,7 +39,9 @@ class Source(Protocol):
 
     def sessions(self, wanted: LapFilter) -> list[SessionInfo]: ...
     def laps(self, wanted: LapFilter) -> list[SessionLap]: ...
-    def lap_frames(self, session: SessionInfo, lap_number: int, columns: Sequence[str]) -> pa.Table: ...
+    def lap_frames(
+        self, session: SessionInfo, lap_number: int, columns: Sequence[str]
+    ) -> pa.Table: ...
     def frames(self, session: SessionInfo, columns: Sequence[str]) -> pa.Table: ...
     def news(self, session: SessionInfo, columns: Sequence[str]) -> FrameFeed: ...
     def close(self) -> None: ...
@@ -47,7 +49,9 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TimedLap(Tabular):
-    """A finished lap with its session and access to its frames. As a table, it is all of its frames."""
+    """A finished lap with its session and access to its frames. As a table, it is all of its
+    frames.
+    """
 
     session: SessionInfo
     lap: Lap
@@ -67,7 +71,9 @@ class TimedLap(Tabular):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Return why the lap does not count, as `analytics.model.lap.FLAGS`; empty for a flying lap."""
+        """Return why the lap does not count, as `analytics.model.lap.FLAGS`; empty for a flying
+        lap.
+        """
         return self.lap.flags
 
     @property
@@ -76,11 +82,14 @@ class TimedLap(Tabular):
 
     @property
     def ended_at(self) -> datetime:
-        """Return the start of the next lap; a pause or a rewind makes it later than the lap time suggests."""
+        """Return the start of the next lap; a pause or a rewind makes it later than the lap time
+        suggests.
+        """
         return datetime.fromtimestamp(self.lap.ended_at_us / 1e6, UTC)
 
     def telemetry(self, channels: Sequence[str] = FRAMES.names) -> pa.Table:
-        """Return its frames in order of time, with these columns of `analytics.model.channels.FRAMES`.
+        """Return its frames in order of time, with these columns of
+        `analytics.model.channels.FRAMES`.
 
         Raises UnknownChannel.
         """
@@ -90,7 +99,9 @@ class TimedLap(Tabular):
         return self.telemetry()
 
     def export(self, path: "str | os.PathLike[str]") -> Path:
-        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises analytics.errors.ExportError."""
+        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises
+        analytics.errors.ExportError.
+        """
         return export(Path(path), self.telemetry(), self.session, [self.lap])
 
 
@@ -112,7 +123,9 @@ class _Selection:
         return self._with(car=car)
 
     def between(self, since: datetime | None, until: datetime | None) -> Self:
-        """Select from ``since`` on and before ``until``. Raises ValueError for a time without a zone."""
+        """Select from ``since`` on and before ``until``. Raises ValueError for a time without a
+        zone.
+        """
         return self._with(since=since, until=until)
 
     def _with(self, **conditions: Any) -> Self:
@@ -121,10 +134,14 @@ class _Selection:
 
 @dataclass(frozen=True, slots=True)
 class Laps(_Selection, Tabular):
-    """Finished laps, in the order of their start. ``catalog.laps.of("alice").on("spa").flying().fastest()``."""
+    """Finished laps, in the order of their start.
+    ``catalog.laps.of("alice").on("spa").flying().fastest()``.
+    """
 
     def __iter__(self) -> Iterator[TimedLap]:
-        return (TimedLap(session, lap, self.source) for session, lap in self.source.laps(self.wanted))
+        return (
+            TimedLap(session, lap, self.source) for session, lap in self.source.laps(self.wanted)
+        )
 
     def flying(self) -> Self:
         """Select the laps that count: driven from line to line, timed, and without a flag."""
@@ -152,19 +169,27 @@ class Laps(_Selection, Tabular):
             raise NoLap(self.wanted)
         return lap
 
-    def telemetry(self, channels: Sequence[str] = FRAMES.names) -> Iterator[tuple[TimedLap, pa.Table]]:
-        """Iterate over the laps with their frames; one lap is in memory at a time. Raises UnknownChannel at once."""
+    def telemetry(
+        self, channels: Sequence[str] = FRAMES.names
+    ) -> Iterator[tuple[TimedLap, pa.Table]]:
+        """Iterate over the laps with their frames; one lap is in memory at a time. Raises
+        UnknownChannel at once.
+        """
         known = _known(channels)
         return ((lap, lap.telemetry(known)) for lap in self)
 
     def to_arrow(self) -> pa.Table:
-        """Return one row per lap: its session and driver, start and end, times, and the flags that may exclude it."""
+        """Return one row per lap: its session and driver, start and end, times, and the flags that
+        may exclude it.
+        """
         return pa.Table.from_pylist([_row(lap) for lap in self], schema=LAPS)
 
 
 @dataclass(frozen=True, slots=True)
 class Session(Tabular):
-    """A session, finished or being driven, with its laps and its frames. As a table, it is all its frames so far."""
+    """A session, finished or being driven, with its laps and its frames. As a table, it is all its
+    frames so far.
+    """
 
     facts: SessionInfo
     source: Source = field(repr=False)
@@ -177,7 +202,9 @@ class Session(Tabular):
     def title(self) -> str:
         """Return driver, car and track, as far as they are known."""
         facts = self.facts
-        return " · ".join(filter(None, [facts.driver or facts.user_id or facts.key, facts.car, facts.track]))
+        return " · ".join(
+            filter(None, [facts.driver or facts.user_id or facts.key, facts.car, facts.track])
+        )
 
     @property
     def laps(self) -> Laps:
@@ -194,9 +221,14 @@ class Session(Tabular):
         return self.telemetry()
 
     def follow(
-        self, channels: Sequence[str] = FRAMES.names, *, every_s: float = EVERY_S, quiet_s: float | None = None
+        self,
+        channels: Sequence[str] = FRAMES.names,
+        *,
+        every_s: float = EVERY_S,
+        quiet_s: float | None = None,
     ) -> Iterator[pa.Table]:
-        """Yield its frames from the first on, and then new frames as they come, as tables that are never empty.
+        """Yield its frames from the first on, and then new frames as they come, as tables that are
+        never empty.
 
         No frame comes twice and none is left out. Late data that a collector resends comes when it
         is there. Ends when nothing has come for ``quiet_s``, or never. Raises UnknownChannel at
@@ -205,7 +237,9 @@ class Session(Tabular):
         return _followed(self.source.news(self.facts, _known(channels)), every_s, quiet_s)
 
     def export(self, path: "str | os.PathLike[str]") -> Path:
-        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises analytics.errors.ExportError."""
+        """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises
+        analytics.errors.ExportError.
+        """
         return export(Path(path), self.telemetry(), self.facts, [lap.lap for lap in self.laps])
 
 

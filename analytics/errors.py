@@ -1,4 +1,5 @@
-"""Defines the errors of the analysis. They have one root, so that ``except AnalyticsError`` catches all of them.
+"""Defines the errors of the analysis. They have one root, so that ``except AnalyticsError`` catches
+all of them.
 
 Each message gives a remedy.
 """
@@ -8,7 +9,9 @@ from pathlib import Path
 
 
 class AnalyticsError(Exception):
-    """Root of the errors that analytics raises for the arguments of a caller, or for missing things."""
+    """Root of the errors that analytics raises for the arguments of a caller, or for missing
+    things.
+    """
 
 
 class ExportError(AnalyticsError, ValueError):
@@ -20,7 +23,10 @@ class TooFewLaps(AnalyticsError, ValueError):
 
     def __init__(self, qualifying: int, least: int, left_out: Mapping[int, str]) -> None:
         reasons = "; ".join(f"lap {number}: {reason}" for number, reason in left_out.items())
-        super().__init__(f"{qualifying} laps qualify, and it takes {least}" + (f" ({reasons})" if reasons else ""))
+        super().__init__(
+            f"{qualifying} laps qualify, and it takes {least}"
+            + (f" ({reasons})" if reasons else "")
+        )
         self.qualifying = qualifying
 
 
@@ -32,10 +38,18 @@ class NoFrames(AnalyticsError, ValueError):
 
 
 class RecordingError(AnalyticsError):
-    """A file cannot be used as a recording. ``row`` counts from 1, without a header; it and ``column`` may be None."""
+    """A file cannot be used as a recording. ``row`` counts from 1, without a header; it and
+    ``column`` may be None.
+    """
 
-    def __init__(self, path: Path, problem: str, *, column: str | None = None, row: int | None = None) -> None:
-        place = [str(path), *([f"column {column}"] if column else []), *([f"row {row}"] if row else [])]
+    def __init__(
+        self, path: Path, problem: str, *, column: str | None = None, row: int | None = None
+    ) -> None:
+        place = [
+            str(path),
+            *([f"column {column}"] if column else []),
+            *([f"row {row}"] if row else []),
+        ]
         super().__init__(f"{', '.join(place)}: {problem}")
         self.path = path
         self.column = column
@@ -68,7 +82,9 @@ class TooLong(AnalyticsError, ValueError):
     """A log would be larger than a .ld file can be."""
 
     def __init__(self, hours: float, rate_hz: int) -> None:
-        super().__init__(f"{hours:,.0f} h at {rate_hz} Hz are more than a .ld file holds; export single laps")
+        super().__init__(
+            f"{hours:,.0f} h at {rate_hz} Hz are more than a .ld file holds; export single laps"
+        )
 
 
 class UnknownSession(AnalyticsError, LookupError):
@@ -83,7 +99,9 @@ class UnknownLap(AnalyticsError, LookupError):
     """The session is stored, but no such lap of it has ended."""
 
     def __init__(self, key: str, lap_number: int) -> None:
-        super().__init__(f"session {key!r} has no finished lap {lap_number}; laps() lists those that it has")
+        super().__init__(
+            f"session {key!r} has no finished lap {lap_number}; laps() lists those that it has"
+        )
         self.key = key
         self.lap_number = lap_number
 
@@ -106,4 +124,6 @@ class ResultsBusy(AnalyticsError):
     """Another run writes to these results."""
 
     def __init__(self, results: Path) -> None:
-        super().__init__(f"{results}: another run is writing here; wait for it, or choose another folder")
+        super().__init__(
+            f"{results}: another run is writing here; wait for it, or choose another folder"
+        )

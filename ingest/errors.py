@@ -36,7 +36,9 @@ class BrokerUnavailable(PurpleSectorError):
     """No broker answers at ``brokers``."""
 
     def __init__(self, brokers: str, reason: str) -> None:
-        super().__init__(f"no Kafka broker answers at {brokers}: {reason}; start one, or set KAFKA_BROKERS")
+        super().__init__(
+            f"no Kafka broker answers at {brokers}: {reason}; start one, or set KAFKA_BROKERS"
+        )
         self.brokers = brokers
         self.reason = reason
 
@@ -68,7 +70,9 @@ class ReplayError(PurpleSectorError):
     """
 
     def __init__(self, column: str, row: int | None, reason: str) -> None:
-        super().__init__(f"recording, column {column}{'' if row is None else f', row {row}'}: {reason}")
+        super().__init__(
+            f"recording, column {column}{'' if row is None else f', row {row}'}: {reason}"
+        )
         self.column = column
         self.row = row
         self.reason = reason
@@ -78,7 +82,9 @@ class StoreUnavailable(PurpleSectorError):
     """The database does not answer, or it ended the connection."""
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"no database answers at {address}: {reason}; start one, or set DATABASE_URL")
+        super().__init__(
+            f"no database answers at {address}: {reason}; start one, or set DATABASE_URL"
+        )
         self.address = address
         self.reason = reason
 
@@ -110,7 +116,9 @@ class NotUpgraded(PurpleSectorError):
     """The database answers, but it refused a step of the upgrade; none of the upgrade was done."""
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"the database at {address} was not upgraded, and nothing in it has changed: {reason}")
+        super().__init__(
+            f"the database at {address} was not upgraded, and nothing in it has changed: {reason}"
+        )
         self.address = address
         self.reason = reason
 
@@ -203,7 +211,9 @@ class OffsetsLost(PurpleSectorError):
     """
 
     def __init__(self, partition: object) -> None:
-        super().__init__(f"{partition}: the broker's log does not reach to the next offset any more")
+        super().__init__(
+            f"{partition}: the broker's log does not reach to the next offset any more"
+        )
         self.partition = partition
 
 

@@ -42,8 +42,12 @@ def start_logging(settings: LogSettings) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level]),
-        logger_factory=_to_file(settings.file) if settings.file else structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.level]
+        ),
+        logger_factory=_to_file(settings.file)
+        if settings.file
+        else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 
@@ -64,7 +68,9 @@ def _to_file(name: str) -> Callable[..., logging.Logger]:
 def _rotating(name: str) -> RotatingFileHandler:
     try:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        return RotatingFileHandler(name, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8")
+        return RotatingFileHandler(
+            name, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8"
+        )
     except OSError as refused:
         raise SettingsError("LOG_FILE", name, f"cannot be written to: {refused.strerror}") from None
 

@@ -85,7 +85,11 @@ def _hosts(netloc: str) -> str:
 
 class _Environment(BaseSettings):
     model_config = SettingsConfigDict(
-        env_file=_ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+        env_file=_ENV_FILE,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
     _file: str = PrivateAttr(_ENV_FILE)
 
@@ -141,7 +145,9 @@ def _is_secret(value: Any) -> bool:
         return False
     text = value.get_secret_value()
     parts = urlsplit(text)
-    return bool(parts.password or "password" in parts.query.lower()) if "://" in text else bool(text)
+    return (
+        bool(parts.password or "password" in parts.query.lower()) if "://" in text else bool(text)
+    )
 
 
 def _restore(kind: type[_S], public: dict[str, Any], left_out: set[str], file: str) -> _S:
@@ -156,9 +162,13 @@ def _restore(kind: type[_S], public: dict[str, Any], left_out: set[str], file: s
         for name in left_out - here.model_fields_set:
             variable = str(kind.model_fields[name].alias)
             raise SettingsError(
-                variable, "***", f"{socket.gethostname()} has none: {file} or the environment of its Ray wants it"
+                variable,
+                "***",
+                f"{socket.gethostname()} has none: {file} or the environment of its Ray wants it",
             )
-        settings = kind.read(_env_file=None, **public, **{name: getattr(here, name) for name in left_out})
+        settings = kind.read(
+            _env_file=None, **public, **{name: getattr(here, name) for name in left_out}
+        )
     settings._file = file
     return settings
 
@@ -170,16 +180,24 @@ def _first_error(wrong: ValidationError) -> SettingsError:
     secret = any(word in variable.upper() for word in ("PASSWORD", "URL"))
     message = first["msg"].removeprefix("Value error, ")
     # A quoted value in .env may contain line breaks.
-    return SettingsError(variable, "***" if secret else " ".join(str(first["input"]).splitlines()), message)
+    return SettingsError(
+        variable, "***" if secret else " ".join(str(first["input"]).splitlines()), message
+    )
 
 
 class KafkaSettings(_Environment):
     """Settings for the connection to Kafka, and the names of topics and consumer group."""
 
-    brokers: Annotated[str, AfterValidator(_broker_list)] = Field("127.0.0.1:9092", alias="KAFKA_BROKERS")
+    brokers: Annotated[str, AfterValidator(_broker_list)] = Field(
+        "127.0.0.1:9092", alias="KAFKA_BROKERS"
+    )
     client_id: str = Field("purple-sector", alias="KAFKA_CLIENT_ID", min_length=1)
-    topic_telemetry: str = Field("telemetry", alias="KAFKA_TOPIC_TELEMETRY", pattern=r"^[A-Za-z0-9._-]{1,200}$")
-    topic_commands: str = Field("commands", alias="KAFKA_TOPIC_COMMANDS", pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    topic_telemetry: str = Field(
+        "telemetry", alias="KAFKA_TOPIC_TELEMETRY", pattern=r"^[A-Za-z0-9._-]{1,200}$"
+    )
+    topic_commands: str = Field(
+        "commands", alias="KAFKA_TOPIC_COMMANDS", pattern=r"^[A-Za-z0-9._-]{1,200}$"
+    )
     topic_laps: str = Field("laps", alias="KAFKA_TOPIC_LAPS", pattern=r"^[A-Za-z0-9._-]{1,200}$")
     topic_per_user: bool = Field(False, alias="KAFKA_TOPIC_PER_USER")
     consumer_group: str = Field("telemetry-processors", alias="KAFKA_CONSUMER_GROUP", min_length=1)
@@ -253,13 +271,19 @@ class DatabaseSettings(_Environment):
     def retention(self) -> Retention:
         """Return how long rows are kept."""
         return Retention(
-            self.telemetry_days, self.summaries_days, self.laps_days, self.gaps_days, self.dead_letters_days
+            self.telemetry_days,
+            self.summaries_days,
+            self.laps_days,
+            self.gaps_days,
+            self.dead_letters_days,
         )
 
     @property
     def dead_letters(self) -> DeadLetterQuota:
         """Return how many dead letters are kept, and for how long."""
-        return DeadLetterQuota(self.dead_letters_per_kind, self.dead_letters_max_mb * 1_000_000, self.dead_letters_days)
+        return DeadLetterQuota(
+            self.dead_letters_per_kind, self.dead_letters_max_mb * 1_000_000, self.dead_letters_days
+        )
 
     @property
     def address(self) -> str:
@@ -269,7 +293,9 @@ class DatabaseSettings(_Environment):
         """
         parts = urlsplit(self.url.get_secret_value())
         hosts = [host or "localhost" for host in _hosts(parts.netloc).split(",")]
-        return ",".join(h if ":" in h.rpartition("]")[2] else f"{h}:5432" for h in hosts) + parts.path
+        return (
+            ",".join(h if ":" in h.rpartition("]")[2] else f"{h}:5432" for h in hosts) + parts.path
+        )
 
 
 class EmbeddedSettings(_Environment):
@@ -280,12 +306,18 @@ class EmbeddedSettings(_Environment):
 
 
 class IngestSettings(_Environment):
-    """Settings for batches, for partitions per actor, and for how long collectors can resend frames."""
+    """Settings for batches, for partitions per actor, and for how long collectors can resend
+    frames.
+    """
 
     batch_max_rows: int = Field(20_000, alias="INGEST_BATCH_MAX_ROWS", ge=1, le=1_000_000)
     batch_max_age_ms: int = Field(250, alias="INGEST_BATCH_MAX_AGE_MS", ge=1, le=60_000)
-    partitions_per_actor: int = Field(0, alias="PARTITIONS_PER_ACTOR", ge=0)  # 0: spread over the cluster's CPUs
-    spool_keep_s: int = Field(7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000)  # the same as for collectors
+    partitions_per_actor: int = Field(
+        0, alias="PARTITIONS_PER_ACTOR", ge=0
+    )  # 0: spread over the cluster's CPUs
+    spool_keep_s: int = Field(
+        7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000
+    )  # the same as for collectors
 
 
 class CollectorSettings(_Environment):
@@ -293,20 +325,26 @@ class CollectorSettings(_Environment):
 
     user_id: str = Field("driver", alias="USER_ID", pattern=r"^[A-Za-z0-9._-]{1,100}$")
     protobuf_enabled: bool = Field(True, alias="PROTOBUF_ENABLED")
-    spool_dir: str = Field("", alias="SPOOL_DIR")  # empty: the folder where the user's programs keep their state
+    spool_dir: str = Field(
+        "", alias="SPOOL_DIR"
+    )  # empty: the folder where the user's programs keep their state
     spool_max_mb: int = Field(1000, alias="SPOOL_MAX_MB", ge=8, le=1_000_000)
     spool_keep_s: int = Field(7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000)
 
 
 class AccSettings(_Environment):
-    """Settings for following Assetto Corsa Competizione. Empty values and 0 are detected automatically."""
+    """Settings for following Assetto Corsa Competizione. Empty values and 0 are detected
+    automatically.
+    """
 
     rate_hz: int = Field(60, alias="ACC_RATE_HZ", ge=1, le=400)
     shared_memory: str = Field("", alias="ACC_SHARED_MEMORY")
     host: str = Field("127.0.0.1", alias="ACC_HOST", min_length=1)
     broadcast_port: int = Field(0, alias="ACC_BROADCAST_PORT", ge=0, le=65535)
     udp_port: int = Field(0, alias="ACC_UDP_PORT", ge=0, le=65535)
-    display_name: str = Field("Purple Sector", alias="ACC_DISPLAY_NAME", min_length=1, max_length=100)
+    display_name: str = Field(
+        "Purple Sector", alias="ACC_DISPLAY_NAME", min_length=1, max_length=100
+    )
     password: SecretStr = Field(SecretStr(""), alias="ACC_PASSWORD")
     broadcasting_json: str = Field("", alias="ACC_BROADCASTING_JSON")
 

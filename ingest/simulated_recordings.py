@@ -19,7 +19,13 @@ from ingest.collectors.simulator.frames import GAME, drive
 
 
 def simulated(
-    circuit: Circuit, *, seed: int, laps: int, started_at: datetime, rate_hz: float = 60.0, car: Car = GT3
+    circuit: Circuit,
+    *,
+    seed: int,
+    laps: int,
+    started_at: datetime,
+    rate_hz: float = 60.0,
+    car: Car = GT3,
 ) -> pa.Table:
     """Return the frames of the first ``laps`` laps of a simulated session.
 
@@ -29,7 +35,9 @@ def simulated(
     driven = drive(circuit, seed=seed, started_at_ms=at_ms, rate_hz=rate_hz, car=car)
     values = [
         frame.SerializeToString()
-        for frame in takewhile(lambda frame: frame.lap_number <= laps or frame.lap_time < 1000, driven)
+        for frame in takewhile(
+            lambda frame: frame.lap_number <= laps or frame.lap_time < 1000, driven
+        )
     ]
     frames = decode(values, [b"simulated"] * len(values)).frames
     known = {name: frames.column(name) for name in frames.column_names}
@@ -41,10 +49,19 @@ def simulated(
 
 
 def record(
-    path: Path, circuit: Circuit, *, seed: int, laps: int, started_at: datetime, rate_hz: float = 60.0, car: Car = GT3
+    path: Path,
+    circuit: Circuit,
+    *,
+    seed: int,
+    laps: int,
+    started_at: datetime,
+    rate_hz: float = 60.0,
+    car: Car = GT3,
 ) -> Path:
     """Drive a session into a file that `analytics.open` opens."""
-    frames = simulated(circuit, seed=seed, laps=laps, started_at=started_at, rate_hz=rate_hz, car=car)
+    frames = simulated(
+        circuit, seed=seed, laps=laps, started_at=started_at, rate_hz=rate_hz, car=car
+    )
     session = SessionInfo(
         id=0,
         key=path.stem,
@@ -64,7 +81,9 @@ def record(
 
 
 def sample_sessions() -> Path:
-    """Drive two sessions of nine laps, by two drivers, into a new temporary folder; return its path."""
+    """Drive two sessions of nine laps, by two drivers, into a new temporary folder; return its
+    path.
+    """
     folder = Path(tempfile.mkdtemp())
     for seed in (5, 9):
         path = folder / f"driver_{seed}.parquet"

@@ -1,4 +1,6 @@
-"""Converts psycopg's errors of a database that does not answer, has another version, or refuses, to our own errors."""
+"""Converts psycopg's errors of a database that does not answer, has another version, or refuses, to
+our own errors.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +9,11 @@ import psycopg
 
 from ingest.errors import NotAllowed, SchemaOutdated, StoreUnavailable
 
-_LACKING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
+_LACKING = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+)
 
 
 @contextmanager

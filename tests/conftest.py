@@ -1,7 +1,7 @@
 """The services that tests talk to: real ones, started when the first test asks for them.
 
-KAFKA_BROKERS and DATABASE_URL point the same tests at services that run elsewhere; what is neither there nor to be
-had is a skip that says why.
+KAFKA_BROKERS and DATABASE_URL point the same tests at services that run elsewhere; what is neither
+there nor to be had is a skip that says why.
 """
 
 import gc
@@ -29,7 +29,8 @@ from ingest.embedded.timescale import timescale_programs
 if TYPE_CHECKING:
     from ingest.embedded.broker import Broker
 
-# A quarter of the examples while somebody waits for an answer; a build server tries as many as Hypothesis would.
+# A quarter of the examples while somebody waits for an answer; a build server tries as many as
+# Hypothesis would.
 settings.register_profile("waited_for", max_examples=25, deadline=None)
 settings.register_profile("thorough", settings.get_profile("ci"), max_examples=100, deadline=None)
 settings.load_profile("thorough" if os.environ.get("CI") else "waited_for")
@@ -54,7 +55,9 @@ def pytest_report_header() -> list[str]:
     if url := os.environ.get("DATABASE_URL"):
         databases = f"{_versions(url)}, which DATABASE_URL names"
     else:
-        databases = f"{timescale.installed()}, and {postgres.installed()}; started when first asked for"
+        databases = (
+            f"{timescale.installed()}, and {postgres.installed()}; started when first asked for"
+        )
     kafka = os.environ.get("KAFKA_BROKERS") or f"{jars.NAME}, started when first asked for"
     return [f"broker: {kafka}", f"database: {databases}"]
 
@@ -70,12 +73,16 @@ def _versions(url: str) -> str:
     server, timescaledb, edition = row
     # The edition is known only where the extension is made.
     which = f" ({edition} edition)" if edition else ""
-    return f"PostgreSQL {server}" + (f" with TimescaleDB {timescaledb}{which}" if timescaledb else "")
+    return f"PostgreSQL {server}" + (
+        f" with TimescaleDB {timescaledb}{which}" if timescaledb else ""
+    )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Modules and tests live until the end: the garbage collector need not walk them again and again."""
+    """Modules and tests live until the end: the garbage collector need not walk them again and
+    again.
+    """
     gc.disable()
     try:
         return (yield)
@@ -84,7 +91,9 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     for line in dict.fromkeys(config.stash.get(_STARTED, [])):
         terminalreporter.write_line(line)
 
@@ -120,7 +129,8 @@ def service_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def kafka(service_folder: Path, pytestconfig: pytest.Config) -> "Iterator[Broker | Elsewhere]":
     """A Kafka broker for the whole run; tests make topics of their own."""
-    # This file is also imported by the process of pytest-xdist that runs no test: what takes long waits until it is needed.
+    # This file is also imported by the process of pytest-xdist that runs no test: what takes long
+    # waits until it is needed.
     from ingest.embedded.broker import start_broker
 
     if brokers := os.environ.get("KAFKA_BROKERS"):
@@ -130,7 +140,9 @@ def kafka(service_folder: Path, pytestconfig: pytest.Config) -> "Iterator[Broker
         broker = start_broker(service_folder / "kafka")
     except ServiceUnavailable as missing:
         pytest.skip(f"no broker: {missing}")
-    _report(pytestconfig, f"tests ran against {broker.name} ({broker.version}) {broker.costs}".rstrip())
+    _report(
+        pytestconfig, f"tests ran against {broker.name} ({broker.version}) {broker.costs}".rstrip()
+    )
     with broker:
         yield broker
 
@@ -143,7 +155,9 @@ def postgresql_server(service_folder: Path, pytestconfig: pytest.Config) -> Iter
 
 @pytest.fixture(scope="session")
 def timescaledb_server(service_folder: Path, pytestconfig: pytest.Config) -> Iterator[str]:
-    """The URL of a PostgreSQL with TimescaleDB for the whole run, as a user who may create databases."""
+    """The URL of a PostgreSQL with TimescaleDB for the whole run, as a user who may create
+    databases.
+    """
     yield from _server(service_folder / "timescaledb", timescale_programs, pytestconfig)
 
 
@@ -186,7 +200,9 @@ def fresh_database(database_server: str) -> Iterator[Database]:
         migrate(conn)
     yield Database(url)
     with psycopg.connect(database_server, autocommit=True) as conn:
-        conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        conn.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
 
 
 def _with_database(url: str, name: str) -> str:

@@ -10,11 +10,21 @@ import pytest
 from ingest.embedded.cache import entry, filled
 from tests.waiting import WITHIN_S
 
-_INSTALL = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+_INSTALL = [
+    "npm",
+    "install",
+    "--no-package-lock",
+    "--no-audit",
+    "--no-fund",
+    "--ignore-scripts",
+    "--loglevel=error",
+]
 
 
 def installed(folder: Path) -> Path:
-    """A copy of ``folder`` beside its packages, which are fetched at first. Skips where node or the packages can't be had."""
+    """A copy of ``folder`` beside its packages, which are fetched at first. Skips where node or the
+    packages can't be had.
+    """
     if lacking := [program for program in ("node", "npm") if shutil.which(program) is None]:
         pytest.skip(f"{' and '.join(lacking)} not installed")
     sources = sorted([*folder.glob("*.mjs"), folder / "package.json"])
@@ -23,8 +33,12 @@ def installed(folder: Path) -> Path:
     def fill(place: Path) -> None:
         for source in sources:
             shutil.copy(source, place)
-        ran = subprocess.run(_INSTALL, cwd=place, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+        ran = subprocess.run(
+            _INSTALL, cwd=place, capture_output=True, text=True, timeout=WITHIN_S, check=False
+        )
         if ran.returncode != 0:
-            pytest.skip(f"npm could not fetch the packages of {folder.name}: {ran.stderr.strip()[-500:]}")
+            pytest.skip(
+                f"npm could not fetch the packages of {folder.name}: {ran.stderr.strip()[-500:]}"
+            )
 
     return filled(entry(f"npm-{folder.name}-{digest}"), fill)

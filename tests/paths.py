@@ -1,4 +1,6 @@
-"""Where things are: the checkout, and the shared recordings beside it, which a clone elsewhere lacks."""
+"""Where things are: the checkout, and the shared recordings beside it, which a clone elsewhere
+lacks.
+"""
 
 from pathlib import Path
 

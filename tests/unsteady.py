@@ -1,7 +1,8 @@
 """Run the service ring on a slow machine, and list what failed: ``make unsteady``.
 
-A cgroup of its own gets a share of a CPU (``--cpus 0.5`` by default), as a machine that others use too would have it. A test that
-fails here and passes alone is a fault of the test or of the product. Needs root, and cgroups of either version.
+A cgroup of its own gets a share of a CPU (``--cpus 0.5`` by default), as a machine that others use
+too would have it. A test that fails here and passes alone is a fault of the test or of the product.
+Needs root, and cgroups of either version.
 """
 
 import argparse
@@ -53,7 +54,17 @@ def run(group: Path, arguments: list[str]) -> None:
     def enter() -> None:
         (group / "cgroup.procs").write_text(str(os.getpid()))
 
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", f"--junitxml={_REPORT}", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        f"--junitxml={_REPORT}",
+        *arguments,
+    ]
     subprocess.run(command, cwd=ROOT, preexec_fn=enter, check=False)
 
 

@@ -10,7 +10,9 @@ WITHIN_S = 300.0
 Answer = TypeVar("Answer")
 
 
-def wait_until(holds: Callable[[], Answer], what: str = "it", *, within_s: float = WITHIN_S) -> Answer:
+def wait_until(
+    holds: Callable[[], Answer], what: str = "it", *, within_s: float = WITHIN_S
+) -> Answer:
     """The first answer of ``holds`` that is true; ``what`` names it where none is in time."""
     deadline = time.monotonic() + within_s
     while not (answer := holds()):

@@ -24,7 +24,8 @@ LEAST_LAPS = 5
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """The consistency of the laps ``numbers``. ``left_out`` maps the number of each other lap to the reason.
+    """The consistency of the laps ``numbers``. ``left_out`` maps the number of each other lap to
+    the reason.
 
     Times are in s, ``slope_s`` is per lap, and ``close`` is a share 0..1.
     """
@@ -97,7 +98,8 @@ def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
 
 
 def in_earnest(laps: Sequence[TimedLap]) -> list[TimedLap]:
-    """Return the laps of one session that qualify, which can be compared with another driver's laps.
+    """Return the laps of one session that qualify, which can be compared with another driver's
+    laps.
 
     Raises ValueError as `why_not` does.
     """

@@ -1,4 +1,5 @@
-"""Measures how a corner was driven: the places of brake, lift and throttle, the lowest speed, the time.
+"""Measures how a corner was driven: the places of brake, lift and throttle, the lowest speed, the
+time.
 
 Measures every lap against fixed corners (`analytics.comparison.corners`), all laps of a corner at
 once. The module is pure. Rule: the measure of an action that did not happen is NaN, not a number
@@ -43,7 +44,8 @@ MEASURES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CornerMetrics(Tabular):
-    """Measures of laps in corners: an array for each name in `MEASURES`, one row per lap and one column per corner.
+    """Measures of laps in corners: an array for each name in `MEASURES`, one row per lap and one
+    column per corner.
 
     Places are in metres from the line. ``path_m`` is the distance driven in the corner's part of
     the lap. ``time_s`` is the time of that part, so a row adds up to the lap time.
@@ -60,13 +62,22 @@ class CornerMetrics(Tabular):
         return self.measures[measure]
 
     def to_arrow(self) -> pa.Table:
-        """Return one row for each lap and corner; the measure of an action that did not happen is null."""
+        """Return one row for each lap and corner; the measure of an action that did not happen is
+        null.
+        """
         shape = (len(self.laps), len(self.corners))
         lap, corner = np.indices(shape)
         numbers = np.array([c.number for c in self.corners])
-        columns = {name: pa.array(values.ravel(), from_pandas=True) for name, values in self.measures.items()}
+        columns = {
+            name: pa.array(values.ravel(), from_pandas=True)
+            for name, values in self.measures.items()
+        }
         return pa.table(
-            {"lap": pa.array([str(self.laps[i]) for i in lap.ravel()]), "corner": numbers[corner.ravel()], **columns}
+            {
+                "lap": pa.array([str(self.laps[i]) for i in lap.ravel()]),
+                "corner": numbers[corner.ravel()],
+                **columns,
+            }
         )
 
 
@@ -96,7 +107,9 @@ def cornering(laps: Sequence[Trace], corners: Corners) -> CornerMetrics:
     columns["path_m"] = _path_m(laps)
     each = [_driven(columns, corner, corners) for corner in corners]
     return CornerMetrics(
-        corners, tuple(laps), {name: np.stack([one[name] for one in each], axis=1) for name in MEASURES}
+        corners,
+        tuple(laps),
+        {name: np.stack([one[name] for one in each], axis=1) for name in MEASURES},
     )
 
 
@@ -107,11 +120,14 @@ def scatter(driven: CornerMetrics, *, least: int = 5) -> Iterator[Scatter]:
             values = driven[name][:, column]
             known = values[np.isfinite(values)]
             if len(known) >= least:
-                yield Scatter(corner, name, len(known), float(np.median(known)), robust_spread(known))
+                yield Scatter(
+                    corner, name, len(known), float(np.median(known)), robust_spread(known)
+                )
 
 
 def time_lost_s(lap: Trace, reference: Trace, corners: Corners) -> Reals:
-    """Return the time that a lap lost to the reference in each corner's part, in s; negative where it won.
+    """Return the time that a lap lost to the reference in each corner's part, in s; negative where
+    it won.
 
     The losses add up to the gap between the laps.
     """
@@ -134,7 +150,8 @@ def _driven(columns: Mapping[str, Reals], corner: Corner, corners: Corners) -> d
     first, begin, entry, leave, end = np.searchsorted(corners.axis.distance_m, marks).tolist()
     here = corners.axis.distance_m[first : end + 1]
     speed, throttle, brake, time_s, path = (
-        columns[name][:, first : end + 1] for name in ("speed_kmh", "throttle", "brake", "time_s", "path_m")
+        columns[name][:, first : end + 1]
+        for name in ("speed_kmh", "throttle", "brake", "time_s", "path_m")
     )
     slowest = entry - first + np.argmin(columns["speed_kmh"][:, entry : leave + 1], axis=1)
     place = np.arange(len(here))
@@ -145,14 +162,18 @@ def _driven(columns: Mapping[str, Reals], corner: Corner, corners: Corners) -> d
     braked = pressed >= 0
     return {
         "time_s": time_s[:, -1] - time_s[:, begin - first],
-        "lift_m": np.where(lifted, _place(here, -throttle, -_FLAT, _last((throttle >= _FLAT) & before)), np.nan),
+        "lift_m": np.where(
+            lifted, _place(here, -throttle, -_FLAT, _last((throttle >= _FLAT) & before)), np.nan
+        ),
         "brake_m": _place(here, brake, _BRAKE_ON, pressed),
         "brake_most": np.where(braked, np.where(before, brake, 0).max(axis=1), np.nan),
         "release_m": np.where(braked, _released_m(here, brake, place <= leave - first), np.nan),
         "min_speed_m": here[slowest],
         "min_speed_kmh": _at(speed, slowest),
         "throttle_m": np.where(
-            lifted, _place(here, throttle, _THROTTLE_ON, _rise(throttle, _THROTTLE_ON, full)), np.nan
+            lifted,
+            _place(here, throttle, _THROTTLE_ON, _rise(throttle, _THROTTLE_ON, full)),
+            np.nan,
         ),
         "full_throttle_m": np.where(lifted, _place(here, throttle, _FLAT, full - 1), np.nan),
         "exit_speed_kmh": speed[:, -1],
@@ -203,12 +224,15 @@ def _last(mask: Mask) -> Integers:
 
 
 def _rise(pedal: Reals, threshold: float, reached: Integers) -> Integers:
-    """Return the last place before ``reached`` at which the pedal was still below the threshold; -1 if it never was."""
+    """Return the last place before ``reached`` at which the pedal was still below the threshold; -1
+    if it never was.
+    """
     return _last((pedal < threshold) & (np.arange(pedal.shape[1]) < reached[:, None]))
 
 
 def _place(at_m: Reals, values: Reals, threshold: float, index: Integers) -> Reals:
-    """Return the place at which the values pass the threshold, between ``index`` and the next place.
+    """Return the place at which the values pass the threshold, between ``index`` and the next
+    place.
 
     It is NaN without an index, or at the part's end.
     """

@@ -59,7 +59,9 @@ class Corner:
 
 @dataclass(frozen=True, slots=True)
 class Corners:
-    """The corners of a track in driven order, with their source and the number of laps they were found in."""
+    """The corners of a track in driven order, with their source and the number of laps they were
+    found in.
+    """
 
     axis: Axis
     source: Source
@@ -87,16 +89,25 @@ def find_corners(laps: Sequence[Trace]) -> Corners:
         raise NoCorners("corners are found in laps, and there is none")
     source, bends = _bends(laps)
     if not bends:
-        raise NoCorners(f"{len(laps)} laps show no corner by {source}; are they laps of a whole track?")
+        raise NoCorners(
+            f"{len(laps)} laps show no corner by {source}; are they laps of a whole track?"
+        )
     axis = laps[0].axis
     speed = np.median(stacked(laps, "speed_kmh"), axis=0)
-    cuts = [0, *(_cut(speed, a, b, _places(axis, _BEFORE_FASTEST_M)) for a, b in pairwise(bends)), len(axis) - 1]
-    corners = tuple(_corner(axis, i + 1, cuts[i], bend, cuts[i + 1]) for i, bend in enumerate(bends))
+    cuts = [
+        0,
+        *(_cut(speed, a, b, _places(axis, _BEFORE_FASTEST_M)) for a, b in pairwise(bends)),
+        len(axis) - 1,
+    ]
+    corners = tuple(
+        _corner(axis, i + 1, cuts[i], bend, cuts[i + 1]) for i, bend in enumerate(bends)
+    )
     return Corners(axis, source, len(laps), corners)
 
 
 def curvature_per_m(laps: Sequence[Trace]) -> tuple[Source, Reals] | None:
-    """Return the source and the curvature of the laps' line at each place, positive for right-handers.
+    """Return the source and the curvature of the laps' line at each place, positive for
+    right-handers.
 
     None where the game sends neither position nor heading.
     """
@@ -128,7 +139,9 @@ class _Bend:
 
 
 def _corner(axis: Axis, number: int, begin: int, bend: _Bend, end: int) -> Corner:
-    begin_m, entry_m, apex_m, exit_m, end_m = axis.distance_m[[begin, bend.start, bend.apex, bend.end, end]].tolist()
+    begin_m, entry_m, apex_m, exit_m, end_m = axis.distance_m[
+        [begin, bend.start, bend.apex, bend.end, end]
+    ].tolist()
     return Corner(number, begin_m, entry_m, apex_m, exit_m, end_m, bend.turns)
 
 
@@ -166,7 +179,12 @@ def _by_curvature(curvature: Reals, axis: Axis) -> list[_Bend]:
             runs.append((start, end))
     long = [(a, b) for a, b in runs if b - a >= _places(axis, _SHORTEST_M)]
     return [
-        _Bend(a, a + int(np.argmax(np.abs(curvature[a : b + 1]))), b, "right" if curvature[a] > 0 else "left")
+        _Bend(
+            a,
+            a + int(np.argmax(np.abs(curvature[a : b + 1]))),
+            b,
+            "right" if curvature[a] > 0 else "left",
+        )
         for a, b in long
     ]
 
@@ -225,7 +243,11 @@ def _half_way(speed: Reals, place: int) -> tuple[int, int, int]:
     top_after = int(faster[faster > place][0]) if (faster > place).any() else len(speed) - 1
     entered = np.flatnonzero(speed[top_before : place + 1] > (speed[top_before] + speed[place]) / 2)
     left = np.flatnonzero(speed[place : top_after + 1] < (speed[top_after] + speed[place]) / 2)
-    return top_before + int(entered[-1] if len(entered) else 0), place, place + int(left[-1] if len(left) else 0)
+    return (
+        top_before + int(entered[-1] if len(entered) else 0),
+        place,
+        place + int(left[-1] if len(left) else 0),
+    )
 
 
 def _cut(speed: Reals, before: _Bend, after: _Bend, early: int) -> int:

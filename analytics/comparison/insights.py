@@ -1,4 +1,5 @@
-"""Finds where one set of laps loses time to another, in words and numbers, and leaves out chance differences.
+"""Finds where one set of laps loses time to another, in words and numbers, and leaves out chance
+differences.
 
 The module is pure. It compares distributions, not two laps. It names a corner only where chance
 hardly ever gives as large a difference anywhere on the track
@@ -45,7 +46,12 @@ _WORDS: Mapping[str, tuple[str, str, str, float]] = {
     "min_speed_kmh": ("{} more at the slowest", "{} less at the slowest", "km/h", 0.5),
     "throttle_m": ("on the throttle {} later", "on the throttle {} earlier", "m", 2.0),
     "full_throttle_m": ("full throttle {} later", "full throttle {} earlier", "m", 2.0),
-    "exit_speed_kmh": ("{} faster at the end of the straight", "{} slower at the end of the straight", "km/h", 0.5),
+    "exit_speed_kmh": (
+        "{} faster at the end of the straight",
+        "{} slower at the end of the straight",
+        "km/h",
+        0.5,
+    ),
     "path_m": ("on a line {} longer", "on a line {} shorter", "m", 2.0),
 }
 
@@ -132,7 +138,9 @@ def insights(ours: CornerMetrics, reference: CornerMetrics, *, seed: int = 0) ->
     Raises ValueError for laps in other corners than the reference's.
     """
     if ours.corners != reference.corners:
-        raise ValueError("both sets of laps must be measured in the same corners; find them once, in all laps")
+        raise ValueError(
+            "both sets of laps must be measured in the same corners; find them once, in all laps"
+        )
     if min(len(ours), len(reference)) < LEAST_LAPS:
         return []
     comparison = _Comparison(ours, reference, np.random.default_rng(seed))
@@ -150,7 +158,9 @@ def _insight(comparison: "_Comparison", column: int, time: Difference) -> Insigh
 class _Comparison:
     """Two sets of laps in the same corners; each measure of each corner is a column."""
 
-    def __init__(self, ours: CornerMetrics, reference: CornerMetrics, draw: np.random.Generator) -> None:
+    def __init__(
+        self, ours: CornerMetrics, reference: CornerMetrics, draw: np.random.Generator
+    ) -> None:
         self.ours, self.reference = ours, reference
         self._draw = draw
         self._measures = ["time_s", *_WORDS]
@@ -175,9 +185,13 @@ class _Comparison:
 
     def _found(self, columns: range) -> Iterator[tuple[Difference, int]]:
         known = np.isfinite(self._values)
-        counts = np.minimum(known[: len(self.ours)].sum(axis=0), known[len(self.ours) :].sum(axis=0))
+        counts = np.minimum(
+            known[: len(self.ours)].sum(axis=0), known[len(self.ours) :].sum(axis=0)
+        )
         enough = [
-            column for column in columns if counts[column] >= min(LEAST_LAPS, len(self.ours), len(self.reference))
+            column
+            for column in columns
+            if counts[column] >= min(LEAST_LAPS, len(self.ours), len(self.reference))
         ]
         if not enough:
             return
@@ -205,13 +219,22 @@ class _Comparison:
             chance=chance,
         )
 
-    def _interval(self, ours: Reals, reference: Reals, size: float, spread: float) -> tuple[float, float]:
-        """Return 95 % bounds from a bootstrap, or from the pooled spread where laps are too few to draw from."""
+    def _interval(
+        self, ours: Reals, reference: Reals, size: float, spread: float
+    ) -> tuple[float, float]:
+        """Return 95 % bounds from a bootstrap, or from the pooled spread where laps are too few to
+        draw from.
+        """
         if min(len(ours), len(reference)) >= _BOOTSTRAP_LAPS:
             again = _medians(ours, self._draw) - _medians(reference, self._draw)
             low, high = np.quantile(again, (0.025, 0.975)).tolist()
             return low, high
-        off = _FEW_LAPS_T * _MEDIAN_OF_FEW * spread * float(np.sqrt(1 / len(ours) + 1 / len(reference)))
+        off = (
+            _FEW_LAPS_T
+            * _MEDIAN_OF_FEW
+            * spread
+            * float(np.sqrt(1 / len(ours) + 1 / len(reference)))
+        )
         return size - off, size + off
 
 
@@ -221,7 +244,9 @@ def _parts(ours: CornerMetrics, reference: CornerMetrics, column: int) -> tuple[
     rows = np.searchsorted(ours.corners.axis.distance_m, places).clip(0, len(ours.corners.axis) - 1)
     behind = [_median_since(side, rows) for side in (ours, reference)]
     lost = np.diff(behind[0] - behind[1])
-    return tuple(CornerPart(phase, float(time_s)) for phase, time_s in zip(PHASES, lost, strict=True))
+    return tuple(
+        CornerPart(phase, float(time_s)) for phase, time_s in zip(PHASES, lost, strict=True)
+    )
 
 
 def _median_since(side: CornerMetrics, rows: np.ndarray) -> Reals:
@@ -237,7 +262,9 @@ def _phase_bounds_m(ours: CornerMetrics, reference: CornerMetrics, column: int) 
     slowest = float(np.mean([_median_m(side["min_speed_m"][:, column]) for side in sides]))
     flat = [_median_m(side["full_throttle_m"][:, column]) for side in sides]
     between = [_known(onset, min, corner.begin_m), slowest, _known(flat, max, slowest)]
-    bounds = np.array([corner.begin_m, *np.clip(between, corner.begin_m, corner.end_m), corner.end_m])
+    bounds = np.array(
+        [corner.begin_m, *np.clip(between, corner.begin_m, corner.end_m), corner.end_m]
+    )
     return np.maximum.accumulate(bounds)
 
 

@@ -40,7 +40,9 @@ _NO_SPREAD = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NullDistribution:
-    """The statistics as driven, one per column, and those by chance, one row per exchange with the same columns."""
+    """The statistics as driven, one per column, and those by chance, one row per exchange with the
+    same columns.
+    """
 
     seen: Reals
     by_chance: Reals
@@ -48,17 +50,23 @@ class NullDistribution:
     modelled: bool = False
 
     def probabilities(self, columns: Sequence[int]) -> Reals:
-        """Return, for each of ``columns``, how often chance shows as large a statistic in any of them."""
+        """Return, for each of ``columns``, how often chance shows as large a statistic in any of
+        them.
+        """
         largest = self.by_chance[:, columns].max(axis=1)
         as_large = (largest[:, None] >= self.seen[columns] - _NO_SPREAD).sum(axis=0)
         # The laps as driven are one of all exchanges. Exchanges that were drawn do not include
         # them, so they count once more.
         drawn = 0 if self.complete else 1
         found = (drawn + as_large) / (drawn + len(largest))
-        return np.asarray(np.minimum(1.0, found * (_MODEL_CAUTION if self.modelled else 1.0)), np.float64)
+        return np.asarray(
+            np.minimum(1.0, found * (_MODEL_CAUTION if self.modelled else 1.0)), np.float64
+        )
 
 
-def null_distribution(values: Reals, ours: int, measures: Integers, draw: np.random.Generator) -> NullDistribution:
+def null_distribution(
+    values: Reals, ours: int, measures: Integers, draw: np.random.Generator
+) -> NullDistribution:
     """Return the statistics as driven and by chance, for each column of ``values``.
 
     The first ``ours`` rows are one set of laps, the others the other; NaN is unknown. ``measures``
@@ -72,7 +80,9 @@ def null_distribution(values: Reals, ours: int, measures: Integers, draw: np.ran
     exchanged = _every_exchange(len(values), ours) if complete else _some_exchanges(as_driven, draw)
     if min(ours, theirs) >= RANKED_LAPS:
         ranks = np.apply_along_axis(_ranks, 0, values)
-        return NullDistribution(_rank_statistics(ranks, as_driven)[0], _rank_statistics(ranks, exchanged), complete)
+        return NullDistribution(
+            _rank_statistics(ranks, as_driven)[0], _rank_statistics(ranks, exchanged), complete
+        )
     seen, by_chance = (_statistics(values, sides, measures) for sides in (as_driven, exchanged))
     return NullDistribution(seen[0], by_chance, complete)
 
@@ -107,7 +117,9 @@ def _some_exchanges(as_driven: Mask, draw: np.random.Generator) -> Mask:
     return mixed
 
 
-def _modelled(values: Reals, as_driven: Mask, measures: Integers, draw: np.random.Generator) -> NullDistribution:
+def _modelled(
+    values: Reals, as_driven: Mask, measures: Integers, draw: np.random.Generator
+) -> NullDistribution:
     seen = np.where(_apart(values, as_driven[0]), _statistics(values, as_driven, measures)[0], 0.0)
     # Corners differ in their spread by a factor of ten, and the noise must do so too. With noise of
     # equal spread, halves differed in 34 of 300 splits.
@@ -130,7 +142,8 @@ def _apart(values: Reals, ours: Mask) -> Mask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Within:
-    """Means, counts and variances within the sets, for each way to choose our laps (rows) and each column.
+    """Means, counts and variances within the sets, for each way to choose our laps (rows) and each
+    column.
 
     ``variances`` are half ``own`` and half pooled over the measure. Values of several draws have
     one more dimension in front.
@@ -146,7 +159,9 @@ def _within(values: Reals, sides: Mask, measures: Integers) -> _Within:
     known = np.isfinite(values)
     # Values are relative to their mean. Otherwise the squares of times and places would lose
     # digits.
-    middle = np.where(known, values, 0.0).sum(axis=-2, keepdims=True) / np.maximum(known.sum(axis=-2, keepdims=True), 1)
+    middle = np.where(known, values, 0.0).sum(axis=-2, keepdims=True) / np.maximum(
+        known.sum(axis=-2, keepdims=True), 1
+    )
     filled = np.where(known, values - middle, 0.0)
     means, counts, squares = [], [], 0.0
     for side in (sides.astype(float), (~sides).astype(float)):
@@ -164,12 +179,16 @@ def _within(values: Reals, sides: Mask, measures: Integers) -> _Within:
 
 
 def _statistics(values: Reals, sides: Mask, measures: Integers) -> Reals:
-    """Return the differences of means in units of their standard error, one row for each way to choose our laps."""
+    """Return the differences of means in units of their standard error, one row for each way to
+    choose our laps.
+    """
     within = _within(values, sides, measures)
     fewest = np.minimum(*within.counts)
     error = np.sqrt(within.variances * sum(1 / np.maximum(n, 1) for n in within.counts))
     comparable = (error > _NO_SPREAD) & (fewest >= 1)
-    return np.where(comparable, np.abs(within.means[0] - within.means[1]) / np.where(comparable, error, 1), 0.0)
+    return np.where(
+        comparable, np.abs(within.means[0] - within.means[1]) / np.where(comparable, error, 1), 0.0
+    )
 
 
 def _ranks(values: Reals) -> Reals:
@@ -186,7 +205,9 @@ def _rank_statistics(ranks: Reals, sides: Mask) -> Reals:
     both = (sides.astype(float), (~sides).astype(float))
     counts = [np.maximum(side @ known.astype(float), _NO_SPREAD) for side in both]
     means = [side @ filled / n for side, n in zip(both, counts, strict=True)]
-    spread = np.where(known.any(axis=0), np.nanstd(np.where(known.any(axis=0), ranks, 0.0), axis=0), 0.0)
+    spread = np.where(
+        known.any(axis=0), np.nanstd(np.where(known.any(axis=0), ranks, 0.0), axis=0), 0.0
+    )
     scale = spread * np.sqrt(1 / counts[0] + 1 / counts[1])
     comparable = (scale > 0) & (np.minimum(*counts) >= 1)
     return np.where(comparable, np.abs(means[0] - means[1]) / np.where(comparable, scale, 1), 0.0)

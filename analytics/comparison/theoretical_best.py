@@ -1,4 +1,5 @@
-"""Builds laps that nobody drove from parts that were driven: the theoretical best and the attainable best.
+"""Builds laps that nobody drove from parts that were driven: the theoretical best and the
+attainable best.
 
 The module is pure. The theoretical best takes the fastest of each part from any lap. Finer parts
 make it faster and less realistic: the speed at the end of one part need not match the start of the
@@ -35,7 +36,9 @@ def mini_sectors_m(laps: Sequence[Trace], parts: int = MINI_SECTORS) -> Reals:
 
 
 def part_times_s(laps: Sequence[Trace], bounds_m: Reals) -> Reals:
-    """Return the time of each lap in each part: one row per lap, one column per part; rows add up to the lap times."""
+    """Return the time of each lap in each part: one row per lap, one column per part; rows add up
+    to the lap times.
+    """
     return np.stack([np.diff(np.interp(bounds_m, lap.axis.distance_m, lap.time_s)) for lap in laps])
 
 
@@ -47,7 +50,8 @@ def theoretical_best(times_s: Reals) -> TheoreticalBest:
 
 
 def attainable_best(times_s: Reals, numbers: Sequence[int]) -> TheoreticalBest:
-    """Find the fastest run of as many parts as a lap has, through laps whose ``numbers`` are consecutive.
+    """Find the fastest run of as many parts as a lap has, through laps whose ``numbers`` are
+    consecutive.
 
     It is never slower than the fastest lap. Raises ValueError without a lap.
     """
@@ -60,11 +64,15 @@ def attainable_best(times_s: Reals, numbers: Sequence[int]) -> TheoreticalBest:
     follows = np.append(np.diff(numbers) == 1, False)
     driven = (first == 0) | follows[row]
     best = int(starts[driven][np.argmin(totals[driven])])
-    return TheoreticalBest(float(totals[best]), tuple((np.arange(best, best + parts) // parts).tolist()), count)
+    return TheoreticalBest(
+        float(totals[best]), tuple((np.arange(best, best + parts) // parts).tolist()), count
+    )
 
 
 def _check(times_s: Reals) -> None:
     if not times_s.size:
         raise ValueError("a best lap is made of laps, and there is none")
     if not np.isfinite(times_s).all():
-        raise ValueError("some parts have no time; leave out laps that were not driven from line to line")
+        raise ValueError(
+            "some parts have no time; leave out laps that were not driven from line to line"
+        )

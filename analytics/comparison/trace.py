@@ -1,4 +1,5 @@
-"""Resamples a lap along its track: time and channels at every metre from line to line, to overlay laps.
+"""Resamples a lap along its track: time and channels at every metre from line to line, to overlay
+laps.
 
 The axis is the game's own position on the track, not the distance driven. Two lines through a lap
 differ by some ten metres. The module is pure. Rules: time is 0 at the line and the lap's time at
@@ -89,11 +90,16 @@ class Trace(Tabular):
 
     def to_arrow(self) -> pa.Table:
         """Return the columns distance_m, time_s and the channels."""
-        return pa.table({"distance_m": self.axis.distance_m, "time_s": self.time_s, **self.channels})
+        return pa.table(
+            {"distance_m": self.axis.distance_m, "time_s": self.time_s, **self.channels}
+        )
 
 
 def traces(
-    laps: Iterable[TimedLap], *, axis: Axis | None = None, channels: Sequence[str] = (*DRIVING, *PLACE)
+    laps: Iterable[TimedLap],
+    *,
+    axis: Axis | None = None,
+    channels: Sequence[str] = (*DRIVING, *PLACE),
 ) -> list[Trace]:
     """Read timed laps of one track, and resample them on one axis.
 
@@ -104,7 +110,9 @@ def traces(
     timed = [lap for lap in laps if lap.time_ms]
     tracks = {(lap.session.game, lap.session.track) for lap in timed}
     if len(tracks) > 1:
-        raise ValueError(f"laps of {len(tracks)} tracks cannot be laid over one another; choose one with .on(…)")
+        raise ValueError(
+            f"laps of {len(tracks)} tracks cannot be laid over one another; choose one with .on(…)"
+        )
     columns = list(dict.fromkeys([*_NEEDED, "speed_kmh", *channels]))
     frames = [lap.telemetry(columns) for lap in timed]
     if axis is None and timed:
@@ -112,7 +120,9 @@ def traces(
         length_m = told[0] if told else float(np.median([driven_m(one) for one in frames]))
         axis = Axis(length_m, line=median_line([lap.lap.line_position for lap in timed]))
     return [
-        _of_lap(lap, table, axis, channels) for lap, table in zip(timed, frames, strict=True) if axis and len(table)
+        _of_lap(lap, table, axis, channels)
+        for lap, table in zip(timed, frames, strict=True)
+        if axis and len(table)
     ]
 
 
@@ -146,7 +156,9 @@ def resample(
     back = np.diff(share)
     return Trace(
         axis=axis,
-        time_s=np.interp(axis.share, places, np.concatenate([[0.0], time_s[forward], [lap_time_s]])),
+        time_s=np.interp(
+            axis.share, places, np.concatenate([[0.0], time_s[forward], [lap_time_s]])
+        ),
         channels=_on_axis(frames.take(used), at, axis, channels) if len(used) else {},
         backward_m=abs(float(back[back < 0].sum())) * axis.length_m,
         coarsest_m=float(np.diff(places).max()) * axis.length_m,
@@ -159,7 +171,9 @@ def delta_s(lap: Trace, reference: Trace) -> Reals:
     The last entry is the difference of the lap times. Raises ValueError for laps on different axes.
     """
     if lap.axis != reference.axis:
-        raise ValueError(f"laps on {lap.axis} and on {reference.axis} cannot be compared; lay both on one")
+        raise ValueError(
+            f"laps on {lap.axis} and on {reference.axis} cannot be compared; lay both on one"
+        )
     return lap.time_s - reference.time_s
 
 
@@ -195,12 +209,16 @@ def _of_lap(lap: TimedLap, frames: pa.Table, axis: Axis, channels: Sequence[str]
     return Trace(axis, trace.time_s, trace.channels, trace.backward_m, trace.coarsest_m, lap)
 
 
-def _time_s(frames: pa.Table, used: Integers, share: Reals, started_at_us: int, lap_time_s: float) -> Reals:
+def _time_s(
+    frames: pa.Table, used: Integers, share: Reals, started_at_us: int, lap_time_s: float
+) -> Reals:
     """Return the times of the used frames since the line."""
     time_s = (frames.column("time").cast(pa.int64()).to_numpy()[used] - started_at_us) / 1e6
     clock_s = frames.column("lap_clock_ms").to_numpy()[used] / 1000
     if "speed_kmh" in frames.column_names:
-        return elapsed_s(time_s, clock_s, share, frames.column("speed_kmh").to_numpy()[used], lap_time_s)
+        return elapsed_s(
+            time_s, clock_s, share, frames.column("speed_kmh").to_numpy()[used], lap_time_s
+        )
     # Without a speed, only a pause distinguishes the clocks.
     paused = len(time_s) and time_s[-1] > lap_time_s + _PAUSED_S
     return np.asarray(clock_s if paused else time_s, np.float64)
@@ -214,7 +232,9 @@ def _forward(share: Reals, time_s: Reals, lap_time_s: float) -> Mask:
     return mask
 
 
-def _on_axis(frames: pa.Table, share: Reals, axis: Axis, channels: Sequence[str]) -> dict[str, Reals]:
+def _on_axis(
+    frames: pa.Table, share: Reals, axis: Axis, channels: Sequence[str]
+) -> dict[str, Reals]:
     sent = [name for name in channels if name in _INTERPOLATION and name in frames.column_names]
     laid = ((name, _channel(name, frames.column(name), share, axis)) for name in sent)
     return {name: values for name, values in laid if values is not None}
@@ -233,7 +253,11 @@ def _channel(name: str, column: pa.ChunkedArray, share: Reals, axis: Axis) -> Re
             return None
         values, share = values[known], share[known]
     if _INTERPOLATION[name] == "previous":
-        return np.asarray(values[np.maximum(np.searchsorted(share, axis.share, "right") - 1, 0)], np.float64)
+        return np.asarray(
+            values[np.maximum(np.searchsorted(share, axis.share, "right") - 1, 0)], np.float64
+        )
     # Between 3.1 and -3.1 rad lies a twelfth of a radian, not a whole turn.
-    on_axis: Reals = np.interp(axis.share, share, np.unwrap(values) if name == "heading_rad" else values)
+    on_axis: Reals = np.interp(
+        axis.share, share, np.unwrap(values) if name == "heading_rad" else values
+    )
     return on_axis

@@ -85,8 +85,13 @@ def _z_by_steering(laps: Sequence[Trace]) -> int:
 
 
 def _reckoned(laps: Sequence[Trace], axes: Axes) -> TrackMap:
-    """Draw by dead reckoning along each lap: heading gives the direction, speed over time the distance."""
-    x_m, z_m = (np.median([_closed(_driven(lap, part)) for lap in laps], axis=0) for part in (np.sin, np.cos))
+    """Draw by dead reckoning along each lap: heading gives the direction, speed over time the
+    distance.
+    """
+    x_m, z_m = (
+        np.median([_closed(_driven(lap, part)) for lap in laps], axis=0)
+        for part in (np.sin, np.cos)
+    )
     return TrackMap(axes.sin * x_m, axes.z * axes.cos * z_m, "heading and speed")
 
 

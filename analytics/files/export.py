@@ -1,4 +1,5 @@
-"""Writes telemetry for other programs: Parquet, CSV and Arrow files that `analytics.open` reads, and MoTeC files.
+"""Writes telemetry for other programs: Parquet, CSV and Arrow files that `analytics.open` reads,
+and MoTeC files.
 
 The suffix selects the format. Rule: a Parquet, CSV or Arrow file loses nothing that the lap engine
 uses. Facts without a column (game, track, car, driver, track length) go to a JSON file of the same
@@ -42,7 +43,9 @@ def export(path: Path, frames: pa.Table, session: SessionInfo, laps: Sequence[La
             raise ExportError(f"{path}: {error}") from error
         return path
     if suffix not in _WRITERS:
-        raise ExportError(f"{path}: {path.suffix or 'no suffix'} is no format; choose .ld, {', '.join(_WRITERS)}")
+        raise ExportError(
+            f"{path}: {path.suffix or 'no suffix'} is no format; choose .ld, {', '.join(_WRITERS)}"
+        )
     facts, beside = _facts(session), _recording_beside(path)
     if beside:
         _check_same(path, beside, facts)
@@ -70,11 +73,15 @@ def _check_same(path: Path, beside: Path, facts: dict[str, object]) -> None:
         raise ExportError(str(error)) from error
     other = [name for name, value in facts.items() if said.get(name) != value]
     if other:
-        raise ExportError(f"{path}: {beside.name} lies there, of another {' and '.join(other)}; choose another name")
+        raise ExportError(
+            f"{path}: {beside.name} lies there, of another {' and '.join(other)}; choose another name"
+        )
 
 
 def _each_ms_once(frames: pa.Table) -> pa.Table:
-    """Keep the first frame of each ms: two collectors of one session may send a time twice, recordings have it once."""
+    """Keep the first frame of each ms: two collectors of one session may send a time twice,
+    recordings have it once.
+    """
     time_ms = frames.column("time").cast(pa.int64()).to_numpy() // 1000
     again = time_ms[1:] == time_ms[:-1]
     return frames.filter(pa.array(np.append(True, ~again))) if again.any() else frames

@@ -1,4 +1,5 @@
-"""Writes MoTeC i2 files: a ``.ld`` log of channels at a steady rate, and a ``.ldx`` file with the start of each lap.
+"""Writes MoTeC i2 files: a ``.ld`` log of channels at a steady rate, and a ``.ldx`` file with the
+start of each lap.
 
 MoTeC publishes no description. The layout is based on findings of others in files that i2 opens.
 These are the header tables of gotzl/ldparser and the ``.ldx`` that GeekyDeaks/sim-to-motec writes.
@@ -51,7 +52,14 @@ _CHANNEL = np.dtype(
 )  # fmt: skip
 
 #: The values that i2 requires before it opens a log, as the ADL loggers wrote them.
-_ADL = {"marker": 64, "signature": 1_000_000, "serial": 12_007, "device": b"ADL", "version": 420, "signature_2": 128}
+_ADL = {
+    "marker": 64,
+    "signature": 1_000_000,
+    "serial": 12_007,
+    "device": b"ADL",
+    "version": 420,
+    "signature_2": 128,
+}
 _SAMPLE_BYTES = 4
 # Samples are whole numbers with decimals, as loggers write them. i2 shows as many decimals as the
 # channel's header has.
@@ -116,7 +124,9 @@ def write_motec(path: Path, frames: pa.Table, session: SessionInfo, laps: Sequen
 
 
 def _rate_hz(time_us: Integers) -> int:
-    """Return the frames' own rate, rounded to a whole number without losing frames: the format has no other."""
+    """Return the frames' own rate, rounded to a whole number without losing frames: the format has
+    no other.
+    """
     rate_hz = mean_rate_hz(time_us, per_second=1_000_000) or 1.0
     return int(np.clip(ceil(rate_hz - _WHOLE_WITHIN_HZ), 1, _MOST_HZ))
 
@@ -137,13 +147,22 @@ def _traces(frames: pa.Table, time_us: Integers, rate_hz: int) -> Iterator[_Trac
     for channel in CHANNELS:
         column = frames.column(channel.name)
         if column.null_count < len(column):
-            default = (channel.name, channel.unit, 1.0, 0 if pa.types.is_integer(channel.arrow) else 3)
+            default = (
+                channel.name,
+                channel.unit,
+                1.0,
+                0 if pa.types.is_integer(channel.arrow) else 3,
+            )
             name, unit, times, decimals = _AT_MOTEC.get(channel.name, default)
             scaled = np.rint(_sampled(channel, since_us, column, at_us) * (times * 10**decimals))
-            yield _Trace(name, unit, decimals, np.clip(scaled, _INT32.min, _INT32.max).astype("<i4"))
+            yield _Trace(
+                name, unit, decimals, np.clip(scaled, _INT32.min, _INT32.max).astype("<i4")
+            )
 
 
-def _sampled(channel: Channel, since_us: Integers, column: pa.ChunkedArray, at_us: Integers) -> Reals:
+def _sampled(
+    channel: Channel, since_us: Integers, column: pa.ChunkedArray, at_us: Integers
+) -> Reals:
     if channel.interpolation != "linear":
         last: Reals = _floats(column.fill_null(0))[np.searchsorted(since_us, at_us, "right") - 1]
         return last
@@ -151,17 +170,23 @@ def _sampled(channel: Channel, since_us: Integers, column: pa.ChunkedArray, at_u
     known_us = since_us[column.is_valid().to_numpy()]
     before = np.maximum(np.searchsorted(known_us, at_us, "right") - 1, 0)
     after = np.minimum(before + 1, len(values) - 1)
-    share = np.clip((at_us - known_us[before]) / np.maximum(known_us[after] - known_us[before], 1), 0, 1)
+    share = np.clip(
+        (at_us - known_us[before]) / np.maximum(known_us[after] - known_us[before], 1), 0, 1
+    )
     start, step = values[before], values[after] - values[before]
     if channel.name == "lap_clock_ms":
         step = np.maximum(step, 0)  # the clock restarts, and has no value between two laps
     if channel.name not in _PERIODS:
         between: Reals = start + share * step
         return between
-    return _round_the_wrap(start, step, share, _PERIODS[channel.name], signed=bool(values.min() < _SIGNED_BELOW))
+    return _round_the_wrap(
+        start, step, share, _PERIODS[channel.name], signed=bool(values.min() < _SIGNED_BELOW)
+    )
 
 
-def _round_the_wrap(start: Reals, step: Reals, share: Reals, period: float, *, signed: bool) -> Reals:
+def _round_the_wrap(
+    start: Reals, step: Reals, share: Reals, period: float, *, signed: bool
+) -> Reals:
     """Interpolate between two values the short way round.
 
     The range begins at 0, or lies on both sides of it. A result outside the range comes in at the
@@ -250,8 +275,17 @@ def _letter(letter: str) -> bytes:
 
 
 def _beacons_us(laps: Sequence[Lap], first_us: int, last_us: int) -> list[int]:
-    """Return the line crossings within the log, in µs from its start: one where a lap ends and the next begins."""
-    crossings = sorted({us for lap in laps for us in (lap.started_at_us, lap.ended_at_us) if first_us < us <= last_us})
+    """Return the line crossings within the log, in µs from its start: one where a lap ends and the
+    next begins.
+    """
+    crossings = sorted(
+        {
+            us
+            for lap in laps
+            for us in (lap.started_at_us, lap.ended_at_us)
+            if first_us < us <= last_us
+        }
+    )
     beacons: list[int] = []
     for us in crossings:
         if not beacons or us - first_us - beacons[-1] >= _ONE_CROSSING_US:
@@ -260,12 +294,22 @@ def _beacons_us(laps: Sequence[Lap], first_us: int, last_us: int) -> list[int]:
 
 
 def _extra(beacons_us: Sequence[int], laps: Sequence[Lap], first_us: int) -> bytes:
-    root = ElementTree.Element("LDXFile", Locale="English_United Kingdom.1252", DefaultLocale="C", Version="1.6")
+    root = ElementTree.Element(
+        "LDXFile", Locale="English_United Kingdom.1252", DefaultLocale="C", Version="1.6"
+    )
     layers = ElementTree.SubElement(root, "Layers")
     block = ElementTree.SubElement(ElementTree.SubElement(layers, "Layer"), "MarkerBlock")
-    group = ElementTree.SubElement(block, "MarkerGroup", Name="Beacons", Index=str(max(len(beacons_us) - 1, 0)))
+    group = ElementTree.SubElement(
+        block, "MarkerGroup", Name="Beacons", Index=str(max(len(beacons_us) - 1, 0))
+    )
     for number, time_us in enumerate(beacons_us, 1):
-        marker = {"Version": "100", "ClassName": "BCN", "Name": f"Manual.{number}", "Flags": "77", "Time": str(time_us)}
+        marker = {
+            "Version": "100",
+            "ClassName": "BCN",
+            "Name": f"Manual.{number}",
+            "Flags": "77",
+            "Time": str(time_us),
+        }
         ElementTree.SubElement(group, "Marker", marker)
     details = ElementTree.SubElement(layers, "Details")
     for name, value in _details(beacons_us, laps, first_us).items():
@@ -280,7 +324,11 @@ def _details(beacons_us: Sequence[int], laps: Sequence[Lap], first_us: int) -> d
     i2 counts laps by beacons, and the part before the first beacon is lap 0.
     """
     known = {"Total Laps": str(len(beacons_us) + 1)}
-    timed = [(lap.lap_time_ms, lap.started_at_us - first_us) for lap in laps if lap.lap_time_ms and not lap.flags]
+    timed = [
+        (lap.lap_time_ms, lap.started_at_us - first_us)
+        for lap in laps
+        if lap.lap_time_ms and not lap.flags
+    ]
     if not timed:
         return known
     fastest_ms, began_us = min(timed)

@@ -1,4 +1,5 @@
-"""Reads recorded sessions: a Parquet, Arrow or CSV file of frames, with the session's facts in a JSON file beside it.
+"""Reads recorded sessions: a Parquet, Arrow or CSV file of frames, with the session's facts in a
+JSON file beside it.
 
 The JSON file has the same name. The module opens, checks and returns recordings; it knows no broker
 and no database. Rule: a recording from `open_recording` is fit to be replayed. Every frame is later
@@ -25,7 +26,11 @@ from analytics.model.sample_rate import mean_rate_hz
 #: under their own names.
 _NAMES = {"lap_clock_ms": "lap_time_ms"}
 _TIME = "timestamp_ms"
-_READERS: dict[str, Callable[[Path], pa.Table]] = {".parquet": read_parquet, ".arrow": read_arrow, ".csv": read_csv}
+_READERS: dict[str, Callable[[Path], pa.Table]] = {
+    ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    ".csv": read_csv,
+}
 #: The suffixes of a recording's file.
 SUFFIXES = frozenset(_READERS)
 # The range of a calendar, with a day to spare at either end for time zones east and west of it.
@@ -63,7 +68,9 @@ class Recording:
         return (int(self.table.column(_TIME)[-1].as_py()) - self.started_at_ms) / 1000
 
     def columns(self, *, rows: int = 4096) -> Iterator[dict[str, list[Any]]]:
-        """Yield the frames as lists of at most ``rows``, by the file's column names; needs no Arrow."""
+        """Yield the frames as lists of at most ``rows``, by the file's column names; needs no
+        Arrow.
+        """
         for batch in self.table.to_batches(max_chunksize=rows):
             yield batch.to_pydict()
 
@@ -72,7 +79,11 @@ class Recording:
         count = len(self)
         # The conversion starts from int64. An Arrow cast from ms to µs that does not fit raises,
         # while a product would wrap.
-        time = self.table.column(_TIME).cast(pa.timestamp("ms", tz="UTC")).cast(FRAMES.field("time").type)
+        time = (
+            self.table.column(_TIME)
+            .cast(pa.timestamp("ms", tz="UTC"))
+            .cast(FRAMES.field("time").type)
+        )
         known = {"time": time, "session_id": pa.array(np.full(count, session_id, np.int32))}
         for channel in CHANNELS:
             if _name(channel) in self.table.column_names:
@@ -85,7 +96,9 @@ def recordings_at(path: Path) -> list[Path]:
     """List the recordings in a folder, by name, or the one that ``path`` is; none is opened."""
     if not path.is_dir():
         return [path]
-    return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    return sorted(
+        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()
+    )
 
 
 def open_recording(path: Path) -> Recording:
@@ -112,8 +125,12 @@ def as_recorded(frames: pa.Table) -> pa.Table:
     give them.
     """
     time_ms = frames.column("time").cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64())
-    sent = [channel for channel in CHANNELS if frames.column(channel.name).null_count < frames.num_rows]
-    return pa.table({_TIME: time_ms} | {_name(channel): frames.column(channel.name) for channel in sent})
+    sent = [
+        channel for channel in CHANNELS if frames.column(channel.name).null_count < frames.num_rows
+    ]
+    return pa.table(
+        {_TIME: time_ms} | {_name(channel): frames.column(channel.name) for channel in sent}
+    )
 
 
 def _name(channel: Channel) -> str:
@@ -122,7 +139,9 @@ def _name(channel: Channel) -> str:
 
 def _read(path: Path) -> pa.Table:
     if not path.is_file():
-        raise RecordingError(path, "there is no such file; give the path of a .parquet, .arrow or .csv recording")
+        raise RecordingError(
+            path, "there is no such file; give the path of a .parquet, .arrow or .csv recording"
+        )
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise RecordingError(path, "is none of .parquet, .arrow and .csv; export it as one of them")
@@ -147,7 +166,9 @@ def _checked(path: Path, table: pa.Table) -> tuple[pa.Table, dict[str, int]]:
             continue
         columns[name], implausible = _column(path, table, name, channel)
         if implausible == table.num_rows:
-            problem = f"has no value within {channel.low:g}..{channel.high:g} {channel.unit}".rstrip()
+            problem = (
+                f"has no value within {channel.low:g}..{channel.high:g} {channel.unit}".rstrip()
+            )
             raise RecordingError(path, f"{problem}; check the unit of the export", column=name)
         if implausible:
             blanked[channel.name] = implausible
@@ -165,7 +186,11 @@ def _check_index(path: Path, table: pa.Table) -> None:
 def _with_whole_ms(table: pa.Table) -> pa.Table:
     """Convert times of a known zone to ms since 1970; they need no unit."""
     place = table.schema.get_field_index(_TIME)
-    if place < 0 or not pa.types.is_timestamp(table.schema.field(place).type) or not table.schema.field(place).type.tz:
+    if (
+        place < 0
+        or not pa.types.is_timestamp(table.schema.field(place).type)
+        or not table.schema.field(place).type.tz
+    ):
         return table
     instants = table.column(place).cast(pa.timestamp("ms", tz="UTC"), safe=False)
     return table.set_column(place, _TIME, instants.cast(pa.int64()))
@@ -177,8 +202,12 @@ def _times(path: Path, table: pa.Table) -> pa.ChunkedArray:
     return _cast(path, _TIME, column, pa.int64())
 
 
-def _column(path: Path, table: pa.Table, name: str, channel: Channel) -> tuple[pa.ChunkedArray, int]:
-    """Return a channel, NULL where it is unknown, and the number of its values that no car can have sent."""
+def _column(
+    path: Path, table: pa.Table, name: str, channel: Channel
+) -> tuple[pa.ChunkedArray, int]:
+    """Return a channel, NULL where it is unknown, and the number of its values that no car can have
+    sent.
+    """
     column = _numbers(path, table, name, channel.arrow)
     if column.type == pa.null():
         return column.cast(channel.arrow), 0
@@ -196,10 +225,16 @@ def _numbers(path: Path, table: pa.Table, name: str, wanted: pa.DataType) -> pa.
         problem = "appears more than once" if name in table.column_names else "is missing"
         raise RecordingError(path, f"{problem}; export the file with exactly one", column=name)
     column = table.column(name)
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or column.type == pa.null()):
+    if not (
+        pa.types.is_integer(column.type)
+        or pa.types.is_floating(column.type)
+        or column.type == pa.null()
+    ):
         row = _first_not_a_number(column)
         found = f"is {column.type}" if row is None else f"{column[row - 1].as_py()!r} is no number"
-        raise RecordingError(path, f"{found}, expected {wanted}; write plain numbers", column=name, row=row)
+        raise RecordingError(
+            path, f"{found}, expected {wanted}; write plain numbers", column=name, row=row
+        )
     return column
 
 
@@ -207,11 +242,15 @@ def _cast(path: Path, name: str, column: pa.ChunkedArray, wanted: pa.DataType) -
     try:
         return column.cast(wanted)
     except pa.ArrowInvalid as exc:
-        raise RecordingError(path, f"does not fit {wanted} ({exc}); correct the export", column=name) from exc
+        raise RecordingError(
+            path, f"does not fit {wanted} ({exc}); correct the export", column=name
+        ) from exc
 
 
 def _first_not_a_number(column: pa.ChunkedArray) -> int | None:
-    """Return the row of the first cell that is not a number: one such cell turns a CSV column into text."""
+    """Return the row of the first cell that is not a number: one such cell turns a CSV column into
+    text.
+    """
     if not pa.types.is_string(column.type):
         return None
     number = pc.match_substring_regex(column, r"^\s*-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$")
@@ -221,7 +260,9 @@ def _first_not_a_number(column: pa.ChunkedArray) -> int | None:
 def _check_complete(path: Path, time: pa.ChunkedArray) -> None:
     row = _first(pc.is_null(time, nan_is_null=True))
     if row is not None:
-        raise RecordingError(path, "has no value; leave the frame out or fill the value in", column=_TIME, row=row)
+        raise RecordingError(
+            path, "has no value; leave the frame out or fill the value in", column=_TIME, row=row
+        )
 
 
 def _check_order(path: Path, time: pa.ChunkedArray) -> None:
@@ -243,7 +284,9 @@ def _check_calendar(path: Path, time: pa.ChunkedArray) -> None:
 
 
 def _blanked(channel: Channel, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
-    """Return the column without the values that no car can have sent, and the number of these values."""
+    """Return the column without the values that no car can have sent, and the number of these
+    values.
+    """
     values = column.cast(pa.float64(), safe=False)
     plausible = pc.and_(pc.greater_equal(values, channel.low), pc.less_equal(values, channel.high))
     implausible = pc.sum(pc.invert(plausible)).as_py() or 0
@@ -264,7 +307,9 @@ def _rate_hz(table: pa.Table) -> float | None:
 
 
 def facts_in(path: Path) -> dict[str, Any]:
-    """Return the facts in the JSON file of a recording; empty where there is no file. Raises RecordingError."""
+    """Return the facts in the JSON file of a recording; empty where there is no file. Raises
+    RecordingError.
+    """
     if not path.is_file():
         return {}
     try:
@@ -284,12 +329,16 @@ def _text(facts: dict[str, Any], name: str) -> str:
 
 
 def _track_length_m(path: Path, facts: dict[str, Any]) -> float | None:
-    """Return the track length; None where the file has none, or 0. Raises RecordingError for an impossible one."""
+    """Return the track length; None where the file has none, or 0. Raises RecordingError for an
+    impossible one.
+    """
     length_m = _number(facts, "track_length_m")
     if not length_m:
         return None
     if not _SHORTEST_TRACK_M <= length_m <= _LONGEST_TRACK_M:
-        raise RecordingError(path, f"track_length_m {length_m:g} is no track's; write metres, or take it away")
+        raise RecordingError(
+            path, f"track_length_m {length_m:g} is no track's; write metres, or take it away"
+        )
     return length_m
 
 

@@ -28,15 +28,21 @@ from analytics.model.track_layout import UNKNOWN, TrackLayout
 
 
 class FileSource:
-    """Sessions, laps and frames of a recording, or of all recordings in a folder. Raises RecordingError."""
+    """Sessions, laps and frames of a recording, or of all recordings in a folder. Raises
+    RecordingError.
+    """
 
     def __init__(self, path: Path) -> None:
         paths = recordings_at(path)
         if not paths:
-            raise RecordingError(path, f"holds no recording; put {', '.join(sorted(SUFFIXES))} files there")
+            raise RecordingError(
+                path, f"holds no recording; put {', '.join(sorted(SUFFIXES))} files there"
+            )
         stems = Counter(path.stem for path in paths)
         self._recorded = [
-            _Recorded(open_recording(path), number, path.stem if stems[path.stem] == 1 else path.name)
+            _Recorded(
+                open_recording(path), number, path.stem if stems[path.stem] == 1 else path.name
+            )
             for number, path in enumerate(paths, 1)
         ]
 
@@ -46,7 +52,9 @@ class FileSource:
     def sessions(self, wanted: LapFilter) -> list[SessionInfo]:
         """Return the wanted sessions; those driven last come first."""
         found = [one.session for one in self._those(wanted) if wanted.overlaps(one.session)]
-        return sorted(found, key=lambda session: str(session.started_at), reverse=True)[: wanted.limit]
+        return sorted(found, key=lambda session: str(session.started_at), reverse=True)[
+            : wanted.limit
+        ]
 
     def laps(self, wanted: LapFilter) -> list[SessionLap]:
         """Return the wanted laps, in the order of the filter."""
@@ -113,14 +121,17 @@ class _Recorded:
 
 
 def own_course(session: SessionInfo, frames: pa.Table) -> TrackLayout:
-    """Return the track layout with the line that a recording's own laps show: no store has learnt it.
+    """Return the track layout with the line that a recording's own laps show: no store has learnt
+    it.
 
     The layout is empty where the line is at the origin.
     """
     laps, _ = advance(frames, None)
     witnesses = [LapEvidence(lap.line_position, length_m=session.track_length_m) for lap in laps]
     track = learn(session.game, session.track, witnesses)
-    return TrackLayout(line=track.line, length_m=track.length_m) if track and track.line else UNKNOWN
+    return (
+        TrackLayout(line=track.line, length_m=track.length_m) if track and track.line else UNKNOWN
+    )
 
 
 def session_of(recording: Recording, number: int = 0) -> SessionInfo:

@@ -17,7 +17,17 @@ from analytics.model.summary import BRAKING, FULL_THROTTLE, SECONDS, LapSummary
 _NEVER_US = np.iinfo(np.int64).max
 
 #: The channels that are summed up; a caller need not read others for it.
-CHANNELS: Sequence[str] = ("time", "lap_number", "speed_kmh", "throttle", "brake", "steering", "rpm", "x_m", "z_m")
+CHANNELS: Sequence[str] = (
+    "time",
+    "lap_number",
+    "speed_kmh",
+    "throttle",
+    "brake",
+    "steering",
+    "rpm",
+    "x_m",
+    "z_m",
+)
 
 _OF_SECOND = (
     ("time", "count"),
@@ -29,14 +39,26 @@ _OF_SECOND = (
 
 
 def seconds_of(frames: pa.Table) -> pa.Table:
-    """Sum up the seconds in which the car sent anything, in order of time, as `analytics.model.summary.SECONDS`.
+    """Sum up the seconds in which the car sent anything, in order of time, as
+    `analytics.model.summary.SECONDS`.
 
     ``frames`` has `CHANNELS`.
     """
     second = pc.floor_temporal(frames["time"], unit="second")
-    summed = frames.append_column("second", second).group_by("second").aggregate(list(_OF_SECOND)).sort_by("second")
-    columns = [summed["second"], *(summed[f"{channel}_{function}"] for channel, function in _OF_SECOND)]
-    return pa.table([column.cast(field.type) for column, field in zip(columns, SECONDS, strict=True)], schema=SECONDS)
+    summed = (
+        frames.append_column("second", second)
+        .group_by("second")
+        .aggregate(list(_OF_SECOND))
+        .sort_by("second")
+    )
+    columns = [
+        summed["second"],
+        *(summed[f"{channel}_{function}"] for channel, function in _OF_SECOND),
+    ]
+    return pa.table(
+        [column.cast(field.type) for column, field in zip(columns, SECONDS, strict=True)],
+        schema=SECONDS,
+    )
 
 
 def laps_of(frames: pa.Table, laps: Sequence[Lap]) -> list[LapSummary]:
@@ -46,12 +68,21 @@ def laps_of(frames: pa.Table, laps: Sequence[Lap]) -> list[LapSummary]:
     has no frames left.
     """
     time_us = frames["time"].cast(pa.int64()).to_numpy()
-    rows = ((number, *np.searchsorted(time_us, ends).tolist()) for number, *ends in _intervals_us(frames, laps))
-    return [_lap_of(number, frames.slice(first, end - first)) for number, first, end in rows if end > first]
+    rows = (
+        (number, *np.searchsorted(time_us, ends).tolist())
+        for number, *ends in _intervals_us(frames, laps)
+    )
+    return [
+        _lap_of(number, frames.slice(first, end - first))
+        for number, first, end in rows
+        if end > first
+    ]
 
 
 def _intervals_us(frames: pa.Table, laps: Sequence[Lap]) -> Iterator[tuple[int, int, int]]:
-    """Yield the number of each lap and its interval: frames lie from the first time on and before the second."""
+    """Yield the number of each lap and its interval: frames lie from the first time on and before
+    the second.
+    """
     for lap in laps:
         yield lap.lap_number, lap.started_at_us, lap.ended_at_us
     if laps:

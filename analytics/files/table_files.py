@@ -1,4 +1,5 @@
-"""Reads tables as common programs write them: Parquet by pandas, CSV by spreadsheets of any country, Arrow.
+"""Reads tables as common programs write them: Parquet by pandas, CSV by spreadsheets of any
+country, Arrow.
 
 Rule: the module reads unambiguous content, and leaves the rest for the caller to refuse. It guesses
 nothing from values alone but the decimal mark. The mark is a comma only where no number of the
@@ -27,7 +28,11 @@ def read_parquet(path: Path) -> pa.Table:
     """
     table = pyarrow.parquet.read_table(path)
     for index in _indexes(table):
-        if isinstance(index, dict) and index.get("name") and index["name"] not in table.column_names:
+        if (
+            isinstance(index, dict)
+            and index.get("name")
+            and index["name"] not in table.column_names
+        ):
             steps = range(index["start"], index["stop"], index["step"])
             if len(steps) == table.num_rows:
                 table = table.append_column(index["name"], pa.array(steps, pa.int64()))
@@ -35,8 +40,12 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 def unnamed_index(table: pa.Table) -> str | None:
-    """Return pandas' name for an index that was kept beside the columns without a name; None where there is none."""
-    return next((str(index) for index in _indexes(table) if str(index).startswith("__index_level_")), None)
+    """Return pandas' name for an index that was kept beside the columns without a name; None where
+    there is none.
+    """
+    return next(
+        (str(index) for index in _indexes(table) if str(index).startswith("__index_level_")), None
+    )
 
 
 def read_arrow(path: Path) -> pa.Table:

@@ -91,7 +91,9 @@ def field_of(timesheet: pa.Table) -> tuple[Category, CarTrackAggregate] | None:
     if not timesheet.num_rows:
         return None
     scope = Category(*(timesheet.column(name)[0].as_py() for name in ("game", "track", "car")))
-    timed = pc.and_(pc.equal(timesheet.column("kind"), "flying"), pc.is_valid(timesheet.column("time_ms")))
+    timed = pc.and_(
+        pc.equal(timesheet.column("kind"), "flying"), pc.is_valid(timesheet.column("time_ms"))
+    )
     flying = timesheet.filter(timed)
     times_ms = flying.column("time_ms").to_numpy().astype(np.int32)
     return scope, CarTrackAggregate(
@@ -117,8 +119,14 @@ def merged(fields: Iterable[CarTrackAggregate]) -> CarTrackAggregate:
         drivers=frozenset().union(*(part.drivers for part in parts)),
         times_ms=np.sort(np.concatenate([part.times_ms for part in parts])),
         best=min((part.best for part in parts if part.best), default=None),
-        sectors={layout: _fastest(same) for layout, same in _alike(part.sectors for part in parts).items()},
-        minis_ms={course: np.concatenate(same) for course, same in _alike(part.minis_ms for part in parts).items()},
+        sectors={
+            layout: _fastest(same)
+            for layout, same in _alike(part.sectors for part in parts).items()
+        },
+        minis_ms={
+            course: np.concatenate(same)
+            for course, same in _alike(part.minis_ms for part in parts).items()
+        },
         speeds=_summed([part.speeds for part in parts]),
     )
 
@@ -128,7 +136,10 @@ def fields(timesheets: Iterable[pa.Table]) -> dict[Category, CarTrackAggregate]:
     piles: dict[Category, list[list[CarTrackAggregate]]] = defaultdict(list)
     for found in filter(None, map(field_of, timesheets)):
         _pile(piles[found[0]], found[1])
-    every = {scope: merged(field for level in levels for field in level) for scope, levels in piles.items()}
+    every = {
+        scope: merged(field for level in levels for field in level)
+        for scope, levels in piles.items()
+    }
     return dict(sorted(every.items(), key=lambda one: (one[0].game, one[0].track, one[0].car)))
 
 
@@ -145,7 +156,9 @@ def _pile(levels: list[list[CarTrackAggregate]], field: CarTrackAggregate, level
 
 def _best(flying: pa.Table, times_ms: Times) -> Best:
     row = int(np.argmin(times_ms))
-    driver, session, number = (flying.column(name)[row].as_py() for name in ("driver", "session", "lap_number"))
+    driver, session, number = (
+        flying.column(name)[row].as_py() for name in ("driver", "session", "lap_number")
+    )
     return Best(int(times_ms[row]), driver, session, number)
 
 
@@ -159,7 +172,11 @@ def _sectors(flying: pa.Table) -> dict[str, Sectors]:
     rows: dict[str, list[int]] = defaultdict(list)
     for i, (by, version, each) in enumerate(zip(source, course, times, strict=True)):
         if each:
-            rows[f"{len(each)} by the game" if by == "game" else f"{len(each)} {by}, track version {version}"].append(i)
+            rows[
+                f"{len(each)} by the game"
+                if by == "game"
+                else f"{len(each)} {by}, track version {version}"
+            ].append(i)
     return {layout: _of_layout(flying, [times[i] for i in at], at) for layout, at in rows.items()}
 
 
@@ -174,7 +191,9 @@ def _fastest(same: list[Sectors]) -> Sectors:
 
 
 def _minis(flying: pa.Table) -> dict[int, Times]:
-    whole = flying.filter(pc.equal(pc.list_value_length(flying.column("mini_sector_times_ms")), MINI_SECTORS))
+    whole = flying.filter(
+        pc.equal(pc.list_value_length(flying.column("mini_sector_times_ms")), MINI_SECTORS)
+    )
     if not whole.num_rows:
         return {}
     parts = pc.list_flatten(whole.column("mini_sector_times_ms")).fill_null(0).to_numpy()

@@ -41,11 +41,11 @@ FAILED = pa.schema([("session", pa.string()), ("path", pa.string()), ("reason", 
 # The number of tries in other processes. Ray Data would retry a job that kills its process for
 # ever.
 _TRIES = 3
-_DEADLY = f"each of {_TRIES} processes that timed it died; has the machine memory for all of its frames?"
-_UNHEARD = "nobody reported on it; Ray's log says what became of its task"
-_ELSEWHERE = (
-    "it was timed, but its timesheet is not in this folder; every node has to see the results under the same name"
+_DEADLY = (
+    f"each of {_TRIES} processes that timed it died; has the machine memory for all of its frames?"
 )
+_UNHEARD = "nobody reported on it; Ray's log says what became of its task"
+_ELSEWHERE = "it was timed, but its timesheet is not in this folder; every node has to see the results under the same name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,9 @@ def time_all(
 ) -> Fleet:
     """Time the jobs without a timesheet in ``results``, and save the tables of all jobs there.
 
-    The callback ``on_progress`` receives the number of finished jobs, the number of all jobs to time and
-    each report. Without a ``team``, this process times the jobs one by one. Raises ResultsBusy.
+    The callback ``on_progress`` receives the number of finished jobs, the number of all jobs to
+    time and each report. Without a ``team``, this process times the jobs one by one. Raises
+    ResultsBusy.
     """
     sheets = results / "timesheets"
     sheets.mkdir(parents=True, exist_ok=True)
@@ -145,7 +146,9 @@ def time_with_care(entry: TimingJob, sheets: Path) -> JobReport:
         with tries.open("ab") as file:
             file.write(b"x")
     except OSError as error:
-        return JobReport(entry.name, reason=f"{sheets}: its timesheet cannot be written there ({error.strerror})")
+        return JobReport(
+            entry.name, reason=f"{sheets}: its timesheet cannot be written there ({error.strerror})"
+        )
     report = time_one(entry, sheets)
     tries.unlink(missing_ok=True)
     return report
@@ -155,7 +158,11 @@ def _together(entries: Sequence[TimingJob], sheets: Path, reports: Sequence[JobR
     reasons = {report.name: report.reason for report in reports if report.reason}
     reported = {report.name for report in reports}
     found = fields(_kept(entries, sheets, reported, reasons))
-    failed = [{"session": e.key, "path": e.path, "reason": reasons[e.name]} for e in entries if e.name in reasons]
+    failed = [
+        {"session": e.key, "path": e.path, "reason": reasons[e.name]}
+        for e in entries
+        if e.name in reasons
+    ]
     done = [report for report in reports if report.name not in reasons]
     return Fleet(
         bests=bests(found),
@@ -179,7 +186,9 @@ def _kept(
         except FileNotFoundError:
             reasons[name] = _ELSEWHERE if name in reported else _UNHEARD
         except (pa.ArrowInvalid, OSError) as error:
-            reasons[name] = f"its timesheet {sheet} cannot be read ({error}); delete it and run again"
+            reasons[name] = (
+                f"its timesheet {sheet} cannot be read ({error}); delete it and run again"
+            )
 
 
 def _sheet(sheets: Path, name: str) -> Path:

@@ -29,7 +29,8 @@ from analytics.store.source import PostgresSource
 
 @dataclass(frozen=True, slots=True)
 class TimingJob:
-    """A session to be timed: its key, the path of its recording, and a mark that changes with its frames.
+    """A session to be timed: its key, the path of its recording, and a mark that changes with its
+    frames.
 
     The path is empty for a stored session.
     """
@@ -40,7 +41,9 @@ class TimingJob:
 
     @property
     def name(self) -> str:
-        """Return the name of the timesheet's file. It changes with the frames, the engine or the layout."""
+        """Return the name of the timesheet's file. It changes with the frames, the engine or the
+        layout.
+        """
         digest = hashlib.blake2s(repr((*astuple(self), LAYOUT)).encode(), digest_size=8).hexdigest()
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", self.key)[:80]
         return f"{plain}-{digest}-engine{ENGINE}"
@@ -67,7 +70,11 @@ def stored(store: PostgresSource, wanted: LapFilter = EVERYTHING) -> list[Timing
     sessions = store.sessions(wanted)[::-1]
     courses = store.courses(sessions)
     return [
-        TimingJob(one.key, "", f"{one.frames} frames until {one.last_frame_at} on {courses.get(one.id, UNKNOWN)}")
+        TimingJob(
+            one.key,
+            "",
+            f"{one.frames} frames until {one.last_frame_at} on {courses.get(one.id, UNKNOWN)}",
+        )
         for one in sessions
     ]
 
@@ -100,5 +107,7 @@ def _recorded(path: Path) -> TimingJob:
     try:
         seen = path.stat()
     except OSError as error:
-        raise RecordingError(path, f"cannot be read ({error.strerror}); give the path of a recording") from error
+        raise RecordingError(
+            path, f"cannot be read ({error.strerror}); give the path of a recording"
+        ) from error
     return TimingJob(path.stem, str(path.resolve()), f"{seen.st_size} bytes at {seen.st_mtime_ns}")

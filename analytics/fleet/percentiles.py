@@ -59,7 +59,12 @@ MINI_BANDS = pa.schema(
 )
 #: One row for each track, car and place. A place is a share of the lap since the line.
 SPEED_BANDS = pa.schema(
-    [*_WHOSE, ("place", pa.float64()), ("laps", pa.int64()), *((f"p{q}_kmh", pa.int32()) for q in BANDS)]
+    [
+        *_WHOSE,
+        ("place", pa.float64()),
+        ("laps", pa.int64()),
+        *((f"p{q}_kmh", pa.int32()) for q in BANDS),
+    ]
 )
 
 Fields = Mapping[Category, CarTrackAggregate]
@@ -67,26 +72,37 @@ Fields = Mapping[Category, CarTrackAggregate]
 
 def bests(fields: Fields) -> pa.Table:
     """Return the best times and their drivers, as `BESTS`."""
-    return pa.Table.from_pylist([{**asdict(scope), **_bests(field)} for scope, field in fields.items()], BESTS)
+    return pa.Table.from_pylist(
+        [{**asdict(scope), **_bests(field)} for scope, field in fields.items()], BESTS
+    )
 
 
 def lap_bands(fields: Fields) -> pa.Table:
     """Return the percentiles of lap times, as `LAP_BANDS`."""
     driven = ((scope, field) for scope, field in fields.items() if field.flying)
-    rows = [{**asdict(scope), "laps": field.flying, **_times_in_bands(field.times_ms)} for scope, field in driven]
+    rows = [
+        {**asdict(scope), "laps": field.flying, **_times_in_bands(field.times_ms)}
+        for scope, field in driven
+    ]
     return pa.Table.from_pylist(rows, LAP_BANDS)
 
 
 def mini_bands(fields: Fields) -> pa.Table:
     """Return the percentiles of mini-sector times, as `MINI_BANDS`."""
-    rows = ({**asdict(scope), **row} for scope, field in fields.items() for row in _minis_in_bands(_most_minis(field)))
+    rows = (
+        {**asdict(scope), **row}
+        for scope, field in fields.items()
+        for row in _minis_in_bands(_most_minis(field))
+    )
     return pa.Table.from_pylist(list(rows), MINI_BANDS)
 
 
 def speed_bands(fields: Fields) -> pa.Table:
     """Return the percentiles of speeds around the lap, as `SPEED_BANDS`."""
     tables = [
-        _whose(scope, _speeds_in_bands(field.speeds)) for scope, field in fields.items() if len(field.speeds.cells)
+        _whose(scope, _speeds_in_bands(field.speeds))
+        for scope, field in fields.items()
+        if len(field.speeds.cells)
     ]
     return pa.concat_tables([SPEED_BANDS.empty_table(), *tables])
 
@@ -111,7 +127,9 @@ def counted_percentiles(counts: Counts, percents: Iterable[int]) -> tuple[Intege
 
 def _bests(field: CarTrackAggregate) -> dict[str, Any]:
     best, minis_ms = field.best, _most_minis(field)
-    layout, sectors = max(field.sectors.items(), key=lambda one: (one[1].laps, one[0]), default=("", Sectors(0, ())))
+    layout, sectors = max(
+        field.sectors.items(), key=lambda one: (one[1].laps, one[0]), default=("", Sectors(0, ()))
+    )
     parts = [part.time_ms for part in sectors.bests]
     columns = [part for part in (column[column > 0] for column in minis_ms.T) if len(part)]
     return {
@@ -169,4 +187,6 @@ def _speeds_in_bands(counts: Counts) -> pa.Table:
 
 def _whose(scope: Category, table: pa.Table) -> pa.Table:
     facts = {name: pa.array([value] * len(table)) for name, value in asdict(scope).items()}
-    return pa.table({**facts, **dict(zip(table.column_names, table.columns, strict=True))}, schema=SPEED_BANDS)
+    return pa.table(
+        {**facts, **dict(zip(table.column_names, table.columns, strict=True))}, schema=SPEED_BANDS
+    )

@@ -39,7 +39,9 @@ def on_ray(entries: Sequence[TimingJob], sheets: Path) -> Iterator[JobReport]:
     here = ray.get_runtime_context().get_node_id()
     tasks = -(-len(entries) // _AT_ONCE)
     sessions = ray.data.from_items([asdict(entry) for entry in entries], override_num_blocks=tasks)
-    reports = sessions.map_batches(partial(_time, sheets=sheets), batch_size=_AT_ONCE, batch_format="numpy")
+    reports = sessions.map_batches(
+        partial(_time, sheets=sheets), batch_size=_AT_ONCE, batch_format="numpy"
+    )
     for row in reports.iter_rows():
         node = row.pop("node")
         report = JobReport(**row)
@@ -52,13 +54,17 @@ def _time(batch: dict[str, Any], *, sheets: Path) -> dict[str, list[Any]]:
     """Time a batch: take columns of jobs, and return columns of reports and of the node's id."""
     rows = zip(*(batch[name] for name in ("key", "path", "mark")), strict=True)
     node = ray.get_runtime_context().get_node_id()
-    reports = [{**asdict(time_with_care(TimingJob(*map(str, row)), sheets)), "node": node} for row in rows]
+    reports = [
+        {**asdict(time_with_care(TimingJob(*map(str, row)), sheets)), "node": node} for row in rows
+    ]
     return {name: [report[name] for report in reports] for name in reports[0]}
 
 
 def _address(node: str) -> str:
     """Return the address of a node by its id. Ray also remembers nodes that have died."""
-    return next((str(known["NodeManagerAddress"]) for known in ray.nodes() if known["NodeID"] == node), node)
+    return next(
+        (str(known["NodeManagerAddress"]) for known in ray.nodes() if known["NodeID"] == node), node
+    )
 
 
 def _quiet() -> None:

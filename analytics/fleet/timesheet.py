@@ -61,8 +61,12 @@ def timesheet(session: SessionInfo, frames: pa.Table, course: TrackLayout = UNKN
     """
     laps = timed(frames, course)
     axis = Axis(_LENGTH, line=median_line([lap.line_position for lap in laps]))
-    facts = {name: [getattr(session, name)] * len(laps) for name in ("game", "track", "car", "driver")}
-    own = {name: [getattr(lap, name) for lap in laps] for name in TIMESHEET.names if hasattr(Lap, name)}
+    facts = {
+        name: [getattr(session, name)] * len(laps) for name in ("game", "track", "car", "driver")
+    }
+    own = {
+        name: [getattr(lap, name) for lap in laps] for name in TIMESHEET.names if hasattr(Lap, name)
+    }
     whose = {
         "session": [session.key] * len(laps),
         "course": [course.version] * len(laps),
@@ -77,7 +81,9 @@ def _speeds(frames: pa.Table, laps: Sequence[Lap], axis: Axis) -> list[NDArray[n
     return [_speed_of(frames, time_us, lap, axis) if lap.kind == "flying" else None for lap in laps]
 
 
-def _speed_of(frames: pa.Table, time_us: NDArray[np.int64], lap: Lap, axis: Axis) -> NDArray[np.uint16] | None:
+def _speed_of(
+    frames: pa.Table, time_us: NDArray[np.int64], lap: Lap, axis: Axis
+) -> NDArray[np.uint16] | None:
     if not lap.time_ms or not lap.lap_time_ms:
         return None
     ends = np.searchsorted(time_us, [lap.started_at_us, lap.ended_at_us])

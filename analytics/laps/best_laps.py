@@ -72,7 +72,9 @@ class Driven:
 
     @property
     def ended_at_us(self) -> int:
-        """Return when the car crossed the line. A correction of the official time does not move this moment."""
+        """Return when the car crossed the line. A correction of the official time does not move
+        this moment.
+        """
         return self.lap.ended_at_us
 
 
@@ -101,7 +103,8 @@ class _Run:
 def judge(
     laps: Iterable[Driven], standing: Iterable[BestTime], *, since_us: int
 ) -> tuple[list[tuple[Driven, Colours]], list[BestTime]]:
-    """Return the colours that differ from those published last, and all records set from ``since_us`` on.
+    """Return the colours that differ from those published last, and all records set from
+    ``since_us`` on.
 
     ``laps`` are all that ended at or after ``since_us``, ``standing`` the records from before it. A
     part of a lap that ended before keeps its colour.
@@ -117,7 +120,11 @@ def judge(
     colours: dict[tuple[int, int, int], str] = {}
     records: list[BestTime] = []
     for run in runs:
-        set_by = [owner for owner in (EVERYBODY, run.driven.owner) if _beats(best, owner, run.part, run.time_ms)]
+        set_by = [
+            owner
+            for owner in (EVERYBODY, run.driven.owner)
+            if _beats(best, owner, run.part, run.time_ms)
+        ]
         colours[_place(run.driven, run.part.index)] = _colour(set_by)
         records += [_record(owner, run) for owner in set_by]
     answers = ((driven, _told_again(driven, colours)) for driven in judged)
@@ -125,7 +132,8 @@ def judge(
 
 
 def colour_against(time_ms: int, *, of_all_ms: int | None, own_ms: int | None) -> str:
-    """Return the colour of a part of a lap in progress, against the best times from before it ended.
+    """Return the colour of a part of a lap in progress, against the best times from before it
+    ended.
 
     A best time is None where nobody has set one yet.
     """
@@ -135,7 +143,9 @@ def colour_against(time_ms: int, *, of_all_ms: int | None, own_ms: int | None) -
 
 
 def layout_of(source: str, course: int) -> str:
-    """Return the sector layout of a `Lap.sector_source`: the game's, or that of this version of the track."""
+    """Return the sector layout of a `Lap.sector_source`: the game's, or that of this version of the
+    track.
+    """
     return source if source == "game" else f"{source} {course}"
 
 
@@ -155,7 +165,14 @@ def _colour(set_by: list[str]) -> str:
 
 
 def _record(owner: str, run: _Run) -> BestTime:
-    return BestTime(owner, run.part, run.time_ms, run.ended_at_us, run.driven.session_id, run.driven.lap.lap_number)
+    return BestTime(
+        owner,
+        run.part,
+        run.time_ms,
+        run.ended_at_us,
+        run.driven.session_id,
+        run.driven.lap.lap_number,
+    )
 
 
 def _runs(driven: Driven) -> list[_Run]:

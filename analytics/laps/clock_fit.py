@@ -32,7 +32,8 @@ _LONGEST_US = 100_000_000
 
 
 class StepSums(NamedTuple):
-    """Sums over the steps between driven frames: their number, and products of three durations of each.
+    """Sums over the steps between driven frames: their number, and products of three durations of
+    each.
 
     ``car`` is distance divided by speed, on a track of 5 km. ``stamp`` is by the frames' times, and
     ``clock`` is by the lap clock. All are in whole µs, or their squares.
@@ -53,19 +54,29 @@ class StepSums(NamedTuple):
 
     @property
     def clock_is_better(self) -> bool:
-        """Return whether the lap clock agrees clearly better with the car than the frames' times do."""
+        """Return whether the lap clock agrees clearly better with the car than the frames' times
+        do.
+        """
         if self.steps < _FEWEST_STEPS or self.car <= 0:
             return False
         return self._stamp_off > _BETTER * self._clock_off + self.steps * _ROUNDING_US**2
 
     @property
     def in_bursts(self) -> bool:
-        """Return whether the frames' times differ from the car, RMS, by more than the length of one step."""
-        return self.steps > 0 and self.car > 0 and self._stamp_off * self.steps > (_BURSTS * self.stamp) ** 2
+        """Return whether the frames' times differ from the car, RMS, by more than the length of one
+        step.
+        """
+        return (
+            self.steps > 0
+            and self.car > 0
+            and self._stamp_off * self.steps > (_BURSTS * self.stamp) ** 2
+        )
 
     @property
     def _stamp_off(self) -> float:
-        """Return the squared differences between the frames' times and the car, summed over the steps."""
+        """Return the squared differences between the frames' times and the car, summed over the
+        steps.
+        """
         scale = self.stamp / self.car
         return self.stamp_stamp - 2 * scale * self.stamp_car + scale * scale * self.car_car
 
@@ -78,7 +89,9 @@ class StepSums(NamedTuple):
 NO_STEPS = StepSums()
 
 
-def step_terms(time_us: Integers, clock_ms: Integers, moved: Reals, speed_kmh: Reals, seen: Mask) -> Integers:
+def step_terms(
+    time_us: Integers, clock_ms: Integers, moved: Reals, speed_kmh: Reals, seen: Mask
+) -> Integers:
     """Return the terms that each step between two frames adds to `StepSums`.
 
     The array has a row for each sum and a column for each step. ``time_us``, ``clock_ms`` and

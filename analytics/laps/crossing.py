@@ -48,7 +48,9 @@ def reach(stretch: FrameArrays, length_m: Reals | float) -> Reals:
     length = np.atleast_1d(length_m)
     known = length > 0
     share = np.where(known, 1.0, _ASSUMED_MARGIN) / np.where(known, length, _ASSUMED_LENGTH_M)
-    margin = np.where(known, _REACH_MARGIN_M, _ASSUMED_MARGIN_M) / np.where(known, length, _ASSUMED_LENGTH_M)
+    margin = np.where(known, _REACH_MARGIN_M, _ASSUMED_MARGIN_M) / np.where(
+        known, length, _ASSUMED_LENGTH_M
+    )
     return metres * share[-len(metres) :] + margin[-len(metres) :]
 
 
@@ -86,7 +88,9 @@ def _runs_in_steps(stretch: FrameArrays, i: int) -> bool:
 
 def _before(stretch: FrameArrays, i: int) -> FrameArrays:
     """Return the frames within `LOOKBACK_US` before frame ``i``, and that frame."""
-    return stretch.take(slice(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i + 1))
+    return stretch.take(
+        slice(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i + 1)
+    )
 
 
 def _crossing_by_position(stretch: FrameArrays, i: int) -> int | None:
@@ -107,7 +111,9 @@ def _crossing_by_position(stretch: FrameArrays, i: int) -> int | None:
 
 
 def _pair(column: Integers | Reals, i: int) -> tuple[Any, Any]:
-    """Return two entries as Python numbers. For so few, NumPy takes longer to start than to compute."""
+    """Return two entries as Python numbers. For so few, NumPy takes longer to start than to
+    compute.
+    """
     first, second = column[i : i + 2 or None].tolist()
     return first, second
 
@@ -164,7 +170,9 @@ def clock_at_line_ms(stretch: FrameArrays, i: int) -> int | None:
     """
     first = int(np.searchsorted(stretch.time[:i], stretch.time[i - 1] - LOOKBACK_US))
     near = stretch.take(slice(first, i))
-    running = near.take(slice(int(np.flatnonzero(np.diff(near.lap_clock_ms, prepend=0) < 0)[-1:].sum()), None))
+    running = near.take(
+        slice(int(np.flatnonzero(np.diff(near.lap_clock_ms, prepend=0) < 0)[-1:].sum()), None)
+    )
     # Games hold the position at the origin for some metres, as in `_crossing_by_position`.
     moving = running.take((running.normalized_position > 0) & (running.normalized_position < 1))
     last = moving.take(slice(-_PACE_FRAMES, None))
@@ -203,7 +211,9 @@ def mark_clock_us(stretch: FrameArrays, i: int, share: float) -> int:
 
 def _at_share(stretch: FrameArrays, i: int, share: float, clock_us: Integers) -> int:
     d0, d1 = _pair(stretch.since_line, i - 1)
-    return _between(*_pair(clock_us, i - 1), *_pair(stretch.speed_kmh, i - 1), d0 - share, d1 - share)
+    return _between(
+        *_pair(clock_us, i - 1), *_pair(stretch.speed_kmh, i - 1), d0 - share, d1 - share
+    )
 
 
 def share_at_crossing(stretch: FrameArrays, i: int, line_us: int) -> float:

@@ -18,7 +18,9 @@ _RESTARTS_WITHIN, _RESTARTS_BELOW_S = 0.1, 5.0
 _MOST_OFF_S = 5.0
 
 
-def elapsed_s(stamp_s: Reals, clock_s: Reals, share: Reals, speed_kmh: Reals, lap_time_s: float) -> Reals:
+def elapsed_s(
+    stamp_s: Reals, clock_s: Reals, share: Reals, speed_kmh: Reals, lap_time_s: float
+) -> Reals:
     """Return the time of each frame, in s since the line.
 
     ``stamp_s`` is by the frames' times, ``clock_s`` is the reading of the lap clock. ``share`` is
@@ -36,7 +38,8 @@ def elapsed_s(stamp_s: Reals, clock_s: Reals, share: Reals, speed_kmh: Reals, la
 
 
 def _steps_by_car_s(share: Reals, speed_kmh: Reals, lap_time_s: float) -> Reals:
-    """Return the time from each frame to the next by distance and speed; NaN where the car hardly moved.
+    """Return the time from each frame to the next by distance and speed; NaN where the car hardly
+    moved.
 
     The steps are scaled to a lap of ``lap_time_s``.
     """
@@ -57,7 +60,9 @@ def _from_restart(clock_s: Reals, share: Reals, steps_s: Reals) -> Reals:
     The frames before the restart get times by the car, counted back from the restart.
     """
     back = np.diff(clock_s) < 0
-    restarts = np.flatnonzero(back & (share[1:] < _RESTARTS_WITHIN) & (clock_s[1:] < _RESTARTS_BELOW_S))
+    restarts = np.flatnonzero(
+        back & (share[1:] < _RESTARTS_WITHIN) & (clock_s[1:] < _RESTARTS_BELOW_S)
+    )
     if not len(restarts):
         return clock_s
     first = int(restarts[-1]) + 1

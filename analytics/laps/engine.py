@@ -61,15 +61,22 @@ def advance_each(
     carry-over. ``courses[i]`` is the course that it is timed on from its first frame on.
     """
     courses = courses or [UNKNOWN] * len(ends)
-    recent = [(start, carry.recent if carry else None) for start, carry in zip([0, *ends], carries, strict=False)]
+    recent = [
+        (start, carry.recent if carry else None)
+        for start, carry in zip([0, *ends], carries, strict=False)
+    ]
     everything = FrameArrays.of(frames, _lines(ends, courses), recent)
     answers: list[tuple[list[Lap], EngineState | None]] = [([], carry) for carry in carries]
     pieces: list[FrameArrays] = []
     moving: list[tuple[int, EngineState, int]] = []
     for i, (start, end, carry) in enumerate(zip([0, *ends], ends, carries, strict=False)):
-        driven = everything.take(slice(start, end)).after(int(carry.recent.time[-1]) if carry else None)
+        driven = everything.take(slice(start, end)).after(
+            int(carry.recent.time[-1]) if carry else None
+        )
         if len(driven):
-            carry = carry or EngineState(driven.take(slice(0)), attempt(driven, 0, int(driven.lap_number[0])))
+            carry = carry or EngineState(
+                driven.take(slice(0)), attempt(driven, 0, int(driven.lap_number[0]))
+            )
             pieces += [carry.recent, driven]
             moving.append((i, carry, len(carry.recent) + len(driven)))
     if not moving:
@@ -87,9 +94,14 @@ def advance_each(
             # This is nearly always so, and then no frame needs to be examined singly.
             before, new = carry.open, slice(len(carry.recent), length)
             lap = before.driven(mine, new, tally, splits=before.splits, marks=before.marks)
-            answers[i] = [], EngineState(mine.recent(LOOKBACK_US, least=LEAST_RECENT), lap, None, carry.ahead)
+            answers[i] = (
+                [],
+                EngineState(mine.recent(LOOKBACK_US, least=LEAST_RECENT), lap, None, carry.ahead),
+            )
         else:
-            answers[i] = SessionTimer(mine, happenings.take(rows), carry, courses[i]).run(len(carry.recent), tally)
+            answers[i] = SessionTimer(mine, happenings.take(rows), carry, courses[i]).run(
+                len(carry.recent), tally
+            )
     return answers
 
 
@@ -129,7 +141,8 @@ def timed(frames: pa.Table, course: TrackLayout = UNKNOWN) -> list[Lap]:
 
 
 def last_lap(carry: EngineState, course: TrackLayout = UNKNOWN) -> Lap | None:
-    """Return the lap in progress as an ended one, if the recording's last frames reach the line; else None.
+    """Return the lap in progress as an ended one, if the recording's last frames reach the line;
+    else None.
 
     Call it only where no more frames follow.
     """
@@ -147,7 +160,9 @@ def sector_ended(
 
     Both carry-overs are of the same session.
     """
-    if now is None or (before and before.open.splits is now.open.splits and before.open.marks is now.open.marks):
+    if now is None or (
+        before and before.open.splits is now.open.splits and before.open.marks is now.open.marks
+    ):
         # This is nearly always so: `advance` makes new ones only where the car passed a mark or a
         # sector's end.
         return None

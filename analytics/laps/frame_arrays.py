@@ -139,7 +139,9 @@ class FrameArrays:
         """
         # Do not use searchsorted: it releases the interpreter lock. A worker's other threads would
         # take the lock once for each session.
-        first = min(int(np.count_nonzero(self.time < self.time[-1] - span_us)), max(len(self) - least, 0))
+        first = min(
+            int(np.count_nonzero(self.time < self.time[-1] - span_us)), max(len(self) - least, 0)
+        )
         # Copy, because a view would keep the whole batch in memory until the session's next frame.
         return type(self)(self.whole[:, first:].copy(), self.real[:, first:].copy())
 
@@ -151,13 +153,19 @@ def _fill(row: Integers | Reals, column: pa.ChunkedArray) -> None:
     row[:] = values.view(np.int64) if values.dtype.kind == "M" else values
 
 
-def _hold(row: Integers | Reals, name: str, known: Mask, before: Sequence[tuple[int, FrameArrays | None]]) -> None:
+def _hold(
+    row: Integers | Reals, name: str, known: Mask, before: Sequence[tuple[int, FrameArrays | None]]
+) -> None:
     ends = [start for start, _ in before[1:]] + [len(row)]
     for (start, earlier), end in zip(before, ends, strict=True):
         mine, values = known[start:end], row[start:end]
         if mine.all():
             continue
-        first = getattr(earlier, name)[-1] if earlier is not None and len(earlier) else next(iter(values[mine]), 0)
+        first = (
+            getattr(earlier, name)[-1]
+            if earlier is not None and len(earlier)
+            else next(iter(values[mine]), 0)
+        )
         latest = np.maximum.accumulate(np.where(mine, np.arange(len(mine)), -1))
         row[start:end] = np.where(latest < 0, first, values[latest])
 

@@ -1,4 +1,5 @@
-"""Finds the events between one frame and the next, for many sessions at once, and sums them over a stretch.
+"""Finds the events between one frame and the next, for many sessions at once, and sums them over a
+stretch.
 
 An event is a bit of a number for each frame. Batches are small and many, and one array costs less
 than ten. The module knows no laps: `analytics.laps.session_timer` decides the meaning of an event.
@@ -60,7 +61,8 @@ _ASSUMED_LENGTH_M = 5_000.0
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A summary of consecutive frames: all their events, the number of holes, the top speed and the last sector.
+    """A summary of consecutive frames: all their events, the number of holes, the top speed and the
+    last sector.
 
     ``still_us`` is the time in which the car did not move. ``validity`` is that of the lap in the
     last frame. ``fit`` measures how well the clocks agree with the car.
@@ -91,7 +93,11 @@ class FrameEvents:
 
     @classmethod
     def of(
-        cls, stretch: FrameArrays, starts: Integers, lengths: Integers, courses: Sequence[TrackLayout]
+        cls,
+        stretch: FrameArrays,
+        starts: Integers,
+        lengths: Integers,
+        courses: Sequence[TrackLayout],
     ) -> "FrameEvents":
         """Return the events of sessions that lie one after the other.
 
@@ -113,7 +119,9 @@ class FrameEvents:
         return cls(bits, far, still_us, fit_terms)
 
     def take(self, frames: slice) -> "FrameEvents":
-        return FrameEvents(self.bits[frames], self.reach[frames], self.still_us[frames], self.fit_terms[:, frames])
+        return FrameEvents(
+            self.bits[frames], self.reach[frames], self.still_us[frames], self.fit_terms[:, frames]
+        )
 
     def fit(self, first: int, end: int) -> StepSums:
         """Return how well the clocks agree with the car, over a range of steps.
@@ -127,7 +135,9 @@ class FrameEvents:
         self.bits[i] &= ~what
 
 
-def tallies(stretch: FrameArrays, happenings: FrameEvents, firsts: Integers, ends: Integers) -> list[Tally]:
+def tallies(
+    stretch: FrameArrays, happenings: FrameEvents, firsts: Integers, ends: Integers
+) -> list[Tally]:
     """Return a tally of frames ``firsts[i]`` to before ``ends[i]`` for each i.
 
     None of these stretches is empty, and they are in order.
@@ -149,7 +159,11 @@ def tallies(stretch: FrameArrays, happenings: FrameEvents, firsts: Integers, end
     )
     validity = stretch.validity[ends - 1].tolist()
     fits = np.add.reduceat(happenings.fit_terms[:, inside], places, axis=1)[:, ::2].T.tolist()
-    columns = (*(answer[::2].tolist() for answer in answers), validity, [StepSums(*fit) for fit in fits])
+    columns = (
+        *(answer[::2].tolist() for answer in answers),
+        validity,
+        [StepSums(*fit) for fit in fits],
+    )
     return [Tally(*row) for row in zip(*columns, strict=True)]
 
 
@@ -199,7 +213,9 @@ def _moved_m(moved: Reals, length_m: Reals | float) -> Reals:
     return metres
 
 
-def _unseen(time_us: Integers, clock_us: Integers, moved_m: Reals, speed_kmh: Reals, starts: Integers) -> Mask:
+def _unseen(
+    time_us: Integers, clock_us: Integers, moved_m: Reals, speed_kmh: Reals, starts: Integers
+) -> Mask:
     """Return where so much time passed between two frames that the car drove unseen."""
     own = time_us.copy()
     own[starts[1:] - 1] = 0  # between two sessions
@@ -215,7 +231,9 @@ def _unseen(time_us: Integers, clock_us: Integers, moved_m: Reals, speed_kmh: Re
     return unseen
 
 
-def _passed(stretch: FrameArrays, lengths: Integers, courses: Sequence[TrackLayout], bits: Bits) -> Integers:
+def _passed(
+    stretch: FrameArrays, lengths: Integers, courses: Sequence[TrackLayout], bits: Bits
+) -> Integers:
     """Return the frames before which the car passed a mark of its course, forwards and seen."""
     different = {id(course): course for course in courses}
     # The marks of course k lie between k and k+1, so that one search finds all marks.
@@ -241,7 +259,9 @@ def stuck(position: Reals) -> Mask:
 
 
 def _of_frames(values: Sequence[float], lengths: Integers) -> Reals | float:
-    """Return the value of its session for each frame, or a single value if all sessions have the same."""
+    """Return the value of its session for each frame, or a single value if all sessions have the
+    same.
+    """
     if values.count(values[0]) == len(values):
         return values[0]
     return np.repeat(np.array(values), lengths)

@@ -1,4 +1,5 @@
-"""Builds the result of a lap: its times, sectors and mini-sectors, and the reasons why it does not count.
+"""Builds the result of a lap: its times, sectors and mini-sectors, and the reasons why it does not
+count.
 
 It also builds the known part of that for a lap in progress. The module is pure, and uses the open
 lap and the frames at the line. Rule: parts of a lap add up to it to the millisecond, or are left
@@ -55,7 +56,9 @@ _SAYS = (
 )
 
 
-def finished(lap: OpenLap, course: TrackLayout, stretch: FrameArrays, i: int, bits: int, line_us: int) -> Lap:
+def finished(
+    lap: OpenLap, course: TrackLayout, stretch: FrameArrays, i: int, bits: int, line_us: int
+) -> Lap:
     """Return the lap that ended at ``line_us``, before frame ``i``.
 
     ``bits`` are the events between that frame and the one before.
@@ -65,7 +68,9 @@ def finished(lap: OpenLap, course: TrackLayout, stretch: FrameArrays, i: int, bi
     by_clock_ms = _by_clock_ms(lap, stretch, i, line_us)
     lap_time_ms = _lap_time_ms(lap, stretch, i, line_us) if by_clock_ms is None else by_clock_ms
     # The marks of such a lap are by its clock, too.
-    end_us = lap.clock_zero_us + 1000 * lap_time_ms if lap_time_ms and lap.believes_clock else line_us
+    end_us = (
+        lap.clock_zero_us + 1000 * lap_time_ms if lap_time_ms and lap.believes_clock else line_us
+    )
     whole = "partial" not in flags and _ms(end_us - lap.clock_zero_us) == lap_time_ms
     told = _told_sectors_ms(lap, end_us) if whole else ()
     measured = whole and abs(lap.off_line or 0.0) <= _OFF_LINE
@@ -89,7 +94,9 @@ def finished(lap: OpenLap, course: TrackLayout, stretch: FrameArrays, i: int, bi
         reasons=in_order(reasons),
         computed_sector_times_ms=_known(computed),
         mini_sector_times_ms=minis,
-        line_position=None if lap.off_line is None else round((course.line + lap.off_line) % 1.0, 6),
+        line_position=None
+        if lap.off_line is None
+        else round((course.line + lap.off_line) % 1.0, 6),
         sector_positions=tuple(round(split.position, 6) for split in lap.splits),
     )
 
@@ -164,7 +171,9 @@ def _game_tells_sectors(lap: OpenLap) -> bool:
     Some games report sector 1 all around the lap, and some tracks have no other. Those sectors are
     measured.
     """
-    return max(lap.last_sector, lap.last_sector_before) > 1 or (lap.last_sector == 1 and lap.last_sector_before == 0)
+    return max(lap.last_sector, lap.last_sector_before) > 1 or (
+        lap.last_sector == 1 and lap.last_sector_before == 0
+    )
 
 
 def _measured_ends_us(lap: OpenLap, course: TrackLayout) -> list[int]:
@@ -187,14 +196,19 @@ def _lap_time_ms(lap: OpenLap, stretch: FrameArrays, i: int, line_us: int) -> in
     lacking_ms = passed_ms if lap.bits & JUMP_BACK else _ms(lap.still_us) + _PAUSE_MS
     believed = passed_ms - lacking_ms <= clock_ms <= passed_ms + _PAUSE_MS
     if not lap.timed_from_line:
-        return clock_ms if believed and lap.first_clock_ms + _LEAST_TIMED_MS < clock_ms <= _LONGEST_LAP_MS else None
+        return (
+            clock_ms
+            if believed and lap.first_clock_ms + _LEAST_TIMED_MS < clock_ms <= _LONGEST_LAP_MS
+            else None
+        )
     paused = believed and SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
     lap_time_ms = clock_ms if paused else passed_ms
     return lap_time_ms if 0 < lap_time_ms <= _LONGEST_LAP_MS else None
 
 
 def _by_clock_ms(lap: OpenLap, stretch: FrameArrays, i: int, line_us: int) -> int | None:
-    """Return the lap clock at the line where frames arrive in bursts and the clock agrees with the car; else None.
+    """Return the lap clock at the line where frames arrive in bursts and the clock agrees with the
+    car; else None.
 
     Where the frames' times only jitter, the times at the line are better than the car's position.
     For 13 iRacing laps, they are 2.2 ms off the game's time, not 9.9.

@@ -9,7 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from analytics.laps.crossing import LOOKBACK_US, crossing_us, from_line, mark_clock_us, mark_us, share_at_crossing
+from analytics.laps.crossing import (
+    LOOKBACK_US,
+    crossing_us,
+    from_line,
+    mark_clock_us,
+    mark_us,
+    share_at_crossing,
+)
 from analytics.laps.frame_arrays import FrameArrays
 from analytics.laps.frame_events import (
     EVENT,
@@ -73,7 +80,9 @@ class SessionTimer:
     all of it.
     """
 
-    def __init__(self, stretch: FrameArrays, happenings: FrameEvents, carry: EngineState, course: TrackLayout) -> None:
+    def __init__(
+        self, stretch: FrameArrays, happenings: FrameEvents, carry: EngineState, course: TrackLayout
+    ) -> None:
         self.stretch = stretch
         self.happenings = happenings
         self.course = course
@@ -117,14 +126,21 @@ class SessionTimer:
             self._cross(i, self.open.lap_number + 1, by_clock=True)
 
     def _same_crossing(self, i: int) -> bool:
-        return self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US
+        return (
+            self.open.timed_from_line
+            and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US
+        )
 
     def _clock_starts(self, i: int) -> bool:
         """Return whether the lap begins at frame ``i``, where the clock begins to run.
 
         This happens after a formation lap, or after a wait on the grid.
         """
-        if self.open.timed_from_line or self.open.first_clock_ms != 0 or self.stretch.lap_clock_ms[i - 1] != 0:
+        if (
+            self.open.timed_from_line
+            or self.open.first_clock_ms != 0
+            or self.stretch.lap_clock_ms[i - 1] != 0
+        ):
             return False
         # Some games show the running clock seconds late, and then show all the time that has
         # passed.
@@ -137,9 +153,15 @@ class SessionTimer:
         self.open = replace(begun, reasons=begun.reasons | kept)
 
     def _counted_early(self, i: int) -> bool:
-        """Return whether the counter rose early, away from the line, and the clock now restarts at the line."""
+        """Return whether the counter rose early, away from the line, and the clock now restarts at
+        the line.
+        """
         stretch = self.stretch
-        if not self.ended or not self.ended.as_counted or stretch.time[i] - self.ended.ended_at_us > _WITHIN_US:
+        if (
+            not self.ended
+            or not self.ended.as_counted
+            or stretch.time[i] - self.ended.ended_at_us > _WITHIN_US
+        ):
             return False
         if stretch.lap_clock_ms[i] >= stretch.lap_clock_ms[i - 1] or not self._at_line(i):
             return False
@@ -158,7 +180,10 @@ class SessionTimer:
         A clock also restarts when the lights go green. It may restart seconds after the line if the
         game shows it late.
         """
-        if self.open.timed_from_line and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US:
+        if (
+            self.open.timed_from_line
+            and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US
+        ):
             return False
         restarts = self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1]
         return bool(restarts) and self._at_line(i)
@@ -181,8 +206,14 @@ class SessionTimer:
 
     def _cross(self, i: int, number: int, *, by_clock: bool) -> None:
         line_us = crossing_us(self.stretch, i)
-        before = int(self.stretch.last_lap_time_ms[i - 1]) if self.ended else self.open.official_before_ms
-        lap = finished(self.open, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us)
+        before = (
+            int(self.stretch.last_lap_time_ms[i - 1])
+            if self.ended
+            else self.open.official_before_ms
+        )
+        lap = finished(
+            self.open, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us
+        )
         self.laps[lap.lap_number] = lap
         restarts = bool(self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1])
         self.ended = EndedLap(lap, line_us, before, None if by_clock or restarts else self.open)
@@ -262,7 +293,10 @@ class SessionTimer:
             for mark in range(*passed):
                 if not marks or mark > marks[-1][0]:
                     at = self.course.marks[mark]
-                    by_frames_us, clock_us = mark_us(self.stretch, j, at), mark_clock_us(self.stretch, j, at)
+                    by_frames_us, clock_us = (
+                        mark_us(self.stretch, j, at),
+                        mark_clock_us(self.stretch, j, at),
+                    )
                     marks.append((mark, self._passed_us(a, j, by_frames_us, clock_us)))
         return tuple(marks)
 
@@ -284,19 +318,25 @@ class SessionTimer:
             still_us=self.open.still_us + int(self.happenings.still_us[frames].sum()),
             fit=self.open.fit.plus(self.happenings.fit(a, j + 1)),
         )
-        believed = so_far.believes_clock and so_far.clock_fits(by_frames_us - so_far.clock_zero_us, clock_us)
+        believed = so_far.believes_clock and so_far.clock_fits(
+            by_frames_us - so_far.clock_zero_us, clock_us
+        )
         return by_clock_us if believed else by_frames_us
 
     def _listen(self, a: int, b: int) -> None:
         """Take the official time of the ended lap, if it is among frames a..b-1."""
         if not self.ended:
             return
-        until = a + int(np.searchsorted(self.stretch.time[a:b], self.ended.ended_at_us + _WITHIN_US, "right"))
+        until = a + int(
+            np.searchsorted(self.stretch.time[a:b], self.ended.ended_at_us + _WITHIN_US, "right")
+        )
         official = official_ms(self.ended, self.stretch.last_lap_time_ms[a:until])
         if official is not None and official != self.ended.lap.official_lap_time_ms:
             lap = replace(self.ended.lap, official_lap_time_ms=official)
             self.laps[lap.lap_number] = lap
             self.ended = replace(self.ended, lap=lap)
         if until < b:
-            self.open = replace(self.open, official_before_ms=int(self.stretch.last_lap_time_ms[until - 1]))
+            self.open = replace(
+                self.open, official_before_ms=int(self.stretch.last_lap_time_ms[until - 1])
+            )
             self.ended = None

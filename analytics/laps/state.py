@@ -1,4 +1,5 @@
-"""Holds the state of the lap engine between batches: the lap in progress and the lap that awaits its official time.
+"""Holds the state of the lap engine between batches: the lap in progress and the lap that awaits
+its official time.
 
 The state is small and explicit, and contains all of a session's past.
 `analytics.laps.engine.resume` makes it again from stored frames.
@@ -92,7 +93,10 @@ class OpenLap:
         speed, place = self.max_speed_kmh, self.max_speed_position
         if tally.max_speed_kmh > speed:
             fastest = int(stretch.speed_kmh[frames].argmax())
-            speed, place = tally.max_speed_kmh, round(float(stretch.normalized_position[frames][fastest]), 6)
+            speed, place = (
+                tally.max_speed_kmh,
+                round(float(stretch.normalized_position[frames][fastest]), 6),
+            )
         return replace(
             self,
             bits=self.bits | tally.bits,
@@ -109,7 +113,9 @@ class OpenLap:
         )
 
     def going_on(self, after: "OpenLap") -> "OpenLap":
-        """Return this lap with the frames of ``after``, which began only where a counter rose before the line."""
+        """Return this lap with the frames of ``after``, which began only where a counter rose
+        before the line.
+        """
         faster = after if after.max_speed_kmh > self.max_speed_kmh else self
         passed = self.marks[-1][0] if self.marks else -1
         return replace(

@@ -1,4 +1,5 @@
-"""Learns the positions of a track's line and sectors from laps: games report when a car passed, not where.
+"""Learns the positions of a track's line and sectors from laps: games report when a car passed, not
+where.
 
 Every lap is evidence of where the game counted it and where its sector index changed. The module is
 pure. The store keeps the versions of a track, and a session keeps the version that it began with.
@@ -65,7 +66,11 @@ class LearnedTrack:
     @property
     def course(self) -> TrackLayout:
         """Return the track as the lap engine uses it."""
-        told = {"sectors": tuple((position - self.line) % 1.0 for position in self.sectors)} if self.sectors else {}
+        told = (
+            {"sectors": tuple((position - self.line) % 1.0 for position in self.sectors)}
+            if self.sectors
+            else {}
+        )
         return TrackLayout(line=self.line, length_m=self.length_m, version=self.version, **told)
 
 
@@ -99,12 +104,16 @@ def learn(
 
 
 def _sectors(witnesses: Sequence[LapEvidence], line: float) -> tuple[float, ...]:
-    """Return where the sectors that most laps have begin; none where the laps disagree about one of them."""
+    """Return where the sectors that most laps have begin; none where the laps disagree about one of
+    them.
+    """
     told = [witness.sectors for witness in witnesses if witness.sectors]
     ((count, laps),) = Counter(map(len, told)).most_common(1) or [(0, 0)]
     if laps < WITNESSES:
         return ()
-    places = [_agreed([sectors[k] for sectors in told if len(sectors) == count]) for k in range(count)]
+    places = [
+        _agreed([sectors[k] for sectors in told if len(sectors) == count]) for k in range(count)
+    ]
     shares = [(place - line) % 1.0 for place, _ in places]
     in_order = all(a < b for a, b in zip([0.0, *shares], [*shares, 1.0], strict=True))
     if not in_order or max(spread for _, spread in places) > _AGREED:
@@ -122,12 +131,16 @@ def _agreed(positions: Sequence[float]) -> tuple[float, float]:
 
 
 def _same(known: LearnedTrack, learnt: LearnedTrack) -> bool:
-    if len(known.sectors) != len(learnt.sectors) or (known.length_m is None) != (learnt.length_m is None):
+    if len(known.sectors) != len(learnt.sectors) or (known.length_m is None) != (
+        learnt.length_m is None
+    ):
         return False
     places = zip((known.line, *known.sectors), (learnt.line, *learnt.sectors), strict=True)
     if any(abs(_signed(a - b)) > _SAME for a, b in places):
         return False
-    return abs((known.length_m or 1.0) - (learnt.length_m or 1.0)) <= _SAME_LENGTH * (known.length_m or 1.0)
+    return abs((known.length_m or 1.0) - (learnt.length_m or 1.0)) <= _SAME_LENGTH * (
+        known.length_m or 1.0
+    )
 
 
 def _signed(share: float) -> float:

@@ -25,7 +25,9 @@ def unwrapped(position: Reals) -> Reals:
     return answer
 
 
-def lap_share(position: Reals, line: float = 0.0, *, begun: bool = True, ended: bool = True) -> Reals:
+def lap_share(
+    position: Reals, line: float = 0.0, *, begun: bool = True, ended: bool = True
+) -> Reals:
     """Return the share of the lap behind each frame.
 
     It is 0 at the line where the lap began and 1 at the next line. On a grid before the line, it is
@@ -37,7 +39,10 @@ def lap_share(position: Reals, line: float = 0.0, *, begun: bool = True, ended: 
     share = unwrapped((np.asarray(position, np.float64) - line) % 1.0)
     if not len(share):
         return share
-    off = [(abs(float(end - np.rint(end))), float(np.rint(end)) - at) for end, at in _ends(share, begun, ended)]
+    off = [
+        (abs(float(end - np.rint(end))), float(np.rint(end)) - at)
+        for end, at in _ends(share, begun, ended)
+    ]
     answer: Reals = share - (min(off)[1] if off else 0.0)
     return answer
 

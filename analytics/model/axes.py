@@ -42,7 +42,10 @@ AXES: dict[str, Axes] = {
     "Assetto Corsa": Axes(DOWN, -1, 1, _PAGES),
     "Assetto Corsa Competizione": Axes(DOWN, -1, 1, _PAGES),
     "Purple Sector Simulator": Axes(
-        UP, 1, 1, "declared: the simulator's circuits are made so (ingest/collectors/simulator/circuit.py)"
+        UP,
+        1,
+        1,
+        "declared: the simulator's circuits are made so (ingest/collectors/simulator/circuit.py)",
     ),
 }
 

@@ -49,7 +49,15 @@ class Channel:
 # Wide types come first, because PostgreSQL pads a row to the alignment of each column. The time of
 # COPY grows with the width of the row.
 CHANNELS: tuple[Channel, ...] = (
-    Channel("lap_number", "lap_number", pa.int32(), "integer", "", "previous", "the lap being driven, from 1"),
+    Channel(
+        "lap_number",
+        "lap_number",
+        pa.int32(),
+        "integer",
+        "",
+        "previous",
+        "the lap being driven, from 1",
+    ),
     Channel(
         "lap_clock_ms",
         "lap_time",
@@ -71,12 +79,64 @@ CHANNELS: tuple[Channel, ...] = (
     Channel("speed_kmh", "speed", pa.float32(), "real", "km/h", "linear", "ground speed"),
     Channel("throttle", "throttle", pa.float32(), "real", "0..1", "linear", "pedal"),
     Channel("brake", "brake", pa.float32(), "real", "0..1", "linear", "pedal"),
-    Channel("steering", "steering", pa.float32(), "real", "-1..1", "linear", "of full lock, right positive"),
-    Channel("rpm", "rpm", pa.int32(), "integer", "1/min", "linear", "engine speed, 0 where the game gives none"),
-    Channel("x_m", "x", pa.float32(), "real", "m", "linear", "world position, the game's axes", optional=True),
-    Channel("y_m", "y", pa.float32(), "real", "m", "linear", "world position, the game's axes", optional=True),
-    Channel("z_m", "z", pa.float32(), "real", "m", "linear", "world position, the game's axes", optional=True),
-    Channel("heading_rad", "heading", pa.float32(), "real", "rad", "linear", "in the ground plane", optional=True),
+    Channel(
+        "steering",
+        "steering",
+        pa.float32(),
+        "real",
+        "-1..1",
+        "linear",
+        "of full lock, right positive",
+    ),
+    Channel(
+        "rpm",
+        "rpm",
+        pa.int32(),
+        "integer",
+        "1/min",
+        "linear",
+        "engine speed, 0 where the game gives none",
+    ),
+    Channel(
+        "x_m",
+        "x",
+        pa.float32(),
+        "real",
+        "m",
+        "linear",
+        "world position, the game's axes",
+        optional=True,
+    ),
+    Channel(
+        "y_m",
+        "y",
+        pa.float32(),
+        "real",
+        "m",
+        "linear",
+        "world position, the game's axes",
+        optional=True,
+    ),
+    Channel(
+        "z_m",
+        "z",
+        pa.float32(),
+        "real",
+        "m",
+        "linear",
+        "world position, the game's axes",
+        optional=True,
+    ),
+    Channel(
+        "heading_rad",
+        "heading",
+        pa.float32(),
+        "real",
+        "rad",
+        "linear",
+        "in the ground plane",
+        optional=True,
+    ),
     Channel(
         "last_lap_time_ms",
         "last_lap_time",
@@ -98,7 +158,16 @@ CHANNELS: tuple[Channel, ...] = (
         "the sector being driven, from 1",
         optional=True,
     ),
-    Channel("pit", "pit", pa.int16(), "smallint", "", "previous", "1 on track, 2 pit lane, 3 pit box", optional=True),
+    Channel(
+        "pit",
+        "pit",
+        pa.int16(),
+        "smallint",
+        "",
+        "previous",
+        "1 on track, 2 pit lane, 3 pit box",
+        optional=True,
+    ),
     Channel(
         "validity",
         "validity",
@@ -121,13 +190,20 @@ SESSION_ID = pa.field("session_id", pa.int32(), nullable=False)
 #: session.
 FRAMES = pa.schema([TIME, SEQUENCE, SESSION_ID, *(pa.field(c.name, c.arrow) for c in CHANNELS)])
 
-_SQL_OF_PLACE = {"time": "timestamptz NOT NULL", "sequence": "bigint", "session_id": "integer NOT NULL"}
+_SQL_OF_PLACE = {
+    "time": "timestamptz NOT NULL",
+    "sequence": "bigint",
+    "session_id": "integer NOT NULL",
+}
 
 
 def column_definitions() -> list[str]:
     """Return the columns of table ``telemetry`` as SQL, in the order of `FRAMES`."""
     by_name = {c.name: c for c in CHANNELS}
-    return [f"{name} {_SQL_OF_PLACE[name] if name in _SQL_OF_PLACE else by_name[name].sql}" for name in FRAMES.names]
+    return [
+        f"{name} {_SQL_OF_PLACE[name] if name in _SQL_OF_PLACE else by_name[name].sql}"
+        for name in FRAMES.names
+    ]
 
 
 def markdown_table() -> str:

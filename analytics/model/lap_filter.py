@@ -44,7 +44,11 @@ class LapFilter:
             raise ValueError(f"a selection has at least 1 lap, not {self.limit}")
 
     def __str__(self) -> str:
-        chosen = [f"{f.name}={value!r}" for f in fields(self) if (value := getattr(self, f.name)) != f.default]
+        chosen = [
+            f"{f.name}={value!r}"
+            for f in fields(self)
+            if (value := getattr(self, f.name)) != f.default
+        ]
         return f"fits {', '.join(chosen)}" if chosen else "is there"
 
     def has_session(self, session: SessionInfo) -> bool:

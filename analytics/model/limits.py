@@ -22,19 +22,37 @@ class Limits(NamedTuple):
 _DAY_MS = 86_400_000
 # Fractions are sums of powers of two: float32, float64 and decimal text hold the same number.
 _PEDAL = Limits(
-    -0.0625, 1.0625, "0 to 1 in all recordings; calibrated pedals pass their ends by rounding and dead zones"
+    -0.0625,
+    1.0625,
+    "0 to 1 in all recordings; calibrated pedals pass their ends by rounding and dead zones",
 )
-_WORLD = Limits(-1e6, 1e6, "Assetto Corsa and ACC pages: within 2.1 km of the origin; open worlds are some 100 km wide")
+_WORLD = Limits(
+    -1e6,
+    1e6,
+    "Assetto Corsa and ACC pages: within 2.1 km of the origin; open worlds are some 100 km wide",
+)
 
 LIMITS: dict[str, Limits] = {
-    "lap_number": Limits(0, 100_000, "1 to 17 in recordings; 0 in a formation lap; games say -1 where there is none"),
-    "lap_time": Limits(0, _DAY_MS, "recordings: to 169,377 ms; the games' sentinels are -1, 2^31 - 1 and 2^32 - 1"),
-    "normalized_position": Limits(-0.015625, 1.015625, "0 to 1 in all recordings; a spline is left by rounding only"),
+    "lap_number": Limits(
+        0, 100_000, "1 to 17 in recordings; 0 in a formation lap; games say -1 where there is none"
+    ),
+    "lap_time": Limits(
+        0, _DAY_MS, "recordings: to 169,377 ms; the games' sentinels are -1, 2^31 - 1 and 2^32 - 1"
+    ),
+    "normalized_position": Limits(
+        -0.015625, 1.015625, "0 to 1 in all recordings; a spline is left by rounding only"
+    ),
     "speed": Limits(-200, 700, "recordings: to 294 km/h; reversing may be negative"),
     "throttle": _PEDAL,
     "brake": _PEDAL,
-    "steering": Limits(-1.5, 1.5, "-1 to 1 in all recordings; a lock that the game understates is turned beyond"),
-    "rpm": Limits(0, 50_000, "recordings: to 9,086; real ACC tells -62 to -3,092 of a stalled engine turned in gear"),
+    "steering": Limits(
+        -1.5, 1.5, "-1 to 1 in all recordings; a lock that the game understates is turned beyond"
+    ),
+    "rpm": Limits(
+        0,
+        50_000,
+        "recordings: to 9,086; real ACC tells -62 to -3,092 of a stalled engine turned in gear",
+    ),
     "x": _WORLD,
     "y": _WORLD,
     "z": _WORLD,

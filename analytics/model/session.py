@@ -25,7 +25,9 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A loss that has not healed: sequences of a session, or offsets of a partition. Both ends are lost, too."""
+    """A loss that has not healed: sequences of a session, or offsets of a partition. Both ends are
+    lost, too.
+    """
 
     id: int
     session_key: str | None

@@ -33,10 +33,14 @@ class TrackLayout:
         if not 0 <= self.line < 1:
             raise ValueError(f"line: expected a position from 0 to below 1, got {self.line}")
         if not all(a < b for a, b in zip((0.0, *self.sectors), (*self.sectors, 1.0), strict=True)):
-            raise ValueError(f"sectors: expected shares of the lap in order, between 0 and 1, got {self.sectors}")
+            raise ValueError(
+                f"sectors: expected shares of the lap in order, between 0 and 1, got {self.sectors}"
+            )
         marks = tuple(sorted({*_MINI, *self.sectors}))
         object.__setattr__(self, "marks", marks)
-        object.__setattr__(self, "sector_marks", tuple(marks.index(share) for share in self.sectors))
+        object.__setattr__(
+            self, "sector_marks", tuple(marks.index(share) for share in self.sectors)
+        )
         object.__setattr__(self, "mini_marks", tuple(marks.index(share) for share in _MINI))
 
 

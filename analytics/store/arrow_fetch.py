@@ -1,4 +1,5 @@
-"""Reads the result of a query as an Arrow table: one array per column, no Python object per row or value.
+"""Reads the result of a query as an Arrow table: one array per column, no Python object per row or
+value.
 
 Knows PostgreSQL's binary form of arrays, not the schema of the store. Rule: every element of an
 array has the same length. NULL would have none, so a nullable column comes as its value or 0. The
@@ -23,7 +24,10 @@ _Values = np.ndarray[Any, Any]
 
 
 def read_table(
-    conn: psycopg.Connection[Any], schema: pa.Schema, source: sql.Composable, parameters: Mapping[str, object]
+    conn: psycopg.Connection[Any],
+    schema: pa.Schema,
+    source: sql.Composable,
+    parameters: Mapping[str, object],
 ) -> pa.Table:
     """Read the columns of ``schema`` from ``source``: the part of a SELECT after its column list
     (FROM, WHERE, ORDER BY).
@@ -44,7 +48,9 @@ def read_table(
     assert result is not None
     masks = _masks(result.get_value(0, len(schema)), nullable)
     stored = [(field, result.get_value(0, place)) for place, field in enumerate(schema)]
-    found = [_column(data, field, masks.get(field.name)) for field, data in stored if data is not None]
+    found = [
+        _column(data, field, masks.get(field.name)) for field, data in stored if data is not None
+    ]
     return pa.table(found, schema=schema) if found else schema.empty_table()
 
 
@@ -58,7 +64,9 @@ def _nulls(names: list[str]) -> sql.Composable:
     if not names:
         return sql.SQL("NULL")
     bits = [
-        sql.SQL("(({} IS NULL)::integer::bigint << {})").format(sql.Identifier(name), sql.Literal(bit))
+        sql.SQL("(({} IS NULL)::integer::bigint << {})").format(
+            sql.Identifier(name), sql.Literal(bit)
+        )
         for bit, name in enumerate(names)
     ]
     return sql.SQL("array_agg({})").format(sql.SQL(" | ").join(bits))
@@ -73,7 +81,9 @@ def _masks(nulls: bytes | None, names: list[str]) -> dict[str, _Values]:
 
 def _elements(data: bytes, value_type: str) -> _Values:
     """Decode the elements of an array: big-endian, each value with its length in front."""
-    return np.frombuffer(data, np.dtype([("length", ">i4"), ("value", value_type)]), offset=_HEADER_BYTES)["value"]
+    return np.frombuffer(
+        data, np.dtype([("length", ">i4"), ("value", value_type)]), offset=_HEADER_BYTES
+    )["value"]
 
 
 def _column(data: bytes, field: pa.Field, mask: _Values | None) -> pa.Array:

@@ -44,9 +44,14 @@ SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, set_at, s
 
 
 def colours(conn: psycopg.Connection[Any], key: str) -> dict[int, Colours]:
-    """Return the colours of a session's laps by their numbers; a lap that was not judged is not among them."""
+    """Return the colours of a session's laps by their numbers; a lap that was not judged is not
+    among them.
+    """
     rows = conn.execute(_COLOURS, [key])
-    return {number: Colours(colour, tuple(sectors), version) for number, colour, sectors, version in rows}
+    return {
+        number: Colours(colour, tuple(sectors), version)
+        for number, colour, sectors, version in rows
+    }
 
 
 def bests(conn: psycopg.Connection[Any], scope: Category) -> list[StoredBest]:

@@ -43,7 +43,12 @@ def page(
 
     The frames are those for which ``condition`` of the parameters ``where`` holds.
     """
-    parameters = {"session_id": session_id, "after": after, "rows": rows or PAGE_ROWS, **(where or {})}
+    parameters = {
+        "session_id": session_id,
+        "after": after,
+        "rows": rows or PAGE_ROWS,
+        **(where or {}),
+    }
     return read_table(conn, schema, sql.SQL(_PAGE).format(sql.SQL(condition)), parameters)
 
 

@@ -1,8 +1,8 @@
 """Finds the system that ``purple-sector up`` or ``demo`` started on this machine.
 
-Its services take ports from the kernel, so others look their addresses up in a note. Values in the environment win. Rule: a note is
-valid while its writer holds the lock in the same folder. After a crash or a reboot another process may have the process id
-of the note.
+Its services take ports from the kernel, so others look their addresses up in a note. Values in the
+environment win. Rule: a note is valid while its writer holds the lock in the same folder. After a
+crash or a reboot another process may have the process id of the note.
 """
 
 import json
@@ -41,11 +41,14 @@ class Instance:
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder of the note and, by default, the data: PURPLE_SECTOR_HOME, else the user's state folder."""
+    """Return the folder of the note and, by default, the data: PURPLE_SECTOR_HOME, else the user's
+    state folder.
+    """
     if home := environ.get("PURPLE_SECTOR_HOME"):
         return Path(home)
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        # PostgreSQL refuses to run as root. It runs as another user, which cannot enter root's home.
+        # PostgreSQL refuses to run as root. It runs as another user, which cannot enter root's
+        # home.
         return Path("/var/lib/purple-sector")
     base = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "purple-sector"
@@ -62,7 +65,9 @@ def lock_in(folder: Path) -> Path:
 
 
 def try_lock(lock: int, how: int) -> bool:
-    """Take a lock on an open file, by descriptor, if it is free; ``how`` is LOCK_EX or LOCK_SH of `fcntl`."""
+    """Take a lock on an open file, by descriptor, if it is free; ``how`` is LOCK_EX or LOCK_SH of
+    `fcntl`.
+    """
     import fcntl
 
     try:
@@ -73,7 +78,9 @@ def try_lock(lock: int, how: int) -> bool:
 
 
 def _is_free(state_folder: Path) -> bool:
-    """Return whether a lock exists that no process holds. The check shares the lock, and excludes no other check."""
+    """Return whether a lock exists that no process holds. The check shares the lock, and excludes
+    no other check.
+    """
     try:
         import fcntl
     except ImportError:  # Windows, where no system of ours runs

@@ -78,7 +78,9 @@ time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_i
 """
 
 
-def sessions(conn: Connection, *, limit: int = 100, before: int | None = None, search: str = "") -> list[SessionInfo]:
+def sessions(
+    conn: Connection, *, limit: int = 100, before: int | None = None, search: str = ""
+) -> list[SessionInfo]:
     """Return the sessions that came last into the store, newest first.
 
     A session that is replayed today is new, even if it was driven long ago. ``before`` is the
@@ -115,7 +117,9 @@ def open_lap(finished: Sequence[Lap]) -> int | None:
     return finished[-1].lap_number + 1 if finished else None
 
 
-def lap_frames(conn: Connection, key: str, lap_number: int, *, columns: Sequence[str] = FRAMES.names) -> pa.Table:
+def lap_frames(
+    conn: Connection, key: str, lap_number: int, *, columns: Sequence[str] = FRAMES.names
+) -> pa.Table:
     """Return the frames of a lap in order of time: those columns of FRAMES, in that order.
 
     For the lap in progress, `open_lap`, it returns the frames that are stored so far. Raises
@@ -135,7 +139,10 @@ def frames_of_lap(
     # The session's last frame rules out the days after it, where no next lap does so.
     where = {"session_id": found.id, "lap_number": lap_number, "last_frame_at": found.last_frame_at}
     with conn.cursor(row_factory=dict_row) as cursor:
-        bounds = cursor.execute(_LAP_BOUNDS, where).fetchone() or cursor.execute(_OPEN_LAP_BOUNDS, where).fetchone()
+        bounds = (
+            cursor.execute(_LAP_BOUNDS, where).fetchone()
+            or cursor.execute(_OPEN_LAP_BOUNDS, where).fetchone()
+        )
     if bounds is None:
         raise UnknownLap(found.key, lap_number)
     return frames(conn, schema, found.id, condition=_IN_LAP, where=where | bounds)
@@ -151,10 +158,17 @@ def frames_to_resume(
     data can change where a lap ended. So it is the lap before the one that was being driven.
     Without such a lap the function returns all frames, for `analytics.laps.engine.advance`.
     """
-    before = " AND started_at <= to_timestamp(%(late_from_us)s / 1e6)" if late_from_us is not None else ""
+    before = (
+        " AND started_at <= to_timestamp(%(late_from_us)s / 1e6)"
+        if late_from_us is not None
+        else ""
+    )
     skip = 0 if late_from_us is None else 1
     last = _laps(
-        conn, f"{_LAPS_OF_SESSION}{before} ORDER BY lap_number DESC LIMIT 1 OFFSET {skip}", session_id, late_from_us
+        conn,
+        f"{_LAPS_OF_SESSION}{before} ORDER BY lap_number DESC LIMIT 1 OFFSET {skip}",
+        session_id,
+        late_from_us,
     )
     # Without a lap, a time a little before 1970: earlier than every frame.
     margin_us = last[0].started_at_us - RESUME_MARGIN_US if last else -RESUME_MARGIN_US
@@ -176,7 +190,9 @@ def positions(conn: Connection) -> list[PartitionOffset]:
         ).fetchall()
 
 
-def _laps(conn: Connection, query: str, session_id: int, late_from_us: int | None = None) -> list[Lap]:
+def _laps(
+    conn: Connection, query: str, session_id: int, late_from_us: int | None = None
+) -> list[Lap]:
     values = {"session_id": session_id, "late_from_us": late_from_us}
     with conn.cursor(row_factory=dict_row) as cursor:
         return [lap_of(row) for row in cursor.execute(query.encode(), values)]
@@ -184,6 +200,8 @@ def _laps(conn: Connection, query: str, session_id: int, late_from_us: int | Non
 
 def lap_of(row: dict[str, Any]) -> Lap:
     """Build the lap from a row of `LAPS`."""
-    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    known: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+    }
     del known["session_id"]
     return Lap(**known)

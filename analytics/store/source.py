@@ -65,7 +65,9 @@ _LATE = "time <= %(last)s AND sequence <@ %(missed)s::int8multirange"
 
 
 def database_url(url: str | None, environ: Mapping[str, str]) -> str:
-    """Return ``url``, else DATABASE_URL, else the database of the system that runs on this machine. Raises NoDatabase."""
+    """Return ``url``, else DATABASE_URL, else the database of the system that runs on this machine.
+    Raises NoDatabase.
+    """
     if found := url or environ.get("DATABASE_URL"):
         return found
     if running := Instance.find(state_folder(environ)):
@@ -101,7 +103,10 @@ class PostgresSource:
         by_id = {session.id: session for session in self._sessions(_SESSIONS, wanted)}
         where = wanted.as_parameters() | {"session_ids": list(by_id)}
         with self._conn.cursor(row_factory=dict_row) as cursor:
-            return [(by_id[row["session_id"]], lap_of(row)) for row in cursor.execute(_LAPS_OF_SESSIONS, where)]
+            return [
+                (by_id[row["session_id"]], lap_of(row))
+                for row in cursor.execute(_LAPS_OF_SESSIONS, where)
+            ]
 
     def lap_frames(self, session: SessionInfo, lap_number: int, columns: Sequence[str]) -> pa.Table:
         """Return the frames of a lap in order of time."""
@@ -143,7 +148,9 @@ class PostgresFrameFeed:
         self._last: datetime | None = None
 
     def poll(self) -> pa.Table:
-        """Return the frames since the last poll: late data first, then frames after all those seen before."""
+        """Return the frames since the last poll: late data first, then frames after all those seen
+        before.
+        """
         with self._conn.transaction():
             self._conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             late, self._seen = self._late()
@@ -159,4 +166,6 @@ class PostgresFrameFeed:
         if self._last is None or missed == "{}":
             return self._schema.empty_table(), received
         where = {"last": self._last, "missed": missed}
-        return frames(self._conn, self._schema, self._session_id, condition=_LATE, where=where), received
+        return frames(
+            self._conn, self._schema, self._session_id, condition=_LATE, where=where
+        ), received

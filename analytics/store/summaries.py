@@ -90,7 +90,9 @@ SELECT %(next)s::integer, {columns}
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some seconds of a session. ``next`` is the start of the piece after it; None where this is the last."""
+    """Some seconds of a session. ``next`` is the start of the piece after it; None where this is
+    the last.
+    """
 
     seconds: pa.Table
     next: datetime | None
@@ -101,7 +103,9 @@ def seconds(conn: psycopg.Connection[Any], key: str) -> pa.Table:
     return _seconds(conn, session(conn, key).id, since=None, until=None)
 
 
-def seconds_from(conn: psycopg.Connection[Any], key: str, since: datetime | None, *, length: timedelta) -> Piece:
+def seconds_from(
+    conn: psycopg.Connection[Any], key: str, since: datetime | None, *, length: timedelta
+) -> Piece:
     """Return the seconds from that of ``since`` on, or from the first, for ``length`` at most.
 
     Raises UnknownSession.
@@ -119,12 +123,18 @@ def seconds_from(conn: psycopg.Connection[Any], key: str, since: datetime | None
 def lap_summaries(
     conn: psycopg.Connection[Any], key: str, *, first: int | None = None, last: int | None = None
 ) -> list[LapSummary]:
-    """Return the summaries of a session's laps, first to last, with the lap in progress. Raises UnknownSession.
+    """Return the summaries of a session's laps, first to last, with the lap in progress. Raises
+    UnknownSession.
 
     ``first`` and ``last`` limit the lap numbers.
     """
     found = session(conn, key)
-    where = {"session_id": found.id, "last_frame_at": found.last_frame_at, "first": first, "last": last}
+    where = {
+        "session_id": found.id,
+        "last_frame_at": found.last_frame_at,
+        "first": first,
+        "last": last,
+    }
     with conn.cursor(row_factory=dict_row) as cursor:
         where |= cursor.execute(_BOUNDS, where).fetchone() or {}
     if where["next"] is None:
@@ -150,11 +160,17 @@ def lap_sums() -> sql.Composed:
 
     They are those of `LapSummary` without its number.
     """
-    return sql.SQL(_LAP_SUMS).format(full_throttle=sql.Literal(FULL_THROTTLE), braking=sql.Literal(BRAKING))
+    return sql.SQL(_LAP_SUMS).format(
+        full_throttle=sql.Literal(FULL_THROTTLE), braking=sql.Literal(BRAKING)
+    )
 
 
 def _seconds(
-    conn: psycopg.Connection[Any], session_id: int, *, since: datetime | None, until: datetime | None
+    conn: psycopg.Connection[Any],
+    session_id: int,
+    *,
+    since: datetime | None,
+    until: datetime | None,
 ) -> pa.Table:
     where = {"session_id": session_id, "since": since, "until": until}
     return read_table(conn, SECONDS, sql.SQL(_SECONDS_OF_SESSION).format(), where)

@@ -1,4 +1,5 @@
-"""Replaces the times of a wrong clock with the broker's, so that no frame is lost because of its time.
+"""Replaces the times of a wrong clock with the broker's, so that no frame is lost because of its
+time.
 
 A session with impossible times gets a correction: an offset in milliseconds, added to its times
 from one sequence on. The first frame is placed at the broker's time of receipt; the frames after it
@@ -88,13 +89,17 @@ def place_in_time(
     for index in _suspicious(frames, known, rows, starts):
         of_session = rows[starts[index] : starts[index + 1]]
         session = known[index]
-        placing = Placing(session.times, session.id, highest=session.highest, start_ms=session.started_at_ms)
+        placing = Placing(
+            session.times, session.id, highest=session.highest, start_ms=session.started_at_ms
+        )
         for row, reason in _place_one_by_one(placing, frames, before_ms, of_session):
             faults.setdefault(records[row].as_py(), reason)
         corrections += placing.corrections
     _note_latest(frames, known, rows, starts)
     decoded = _with_times(decoded, frames.time_ms, before_ms)
-    return without(replace(decoded, facts=_facts_in_time(decoded, known, appended_ms)), faults), tuple(corrections)
+    return without(
+        replace(decoded, facts=_facts_in_time(decoded, known, appended_ms)), faults
+    ), tuple(corrections)
 
 
 @dataclass(slots=True)
@@ -118,11 +123,15 @@ def _apply_known(frames: _Frames, known: Sequence[KnownSession], rows: Ints, sta
     for index, session in enumerate(known):
         if session.times.starts:
             of_session = rows[starts[index] : starts[index + 1]]
-            places = np.searchsorted(session.times.starts, frames.sequence[of_session], side="right")
+            places = np.searchsorted(
+                session.times.starts, frames.sequence[of_session], side="right"
+            )
             frames.time_ms[of_session] += np.array([0, *session.times.offsets])[places]
 
 
-def _suspicious(frames: _Frames, known: Sequence[KnownSession], rows: Ints, starts: Ints) -> list[int]:
+def _suspicious(
+    frames: _Frames, known: Sequence[KnownSession], rows: Ints, starts: Ints
+) -> list[int]:
     """Return the sessions with a time that may need a correction. Nearly always there is none."""
     if not len(rows):
         return []
@@ -130,14 +139,22 @@ def _suspicious(frames: _Frames, known: Sequence[KnownSession], rows: Ints, star
     times = frames.time_ms[rows]
     first = np.zeros(len(rows), dtype=np.bool_)
     first[starts[:-1][lengths > 0]] = True
-    began = np.repeat(np.array([s.started_at_ms or EARLIEST_MS for s in known], dtype=np.int64), lengths)
-    latest = np.repeat(np.array([s.times.latest_ms or EARLIEST_MS for s in known], dtype=np.int64), lengths)
-    before = _latest_before(times, np.where(first, latest, np.concatenate((times[:1], times[:-1]))), starts)
+    began = np.repeat(
+        np.array([s.started_at_ms or EARLIEST_MS for s in known], dtype=np.int64), lengths
+    )
+    latest = np.repeat(
+        np.array([s.times.latest_ms or EARLIEST_MS for s in known], dtype=np.int64), lengths
+    )
+    before = _latest_before(
+        times, np.where(first, latest, np.concatenate((times[:1], times[:-1]))), starts
+    )
     odd = times < np.maximum(began - BEFORE_START_MS, before - BACK_MS)
     ahead_ms = times - frames.appended_ms[rows]
     # A session that goes on without a jump may get ahead.
     odd |= (ahead_ms > AHEAD_MS) & ((times - before > AHEAD_MS) | (ahead_ms > DRIFTED_AHEAD_MS))
-    behind = np.repeat(np.array([s.times.latest_ms is None and bool(s.times.behind_ms) for s in known]), lengths)
+    behind = np.repeat(
+        np.array([s.times.latest_ms is None and bool(s.times.behind_ms) for s in known]), lengths
+    )
     odd |= first & behind
     odd |= (times < EARLIEST_MS) | (times >= LATEST_MS)
     if not odd.any():
@@ -164,13 +181,17 @@ def _note_latest(frames: _Frames, known: Sequence[KnownSession], rows: Ints, sta
         return
     latest = np.maximum.reduceat(frames.time_ms[rows], starts[there])
     appended = frames.appended_ms[rows[starts[there + 1] - 1]]
-    for index, time_ms, appended_ms in zip(there.tolist(), latest.tolist(), appended.tolist(), strict=True):
+    for index, time_ms, appended_ms in zip(
+        there.tolist(), latest.tolist(), appended.tolist(), strict=True
+    ):
         times = known[index].times
         times.latest_ms = time_ms if times.latest_ms is None else max(times.latest_ms, time_ms)
         times.appended_ms = appended_ms
 
 
-def _place_one_by_one(placing: Placing, frames: _Frames, raw_ms: Ints, rows: Ints) -> list[tuple[int, str]]:
+def _place_one_by_one(
+    placing: Placing, frames: _Frames, raw_ms: Ints, rows: Ints
+) -> list[tuple[int, str]]:
     """Place the frames in these rows; return the rows that cannot be placed, with reasons."""
     refused = []
     for row in rows.tolist():
@@ -189,10 +210,14 @@ def _with_times(decoded: Decoded, times_ms: Ints, before_ms: Ints) -> Decoded:
         return decoded
     times_us = decoded.frames["time"].cast(pa.int64()).to_numpy() + moved_ms * 1000
     column = pa.array(times_us).view(DECODED_FRAMES.field(_TIME).type)
-    return replace(decoded, frames=decoded.frames.set_column(_TIME, DECODED_FRAMES.field(_TIME), column))
+    return replace(
+        decoded, frames=decoded.frames.set_column(_TIME, DECODED_FRAMES.field(_TIME), column)
+    )
 
 
-def _facts_in_time(decoded: Decoded, known: Sequence[KnownSession], appended_ms: Ints) -> list[Facts]:
+def _facts_in_time(
+    decoded: Decoded, known: Sequence[KnownSession], appended_ms: Ints
+) -> list[Facts]:
     return [
         replace(f, message=_started(f.message, known[f.session_index], int(appended_ms[f.record])))
         if f.message.started_at
@@ -209,7 +234,13 @@ def _started(facts: Session, session: KnownSession, appended_ms: int) -> Session
     """
     told_ms, times = facts.started_at, session.times
     start_ms = told_ms
-    offset_ms = times.offsets[0] if times.starts and times.starts[0] == 0 else 0 if times.starts else times.behind_ms
+    offset_ms = (
+        times.offsets[0]
+        if times.starts and times.starts[0] == 0
+        else 0
+        if times.starts
+        else times.behind_ms
+    )
     if offset_ms and not date_fault(told_ms + offset_ms):
         began_ms, corrected_ms = session.started_at_ms, told_ms + offset_ms
         nearer = began_ms is None or abs(corrected_ms - began_ms) < abs(told_ms - began_ms)

@@ -55,7 +55,9 @@ class Records:
 
     def _slice(self, start: int, end: int | None = None) -> "Records":
         part = slice(start, end)
-        return Records(self.values[part], self.keys[part], self.offsets[part], self.appended_ms[part])
+        return Records(
+            self.values[part], self.keys[part], self.offsets[part], self.appended_ms[part]
+        )
 
     def _chosen(self, mask: npt.NDArray[np.bool_]) -> "Records":
         places = np.flatnonzero(mask).tolist()
@@ -81,13 +83,16 @@ class Batch:
 
 
 class PartitionLog:
-    """The records between the stored and the read offset, in order: ``stored <= taken <= position``.
+    """The records between the stored and the read offset, in order: ``stored <= taken <=
+    position``.
 
     A batch is due when ``max_records`` wait or the oldest has waited ``max_age_s``. It never holds
     more than ``max_records``. One batch may be out at a time.
     """
 
-    def __init__(self, partition: Partition, position: int, *, max_records: int, max_age_s: float) -> None:
+    def __init__(
+        self, partition: Partition, position: int, *, max_records: int, max_age_s: float
+    ) -> None:
         if max_records < 1:
             raise ValueError(f"max_records must be at least 1, not {max_records}")
         self.partition = partition
@@ -143,7 +148,9 @@ class PartitionLog:
         Raises ValueError while another is out, and when no record waits.
         """
         if self._taken != self._stored:
-            raise ValueError(f"{self.partition}: the batch [{self._stored}, {self._taken}) is not stored yet")
+            raise ValueError(
+                f"{self.partition}: the batch [{self._stored}, {self._taken}) is not stored yet"
+            )
         if not self._runs:
             raise ValueError(f"{self.partition}: no record waits at {self._position}")
         records = _joined(self._runs_for_batch())

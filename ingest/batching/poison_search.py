@@ -24,7 +24,9 @@ class PoisonSearch:
         return self.limit < self._max_records
 
     def refused(self, start: int, records: int) -> None:
-        """Note that the database refused the data of a batch: ``records`` records from offset ``start`` on."""
+        """Note that the database refused the data of a batch: ``records`` records from offset
+        ``start`` on.
+        """
         if records == 1:
             self.culprit = start
         self.limit = max(1, records // 2)

@@ -25,7 +25,9 @@ class SequenceSet:
     """
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        pairs = np.array([(start, end) for start, end in ranges if start < end], dtype=np.int64).reshape(-1, 2)
+        pairs = np.array(
+            [(start, end) for start, end in ranges if start < end], dtype=np.int64
+        ).reshape(-1, 2)
         self._starts, self._ends = _merged(pairs[:, 0], pairs[:, 1])
 
     @classmethod
@@ -84,17 +86,24 @@ class SequenceSet:
         if len(self._ends):
             self._ends[-1] = last + 1
         else:
-            self._starts, self._ends = np.array([1], dtype=np.int64), np.array([last + 1], dtype=np.int64)
+            self._starts, self._ends = (
+                np.array([1], dtype=np.int64),
+                np.array([last + 1], dtype=np.int64),
+            )
 
     def add(self, sequences: Sequences) -> None:
         """Put these sequences into the set, in any order and any number of times."""
         if not len(sequences):
             return
         starts, ends = _runs(sequences if _ascending(sequences) else np.unique(sequences))
-        self._starts, self._ends = _merged(np.concatenate((self._starts, starts)), np.concatenate((self._ends, ends)))
+        self._starts, self._ends = _merged(
+            np.concatenate((self._starts, starts)), np.concatenate((self._ends, ends))
+        )
 
     def holes(self) -> list[tuple[int, int]]:
-        """Return the gaps below the highest sequence, from 1 on, as ``(first, last)`` with both included."""
+        """Return the gaps below the highest sequence, from 1 on, as ``(first, last)`` with both
+        included.
+        """
         starts = np.concatenate(([1], self._ends[:-1])) if len(self._ends) else self._ends
         missing = [(a, b - 1) for a, b in zip(starts.tolist(), self._starts.tolist(), strict=True)]
         return [(first, last) for first, last in missing if first <= last]

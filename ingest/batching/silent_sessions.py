@@ -1,4 +1,5 @@
-"""Finds sessions that have sent no frame for a while, because a session's last lap ends with its recording.
+"""Finds sessions that have sent no frame for a while, because a session's last lap ends with its
+recording.
 
 Pure: time is an argument. Many recordings stop at the line after the flag. Then no frame comes that
 would show that the lap ended.

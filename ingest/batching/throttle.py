@@ -19,12 +19,16 @@ class Throttle(Generic[K]):
 
     def want(self, key: K, *, now: float) -> None:
         """Request a run of this key: at once, or when its interval is over."""
-        self._wanted.setdefault(key, max(now, self._done.get(key, now - self._every_s) + self._every_s))
+        self._wanted.setdefault(
+            key, max(now, self._done.get(key, now - self._every_s) + self._every_s)
+        )
 
     def due(self, *, now: float) -> list[K]:
         """Return the keys to run now; they count as done."""
         due = [key for key, at in self._wanted.items() if now >= at]
         for key in due:
             del self._wanted[key]
-        self._done = {key: at for key, at in self._done.items() if now < at + self._every_s} | dict.fromkeys(due, now)
+        self._done = {
+            key: at for key, at in self._done.items() if now < at + self._every_s
+        } | dict.fromkeys(due, now)
         return due

@@ -43,11 +43,16 @@ class OpenSession:
     car: str = ""
     user_id: str = ""
     driver: str = ""
-    track_id: int | None = None  # the store's number of the track version that its laps are timed on
+    track_id: int | None = (
+        None  # the store's number of the track version that its laps are timed on
+    )
     course: TrackLayout = UNKNOWN
-    frames: int = 0  # stored ones that this worker knows of: it shows whether another one writes to the session too
+    # stored ones that this worker knows of: it shows whether another one writes to the session too
+    frames: int = 0
     times: SessionTimes = field(default_factory=SessionTimes)
-    ended_from_us: int | None = None  # the lap being driven is stored as one that ended, because no more frames came
+    ended_from_us: int | None = (
+        None  # the lap being driven is stored as one that ended, because no more frames came
+    )
 
     @property
     def highest(self) -> int:
@@ -57,7 +62,11 @@ class OpenSession:
     @property
     def latest_us(self) -> int | None:
         """Return the time up to which its laps are timed; None where they are not."""
-        return int(self.carry.recent.time[-1]) if self.carry is not None and len(self.carry.recent.time) else None
+        return (
+            int(self.carry.recent.time[-1])
+            if self.carry is not None and len(self.carry.recent.time)
+            else None
+        )
 
     @property
     def scope(self) -> Category | None:
@@ -76,7 +85,11 @@ class OpenSession:
         way and the facts are new. Its laps then wait for their track, or were judged among others.
         """
         self.started_at_ms = facts.started_at or self.started_at_ms
-        news = {name: told for name in _JUDGED_BY if (told := getattr(facts, name)) not in ("", getattr(self, name))}
+        news = {
+            name: told
+            for name in _JUDGED_BY
+            if (told := getattr(facts, name)) not in ("", getattr(self, name))
+        }
         for name, told in news.items():
             setattr(self, name, told)
         return bool(news) and self.carry is not None
@@ -84,11 +97,14 @@ class OpenSession:
     def begin_on(self, track_id: int, course: TrackLayout) -> None:
         """Time its laps on this version of its track, from the first frame on."""
         if self.carry is not None:
-            raise ValueError(f"session {self.key}: expected to get its course before its first frame, not under way")
+            raise ValueError(
+                f"session {self.key}: expected to get its course before its first frame, not under way"
+            )
         self.track_id, self.course = track_id, course
 
     def hear(self, last_sequence: int) -> "list[SequenceGap]":
-        """Note that its collector had sent all frames up to ``last_sequence``, and return the gap, if any.
+        """Note that its collector had sent all frames up to ``last_sequence``, and return the gap,
+        if any.
 
         The collector sent those frames before this statement: a sequence that has not arrived by
         now is missing.
@@ -150,7 +166,9 @@ class SequenceGap:
 
 @dataclass(frozen=True, slots=True)
 class LateFrames:
-    """Late data: a session got frames, the first at ``from_us``, after its laps had been timed beyond that."""
+    """Late data: a session got frames, the first at ``from_us``, after its laps had been timed
+    beyond that.
+    """
 
     session_id: int
     session_key: str
@@ -178,7 +196,9 @@ class WriteBatch:
     frames: pa.Table = field(repr=False)
     progress: tuple[SessionProgress, ...] = ()
     facts: tuple[tuple[int, SessionFacts], ...] = ()
-    begun_on: tuple[tuple[int, int], ...] = ()  # sessions, and the version of the track that each is timed on
+    begun_on: tuple[
+        tuple[int, int], ...
+    ] = ()  # sessions, and the version of the track that each is timed on
     laps: tuple[FinishedLap, ...] = ()
     running: tuple[RunningLap, ...] = ()  # not written: published when the rest is written
     gaps: tuple[SequenceGap, ...] = ()
@@ -204,17 +224,25 @@ def make_chunk(
     """
     field_of_cars = [sessions[key] for key in decoded.sessions]
     moved = [f for f in decoded.facts if field_of_cars[f.session_index].heed(f.message)]
-    begun_on = tuple((s.id, s.track_id) for s in field_of_cars if s.carry is None and s.track_id is not None)
+    begun_on = tuple(
+        (s.id, s.track_id) for s in field_of_cars if s.carry is None and s.track_id is not None
+    )
     frames, index = _by_session(decoded.frames)
     chapters, new = _arrivals(field_of_cars, index, frames["sequence"].fill_null(0).to_numpy())
     if not new.all():
         frames, index = frames.filter(pa.array(new)), index[new]
-    kept = of_store(frames, np.array([session.id for session in field_of_cars], dtype=np.int32)[index])
+    kept = of_store(
+        frames, np.array([session.id for session in field_of_cars], dtype=np.int32)[index]
+    )
     # Before the laps are timed: afterwards every frame has been seen, and no frame would be late.
     late = tuple(_late(chapters, kept))
     # After the frames have arrived: some frames may lie behind the facts. Those were sent later,
     # and are not missing.
-    untold = [gap for f in decoded.facts for gap in field_of_cars[f.session_index].hear(f.message.last_sequence)]
+    untold = [
+        gap
+        for f in decoded.facts
+        for gap in field_of_cars[f.session_index].hear(f.message.last_sequence)
+    ]
     laps, running = _time_laps(chapters, kept)
     return WriteBatch(
         start=batch.start,
@@ -236,7 +264,9 @@ def make_chunk(
 
 @dataclass(frozen=True, slots=True)
 class _SessionPart:
-    """A session's part of a batch: the count of new frames, their sequences, and the gaps before them."""
+    """A session's part of a batch: the count of new frames, their sequences, and the gaps before
+    them.
+    """
 
     session: OpenSession
     frames: int
@@ -248,7 +278,9 @@ class _SessionPart:
 
 
 def _by_session(frames: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """Return the frames session by session, each session's in reading order, and the session of each."""
+    """Return the frames session by session, each session's in reading order, and the session of
+    each.
+    """
     index = frames["session"].to_numpy()
     if (index[1:] >= index[:-1]).all():
         return frames, index
@@ -259,7 +291,9 @@ def _by_session(frames: pa.Table) -> tuple[pa.Table, np.ndarray]:
 def _arrivals(
     field_of_cars: Sequence[OpenSession], index: np.ndarray, numbers: np.ndarray
 ) -> tuple[list[_SessionPart], np.ndarray]:
-    """Return a part for each session with new frames, in the order of ``index``, and the new frames' mask."""
+    """Return a part for each session with new frames, in the order of ``index``, and the new
+    frames' mask.
+    """
     new = np.ones(len(index), dtype=np.bool_)
     starts = np.flatnonzero(np.diff(index, prepend=-1))
     if not len(starts):
@@ -270,12 +304,16 @@ def _arrivals(
     in_a_row = np.logical_and.reduceat(follows, starts)
     chapters = []
     columns = (index[starts], starts, ends, numbers[starts], numbers[ends - 1], in_a_row)
-    for car, start, end, first, last, follow in zip(*(column.tolist() for column in columns), strict=True):
+    for car, start, end, first, last, follow in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
         session = field_of_cars[car]
         if follow and first == session.received.highest + 1:
             # Nearly always: the session goes on where it stopped.
             session.received.extend(last)
-            chapters.append(_chapter(session, end - start, SequenceSet([(first, last + 1)]), [], in_a_row=True))
+            chapters.append(
+                _chapter(session, end - start, SequenceSet([(first, last + 1)]), [], in_a_row=True)
+            )
             continue
         # A frame without a number (0) cannot be recognised when it is sent again: it is stored as
         # it comes.
@@ -295,7 +333,12 @@ def _disturbed(session: OpenSession, numbers: np.ndarray) -> _SessionPart:
 
 
 def _chapter(
-    session: OpenSession, frames: int, sequences: SequenceSet, gaps: list[SequenceGap], *, in_a_row: bool
+    session: OpenSession,
+    frames: int,
+    sequences: SequenceSet,
+    gaps: list[SequenceGap],
+    *,
+    in_a_row: bool,
 ) -> _SessionPart:
     known_frames, session.frames = session.frames, session.frames + frames
     return _SessionPart(session, frames, sequences, gaps, in_a_row, known_frames, session.latest_us)
@@ -316,7 +359,9 @@ def _late(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFr
         times_us = all_us[start:end]
         if session.ended_from_us is not None:
             # It goes on after all: that lap may end elsewhere, or not at all.
-            yield LateFrames(session.id, session.key, min(session.ended_from_us, int(times_us.min())))
+            yield LateFrames(
+                session.id, session.key, min(session.ended_from_us, int(times_us.min()))
+            )
             session.ended_from_us = None
             continue
         began_late = chapter.known_to_us is not None and times_us[0] < chapter.known_to_us
@@ -330,12 +375,16 @@ def _late(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFr
             yield LateFrames(session.id, session.key, int(late_us.min()))
 
 
-def _time_laps(chapters: Sequence[_SessionPart], frames: pa.Table) -> tuple[list[FinishedLap], list[RunningLap]]:
+def _time_laps(
+    chapters: Sequence[_SessionPart], frames: pa.Table
+) -> tuple[list[FinishedLap], list[RunningLap]]:
     """Return the laps that ended or are corrected, and the laps with a sector that ended."""
     timed: list[FinishedLap] = []
     running: list[RunningLap] = []
     ends = np.cumsum([c.frames for c in chapters], dtype=np.int64).tolist()
-    answers = advance_each(frames, ends, [c.session.carry for c in chapters], [c.session.course for c in chapters])
+    answers = advance_each(
+        frames, ends, [c.session.carry for c in chapters], [c.session.course for c in chapters]
+    )
     for session, (laps, carry) in zip((c.session for c in chapters), answers, strict=True):
         timed += [FinishedLap(session.id, session.key, lap) for lap in laps]
         if lap := sector_ended(session.carry, carry, session.course):
@@ -375,7 +424,9 @@ def _progress(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[Se
     starts = np.cumsum([0, *(c.frames for c in chapters[:-1])])
     firsts, lasts = np.minimum.reduceat(times_us, starts), np.maximum.reduceat(times_us, starts)
     begun = times_us[starts] // 1000
-    for chapter, first, last, begun_ms in zip(chapters, firsts.tolist(), lasts.tolist(), begun.tolist(), strict=True):
+    for chapter, first, last, begun_ms in zip(
+        chapters, firsts.tolist(), lasts.tolist(), begun.tolist(), strict=True
+    ):
         if chapter.session.started_at_ms is None:
             chapter.session.started_at_ms = begun_ms
         known_to_us = first if chapter.known_to_us is None else min(first, chapter.known_to_us)

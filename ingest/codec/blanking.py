@@ -22,7 +22,9 @@ def blank_implausible(frame: TelemetryFrame) -> tuple[str, ...]:
     Marks the cleared fields in ``frame.blanked``.
     """
     # A NaN lies within no limits.
-    names = tuple(name for name, least, most in _CHECKS if not least <= getattr(frame, name) <= most)
+    names = tuple(
+        name for name, least, most in _CHECKS if not least <= getattr(frame, name) <= most
+    )
     blank_fields(frame, names)
     return names
 
@@ -40,7 +42,9 @@ def plausible_frame(values: Mapping[str, float]) -> TelemetryFrame:
 
 def blanked_fields(frame: TelemetryFrame) -> tuple[str, ...]:
     """Return the names of the fields that are marked as unknown."""
-    return tuple(name for name, bit in _BITS.items() if frame.blanked & bit) if frame.blanked else ()
+    return (
+        tuple(name for name, bit in _BITS.items() if frame.blanked & bit) if frame.blanked else ()
+    )
 
 
 def blank_fields(frame: TelemetryFrame, names: Iterable[str]) -> None:
@@ -63,7 +67,8 @@ def record_fault(frame: TelemetryFrame) -> str | None:
         # For a number without presence, protobuf lists only values other than 0. It lists -0.0 too,
         # which equals 0.
         and all(
-            field.name == "timestamp" or (value == 0 and not field.has_presence) for field, value in frame.ListFields()
+            field.name == "timestamp" or (value == 0 and not field.has_presence)
+            for field, value in frame.ListFields()
         )
     ):
         return "empty: nothing but a timestamp"

@@ -129,7 +129,10 @@ def _read_keys(keys: Sequence[bytes | None], faults: dict[int, str]) -> tuple[_I
 
 
 def _open(
-    values: Sequence[bytes | None], session_of_record: _Ints, sessions: list[str], faults: dict[int, str]
+    values: Sequence[bytes | None],
+    session_of_record: _Ints,
+    sessions: list[str],
+    faults: dict[int, str],
 ) -> tuple[pa.BinaryArray, _Ints, list[Facts]]:
     """Return the serialized frames of all records, the record of each frame, and the session facts."""
     column = pa.array(values, pa.large_binary())
@@ -151,11 +154,17 @@ def _open(
         if contents.facts is not None:
             facts.append(Facts(record, session, contents.facts))
     frames = column.filter(pa.array(is_frame)).cast(pa.binary())
-    records = np.concatenate((np.flatnonzero(is_frame), np.array(record_of_payload, dtype=np.int64)))
+    records = np.concatenate(
+        (np.flatnonzero(is_frame), np.array(record_of_payload, dtype=np.int64))
+    )
     if not payloads:
         return frames, records, facts
     order = np.argsort(records, kind="stable")
-    return pa.concat_arrays([frames, pa.array(payloads, pa.binary())]).take(pa.array(order)), records[order], facts
+    return (
+        pa.concat_arrays([frames, pa.array(payloads, pa.binary())]).take(pa.array(order)),
+        records[order],
+        facts,
+    )
 
 
 def _sort(
@@ -182,7 +191,9 @@ def _sort(
     return wanted & ~other, wanted & other
 
 
-def _to_frames(wire: WireColumns, records: _Ints, sessions: _Ints) -> tuple[pa.Table, dict[str, int]]:
+def _to_frames(
+    wire: WireColumns, records: _Ints, sessions: _Ints
+) -> tuple[pa.Table, dict[str, int]]:
     columns = wire.columns
     # Absurd times overflow here and are filtered out afterwards.
     arrays = [
@@ -218,7 +229,9 @@ def without(decoded: Decoded, faults: Mapping[int, str]) -> Decoded:
         records = frames["record"].to_numpy()
         frames = frames.filter(pa.array(~np.isin(records, list(faults))))
         facts = [f for f in facts if f.record not in faults]
-    rejected = sorted([*decoded.rejected, *(Rejected(*fault) for fault in faults.items())], key=lambda r: r.record)
+    rejected = sorted(
+        [*decoded.rejected, *(Rejected(*fault) for fault in faults.items())], key=lambda r: r.record
+    )
     return _of_live_sessions(Decoded(frames, decoded.sessions, facts, rejected, decoded.blanked))
 
 

@@ -90,7 +90,9 @@ _Kept = tuple[Places, pa.RecordBatch]
 _Faults = list[tuple[int, str]]
 
 
-def _pieces(payloads: pa.BinaryArray, start: int) -> Iterator[tuple[int, pa.BinaryArray, pa.RecordBatch | None]]:
+def _pieces(
+    payloads: pa.BinaryArray, start: int
+) -> Iterator[tuple[int, pa.BinaryArray, pa.RecordBatch | None]]:
     """Yield slices that ptars reads as a whole, found by halving.
 
     Yields None as the batch of a short slice that ptars does not read.
@@ -108,7 +110,9 @@ def _pieces(payloads: pa.BinaryArray, start: int) -> Iterator[tuple[int, pa.Bina
 
 
 def _judged(payloads: pa.BinaryArray, batch: pa.RecordBatch) -> tuple[_Kept, _Faults]:
-    """Return a batch without the doubtful frames that the official parser refuses, and their faults."""
+    """Return a batch without the doubtful frames that the official parser refuses, and their
+    faults.
+    """
     columns = {name: batch[name].to_numpy() for name in batch.schema.names}
     doubtful = np.flatnonzero(lengths_of(payloads) != shortest_lengths(columns))
     faults = _faults(doubtful.tolist(), payloads.take(pa.array(doubtful)).to_pylist())
@@ -151,5 +155,7 @@ def _plain(payload: bytes) -> bytes:
 def lengths_of(values: pa.Array) -> npt.NDArray[np.int64]:
     """Return the length in bytes of each value of a (large) binary array; 0 for null."""
     wide = np.int64 if pa.types.is_large_binary(values.type) else np.int32
-    offsets = np.frombuffer(values.buffers()[1], dtype=wide)[values.offset : values.offset + len(values) + 1]
+    offsets = np.frombuffer(values.buffers()[1], dtype=wide)[
+        values.offset : values.offset + len(values) + 1
+    ]
     return np.diff(offsets).astype(np.int64)

@@ -1,4 +1,5 @@
-"""Reads the contents of one Kafka value with the official protobuf parser: messages, JSON, single frames.
+"""Reads the contents of one Kafka value with the official protobuf parser: messages, JSON, single
+frames.
 
 Reads one record at a time, without Arrow: for the rare forms in `decode`, and for the bridge. It
 uses a record's key and value, but no offset and no clock. The official parser judges validity;
@@ -14,18 +15,29 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from ingest.codec.blanking import SEQUENCE_END
-from ingest.codec.record_format import MAX_VALUE_BYTES, InvalidRecord, Kind, guess_encoding, has_controls, kind_of
+from ingest.codec.record_format import (
+    MAX_VALUE_BYTES,
+    InvalidRecord,
+    Kind,
+    guess_encoding,
+    has_controls,
+    kind_of,
+)
 from ingest.codec.timestamps import time_fault
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 
 _REASON_CHARACTERS = 160
-_FACT_BYTES = 256  # an index row, of at most 2,704 bytes, holds several of them and the session's key
+_FACT_BYTES = (
+    256  # an index row, of at most 2,704 bytes, holds several of them and the session's key
+)
 _MESSAGE_NAMES = frozenset({"telemetry", "frames", "session", "lap", "status", "lapInProgress"})
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The serialized frames of one record, oldest first, without unknown fields; and its session facts."""
+    """The serialized frames of one record, oldest first, without unknown fields; and its session
+    facts.
+    """
 
     frames: list[bytes]
     facts: Session | None
@@ -40,7 +52,9 @@ def read_contents(value: bytes, session: str) -> Contents:
     for named in (message.session_id, message.session.id):
         if named and named != session:
             raise InvalidRecord(f"key: the message names another session, {quoted(named)}")
-    frames = [message.telemetry, *message.frames] if message.HasField("telemetry") else message.frames
+    frames = (
+        [message.telemetry, *message.frames] if message.HasField("telemetry") else message.frames
+    )
     if not message.HasField("session"):
         if not frames:
             raise InvalidRecord("empty: neither frames nor session facts")
@@ -111,7 +125,9 @@ def _check_facts(facts: Session) -> None:
         if "\0" in text or has_controls(text):
             raise InvalidRecord(f"facts: {name} holds control characters")
         if len(text.encode()) > _FACT_BYTES:
-            raise InvalidRecord(f"facts: {name} has {len(text.encode())} bytes, more than {_FACT_BYTES}")
+            raise InvalidRecord(
+                f"facts: {name} has {len(text.encode())} bytes, more than {_FACT_BYTES}"
+            )
     for name, high in (("track_length", 1e6), ("sample_rate", 1e5), ("sector_count", 100)):
         number = getattr(facts, name)
         if not 0 <= number <= high:

@@ -63,7 +63,9 @@ def kind_of(value: bytes | None) -> Kind:
 
 
 def session_of(key: bytes | None) -> str:
-    """Return the session that a record's key names. Raises InvalidRecord where the key cannot be one."""
+    """Return the session that a record's key names. Raises InvalidRecord where the key cannot be
+    one.
+    """
     if not key:
         raise InvalidRecord("key: a record needs its session as key")
     if len(key) > MAX_KEY_BYTES:
@@ -105,7 +107,16 @@ def frame_in_envelope(frame: bytes, session_id: str) -> bytes:
     Copies the frame's bytes unchanged: a viewer receives the bytes that the collector sent.
     """
     session = session_id.encode()
-    return b"".join((_TELEMETRY_TAG, _varint(len(frame)), frame, _SESSION_ID_TAG, _varint(len(session)), session))
+    return b"".join(
+        (
+            _TELEMETRY_TAG,
+            _varint(len(frame)),
+            frame,
+            _SESSION_ID_TAG,
+            _varint(len(session)),
+            session,
+        )
+    )
 
 
 def _is_text(start: bytes) -> bool:

@@ -21,7 +21,10 @@ def read_headers(message: Message) -> Headers | None:
     """Return the headers in order; None where their names cannot be read. Call it once per message."""
     try:
         found = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
-    except (SystemError, UnicodeDecodeError):  # the latter causes the former: a mended client would raise it
+    except (
+        SystemError,
+        UnicodeDecodeError,
+    ):  # the latter causes the former: a mended client would raise it
         return None
     return [(name, value.encode() if isinstance(value, str) else value) for name, value in found]
 
@@ -67,7 +70,9 @@ class HeaderReader:
         """
         if not offsets or time.monotonic() < self._not_before:
             return {}
-        consumer = self._consumer = self._consumer or Consumer(self._settings.client(_CONSUMER | {"group.id": _GROUP}))
+        consumer = self._consumer = self._consumer or Consumer(
+            self._settings.client(_CONSUMER | {"group.id": _GROUP})
+        )
         topic, index = self._partition.topic, self._partition.index
         consumer.assign([TopicPartition(topic, index, offsets[0])])
         try:

@@ -48,13 +48,17 @@ class Correction:
 
 @dataclass(slots=True)
 class SessionTimes:
-    """The known times of a session: its latest frame, the broker's time of that frame, and the corrections."""
+    """The known times of a session: its latest frame, the broker's time of that frame, and the
+    corrections.
+    """
 
     latest_ms: int | None = None
     appended_ms: int | None = None
     starts: list[int] = field(default_factory=list)  # sequences, ascending
     offsets: list[int] = field(default_factory=list)  # one for each start, ms
-    behind_ms: int = 0  # how far its collector's clock is behind the broker's, where more than `BEHIND_MS`
+    behind_ms: int = (
+        0  # how far its collector's clock is behind the broker's, where more than `BEHIND_MS`
+    )
 
     def offset_at(self, sequence: int) -> int:
         """Return the correction that is added to the time of this frame, ms."""
@@ -77,7 +81,12 @@ class Placing:
     """
 
     def __init__(
-        self, times: SessionTimes, session_id: int = 0, *, highest: int = 0, start_ms: int | None = None
+        self,
+        times: SessionTimes,
+        session_id: int = 0,
+        *,
+        highest: int = 0,
+        start_ms: int | None = None,
     ) -> None:
         self.corrections: list[Correction] = []
         self._session_id, self._times = session_id, times
@@ -145,9 +154,15 @@ class Placing:
         """Return when a frame with a useless clock was driven: after the one before it."""
         if self.latest_ms is None:
             moved_ms = raw_ms + self._times.behind_ms
-            return moved_ms if self._times.behind_ms and not self._impossible(moved_ms, appended_ms) else appended_ms
+            return (
+                moved_ms
+                if self._times.behind_ms and not self._impossible(moved_ms, appended_ms)
+                else appended_ms
+            )
         step_ms = self._step_ms * missing
-        waited_ms = appended_ms - (self._appended_ms if self._appended_ms is not None else appended_ms)
+        waited_ms = appended_ms - (
+            self._appended_ms if self._appended_ms is not None else appended_ms
+        )
         # In a session under way the usual step is more reliable than the delays to the broker,
         # which vary. Only the broker has seen a pause.
         return self.latest_ms + (waited_ms if waited_ms > step_ms + _LONGEST_STEP_MS else step_ms)
@@ -155,12 +170,18 @@ class Placing:
     def _correct(self, sequence: int, offset_ms: int, placed_ms: int, reason: str) -> None:
         from_sequence = 0 if self.latest_ms is None else sequence
         self._times.correct(from_sequence, offset_ms)
-        self.corrections.append(Correction(self._session_id, from_sequence, offset_ms, placed_ms, reason))
+        self.corrections.append(
+            Correction(self._session_id, from_sequence, offset_ms, placed_ms, reason)
+        )
 
     def _next_fault(self, sequence: int, time_ms: int, appended_ms: int) -> str | None:
         if self.latest_ms is None:
             corrected = not self._times.behind_ms or self._times.starts
-            return self._impossible(time_ms, appended_ms) if corrected else behind_fault(self._times.behind_ms)
+            return (
+                self._impossible(time_ms, appended_ms)
+                if corrected
+                else behind_fault(self._times.behind_ms)
+            )
         if sequence and time_ms < self.latest_ms - BACK_MS:
             return back_fault(time_ms, self.latest_ms)
         return self._impossible(time_ms, appended_ms, jumped=time_ms - self.latest_ms > AHEAD_MS)

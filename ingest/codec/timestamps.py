@@ -1,4 +1,5 @@
-"""Checks which times a clock can show, and which times a frame can have, in ms since the Unix epoch.
+"""Checks which times a clock can show, and which times a frame can have, in ms since the Unix
+epoch.
 
 Collectors with a wrong clock, or with another unit, are common. One of them can make thousands of
 chunks in the database. A wrong clock costs no frame: `ingest.batching.clock_corrections` replaces
@@ -42,7 +43,9 @@ def time_fault(time_ms: int) -> str | None:
 
 
 def date_fault(time_ms: int) -> str | None:
-    """Return why a clock that shows this time is wrong at any present time; None if it may be right."""
+    """Return why a clock that shows this time is wrong at any present time; None if it may be
+    right.
+    """
     if EARLIEST_MS <= time_ms < LATEST_MS:
         return None
     return f"{time_ms} ms is {'before 2010' if time_ms < EARLIEST_MS else 'after 2100'}"
@@ -64,5 +67,7 @@ def before_start_fault(time_ms: int, started_at_ms: int) -> str:
 
 
 def back_fault(time_ms: int, latest_ms: int) -> str:
-    """Return why a time more than ``BACK_MS`` before ``latest_ms`` is refused, where the sequences go on."""
+    """Return why a time more than ``BACK_MS`` before ``latest_ms`` is refused, where the sequences
+    go on.
+    """
     return f"went back {(latest_ms - time_ms) / 1000:.0f} s while the sequences went on"

@@ -25,17 +25,25 @@ _NUMBERS = {field.name: field.number for field in TelemetryFrame.DESCRIPTOR.fiel
 
 
 def absurdities(columns: Columns) -> Iterator[tuple[int, str]]:
-    """Yield (row, reason) of the absurd frames, by wire field; the weightiest reason of a row first."""
+    """Yield (row, reason) of the absurd frames, by wire field; the weightiest reason of a row
+    first.
+    """
     yield from _nothing_set(columns)
     yield from _impossible_times(columns["timestamp"])
     yield from _impossible_sequences(columns["sequence"])
 
 
 def unknown_values(channel: Channel, columns: Columns) -> tuple[npt.NDArray[np.bool_] | None, int]:
-    """Return the mask of a channel's unknown values, None for none, and the count of implausible ones."""
+    """Return the mask of a channel's unknown values, None for none, and the count of implausible
+    ones.
+    """
     values = columns[channel.wire]
     rows = _outside(values, channel.low, channel.high)
-    unknown = (columns["blanked"] >> np.uint32(_NUMBERS[channel.wire])) & 1 != 0 if columns["blanked"].any() else None
+    unknown = (
+        (columns["blanked"] >> np.uint32(_NUMBERS[channel.wire])) & 1 != 0
+        if columns["blanked"].any()
+        else None
+    )
     if channel.optional and not values.all():
         unknown = (values == 0) if unknown is None else unknown | (values == 0)
     if rows:

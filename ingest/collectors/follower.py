@@ -1,8 +1,9 @@
-"""Runs the loop of a collector that follows a game for days: passes its frames to the sender of their session.
+"""Runs the loop of a collector that follows a game for days: passes its frames to the sender of
+their session.
 
-The module knows no game and no Kafka, only the interfaces of a game and of a sender. The rule to remember: the game
-never waits. A thread of its own closes a session that has ended. Another thread sends the records that an earlier run
-left.
+The module knows no game and no Kafka, only the interfaces of a game and of a sender. The rule to
+remember: the game never waits. A thread of its own closes a session that has ended. Another thread
+sends the records that an earlier run left.
 """
 
 import threading
@@ -18,14 +19,21 @@ import structlog
 from ingest.codec.blanking import blanked_fields
 from ingest.collectors.delivery.statistics import Statistics
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import FactsChanged, Game, Happening, SessionBegan, SessionEnded
+from ingest.collectors.games.interface import (
+    FactsChanged,
+    Game,
+    Happening,
+    SessionBegan,
+    SessionEnded,
+)
 from ingest.collectors.replay_loop import STEP_S
 from ingest.telemetry_pb2 import Session, TelemetryFrame
 
 log = structlog.get_logger()
 
 REPORT_EVERY_S = 60.0
-#: A session that has ended waits so long for the broker. The backlog sends the rest, like records of an earlier run.
+#: A session that has ended waits so long for the broker. The backlog sends the rest, like records
+#: of an earlier run.
 ACKNOWLEDGED_WITHIN_S = 5.0
 _CLOSING_AT_ONCE = 4
 _LOOK_AGAIN_S = 1.0
@@ -47,7 +55,9 @@ class Sending(Protocol):
 
 @dataclass(slots=True)
 class RateLimiter:
-    """Throttles frames to ``rate_hz`` a second, by the frames' own times; 0 lets all of them through."""
+    """Throttles frames to ``rate_hz`` a second, by the frames' own times; 0 lets all of them
+    through.
+    """
 
     rate_hz: float = 0.0
     _due_ms: float = 0.0
@@ -157,9 +167,17 @@ class Follower:
 
     def _begin(self, facts: Session) -> None:
         self._facts = facts
-        self._thinning = RateLimiter(self._thinning.rate_hz)  # its times may be earlier: clocks are set back
+        self._thinning = RateLimiter(
+            self._thinning.rate_hz
+        )  # its times may be earlier: clocks are set back
         self._live = self._open_sender(at_rate(facts, self._thinning.rate_hz))
-        log.info("session began", session=self._live.key, game=facts.game, track=facts.track, car=facts.car)
+        log.info(
+            "session began",
+            session=self._live.key,
+            game=facts.game,
+            track=facts.track,
+            car=facts.car,
+        )
 
     def _end(self, reason: str) -> None:
         if self._live is None:
@@ -175,19 +193,29 @@ class Follower:
             sender = self._closing.pop(closed)
             self._past += sender.statistics
             if (failed := closed.exception()) is not None:
-                # The session that is being driven goes on. The next run sends the records of this one that are on disk.
-                log.error("a session that ended was not closed as it should be", session=sender.key, exc_info=failed)
+                # The session that is being driven goes on. The next run sends the records of this
+                # one that are on disk.
+                log.error(
+                    "a session that ended was not closed as it should be",
+                    session=sender.key,
+                    exc_info=failed,
+                )
             elif (left := closed.result()) is not None:
                 log.info("to be sent later", session=sender.key, left=str(left))
 
     def _note_game(self) -> None:
         if self._game.running != self._seen_running:
             self._seen_running = self._game.running
-            log.info("game found" if self._seen_running else "game gone, looking for it", game=self._game.name)
+            log.info(
+                "game found" if self._seen_running else "game gone, looking for it",
+                game=self._game.name,
+            )
 
 
 def at_rate(facts: Session, rate_hz: float) -> Session:
-    """Return a copy of the facts with the rate at which frames are sent, limited to ``rate_hz``; 0: no limit."""
+    """Return a copy of the facts with the rate at which frames are sent, limited to ``rate_hz``; 0:
+    no limit.
+    """
     limited = Session()
     limited.CopyFrom(facts)
     if rate_hz:
@@ -197,7 +225,9 @@ def at_rate(facts: Session, rate_hz: float) -> Session:
 
 @contextmanager
 def in_background(work: Callable[[], bool], *, name: str) -> Iterator[None]:
-    """Repeat ``work`` in a thread until the end of the block; pause where it returns that there was nothing to do."""
+    """Repeat ``work`` in a thread until the end of the block; pause where it returns that there was
+    nothing to do.
+    """
     stopping = threading.Event()
 
     def run() -> None:
@@ -206,7 +236,8 @@ def in_background(work: Callable[[], bool], *, name: str) -> Iterator[None]:
                 if not work():
                     stopping.wait(_LOOK_AGAIN_S)
             except Exception:
-                # The follower still follows the game. A disk or a broker that failed may work again later.
+                # The follower still follows the game. A disk or a broker that failed may work again
+                # later.
                 log.exception("failed, trying again later", work=name)
                 stopping.wait(_AFTER_A_FAILURE_S)
 
@@ -230,8 +261,8 @@ def follow(
 ) -> None:
     """Follow the game until ``stop()``.
 
-    Every ``report_every_s``, ``report`` gets the statistics if they have changed. The loop calls ``between`` after each
-    step; the game waits while it runs.
+    Every ``report_every_s``, ``report`` gets the statistics if they have changed. The loop calls
+    ``between`` after each step; the game waits while it runs.
     """
     reported, report_at = Statistics(), clock() + report_every_s
     while not stop():

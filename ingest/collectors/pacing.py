@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Pace:
     """Mapping of frame times to due times on this process's clock.
 
-    ``first_ms`` on the frames' clock was at ``started_s`` on ours. Frames play ``speed`` times as fast; 0: never wait.
+    ``first_ms`` on the frames' clock was at ``started_s`` on ours. Frames play ``speed`` times as
+    fast; 0: never wait.
     """
 
     first_ms: int
@@ -29,10 +30,11 @@ class Pace:
 
 
 def first_timestamp_ms(duration_ms: int, *, speed: float, now_ms: int) -> int:
-    """Return the timestamp of the first frame of a session of ``duration_ms`` that starts to play now.
+    """Return the timestamp of the first frame of a session of ``duration_ms`` that starts to play
+    now.
 
-    A session played faster than it was driven must not end in the future. A frame's time there counts as a broken
-    clock.
+    A session played faster than it was driven must not end in the future. A frame's time there
+    counts as a broken clock.
     """
     played_ms = duration_ms / speed if speed else 0
     return now_ms - max(0, round(duration_ms - played_ms))

@@ -7,15 +7,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Planning a simulated lap at its line takes some 25 ms, 80 on a busy machine. These frames last far longer.
+#: Planning a simulated lap at its line takes some 25 ms, 80 on a busy machine. These frames last
+#: far longer.
 AHEAD_FRAMES = 60
 
 
 def made_ahead(items: Iterator[T], executor: Executor, *, count: int = AHEAD_FRAMES) -> Iterator[T]:
-    """Yield the same items in the same order; while ``count`` are used, ``executor`` makes the next ones.
+    """Yield the same items in the same order; while ``count`` are used, ``executor`` makes the next
+    ones.
 
-    An exception from making an item is raised in that item's place, after the items before it. Nothing else may use
-    ``items``.
+    An exception from making an item is raised in that item's place, after the items before it.
+    Nothing else may use ``items``.
     """
     chunk: Future[tuple[list[T], Exception | None]] = executor.submit(_make, items, count)
     while True:

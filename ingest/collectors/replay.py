@@ -1,8 +1,8 @@
 """Turns a recording into telemetry frames, row by row.
 
-The module takes plain lists by column name from the code that opened the file. It knows no file and no Arrow. It yields
-frames as fast as the caller requests them. The rule to remember: a wrong row ends the replay, and the error gives
-column and row. Nothing is repaired in silence.
+The module takes plain lists by column name from the code that opened the file. It knows no file and
+no Arrow. It yields frames as fast as the caller requests them. The rule to remember: a wrong row
+ends the replay, and the error gives column and row. Nothing is repaired in silence.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,8 +14,8 @@ from ingest.errors import ReplayError
 from ingest.telemetry_pb2 import TelemetryFrame
 
 TIMESTAMP = "timestamp_ms"
-#: The columns that every recording has, and the field of the frame that each becomes. The frame marks a missing (None)
-#: or impossible value as unknown. A time must be there.
+#: The columns that every recording has, and the field of the frame that each becomes. The frame
+#: marks a missing (None) or impossible value as unknown. A time must be there.
 REQUIRED = {
     TIMESTAMP: "timestamp",
     "lap_time_ms": "lap_time",
@@ -43,11 +43,13 @@ OPTIONAL = {
 Columns = Mapping[str, Sequence[Any]]
 
 
-def replay(batches: Iterable[Columns], *, first_timestamp_ms: int | None = None) -> Iterator[TelemetryFrame]:
+def replay(
+    batches: Iterable[Columns], *, first_timestamp_ms: int | None = None
+) -> Iterator[TelemetryFrame]:
     """Yield the frames of a recording from its rows in batches (column name to values).
 
-    ``first_timestamp_ms`` moves the whole session in time so that it begins there. None keeps the times at which it was
-    driven. Raises ReplayError, with the row counted from 0 over all batches.
+    ``first_timestamp_ms`` moves the whole session in time so that it begins there. None keeps the
+    times at which it was driven. Raises ReplayError, with the row counted from 0 over all batches.
     """
     first_row, shift_ms, last_ms = 0, 0, None
     for batch in batches:
@@ -64,7 +66,9 @@ def replay(batches: Iterable[Columns], *, first_timestamp_ms: int | None = None)
 
 
 def _columns(batch: Columns, first_row: int) -> dict[str, Sequence[Any]]:
-    """Return the known columns, and check that all are as long as the first and that all times are finite numbers."""
+    """Return the known columns, and check that all are as long as the first and that all times are
+    finite numbers.
+    """
     for name in REQUIRED:
         if name not in batch:
             raise ReplayError(name, None, "is missing")
@@ -90,7 +94,9 @@ def _frames(columns: Mapping[str, Sequence[Any]], first_row: int) -> Iterator[Te
     names = [(REQUIRED | OPTIONAL)[name] for name in columns]
     required = {*REQUIRED.values()}
     for row, values in enumerate(zip(*columns.values(), strict=True), first_row):
-        known = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        known = {
+            name: value for name, value in zip(names, values, strict=True) if value is not None
+        }
         try:
             frame = plausible_frame(known)
         except (TypeError, ValueError):
@@ -101,7 +107,9 @@ def _frames(columns: Mapping[str, Sequence[Any]], first_row: int) -> Iterator[Te
 
 
 def _blame(columns: Iterable[str], values: Iterable[Any], row: int) -> ReplayError:
-    """Build the error for the first value that does not fit: a fraction of a gear, a number beyond 32 bits."""
+    """Build the error for the first value that does not fit: a fraction of a gear, a number beyond
+    32 bits.
+    """
     for name, value in zip(columns, values, strict=True):
         field = (REQUIRED | OPTIONAL)[name]
         try:

@@ -1,4 +1,6 @@
-"""Runs the replay loop: takes frames, waits until each is due and sends it, until the end or a stop."""
+"""Runs the replay loop: takes frames, waits until each is due and sends it, until the end or a
+stop.
+"""
 
 import signal
 import threading
@@ -12,7 +14,8 @@ from ingest.collectors.delivery.statistics import Statistics
 from ingest.collectors.pacing import Pace
 from ingest.telemetry_pb2 import TelemetryFrame
 
-#: The longest wait before the loop checks again whether to stop. An acknowledgement may also wait unread this long.
+#: The longest wait before the loop checks again whether to stop. An acknowledgement may also wait
+#: unread this long.
 STEP_S = 0.1
 
 
@@ -39,12 +42,13 @@ def collect(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Send the frames, ``speed`` times as fast as they were driven (0: as fast as possible), until ``stop()``.
+    """Send the frames, ``speed`` times as fast as they were driven (0: as fast as possible), until
+    ``stop()``.
 
-    ``pace`` gives the due time of each frame, instead of ``speed``. By default the first frame is due as soon as it is
-    there. Frames whose time is over when this begins are late, and go out without a wait.
-    ``report`` gets the statistics every ``report_every_s`` and at the end. The sender stays open: close it to wait for
-    the records that are in flight.
+    ``pace`` gives the due time of each frame, instead of ``speed``. By default the first frame is
+    due as soon as it is there. Frames whose time is over when this begins are late, and go out
+    without a wait. ``report`` gets the statistics every ``report_every_s`` and at the end. The
+    sender stays open: close it to wait for the records that are in flight.
     """
     report_at = clock() + report_every_s
     for frame in frames:
@@ -79,7 +83,8 @@ def _await_turn(
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
     """Make ``stop()`` true at the first Ctrl-C or SIGTERM; a second one acts as ever.
 
-    Use it as ``with stop_on_signals() as stop:``. It works only in the main thread, as Python's signals do.
+    Use it as ``with stop_on_signals() as stop:``. It works only in the main thread, as Python's
+    signals do.
     """
     asked = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -14,7 +14,11 @@ from ingest.kafka.topics import QUIET, Cluster, error_of, partition_of
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import Command, CommandMessage, GetStatus, StatusReport
 
-_CONSUMER = QUIET | {"enable.auto.commit": False, "auto.offset.reset": "latest", "group.id": "telling"}
+_CONSUMER = QUIET | {
+    "enable.auto.commit": False,
+    "auto.offset.reset": "latest",
+    "group.id": "telling",
+}
 
 
 class CollectorClient:
@@ -25,17 +29,25 @@ class CollectorClient:
 
     def __init__(self, settings: KafkaSettings, user_id: str, *, timeout_s: float = 10.0) -> None:
         self._settings, self._user_id, self._timeout_s = settings, user_id, timeout_s
-        partitions = Cluster(settings, timeout_s=timeout_s).await_partitions(settings.topic_commands)
+        partitions = Cluster(settings, timeout_s=timeout_s).await_partitions(
+            settings.topic_commands
+        )
         if not partitions:
-            raise TopicUnavailable(settings.topic_commands, "it is not there: purple-sector topics create")
-        self._place = TopicPartition(settings.topic_commands, partition_of(user_id.encode(), partitions))
+            raise TopicUnavailable(
+                settings.topic_commands, "it is not there: purple-sector topics create"
+            )
+        self._place = TopicPartition(
+            settings.topic_commands, partition_of(user_id.encode(), partitions)
+        )
 
     def send(self, command: Command) -> None:
         """Put the command on the topic; its id and user are filled in."""
         command.id, command.user_id = command.id or uuid.uuid4().hex[:16], self._user_id
         refused: list[str] = []
         producer = Producer(
-            self._settings.client(QUIET | {"acks": "all", "message.timeout.ms": int(self._timeout_s * 1000)})
+            self._settings.client(
+                QUIET | {"acks": "all", "message.timeout.ms": int(self._timeout_s * 1000)}
+            )
         )
         producer.produce(
             self._place.topic,
@@ -45,10 +57,14 @@ class CollectorClient:
             on_delivery=lambda error, _: refused.append(error.str()) if error else None,
         )
         if producer.flush(self._timeout_s + 1) or refused:
-            raise BrokerUnavailable(self._settings.brokers, ", ".join(refused) or "no acknowledgement")
+            raise BrokerUnavailable(
+                self._settings.brokers, ", ".join(refused) or "no acknowledgement"
+            )
 
     def get_status(self, *, within_s: float) -> list[StatusReport]:
-        """Return the collectors' answers that arrive within that time, in order of arrival; perhaps none."""
+        """Return the collectors' answers that arrive within that time, in order of arrival; perhaps
+        none.
+        """
         consumer = Consumer(self._settings.client(_CONSUMER))
         try:
             _, end = consumer.get_watermark_offsets(self._place, timeout=self._timeout_s)

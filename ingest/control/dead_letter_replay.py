@@ -169,12 +169,21 @@ def original_headers(letter: StoredLetter) -> Headers:
 
 def headers_again(letter: StoredLetter) -> Headers:
     """Return the headers for the replay: the letter's own, the not-live mark, and its former place."""
-    own = [(name, value) for name, value in original_headers(letter) if name not in (RESENT[0], REPLAYED)]
+    own = [
+        (name, value)
+        for name, value in original_headers(letter)
+        if name not in (RESENT[0], REPLAYED)
+    ]
     return [*own, RESENT, (REPLAYED, letter.place.encode())]
 
 
 def replay(
-    kafka: KafkaSettings, conn: Connection, letters: Sequence[StoredLetter], *, again: bool, within_s: float
+    kafka: KafkaSettings,
+    conn: Connection,
+    letters: Sequence[StoredLetter],
+    *,
+    again: bool,
+    within_s: float,
 ) -> list[Outcome]:
     """Send these letters, oldest first, and wait at most ``within_s`` for ingest to read them.
 
@@ -211,14 +220,18 @@ def _check_topics(kafka: KafkaSettings, letters: Iterable[StoredLetter]) -> None
     for topic, partition in highest.items():
         partitions = cluster.await_partitions(topic)
         if partitions <= partition:
-            raise TopicUnavailable(topic, f"it has {partitions} partitions, and a letter is of partition {partition}")
+            raise TopicUnavailable(
+                topic, f"it has {partitions} partitions, and a letter is of partition {partition}"
+            )
 
 
 def _claim(conn: Connection, letter: StoredLetter, *, again: bool) -> bool:
     return conn.execute(_CLAIM, _place(letter) | {"again": again}).rowcount == 1
 
 
-def _send(kafka: KafkaSettings, conn: Connection, letters: Sequence[StoredLetter]) -> dict[StoredLetter, int]:
+def _send(
+    kafka: KafkaSettings, conn: Connection, letters: Sequence[StoredLetter]
+) -> dict[StoredLetter, int]:
     """Produce the letters in order, and return their new offsets.
 
     Removes the mark of letters that were not sent. Raises BrokerUnavailable.
@@ -232,19 +245,27 @@ def _send(kafka: KafkaSettings, conn: Connection, letters: Sequence[StoredLetter
         else:
             refused.append(error.str())
 
-    settings = QUIET | {"acks": "all", "enable.idempotence": True, "message.timeout.ms": int(_SEND_WITHIN_S * 1000)}
+    settings = QUIET | {
+        "acks": "all",
+        "enable.idempotence": True,
+        "message.timeout.ms": int(_SEND_WITHIN_S * 1000),
+    }
     try:
         producer = Producer(kafka.client(settings | {"error_cb": lambda _: None}))
         for one in letters:
             report = lambda error, message, letter=one: note(letter, error, message)  # noqa: E731
-            producer.produce(one.topic, one.value, one.key, one.partition, report, headers=headers_again(one))
+            producer.produce(
+                one.topic, one.value, one.key, one.partition, report, headers=headers_again(one)
+            )
         producer.flush(_SEND_WITHIN_S + 1)
     except KafkaException as failure:
         refused.append(error_of(failure).str())
     finally:
         for one in letters:
             values = _place(one)
-            conn.execute(_SENT, values | {"to": sent[one]}) if one in sent else conn.execute(_NOT_SENT, values)
+            conn.execute(_SENT, values | {"to": sent[one]}) if one in sent else conn.execute(
+                _NOT_SENT, values
+            )
     if len(sent) < len(letters):
         raise BrokerUnavailable(kafka.brokers, refused[0] if refused else "no acknowledgement")
     return sent
@@ -254,7 +275,9 @@ def _await(conn: Connection, sent: dict[StoredLetter, int], *, within_s: float) 
     until = time.monotonic() + within_s
     ends: dict[tuple[str, int], int] = {}
     for letter, offset in sent.items():
-        ends[letter.topic, letter.partition] = max(offset, ends.get((letter.topic, letter.partition), 0))
+        ends[letter.topic, letter.partition] = max(
+            offset, ends.get((letter.topic, letter.partition), 0)
+        )
     positions = dict.fromkeys(ends, 0)
     while any(positions[place] <= end for place, end in ends.items()):
         for place in ends:
@@ -263,7 +286,8 @@ def _await(conn: Connection, sent: dict[StoredLetter, int], *, within_s: float) 
             break
         time.sleep(0.05)
     return [
-        _outcome(conn, letter, offset, positions[letter.topic, letter.partition]) for letter, offset in sent.items()
+        _outcome(conn, letter, offset, positions[letter.topic, letter.partition])
+        for letter, offset in sent.items()
     ]
 
 

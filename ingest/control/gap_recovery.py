@@ -1,4 +1,5 @@
-"""Requests frames that ingest lacks: missing sequences of a session, and records lost with a partition's log.
+"""Requests frames that ingest lacks: missing sequences of a session, and records lost with a
+partition's log.
 
 Collectors keep sent frames for a while (SPOOL_KEEP_S). Ingest names a session's missing sequences
 to the collectors of its user, for a resend. The requests repeat after longer and longer pauses,
@@ -103,7 +104,9 @@ def resend_commands(missing: Iterable[Missing]) -> list[Command]:
     for gap in missing:
         by_session.setdefault((gap.user_id, gap.session_key), []).extend(gap.ranges)
     return [
-        Command(id=_new_id(), user_id=user_id, session_id=session, resend=Resend(ranges=_named(ranges)))
+        Command(
+            id=_new_id(), user_id=user_id, session_id=session, resend=Resend(ranges=_named(ranges))
+        )
         for (user_id, session), ranges in by_session.items()
         if ranges
     ]
@@ -121,7 +124,9 @@ def _new_id() -> str:
 class GapRecovery:
     """Requests resends and roll calls for a cluster. One instance is enough; two request twice."""
 
-    def __init__(self, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings
+    ) -> None:
         self._kafka, self._database = kafka, database
         self._values = {"keep_s": ingest.spool_keep_s, "rows": _ROWS_AT_ONCE}
         self._reminders, self._lost_reminders = RetrySchedule(), RetrySchedule()
@@ -149,13 +154,23 @@ class GapRecovery:
     def look(self, conn: Connection, *, now: float) -> None:
         """Request the frames that are due. Raises psycopg.Error or BrokerUnavailable."""
         for topic, partition, first, last in conn.execute(_HEAL_LOST, self._values):
-            log.info("nothing is missing of a lost log", topic=topic, partition=partition, first=first, last=last)
+            log.info(
+                "nothing is missing of a lost log",
+                topic=topic,
+                partition=partition,
+                first=first,
+                last=last,
+            )
         missing = [_missing(*row) for row in conn.execute(_MISSING, self._values)]
         lost = [id for (id,) in conn.execute(_LOST, self._values)]
         due = self._reminders.due([gap.id for gap in missing], now=now)
         call_roll = bool(self._lost_reminders.due(lost, now=now)) or now >= self._roll_call_at
         if due or call_roll:
-            self._ask(resend_commands(gap for gap in missing if gap.id in due), call_roll=call_roll, now=now)
+            self._ask(
+                resend_commands(gap for gap in missing if gap.id in due),
+                call_roll=call_roll,
+                now=now,
+            )
         if self._producer is not None:
             self._producer.poll(0)
 
@@ -163,10 +178,17 @@ class GapRecovery:
         producer, partitions = self._ready()
         for command in commands:
             key = command.user_id.encode()
-            _produce(producer, self._kafka.topic_commands, command, key, partition_of(key, partitions))
+            _produce(
+                producer, self._kafka.topic_commands, command, key, partition_of(key, partitions)
+            )
             ranges = command.resend.ranges
             frames = sum(r.to_sequence - r.from_sequence + 1 for r in ranges)
-            log.info("asked for frames", session=command.session_id, frames=frames, first=ranges[0].from_sequence)
+            log.info(
+                "asked for frames",
+                session=command.session_id,
+                frames=frames,
+                first=ranges[0].from_sequence,
+            )
         if call_roll:
             self._roll_call_at = now + ROLL_CALL_EVERY_S
             for partition in range(partitions):
@@ -179,11 +201,15 @@ class GapRecovery:
         Creates the topic where it is missing: its broker may be new.
         """
         cluster = Cluster(self._kafka, timeout_s=_ANSWER_WITHIN_S)
-        (spec,) = (spec for spec in topic_specs(self._kafka) if spec.name == self._kafka.topic_commands)
+        (spec,) = (
+            spec for spec in topic_specs(self._kafka) if spec.name == self._kafka.topic_commands
+        )
         outcome = cluster.create(spec, compare=False)
         partitions = cluster.await_partitions(spec.name) if not outcome.problem else 0
         if not partitions:
-            raise BrokerUnavailable(self._kafka.brokers, f"topic {spec.name}: {outcome.problem or 'has no leader'}")
+            raise BrokerUnavailable(
+                self._kafka.brokers, f"topic {spec.name}: {outcome.problem or 'has no leader'}"
+            )
         if self._producer is None:
             self._producer = Producer(self._kafka.client(_PRODUCER | {"error_cb": lambda _: None}))
         return self._producer, partitions
@@ -208,7 +234,9 @@ def _missing(id: int, session_key: str, user_id: str, ranges: str) -> Missing:
     return Missing(id, session_key, user_id, tuple((start, end - 1) for start, end in holes))
 
 
-def _produce(producer: Producer, topic: str, command: Command, key: bytes | None, partition: int) -> None:
+def _produce(
+    producer: Producer, topic: str, command: Command, key: bytes | None, partition: int
+) -> None:
     value = CommandMessage(command=command).SerializeToString()
     try:
         producer.produce(topic, value, key, partition, on_delivery=_note_delivery)

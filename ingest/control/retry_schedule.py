@@ -30,7 +30,9 @@ class RetrySchedule:
     def due(self, open_ids: Collection[int], *, now: float) -> set[int]:
         """Return the numbers to request now; their next request is put off."""
         self._asked = {id: self._asked.get(id, _Asked(0, now + FIRST_S)) for id in open_ids}
-        due = {id for id, asked in self._asked.items() if now >= asked.again_at and asked.times < MOST}
+        due = {
+            id for id, asked in self._asked.items() if now >= asked.again_at and asked.times < MOST
+        }
         for id in due:
             times = self._asked[id].times + 1
             self._asked[id] = _Asked(times, now + FIRST_S * 2**times)

@@ -1,4 +1,6 @@
-"""Fetches the files of the embedded services (``python -m ingest.embedded``), so that the first start need not."""
+"""Fetches the files of the embedded services (``python -m ingest.embedded``), so that the first
+start need not.
+"""
 
 import sys
 
@@ -8,7 +10,9 @@ from ingest.embedded.timescale import fetch_packages
 
 
 def main() -> None:
-    """Fetch each. A missing one is printed and is no failure: a substitute is used, or it is skipped."""
+    """Fetch each. A missing one is printed and is no failure: a substitute is used, or it is
+    skipped.
+    """
     for fetch in (kafka_jars, fetch_packages):
         try:
             _say(str(fetch(progress=_tell)))

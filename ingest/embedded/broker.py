@@ -16,13 +16,19 @@ log = structlog.get_logger()
 
 
 def start_broker(
-    folder: Path, *, brokers: int = 1, cache: Path | None = None, offline: bool = False, progress: Progress = quiet
+    folder: Path,
+    *,
+    brokers: int = 1,
+    cache: Path | None = None,
+    offline: bool = False,
+    progress: Progress = quiet,
 ) -> Broker:
-    """Start Apache Kafka on ``folder`` if Java and the jars are available, else the in-memory broker.
+    """Start Apache Kafka on ``folder`` if Java and the jars are available, else the in-memory
+    broker.
 
-    ``brokers`` is 1, or 3 that make a cluster; a cluster has no substitute. ``offline`` forbids fetching.
-    If Kafka is available and does not start, that is an error and no reason for the substitute. Raises
-    ServiceUnavailable for that, and if there is no broker at all.
+    ``brokers`` is 1, or 3 that make a cluster; a cluster has no substitute. ``offline`` forbids
+    fetching. If Kafka is available and does not start, that is an error and no reason for the
+    substitute. Raises ServiceUnavailable for that, and if there is no broker at all.
     """
     if brokers > 1:
         return KafkaCluster.start(folder, brokers=brokers, progress=progress)

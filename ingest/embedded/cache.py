@@ -24,7 +24,8 @@ def entry(name: str, cache: Path | None = None) -> Path:
 
 
 def filled(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """Return ``folder``, and let ``fill`` fill it first if it is absent. One process fills; others wait.
+    """Return ``folder``, and let ``fill`` fill it first if it is absent. One process fills; others
+    wait.
 
     ``fill`` gets an empty folder beside it, which is removed if it raises.
     """

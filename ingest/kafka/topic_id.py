@@ -42,7 +42,9 @@ class TopicId:
         """Return the query that is under way, or a new one. The next method waits for its answer."""
         with self._asking:
             if self._question is None or self._question.done():
-                asked = self._admin.describe_topics(TopicCollection([self._topic]), request_timeout=timeout_s)
+                asked = self._admin.describe_topics(
+                    TopicCollection([self._topic]), request_timeout=timeout_s
+                )
                 self._question = asked[self._topic]
             return self._question
 
@@ -57,7 +59,9 @@ class TopicId:
             error = error_of(failure)
             if error.code() in _NO_IDS:
                 return None
-            raise BrokerUnavailable(self._brokers, f"topic {self._topic}: {error.str()}") from failure
+            raise BrokerUnavailable(
+                self._brokers, f"topic {self._topic}: {error.str()}"
+            ) from failure
         return None if id == _NO_ID else id
 
 

@@ -62,7 +62,9 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class TopicOutcome:
-    """The result of creating a topic: new, existing (perhaps with differences), or failed (``problem``)."""
+    """The result of creating a topic: new, existing (perhaps with differences), or failed
+    (``problem``).
+    """
 
     name: str
     created: bool
@@ -70,7 +72,9 @@ class TopicOutcome:
     differences: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        state = f"failed: {self.problem}" if self.problem else "created" if self.created else "exists"
+        state = (
+            f"failed: {self.problem}" if self.problem else "created" if self.created else "exists"
+        )
         return f"{self.name}: {'; '.join([state, *self.differences])}"
 
 
@@ -104,7 +108,11 @@ def telemetry_spec(settings: KafkaSettings, name: str) -> TopicSpec:
 
 
 def _spec(
-    settings: KafkaSettings, name: str, partitions: int, retention_ms: int, more: Mapping[str, str] | None = None
+    settings: KafkaSettings,
+    name: str,
+    partitions: int,
+    retention_ms: int,
+    more: Mapping[str, str] | None = None,
 ) -> TopicSpec:
     config = {
         # A frame carries its own time, and a game PC's broken clock must not decide which records
@@ -128,13 +136,17 @@ def telemetry_topic(settings: KafkaSettings, user_id: str) -> str:
         return settings.topic_telemetry
     name = f"{settings.topic_telemetry}-user-{user_id}"
     if len(name) > LONGEST_TOPIC_NAME or not re.fullmatch(r"[A-Za-z0-9._-]+", user_id):
-        accepted = f"want letters, digits and ._- that make a topic name of at most {LONGEST_TOPIC_NAME}"
+        accepted = (
+            f"want letters, digits and ._- that make a topic name of at most {LONGEST_TOPIC_NAME}"
+        )
         raise SettingsError("USER_ID", user_id, accepted)
     return name
 
 
 def telemetry_pattern(settings: KafkaSettings) -> str:
-    """Return the regular expression of all topics of frames, for Python's re and a Kafka subscription."""
+    """Return the regular expression of all topics of frames, for Python's re and a Kafka
+    subscription.
+    """
     return f"^{settings.topic_telemetry.replace('.', '[.]')}(-user-.+)?$"
 
 
@@ -151,7 +163,11 @@ def describe_topics(settings: KafkaSettings, *, timeout_s: float = 10.0) -> list
     """
     cluster = Cluster(settings, timeout_s=timeout_s)
     of_users = re.compile(telemetry_pattern(settings))
-    more = sorted(name for name in cluster.topics() if of_users.match(name) and name != settings.topic_telemetry)
+    more = sorted(
+        name
+        for name in cluster.topics()
+        if of_users.match(name) and name != settings.topic_telemetry
+    )
     specs = [*topic_specs(settings), *(telemetry_spec(settings, name) for name in more)]
     return [cluster.compare(spec) for spec in specs]
 
@@ -167,8 +183,12 @@ class Cluster:
         self._admin = open_admin(settings)
 
     def topics(self) -> Mapping[str, TopicMetadata]:
-        """Return all topics by name: a request for one by name would create it. Raises BrokerUnavailable."""
-        found: Mapping[str, TopicMetadata] = cluster_of(self._admin, self._settings, timeout_s=self._timeout_s).topics
+        """Return all topics by name: a request for one by name would create it. Raises
+        BrokerUnavailable.
+        """
+        found: Mapping[str, TopicMetadata] = cluster_of(
+            self._admin, self._settings, timeout_s=self._timeout_s
+        ).topics
         return found
 
     def create(self, spec: TopicSpec, *, compare: bool = True) -> TopicOutcome:
@@ -179,7 +199,9 @@ class Cluster:
         """
         created = False
         if spec.name not in self.topics():
-            refusal = self._refusal(NewTopic(spec.name, spec.partitions, spec.replication, config=dict(spec.config)))
+            refusal = self._refusal(
+                NewTopic(spec.name, spec.partitions, spec.replication, config=dict(spec.config))
+            )
             # "Exists" means that another process was quicker: as good as creating it here.
             if refusal is not None and refusal.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 return TopicOutcome(spec.name, False, problem=refusal.str())
@@ -188,15 +210,25 @@ class Cluster:
             # report it missing.
             self.await_partitions(spec.name)
         if created:
-            log.info("topic created", topic=spec.name, partitions=spec.partitions, replication=spec.replication)
-        return TopicOutcome(spec.name, created, differences=self.compare(spec).differences if compare else ())
+            log.info(
+                "topic created",
+                topic=spec.name,
+                partitions=spec.partitions,
+                replication=spec.replication,
+            )
+        return TopicOutcome(
+            spec.name, created, differences=self.compare(spec).differences if compare else ()
+        )
 
     def compare(self, spec: TopicSpec) -> TopicReport:
         """Return how a topic differs from ``spec``, as text. Raises BrokerUnavailable."""
         topic = self.topics().get(spec.name)
         if topic is None:
             return TopicReport(spec.name, 0, ("missing",))
-        differences = (*shape_differences(spec, topic), *config_differences(spec, self._config(spec.name)))
+        differences = (
+            *shape_differences(spec, topic),
+            *config_differences(spec, self._config(spec.name)),
+        )
         return TopicReport(spec.name, len(topic.partitions), differences)
 
     def await_partitions(self, name: str) -> int:
@@ -235,7 +267,9 @@ class Cluster:
 
 
 class _Admin(AdminClient):
-    """An AdminClient that remembers why the brokers are silent; its own error shows only that they are."""
+    """An AdminClient that remembers why the brokers are silent; its own error shows only that they
+    are.
+    """
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.reason = ""
@@ -259,7 +293,9 @@ def open_admin(settings: KafkaSettings) -> AdminClient:
 
 
 def cluster_of(admin: AdminClient, settings: KafkaSettings, *, timeout_s: float) -> ClusterMetadata:
-    """Return brokers and topics. Raises BrokerUnavailable when no broker answers within ``timeout_s``."""
+    """Return brokers and topics. Raises BrokerUnavailable when no broker answers within
+    ``timeout_s``.
+    """
     try:
         return admin.list_topics(timeout=timeout_s)
     except KafkaException as silent:
@@ -278,7 +314,9 @@ def shape_differences(spec: TopicSpec, topic: TopicMetadata) -> Iterable[str]:
 
 
 def config_differences(spec: TopicSpec, config: Mapping[str, str] | str) -> Iterable[str]:
-    """Yield the differences in the configuration, as text; a ``str`` gives the reason why it is unknown."""
+    """Yield the differences in the configuration, as text; a ``str`` gives the reason why it is
+    unknown.
+    """
     if isinstance(config, str):
         yield f"config unknown: {config}"
         return

@@ -1,8 +1,9 @@
 """Stores colours of laps and best times: the fastest at each moment, among the laps of all workers.
 
-Runs statements on an open connection; `analytics.laps.best_laps` decides the colours. Rule: one worker at a
-time judges a scope. It does so in a transaction of its own, after the laps were stored. So no two workers
-call two laps the best. A worker that finds a scope being judged does not wait: it tries again later.
+Runs statements on an open connection; `analytics.laps.best_laps` decides the colours. Rule: one
+worker at a time judges a scope. It does so in a transaction of its own, after the laps were stored.
+So no two workers call two laps the best. A worker that finds a scope being judged does not wait: it
+tries again later.
 """
 
 from collections import defaultdict
@@ -15,7 +16,16 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from analytics.laps.best_laps import BestTime, Category, Colours, Driven, LapPart, colour_against, judge, layout_of
+from analytics.laps.best_laps import (
+    BestTime,
+    Category,
+    Colours,
+    Driven,
+    LapPart,
+    colour_against,
+    judge,
+    layout_of,
+)
 from analytics.store.queries import LAPS, lap_of
 from ingest.batching.partition_log import Partition
 from ingest.batching.write_batch import RunningLap
@@ -23,9 +33,7 @@ from ingest.batching.write_batch import RunningLap
 # A lap that takes longer than this is not judged again when an earlier lap is corrected.
 _LONGEST_LAP_US = 3_600_000_000
 
-_LOCK = (
-    "SELECT pg_try_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', %s::text, %s::text, %s::text), 0))"
-)
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', %s::text, %s::text, %s::text), 0))"
 
 _DRIVEN = sql.SQL("""
 SELECT l.*, s.key, coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key) AS owner, coalesce(s.track_id, 0) AS course,
@@ -74,9 +82,9 @@ ON CONFLICT (session_id, lap_number) DO UPDATE
  WHERE (c.version, c.time_ms) IS DISTINCT FROM (excluded.version, excluded.time_ms)
 """
 
-# Finds laps that were stored and not judged, because the worker ended in between. Finds also records in the
-# wrong scope: a session's car, track or driver was reported differently at first. Covers sessions of the
-# last day. Older laps are for `purple-sector laps recompute`.
+# Finds laps that were stored and not judged, because the worker ended in between. Finds also
+# records in the wrong scope: a session's car, track or driver was reported differently at first.
+# Covers sessions of the last day. Older laps are for `purple-sector laps recompute`.
 _UNJUDGED = """
 WITH own AS (
     SELECT *, coalesce(nullif(user_id, ''), nullif(driver, ''), key) AS owner
@@ -108,8 +116,12 @@ class Judged:
     driven: Driven
 
 
-def judge_scope(conn: psycopg.Connection[Any], scope: Category, since_us: int) -> list[Judged] | None:
-    """Judge all laps that ended in a scope from ``since_us`` on, and save it. None if another worker does so."""
+def judge_scope(
+    conn: psycopg.Connection[Any], scope: Category, since_us: int
+) -> list[Judged] | None:
+    """Judge all laps that ended in a scope from ``since_us`` on, and save it. None if another
+    worker does so.
+    """
     place = (scope.game, scope.track, scope.car)
     where = {
         "game": scope.game,
@@ -123,23 +135,29 @@ def judge_scope(conn: psycopg.Connection[Any], scope: Category, since_us: int) -
             return None
         with conn.cursor(row_factory=dict_row) as cursor:
             found = [_found(row) for row in cursor.execute(_DRIVEN, where)]
-        told, records = judge([one.driven for one in found], _standing(conn, where), since_us=since_us)
-        changed = {(d.session_id, d.lap.lap_number): replace(d, told=colours) for d, colours in told}
+        told, records = judge(
+            [one.driven for one in found], _standing(conn, where), since_us=since_us
+        )
+        changed = {
+            (d.session_id, d.lap.lap_number): replace(d, told=colours) for d, colours in told
+        }
         now = [replace(one, driven=changed.get(one.lap, one.driven)) for one in found]
         conn.execute(_FORGET, where)
         with conn.cursor() as cursor:
             cursor.executemany(_SAVE_RECORD, [(*place, *_record_row(record)) for record in records])
             cursor.executemany(
-                _SAVE_COLOURS, [_colours_row(one.driven) for one in now if one.lap in changed or one.is_new]
+                _SAVE_COLOURS,
+                [_colours_row(one.driven) for one in now if one.lap in changed or one.is_new],
             )
     return [Judged(one.session_key, one.driven) for one in now if one.lap in changed]
 
 
 def colour_running(conn: psycopg.Connection[Any], laps: Sequence[RunningLap]) -> list[RunningLap]:
-    """Return these laps with the colours of their sectors. Stores nothing: only finished laps set records.
+    """Return these laps with the colours of their sectors. Stores nothing: only finished laps set
+    records.
 
-    Sectors of other laps in progress are not known here. So two cars may both be purple until their laps
-    are judged.
+    Sectors of other laps in progress are not known here. So two cars may both be purple until their
+    laps are judged.
     """
     rows = [row for lap in laps if not lap.lap.flags for row in _ended(lap)]
     colours: dict[int, list[str]] = defaultdict(list)
@@ -151,7 +169,8 @@ def colour_running(conn: psycopg.Connection[Any], laps: Sequence[RunningLap]) ->
 
 
 def unjudged(conn: psycopg.Connection[Any], partition: Partition) -> dict[Category, int]:
-    """Return the scopes with laps of this partition, or their records, that are not judged as stored.
+    """Return the scopes with laps of this partition, or their records, that are not judged as
+    stored.
 
     Each has the earliest time concerned, in µs.
     """
@@ -168,7 +187,8 @@ def _ended(running: RunningLap) -> Iterable[tuple[int, int, str, int, int]]:
 
 def _standing(conn: psycopg.Connection[Any], where: dict[str, Any]) -> list[BestTime]:
     return [
-        BestTime(owner, LapPart(index, layout), *rest) for owner, index, layout, *rest in conn.execute(_STANDING, where)
+        BestTime(owner, LapPart(index, layout), *rest)
+        for owner, index, layout, *rest in conn.execute(_STANDING, where)
     ]
 
 
@@ -187,11 +207,15 @@ class _Found:
     @property
     def is_new(self) -> bool:
         """Return whether the store does not know yet that the lap was judged as it is."""
-        return (self.driven.counts or self.driven.told.version > 0) and self.judged_ms != self.driven.lap.time_ms
+        return (
+            self.driven.counts or self.driven.told.version > 0
+        ) and self.judged_ms != self.driven.lap.time_ms
 
 
 def _found(row: dict[str, Any]) -> _Found:
-    key, owner, course, judged_ms = (row.pop(name) for name in ("key", "owner", "course", "judged_ms"))
+    key, owner, course, judged_ms = (
+        row.pop(name) for name in ("key", "owner", "course", "judged_ms")
+    )
     told = Colours(row.pop("colour"), tuple(row.pop("sector_colours")), row.pop("version"))
     return _Found(key, Driven(row["session_id"], owner, course, lap_of(row), told), judged_ms)
 
@@ -212,4 +236,11 @@ def _record_row(record: BestTime) -> tuple[Any, ...]:
 def _colours_row(driven: Driven) -> tuple[Any, ...]:
     told: Colours = driven.told
     sectors: Sequence[str] = list(told.sectors)
-    return driven.session_id, driven.lap.lap_number, told.lap, sectors, told.version, driven.lap.time_ms
+    return (
+        driven.session_id,
+        driven.lap.lap_number,
+        told.lap,
+        sectors,
+        told.version,
+        driven.lap.time_ms,
+    )

@@ -1,9 +1,9 @@
 """Keeps dead letters within a quota: poison records that cannot be stored, for a person to examine.
 
-Each kind of reason has its own places in a topic, so a flood of one kind hides no other. When all kinds
-together exceed the quota's bytes, a kind with few letters still gets a few. A letter without a place is
-counted, by partition and kind. The first letters of a kind are kept: they show how it began, and the later
-ones are alike. Letters that were sent again hold no place.
+Each kind of reason has its own places in a topic, so a flood of one kind hides no other. When all
+kinds together exceed the quota's bytes, a kind with few letters still gets a few. A letter without
+a place is counted, by partition and kind. The first letters of a kind are kept: they show how it
+began, and the later ones are alike. Letters that were sent again hold no place.
 """
 
 import json
@@ -22,7 +22,9 @@ from ingest.settings import DeadLetterQuota
 ALWAYS_KEPT = 10
 #: Headers of more bytes are not kept. They would escape the quota, which counts values.
 MOST_HEADER_BYTES = 4096
-_LETTERS_AT_ONCE = 200  # of 64 KiB at most: a statement and its values must stay far below a gigabyte
+_LETTERS_AT_ONCE = (
+    200  # of 64 KiB at most: a statement and its values must stay far below a gigabyte
+)
 
 _KEPT = """
 SELECT kind, count(*) FILTER (WHERE topic = %(topic)s), coalesce(sum(bytes), 0)::bigint FROM dead_letters
@@ -67,7 +69,9 @@ def kind_of_reason(reason: str) -> str:
 def admitted(
     letters: Iterable[DeadLetter], kept: Mapping[str, int], kept_bytes: int, quota: DeadLetterQuota
 ) -> tuple[list[DeadLetter], list[NotKept]]:
-    """Choose the letters that have a place. A topic has ``kept`` letters of each kind, all topics ``kept_bytes``."""
+    """Choose the letters that have a place. A topic has ``kept`` letters of each kind, all topics
+    ``kept_bytes``.
+    """
     counts, left_out, last = Counter(kept), Counter[str](), dict[str, str]()
     places = []
     for letter in letters:
@@ -89,18 +93,28 @@ def headers_as_json(headers: Headers | None) -> str | None:
 
     Returns None if the headers are unknown or have too many bytes.
     """
-    if headers is None or sum(len(name) + len(value or b"") for name, value in headers) > MOST_HEADER_BYTES:
+    if (
+        headers is None
+        or sum(len(name) + len(value or b"") for name, value in headers) > MOST_HEADER_BYTES
+    ):
         return None
     return json.dumps([[name, None if value is None else value.hex()] for name, value in headers])
 
 
 def headers_from_json(kept: list[tuple[str, str | None]] | None) -> Headers | None:
     """Parse headers from JSON, as psycopg reads jsonb. The inverse of `headers_as_json`."""
-    return None if kept is None else [(name, None if value is None else bytes.fromhex(value)) for name, value in kept]
+    return (
+        None
+        if kept is None
+        else [(name, None if value is None else bytes.fromhex(value)) for name, value in kept]
+    )
 
 
 def save_dead_letters(
-    cursor: psycopg.Cursor[Any], partition: Partition, letters: Sequence[DeadLetter], quota: DeadLetterQuota
+    cursor: psycopg.Cursor[Any],
+    partition: Partition,
+    letters: Sequence[DeadLetter],
+    quota: DeadLetterQuota,
 ) -> list[NotKept]:
     """Keep the letters that have a place and count the others, in the transaction of their batch.
 
@@ -112,16 +126,23 @@ def save_dead_letters(
     places, left_out = admitted(letters, kept, sum(size_bytes for *_, size_bytes in rows), quota)
     for start in range(0, len(places), _LETTERS_AT_ONCE):
         part = places[start : start + _LETTERS_AT_ONCE]
-        rows_of = ((d.offset, d.key, d.value, d.reason, d.user_id, headers_as_json(d.headers)) for d in part)
+        rows_of = (
+            (d.offset, d.key, d.value, d.reason, d.user_id, headers_as_json(d.headers))
+            for d in part
+        )
         columns = zip(*rows_of, strict=True)
         cursor.execute(_SAVE, [partition.topic, partition.index, *map(list, columns)])
     for one in left_out:
-        cursor.execute(_COUNT, [partition.topic, partition.index, one.kind, one.count, one.last_reason])
+        cursor.execute(
+            _COUNT, [partition.topic, partition.index, one.kind, one.count, one.last_reason]
+        )
     return left_out
 
 
 def expire_dead_letters(
-    cursor: psycopg.Cursor[Any] | psycopg.Connection[Any], partition: Partition, quota: DeadLetterQuota
+    cursor: psycopg.Cursor[Any] | psycopg.Connection[Any],
+    partition: Partition,
+    quota: DeadLetterQuota,
 ) -> None:
     """Delete this partition's letters that are older than the quota's days."""
     if quota.days:

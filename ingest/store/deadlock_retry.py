@@ -1,7 +1,7 @@
 """Retries a transaction that the server ended because of a deadlock.
 
-For rare writers among workers that write all the time. The rows that a worker locks, and their order,
-depend on its batch.
+For rare writers among workers that write all the time. The rows that a worker locks, and their
+order, depend on its batch.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,9 @@ _TRIES = 5
 
 
 def through_deadlocks(transact: Callable[[], None]) -> None:
-    """Run ``transact``, one whole transaction, until it succeeds. Raises DeadlockDetected if every try deadlocks."""
+    """Run ``transact``, one whole transaction, until it succeeds. Raises DeadlockDetected if every
+    try deadlocks.
+    """
     for _ in range(_TRIES - 1):
         with suppress(DeadlockDetected):
             transact()

@@ -34,7 +34,9 @@ ON CONFLICT (session_id, lap_number) DO UPDATE SET started_at = excluded.started
 """).format(
     columns=sql.SQL(", ").join(map(sql.Identifier, _LAP_VALUES)),
     values=sql.SQL(", ").join(sql.Placeholder() * len(_LAP_VALUES)),
-    renewed=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in _LAP_VALUES),
+    renewed=sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in _LAP_VALUES
+    ),
 )
 
 

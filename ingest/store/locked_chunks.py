@@ -1,8 +1,9 @@
-"""Finds chunks that are locked against writers, and keeps their frames in table ``telemetry_pending`` meanwhile.
+"""Finds chunks that are locked against writers, and keeps their frames in table
+``telemetry_pending`` meanwhile.
 
-TimescaleDB's columnstore job holds an ExclusiveLock on the chunk that it compresses. Late data of that day
-would block the live frames of their partition. Measured on 2.29.2: 5 of 33 late batches waited longer than
-the lock timeout of 5 s.
+TimescaleDB's columnstore job holds an ExclusiveLock on the chunk that it compresses. Late data of
+that day would block the live frames of their partition. Measured on 2.29.2: 5 of 33 late batches
+waited longer than the lock timeout of 5 s.
 """
 
 from collections.abc import Sequence
@@ -51,8 +52,8 @@ _PENDING = "SELECT EXISTS (SELECT FROM telemetry_pending)"
 
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
 
-# One statement that commits on its own: a frame is in exactly one of both tables at any time. The laps of
-# these sessions were timed without the frames.
+# One statement that commits on its own: a frame is in exactly one of both tables at any time. The
+# laps of these sessions were timed without the frames.
 _MOVE = sql.SQL(
     """
 WITH chosen AS (
@@ -77,7 +78,9 @@ _ROWS_AT_ONCE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class LockedChunk:
-    """A chunk with frames of ``from_us <= time < to_us`` (µs since 1970), and the process that locks it."""
+    """A chunk with frames of ``from_us <= time < to_us`` (µs since 1970), and the process that
+    locks it.
+    """
 
     name: str
     from_us: int
@@ -87,11 +90,15 @@ class LockedChunk:
     application: str
 
     def __str__(self) -> str:
-        return f"chunk {self.name} is locked ({self.mode}) by process {self.pid} ({self.application})"
+        return (
+            f"chunk {self.name} is locked ({self.mode}) by process {self.pid} ({self.application})"
+        )
 
 
 def locked_chunks(conn: psycopg.Connection) -> list[LockedChunk]:
-    """Return the chunks of frames that other sessions lock against writers; empty if there are no chunks."""
+    """Return the chunks of frames that other sessions lock against writers; empty if there are no
+    chunks.
+    """
     if conn.execute(_HAS_CHUNKS).fetchone() != (True,):
         return []
     with conn.cursor(row_factory=class_row(LockedChunk)) as cursor:
@@ -114,7 +121,9 @@ def split_frames(frames: pa.Table, locked: Sequence[LockedChunk]) -> tuple[pa.Ta
 
 
 def move_pending(conn: psycopg.Connection, place: dict[str, Any]) -> int:
-    """Move frames of a partition's sessions into chunks that are no longer locked. Return their number."""
+    """Move frames of a partition's sessions into chunks that are no longer locked. Return their
+    number.
+    """
     if conn.execute(_PENDING).fetchone() != (True,):
         return 0
     locked = locked_chunks(conn)

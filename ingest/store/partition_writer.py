@@ -1,9 +1,9 @@
 """Writes the batches of one partition to PostgreSQL, each exactly once.
 
 The order inside the transaction matters: COPY first, then the small tables. Last comes ``SELECT
-advance(...); COMMIT``, in one message to the server. A worker that freezes anywhere before holds no lock
-that its successor needs. A replaced worker is refused by its fencing token and has written nothing. After
-any error the caller drops its state in memory.
+advance(...); COMMIT``, in one message to the server. A worker that freezes anywhere before holds no
+lock that its successor needs. A replaced worker is refused by its fencing token and has written
+nothing. After any error the caller drops its state in memory.
 """
 
 import time
@@ -30,7 +30,14 @@ from analytics.model.track_layout import TrackLayout
 from analytics.store.queries import frames_to_resume
 from ingest.batching.partition_log import Partition
 from ingest.batching.sequence_set import SequenceSet
-from ingest.batching.write_batch import DeadLetter, FinishedLap, LateFrames, OpenSession, RunningLap, WriteBatch
+from ingest.batching.write_batch import (
+    DeadLetter,
+    FinishedLap,
+    LateFrames,
+    OpenSession,
+    RunningLap,
+    WriteBatch,
+)
 from ingest.codec.session_times import SessionTimes
 from ingest.errors import (
     PartitionTaken,
@@ -43,9 +50,20 @@ from ingest.errors import (
 )
 from ingest.settings import DatabaseSettings
 from ingest.store.best_laps import colour_running, judge_scope, unjudged
-from ingest.store.dead_letters import NotKept, expire_dead_letters, kind_of_reason, save_dead_letters
+from ingest.store.dead_letters import (
+    NotKept,
+    expire_dead_letters,
+    kind_of_reason,
+    save_dead_letters,
+)
 from ingest.store.laps import save_laps
-from ingest.store.locked_chunks import LockedChunk, locked_chunks, locks_in_words, move_pending, split_frames
+from ingest.store.locked_chunks import (
+    LockedChunk,
+    locked_chunks,
+    locks_in_words,
+    move_pending,
+    split_frames,
+)
 from ingest.store.schema.edition import refuse_lost_licence
 from ingest.store.schema.timescale_policies import COLUMNSTORE_AFTER
 from ingest.store.sessions import save_facts
@@ -76,8 +94,8 @@ UPDATE positions p SET backend_pid = a.pid, backend_start = a.backend_start, hea
 RETURNING next_offset, topic_id
 """
 
-# Runs in the transaction that moves the position. The fencing token refuses it as a whole if this worker
-# was replaced.
+# Runs in the transaction that moves the position. The fencing token refuses it as a whole if this
+# worker was replaced.
 _SET_TOPIC_ID = """
 UPDATE positions SET topic_id = %(topic_id)s WHERE topic = %(topic)s AND partition = %(index)s AND fence = %(fence)s
 """
@@ -93,7 +111,8 @@ SELECT pg_terminate_backend(a.pid, 5000)
  WHERE p.topic = %(topic)s AND p.partition = %(index)s AND a.pid <> pg_backend_pid()
 """
 
-# A conflict takes a number from the sequence too, and each restart opens sessions again. So look first.
+# A conflict takes a number from the sequence too, and each restart opens sessions again. So look
+# first.
 _MAKE_SESSIONS = """
 INSERT INTO sessions (key, user_id, topic, partition)
 SELECT key, user_id, %s, %s FROM unnest(%s::text[], %s::text[]) AS new(key, user_id)
@@ -121,8 +140,9 @@ ON CONFLICT (session_id, from_sequence) DO UPDATE
    SET offset_ms = excluded.offset_ms, placed_at = excluded.placed_at, reason = excluded.reason, seen_at = now()
 """
 
-# Reads the version of the row as well. When another worker moves frames that waited for a locked chunk, it
-# changes the row. It does not change their number, nor late_from where that is early enough already.
+# Reads the version of the row as well. When another worker moves frames that waited for a locked
+# chunk, it changes the row. It does not change their number, nor late_from where that is early
+# enough already.
 _LATE_FROM = """
 SELECT xmin::text, least((extract(epoch FROM late_from) * 1000000)::bigint, %s) FROM sessions WHERE id = %s
 """
@@ -133,7 +153,9 @@ SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
 """
 
 # Kept until the laps have been timed again. Another worker may own the partition by then.
-_SAVE_LATE = "UPDATE sessions SET late_from = least(late_from, to_timestamp(%s / 1e6)) WHERE id = %s"
+_SAVE_LATE = (
+    "UPDATE sessions SET late_from = least(late_from, to_timestamp(%s / 1e6)) WHERE id = %s"
+)
 
 _NOT_LATE = "UPDATE sessions SET late_from = NULL WHERE id = %s AND xmin = %s::text::xid"
 
@@ -161,8 +183,8 @@ SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigi
 COMMIT
 """
 
-# Frames that came by another partition are not missing. If a session lacks every other frame, its received
-# ranges are long. They are read once, not once per gap.
+# Frames that came by another partition are not missing. If a session lacks every other frame, its
+# received ranges are long. They are read once, not once per gap.
 _SAVE_GAPS = """
 WITH new AS (SELECT * FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS g(session_id, from_sequence, to_sequence)),
 there AS MATERIALIZED (
@@ -178,7 +200,9 @@ SELECT there.id, from_sequence, to_sequence, 'missing' FROM new JOIN there ON th
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Ownership of a partition: the fencing token held, and the next offset to read in the topic with that id."""
+    """Ownership of a partition: the fencing token held, and the next offset to read in the topic
+    with that id.
+    """
 
     fence: int
     next_offset: int
@@ -188,8 +212,8 @@ class Ownership:
 class PartitionWriter:
     """Writes one partition over its own connection to PostgreSQL.
 
-    Every method raises StoreUnavailable when the database does not answer. Connecting raises LicenceLost if
-    the database would refuse every frame.
+    Every method raises StoreUnavailable when the database does not answer. Connecting raises
+    LicenceLost if the database would refuse every frame.
     """
 
     def __init__(self, settings: DatabaseSettings, partition: Partition) -> None:
@@ -228,21 +252,25 @@ class PartitionWriter:
             raise
 
     def take_over(self, owner: str, *, first_offset: int, topic_id: str | None = None) -> Ownership:
-        """Become the partition's owner by takeover: raise the fencing token and end the predecessor's connection.
+        """Become the partition's owner by takeover: raise the fencing token and end the
+        predecessor's connection.
 
-        ``first_offset`` is the start of a partition that nobody has read yet. ``topic_id`` is stored if
-        none is.
+        ``first_offset`` is the start of a partition that nobody has read yet. ``topic_id`` is
+        stored if none is.
         """
         row = self._place | {"owner": owner, "first": first_offset, "topic_id": topic_id}
         with self._reachable():
-            # Only this can end a predecessor that is frozen in a COPY, and its rows must not arrive later.
+            # Only this can end a predecessor that is frozen in a COPY, and its rows must not arrive
+            # later.
             self._conn.execute(_END_PREDECESSOR, row)
             next_offset, fence, stored_id = self._one(_TAKE_OVER, row)
             expire_dead_letters(self._conn, self.partition, self._quota)
             return Ownership(fence, next_offset, stored_id)
 
     def resume(self, fence: int) -> Ownership:
-        """Continue as the owner over a new connection. Raises PartitionTaken if another worker has taken over since."""
+        """Continue as the owner over a new connection. Raises PartitionTaken if another worker has
+        taken over since.
+        """
         with self._reachable():
             found = self._conn.execute(_RESUME, self._place | {"fence": fence}).fetchone()
         if found is None:
@@ -254,11 +282,18 @@ class PartitionWriter:
         self.resume(fence)
 
     def open_sessions(self, keys: Sequence[str], users: dict[str, str]) -> dict[str, OpenSession]:
-        """Return the sessions of these keys. Makes new ones, and restores the state of those with stored frames."""
+        """Return the sessions of these keys. Makes new ones, and restores the state of those with
+        stored frames.
+        """
         with self._reachable():
             self._conn.execute(
                 _MAKE_SESSIONS,
-                [self.partition.topic, self.partition.index, list(keys), [users.get(key, "") for key in keys]],
+                [
+                    self.partition.topic,
+                    self.partition.index,
+                    list(keys),
+                    [users.get(key, "") for key in keys],
+                ],
             )
             rows = self._conn.execute(_OPEN_SESSIONS, [list(keys)]).fetchall()
             sessions = {row[0]: self._open_session(*row) for row in rows}
@@ -268,18 +303,36 @@ class PartitionWriter:
             return sessions
 
     def _open_session(
-        self, key: str, id: int, received: str, started_at_ms: int | None, frames: int, told: int, *place: Any
+        self,
+        key: str,
+        id: int,
+        received: str,
+        started_at_ms: int | None,
+        frames: int,
+        told: int,
+        *place: Any,
     ) -> OpenSession:
         latest_ms, written_ms, game, track, car, user_id, driver, track_id, *course = place
         session = OpenSession(
-            id, key, SequenceSet.from_multirange(received), started_at_ms, None, told, game, track, car, user_id, driver
+            id,
+            key,
+            SequenceSet.from_multirange(received),
+            started_at_ms,
+            None,
+            told,
+            game,
+            track,
+            car,
+            user_id,
+            driver,
         )
         session.frames = frames
         session.times = SessionTimes(latest_ms, written_ms if frames else None)
         if track_id is not None:
             session.begin_on(track_id, course_of(track_id, *course))
         if frames:
-            # The state that the lap engine would have if this worker had timed the session from its start.
+            # The state that the lap engine would have if this worker had timed the session from its
+            # start.
             stored, last = frames_to_resume(self._conn, id)
             session.carry = _timed(stored, last, session.course)[1]
             if last and session.carry and session.carry.open.lap_number == last.lap_number:
@@ -287,7 +340,9 @@ class PartitionWriter:
         return session
 
     def recent_sessions(self) -> list[str]:
-        """Return the sessions of this partition with frames in the last minutes, oldest update first."""
+        """Return the sessions of this partition with frames in the last minutes, oldest update
+        first.
+        """
         with self._reachable():
             return [key for (key,) in self._conn.execute(_RECENT_SESSIONS, self._place)]
 
@@ -302,12 +357,15 @@ class PartitionWriter:
             return learn_track(self._conn, *place)
 
     def unjudged(self) -> dict[Category, int]:
-        """Return the scopes in which laps of this partition wait for colours, each with the earliest time in µs."""
+        """Return the scopes in which laps of this partition wait for colours, each with the
+        earliest time in µs.
+        """
         with self._reachable():
             return unjudged(self._conn, self.partition)
 
     def judge(self, scope: Category, since_us: int) -> list[FinishedLap] | None:
-        """Judge a scope and return its laps that ended since ``since_us`` and have new colours, of any partition.
+        """Judge a scope and return its laps that ended since ``since_us`` and have new colours, of
+        any partition.
 
         Returns None if another worker is judging the scope: try again later.
         """
@@ -315,7 +373,10 @@ class PartitionWriter:
             judged = judge_scope(self._conn, scope, since_us)
         if judged is None:
             return None
-        return [FinishedLap(j.driven.session_id, j.session_key, j.driven.lap, j.driven.told) for j in judged]
+        return [
+            FinishedLap(j.driven.session_id, j.session_key, j.driven.lap, j.driven.told)
+            for j in judged
+        ]
 
     def colour(self, running: Sequence[RunningLap]) -> list[RunningLap]:
         """Return these laps with the colours of their sectors, judged by the records that stand."""
@@ -327,11 +388,15 @@ class PartitionWriter:
         with self._reachable():
             return [LateFrames(*row) for row in self._conn.execute(_LATE_SESSIONS, self._place)]
 
-    def time_again(self, late: LateFrames, position: int, fence: int) -> tuple[list[FinishedLap], EngineState | None]:
-        """Time the laps from all stored frames and write them, as if no frames had come late. Raises PartitionTaken.
+    def time_again(
+        self, late: LateFrames, position: int, fence: int
+    ) -> tuple[list[FinishedLap], EngineState | None]:
+        """Time the laps from all stored frames and write them, as if no frames had come late.
+        Raises PartitionTaken.
 
-        Returns those laps, from the one before the late frames on, and the lap engine's new state. Raises
-        SessionWentOn and writes nothing if another worker stored frames of the session meanwhile.
+        Returns those laps, from the one before the late frames on, and the lap engine's new state.
+        Raises SessionWentOn and writes nothing if another worker stored frames of the session
+        meanwhile.
         """
         with self._reachable():
             version, from_us = self._one(_LATE_FROM, [late.from_us, late.session_id])
@@ -342,7 +407,9 @@ class PartitionWriter:
             numbers = [lap.lap_number for lap in laps]
             self._conn.execute("BEGIN")
             first = sure.lap_number if sure else -1
-            self._conn.execute(_DROP_LAPS, {"id": late.session_id, "from": first, "numbers": numbers})
+            self._conn.execute(
+                _DROP_LAPS, {"id": late.session_id, "from": first, "numbers": numbers}
+            )
             save_laps(self._conn.cursor(), [(late.session_id, lap) for lap in laps])
             if not self._conn.execute(_NOT_LATE, [late.session_id, version]).rowcount:
                 self._conn.execute("ROLLBACK")
@@ -350,7 +417,9 @@ class PartitionWriter:
             self._advance_and_commit(_nothing(position, position), fence)
         return timed, carry
 
-    def end_lap(self, session: OpenSession, lap: Lap, position: int, fence: int) -> list[FinishedLap]:
+    def end_lap(
+        self, session: OpenSession, lap: Lap, position: int, fence: int
+    ) -> list[FinishedLap]:
         """Write the lap that a session ended with, and return it. Raises PartitionTaken.
 
         Writes and returns nothing if another worker stored frames of the session meanwhile.
@@ -366,11 +435,11 @@ class PartitionWriter:
         return [FinishedLap(session.id, session.key, lap)]
 
     def write(self, chunk: WriteBatch, fence: int) -> frozenset[int]:
-        """Store a batch and commit the partition's new position, all or nothing. Raises PartitionTaken,
-        SessionsChanged.
+        """Store a batch and commit the partition's new position, all or nothing. Raises
+        PartitionTaken, SessionsChanged.
 
-        Returns the sessions with frames stored by another worker that this one does not know. The store
-        notes that their laps must be timed again. This worker's state of them is stale.
+        Returns the sessions with frames stored by another worker that this one does not know. The
+        store notes that their laps must be timed again. This worker's state of them is stale.
         """
         try:
             return self._write(chunk, fence)
@@ -393,7 +462,9 @@ class PartitionWriter:
     def _split(self, frames: pa.Table) -> tuple[pa.Table, pa.Table]:
         """Split frames into those that can be stored now and those whose chunk is locked."""
         nothing = frames.schema.empty_table()
-        if not frames.num_rows or not (self._look_for_locks or _has_late(frames, now_us=time.time_ns() // 1000)):
+        if not frames.num_rows or not (
+            self._look_for_locks or _has_late(frames, now_us=time.time_ns() // 1000)
+        ):
             return frames, nothing
         locked = self._locked_chunks()
         self._look_for_locks = self._look_for_locks and bool(locked)
@@ -421,19 +492,25 @@ class PartitionWriter:
             return 0  # locked between two statements: next time
 
     def skip_lost(self, fence: int, position: int, earliest: int) -> None:
-        """Continue at ``earliest``: retention removed the records from ``position`` on before they were read."""
+        """Continue at ``earliest``: retention removed the records from ``position`` on before they
+        were read.
+        """
         with self._reachable():
             self._conn.execute("BEGIN")
             self._save_lost(position, earliest - 1, "retention")
             self._advance_and_commit(_nothing(position, earliest), fence)
 
     def rewind(self, fence: int, position: int, earliest: int) -> None:
-        """Continue at ``earliest``, before ``position``: the log that was read up to there no longer exists."""
+        """Continue at ``earliest``, before ``position``: the log that was read up to there no
+        longer exists.
+        """
         with self._reachable():
             self._conn.execute("BEGIN")
             self._advance_and_commit(_nothing(position, earliest), fence)
 
-    def begin_anew(self, fence: int, position: int, earliest: int, *, topic_id: str, old_end: int | None) -> None:
+    def begin_anew(
+        self, fence: int, position: int, earliest: int, *, topic_id: str, old_end: int | None
+    ) -> None:
         """Continue at ``earliest`` of another topic with the same name, which has ``topic_id``.
 
         The records of the old topic from ``position`` on are lost. It ended at ``old_end``; None if
@@ -468,22 +545,35 @@ class PartitionWriter:
             save_facts(cursor, chunk.facts)
             if chunk.begun_on:
                 cursor.executemany(
-                    "UPDATE sessions SET track_id = %s WHERE id = %s", [(t, s) for s, t in chunk.begun_on]
+                    "UPDATE sessions SET track_id = %s WHERE id = %s",
+                    [(t, s) for s, t in chunk.begun_on],
                 )
             save_laps(cursor, [(timed.session_id, timed.lap) for timed in chunk.laps])
             if chunk.corrections:
                 cursor.executemany(
                     _SAVE_CORRECTIONS,
-                    [(c.session_id, c.from_sequence, c.offset_ms, c.placed_ms, c.reason) for c in chunk.corrections],
+                    [
+                        (c.session_id, c.from_sequence, c.offset_ms, c.placed_ms, c.reason)
+                        for c in chunk.corrections
+                    ],
                 )
             if chunk.gaps:
-                columns = zip(*((g.session_id, g.from_sequence, g.to_sequence) for g in chunk.gaps), strict=True)
+                columns = zip(
+                    *((g.session_id, g.from_sequence, g.to_sequence) for g in chunk.gaps),
+                    strict=True,
+                )
                 cursor.execute(_SAVE_GAPS, list(map(list, columns)))
             if chunk.late:
-                cursor.executemany(_SAVE_LATE, [(late.from_us, late.session_id) for late in chunk.late])
+                cursor.executemany(
+                    _SAVE_LATE, [(late.from_us, late.session_id) for late in chunk.late]
+                )
             if chunk.dead_letters:
-                left_out = save_dead_letters(cursor, self.partition, chunk.dead_letters, self._quota)
-                self._note_not_kept({kind_of_reason(letter.reason) for letter in chunk.dead_letters}, left_out)
+                left_out = save_dead_letters(
+                    cursor, self.partition, chunk.dead_letters, self._quota
+                )
+                self._note_not_kept(
+                    {kind_of_reason(letter.reason) for letter in chunk.dead_letters}, left_out
+                )
 
     def is_full(self, letter: DeadLetter) -> bool:
         """Return whether letters of this kind had no place when the last ones came."""
@@ -502,7 +592,8 @@ class PartitionWriter:
 
     def _advance_and_commit(self, chunk: WriteBatch, fence: int) -> frozenset[int]:
         progress = chunk.progress
-        # A client-side cursor sends both statements as one message. The server-side protocol cannot.
+        # A client-side cursor sends both statements as one message. The server-side protocol
+        # cannot.
         answer = ClientCursor(self._conn).execute(
             _ADVANCE_AND_COMMIT,
             [
@@ -529,7 +620,9 @@ class PartitionWriter:
         return row
 
     def _what_is_locked(self, error: psycopg.Error) -> str:
-        """Name the processes that block us, as far as the database shows them. Ends the transaction."""
+        """Name the processes that block us, as far as the database shows them. Ends the
+        transaction.
+        """
         said = ", ".join(filter(None, [str(error).partition("\n")[0], error.diag.context]))
         try:
             self._conn.execute("ROLLBACK")
@@ -549,13 +642,18 @@ class PartitionWriter:
                 raise SessionsChanged(self.partition, said) from None
             if isinstance(error, psycopg.errors.DiskFull):
                 raise StoreFull(self._address, said) from error
-            # A value may be too long for an index. That is an OperationalError, and stays one at every retry.
+            # A value may be too long for an index. That is an OperationalError, and stays one at
+            # every retry.
             if isinstance(error, psycopg.errors.LockNotAvailable):
                 raise StoreBusy(self.partition, self._what_is_locked(error)) from error
             for_data = isinstance(
-                error, psycopg.DataError | psycopg.IntegrityError | psycopg.errors.ProgramLimitExceeded
+                error,
+                psycopg.DataError | psycopg.IntegrityError | psycopg.errors.ProgramLimitExceeded,
             )
-            if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not for_data:
+            if (
+                isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+                and not for_data
+            ):
                 raise StoreUnavailable(self._address, said) from error
             raise StoreRefused(self.partition, said, for_data=for_data) from error
 
@@ -571,8 +669,14 @@ def _nothing(start: int, end: int) -> WriteBatch:
     return WriteBatch(start, end, FRAMES.empty_table())
 
 
-def _timed(frames: pa.Table, last: Lap | None, course: TrackLayout) -> tuple[list[Lap], EngineState | None]:
-    """Time stored frames that begin with, or shortly before, the lap ``last``; return laps and engine state."""
+def _timed(
+    frames: pa.Table, last: Lap | None, course: TrackLayout
+) -> tuple[list[Lap], EngineState | None]:
+    """Time stored frames that begin with, or shortly before, the lap ``last``; return laps and
+    engine state.
+    """
     if last is None:
         return advance(frames, None, course)
-    return resume(frames, lap_number=last.lap_number, started_at_us=last.started_at_us, course=course)
+    return resume(
+        frames, lap_number=last.lap_number, started_at_us=last.started_at_us, course=course
+    )

@@ -1,8 +1,9 @@
-"""Times the laps of stored sessions again, with this lap engine and the newest version of their track.
+"""Times the laps of stored sessions again, with this lap engine and the newest version of their
+track.
 
-Reports the changes lap by lap, and writes only on request. Rule: the laps written are timed from all frames
-stored at that moment. No worker continues from another timing. A session that has new frames meanwhile is
-refused. The partition's worker is made to read again all that it remembers.
+Reports the changes lap by lap, and writes only on request. Rule: the laps written are timed from
+all frames stored at that moment. No worker continues from another timing. A session that has new
+frames meanwhile is refused. The partition's worker is made to read again all that it remembers.
 """
 
 from dataclasses import dataclass, fields
@@ -30,8 +31,8 @@ SELECT id, key, frames, frames > 0 AND updated_at > now() - interval '1 minute',
  WHERE %(key)s::text IS NULL OR key = %(key)s ORDER BY id
 """
 
-# Raises the fencing token as a takeover does. The worker ends, and its host starts another. That one reads
-# the session's laps, and the track they are timed on.
+# Raises the fencing token as a takeover does. The worker ends, and its host starts another. That
+# one reads the session's laps, and the track they are timed on.
 _END_OWNERSHIP = """
 UPDATE positions p SET fence = fence + 1 FROM sessions s WHERE s.id = %s AND (p.topic, p.partition) = (s.topic, s.partition)
 """
@@ -43,12 +44,16 @@ class FramesGone(PurpleSectorError):
     """Raised if some frames of a session are no longer stored. Only its laps are still known."""
 
     def __init__(self, key: str, stored: int, left: int) -> None:
-        super().__init__(f"session {key!r}: of its {stored} frames {left} are left, which do not make its laps again")
+        super().__init__(
+            f"session {key!r}: of its {stored} frames {left} are left, which do not make its laps again"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """A session whose laps can be timed again. ``live`` means that a worker wrote to it in the last minute."""
+    """A session whose laps can be timed again. ``live`` means that a worker wrote to it in the last
+    minute.
+    """
 
     id: int
     key: str
@@ -59,7 +64,9 @@ class StoredSession:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The change of one lap. ``before`` is None if the lap is new, ``after`` is None if it is no longer a lap."""
+    """The change of one lap. ``before`` is None if the lap is new, ``after`` is None if it is no
+    longer a lap.
+    """
 
     lap_number: int
     before: Lap | None
@@ -70,7 +77,9 @@ class Change:
         """Return the changed fields of the lap, each with its value before and after."""
         if self.before is None or self.after is None:
             return {}
-        both = ((f.name, getattr(self.before, f.name), getattr(self.after, f.name)) for f in fields(Lap))
+        both = (
+            (f.name, getattr(self.before, f.name), getattr(self.after, f.name)) for f in fields(Lap)
+        )
         return {name: (before, after) for name, before, after in both if before != after}
 
 
@@ -87,11 +96,16 @@ class Recomputed:
 def stored_sessions(conn: psycopg.Connection[Any], key: str | None = None) -> list[StoredSession]:
     """Return all sessions, or the one of this key if there is one."""
     rows = conn.execute(_SESSIONS, {"key": key}).fetchall()
-    return [StoredSession(id, key, frames, live, Category(*place)) for id, key, frames, live, *place in rows]
+    return [
+        StoredSession(id, key, frames, live, Category(*place))
+        for id, key, frames, live, *place in rows
+    ]
 
 
 def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomputed:
-    """Time a session's laps from all its frames. Writes nothing. Raises FramesGone if retention took some."""
+    """Time a session's laps from all its frames. Writes nothing. Raises FramesGone if retention
+    took some.
+    """
     place = (session.scope.game, session.scope.track)
     track = newest_tracks(conn, [place]).get(place)
     course = track.track.course if track else UNKNOWN
@@ -107,7 +121,9 @@ def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomput
     if read < session.frames:
         raise FramesGone(session.key, session.frames, read)
     before = {lap.lap_number: lap for lap in laps(conn, session.key)}
-    changes = (Change(number, before.get(number), now.get(number)) for number in sorted({*before, *now}))
+    changes = (
+        Change(number, before.get(number), now.get(number)) for number in sorted({*before, *now})
+    )
     changed = tuple(change for change in changes if change.before != change.after)
     return Recomputed(session, track, tuple(now.values()), changed)
 
@@ -123,19 +139,25 @@ def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
     before = [change.before for change in done.changes if change.before]
     begun_us = [lap.started_at_us for lap in (*done.laps, *before)]
     if session.scope.track and begun_us:
-        # A worker that is judging the scope reads the laps written here, or judges them at its next start.
+        # A worker that is judging the scope reads the laps written here, or judges them at its next
+        # start.
         judge_scope(conn, session.scope, min(begun_us))
 
 
 def _replace_laps(conn: psycopg.Connection, done: Recomputed) -> None:
     session, numbers = done.session, [lap.lap_number for lap in done.laps]
     with conn.transaction(), conn.cursor() as cursor:
-        # Take locks in the same order as `advance`. A batch with facts or laps has locked the session before.
+        # Take locks in the same order as `advance`. A batch with facts or laps has locked the
+        # session before.
         cursor.execute(_END_OWNERSHIP, [session.id])
         if cursor.execute(_FRAMES, [session.id]).fetchone() != (session.frames,):
             raise SessionWentOn(session.key)
-        cursor.execute("DELETE FROM laps WHERE session_id = %s AND NOT lap_number = ANY (%s)", [session.id, numbers])
+        cursor.execute(
+            "DELETE FROM laps WHERE session_id = %s AND NOT lap_number = ANY (%s)",
+            [session.id, numbers],
+        )
         save_laps(cursor, [(session.id, lap) for lap in done.laps])
         cursor.execute(
-            "UPDATE sessions SET track_id = %s WHERE id = %s", [done.track.id if done.track else None, session.id]
+            "UPDATE sessions SET track_id = %s WHERE id = %s",
+            [done.track.id if done.track else None, session.id],
         )

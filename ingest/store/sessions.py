@@ -33,7 +33,9 @@ UPDATE lap_colours c SET time_ms = NULL FROM told WHERE told.moved AND c.session
 
 
 def save_facts(cursor: psycopg.Cursor[Any], facts: Iterable[tuple[int, Session]]) -> None:
-    """Save facts of sessions, each with the store's number of the session, in the order of their reports."""
+    """Save facts of sessions, each with the store's number of the session, in the order of their
+    reports.
+    """
     if rows := [_row(id, told) for id, told in facts]:
         cursor.executemany(_SAVE_FACTS, rows)
 

@@ -1,8 +1,9 @@
-"""Reads and writes the versions of tracks: the version a session begins on, and the next one when laps require it.
+"""Reads and writes the versions of tracks: the version a session begins on, and the next one when
+laps require it.
 
-Runs statements on an open connection. `analytics.laps.track_learning` decides the version's values. Two
-workers that learn one track at once make the same next version. The first one's stays, and the other's is
-dropped.
+Runs statements on an open connection. `analytics.laps.track_learning` decides the version's values.
+Two workers that learn one track at once make the same next version. The first one's stays, and the
+other's is dropped.
 """
 
 from collections.abc import Collection
@@ -22,7 +23,8 @@ SELECT DISTINCT ON (game, name) id, game, name, line_position, sector_positions,
  ORDER BY game, name, version DESC
 """
 
-# The newest sessions show the track as it is now. A hundred laps determine it as well as all laps do.
+# The newest sessions show the track as it is now. A hundred laps determine it as well as all laps
+# do.
 _WITNESSES = """
 SELECT l.line_position, l.sector_positions, s.track_length_m
   FROM (SELECT id, track_length_m FROM sessions WHERE game = %s AND track = %s ORDER BY id DESC LIMIT 20) s
@@ -44,7 +46,9 @@ class StoredTrack:
     track: LearnedTrack
 
 
-def newest_tracks(conn: psycopg.Connection[Any], places: Collection[Place]) -> dict[Place, StoredTrack]:
+def newest_tracks(
+    conn: psycopg.Connection[Any], places: Collection[Place]
+) -> dict[Place, StoredTrack]:
     """Return the newest version of each track that has one."""
     games, names = [game for game, _ in places], [name for _, name in places]
     found = (_stored(row) for row in conn.execute(_NEWEST, [games, names]))
@@ -65,11 +69,17 @@ def learn_track(conn: psycopg.Connection[Any], game: str, name: str) -> LearnedT
 def save_track(conn: psycopg.Connection[Any], track: LearnedTrack) -> None:
     """Save a version of a track. A stored version with the same number stays."""
     place = (track.game, track.name, track.version, track.origin)
-    conn.execute(_SAVE, [*place, track.line, list(track.sectors), track.length_m, track.laps, track.spread])
+    conn.execute(
+        _SAVE, [*place, track.line, list(track.sectors), track.length_m, track.laps, track.spread]
+    )
 
 
 def course_of(
-    id: int | None, line: float | None, sectors: list[float] | None, length_m: float | None, version: int | None
+    id: int | None,
+    line: float | None,
+    sectors: list[float] | None,
+    length_m: float | None,
+    version: int | None,
 ) -> TrackLayout:
     """Return the course that a session is timed on, from these columns of its track.
 
@@ -82,5 +92,15 @@ def course_of(
 
 def _stored(row: tuple[Any, ...]) -> StoredTrack:
     id, game, name, line, sectors, length_m, origin, version, laps, spread = row
-    track = LearnedTrack(game, name, line, tuple(sectors), length_m, origin, version=version, laps=laps, spread=spread)
+    track = LearnedTrack(
+        game,
+        name,
+        line,
+        tuple(sectors),
+        length_m,
+        origin,
+        version=version,
+        laps=laps,
+        spread=spread,
+    )
     return StoredTrack(id, track)

@@ -6,7 +6,9 @@ from ingest.batching.partition_log import Partition
 
 
 def worker_count(partitions: int, *, per_worker: int, cpus: int) -> int:
-    """Return the number of workers to run: by ``per_worker``, or, if that is 0, one for each CPU of the cluster."""
+    """Return the number of workers to run: by ``per_worker``, or, if that is 0, one for each CPU of
+    the cluster.
+    """
     if partitions == 0:
         return 0
     if per_worker > 0:
@@ -17,8 +19,8 @@ def worker_count(partitions: int, *, per_worker: int, cpus: int) -> int:
 class SurplusTimer:
     """Decides when a worker is one too many. Times are in seconds of a steady clock.
 
-    Ray counts the CPUs of a dead node until its health check fails, and a node may come back. So a surplus counts
-    only after it has lasted for ``grace_s``.
+    Ray counts the CPUs of a dead node until its health check fails, and a node may come back. So a
+    surplus counts only after it has lasted for ``grace_s``.
     """
 
     def __init__(self, *, grace_s: float) -> None:

@@ -8,10 +8,11 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep some of the freed memory for the next batch; other C libraries are left as they are.
+    """Let glibc keep some of the freed memory for the next batch; other C libraries are left as
+    they are.
 
-    By default glibc returns the memory of each batch to the kernel and requests it again, page by page.
-    That cost a worker 0.2 µs of the 2.5 µs that it spent on a frame.
+    By default glibc returns the memory of each batch to the kernel and requests it again, page by
+    page. That cost a worker 0.2 µs of the 2.5 µs that it spent on a frame.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

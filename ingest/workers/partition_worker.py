@@ -1,8 +1,9 @@
 """Carries one partition from Kafka to the store: reads, decodes, times laps, stores, and reads on.
 
-A worker never reads on while a batch waits for the store: this is its backpressure, and Kafka is the queue.
-After any error it drops its state, reads the partition's position from the store, and continues there. It
-never stores a batch again from memory. It ends after a takeover by another worker.
+A worker never reads on while a batch waits for the store: this is its backpressure, and Kafka is
+the queue. After any error it drops its state, reads the partition's position from the store, and
+continues there. It never stores a batch again from memory. It ends after a takeover by another
+worker.
 """
 
 import random
@@ -22,7 +23,14 @@ from ingest.batching.partition_log import Batch, Partition, PartitionLog
 from ingest.batching.poison_search import PoisonSearch
 from ingest.batching.silent_sessions import SilentSessions
 from ingest.batching.throttle import Throttle
-from ingest.batching.write_batch import FinishedLap, LateFrames, OpenSession, RunningLap, WriteBatch, make_chunk
+from ingest.batching.write_batch import (
+    FinishedLap,
+    LateFrames,
+    OpenSession,
+    RunningLap,
+    WriteBatch,
+    make_chunk,
+)
 from ingest.codec.decode import Decoded, decode, reject_all
 from ingest.codec.session_times import Correction
 from ingest.errors import (
@@ -44,7 +52,9 @@ from ingest.store.tracks import Place
 
 log = structlog.get_logger()
 
-_READ_S = 0.05  # how long a read may wait: short, so that a batch closes on time and a stop takes effect
+_READ_S = (
+    0.05  # how long a read may wait: short, so that a batch closes on time and a stop takes effect
+)
 _HEARTBEAT_S = 2.0
 _BACKOFF_S = (0.1, 5.0)
 _REMEMBERED = 2_000  # sessions
@@ -100,12 +110,17 @@ class PartitionWorker:
         self._assignment = assignment
         self._on_laps = on_laps
         self._fence: int | None = None
-        self._known_end: tuple[str | None, int | None] = (None, None)  # topic id, and the end of that log
+        self._known_end: tuple[str | None, int | None] = (
+            None,
+            None,
+        )  # topic id, and the end of that log
         self._isolation = PoisonSearch(assignment.ingest.batch_max_rows)
         self._log = log.bind(partition=str(assignment.partition), owner=assignment.owner)
 
     def run(self, stop: threading.Event) -> None:
-        """Own the partition until ``stop`` is set or a takeover; outlive failures of brokers and databases."""
+        """Own the partition until ``stop`` is set or a takeover; outlive failures of brokers and
+        databases.
+        """
         delay_s = _BACKOFF_S[0]
         while not stop.is_set():
             batches_before, narrowing = self.progress.batches, False
@@ -116,16 +131,19 @@ class PartitionWorker:
                 self._log.warning("partition taken over", reason=str(taken))
                 return
             except _TRY_AGAIN as error:
-                # Half as many records next time: narrowing the search for the poison record is progress too.
+                # Half as many records next time: narrowing the search for the poison record is
+                # progress too.
                 narrowing = isinstance(error, StoreRefused) and error.for_data
                 self._note(str(error))
             except Exception as error:
-                # A bug of ours must not end a partition for good. The log gets it with its traceback.
+                # A bug of ours must not end a partition for good. The log gets it with its
+                # traceback.
                 self._log.exception("unexpected")
                 self._note(repr(error))
             ahead = narrowing or self.progress.batches > batches_before
             delay_s = _BACKOFF_S[0] if ahead else min(delay_s * 2, _BACKOFF_S[1])
-            # Backoff with jitter: workers of one database that failed together should not retry together.
+            # Backoff with jitter: workers of one database that failed together should not retry
+            # together.
             stop.wait(delay_s * random.uniform(0.5, 1.0))
         self.progress.state = "stopped"
 
@@ -144,56 +162,78 @@ class PartitionWorker:
         ):
             topic_id = source.identify()
             first, end = source.offsets()
-            ownership = self._placed(store, self._claim(store, first, topic_id), topic_id, first, end)
+            ownership = self._placed(
+                store, self._claim(store, first, topic_id), topic_id, first, end
+            )
             self._log.info("reading", offset=ownership.next_offset, fence=ownership.fence)
             self.progress.last_error = ""
             source.read_from(ownership.next_offset)
             source.commit(ownership.next_offset)
             try:
-                RunLoop(task, source, store, ownership, self._isolation, self.progress, self._on_laps).carry_on(stop)
+                RunLoop(
+                    task, source, store, ownership, self._isolation, self.progress, self._on_laps
+                ).carry_on(stop)
             finally:
                 self._known_end = (topic_id, source.known_end)
 
     def _claim(self, store: PartitionWriter, first_offset: int, topic_id: str | None) -> Ownership:
-        # Only the first claim may push another owner aside. A worker that wakes from a freeze must find out
-        # that it was replaced.
+        # Only the first claim may push another owner aside. A worker that wakes from a freeze must
+        # find out that it was replaced.
         if self._fence is None:
-            ownership = store.take_over(self._assignment.owner, first_offset=first_offset, topic_id=topic_id)
+            ownership = store.take_over(
+                self._assignment.owner, first_offset=first_offset, topic_id=topic_id
+            )
             self._fence = ownership.fence
             return ownership
         return store.resume(self._fence)
 
     def _placed(
-        self, store: PartitionWriter, ownership: Ownership, topic_id: str | None, first: int, end: int
+        self,
+        store: PartitionWriter,
+        ownership: Ownership,
+        topic_id: str | None,
+        first: int,
+        end: int,
     ) -> Ownership:
-        """Return the place to read from: the store's position, or ``first`` if the broker has nothing to read there."""
+        """Return the place to read from: the store's position, or ``first`` if the broker has
+        nothing to read there.
+        """
         position = ownership.next_offset
         if topic_id and ownership.topic_id and topic_id != ownership.topic_id:
             of_topic, known_end = self._known_end
             old_end = known_end if of_topic == ownership.topic_id else None
             self._log.error(
-                "the topic was deleted and made anew: reading it from its start", next=position, old_end=old_end
+                "the topic was deleted and made anew: reading it from its start",
+                next=position,
+                old_end=old_end,
             )
             store.begin_anew(ownership.fence, position, first, topic_id=topic_id, old_end=old_end)
             return Ownership(ownership.fence, first, topic_id)
         if first <= position <= end:
             return ownership
         if position < first:
-            self._log.error("records were deleted before they were read", next=position, first=first)
+            self._log.error(
+                "records were deleted before they were read", next=position, first=first
+            )
             store.skip_lost(ownership.fence, position, first)
         else:
-            # Either the broker lost its last records, or it has no topic ids and the topic was made again.
-            # So the log's records may differ from those that were read. Frames with a sequence are still
-            # stored only once.
+            # Either the broker lost its last records, or it has no topic ids and the topic was made
+            # again. So the log's records may differ from those that were read. Frames with a
+            # sequence are still stored only once.
             self._log.error(
-                "the log ends before what is stored of it: reading it anew", next=position, first=first, end=end
+                "the log ends before what is stored of it: reading it anew",
+                next=position,
+                first=first,
+                end=end,
             )
             store.rewind(ownership.fence, position, first)
         return Ownership(ownership.fence, first, topic_id)
 
 
 class RunLoop:
-    """Reads and stores. Its state between two errors is the sessions, and the records waiting to be stored."""
+    """Reads and stores. Its state between two errors is the sessions, and the records waiting to be
+    stored.
+    """
 
     def __init__(
         self,
@@ -249,8 +289,8 @@ class RunLoop:
                     return
             elif now >= beat_at:
                 self._store.beat(self._fence)
-                # Commit the offset again. The broker may have missed it, a person may have reset it, and
-                # Kafka drops it after a week.
+                # Commit the offset again. The broker may have missed it, a person may have reset
+                # it, and Kafka drops it after a week.
                 self._source.commit(self._waiting.stored)
                 beat_at = now + _HEARTBEAT_S
             for late in self._lateness.due(now=now):
@@ -277,13 +317,19 @@ class RunLoop:
         appended_ms = batch.records.appended_ms
         # A topic that keeps its producers' times has no append times of its own.
         appended_ms = np.where(appended_ms > 0, appended_ms, time.time_ns() // 1_000_000)
-        decoded, corrections = place_in_time(decoded, self._sessions, appended_ms, self._source.behind_ms)
+        decoded, corrections = place_in_time(
+            decoded, self._sessions, appended_ms, self._source.behind_ms
+        )
         if batch.start == self._isolation.culprit:
             decoded = reject_all(
-                decoded, len(batch.records), "refused: the database does not take what this record holds"
+                decoded,
+                len(batch.records),
+                "refused: the database does not take what this record holds",
             )
         self._begin(decoded)
-        chunk = self._with_headers(make_chunk(batch, decoded, self._sessions, corrections, self._source.users))
+        chunk = self._with_headers(
+            make_chunk(batch, decoded, self._sessions, corrections, self._source.users)
+        )
         self._forget_shared(chunk, self._write(batch, chunk))
         self._note_corrections(corrections)
         self._note_blanked(decoded)
@@ -307,21 +353,33 @@ class RunLoop:
         if not wanted:
             return chunk
         headers = self._source.headers_at(wanted)
-        letters = tuple(replace(letter, headers=headers.get(letter.offset)) for letter in chunk.dead_letters)
+        letters = tuple(
+            replace(letter, headers=headers.get(letter.offset)) for letter in chunk.dead_letters
+        )
         return replace(chunk, dead_letters=letters)
 
     def _note_blanked(self, decoded: Decoded) -> None:
-        """Count the values that were stored as NULL because no car can have sent them; log each channel once."""
+        """Count the values that were stored as NULL because no car can have sent them; log each
+        channel once.
+        """
         counts = self._progress.blanked
         for channel, values in decoded.blanked.items():
             if channel not in counts:
-                log.warning("implausible values stored as NULL", channel=channel, sessions=decoded.sessions[:10])
+                log.warning(
+                    "implausible values stored as NULL",
+                    channel=channel,
+                    sessions=decoded.sessions[:10],
+                )
             counts[channel] = counts.get(channel, 0) + values
 
     def _begin(self, decoded: Decoded) -> None:
         """Put sessions that begin on the newest version of their track."""
-        told = ((self._sessions[decoded.sessions[f.session_index]], f.message) for f in decoded.facts)
-        places = {session.key: (facts.game, facts.track) for session, facts in told if not session.carry}
+        told = (
+            (self._sessions[decoded.sessions[f.session_index]], f.message) for f in decoded.facts
+        )
+        places = {
+            session.key: (facts.game, facts.track) for session, facts in told if not session.carry
+        }
         if not places:
             return
         tracks = self._store.newest_tracks(set(places.values()))
@@ -330,7 +388,9 @@ class RunLoop:
                 self._sessions[key].begin_on(tracks[place].id, tracks[place].track.course)
 
     def _tell(self, laps: Sequence[FinishedLap]) -> None:
-        """Judge the stored laps and announce them with their colours, plus all laps whose colours changed."""
+        """Judge the stored laps and announce them with their colours, plus all laps whose colours
+        changed.
+        """
         self._note(laps)
         told = {(timed.session_id, timed.lap.lap_number): timed for timed in laps}
         for scope, since_us in tuple(self._unjudged.items()):
@@ -357,24 +417,34 @@ class RunLoop:
     def _learn(self, place: Place) -> None:
         learnt = self._store.learn_track(place)
         if learnt:
-            log.info("track learnt", track=learnt.name, version=learnt.version, line=learnt.line, laps=learnt.laps)
+            log.info(
+                "track learnt",
+                track=learnt.name,
+                version=learnt.version,
+                line=learnt.line,
+                laps=learnt.laps,
+            )
 
     def _time_again(self, late: LateFrames) -> None:
         try:
             laps, carry = self._store.time_again(late, self._waiting.stored, self._fence)
         except SessionWentOn:
-            # Another worker stored frames of the session meanwhile. The store still notes that its laps
-            # must be timed.
+            # Another worker stored frames of the session meanwhile. The store still notes that its
+            # laps must be timed.
             self._lateness.note([late], now=time.monotonic())
             return
         if late.session_key in self._sessions:
             self._sessions[late.session_key].carry = carry
         self._silence.note(late.session_key, now=time.monotonic())
-        log.info("laps timed again, with frames that came late", session=late.session_key, laps=len(laps))
+        log.info(
+            "laps timed again, with frames that came late", session=late.session_key, laps=len(laps)
+        )
         self._tell(laps)
 
     def _end_silent(self, now: float) -> None:
-        """Store the lap that a session ended with, when no more of its frames come; one session per call."""
+        """Store the lap that a session ended with, when no more of its frames come; one session per
+        call.
+        """
         key = self._silence.next_silent(now=now)
         if key is None:
             return
@@ -395,7 +465,9 @@ class RunLoop:
         return shared
 
     def _forget_shared(self, chunk: WriteBatch, shared: frozenset[int]) -> None:
-        """Read these sessions again: another worker stored frames of them meanwhile, and their laps lack those."""
+        """Read these sessions again: another worker stored frames of them meanwhile, and their laps
+        lack those.
+        """
         if not shared:
             return
         forgotten = {
@@ -403,9 +475,16 @@ class RunLoop:
             for key, session in tuple(self._sessions.items())
             if session.id in shared
         }
-        late = [LateFrames(p.id, forgotten[p.id].key, p.known_to_us) for p in chunk.progress if p.id in shared]
+        late = [
+            LateFrames(p.id, forgotten[p.id].key, p.known_to_us)
+            for p in chunk.progress
+            if p.id in shared
+        ]
         self._lateness.note(late, now=time.monotonic())
-        log.info("sessions come by another partition too", sessions=[one.session_key for one in late][:10])
+        log.info(
+            "sessions come by another partition too",
+            sessions=[one.session_key for one in late][:10],
+        )
 
     def _note_corrections(self, corrections: Sequence[Correction]) -> None:
         for one in corrections[:10]:
@@ -419,7 +498,8 @@ class RunLoop:
 
     def _open(self, keys: Sequence[str]) -> None:
         if len(self._sessions) > _REMEMBERED:
-            # Sessions end without any message. A session dropped here is read again if it continues after all.
+            # Sessions end without any message. A session dropped here is read again if it continues
+            # after all.
             self._sessions = {key: self._sessions[key] for key in keys if key in self._sessions}
         new = [key for key in keys if key not in self._sessions]
         if new:

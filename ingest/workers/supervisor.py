@@ -1,7 +1,8 @@
 """Runs the ingest actors: a detached supervisor, and the workers that it spreads partitions over.
 
-The supervisor only decides which worker hosts which partition. The fencing token in the store decides
-ownership. So a wrong decision, a forgotten worker or a second supervisor costs time and never data.
+The supervisor only decides which worker hosts which partition. The fencing token in the store
+decides ownership. So a wrong decision, a forgotten worker or a second supervisor costs time and
+never data.
 """
 
 import asyncio
@@ -42,10 +43,19 @@ _FAREWELL_WITHIN_S = 10.0
 _SURPLUS_S = 10.0
 _NICENESS = 10
 
-# Detached: otherwise they end with the process that started them. Named, so that the next supervisor finds them.
+# Detached: otherwise they end with the process that started them. Named, so that the next
+# supervisor finds them.
 _DETACHED: dict[str, Any] = {"lifetime": "detached", "namespace": NAMESPACE, "max_restarts": -1}
-_SUPERVISOR_OPTIONS: dict[str, Any] = _DETACHED | {"name": SUPERVISOR, "num_cpus": 0, "max_task_retries": -1}
-_WORKER_OPTIONS: dict[str, Any] = _DETACHED | {"num_cpus": 0.1, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
+_SUPERVISOR_OPTIONS: dict[str, Any] = _DETACHED | {
+    "name": SUPERVISOR,
+    "num_cpus": 0,
+    "max_task_retries": -1,
+}
+_WORKER_OPTIONS: dict[str, Any] = _DETACHED | {
+    "num_cpus": 0.1,
+    "max_task_retries": 0,
+    "scheduling_strategy": "SPREAD",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +80,22 @@ class IngestWorker:
 
     def __init__(self, name: str, settings: ClusterSettings) -> None:
         start_logging(settings.log)
-        # Rows may be a quarter of a second late, a viewer's frame may not. Where CPUs are short, the live
-        # path goes first.
+        # Rows may be a quarter of a second late, a viewer's frame may not. Where CPUs are short,
+        # the live path goes first.
         os.nice(_NICENESS)
-        # A read makes tens of thousands of messages, none of which is part of a cycle. Searching them for
-        # cycles took a third of the worker's time.
+        # A read makes tens of thousands of messages, none of which is part of a cycle. Searching
+        # them for cycles took a third of the worker's time.
         gc.freeze()
         gc.set_threshold(1_000_000, 10, 10)
         keep_freed_memory()
-        self._host = WorkerThreads(name=name, kafka=settings.kafka, database=settings.database, ingest=settings.ingest)
+        self._host = WorkerThreads(
+            name=name, kafka=settings.kafka, database=settings.database, ingest=settings.ingest
+        )
 
     def host(self, partitions: list[Partition]) -> dict[str, Any]:
-        """Host exactly these partitions. The return is also the keep-alive that the supervisor waits for."""
+        """Host exactly these partitions. The return is also the keep-alive that the supervisor
+        waits for.
+        """
         return {"pid": os.getpid(), "partitions": self._host.host(partitions)}
 
     def stop(self) -> None:
@@ -100,7 +114,9 @@ class WorkerHandle:
         self.answer: dict[str, Any] = {}
 
     def ask(self, share: list[Partition], *, now: float) -> None:
-        """Request that it host its share, unless a request is pending. Raises RayError if it is dead or failed."""
+        """Request that it host its share, unless a request is pending. Raises RayError if it is
+        dead or failed.
+        """
         if self._call is not None and not self._call.done():
             return
         if self._call is not None:
@@ -109,9 +125,13 @@ class WorkerHandle:
         self._call = asyncio.ensure_future(_answer(self._handle.host.remote(share)))
 
     def silent(self, *, now: float) -> bool:
-        """Return whether an answer is overdue. The first may take as long as Ray needs to start a process."""
+        """Return whether an answer is overdue. The first may take as long as Ray needs to start a
+        process.
+        """
         waiting = self._call is not None and not self._call.done()
-        return waiting and now - self._asked_at > (_ANSWER_WITHIN_S if self.answer else _START_WITHIN_S)
+        return waiting and now - self._asked_at > (
+            _ANSWER_WITHIN_S if self.answer else _START_WITHIN_S
+        )
 
     def dismiss(self) -> None:
         """Kill the worker's process, which may be frozen."""
@@ -139,7 +159,9 @@ class WorkerHandle:
 
 
 class Supervisor:
-    """Keeps every partition with a worker that answers, and requests missing frames from collectors."""
+    """Keeps every partition with a worker that answers, and requests missing frames from
+    collectors.
+    """
 
     def __init__(self, settings: ClusterSettings) -> None:
         start_logging(settings.log)
@@ -154,7 +176,9 @@ class Supervisor:
         self._tasks = [loop.create_task(self._discover()), loop.create_task(self._supervise())]
         self._asking_ends = threading.Event()
         asking = GapRecovery(settings.kafka, settings.database, settings.ingest)
-        threading.Thread(target=asking.run, args=[self._asking_ends], name="asking", daemon=True).start()
+        threading.Thread(
+            target=asking.run, args=[self._asking_ends], name="asking", daemon=True
+        ).start()
 
     async def stats(self) -> dict[str, Any]:
         """Return each worker's process and the progress of its partitions, as of its last answer."""
@@ -162,7 +186,9 @@ class Supervisor:
         return {"pid": os.getpid(), "partitions": len(self._partitions), "workers": workers}
 
     async def differing(self, wanted: ClusterSettings) -> list[str]:
-        """Return the variables that have other values in ``wanted``; this supervisor does not adopt them."""
+        """Return the variables that have other values in ``wanted``; this supervisor does not adopt
+        them.
+        """
         return self._settings.differing(wanted)
 
     async def stop(self) -> None:
@@ -206,7 +232,10 @@ class Supervisor:
             try:
                 self._staff[worker].ask(share, now=now)
             except ray.exceptions.RayError as error:
-                self._replace(worker, "dead" if isinstance(error, ray.exceptions.RayActorError) else repr(error))
+                self._replace(
+                    worker,
+                    "dead" if isinstance(error, ray.exceptions.RayActorError) else repr(error),
+                )
             else:
                 if self._staff[worker].silent(now=now):
                     self._replace(worker, "silent")
@@ -218,13 +247,19 @@ class Supervisor:
 
     def _hire(self) -> str:
         name = _WORKER_PREFIX + uuid.uuid4().hex[:8]
-        worker = ray.remote(IngestWorker).options(name=name, **_WORKER_OPTIONS).remote(name, self._settings)
+        worker = (
+            ray.remote(IngestWorker)
+            .options(name=name, **_WORKER_OPTIONS)
+            .remote(name, self._settings)
+        )
         self._staff[name] = WorkerHandle(worker)
         log.info("worker started", worker=name)
         return name
 
     def _retire(self) -> None:
-        """Stop the newest worker after its current batch. The others take its partitions over at once."""
+        """Stop the newest worker after its current batch. The others take its partitions over at
+        once.
+        """
         name, worker = self._staff.popitem()
         log.info("worker retired", worker=name)
         task = asyncio.ensure_future(worker.farewell())
@@ -232,7 +267,9 @@ class Supervisor:
         task.add_done_callback(self._retiring.discard)
 
     def _replace(self, worker: str, why: str) -> None:
-        """Give the worker's partitions to another at once: Ray takes several seconds to kill a frozen process."""
+        """Give the worker's partitions to another at once: Ray takes several seconds to kill a
+        frozen process.
+        """
         log.warning("replacing a worker", worker=worker, why=why)
         self._staff.pop(worker).dismiss()
         successor = self._hire()
@@ -241,7 +278,9 @@ class Supervisor:
 
 def start_ingest(settings: ClusterSettings) -> Any:
     """Return the supervisor of the connected Ray cluster, and start it if it does not run."""
-    return ray.remote(Supervisor).options(get_if_exists=True, **_SUPERVISOR_OPTIONS).remote(settings)
+    return (
+        ray.remote(Supervisor).options(get_if_exists=True, **_SUPERVISOR_OPTIONS).remote(settings)
+    )
 
 
 def running_ingest() -> Any | None:
@@ -253,7 +292,9 @@ def running_ingest() -> Any | None:
 
 
 def stop_ingest() -> None:
-    """Stop the workers after the batches that they are storing, then the supervisor. No supervisor is no error."""
+    """Stop the workers after the batches that they are storing, then the supervisor. No supervisor
+    is no error.
+    """
     if (supervisor := running_ingest()) is not None:
         ray.get(supervisor.stop.remote(), timeout=30)
         ray.kill(supervisor)
@@ -261,7 +302,11 @@ def stop_ingest() -> None:
 
 def _workers_that_live() -> dict[str, WorkerHandle]:
     named = ray.util.list_named_actors(all_namespaces=True)
-    names = [n["name"] for n in named if n["namespace"] == NAMESPACE and n["name"].startswith(_WORKER_PREFIX)]
+    names = [
+        n["name"]
+        for n in named
+        if n["namespace"] == NAMESPACE and n["name"].startswith(_WORKER_PREFIX)
+    ]
     return {name: WorkerHandle(ray.get_actor(name, namespace=NAMESPACE)) for name in names}
 
 
@@ -277,5 +322,8 @@ def _partitions_to_read(admin: AdminClient, kafka: KafkaSettings) -> list[Partit
         return None
     of_frames = re.compile(telemetry_pattern(kafka))
     return [
-        Partition(name, i) for name in sorted(topics) if of_frames.match(name) for i in sorted(topics[name].partitions)
+        Partition(name, i)
+        for name in sorted(topics)
+        if of_frames.match(name)
+        for i in sorted(topics[name].partitions)
     ]

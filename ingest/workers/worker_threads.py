@@ -1,7 +1,7 @@
 """Hosts the workers of several partitions in one process, a thread each.
 
-A worker spends most of its time in librdkafka, Arrow and libpq. They release the interpreter, so a thread
-is enough.
+A worker spends most of its time in librdkafka, Arrow and libpq. They release the interpreter, so a
+thread is enough.
 """
 
 import threading
@@ -27,29 +27,37 @@ _LAST_BATCH_WITHIN_S = 5.0
 
 
 class WorkerThreads:
-    """Runs a worker for each given partition. A worker that ended after a takeover starts again only at the
-    next `host`.
+    """Runs a worker for each given partition. A worker that ended after a takeover starts again
+    only at the next `host`.
     """
 
-    def __init__(self, *, name: str, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings) -> None:
+    def __init__(
+        self, *, name: str, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings
+    ) -> None:
         self.name = name
         self._kafka = kafka
         self._database = database
         self._ingest = ingest
         self._hosted: dict[Partition, _WorkerThread] = {}
-        # Laps are announced after they are stored. A lap announced twice is the same lap; one not announced
-        # is in the store.
+        # Laps are announced after they are stored. A lap announced twice is the same lap; one not
+        # announced is in the store.
         self._announcer = Producer(
-            kafka.client(QUIET | {"linger.ms": 5, "compression.type": "lz4", "partitioner": "murmur2_random"})
+            kafka.client(
+                QUIET | {"linger.ms": 5, "compression.type": "lz4", "partitioner": "murmur2_random"}
+            )
         )
 
     def host(self, partitions: Sequence[Partition]) -> dict[str, dict[str, Any]]:
-        """Host exactly these partitions from now on and return the progress of each. Stops all other workers."""
+        """Host exactly these partitions from now on and return the progress of each. Stops all
+        other workers.
+        """
         wanted = set(partitions)
         self._release(p for p in tuple(self._hosted) if p not in wanted)
-        # A worker that ended although it was wanted has failed, or was replaced by a mistake that is over.
-        # Start it again.
-        self._release(p for p, hosted in tuple(self._hosted.items()) if not hosted.thread.is_alive())
+        # A worker that ended although it was wanted has failed, or was replaced by a mistake that
+        # is over. Start it again.
+        self._release(
+            p for p, hosted in tuple(self._hosted.items()) if not hosted.thread.is_alive()
+        )
         for partition in wanted - self._hosted.keys():
             self._hosted[partition] = self._start(partition)
         return {str(p): asdict(hosted.worker.progress) for p, hosted in self._hosted.items()}
@@ -67,8 +75,8 @@ class WorkerThreads:
         return _WorkerThread(worker, str(partition))
 
     def _release(self, partitions: Iterable[Partition]) -> list["_WorkerThread"]:
-        # Does not wait: a worker that is busy storing sees the stop afterwards, and the fencing token
-        # protects the next owner.
+        # Does not wait: a worker that is busy storing sees the stop afterwards, and the fencing
+        # token protects the next owner.
         leaving = [self._hosted.pop(p) for p in partitions]
         for hosted in leaving:
             hosted.stopping.set()
@@ -79,7 +87,9 @@ class WorkerThreads:
             message = lap_message(lap) if isinstance(lap, FinishedLap) else sectors_message(lap)
             try:
                 self._announcer.produce(
-                    self._kafka.topic_laps, key=lap.session_key.encode(), value=message.SerializeToString()
+                    self._kafka.topic_laps,
+                    key=lap.session_key.encode(),
+                    value=message.SerializeToString(),
                 )
             except BufferError:
                 log.warning("lap not announced: the broker takes none", session=lap.session_key)
@@ -92,7 +102,9 @@ class _WorkerThread:
     def __init__(self, worker: PartitionWorker, name: str) -> None:
         self.worker = worker
         self.stopping = threading.Event()
-        self.thread = threading.Thread(target=worker.run, args=[self.stopping], name=name, daemon=True)
+        self.thread = threading.Thread(
+            target=worker.run, args=[self.stopping], name=name, daemon=True
+        )
         self.thread.start()
 
 

@@ -1,6 +1,7 @@
 """Plays a simulated car for one viewer, without Kafka or a database, while that viewer watches.
 
-The rule: the demo follows the clock, not its own sleep. A late loop drops frames instead of catching up.
+The rule: the demo follows the clock, not its own sleep. A late loop drops frames instead of
+catching up.
 """
 
 import asyncio
@@ -25,7 +26,9 @@ async def play(say: Callable[[Outgoing], None], *, seed: int, clock: Callable[[]
     started_at_ms = time.time_ns() // 1_000_000
     say(status("demo", detail="a simulated car, for you alone"))
     say(facts(started_at_ms))
-    frames = simulator.drive(aldermoor_park(), seed=seed, started_at_ms=started_at_ms, rate_hz=_RATE_HZ)
+    frames = simulator.drive(
+        aldermoor_park(), seed=seed, started_at_ms=started_at_ms, rate_hz=_RATE_HZ
+    )
     second = await _drive(frames)
     started, driven = clock(), 0
     while True:
@@ -44,7 +47,11 @@ async def play(say: Callable[[Outgoing], None], *, seed: int, clock: Callable[[]
 def facts(started_at_ms: int) -> OutgoingMessage:
     """Return the facts of the demo's session."""
     session = simulator.facts(
-        aldermoor_park(), session_id=SESSION, user_id=SESSION, driver="Demo", started_at_ms=started_at_ms
+        aldermoor_park(),
+        session_id=SESSION,
+        user_id=SESSION,
+        driver="Demo",
+        started_at_ms=started_at_ms,
     )
     message = TelemetryMessage(session=session, session_id=SESSION)
     return OutgoingMessage(message.SerializeToString(), session=SESSION)
@@ -53,7 +60,9 @@ def facts(started_at_ms: int) -> OutgoingMessage:
 def numbered(frame: TelemetryFrame, sequence: int) -> OutgoingMessage:
     """Return a frame of the demo as a viewer receives it."""
     frame.sequence = sequence
-    return OutgoingMessage(frame_in_envelope(frame.SerializeToString(), SESSION), session=SESSION, frames=1)
+    return OutgoingMessage(
+        frame_in_envelope(frame.SerializeToString(), SESSION), session=SESSION, frames=1
+    )
 
 
 async def _drive(frames: Iterator[TelemetryFrame]) -> list[TelemetryFrame]:

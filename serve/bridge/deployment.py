@@ -1,7 +1,8 @@
 """Deploys the bridge on Ray Serve.
 
-This module imports Ray; the deployed application is the plain one of serve/bridge/web_app.py.
-The rule: every limit is set on purpose. Ray's defaults are for short requests, and a viewer's request lasts for hours.
+This module imports Ray; the deployed application is the plain one of serve/bridge/web_app.py. The
+rule: every limit is set on purpose. Ray's defaults are for short requests, and a viewer's request
+lasts for hours.
 """
 
 import gc
@@ -32,10 +33,12 @@ _ANSWER_WITHIN_S = 60.0
 
 _OPTIONS: dict[str, Any] = {
     "num_replicas": 1,
-    "max_ongoing_requests": 10_000,  # every open socket counts as one; Ray's default of 5 would hang the sixth viewer
+    # every open socket counts as one; Ray's default of 5 would hang the sixth viewer
+    "max_ongoing_requests": 10_000,
     "max_queued_requests": -1,
     "health_check_period_s": 1,
-    "graceful_shutdown_timeout_s": 15,  # more than the draining period: viewers receive 1012, not a cut
+    # more than the draining period: viewers receive 1012, not a cut
+    "graceful_shutdown_timeout_s": 15,
     "graceful_shutdown_wait_loop_s": 1,
     "ray_actor_options": {"num_cpus": 0.1, "runtime_env": {"env_vars": SAME_LOOP}},
 }
@@ -45,7 +48,11 @@ class BridgeReplica:
     """A replica with its own Kafka reader and its own viewers."""
 
     def __init__(
-        self, kafka: KafkaSettings, database: DatabaseSettings, log: LogSettings, serve: ServeSettings | None = None
+        self,
+        kafka: KafkaSettings,
+        database: DatabaseSettings,
+        log: LogSettings,
+        serve: ServeSettings | None = None,
     ) -> None:
         start_logging(log)
         limit_sockets()
@@ -56,20 +63,25 @@ class BridgeReplica:
         self._settings = (kafka, database, _limits(serve), _proxies(), hosts)
 
     def differing(self, *wanted: Any) -> list[str]:
-        """Return the variables that have other values in ``wanted``. This replica keeps its own values."""
+        """Return the variables that have other values in ``wanted``. This replica keeps its own
+        values.
+        """
         return differing(self._given, wanted)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         api = make_app(*self._settings)
-        # The objects that exist now stay: a search for cycles need not walk all of Ray while a frame waits.
+        # The objects that exist now stay: a search for cycles need not walk all of Ray while a
+        # frame waits.
         gc.freeze()
         return api
 
 
 def _bind_to_node(address: str) -> None:
-    """Bind the replica's gRPC server to the loopback if its node is there. By default it listens on every address.
+    """Bind the replica's gRPC server to the loopback if its node is there. By default it listens on
+    every address.
 
-    Ray 2.60 has no setting for it. If another version lacks this function, `up` prints the open addresses.
+    Ray 2.60 has no setting for it. If another version lacks this function, `up` prints the open
+    addresses.
     """
     import ray.serve._private.replica as replica
 
@@ -88,9 +100,11 @@ def _proxies() -> frozenset[str]:
 
 
 def build(args: dict[str, str]) -> ray.serve.Application:
-    """Build the application for a Serve configuration file. Settings come from the building process's environment.
+    """Build the application for a Serve configuration file. Settings come from the building
+    process's environment.
 
-    ``args`` may hold ``replicas`` and ``version``. Ray restarts replicas when the arguments change, not when code does.
+    ``args`` may hold ``replicas`` and ``version``. Ray restarts replicas when the arguments change,
+    not when code does.
     """
     return _bind(
         KafkaSettings.read(),
@@ -101,21 +115,31 @@ def build(args: dict[str, str]) -> ray.serve.Application:
 
 
 def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> None:
-    """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; return when viewers can connect.
+    """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; return when viewers
+    can connect.
 
     Raises PurpleSectorError if Ray Serve has no proxy after minutes.
     """
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # the caller itself prints when it is ready
+    logging.getLogger("ray.serve").setLevel(
+        logging.WARNING
+    )  # the caller itself prints when it is ready
     try:
-        ray.serve.start(proxy_location="HeadOnly", http_options={"host": serve.host, "port": serve.port})
+        ray.serve.start(
+            proxy_location="HeadOnly", http_options={"host": serve.host, "port": serve.port}
+        )
     except (TimeoutError, ray.exceptions.RayActorError):
-        # Ray's own wait ends after 60 s, or when the first proxy dies. Its controller goes on trying.
+        # Ray's own wait ends after 60 s, or when the first proxy dies. Its controller goes on
+        # trying.
         _await_proxy()
     ray.serve.run(_bind(kafka, database, serve), name=NAME, route_prefix="/")
 
 
-def differing_page(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> list[str]:
-    """Return the variables that have other values for the page that runs. Raises the errors of Ray Serve."""
+def differing_page(
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings
+) -> list[str]:
+    """Return the variables that have other values for the page that runs. Raises the errors of Ray
+    Serve.
+    """
     page = ray.serve.get_app_handle(NAME)
     names: list[str] = page.differing.remote(kafka, database, LogSettings.read(), serve).result(
         timeout_s=_ANSWER_WITHIN_S
@@ -135,7 +159,11 @@ def _await_proxy() -> None:
 
 def _limits(serve: ServeSettings) -> AdmissionLimits:
     return AdmissionLimits(
-        serve.sockets, serve.sockets_per_address, serve.handshakes_per_s, serve.demos, serve.demos_per_address
+        serve.sockets,
+        serve.sockets_per_address,
+        serve.handshakes_per_s,
+        serve.demos,
+        serve.demos_per_address,
     )
 
 
@@ -143,4 +171,6 @@ def _bind(
     kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, *, replicas: int = 1
 ) -> ray.serve.Application:
     deployment = ray.serve.deployment(ray.serve.ingress()(BridgeReplica), name="Bridge", **_OPTIONS)
-    return deployment.options(num_replicas=replicas).bind(kafka, database, LogSettings.read(), serve)
+    return deployment.options(num_replicas=replicas).bind(
+        kafka, database, LogSettings.read(), serve
+    )

@@ -1,8 +1,9 @@
 """Builds the environment variables with which Ray Serve runs as this project needs it.
 
-Ray reads these variables when it is imported (and ``ray start`` when it starts), never later. The values were measured.
-Behind HAProxy, with the handler on the replica's own loop, a full socket makes the handler wait (backpressure).
-In Ray's other modes a viewer that never reads fills the replica's memory.
+Ray reads these variables when it is imported (and ``ray start`` when it starts), never later. The
+values were measured. Behind HAProxy, with the handler on the replica's own loop, a full socket
+makes the handler wait (backpressure). In Ray's other modes a viewer that never reads fills the
+replica's memory.
 """
 
 import os
@@ -20,8 +21,9 @@ from ingest.embedded.process import free_ports
 SAME_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
 
 MODE = {
-    # A client that joins a Ray cluster runs code there. Ray's ports are open on every address of the machine.
-    # Ray's own default depends on the command: ray.init turns tokens on, ray start does not.
+    # A client that joins a Ray cluster runs code there. Ray's ports are open on every address of
+    # the machine. Ray's own default depends on the command: ray.init turns tokens on, ray start
+    # does not.
     "RAY_AUTH_MODE": "token",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     # After a change of replicas the old HAProxy process ends all sockets it still holds.
@@ -38,11 +40,12 @@ MODE = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "10",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HAPROXY_NBTHREAD": "2",
-    # Ray's template writes this value unchanged into HAProxy's defaults, so two more lines can follow it.
-    # Ray has no setting for them: the client's address of a request (`forwardfor`), and 10 s for a request's head.
-    # A half-sent head would hold its place for an hour.
+    # Ray's template writes this value unchanged into HAProxy's defaults, so two more lines can
+    # follow it. Ray has no setting for them: the client's address of a request (`forwardfor`), and
+    # 10 s for a request's head. A half-sent head would hold its place for an hour.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure\n    option forwardfor\n    timeout http-request 10s",
-    # Ray starts its workers with niceness 15. On a busy machine a frame then waits behind everything else.
+    # Ray starts its workers with niceness 15. On a busy machine a frame then waits behind
+    # everything else.
     "RAY_worker_niceness": "0",
     **SAME_LOOP,
 }
@@ -56,9 +59,10 @@ _FILES = {
 
 _TOKEN_FILE = "auth_token"
 
-# Ray's template binds HAProxy's statistics and metrics to every address, and has no setting for it (Ray 2.60).
-# It has no limit on the connections of one address either. Half-sent requests of one took the place of all viewers.
-# The loopback has no limit, because a proxy on this machine connects for many viewers.
+# Ray's template binds HAProxy's statistics and metrics to every address, and has no setting for it
+# (Ray 2.60). It has no limit on the connections of one address either. Half-sent requests of one
+# took the place of all viewers. The loopback has no limit, because a proxy on this machine connects
+# for many viewers.
 _HAPROXY_COMMAND = "haproxy-on-loopback"
 _ON_LOOPBACK = """#!/bin/sh
 for argument; do
@@ -89,9 +93,10 @@ _REPLICA_PORTS = 64  # of each kind; a replica takes the first free port of its 
 def serve_environment(folder: Path) -> dict[str, str]:
     """Return the variables of a separate cluster, on a machine that may run several.
 
-    The cluster's files lie below ``folder``, and its ports are free ones. Put the variables into the environment before
-    Ray is imported. ``folder`` must exist and have a short path: a socket's path has at most 107 characters. The call
-    writes a new token for the cluster, to a file below ``folder`` that only this user may read.
+    The cluster's files lie below ``folder``, and its ports are free ones. Put the variables into
+    the environment before Ray is imported. ``folder`` must exist and have a short path: a socket's
+    path has at most 107 characters. The call writes a new token for the cluster, to a file below
+    ``folder`` that only this user may read.
     """
     write_token(folder)
     _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -100,9 +105,12 @@ def serve_environment(folder: Path) -> dict[str, str]:
 
 
 def write_token(folder: Path) -> Path:
-    """Write a new token for a cluster whose files are in ``folder``. A client with the token may run code there."""
+    """Write a new token for a cluster whose files are in ``folder``. A client with the token may
+    run code there.
+    """
     path = folder / _TOKEN_FILE
-    # Create the file with its rights. If they were set afterwards, anybody could open it in between.
+    # Create the file with its rights. If they were set afterwards, anybody could open it in
+    # between.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(32))
     return path
@@ -111,17 +119,20 @@ def write_token(folder: Path) -> Path:
 def write_haproxy_command(folder: Path, *, most_per_address: int) -> Path:
     """Write a command that runs Ray's HAProxy with its statistics and metrics on the loopback.
 
-    An address other than 127.0.0.1 and ::1 may have ``most_per_address`` connections to the page. Connections with a
-    half-sent request count as well.
+    An address other than 127.0.0.1 and ::1 may have ``most_per_address`` connections to the page.
+    Connections with a half-sent request count as well.
     """
     path = folder / _HAPROXY_COMMAND
-    path.write_text(_ON_LOOPBACK.format(haproxy=shlex.quote(get_haproxy_binary()), most=most_per_address))
+    path.write_text(
+        _ON_LOOPBACK.format(haproxy=shlex.quote(get_haproxy_binary()), most=most_per_address)
+    )
     path.chmod(0o700)
     return path
 
 
 def cluster_environment(folder: Path, *, ports: Sequence[int], open_files: int) -> dict[str, str]:
-    """Return the variables of `serve_environment` for ``PORTS`` given ports and a limit of open files. Pure.
+    """Return the variables of `serve_environment` for ``PORTS`` given ports and a limit of open
+    files. Pure.
 
     ``open_files`` is the number of files that a process may have open.
     """

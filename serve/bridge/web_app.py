@@ -1,7 +1,7 @@
 """Builds the web application of sockets, REST and the page, for any ASGI server.
 
-Imports no Ray. The rule: the live path needs neither the database nor a broker that answers. Without the database REST
-answers with 503. Without the broker viewers wait.
+Imports no Ray. The rule: the live path needs neither the database nor a broker that answers.
+Without the database REST answers with 503. Without the broker viewers wait.
 """
 
 import asyncio
@@ -30,13 +30,17 @@ PAGE = Path(__file__).parents[1] / "page"
 _EXPIRE_EVERY_S = 1.0
 
 _HEADERS = [
-    (b"content-security-policy", b"default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'",
+    ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]
 
 _UNKNOWN_HOST = PlainTextResponse(
-    "the Host of this request is none of this page's: ALLOWED_HOSTS names them, besides addresses and localhost\n", 421
+    "the Host of this request is none of this page's: ALLOWED_HOSTS names them, besides addresses and localhost\n",
+    421,
 )
 
 
@@ -52,7 +56,8 @@ def make_app(
 ) -> FastAPI:
     """Build the application, which reads Kafka from its startup to its shutdown.
 
-    ``proxies`` are the addresses of our own proxies, whose forwarded addresses are trusted. ``hosts`` are the names of the page.
+    ``proxies`` are the addresses of our own proxies, whose forwarded addresses are trusted.
+    ``hosts`` are the names of the page.
     """
     hosts = hosts or Hosts()
     bridge = Bridge(Hub(), limits=limits, proxies=proxies, hosts=hosts)
@@ -71,7 +76,9 @@ def make_app(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     bridge: Bridge = app.state.bridge
     store: StoreReader = app.state.store
-    reader = app.state.reader = LiveReader(app.state.kafka, asyncio.get_running_loop(), bridge.deliver)
+    reader = app.state.reader = LiveReader(
+        app.state.kafka, asyncio.get_running_loop(), bridge.deliver
+    )
     reader.start()
     store.open()
     expiry = asyncio.create_task(_expire(bridge))
@@ -115,7 +122,9 @@ def health(request: Request, response: Response) -> dict[str, Any]:
 
 
 def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> dict[str, Any]:
-    """Return the numbers of /api/stats for this replica since it started. ``lastSeen`` is in ms since 1970."""
+    """Return the numbers of /api/stats for this replica since it started. ``lastSeen`` is in ms
+    since 1970.
+    """
     hub, now, today_ms = bridge.hub, bridge.clock(), wall() * 1000
     return {
         "clientsConnected": hub.viewers,

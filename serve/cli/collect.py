@@ -42,13 +42,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-#: The producer sends each frame at once. With 1 ms librdkafka's thread would wake up twice for a frame.
+#: The producer sends each frame at once. With 1 ms librdkafka's thread would wake up twice for a
+#: frame.
 _LIVE_LINGER_MS = 0.0
 _FAST_LINGER_MS = 20.0
 _ACKNOWLEDGED_WITHIN_S = 30.0
 _COMMANDS_EVERY_S = 0.2
-#: Time for which a thread keeps the interpreter while others wait for it. With Python's default of 5 ms, a due
-#: frame waits several times for the plan of another car's lap: once after each call that released the interpreter.
+#: Time for which a thread keeps the interpreter while others wait for it. With Python's default of
+#: 5 ms, a due frame waits several times for the plan of another car's lap: once after each call
+#: that released the interpreter.
 _SWITCH_S = 0.0005
 
 Stop = Callable[[], bool]
@@ -71,12 +73,37 @@ for _command in (acc, ac, init, doctor):
 
 
 @collect.command()
-@click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars; a session each.")
-@click.option("--circuit", "circuit", default="aldermoor", show_default=True, type=click.Choice(tuple(CIRCUITS)))
+@click.option(
+    "--cars",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 40),
+    help="How many cars; a session each.",
+)
+@click.option(
+    "--circuit",
+    "circuit",
+    default="aldermoor",
+    show_default=True,
+    type=click.Choice(tuple(CIRCUITS)),
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed drives the same laps.")
-@click.option("--rate", default=60.0, show_default=True, type=Finite(1, 500), help="Frames per second.")
-@click.option("--laps", "lap_count", type=click.IntRange(1), help="Stop after so many laps; without it, at Ctrl-C.")
-@click.option("--speed", default=1.0, show_default=True, type=Finite(0), help="Times real time; 0: as fast as it goes.")
+@click.option(
+    "--rate", default=60.0, show_default=True, type=Finite(1, 500), help="Frames per second."
+)
+@click.option(
+    "--laps",
+    "lap_count",
+    type=click.IntRange(1),
+    help="Stop after so many laps; without it, at Ctrl-C.",
+)
+@click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    type=Finite(0),
+    help="Times real time; 0: as fast as it goes.",
+)
 @click.option(
     "--past-laps",
     default=0,
@@ -99,7 +126,8 @@ def simulate(
 ) -> None:
     """Drive a simulated GT3 car, lap after lap.
 
-    With a speed other than 1 the laps are placed in the past, so that the last one ends now. In that case give --laps.
+    With a speed other than 1 the laps are placed in the past, so that the last one ends now. In
+    that case give --laps.
     """
     if speed != 1 and lap_count is None:
         raise click.UsageError("--speed needs --laps: how many laps to drive")
@@ -114,7 +142,14 @@ def simulate(
 
     with stop_on_signals() as stop, _obeying(kafka, collector) as obeying:
         ends = drive_cars(
-            outing, cars, collector.user_id, open_sender, begun=Instant.now(), stop=stop, quiet=quiet, obeying=obeying
+            outing,
+            cars,
+            collector.user_id,
+            open_sender,
+            begun=Instant.now(),
+            stop=stop,
+            quiet=quiet,
+            obeying=obeying,
         )
     if not quiet:
         for statistics in ends:
@@ -123,7 +158,13 @@ def simulate(
 
 @collect.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--speed", default=1.0, show_default=True, type=Finite(0), help="Times real time; 0: as fast as it goes.")
+@click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    type=Finite(0),
+    help="Times real time; 0: as fast as it goes.",
+)
 @click.option(
     "--now",
     is_flag=True,
@@ -135,9 +176,10 @@ def simulate(
 def replay(file: Path, speed: float, now: bool, session: str, user: str | None) -> None:
     """Publish a recorded session from a Parquet or CSV FILE.
 
-    Required columns: timestamp_ms lap_time_ms throttle brake steering speed_kmh gear rpm normalized_position
-    lap_number. Optional columns: x_m y_m z_m heading_rad last_lap_time_ms sector pit validity. A FILE.json in the same
-    folder may name game, track, car, driver and track_length_m.
+    Required columns: timestamp_ms lap_time_ms throttle brake steering speed_kmh gear rpm
+    normalized_position lap_number. Optional columns: x_m y_m z_m heading_rad last_lap_time_ms
+    sector pit validity. A FILE.json in the same folder may name game, track, car, driver and
+    track_length_m.
     """
     from ingest.collectors.replay import replay as frames_of
 
@@ -146,14 +188,21 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
     metadata = _metadata(recording, session, collector.user_id)
     begun = Instant.now()
     first_ms = _first_timestamp_ms(recording, now=now, speed=speed, now_ms=begun.wall_ms)
-    # A recording that is moved to now has each frame due at its own time. The time to open the file does not delay it.
+    # A recording that is moved to now has each frame due at its own time. The time to open the file
+    # does not delay it.
     pace = None if first_ms is None else Pace(first_ms, begun.monotonic_s, speed)
     kafka = KafkaSettings.read()
-    sender = Sender(kafka, collector, metadata, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS)
+    sender = Sender(
+        kafka, collector, metadata, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS
+    )
     click.echo(
         f"session {sender.key}: {len(recording):,} frames, {recording.duration_s:.0f} s at {speed:g} times real time"
     )
-    with stop_on_signals() as stop, _obeying(kafka, collector) as obeying, _progress(len(recording)) as report:
+    with (
+        stop_on_signals() as stop,
+        _obeying(kafka, collector) as obeying,
+        _progress(len(recording)) as report,
+    ):
         run_collector(
             frames_of(recording.columns(), first_timestamp_ms=first_ms),
             _commanded(sender, metadata, obeying),
@@ -191,14 +240,24 @@ def _metadata(recording: "Recording", session: str, user_id: str) -> Session:
     )
 
 
-def _first_timestamp_ms(recording: "Recording", *, now: bool, speed: float, now_ms: int) -> int | None:
-    """Return the time of the first frame of a recording that is driven now; None where its own times stay."""
+def _first_timestamp_ms(
+    recording: "Recording", *, now: bool, speed: float, now_ms: int
+) -> int | None:
+    """Return the time of the first frame of a recording that is driven now; None where its own
+    times stay.
+    """
     from ingest.codec.timestamps import EARLIEST_MS
 
     if not now and recording.started_at_ms < EARLIEST_MS:
-        click.echo("its times are before 2010 and do not say on which day it was driven, so it is driven now")
+        click.echo(
+            "its times are before 2010 and do not say on which day it was driven, so it is driven now"
+        )
         now = True
-    return first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=now_ms) if now else None
+    return (
+        first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=now_ms)
+        if now
+        else None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,15 +272,21 @@ class Outing:
     past_laps: int
 
     def started_at_ms(self, seed: int, *, now_ms: int) -> int:
-        """Return the time at which the car left the pits: its past laps end now, and no frame is ahead of the clock."""
+        """Return the time at which the car left the pits: its past laps end now, and no frame is
+        ahead of the clock.
+        """
         if self.speed != 1 and self.lap_count:
-            return first_timestamp_ms(self._lap_times_ms(seed, self.lap_count), speed=self.speed, now_ms=now_ms)
+            return first_timestamp_ms(
+                self._lap_times_ms(seed, self.lap_count), speed=self.speed, now_ms=now_ms
+            )
         return now_ms - self._lap_times_ms(seed, self.past_laps)
 
     def frames(self, seed: int, started_at_ms: int) -> Iterator[TelemetryFrame]:
         """Yield the frames of the laps to drive."""
         driven = drive(self.circuit, seed=seed, started_at_ms=started_at_ms, rate_hz=self.rate_hz)
-        return takewhile(lambda frame: self.lap_count is None or frame.lap_number <= self.lap_count, driven)
+        return takewhile(
+            lambda frame: self.lap_count is None or frame.lap_number <= self.lap_count, driven
+        )
 
     def _lap_times_ms(self, seed: int, count: int) -> int:
         return sum(lap.time_ms for lap in islice(laps(self.circuit, seed=seed), count))
@@ -238,9 +303,11 @@ class Instant(NamedTuple):
         return cls(time.time_ns() // 1_000_000, time.monotonic())
 
     def of_car(self, car: int, *, cars: int, rate_hz: float) -> "Instant":
-        """Return the start of ``car`` out of ``cars``: within one step, at equal distances in whole ms.
+        """Return the start of ``car`` out of ``cars``: within one step, at equal distances in whole
+        ms.
 
-        Games do not compute in step with each other. Cars in step would all send at once and wait for each other.
+        Games do not compute in step with each other. Cars in step would all send at once and wait
+        for each other.
         """
         later_ms = round(1000 * car / (cars * rate_hz))
         return Instant(self.wall_ms + later_ms, self.monotonic_s + later_ms / 1000)
@@ -268,11 +335,13 @@ def drive_cars(
     quiet: bool,
     obeying: list[ControllableSender],
 ) -> list[Statistics]:
-    """Drive ``cars`` cars until ``stop()`` or their last lap, and return the statistics of each sender.
+    """Drive ``cars`` cars until ``stop()`` or their last lap, and return the statistics of each
+    sender.
 
-    Live, the first car's first frame has the time ``begun``, or its past laps end then. The others follow within a
-    step. Each car has its own thread, because a sender belongs to one thread. One more thread plans the laps, so that
-    no car waits for the plan of its next lap. The function adds the senders to ``obeying``. Raises PurpleSectorError.
+    Live, the first car's first frame has the time ``begun``, or its past laps end then. The others
+    follow within a step. Each car has its own thread, because a sender belongs to one thread. One
+    more thread plans the laps, so that no car waits for the plan of its next lap. The function adds
+    the senders to ``obeying``. Raises PurpleSectorError.
     """
     with ThreadPoolExecutor(cars) as pool, ThreadPoolExecutor(1) as planner, _quick_switches():
         driven = [
@@ -322,7 +391,8 @@ def _drive(
         made_ahead(frames, planner, count=ceil(outing.rate_hz)) if live else frames,
         _commanded(sender, told, obeying),
         speed=outing.speed,
-        # Live frames follow the wall clock. The plan of the first lap takes 25 ms, and makes no later frame late.
+        # Live frames follow the wall clock. The plan of the first lap takes 25 ms, and makes no
+        # later frame late.
         pace=Pace(begun.wall_ms, begun.monotonic_s, 1.0) if live else None,
         stop=stop,
         report=(lambda _: None) if quiet else lambda statistics: _log(sender.key, statistics),
@@ -332,8 +402,12 @@ def _drive(
 
 
 @contextmanager
-def _obeying(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator[list[ControllableSender]]:
-    """Yield a list whose senders obey the commands for their user and answer them, as a game's collector does."""
+def _obeying(
+    kafka: KafkaSettings, collector: CollectorSettings
+) -> Iterator[list[ControllableSender]]:
+    """Yield a list whose senders obey the commands for their user and answer them, as a game's
+    collector does.
+    """
     senders: list[ControllableSender] = []
     radio = CommandHandler(kafka, collector, None, listen_s=_COMMANDS_EVERY_S)
 
@@ -350,7 +424,9 @@ def _obeying(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator[lis
         radio.close()
 
 
-def _commanded(sender: Sender, facts: Session, obeying: list[ControllableSender]) -> ControllableSender:
+def _commanded(
+    sender: Sender, facts: Session, obeying: list[ControllableSender]
+) -> ControllableSender:
     commanded = ControllableSender(sender, facts)
     obeying.append(commanded)
     return commanded
@@ -375,7 +451,11 @@ def _collector(user: str | None) -> CollectorSettings:
 @contextmanager
 def _progress(total: int) -> Iterator[Report]:
     with Progress(
-        "published", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True)
+        "published",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
     ) as bar:
         task = bar.add_task("published", total=total)
         yield lambda statistics: bar.update(task, completed=statistics.frames_published)

@@ -1,4 +1,6 @@
-"""Sends a league operator's commands to the collectors of a user, wherever their PCs are: ``purple-sector collectors``."""
+"""Sends a league operator's commands to the collectors of a user, wherever their PCs are:
+``purple-sector collectors``.
+"""
 
 import json
 
@@ -10,7 +12,9 @@ from ingest.telemetry_pb2 import Command, Pause, Resume, SampleRate, StatusRepor
 from serve.cli.param_types import Finite
 
 _user = click.argument("user")
-_session = click.option("--session", default="", help="Only while this session is driven; whichever by default.")
+_session = click.option(
+    "--session", default="", help="Only while this session is driven; whichever by default."
+)
 
 
 @click.group()
@@ -48,16 +52,22 @@ def rate(user: str, hertz: float, session: str) -> None:
 
 @collectors.command()
 @_user
-@click.option("--wait", "wait_s", default=5.0, show_default=True, type=Finite(0.1, 60), help="Seconds.")
+@click.option(
+    "--wait", "wait_s", default=5.0, show_default=True, type=Finite(0.1, 60), help="Seconds."
+)
 def status(user: str, wait_s: float) -> None:
-    """Print each collector's statistics since its start: one line of JSON per answer. Exit code 1 without an answer."""
+    """Print each collector's statistics since its start: one line of JSON per answer. Exit code 1
+    without an answer.
+    """
     from ingest.control.collector_client import CollectorClient
 
     answers = CollectorClient(KafkaSettings.read(), user).get_status(within_s=wait_s)
     for answer in answers:
         click.echo(json.dumps(as_json(answer)))
     if not answers:
-        raise PurpleSectorError(f"no collector of {user} answered within {wait_s:g} s; is one running?")
+        raise PurpleSectorError(
+            f"no collector of {user} answered within {wait_s:g} s; is one running?"
+        )
 
 
 def as_json(answer: StatusReport) -> dict[str, object]:

@@ -1,4 +1,6 @@
-"""Lists, shows and replays dead letters, which ingest could not store: ``purple-sector dead-letters``."""
+"""Lists, shows and replays dead letters, which ingest could not store: ``purple-sector
+dead-letters``.
+"""
 
 import re
 from collections.abc import Iterator
@@ -26,16 +28,26 @@ class Since(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it with
 
     name = "when"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the moment in UTC; a time without a zone counts as UTC. Fails with an error text for people."""
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Return the moment in UTC; a time without a zone counts as UTC. Fails with an error text
+        for people.
+        """
         try:
             return since(str(value), now=datetime.now(UTC))
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is neither 90s, 15m, 2h or 7d ago nor a time such as 2026-03-14T15:09:26", param, ctx)
+            self.fail(
+                f"{value!r} is neither 90s, 15m, 2h or 7d ago nor a time such as 2026-03-14T15:09:26",
+                param,
+                ctx,
+            )
 
 
 def since(text: str, *, now: datetime) -> datetime:
-    """Return the moment that ``2h`` or ``2026-03-14T15:09:26`` stands for. Raises ValueError or OverflowError."""
+    """Return the moment that ``2h`` or ``2026-03-14T15:09:26`` stands for. Raises ValueError or
+    OverflowError.
+    """
     if ago := re.fullmatch(r"(\d{1,9})([smhd])", text):
         return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     moment = datetime.fromisoformat(text)
@@ -47,38 +59,55 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it with
 
     name = "place"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Filter":
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Filter":
         """Return the filter that only this dead letter passes. Fails with an error text for people."""
         from ingest.control.dead_letter_replay import Filter
 
         found = _PLACE.fullmatch(str(value))
         if found is None:
-            self.fail(f"{value!r} is no place such as telemetry[3]@17; dead-letters list shows them", param, ctx)
-        return Filter(topic=found["topic"], partition=int(found["partition"]), offset=int(found["offset"]))
+            self.fail(
+                f"{value!r} is no place such as telemetry[3]@17; dead-letters list shows them",
+                param,
+                ctx,
+            )
+        return Filter(
+            topic=found["topic"], partition=int(found["partition"]), offset=int(found["offset"])
+        )
 
 
 @click.group("dead-letters")
 def dead_letters() -> None:
     """List, show and replay dead letters: records that ingest could not store.
 
-    Each has a reason that begins with its kind: key, empty, oversize, decode, encoding, json, time, value, facts or
-    refused. For each kind the store keeps a topic's first DEAD_LETTERS_PER_KIND and counts the rest. The workers
-    delete them after RETENTION_DEAD_LETTERS_DAYS.
+    Each has a reason that begins with its kind: key, empty, oversize, decode, encoding, json, time,
+    value, facts or refused. For each kind the store keeps a topic's first DEAD_LETTERS_PER_KIND and
+    counts the rest. The workers delete them after RETENTION_DEAD_LETTERS_DAYS.
     """
 
 
 def _filters(function: Any) -> Any:
     for option in (
-        click.option("--since", "since_at", type=Since(), help="Only those since then: 90s, 15m, 2h, 7d, or a time."),
+        click.option(
+            "--since",
+            "since_at",
+            type=Since(),
+            help="Only those since then: 90s, 15m, 2h, 7d, or a time.",
+        ),
         click.option("--session", help="Only those of this session, by its key."),
         click.option("--topic", help="Only those of this topic."),
-        click.option("--reason", help="Only those whose reason begins so: time, or 'value: speed_kmh'."),
+        click.option(
+            "--reason", help="Only those whose reason begins so: time, or 'value: speed_kmh'."
+        ),
     ):
         function = option(function)
     return function
 
 
-def _filter(reason: str | None, topic: str | None, session: str | None, since_at: datetime | None) -> "Filter":
+def _filter(
+    reason: str | None, topic: str | None, session: str | None, since_at: datetime | None
+) -> "Filter":
     from ingest.control.dead_letter_replay import Filter
 
     return Filter(reason, topic, None if session is None else session.encode(), since_at)
@@ -86,7 +115,13 @@ def _filter(reason: str | None, topic: str | None, session: str | None, since_at
 
 @dead_letters.command("list")
 @_filters
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="At most so many.",
+)
 def list_letters(limit: int, **which: Any) -> None:
     """List dead letters, newest first, and count those of each kind that were not kept."""
     from ingest.control.dead_letter_replay import dead_letters as stored
@@ -102,11 +137,18 @@ def list_letters(limit: int, **which: Any) -> None:
         for one in letters[:limit]:
             size = str(len(one.value or b""))
             table.add_row(
-                one.place, printable(one.key), f"{one.seen_at:%Y-%m-%d %H:%M:%S}", size, state(one), one.reason
+                one.place,
+                printable(one.key),
+                f"{one.seen_at:%Y-%m-%d %H:%M:%S}",
+                size,
+                state(one),
+                one.reason,
             )
         say_whole(table)
     if len(letters) > limit:
-        click.echo(f"and more than these {limit}: --limit shows them, --since and --reason narrow it down")
+        click.echo(
+            f"and more than these {limit}: --limit shows them, --since and --reason narrow it down"
+        )
     for count in counts:
         click.echo(
             f"{count.topic}: {count.count:,} more of kind {count.kind} had no place, the last {count.last_at:%Y-%m-%d %H:%M:%S}"
@@ -115,7 +157,9 @@ def list_letters(limit: int, **which: Any) -> None:
 
 @dead_letters.command("show")
 @click.argument("place", type=Place())
-@click.option("--all", "whole", is_flag=True, help=f"Every byte of the value, not the first {_SHOWN_BYTES}.")
+@click.option(
+    "--all", "whole", is_flag=True, help=f"Every byte of the value, not the first {_SHOWN_BYTES}."
+)
 def show_letter(place: "Filter", whole: bool) -> None:
     """Show the dead letter at PLACE, such as telemetry[3]@17: its bytes and its decoded content.
 
@@ -136,17 +180,31 @@ def show_letter(place: "Filter", whole: bool) -> None:
 @dead_letters.command("replay")
 @_filters
 @click.argument("place", type=Place(), required=False)
-@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@click.option(
+    "--limit",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="At most so many.",
+)
 @click.option("--again", is_flag=True, help="Also those that were replayed already.")
 @click.option(
-    "--wait", "wait_s", default=30.0, show_default=True, type=Finite(0, 3600), help="Seconds for ingest to read them."
+    "--wait",
+    "wait_s",
+    default=30.0,
+    show_default=True,
+    type=Finite(0, 3600),
+    help="Seconds for ingest to read them.",
 )
 @click.option("--yes", is_flag=True, help="Without a question.")
-def replay_letters(place: "Filter | None", limit: int, again: bool, wait_s: float, yes: bool, **which: Any) -> None:
+def replay_letters(
+    place: "Filter | None", limit: int, again: bool, wait_s: float, yes: bool, **which: Any
+) -> None:
     """Send dead letters to their topic again: the one at PLACE, or those that match the options.
 
-    Use it once their cause is gone: a newer version can read them, or a clock is right again. Each is sent once, as an
-    ordinary record. Ingest stores the valid ones; an invalid one becomes a dead letter again. Exit code 1 if any did.
+    Use it once their cause is gone: a newer version can read them, or a clock is right again. Each
+    is sent once, as an ordinary record. Ingest stores the valid ones; an invalid one becomes a dead
+    letter again. Exit code 1 if any did.
     """
     from ingest.control.dead_letter_replay import dead_letters as stored
     from ingest.control.dead_letter_replay import replay
@@ -166,7 +224,9 @@ def replay_letters(place: "Filter | None", limit: int, again: bool, wait_s: floa
     for line in summed_up(outcomes):
         click.echo(line)
     if any(outcome.what == "dead letter again" for outcome in outcomes):
-        raise PurpleSectorError("some are dead letters again: what they say is above; their cause is still there")
+        raise PurpleSectorError(
+            "some are dead letters again: what they say is above; their cause is still there"
+        )
 
 
 def state(letter: "StoredLetter") -> str:
@@ -182,14 +242,20 @@ def printable(raw: bytes | None) -> str:
 
 
 def hex_lines(raw: bytes, *, limit: int | None) -> list[str]:
-    """Return a hex dump, ``00000010  08 ff …  text``, of sixteen bytes a line. The last line counts omitted bytes."""
+    """Return a hex dump, ``00000010  08 ff …  text``, of sixteen bytes a line. The last line counts
+    omitted bytes.
+    """
     shown = raw[:limit]
     lines = [
         f"  {start:08x}  {part.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in part)}"
         for start in range(0, len(shown), 16)
         if (part := shown[start : start + 16])
     ]
-    return lines + ([f"  … {len(raw) - len(shown):,} bytes more; --all shows them"] if len(shown) < len(raw) else [])
+    return lines + (
+        [f"  … {len(raw) - len(shown):,} bytes more; --all shows them"]
+        if len(shown) < len(raw)
+        else []
+    )
 
 
 def described(letter: "StoredLetter", *, whole: bool) -> list[str]:
@@ -200,7 +266,9 @@ def described(letter: "StoredLetter", *, whole: bool) -> list[str]:
         f"{printable(name.encode())}={printable(value if isinstance(value, bytes) else None)}"
         for name, value in original_headers(letter)
     )
-    origin = "" if letter.headers is not None else " (not known: made again from key, user and value)"
+    origin = (
+        "" if letter.headers is not None else " (not known: made again from key, user and value)"
+    )
     lines = [
         f"place    {letter.place}",
         f"reason   {letter.reason}",
@@ -257,5 +325,8 @@ def _store() -> "Iterator[Connection]":
 
     settings = DatabaseSettings.read()
     url = settings.url.get_secret_value()
-    with asking_store(settings.address), psycopg.connect(url, autocommit=True, connect_timeout=5) as conn:
+    with (
+        asking_store(settings.address),
+        psycopg.connect(url, autocommit=True, connect_timeout=5) as conn,
+    ):
         yield conn

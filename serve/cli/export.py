@@ -1,4 +1,6 @@
-"""Exports a stored session, or one lap of it, to a file for other programs: ``purple-sector export``."""
+"""Exports a stored session, or one lap of it, to a file for other programs: ``purple-sector
+export``.
+"""
 
 from pathlib import Path
 
@@ -15,9 +17,8 @@ from ingest.settings import DatabaseSettings
 def export(session: str, file: Path, lap_number: int | None) -> None:
     """Write SESSION, by its key, into FILE, whose suffix is the format.
 
-    .parquet, .arrow and .csv can be replayed and opened again. .ld is for MoTeC i2, with the laps in an .ldx file in
-    the same folder.
-    `purple-sector status` lists the last sessions.
+    .parquet, .arrow and .csv can be replayed and opened again. .ld is for MoTeC i2, with the laps
+    in an .ldx file in the same folder. `purple-sector status` lists the last sessions.
     """
     import analytics
     from analytics.errors import ExportError, NoLap, NoSession
@@ -25,12 +26,17 @@ def export(session: str, file: Path, lap_number: int | None) -> None:
 
     settings = DatabaseSettings.read()
     try:
-        with asking_store(settings.address), analytics.connect(settings.url.get_secret_value()) as catalog:
+        with (
+            asking_store(settings.address),
+            analytics.connect(settings.url.get_secret_value()) as catalog,
+        ):
             drive = catalog.sessions[session]
             what = drive if lap_number is None else drive.laps.numbered(lap_number).only()
             what.export(file)
     except NoSession as error:
-        unknown = f"session {session!r} is not in the store; purple-sector status lists the last ones"
+        unknown = (
+            f"session {session!r} is not in the store; purple-sector status lists the last ones"
+        )
         raise PurpleSectorError(unknown) from error
     except NoLap as error:
         raise PurpleSectorError(

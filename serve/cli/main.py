@@ -1,7 +1,8 @@
 """Runs the ``purple-sector`` command.
 
-Every error that a person can act on is one line. The exit code is 2 for a wrong setting or argument, else 1.
-A game PC has neither Ray nor Arrow, so each command imports its needs when it runs.
+Every error that a person can act on is one line. The exit code is 2 for a wrong setting or
+argument, else 1. A game PC has neither Ray nor Arrow, so each command imports its needs when it
+runs.
 """
 
 import os
@@ -77,7 +78,9 @@ def main() -> None:
 
 
 def _lacking(error: ModuleNotFoundError) -> str:
-    """Return the advice for a missing module. No package can install a module that belongs to the operating system."""
+    """Return the advice for a missing module. No package can install a module that belongs to the
+    operating system.
+    """
     if error.name in _POSIX:
         return _NEEDS_POSIX
     return f"{error.name} is not installed: pip install 'purple-sector[cluster,embedded]' has all of it"
@@ -98,8 +101,9 @@ def _stop(_: int, __: FrameType | None) -> None:
 def command() -> None:
     """Telemetry for sim racing: Kafka carries it, Ray runs it, TimescaleDB keeps it.
 
-    Settings come from the environment and from .env in the current folder; .env.example lists them. While `up` or
-    `demo` runs on this machine, the other commands find its broker and its database automatically.
+    Settings come from the environment and from .env in the current folder; .env.example lists them.
+    While `up` or `demo` runs on this machine, the other commands find its broker and its database
+    automatically.
     """
 
 
@@ -114,16 +118,22 @@ laps.add_command(fleet)
 def _embedded(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options of the commands that start services. They win over the environment and .env."""
     brokers = click.option(
-        "--brokers", type=click.Choice(["1", "3"]), help="Kafka brokers to start: 1, or 3 of which one may die."
+        "--brokers",
+        type=click.Choice(["1", "3"]),
+        help="Kafka brokers to start: 1, or 3 of which one may die.",
     )
     database = click.option(
-        "--database", type=click.Choice(["postgresql", "timescaledb"]), help="The database to start.  [postgresql]"
+        "--database",
+        type=click.Choice(["postgresql", "timescaledb"]),
+        help="The database to start.  [postgresql]",
     )
 
     @wraps(function)
     def chosen(*, brokers: str | None, database: str | None, **others: Any) -> None:
         os.environ |= {
-            name: value for name, value in (("EMBEDDED_BROKERS", brokers), ("EMBEDDED_DATABASE", database)) if value
+            name: value
+            for name, value in (("EMBEDDED_BROKERS", brokers), ("EMBEDDED_DATABASE", database))
+            if value
         }
         function(**others)
 
@@ -132,29 +142,38 @@ def _embedded(function: Callable[..., None]) -> Callable[..., None]:
 
 @command.command()
 @_embedded
-@click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars drive.")
+@click.option(
+    "--cars", default=1, show_default=True, type=click.IntRange(1, 40), help="How many cars drive."
+)
 def demo(cars: int) -> None:
     """Start everything on this machine, with a car that drives.
 
-    Ctrl-C ends everything. No data is kept: broker and database use a folder that is removed at the end.
+    Ctrl-C ends everything. No data is kept: broker and database use a folder that is removed at the
+    end.
     """
     with tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True) as folder:
-        # An embedded PostgreSQL that root starts runs as another user. That user needs access to the data.
+        # An embedded PostgreSQL that root starts runs as another user. That user needs access to
+        # the data.
         Path(folder).chmod(0o755)
         _run(Path(folder), durable=False, cars=cars)
 
 
 @command.command()
 @_embedded
-@click.option("--detach", "-d", is_flag=True, help="Return when it is up; `purple-sector down` stops it.")
 @click.option(
-    "--data", type=click.Path(file_okay=False, path_type=Path), help="Where broker and database keep their data."
+    "--detach", "-d", is_flag=True, help="Return when it is up; `purple-sector down` stops it."
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where broker and database keep their data.",
 )
 def up(detach: bool, data: Path | None) -> None:
     """Start everything on this machine, and stay until Ctrl-C.
 
-    Everything is Kafka, PostgreSQL, Ray, ingest and the page. KAFKA_BROKERS and DATABASE_URL, where set, name services
-    that run elsewhere, which are used instead. Data is kept from one run to the next.
+    Everything is Kafka, PostgreSQL, Ray, ingest and the page. KAFKA_BROKERS and DATABASE_URL, where
+    set, name services that run elsewhere, which are used instead. Data is kept from one run to the
+    next.
     """
     folder = data or state_folder(os.environ) / "data"
     folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +192,11 @@ def down() -> None:
         from serve.local.orphans import sweep
 
         killed = sweep(Path(tempfile.gettempdir()))
-        left = f"; {killed} processes were ended that a killed command had left behind" if killed else ""
+        left = (
+            f"; {killed} processes were ended that a killed command had left behind"
+            if killed
+            else ""
+        )
         click.echo(f"nothing is running{left}")
         return
     os.kill(running.pid, signal.SIGTERM)
@@ -238,7 +261,9 @@ def database() -> None:
 
 @database.command("upgrade")
 def database_upgrade() -> None:
-    """Create the tables, or migrate them to this version. Safe to run twice, and by two processes at once."""
+    """Create the tables, or migrate them to this version. Safe to run twice, and by two processes
+    at once.
+    """
     from serve.local.system import prepare_database
 
     prepare_database(DatabaseSettings.read(), click.echo)
@@ -253,7 +278,10 @@ def database_status() -> None:
     from serve.store_errors import asking_store
 
     settings = DatabaseSettings.read()
-    with asking_store(settings.address), psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
+    with (
+        asking_store(settings.address),
+        psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn,
+    ):
         click.echo("\n".join([f"the store at {settings.address}", *read_store_status(conn).lines]))
 
 
@@ -261,17 +289,22 @@ def database_status() -> None:
 def cluster() -> None:
     """Start or stop ingest and the page on a running Ray cluster.
 
-    `ray up cluster.yaml` makes one. Where several Rays run on this machine, RAY_ADDRESS selects one.
+    `ray up cluster.yaml` makes one. Where several Rays run on this machine, RAY_ADDRESS selects
+    one.
     """
 
 
 @cluster.command("start")
-@click.option("--env-file", type=click.Path(exists=True, dir_okay=False), help="Settings, one NAME=value a line.")
+@click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Settings, one NAME=value a line.",
+)
 def cluster_start(env_file: str | None) -> None:
     """Create topics and tables, and start ingest and the page.
 
-    Safe to run again: a running part is left alone, and the names of its settings that differ are printed. New settings
-    and new code take effect only after a stop.
+    Safe to run again: a running part is left alone, and the names of its settings that differ are
+    printed. New settings and new code take effect only after a stop.
     """
     from serve.local.system import start_on_cluster
 
@@ -294,14 +327,20 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
     home = state_folder(os.environ)
     started_at = time.monotonic()
     with ExitStack() as stack:
-        # Entered first, so left last: `down` waits until the note is gone, and thus until everything has stopped.
+        # Entered first, so left last: `down` waits until the note is gone, and thus until
+        # everything has stopped.
         stack.enter_context(single_instance(home))
         spinner = stack.enter_context(console.status("starting"))
-        # The lines below report each part that is ready. So the log has only warnings, unless LOG_LEVEL is set.
-        start_logging(LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"})))
+        # The lines below report each part that is ready. So the log has only warnings, unless
+        # LOG_LEVEL is set.
+        start_logging(
+            LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"}))
+        )
 
         def tell(line: str) -> None:
-            console.print(f"[dim]{time.monotonic() - started_at:5.1f} s[/]  {escape(line)}", soft_wrap=True)
+            console.print(
+                f"[dim]{time.monotonic() - started_at:5.1f} s[/]  {escape(line)}", soft_wrap=True
+            )
 
         def progress(step: Step) -> None:
             spinner.update(str(step))
@@ -313,13 +352,19 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
                 run_local(folder, durable=durable, tell=tell, progress=progress, shutdown=shutdown)
             )
         url = local.database.url.get_secret_value()
-        instance = Instance(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication)
+        instance = Instance(
+            os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication
+        )
         write_note(instance, home)
-        driving = [stack.enter_context(simulated_cars(cars, local.kafka.brokers, folder))] if cars else []
+        driving = (
+            [stack.enter_context(simulated_cars(cars, local.kafka.brokers, folder))] if cars else []
+        )
         if cars:
             tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
         spinner.stop()
-        console.print(f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True)
+        console.print(
+            f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True
+        )
         with suppress(KeyboardInterrupt):
             while True:
                 with shutdown.interrupting():
@@ -332,13 +377,22 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
 
 @contextmanager
 def simulated_cars(count: int, brokers: str, folder: Path) -> Iterator["Process"]:
-    """Run a collector as any user would: as another process that knows only the brokers. Its log is in ``folder``.
+    """Run a collector as any user would: as another process that knows only the brokers. Its log is
+    in ``folder``.
 
     It ends when this process ends, for any reason.
     """
     from ingest.embedded.process import Process
 
-    arguments = ["collect", "simulate", "--cars", str(count), "--past-laps", str(_DEMO_PAST_LAPS), "--quiet"]
+    arguments = [
+        "collect",
+        "simulate",
+        "--cars",
+        str(count),
+        "--past-laps",
+        str(_DEMO_PAST_LAPS),
+        "--quiet",
+    ]
     process = Process.start(
         "simulated cars",
         [sys.executable, "-m", "serve.cli.main", *arguments],
@@ -369,7 +423,9 @@ def _run_in_background(folder: Path) -> None:
         with console.status(f"starting; {escape(str(log_file))} has the details"):
             while (running := Instance.find(home)) is None or running.pid != process.pid:
                 if process.poll() is not None:
-                    raise PurpleSectorError(f"it did not start: {_last_line(log_file)}; {log_file} has the details")
+                    raise PurpleSectorError(
+                        f"it did not start: {_last_line(log_file)}; {log_file} has the details"
+                    )
                 time.sleep(0.2)
     except KeyboardInterrupt:
         process.terminate()
@@ -380,7 +436,10 @@ def _run_in_background(folder: Path) -> None:
 
 def _last_line(log_file: Path) -> str:
     lines = log_file.read_text(errors="replace").split("\n")
-    return next((line.removeprefix("purple-sector: ") for line in reversed(lines) if line.strip()), "it said nothing")
+    return next(
+        (line.removeprefix("purple-sector: ") for line in reversed(lines) if line.strip()),
+        "it said nothing",
+    )
 
 
 def _show(seen: "Status") -> None:
@@ -402,7 +461,13 @@ def _show(seen: "Status") -> None:
     )
     for p in seen.partitions:
         lag = "topic gone" if p.lag is None else f"{p.lag:,}"
-        table.add_row(f"{p.topic}[{p.partition}]", f"{p.next_offset:,}", lag, p.owner, f"{p.heartbeat_age_s:.1f} s ago")
+        table.add_row(
+            f"{p.topic}[{p.partition}]",
+            f"{p.next_offset:,}",
+            lag,
+            p.owner,
+            f"{p.heartbeat_age_s:.1f} s ago",
+        )
     console.print()
     say_whole(table)
     console.print()

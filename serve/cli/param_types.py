@@ -7,9 +7,13 @@ import click
 
 
 class Finite(click.FloatRange):
-    """A finite number in a range. click accepts nan in every range, since nan is neither below nor above it."""
+    """A finite number in a range. click accepts nan in every range, since nan is neither below nor
+    above it.
+    """
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Return the number. Fails, as the range does, with an error text for people."""
         number = float(super().convert(value, param, ctx))
         if not isfinite(number):

@@ -21,12 +21,18 @@ def laps() -> None:
 
 @laps.command("recompute")
 @click.option("--session", "key", help="Only this session, by its key.")
-@click.option("--dry-run/--write", "dry_run", default=True, help="Say what would change, or change it.  [--dry-run]")
+@click.option(
+    "--dry-run/--write",
+    "dry_run",
+    default=True,
+    help="Say what would change, or change it.  [--dry-run]",
+)
 def recompute_laps(key: str | None, dry_run: bool) -> None:
     """Time laps again from their frames, with this engine and the newest version of their track.
 
-    Sessions in progress are left alone, as are sessions without all their frames in the store. Where laps change, the
-    worker of their partition starts again. That takes a second and loses nothing.
+    Sessions in progress are left alone, as are sessions without all their frames in the store.
+    Where laps change, the worker of their partition starts again. That takes a second and loses
+    nothing.
     """
     import psycopg
 
@@ -34,11 +40,15 @@ def recompute_laps(key: str | None, dry_run: bool) -> None:
     from serve.store_errors import asking_store
 
     settings = DatabaseSettings.read()
-    connection = partial(psycopg.connect, settings.url.get_secret_value(), autocommit=True, connect_timeout=5)
+    connection = partial(
+        psycopg.connect, settings.url.get_secret_value(), autocommit=True, connect_timeout=5
+    )
     with asking_store(settings.address), connection() as conn:
         sessions = stored_sessions(conn, key)
         if key and not sessions:
-            raise PurpleSectorError(f"session {key!r} is not in the store; purple-sector status lists the last ones")
+            raise PurpleSectorError(
+                f"session {key!r} is not in the store; purple-sector status lists the last ones"
+            )
         for session in sessions:
             if session.live:
                 click.echo(f"{session.key}: being driven; left alone")
@@ -88,4 +98,10 @@ def _value(name: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return ", ".join(map(_text, value)) if isinstance(value, tuple) else "–" if value is None else str(value)
+    return (
+        ", ".join(map(_text, value))
+        if isinstance(value, tuple)
+        else "–"
+        if value is None
+        else str(value)
+    )

@@ -1,4 +1,5 @@
-"""Reads the state for `purple-sector status`: brokers, topics, lag, workers, sessions and the edition of the store.
+"""Reads the state for `purple-sector status`: brokers, topics, lag, workers, sessions and the
+edition of the store.
 
 Queries Kafka and the database, never Ray: the store's record of a worker counts.
 """
@@ -24,7 +25,9 @@ _SESSIONS = 10
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """The position of ingest in a partition. ``lag`` is in records, and None when the topic is gone."""
+    """The position of ingest in a partition. ``lag`` is in records, and None when the topic is
+    gone.
+    """
 
     topic: str
     partition: int
@@ -41,7 +44,9 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """A session with recent writes. ``clock_corrections`` counts the replacements of its times by the broker's."""
+    """A session with recent writes. ``clock_corrections`` counts the replacements of its times by
+    the broker's.
+    """
 
     key: str
     driver: str
@@ -82,9 +87,16 @@ def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
     """Query Kafka and the store. Raises BrokerUnavailable, StoreUnavailable and SchemaOutdated."""
     cluster = cluster_of(open_admin(kafka), kafka, timeout_s=_TIMEOUT_S)
     topics = tuple(str(report) for report in describe_topics(kafka, timeout_s=_TIMEOUT_S))
-    with asking_store(database.address), psycopg.connect(database.url.get_secret_value(), connect_timeout=3) as conn:
+    with (
+        asking_store(database.address),
+        psycopg.connect(database.url.get_secret_value(), connect_timeout=3) as conn,
+    ):
         positions = conn.execute(_POSITIONS).fetchall()
-        sessions = conn.cursor(row_factory=class_row(SessionStatus)).execute(_LAST_SESSIONS, [_SESSIONS]).fetchall()
+        sessions = (
+            conn.cursor(row_factory=class_row(SessionStatus))
+            .execute(_LAST_SESSIONS, [_SESSIONS])
+            .fetchall()
+        )
         counts = read_store_counts(conn)
         edition = read_edition(conn)
         store = "; ".join([f"{edition}, at {database.address}", *edition.warnings])
@@ -116,7 +128,9 @@ def _with_ends(kafka: KafkaSettings, positions: list[tuple[Any, ...]]) -> list[P
     consumer = Consumer(kafka.client(QUIET | {"group.id": f"{kafka.consumer_group}-status"}))
     try:
         return [
-            PartitionStatus(topic, partition, next_offset, _end(consumer, kafka, topic, partition), owner, age_s)
+            PartitionStatus(
+                topic, partition, next_offset, _end(consumer, kafka, topic, partition), owner, age_s
+            )
             for topic, partition, next_offset, owner, age_s in positions
         ]
     finally:
@@ -125,7 +139,9 @@ def _with_ends(kafka: KafkaSettings, positions: list[tuple[Any, ...]]) -> list[P
 
 def _end(consumer: Consumer, kafka: KafkaSettings, topic: str, partition: int) -> int | None:
     try:
-        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT_S)
+        _, end = consumer.get_watermark_offsets(
+            TopicPartition(topic, partition), timeout=_TIMEOUT_S
+        )
         return int(end)
     except KafkaException as error:
         if error.args[0].retriable():

@@ -1,4 +1,6 @@
-"""Counts the dead letters in the store, the dead letters not kept, and the corrections of wrong clocks."""
+"""Counts the dead letters in the store, the dead letters not kept, and the corrections of wrong
+clocks.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,18 +46,20 @@ class StoreCounts:
         """
         words = f"{self.dead_letters:,} dead letters"
         if self.dead_letters_not_kept:
-            words += (
-                f" and {self.dead_letters_not_kept:,} that were not kept (the last at {_instant(self.not_kept_at)})"
-            )
+            words += f" and {self.dead_letters_not_kept:,} that were not kept (the last at {_instant(self.not_kept_at)})"
         any_of_them = self.dead_letters or self.dead_letters_not_kept
         return f"{words}: purple-sector dead-letters list" if any_of_them else words
 
     @property
     def clock_words(self) -> str:
-        """Return the number of clock corrections, and session and reason of the last. Empty without a correction."""
+        """Return the number of clock corrections, and session and reason of the last. Empty without
+        a correction.
+        """
         if not self.clock_corrections:
             return ""
-        session = f"session {self.corrected_last}" if self.corrected_last else "a session that is gone"
+        session = (
+            f"session {self.corrected_last}" if self.corrected_last else "a session that is gone"
+        )
         return (
             f"{self.clock_corrections:,} clock corrections in {self.corrected_sessions:,} sessions; the last at"
             f" {_instant(self.corrected_at)}, {session}: {self.corrected_why}"

@@ -1,4 +1,6 @@
-"""Diagnoses faults of a store, with their meaning: failed jobs, missing frames, and jobs without a scheduler."""
+"""Diagnoses faults of a store, with their meaning: failed jobs, missing frames, and jobs without a
+scheduler.
+"""
 
 from dataclasses import dataclass
 
@@ -34,7 +36,9 @@ SELECT (SELECT count(*) FROM pg_stat_activity
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """The frames that were counted as stored and are missing. ``first`` is the key of one of their sessions."""
+    """The frames that were counted as stored and are missing. ``first`` is the key of one of their
+    sessions.
+    """
 
     sessions: int
     frames: int
@@ -50,8 +54,8 @@ class Lacking:
 def explain_job_error(code: str | None, message: str) -> str:
     """Return the database's message about a failed job, and its meaning. ``code`` is its SQLSTATE.
 
-    On PostgreSQL 17.12 with TimescaleDB up to 2.29.2 every job does its work and commits it. The database then marks
-    the job Failed with 24000.
+    On PostgreSQL 17.12 with TimescaleDB up to 2.29.2 every job does its work and commits it. The
+    database then marks the job Failed with 24000.
     """
     if code == "24000" and "cannot drop portal" in message:
         meaning = (
@@ -80,12 +84,16 @@ def explain_scheduler(
     )
 
 
-def read_lacking(conn: psycopg.Connection, *, community: bool, timeout_s: float = 10.0) -> Lacking | None:
+def read_lacking(
+    conn: psycopg.Connection, *, community: bool, timeout_s: float = 10.0
+) -> Lacking | None:
     """Count the missing frames. Return None where the count takes longer than ``timeout_s``."""
     kept = conn.execute(_KEPT).fetchone() if community else None
     try:
         with conn.transaction():
-            conn.execute("SELECT set_config('statement_timeout', %s, true)", [f"{timeout_s * 1000:.0f}ms"])
+            conn.execute(
+                "SELECT set_config('statement_timeout', %s, true)", [f"{timeout_s * 1000:.0f}ms"]
+            )
             row = conn.execute(_LACKING, {"kept": kept[0] if kept else None}).fetchone()
     except psycopg.errors.QueryCanceled:
         return None
@@ -94,7 +102,17 @@ def read_lacking(conn: psycopg.Connection, *, community: bool, timeout_s: float 
 
 def read_scheduler_fault(conn: psycopg.Connection) -> str:
     """Return the result of `explain_scheduler` for this server."""
-    here, everywhere, databases, workers, processes = conn.execute(_SCHEDULER).fetchone() or (0, 0, 0, None, "")
+    here, everywhere, databases, workers, processes = conn.execute(_SCHEDULER).fetchone() or (
+        0,
+        0,
+        0,
+        None,
+        "",
+    )
     return explain_scheduler(
-        here=here, everywhere=everywhere, databases=databases, background_workers=workers, processes=processes
+        here=here,
+        everywhere=everywhere,
+        databases=databases,
+        background_workers=workers,
+        processes=processes,
     )

@@ -1,4 +1,6 @@
-"""Reads the state for `purple-sector database status`: edition, disabled features, sizes, chunks and job runs."""
+"""Reads the state for `purple-sector database status`: edition, disabled features, sizes, chunks
+and job runs.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +28,8 @@ SELECT before_compression_total_bytes::bigint AS before_bytes, after_compression
   FROM hypertable_columnstore_stats('telemetry') WHERE after_compression_total_bytes > 0
 """
 
-# hypertable_name is that of a continuous aggregate or of the table behind it, depending on TimescaleDB's version.
+# hypertable_name is that of a continuous aggregate or of the table behind it, depending on
+# TimescaleDB's version.
 _JOBS = """
 SELECT CASE j.proc_name WHEN 'policy_compression' THEN 'compresses chunks older than ' || (j.config ->> 'compress_after')
                         WHEN 'policy_retention' THEN 'drops chunks older than ' || (j.config ->> 'drop_after')
@@ -51,7 +54,9 @@ SELECT CASE j.proc_name WHEN 'policy_compression' THEN 'compresses chunks older 
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """The chunks of frames: the time that one covers, their number, and the number of compressed ones."""
+    """The chunks of frames: the time that one covers, their number, and the number of compressed
+    ones.
+    """
 
     covers: timedelta
     count: int
@@ -70,7 +75,8 @@ class Compression:
 class Job:
     """A policy that the database runs automatically. ``last_run_at`` is None before the first run.
 
-    ``error`` is the message of a failed last run, and ``error_code`` its SQLSTATE. Both are None where it did not fail.
+    ``error`` is the message of a failed last run, and ``error_code`` its SQLSTATE. Both are None
+    where it did not fail.
     """
 
     does: str
@@ -115,9 +121,13 @@ class StoreStatus:
         told += [self.counts.letter_words, *filter(None, [self.counts.clock_words])]
         if self.chunks:
             covers = f"{self.chunks.covers / timedelta(hours=1):g} h"
-            told.append(f"{self.chunks.count} chunks of {covers}, {self.chunks.compressed} of them compressed")
+            told.append(
+                f"{self.chunks.count} chunks of {covers}, {self.chunks.compressed} of them compressed"
+            )
         if self.compression:
-            told.append(f"compressed: {_mb(self.compression.before_bytes)} to {_mb(self.compression.after_bytes)}")
+            told.append(
+                f"compressed: {_mb(self.compression.before_bytes)} to {_mb(self.compression.after_bytes)}"
+            )
         return told + [_job(job) for job in self.jobs]
 
 
@@ -138,7 +148,9 @@ def read_store_status(conn: psycopg.Connection) -> StoreStatus:
     with conn.cursor(row_factory=class_row(Job)) as cursor:
         jobs = tuple(cursor.execute(_JOBS).fetchall())
     fault = read_scheduler_fault(conn)
-    return StoreStatus(edition, frames, size_bytes, counts, chunks, compression, jobs, lacking, fault)
+    return StoreStatus(
+        edition, frames, size_bytes, counts, chunks, compression, jobs, lacking, fault
+    )
 
 
 def _number(conn: psycopg.Connection, question: str) -> int:
@@ -151,6 +163,10 @@ def _mb(size_bytes: int) -> str:
 
 
 def _job(job: Job) -> str:
-    when = f"last run {job.last_run_at:%Y-%m-%d %H:%M:%S}, {job.last_status}" if job.last_run_at else "has not run yet"
+    when = (
+        f"last run {job.last_run_at:%Y-%m-%d %H:%M:%S}, {job.last_status}"
+        if job.last_run_at
+        else "has not run yet"
+    )
     why = f": {explain_job_error(job.error_code, job.error)}" if job.error else ""
     return f"{job.relation}: {job.does}, every {job.every}; {when}{why}"

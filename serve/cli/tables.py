@@ -1,8 +1,8 @@
 """Prints tables to a terminal or a pipe, with every cell whole and literal.
 
-Rule: cells hold names that people and games gave. They are not parsed as markup, because drivers have names such as
-[TEAM] Ann. Cells are never cut, because a truncated key is useless. A row wider than the window continues on its next
-line.
+Rule: cells hold names that people and games gave. They are not parsed as markup, because drivers
+have names such as [TEAM] Ann. Cells are never cut, because a truncated key is useless. A row wider
+than the window continues on its next line.
 """
 
 from collections.abc import Collection

@@ -1,8 +1,9 @@
-"""Writes the files of `purple-sector collect init`: a game PC's settings, and the autostart of a collector.
+"""Writes the files of `purple-sector collect init`: a game PC's settings, and the autostart of a
+collector.
 
-The autostart starts the collector with the user's session. The texts come from the templates in this folder, and each
-format has its own quoting. Rule: an existing file is overwritten only on request, and only the owner can read the
-settings.
+The autostart starts the collector with the user's session. The texts come from the templates in
+this folder, and each format has its own quoting. Rule: an existing file is overwritten only on
+request, and only the owner can read the settings.
 """
 
 import os
@@ -23,7 +24,9 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 def settings_text(kafka: KafkaSettings, collector: CollectorSettings) -> str:
-    """Return the ``.env`` of a game PC. Raises SettingsError for a value that such a file cannot hold."""
+    """Return the ``.env`` of a game PC. Raises SettingsError for a value that such a file cannot
+    hold.
+    """
     values = {
         "user": _env("USER_ID", collector.user_id),
         "brokers": _env("KAFKA_BROKERS", kafka.brokers),
@@ -36,8 +39,11 @@ def settings_text(kafka: KafkaSettings, collector: CollectorSettings) -> str:
     return _template("settings.env").substitute(values)
 
 
-def service_text(game: str, *, platform: Platform, python: Path, folder: Path, log_file: Path, account: str) -> str:
-    """Return a systemd unit, or a Windows task, that starts the collector of ``game`` with its user's session.
+def service_text(
+    game: str, *, platform: Platform, python: Path, folder: Path, log_file: Path, account: str
+) -> str:
+    """Return a systemd unit, or a Windows task, that starts the collector of ``game`` with its
+    user's session.
 
     ``account`` is the user name in the form of Windows. systemd knows the user of a session.
     """
@@ -70,7 +76,9 @@ def how_to_start(file: Path, game: str, *, platform: Platform) -> str:
     return f'schtasks /create /tn "Purple Sector {game}" /xml "{file}"'
 
 
-def write_new(path: Path, text: str, *, force: bool, encoding: str = "utf-8", mode: int = 0o644) -> None:
+def write_new(
+    path: Path, text: str, *, force: bool, encoding: str = "utf-8", mode: int = 0o644
+) -> None:
     """Write a new file, or with ``force`` replace the existing one. Raises PurpleSectorError."""
     if path.exists() and not force:
         raise PurpleSectorError(f"{path} is there already; --force writes a new one in its place")
@@ -78,7 +86,8 @@ def write_new(path: Path, text: str, *, force: bool, encoding: str = "utf-8", mo
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.unlink(missing_ok=True)
-        # The file has its mode from the first byte on, because a moment is enough to read a password.
+        # The file has its mode from the first byte on, because a moment is enough to read a
+        # password.
         with os.fdopen(os.open(draft, _NEW_FILE, mode), "wb") as file:
             file.write(text.encode(encoding))
         draft.replace(path)
@@ -94,7 +103,9 @@ def _env(variable: str, value: str) -> str:
     """Return the value, quoted for a ``.env`` file where needed."""
     if "\n" in value or "\r" in value or _INTERPOLATED in value:
         shown = "***" if "PASSWORD" in variable else value.splitlines()[0]
-        raise SettingsError(variable, shown, "want no line breaks and no ${ in a file; set it in the environment")
+        raise SettingsError(
+            variable, shown, "want no line breaks and no ${ in a file; set it in the environment"
+        )
     if all(character.isalnum() or character in "._:,/\\-" for character in value):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -102,5 +113,7 @@ def _env(variable: str, value: str) -> str:
 
 def _systemd(argument: str) -> str:
     """Return the argument, quoted for ExecStart of a systemd unit where needed."""
-    quoted = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    quoted = (
+        argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    )
     return f'"{quoted}"' if quoted != argument or " " in argument else argument

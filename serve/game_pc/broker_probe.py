@@ -1,14 +1,23 @@
-"""Probes the broker of a game PC: its availability, this user's rights on its topics, and its clock.
+"""Probes the broker of a game PC: its availability, this user's rights on its topics, and its
+clock.
 
-Needs only the rights that a collector needs. Rule: no record goes to the topic of the frames. To read the broker's
-clock, the probe sends answers without a command to the topic `commands`. Every reader of that topic skips them.
+Needs only the rights that a collector needs. Rule: no record goes to the topic of the frames. To
+read the broker's clock, the probe sends answers without a command to the topic `commands`. Every
+reader of that topic skips them.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer, TopicCollection
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+)
 from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]
 
 from ingest.collectors.delivery.producer import PRODUCER
@@ -40,7 +49,9 @@ class Offset:
 
 
 class BrokerProbe:
-    """Probes the broker, or cluster, that ``settings`` name. No answer takes longer than ``timeout_s``."""
+    """Probes the broker, or cluster, that ``settings`` name. No answer takes longer than
+    ``timeout_s``.
+    """
 
     def __init__(self, settings: KafkaSettings, *, timeout_s: float) -> None:
         self._settings, self._timeout_s = settings, timeout_s
@@ -74,7 +85,9 @@ class BrokerProbe:
         value = CommandMessage(status_report=StatusReport(state="doctor")).SerializeToString()
         asked_s = time.time()
         try:
-            producer.produce(topic, value, on_delivery=lambda error, message: answers.append((error, message)))
+            producer.produce(
+                topic, value, on_delivery=lambda error, message: answers.append((error, message))
+            )
             producer.flush(self._timeout_s)
         except KafkaException as refused:
             return error_of(refused).str()
@@ -86,13 +99,20 @@ class BrokerProbe:
     def _may_write(self, name: str) -> bool | None:
         limits = {"include_authorized_operations": True, "request_timeout": self._timeout_s}
         try:
-            described = self._admin.describe_topics(TopicCollection([name]), **limits)[name].result(self._timeout_s)
+            described = self._admin.describe_topics(TopicCollection([name]), **limits)[name].result(
+                self._timeout_s
+            )
         except (KafkaException, TimeoutError):
             return None
-        return described.authorized_operations and AclOperation.WRITE in described.authorized_operations
+        return (
+            described.authorized_operations
+            and AclOperation.WRITE in described.authorized_operations
+        )
 
 
-def _offset(answers: Sequence[tuple[KafkaError | None, Message]], *, asked_s: float, answered_s: float) -> Offset | str:
+def _offset(
+    answers: Sequence[tuple[KafkaError | None, Message]], *, asked_s: float, answered_s: float
+) -> Offset | str:
     ((error, message),) = answers
     if error is not None:
         return error.str()

@@ -1,7 +1,8 @@
-"""Checks whether a game PC can collect now, and advises where it cannot: ``purple-sector collect doctor``.
+"""Checks whether a game PC can collect now, and advises where it cannot: ``purple-sector collect
+doctor``.
 
-Each check reports its result as a Finding, and raises no exception for a fault that it finds. The checks leave nothing
-behind.
+Each check reports its result as a Finding, and raises no exception for a fault that it finds. The
+checks leave nothing behind.
 """
 
 import os
@@ -45,7 +46,9 @@ class Finding:
 
 
 def check_game(game: Game, name: str, *, listen_s: float = _LISTEN_S) -> Iterator[Finding]:
-    """Check whether the game runs, and report its session and frames within ``listen_s``. People call it ``name``."""
+    """Check whether the game runs, and report its session and frames within ``listen_s``. People
+    call it ``name``.
+    """
     heard: list[Happening] = []
     until = time.monotonic() + listen_s
     while (left_s := until - time.monotonic()) > 0:
@@ -53,14 +56,26 @@ def check_game(game: Game, name: str, *, listen_s: float = _LISTEN_S) -> Iterato
     frames = sum(isinstance(one, TelemetryFrame) for one in heard)
     began = [one.facts for one in heard if isinstance(one, SessionBegan)]
     if not game.running:
-        yield Finding("game", "warning", f"{name} is not there", "start it, and this again when you sit in a car")
+        yield Finding(
+            "game",
+            "warning",
+            f"{name} is not there",
+            "start it, and this again when you sit in a car",
+        )
     elif not began:
         yield Finding("game", "ok", f"{name} is there; nobody drives")
     else:
         what = ", ".join(filter(None, (began[-1].track, began[-1].car))) or "no facts yet"
-        yield Finding("game", "ok", f"{name} is there: {what}; {frames / listen_s:.0f} frames a second")
+        yield Finding(
+            "game", "ok", f"{name} is there: {what}; {frames / listen_s:.0f} frames a second"
+        )
     for kind, count in game.counts.items():
-        yield Finding("game", "warning", f"not used: {kind}, {count} times", "say so to us if it is more than a few")
+        yield Finding(
+            "game",
+            "warning",
+            f"not used: {kind}, {count} times",
+            "say so to us if it is more than a few",
+        )
 
 
 def check_broker(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator[Finding]:
@@ -71,7 +86,9 @@ def check_broker(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator
         asked = time.monotonic()
         brokers = reach.brokers()
         took_ms = (time.monotonic() - asked) * 1000
-        yield Finding("broker", "ok", f"{kafka.brokers} answers in {took_ms:.0f} ms; {brokers} in all")
+        yield Finding(
+            "broker", "ok", f"{kafka.brokers} answers in {took_ms:.0f} ms; {brokers} in all"
+        )
         yield _topic_of_frames(reach.topic(topic))
         yield from _commands(reach, reach.topic(kafka.topic_commands))
     except SettingsError as wrong:
@@ -91,7 +108,10 @@ def _topic_of_frames(topic: Topic) -> Finding:
         return Finding("topic", "warning", f"{topic.name} is not there", to_do)
     if topic.may_write is False:
         return Finding(
-            "topic", "error", f"{topic.name} may not be written to by this user", "its owner grants Write on it"
+            "topic",
+            "error",
+            f"{topic.name} may not be written to by this user",
+            "its owner grants Write on it",
         )
     written = "may be written to" if topic.may_write else "does not say who may write to it"
     return Finding("topic", "ok", f"{topic.name} has {topic.partitions} partitions and {written}")
@@ -99,8 +119,12 @@ def _topic_of_frames(topic: Topic) -> Finding:
 
 def _commands(reach: BrokerProbe, topic: Topic) -> Iterator[Finding]:
     if not topic.partitions:
-        seen = f"{topic.name} is not there, or hidden: what the broker loses cannot be asked for again"
-        yield Finding("commands", "warning", seen, f"{_WHO_MAKES_TOPICS}, and grants Read and Write on it")
+        seen = (
+            f"{topic.name} is not there, or hidden: what the broker loses cannot be asked for again"
+        )
+        yield Finding(
+            "commands", "warning", seen, f"{_WHO_MAKES_TOPICS}, and grants Read and Write on it"
+        )
         return
     yield Finding("commands", "ok", f"{topic.name} has {topic.partitions} partitions")
     yield clock_finding(reach.clock_offset(topic.name))
@@ -110,7 +134,10 @@ def clock_finding(offset: Offset | str) -> Finding:
     """Return the meaning of an offset between our clock and the broker's."""
     if isinstance(offset, str):
         return Finding(
-            "clock", "warning", f"not compared with the broker's: {offset}", "see that this PC sets its clock by itself"
+            "clock",
+            "warning",
+            f"not compared with the broker's: {offset}",
+            "see that this PC sets its clock by itself",
         )
     # The driver's view: the offset of this PC's clock.
     ahead_ms = -offset.ahead_ms
@@ -121,7 +148,9 @@ def clock_finding(offset: Offset | str) -> Finding:
 
 
 def check_disk(folder: Path) -> Iterator[Finding]:
-    """Check whether frames can wait on the disk: its free space, and the time until a write is safe."""
+    """Check whether frames can wait on the disk: its free space, and the time until a write is
+    safe.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -136,12 +165,22 @@ def check_disk(folder: Path) -> Iterator[Finding]:
         return
     room = f"{free / 1e9:.1f} GB free at {folder}"
     if free < _LEAST_FREE_BYTES:
-        yield Finding("disk", "warning", room, "make room: without it, frames are lost while the broker is away")
+        yield Finding(
+            "disk",
+            "warning",
+            room,
+            "make room: without it, frames are lost while the broker is away",
+        )
     else:
         yield Finding("disk", "ok", room)
     slow = sync_ms > _SLOW_SYNC_MS
     to_do = "a power cut loses so much more; name a folder on a quicker disk" if slow else ""
-    yield Finding("disk", "warning" if slow else "ok", f"what is written is safe after {sync_ms:.1f} ms", to_do)
+    yield Finding(
+        "disk",
+        "warning" if slow else "ok",
+        f"what is written is safe after {sync_ms:.1f} ms",
+        to_do,
+    )
 
 
 def check_spool(folder: SpoolFolder) -> Finding:
@@ -151,12 +190,23 @@ def check_spool(folder: SpoolFolder) -> Finding:
     try:
         seen = f"sessions: {len(kept)}, in {folder.used_bytes / 1e6:.1f} MB"
     except OSError as refused:
-        return Finding("spool", "error", f"{folder.path} cannot be read: {refused.strerror}", "name another folder")
-    return Finding("spool", "ok", f"{seen}; not sent to the end: {waiting}, which goes by itself" if waiting else seen)
+        return Finding(
+            "spool",
+            "error",
+            f"{folder.path} cannot be read: {refused.strerror}",
+            "name another folder",
+        )
+    return Finding(
+        "spool",
+        "ok",
+        f"{seen}; not sent to the end: {waiting}, which goes by itself" if waiting else seen,
+    )
 
 
 def _sync_ms(folder: Path) -> float:
-    """Return the time of the slowest of a few synced writes. Each has the size of a tenth of a second of frames."""
+    """Return the time of the slowest of a few synced writes. Each has the size of a tenth of a
+    second of frames.
+    """
     probe = folder / f"doctor-{os.getpid()}"
     slowest_s = 0.0
     try:

@@ -1,4 +1,6 @@
-"""Follows a game until the PC is off: ``purple-sector collect acc`` and ``ac``. A driver types the command once."""
+"""Follows a game until the PC is off: ``purple-sector collect acc`` and ``ac``. A driver types the
+command once.
+"""
 
 import gc
 import json
@@ -32,7 +34,9 @@ log = structlog.get_logger()
 
 _user = click.option("--user", help="Who drives; USER_ID by default.")
 _log_file = click.option(
-    "--log-file", type=click.Path(dir_okay=False), help="A file for the log, which is rotated; LOG_FILE by default."
+    "--log-file",
+    type=click.Path(dir_okay=False),
+    help="A file for the log, which is rotated; LOG_FILE by default.",
 )
 
 
@@ -64,7 +68,9 @@ def ac(user: str | None, log_file: str | None) -> None:
 
 
 def open_game(name: str, *, broadcast_only: bool = False) -> Game:
-    """Return the game with this name on the command line, with its settings. Only its own modules are imported."""
+    """Return the game with this name on the command line, with its settings. Only its own modules
+    are imported.
+    """
     if name == "acc":
         from ingest.collectors.games.acc.game import AccGame
 
@@ -82,16 +88,25 @@ def _collect(game: Game, user: str | None, log_file: str | None) -> None:
 
 
 def _follow(game: Game, user: str | None, stop: Callable[[], bool]) -> None:
-    kafka, collector = KafkaSettings.read(), CollectorSettings.read(**({"user_id": user} if user else {}))
+    kafka, collector = (
+        KafkaSettings.read(),
+        CollectorSettings.read(**({"user_id": user} if user else {})),
+    )
     topic = telemetry_topic(kafka, collector.user_id)  # an invalid name is refused now
     folder = SpoolFolder.of(collector, os.environ)
     backlog, radio = Backlog(kafka, folder), CommandHandler(kafka, collector, folder)
     follower = Follower(game, lambda facts: _open_sender(kafka, collector, folder, facts))
     held = _hold(folder.path, game.name)
     log.info(
-        "following", game=game.name, user=collector.user_id, brokers=kafka.brokers, topic=topic, spool=str(folder.path)
+        "following",
+        game=game.name,
+        user=collector.user_id,
+        brokers=kafka.brokers,
+        topic=topic,
+        spool=str(folder.path),
     )
-    # Imported objects stay. A search of all of them for garbage takes 12 ms, nearly a frame, every few seconds.
+    # Imported objects stay. A search of all of them for garbage takes 12 ms, nearly a frame, every
+    # few seconds.
     gc.collect()
     gc.freeze()
     with held or nullcontext(), ExitStack() as stack:
@@ -111,7 +126,9 @@ def _follow(game: Game, user: str | None, stop: Callable[[], bool]) -> None:
 
 
 def _hold(folder: Path, game: str) -> BinaryIO | None:
-    """Return a lock to hold while the game is followed. Two collectors would make two sessions of one drive."""
+    """Return a lock to hold while the game is followed. Two collectors would make two sessions of
+    one drive.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         held = lock(folder / f"{game}.lock")
@@ -119,17 +136,27 @@ def _hold(folder: Path, game: str) -> BinaryIO | None:
         log.warning("cannot tell whether another collector runs", reason=refused.strerror)
         return None
     if held is None:
-        raise PurpleSectorError(f"another collector follows {game} already, with the same spool, {folder}")
+        raise PurpleSectorError(
+            f"another collector follows {game} already, with the same spool, {folder}"
+        )
     return held
 
 
-def _open_sender(kafka: KafkaSettings, collector: CollectorSettings, folder: SpoolFolder, facts: Session) -> Sender:
+def _open_sender(
+    kafka: KafkaSettings, collector: CollectorSettings, folder: SpoolFolder, facts: Session
+) -> Sender:
     try:
         return Sender(kafka, collector, facts, open_spool=folder.begin, shows_clock=True)
     except SpoolUnavailable as refused:
         # A driver is on track: frames in memory are better than no frames.
         log.error("frames of this session are in memory only", reason=str(refused))
-        return Sender(kafka, collector, facts, open_spool=partial(MemorySpool, for_game=True), shows_clock=True)
+        return Sender(
+            kafka,
+            collector,
+            facts,
+            open_spool=partial(MemorySpool, for_game=True),
+            shows_clock=True,
+        )
 
 
 def _log(follower: Follower, statistics: Statistics) -> None:

@@ -35,12 +35,25 @@ _COLOURS: dict[Level, str] = {"ok": "green", "warning": "yellow", "error": "red"
 @click.option("--user", help="Who drives: letters, digits and ._-")
 @click.option("--brokers", help="Where the frames go: host:port[,host:port...]")
 @click.option("--username", default="", help="The broker's name for you, where it asks for one.")
-@click.option("--ca", "ca_file", default="", help="File with the authority that signed the broker's certificate.")
+@click.option(
+    "--ca",
+    "ca_file",
+    default="",
+    help="File with the authority that signed the broker's certificate.",
+)
 @click.option("--topic-per-user", is_flag=True, help="Every user has a topic of its own.")
 @click.option(
-    "--service", "game", type=click.Choice(tuple(GAMES)), help="Write what starts its collector with your session."
+    "--service",
+    "game",
+    type=click.Choice(tuple(GAMES)),
+    help="Write what starts its collector with your session.",
 )
-@click.option("--folder", default=".", type=click.Path(file_okay=False, path_type=Path), help="Where.  [this folder]")
+@click.option(
+    "--folder",
+    default=".",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where.  [this folder]",
+)
 @click.option("--force", is_flag=True, help="Write over what is there.")
 def init(
     user: str | None,
@@ -54,8 +67,8 @@ def init(
 ) -> None:
     """Write the settings of this PC to .env, and a file that starts a collector with your session.
 
-    Prompts for missing options. The password comes from a prompt or from KAFKA_SECURITY_PASSWORD: on a command line
-    others could read it.
+    Prompts for missing options. The password comes from a prompt or from KAFKA_SECURITY_PASSWORD:
+    on a command line others could read it.
     """
     folder = folder.absolute()
     settings = folder / SETTINGS
@@ -66,16 +79,24 @@ def init(
             "topic_per_user": topic_per_user,
         }
         collector = CollectorSettings.read(user_id=user or click.prompt("Who drives"))
-        text = settings_text(KafkaSettings.read(**kafka, **_identity(username, secured=bool(ca_file))), collector)
+        text = settings_text(
+            KafkaSettings.read(**kafka, **_identity(username, secured=bool(ca_file))), collector
+        )
         write_new(settings, text, force=force, mode=0o600)
-        click.echo(f"{settings}: what is in it, you can change; purple-sector collect doctor tries it")
+        click.echo(
+            f"{settings}: what is in it, you can change; purple-sector collect doctor tries it"
+        )
     if game is not None:
         _write_service(game, folder, force=force)
 
 
 def _identity(username: str, *, secured: bool) -> dict[str, object]:
     if not username:
-        return {"security_protocol": "SSL" if secured else "PLAINTEXT", "username": "", "password": SecretStr("")}
+        return {
+            "security_protocol": "SSL" if secured else "PLAINTEXT",
+            "username": "",
+            "password": SecretStr(""),
+        }
     password = os.environ.get(_PASSWORD) or click.prompt("Password", hide_input=True)
     return {"security_protocol": "SASL_SSL", "username": username, "password": SecretStr(password)}
 
@@ -88,17 +109,23 @@ def _write_service(game: str, folder: Path, *, force: bool) -> None:
         python = python.with_name("pythonw.exe")
     log_file = folder / f"collect-{game}.log"
     account = "\\".join(filter(None, (os.environ.get("USERDOMAIN"), getpass.getuser())))
-    text = service_text(game, platform=platform, python=python, folder=folder, log_file=log_file, account=account)
+    text = service_text(
+        game, platform=platform, python=python, folder=folder, log_file=log_file, account=account
+    )
     # Windows reads its task files as UTF-16.
     write_new(file, text, force=force, encoding="utf-8" if platform == "linux" else "utf-16")
-    click.echo(f"{file}: to start it with your session, type once\n  {how_to_start(file, game, platform=platform)}")
+    click.echo(
+        f"{file}: to start it with your session, type once\n  {how_to_start(file, game, platform=platform)}"
+    )
 
 
 def _platform() -> Platform:
     for platform in get_args(Platform):
         if sys.platform == platform:
             return platform  # type: ignore[no-any-return]
-    raise PurpleSectorError(f"there is nothing here that starts a collector on {sys.platform}; start it by hand")
+    raise PurpleSectorError(
+        f"there is nothing here that starts a collector on {sys.platform}; start it by hand"
+    )
 
 
 @click.command()
@@ -156,6 +183,8 @@ def _wrong_setting(wrong: SettingsError) -> Finding:
 
 
 def _say(finding: Finding) -> None:
-    click.echo(f"{click.style(f'{finding.level:7}', fg=_COLOURS[finding.level])}  {finding.check:8}  {finding.seen}")
+    click.echo(
+        f"{click.style(f'{finding.level:7}', fg=_COLOURS[finding.level])}  {finding.check:8}  {finding.seen}"
+    )
     if finding.to_do:
         click.echo(f"{'':19}→ {finding.to_do}")

@@ -17,14 +17,19 @@ _LOOK_EVERY_S = 0.1
 def at_once(*contexts: AbstractContextManager[Any]) -> Iterator[list[Any]]:
     """Enter the contexts at the same time, and yield their values in order.
 
-    This thread enters and leaves the first context. Each of the others has a thread of a pool. Where a context cannot
-    be entered, or this thread is interrupted, the entered contexts are left and the error is raised.
+    This thread enters and leaves the first context. Each of the others has a thread of a pool.
+    Where a context cannot be entered, or this thread is interrupted, the entered contexts are left
+    and the error is raised.
     """
     stacks = [ExitStack() for _ in contexts]
     with ThreadPoolExecutor(len(contexts)) as pool:
         try:
             yield _results(
-                pool, [partial(stack.enter_context, one) for stack, one in zip(stacks, contexts, strict=True)]
+                pool,
+                [
+                    partial(stack.enter_context, one)
+                    for stack, one in zip(stacks, contexts, strict=True)
+                ],
             )
         finally:
             _results(pool, [stack.close for stack in stacks])
@@ -42,11 +47,13 @@ def _results(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> li
 def unless_cancelled(call: Callable[[], None], cancelled: Cancelled) -> None:
     """Run ``call``, which nothing can interrupt, in a thread of its own.
 
-    Raises the exceptions of ``call``. Raises PurpleSectorError where it is ``cancelled`` first, and leaves the thread
-    running.
+    Raises the exceptions of ``call``. Raises PurpleSectorError where it is ``cancelled`` first, and
+    leaves the thread running.
     """
     future: Future[None] = Future()
-    threading.Thread(target=_fulfil, args=(future, call), name="unless-cancelled", daemon=True).start()
+    threading.Thread(
+        target=_fulfil, args=(future, call), name="unless-cancelled", daemon=True
+    ).start()
     while not wait([future], _LOOK_EVERY_S).done:
         if cancelled():
             raise PurpleSectorError("stopped while starting")

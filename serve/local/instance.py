@@ -1,4 +1,6 @@
-"""Lets one system run on this machine, and leaves a note for other commands: `analytics.store.instance` reads it."""
+"""Lets one system run on this machine, and leaves a note for other commands:
+`analytics.store.instance` reads it.
+"""
 
 import json
 import time
@@ -27,10 +29,11 @@ def remove_note(state_folder: Path) -> None:
 
 @contextmanager
 def single_instance(state_folder: Path, *, looks_last_s: float = 1.0) -> Iterator[None]:
-    """Hold the lock, so that only this process runs the system here. Remove its note on leaving, when all has stopped.
+    """Hold the lock, so that only this process runs the system here. Remove its note on leaving,
+    when all has stopped.
 
-    Raises PurpleSectorError if another instance holds the lock; it may still be starting. Another command's check also
-    holds the lock, but for far less than ``looks_last_s``.
+    Raises PurpleSectorError if another instance holds the lock; it may still be starting. Another
+    command's check also holds the lock, but for far less than ``looks_last_s``.
     """
     import fcntl
 

@@ -1,6 +1,7 @@
 """Lists the sockets on which a process and its children accept connections.
 
-Rule: a socket listens beyond the loopback only because a setting names another address. The start prints such sockets.
+Rule: a socket listens beyond the loopback only because a setting names another address. The start
+prints such sockets.
 """
 
 import ipaddress
@@ -31,8 +32,12 @@ class ListeningSocket:
 
     @property
     def content(self) -> str:
-        """Return a description of the content that it serves, or the command line where `_CONTENT` lacks one."""
-        return next((content for name, content in _CONTENT.items() if name in self.command), self.command)
+        """Return a description of the content that it serves, or the command line where `_CONTENT`
+        lacks one.
+        """
+        return next(
+            (content for name, content in _CONTENT.items() if name in self.command), self.command
+        )
 
 
 def summary(listeners: list[ListeningSocket]) -> str:

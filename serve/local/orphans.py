@@ -1,8 +1,9 @@
 """Ends the processes that a Ray of ours left behind when its command was killed.
 
-Most of Ray's processes end with their raylet. But HAProxy continues to answer on the page's port, and two agents stay.
-Each Ray of ours has a folder that names its owner. A process belongs to that Ray if its arguments name the folder, or
-if it has a file in the folder open. The environment is no evidence, because brokers and databases inherit it too.
+Most of Ray's processes end with their raylet. But HAProxy continues to answer on the page's port,
+and two agents stay. Each Ray of ours has a folder that names its owner. A process belongs to that
+Ray if its arguments name the folder, or if it has a file in the folder open. The environment is no
+evidence, because brokers and databases inherit it too.
 """
 
 import contextlib
@@ -17,12 +18,15 @@ import psutil
 #: Prefix of the folders of our Rays, in the system's folder for temporary files.
 PREFIX = "ps-"
 _OWNER = "owner"
-# Name prefixes of Ray's processes. A program that reads a Ray log also has it open, and must not be ended.
+# Name prefixes of Ray's processes. A program that reads a Ray log also has it open, and must not be
+# ended.
 _RAYS = ("ray::", "python", "raylet", "gcs_server", "haproxy")
 
 
 def write_owner(folder: Path) -> None:
-    """Note that this process owns ``folder``, by id and start time. After a reboot another process may have the id."""
+    """Note that this process owns ``folder``, by id and start time. After a reboot another process
+    may have the id.
+    """
     me = psutil.Process()
     (folder / _OWNER).write_text(f"{me.pid} {me.create_time()}")
 
@@ -44,7 +48,9 @@ def sweep(temporary: Path) -> int:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Return the processes of the Ray with its files in ``folder``, except this one, which may be its driver."""
+    """Return the processes of the Ray with its files in ``folder``, except this one, which may be
+    its driver.
+    """
     others = (process for process in psutil.process_iter() if process.pid != os.getpid())
     return [process for process in others if _is_of(process, folder)]
 
@@ -53,20 +59,24 @@ def wait_for_end(processes: Iterable[psutil.Process], timeout_s: float = 10.0) -
     """Wait until all processes have ended, and not much longer than ``timeout_s`` in total."""
     deadline = time.monotonic() + timeout_s
     for process in processes:
-        # psutil 7.2 raises OSError (from pidfd_open: ENOENT, before Linux 6.16 EINVAL) for a process that has ended, if
-        # its id is by then a thread of another process. With 32,768 ids that is not rare: seen after 40 restarts.
+        # psutil 7.2 raises OSError (from pidfd_open: ENOENT, before Linux 6.16 EINVAL) for a
+        # process that has ended, if its id is by then a thread of another process. With 32,768 ids
+        # that is not rare: seen after 40 restarts.
         with contextlib.suppress(psutil.Error, OSError):
             process.wait(max(deadline - time.monotonic(), 0.0))
 
 
 def _is_abandoned(folder: Path) -> bool:
     try:
-        # In a folder that every user may write to, another user could name an owner, and so have our processes ended.
+        # In a folder that every user may write to, another user could name an owner, and so have
+        # our processes ended.
         if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
             return False
         pid, created = (folder / _OWNER).read_text().split()
         owner = psutil.Process(int(pid))
-        return abs(owner.create_time() - float(created)) > 1 or owner.status() == psutil.STATUS_ZOMBIE
+        return (
+            abs(owner.create_time() - float(created)) > 1 or owner.status() == psutil.STATUS_ZOMBIE
+        )
     except psutil.NoSuchProcess:
         return True
     except (OSError, ValueError, psutil.Error):
@@ -78,7 +88,8 @@ def _is_of(process: psutil.Process, folder: Path) -> bool:
     try:
         if not process.name().startswith(_RAYS):
             return False
-        # Ray's agents have neither arguments nor an environment left, because their process titles overwrite both.
+        # Ray's agents have neither arguments nor an environment left, because their process titles
+        # overwrite both.
         named = any(inside in argument for argument in process.cmdline())
         return named or any(file.path.startswith(inside) for file in process.open_files())
     except psutil.Error:

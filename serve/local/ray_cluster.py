@@ -19,37 +19,44 @@ from serve.local.orphans import PREFIX, processes_of, sweep, wait_for_end, write
 from serve.local.ray_node import without_unused_processes
 
 _CPUS = 2  # ingest spreads its partitions over these; the rest of a laptop is for its owner
-_OBJECT_STORE_BYTES = 80 * 2**20  # near the minimum that Ray accepts, because nothing here stores objects
-# Ray waits 30 s for its own processes, and no setting extends that. At a second try, a busy machine has their files
-# in memory.
+_OBJECT_STORE_BYTES = (
+    80 * 2**20
+)  # near the minimum that Ray accepts, because nothing here stores objects
+# Ray waits 30 s for its own processes, and no setting extends that. At a second try, a busy machine
+# has their files in memory.
 _TRIES = 4
-# Ray's default is 20 tries of 40 s each. Each single try already waits for a cluster that starts together with this
-# machine.
+# Ray's default is 20 tries of 40 s each. Each single try already waits for a cluster that starts
+# together with this machine.
 _TRIES_TO_JOIN = "1"
 _TOKEN = (
     "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token or RAY_AUTH_TOKEN, which have to be as on its nodes; "
     "the Ray of `up` lets nobody in, and RAY_ADDRESS names yours"
 )
-# Ray 2.60 turns `_node_ip_address="127.0.0.1"` into the machine's own address, and then listens on all addresses. This
-# setting is Ray's default on Windows and macOS. No other setting keeps GCS, raylet, agents and workers on the loopback.
+# Ray 2.60 turns `_node_ip_address="127.0.0.1"` into the machine's own address, and then listens on
+# all addresses. This setting is Ray's default on Windows and macOS. No other setting keeps GCS,
+# raylet, agents and workers on the loopback.
 _ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# Otherwise any call in a leftover thread starts another Ray, with Ray's defaults, after ours has ended.
+# Otherwise any call in a leftover thread starts another Ray, with Ray's defaults, after ours has
+# ended.
 _NO_OTHER = {"RAY_ENABLE_AUTO_CONNECT": "0"}
 # Each worker imports this module before anything else.
 _WITHOUT_PANDAS = {"RAY_preload_python_modules": "serve.bridge.without_pandas"}
-# At its end, a driver whose GCS is gone waits 5 s to flush events that no process receives. That was half of the
-# time that the end took.
+# At its end, a driver whose GCS is gone waits 5 s to flush events that no process receives. That
+# was half of the time that the end took.
 _ENDS_SOON = {"RAY_task_events_shutdown_flush_timeout_ms": "100"}
 # Label of the nodes of a Ray that ends with the command that started it.
 _OWN = {"purple-sector": "own"}
 
 
 @contextmanager
-def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = True) -> Iterator[None]:
-    """Start a Ray cluster on this machine and connect this process to it. Stop the cluster on leaving.
+def run_ray(
+    tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = True
+) -> Iterator[None]:
+    """Start a Ray cluster on this machine and connect this process to it. Stop the cluster on
+    leaving.
 
-    Without ``pandas`` its workers cannot import pandas, and start sooner. Raises PurpleSectorError where Ray does not
-    start.
+    Without ``pandas`` its workers cannot import pandas, and start sooner. Raises PurpleSectorError
+    where Ray does not start.
     """
     started_at = time.monotonic()
     # Ray's sockets are below this folder, and a socket's path has at most 107 characters.
@@ -61,7 +68,9 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = Tr
     own = serve_environment(temporary) | settings
     outside = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
-    os.environ.pop("RAY_AUTH_TOKEN", None)  # Ray prefers it to the file, and shows it in the list of processes
+    os.environ.pop(
+        "RAY_AUTH_TOKEN", None
+    )  # Ray prefers it to the file, and shows it in the list of processes
     import ray  # Ray reads its environment once, at import
 
     _read_token_again()
@@ -73,7 +82,8 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = Tr
     finally:
         left = _children(temporary)
         ray.shutdown()
-        # Ray leaves HAProxy behind, which would continue to answer on the page's port. A killed raylet leaves more.
+        # Ray leaves HAProxy behind, which would continue to answer on the page's port. A killed
+        # raylet leaves more.
         _kill([*left, *processes_of(temporary)])
         shutil.rmtree(temporary, ignore_errors=True)
         # The next Ray of this process makes its own files, and must not search for these.
@@ -85,10 +95,11 @@ def run_ray(tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = Tr
 
 @contextmanager
 def _own_sigterm_handler() -> Iterator[None]:
-    """Keep this process's SIGTERM handler. Ray's two handlers end the process at once, and leave some children behind.
+    """Keep this process's SIGTERM handler. Ray's two handlers end the process at once, and leave
+    some children behind.
 
-    Ray sets its Python handler first. It would be in force while Ray starts: for a minute on a busy machine. Ray sets
-    its C++ handler last.
+    Ray sets its Python handler first. It would be in force while Ray starts: for a minute on a busy
+    machine. Ray sets its C++ handler last.
     """
     import ray._private.utils as utils
 
@@ -113,10 +124,15 @@ def _read_token_again() -> None:
 
 
 def connect_ray(tell: Callable[[str], None]) -> None:
-    """Join the Ray cluster that this machine belongs to, or that RAY_ADDRESS names. Raises PurpleSectorError."""
+    """Join the Ray cluster that this machine belongs to, or that RAY_ADDRESS names. Raises
+    PurpleSectorError.
+    """
     if "://" not in os.environ.get("RAY_ADDRESS", "") and not _a_node():
-        # Ray itself would search for a minute, and for a quarter of an hour if an ended Ray left its address.
-        raise PurpleSectorError("no Ray runs on this machine: ray start, or ray up cluster.yaml, starts it")
+        # Ray itself would search for a minute, and for a quarter of an hour if an ended Ray left
+        # its address.
+        raise PurpleSectorError(
+            "no Ray runs on this machine: ray start, or ray up cluster.yaml, starts it"
+        )
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", _TRIES_TO_JOIN)
     import ray
 
@@ -124,13 +140,17 @@ def connect_ray(tell: Callable[[str], None]) -> None:
     try:
         ray.init(address="auto", log_to_driver=False, logging_level="error")
     except ray.exceptions.AuthenticationError as error:
-        raise PurpleSectorError(f"the Ray cluster was not joined, for want of its token: {_TOKEN}") from error
+        raise PurpleSectorError(
+            f"the Ray cluster was not joined, for want of its token: {_TOKEN}"
+        ) from error
     except ConnectionError as error:
         raise PurpleSectorError(
             f"the Ray cluster was not joined: {error}; has it ended, or does it want a token? {_TOKEN}"
         ) from error
     except (RuntimeError, ValueError) as error:  # another version, or an invalid address
-        raise PurpleSectorError(f"the Ray cluster was not joined: {' '.join(str(error).split())}") from error
+        raise PurpleSectorError(
+            f"the Ray cluster was not joined: {' '.join(str(error).split())}"
+        ) from error
     signal.signal(signal.SIGTERM, before)  # Ray sets its own, as in `_own_sigterm_handler`
     if any(_OWN.items() <= node["Labels"].items() for node in ray.nodes()):
         ray.shutdown()
@@ -184,7 +204,9 @@ def _end_children(temporary: Path) -> None:
 
 
 def _children(temporary: Path) -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if _is_of(child, temporary)]
+    return [
+        child for child in psutil.Process().children(recursive=True) if _is_of(child, temporary)
+    ]
 
 
 def _kill(processes: list[psutil.Process]) -> None:

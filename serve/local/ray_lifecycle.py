@@ -1,10 +1,11 @@
 """Restarts the Ray of `up`, together with ingest and the page on it, when it ends.
 
-Ray restarts its workers, replicas and proxies itself. On one machine it does not outlive its control store (GCS) or
-its raylet. A driver whose GCS is gone ends its whole process after a minute. `RayLifecycle` detects within a second
-that one of the two has ended. It then starts everything again. Where Ray does not start, it retries with backoff, for
-ever. Meanwhile nothing answers on the page's port, because Ray hosts the page; the events are reported. Ingest resumes
-from the offsets in the store, and the page returns on its port.
+Ray restarts its workers, replicas and proxies itself. On one machine it does not outlive its
+control store (GCS) or its raylet. A driver whose GCS is gone ends its whole process after a minute.
+`RayLifecycle` detects within a second that one of the two has ended. It then starts everything
+again. Where Ray does not start, it retries with backoff, for ever. Meanwhile nothing answers on the
+page's port, because Ray hosts the page; the events are reported. Ingest resumes from the offsets in
+the store, and the page returns on its port.
 """
 
 import time
@@ -26,7 +27,9 @@ Services = Callable[[], AbstractContextManager[Any]]
 
 
 class RayLifecycle:
-    """Runs Ray and the services on it. Enter `ray`, then `services`; call `keep_up` regularly from the same thread."""
+    """Runs Ray and the services on it. Enter `ray`, then `services`; call `keep_up` regularly from
+    the same thread.
+    """
 
     def __init__(
         self,
@@ -62,14 +65,18 @@ class RayLifecycle:
             yield
 
     def keep_up(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start Ray and the services again if Ray has ended and the pause after a failed start is over.
+        """Start Ray and the services again if Ray has ended and the pause after a failed start is
+        over.
 
-        Raises KeyboardInterrupt where the shutdown signal comes meanwhile. By then it has left the contexts that it entered.
+        Raises KeyboardInterrupt where the shutdown signal comes meanwhile. By then it has left the
+        contexts that it entered.
         """
         self._watch.step(clock, self._report)
 
     def restart(self, *, cancelled: Cancelled = never) -> None:
-        """End the rest of Ray, and start Ray and the services. Raises PurpleSectorError, with nothing left running."""
+        """End the rest of Ray, and start Ray and the services. Raises PurpleSectorError, with
+        nothing left running.
+        """
         self._end()
         try:
             with self._shutdown.interrupting():

@@ -13,7 +13,8 @@ class ShutdownSignal:
     """Records that the process has to stop. Create it in the main thread."""
 
     def __init__(self) -> None:
-        # Plain values, no lock: the handler runs in the main thread, and could not take a lock that this thread holds.
+        # Plain values, no lock: the handler runs in the main thread, and could not take a lock that
+        # this thread holds.
         self._received = self._interrupts = False
 
     def install(self) -> None:
@@ -27,7 +28,9 @@ class ShutdownSignal:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Let the first signal raise KeyboardInterrupt in this block, or before it if the signal came earlier."""
+        """Let the first signal raise KeyboardInterrupt in this block, or before it if the signal
+        came earlier.
+        """
         self._interrupts = True
         try:
             if self._received:

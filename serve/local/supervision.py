@@ -1,7 +1,7 @@
 """Restarts the broker, the database and the Ray of this machine when they end unexpectedly.
 
-Rule: the services that this command started run as long as the command. A failed start is retried for ever, because a
-full disk may get room later. A stop of the command cancels a start in progress.
+Rule: the services that this command started run as long as the command. A failed start is retried
+for ever, because a full disk may get room later. A stop of the command cancels a start in progress.
 """
 
 import threading
@@ -26,18 +26,25 @@ class Service(Protocol):
         """Return whether its process runs."""
 
     def restart(self, *, cancelled: Cancelled) -> None:
-        """Start it on the same port and data. Raises PurpleSectorError, also soon after it is ``cancelled``."""
+        """Start it on the same port and data. Raises PurpleSectorError, also soon after it is
+        ``cancelled``.
+        """
 
 
 def pause_s(failures: int) -> float:
-    """Return the backoff in seconds after ``failures`` failed starts: 0 for none, then 1, 2, 4 and at most 30."""
-    # The exponent is bounded too. After 1,025 failures, which take one night, the power would exceed a float.
+    """Return the backoff in seconds after ``failures`` failed starts: 0 for none, then 1, 2, 4 and
+    at most 30.
+    """
+    # The exponent is bounded too. After 1,025 failures, which take one night, the power would
+    # exceed a float.
     return min(2.0 ** min(failures - 1, 10), _LONGEST_PAUSE_S) if failures else 0.0
 
 
 @dataclass(slots=True)
 class ServiceWatch:
-    """A watched service, with the times of its end and its next start. Times are in seconds of any steady clock."""
+    """A watched service, with the times of its end and its next start. Times are in seconds of any
+    steady clock.
+    """
 
     name: str
     service: Service
@@ -68,13 +75,17 @@ class ServiceWatch:
                 report(f"{self.name} does not start, and is tried until it does: {error}")
             return
         assert self.down_since_s is not None
-        report(f"{self.name} is back on its port and data, after {clock() - self.down_since_s:.1f} s")
+        report(
+            f"{self.name} is back on its port and data, after {clock() - self.down_since_s:.1f} s"
+        )
         self.down_since_s, self.next_start_s, self.failures = None, 0.0, 0
 
 
 @contextmanager
 def supervised(services: Mapping[str, Service], report: Callable[[str], None]) -> Iterator[None]:
-    """Watch the running ``services`` until the block is left, in a thread for each. These threads call ``report``."""
+    """Watch the running ``services`` until the block is left, in a thread for each. These threads
+    call ``report``.
+    """
     over = threading.Event()
     threads = [
         threading.Thread(
@@ -92,7 +103,8 @@ def supervised(services: Mapping[str, Service], report: Callable[[str], None]) -
     finally:
         over.set()
         for thread in threads:
-            thread.join()  # a start in progress is cancelled first, so that nothing starts after a stop
+            # a start in progress is cancelled first, so that nothing starts after a stop
+            thread.join()
 
 
 def _watch(watch: ServiceWatch, over: threading.Event, report: Callable[[str], None]) -> None:

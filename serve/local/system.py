@@ -1,7 +1,9 @@
-"""Runs the whole system on one machine: Kafka, PostgreSQL, Ray, ingest and Serve as children of this process.
+"""Runs the whole system on one machine: Kafka, PostgreSQL, Ray, ingest and Serve as children of
+this process.
 
-Everything that starts here ends with the process, in the reverse order, after Ctrl-C as after an error. A service that
-the environment names (KAFKA_BROKERS, DATABASE_URL) is used as it is, and neither started nor stopped.
+Everything that starts here ends with the process, in the reverse order, after Ctrl-C as after an
+error. A service that the environment names (KAFKA_BROKERS, DATABASE_URL) is used as it is, and
+neither started nor stopped.
 """
 
 import io
@@ -47,8 +49,8 @@ from serve.local.supervision import Service, supervised
 #: Receives a line for each part that is ready. `Progress` receives the step in progress.
 Tell = Callable[[str], None]
 
-#: The choices of EMBEDDED_DATABASE, with folder and programs. Each has its own folder, because one server cannot read
-#: the other's data.
+#: The choices of EMBEDDED_DATABASE, with folder and programs. Each has its own folder, because one
+#: server cannot read the other's data.
 _DATABASES: dict[str, tuple[str, FindPrograms]] = {
     "postgresql": ("postgres", embedded_programs),
     "timescaledb": ("timescaledb", timescale_programs),
@@ -58,7 +60,9 @@ _FIRST_ANSWER_WITHIN_S = 300.0  # only a failure waits so long, and a busy machi
 
 @dataclass(frozen=True, slots=True)
 class LocalSystem:
-    """A running system, with its addresses. The thread that started it has to call ``keep_up`` about every second."""
+    """A running system, with its addresses. The thread that started it has to call ``keep_up``
+    about every second.
+    """
 
     kafka: KafkaSettings
     database: DatabaseSettings
@@ -73,12 +77,18 @@ class LocalSystem:
 
 @contextmanager
 def run_local(
-    folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet, shutdown: ShutdownSignal | None = None
+    folder: Path,
+    *,
+    durable: bool,
+    tell: Tell,
+    progress: Progress = quiet,
+    shutdown: ShutdownSignal | None = None,
 ) -> Iterator[LocalSystem]:
-    """Start the system with its data in ``folder``; stop it on leaving. ``durable``: the data outlives a power cut.
+    """Start the system with its data in ``folder``; stop it on leaving. ``durable``: the data
+    outlives a power cut.
 
-    ``shutdown`` interrupts restarts in `LocalSystem.keep_up`. Raises PurpleSectorError, with advice, when something is
-    not available.
+    ``shutdown`` interrupts restarts in `LocalSystem.keep_up`. Raises PurpleSectorError, with
+    advice, when something is not available.
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     shutdown = shutdown or ShutdownSignal()
@@ -95,7 +105,9 @@ def run_local(
         create_topics(kafka)
         serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
         if serve.port != wanted.port:
-            tell(f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another")
+            tell(
+                f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another"
+            )
         progress(Step("ingest and the page", "starting"))
         stack.enter_context(
             ray_part.services(
@@ -112,7 +124,9 @@ def run_local(
 
 @contextmanager
 def _last_words_unheard() -> Iterator[ExitStack]:
-    """Yield a stack that suppresses output while it unwinds. Ray prints that its controller died, as intended."""
+    """Yield a stack that suppresses output while it unwinds. Ray prints that its controller died,
+    as intended.
+    """
     stack = ExitStack()
     try:
         yield stack
@@ -122,13 +136,19 @@ def _last_words_unheard() -> Iterator[ExitStack]:
 
 
 @contextmanager
-def run_database(folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet) -> Iterator[DatabaseSettings]:
-    """Use the database that the environment names, or run one with its data below ``folder``. Migrate its schema."""
+def run_database(
+    folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet
+) -> Iterator[DatabaseSettings]:
+    """Use the database that the environment names, or run one with its data below ``folder``.
+    Migrate its schema.
+    """
     settings = DatabaseSettings.read()
     with ExitStack() as stack:
         if "url" not in settings.model_fields_set:
             place, programs = _DATABASES[EmbeddedSettings.read().database]
-            postgres = Postgres.start(folder / place, programs=programs, durable=durable, progress=progress)
+            postgres = Postgres.start(
+                folder / place, programs=programs, durable=durable, progress=progress
+            )
             stack.callback(postgres.stop)
             _tell_changes(postgres.changes, tell)
             settings = DatabaseSettings.read(url=postgres.url)
@@ -166,13 +186,16 @@ def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
 
 @contextmanager
 def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Iterator[KafkaSettings]:
-    """Use the brokers that the environment names, or run brokers on this machine with their data in ``folder``."""
+    """Use the brokers that the environment names, or run brokers on this machine with their data in
+    ``folder``.
+    """
     settings = KafkaSettings.read()
     if "brokers" in settings.model_fields_set:
         yield settings
         return
     count = EmbeddedSettings.read().brokers
-    # A separate folder for each number of brokers: a cluster cannot use the data of a single broker.
+    # A separate folder for each number of brokers: a cluster cannot use the data of a single
+    # broker.
     place = folder if count == 1 else folder.with_name(f"{folder.name}-{count}")
     broker = start_broker(place, brokers=count, progress=progress)
     tell(f"{broker.name}, at {broker.brokers}{broker.costs and chr(10)}{broker.costs}")
@@ -222,14 +245,19 @@ def _ingest(
     try:
         yield
     finally:
-        # Without its Ray there is no worker to wait for. Records that were not stored are read from Kafka again.
+        # Without its Ray there is no worker to wait for. Records that were not stored are read from
+        # Kafka again.
         if stoppable():
             stop_ingest()
 
 
 @contextmanager
 def _serve(
-    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell, cancelled: Cancelled
+    kafka: KafkaSettings,
+    database: DatabaseSettings,
+    serve: ServeSettings,
+    tell: Tell,
+    cancelled: Cancelled,
 ) -> Iterator[None]:
     with pandas_left_out():
         from serve.bridge.deployment import deploy
@@ -237,7 +265,8 @@ def _serve(
     # `deploy` waits a minute and more for an answer that an ended Ray does not send.
     unless_cancelled(lambda: deploy(kafka, database, serve), cancelled)
     tell(f"the page, on http://{serve.host}:{serve.port}/")
-    # The page ends with its Ray. That takes seconds less than to shut it down first; viewers reconnect either way.
+    # The page ends with its Ray. That takes seconds less than to shut it down first; viewers
+    # reconnect either way.
     yield
 
 
@@ -253,15 +282,23 @@ def _free_port_near(host: str, port: int) -> int:
 
 
 def start_on_cluster(env_file: str | None, tell: Tell) -> None:
-    """Start ingest and the page on the Ray cluster that this machine belongs to; create topics and tables.
+    """Start ingest and the page on the Ray cluster that this machine belongs to; create topics and
+    tables.
 
     Raises PurpleSectorError.
     """
     if env_file:
-        load_dotenv(env_file, encoding=encoding_of(Path(env_file)))  # variables that the environment has already win
-    # Each node reads the secrets from its own copy of that file, or from the environment of its Ray.
+        load_dotenv(
+            env_file, encoding=encoding_of(Path(env_file))
+        )  # variables that the environment has already win
+    # Each node reads the secrets from its own copy of that file, or from the environment of its
+    # Ray.
     from_file = {"_env_file": env_file} if env_file else {}
-    kafka, database, serve = KafkaSettings.read(**from_file), DatabaseSettings.read(**from_file), ServeSettings.read()
+    kafka, database, serve = (
+        KafkaSettings.read(**from_file),
+        DatabaseSettings.read(**from_file),
+        ServeSettings.read(),
+    )
     for outcome in create_topics(kafka):
         tell(str(outcome))
     prepare_database(database, tell)
@@ -283,7 +320,9 @@ def _start_ingest_on_cluster(kafka: KafkaSettings, database: DatabaseSettings, t
     tell("ingest")
 
 
-def _start_page_on_cluster(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell) -> None:
+def _start_page_on_cluster(
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell
+) -> None:
     from serve.bridge.deployment import deploy, differing_page
 
     if _page_runs():
@@ -297,7 +336,9 @@ def _left_alone(what: str, differing: Callable[[], list[str]]) -> str:
     """Return the report on a part that runs already, with the settings that it does not take."""
     try:
         names = differing()
-    except Exception as error:  # the running code may be older, and Ray's exceptions have no narrower type
+    except (
+        Exception
+    ) as error:  # the running code may be older, and Ray's exceptions have no narrower type
         return f"{what} runs already, and is left alone; whether with these settings it did not say ({type(error).__name__})"
     if not names:
         return f"{what} runs already, and is left alone"
@@ -322,7 +363,9 @@ def _page_runs() -> bool:
 
 
 def stop_on_cluster() -> None:
-    """Stop ingest and the page on the Ray cluster that this machine belongs to. Raises PurpleSectorError."""
+    """Stop ingest and the page on the Ray cluster that this machine belongs to. Raises
+    PurpleSectorError.
+    """
     connect_ray(lambda _: None)
     import ray.serve
 

@@ -1,6 +1,7 @@
 """``python -m tests.bench``: prints a table, and writes build/bench.json.
 
-Starts its own broker and database, unless KAFKA_BROKERS and DATABASE_URL name others; whose tables it empties.
+Starts its own broker and database, unless KAFKA_BROKERS and DATABASE_URL name others; whose tables
+it empties.
 """
 
 import json
@@ -35,17 +36,25 @@ console = Console(highlight=False)
 
 @click.command()
 @click.option("--frames", default=4_000_000, show_default=True, help="Frames to ingest.")
-@click.option("--seconds", default=20.0, show_default=True, help="How long to measure each case of latency.")
-@click.option("--steady", default=300.0, show_default=True, help="How many seconds a thousand cars drive.")
+@click.option(
+    "--seconds", default=20.0, show_default=True, help="How long to measure each case of latency."
+)
+@click.option(
+    "--steady", default=300.0, show_default=True, help="How many seconds a thousand cars drive."
+)
 def main(frames: int, seconds: float, steady: float) -> None:
-    """Measure ingest beside a bare COPY, latency from a game's step to a viewer, and how soon frames are visible to SQL.
+    """Measure ingest beside a bare COPY, latency from a game's step to a viewer, and how soon
+    frames are visible to SQL.
 
-    EMBEDDED_DATABASE and EMBEDDED_BROKERS choose what it is measured on; TimescaleDB is the default here.
+    EMBEDDED_DATABASE and EMBEDDED_BROKERS choose what it is measured on; TimescaleDB is the default
+    here.
     """
     os.environ.setdefault("EMBEDDED_DATABASE", "timescaledb")
     with ExitStack() as stack:
         folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True))
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True)
+            )
         )
         folder.chmod(0o755)
         database = stack.enter_context(run_database(folder, durable=True, tell=_tell))
@@ -89,14 +98,19 @@ def _edition(database: DatabaseSettings) -> str:
 def _table(report: dict[str, Any]) -> Table:
     ingest, steady = report["ingest"], report["steady"]
     table = Table(
-        title=f"{ingest['frames']:,} frames, {ingest['laps']} laps; {ingest['database']}", title_justify="left"
+        title=f"{ingest['frames']:,} frames, {ingest['laps']} laps; {ingest['database']}",
+        title_justify="left",
     )
     for column in ("what", "measured", "budget"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    table.add_row("ingest, frames/s", f"{ingest['frames_per_s']:,.0f}", f"≥ {BUDGETS['frames_per_s']:,}")
+    table.add_row(
+        "ingest, frames/s", f"{ingest['frames_per_s']:,.0f}", f"≥ {BUDGETS['frames_per_s']:,}"
+    )
     table.add_row("bare COPY, rows/s", f"{ingest['copy_rows_per_s']:,.0f}", "")
     table.add_row("ingest / COPY", f"{ingest['ratio']:.2f}", f"≥ {BUDGETS['ratio']}")
-    table.add_row("bare COPY over two connections, rows/s", f"{ingest['parallel_copy_rows_per_s']:,.0f}", "")
+    table.add_row(
+        "bare COPY over two connections, rows/s", f"{ingest['parallel_copy_rows_per_s']:,.0f}", ""
+    )
     table.add_row("ingest / COPY over two connections", f"{ingest['parallel_ratio']:.2f}", "")
     add_rows(table, report["live"])
     for name, figure in (("p50", "p50_s"), ("p99", "p99_s"), ("max", "max_s")):
@@ -104,7 +118,9 @@ def _table(report: dict[str, Any]) -> Table:
         table.add_row(what, f"{steady[figure]:.2f} s", f"≤ {BUDGETS['visible_s']} s")
     for name, (first_mb, last_mb) in steady["memory_mb"].items():
         cpus = steady["cpus"].get(name, 0.0)
-        table.add_row(f"the same: {name}", f"{cpus:.2f} CPUs, {first_mb:,.0f} → {last_mb:,.0f} MB", "")
+        table.add_row(
+            f"the same: {name}", f"{cpus:.2f} CPUs, {first_mb:,.0f} → {last_mb:,.0f} MB", ""
+        )
     return table
 
 

@@ -1,8 +1,10 @@
-"""``python -m tests.bench.accuracy [FOLDER]``: how near our lap times come to the games' own, and what the lap engine costs.
+"""``python -m tests.bench.accuracy [FOLDER]``: how near our lap times come to the games' own, and
+what the lap engine costs.
 
-FOLDER holds recordings with sidecars that tell ``true_laps``. Only times that the game itself told are an independent truth; where
-time stamps were spread over a known lap time, a match proves nothing, and such recordings are named and left out. Beside ours stand
-the two naive methods: from the first sample of a lap to the first of the next, and the lap clock of a lap's last sample.
+FOLDER holds recordings with sidecars that tell ``true_laps``. Only times that the game itself told
+are an independent truth; where time stamps were spread over a known lap time, a match proves
+nothing, and such recordings are named and left out. Beside ours stand the two naive methods: from
+the first sample of a lap to the first of the next, and the lap clock of a lap's last sample.
 """
 
 import json
@@ -38,7 +40,9 @@ console = Console(highlight=False, width=120)
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Of one recording and method, in ms; one for each crossing that ends a lap which the game timed."""
+    """Of one recording and method, in ms; one for each crossing that ends a lap which the game
+    timed.
+    """
 
     recording: str
     rate_hz: float
@@ -52,21 +56,33 @@ class Errors:
         return float(np.sqrt(np.mean(far**2))), float(np.percentile(far, 95)), float(far.max())
 
 
-def errors_of(name: str, rate_hz: float, frames: pa.Table, truth: dict[int, int]) -> Iterator[Errors]:
+def errors_of(
+    name: str, rate_hz: float, frames: pa.Table, truth: dict[int, int]
+) -> Iterator[Errors]:
     """How far each method is off, over the laps that all of them time."""
-    methods = dict(zip(METHODS, (_ours(frames), _ours(_clockless(frames)), *_naive(frames)), strict=True))
+    methods = dict(
+        zip(METHODS, (_ours(frames), _ours(_clockless(frames)), *_naive(frames)), strict=True)
+    )
     numbers = sorted(set(truth).intersection(*methods.values()))
     for method, times in methods.items():
-        yield Errors(name, rate_hz, method, np.array([times[n] - truth[n] for n in numbers], np.float64))
+        yield Errors(
+            name, rate_hz, method, np.array([times[n] - truth[n] for n in numbers], np.float64)
+        )
 
 
 def _ours(frames: pa.Table) -> dict[int, int]:
-    """Our lap times by the game's counter in the middle of the lap: the engine's own numbers may be others."""
+    """Our lap times by the game's counter in the middle of the lap: the engine's own numbers may be
+    others.
+    """
     laps, _ = advance(frames, None)
     time_us, counter = frames["time"].cast(pa.int64()).to_numpy(), frames["lap_number"].to_numpy()
     middle = np.searchsorted(time_us, [(lap.started_at_us + lap.ended_at_us) // 2 for lap in laps])
     counted = zip(counter[np.minimum(middle, len(counter) - 1)].tolist(), laps, strict=True)
-    return {number: lap.lap_time_ms for number, lap in counted if lap.lap_time_ms and "partial" not in lap.flags}
+    return {
+        number: lap.lap_time_ms
+        for number, lap in counted
+        if lap.lap_time_ms and "partial" not in lap.flags
+    }
 
 
 def _clockless(frames: pa.Table) -> pa.Table:
@@ -81,7 +97,9 @@ def _naive(frames: pa.Table) -> tuple[dict[int, int], dict[int, int]]:
     at_ms = frames["time"].cast(pa.int64()).to_numpy() // 1000
     lines = np.flatnonzero(np.diff(number)) + 1
     starts = np.append(0, lines)
-    first = {int(number[a]): int(at_ms[b] - at_ms[a]) for a, b in zip(starts, lines, strict=False) if a}
+    first = {
+        int(number[a]): int(at_ms[b] - at_ms[a]) for a, b in zip(starts, lines, strict=False) if a
+    }
     last = {int(number[b - 1]): int(clock[b - 1]) for b in lines}
     return first, last
 
@@ -93,7 +111,9 @@ def recorded(folder: Path) -> Iterator[Errors]:
         recording = open_recording(path)
         truth = true_times_ms(facts)
         if not truth or _made(facts.get("derived", {}).get("timestamp_ms", "")):
-            console.print(f"[dim]{path.stem}: left out, its times are not independent of its frames[/]")
+            console.print(
+                f"[dim]{path.stem}: left out, its times are not independent of its frames[/]"
+            )
             continue
         yield from errors_of(path.stem, recording.sample_rate_hz or 0.0, recording.frames(), truth)
 
@@ -105,7 +125,9 @@ def true_times_ms(facts: dict[str, Any]) -> dict[int, int]:
 
 
 def simulated() -> Iterator[Errors]:
-    """Frames stamped by the game's clock at 60 Hz, whose lap times are known from the line that was driven."""
+    """Frames stamped by the game's clock at 60 Hz, whose lap times are known from the line that was
+    driven.
+    """
     frames = of_store(decoded(HOUR_FRAMES), 1)
     told = frames["last_lap_time_ms"].fill_null(0).to_numpy()
     number = frames["lap_number"].to_numpy()
@@ -120,7 +142,9 @@ def decoded(count: int) -> pa.Table:
 
 
 def cost() -> dict[str, float]:
-    """Seconds for an hour of 60 Hz at once, and the engine's share of what decoding and encoding a batch for COPY take."""
+    """Seconds for an hour of 60 Hz at once, and the engine's share of what decoding and encoding a
+    batch for COPY take.
+    """
     from tests.bench.ingest import encoded
 
     values = serialized_session(HOUR_FRAMES)
@@ -129,8 +153,16 @@ def cost() -> dict[str, float]:
     batch, some = frames.slice(BATCH_ROWS, BATCH_ROWS), values[BATCH_ROWS : 2 * BATCH_ROWS]
     _, carry = advance(frames.slice(0, BATCH_ROWS), None)
     engine_s = min(_timed(lambda: advance(batch, carry)) for _ in range(9))
-    rest_s = min(_timed(lambda: encoded(of_store(decode(some, [b"a"] * len(some)).frames, 1))) for _ in range(9))
-    return {"hour_s": hour_s, "frames_per_s": BATCH_ROWS / engine_s, "engine_s": engine_s, "rest_s": rest_s}
+    rest_s = min(
+        _timed(lambda: encoded(of_store(decode(some, [b"a"] * len(some)).frames, 1)))
+        for _ in range(9)
+    )
+    return {
+        "hour_s": hour_s,
+        "frames_per_s": BATCH_ROWS / engine_s,
+        "engine_s": engine_s,
+        "rest_s": rest_s,
+    }
 
 
 def _timed(work: Any) -> float:
@@ -148,7 +180,11 @@ def _made(derived: str) -> bool:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default="../shared/data")
+@click.argument(
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default="../shared/data",
+)
 def main(folder: Path) -> None:
     """Print both tables."""
     table = Table(title="lap times, ms off the game's", title_justify="left")
@@ -159,7 +195,9 @@ def main(folder: Path) -> None:
         count, rate = str(len(errors.ms)), f"{errors.rate_hz:.0f}"
         table.add_row(errors.recording, rate, errors.method, count, rms, most, worst)
     console.print(table)
-    console.print("budgets: RMS ≤ 15 ms at 30 Hz over a network, 95 % ≤ 2 ms at 60 Hz by the game's clock")
+    console.print(
+        "budgets: RMS ≤ 15 ms at 30 Hz over a network, 95 % ≤ 2 ms at 60 Hz by the game's clock"
+    )
     took = cost()
     console.print(f"an hour of 60 Hz: {took['hour_s']:.2f} s (≤ 1 s)")
     share = took["engine_s"] / BATCH_ROWS * 250_000

@@ -1,7 +1,9 @@
-"""``python -m tests.bench.analyst``: what an analyst waits for. Prints a table, writes build/bench-analyst.json.
+"""``python -m tests.bench.analyst``: what an analyst waits for. Prints a table, writes
+build/bench-analyst.json.
 
-Sessions of the simulator at 60 Hz, stored as ingest stores them, are asked for by `analytics` over a connection of its own; the
-medians and the 90th percentiles are of laps chosen all over the store, each read once before, as the second look at a lap is.
+Sessions of the simulator at 60 Hz, stored as ingest stores them, are asked for by `analytics` over
+a connection of its own; the medians and the 90th percentiles are of laps chosen all over the store,
+each read once before, as the second look at a lap is.
 """
 
 import itertools
@@ -56,23 +58,30 @@ class Wait:
 @click.command()
 @click.option("--laps", default=1_000, show_default=True, help="Laps to store, and to stream.")
 def main(laps: int) -> None:
-    """Measure reading a lap, comparing two, timing an hour anew, and the memory that a thousand laps take.
+    """Measure reading a lap, comparing two, timing an hour anew, and the memory that a thousand
+    laps take.
 
     EMBEDDED_DATABASE chooses what it is measured on.
     """
     with ExitStack() as stack:
         folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True))
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True)
+            )
         )
         folder.chmod(0o755)
-        url = stack.enter_context(run_database(folder, durable=True, tell=_tell)).url.get_secret_value()
+        url = stack.enter_context(
+            run_database(folder, durable=True, tell=_tell)
+        ).url.get_secret_value()
         _store(url, sessions=-(-laps // LAPS_A_SESSION))
         catalog = stack.enter_context(analytics.connect(url))
         waits = list(_waits(catalog))
         streamed, seconds, memory_mb = _in_a_process_of_its_own(url)
     REPORT.parent.mkdir(exist_ok=True)
     stream = {"laps": streamed, "seconds": seconds, "memory_mb": memory_mb}
-    REPORT.write_text(json.dumps({"waits": [asdict(wait) for wait in waits], "stream": stream}, indent=2))
+    REPORT.write_text(
+        json.dumps({"waits": [asdict(wait) for wait in waits], "stream": stream}, indent=2)
+    )
     console.print(_table(waits, streamed, seconds, memory_mb))
     console.print(f"written to {REPORT}")
 
@@ -82,7 +91,8 @@ def _store(url: str, *, sessions: int) -> None:
     circuit = val_sarine()
     started_at_ms = 1_767_268_800_000
     driven = itertools.takewhile(
-        lambda frame: frame.lap_number <= LAPS_A_SESSION, drive(circuit, seed=1, started_at_ms=started_at_ms)
+        lambda frame: frame.lap_number <= LAPS_A_SESSION,
+        drive(circuit, seed=1, started_at_ms=started_at_ms),
     )
     values = []
     for sequence, frame in enumerate(driven, start=1):
@@ -92,8 +102,12 @@ def _store(url: str, *, sessions: int) -> None:
     with Owner(url) as owner:
         for number in range(sessions):
             key = f"session-{number}"
-            said = facts(circuit, session_id=key, user_id=key, driver=key, started_at_ms=started_at_ms)
-            owner.write((key.encode(), TelemetryMessage(session=said, session_id=key).SerializeToString()))
+            said = facts(
+                circuit, session_id=key, user_id=key, driver=key, started_at_ms=started_at_ms
+            )
+            owner.write(
+                (key.encode(), TelemetryMessage(session=said, session_id=key).SerializeToString())
+            )
             for start in range(0, len(values), _BATCH):
                 owner.write(*((key.encode(), value) for value in values[start : start + _BATCH]))
 
@@ -104,11 +118,15 @@ def _waits(catalog: Catalog) -> Iterable[Wait]:
     pairs = list(itertools.pairwise(chosen))
     drive_ = catalog.sessions.newest()
     hour = drive_.telemetry().slice(0, HOUR_FRAMES)
-    yield _timed("the fastest lap of all, found", lambda _: catalog.laps.flying().fastest(), chosen, 50)
+    yield _timed(
+        "the fastest lap of all, found", lambda _: catalog.laps.flying().fastest(), chosen, 50
+    )
     yield _timed("a lap, every column", lambda lap: lap.telemetry(), chosen, 20)
     yield _timed("a lap, five columns", lambda lap: lap.telemetry(DRIVING), chosen, 20)
     yield _timed("two laps compared, with the database", _compare, pairs, 50)
-    yield _timed(f"{len(hour):,} frames timed anew", lambda _: advance(hour, None, UNKNOWN), range(5), 1000)
+    yield _timed(
+        f"{len(hour):,} frames timed anew", lambda _: advance(hour, None, UNKNOWN), range(5), 1000
+    )
 
 
 def _compare(pair: tuple[TimedLap, TimedLap]) -> None:
@@ -116,14 +134,18 @@ def _compare(pair: tuple[TimedLap, TimedLap]) -> None:
     delta_s(lap, reference)
 
 
-def _timed(what: str, ask: Callable[[Asked], object], of: Iterable[Asked], budget_ms: float) -> Wait:
+def _timed(
+    what: str, ask: Callable[[Asked], object], of: Iterable[Asked], budget_ms: float
+) -> Wait:
     waited_ms = []
     for one in of:
         ask(one)
         started_at = time.perf_counter()
         ask(one)
         waited_ms.append((time.perf_counter() - started_at) * 1000)
-    return Wait(what, statistics.median(waited_ms), sorted(waited_ms)[int(0.9 * len(waited_ms))], budget_ms)
+    return Wait(
+        what, statistics.median(waited_ms), sorted(waited_ms)[int(0.9 * len(waited_ms))], budget_ms
+    )
 
 
 def _in_a_process_of_its_own(url: str) -> tuple[int, float, float]:
@@ -132,11 +154,17 @@ def _in_a_process_of_its_own(url: str) -> tuple[int, float, float]:
 
 
 def _stream(url: str) -> tuple[int, float, float]:
-    """How many laps were streamed with every column, in how many seconds, and the memory that the process had at most."""
+    """How many laps were streamed with every column, in how many seconds, and the memory that the
+    process had at most.
+    """
     started_at = time.perf_counter()
     with analytics.connect(url) as catalog:
         laps = sum(1 for _ in catalog.laps.telemetry())
-    return laps, time.perf_counter() - started_at, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (
+        laps,
+        time.perf_counter() - started_at,
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
 
 
 def _table(waits: Iterable[Wait], streamed: int, seconds: float, memory_mb: float) -> Table:
@@ -144,8 +172,18 @@ def _table(waits: Iterable[Wait], streamed: int, seconds: float, memory_mb: floa
     for column in ("what", "p50", "p90", "budget"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for wait in waits:
-        table.add_row(wait.what, f"{wait.p50_ms:.1f} ms", f"{wait.p90_ms:.1f} ms", f"≤ {wait.budget_ms:.0f} ms")
-    table.add_row(f"{streamed:,} laps streamed, every column", f"{seconds:.1f} s", f"{memory_mb:,.0f} MB", "< 1,000 MB")
+        table.add_row(
+            wait.what,
+            f"{wait.p50_ms:.1f} ms",
+            f"{wait.p90_ms:.1f} ms",
+            f"≤ {wait.budget_ms:.0f} ms",
+        )
+    table.add_row(
+        f"{streamed:,} laps streamed, every column",
+        f"{seconds:.1f} s",
+        f"{memory_mb:,.0f} MB",
+        "< 1,000 MB",
+    )
     return table
 
 

@@ -1,8 +1,10 @@
-"""``python -m tests.bench.chunks``: how long a chunk of frames should be. Prints a table, writes build/bench-chunks.json.
+"""``python -m tests.bench.chunks``: how long a chunk of frames should be. Prints a table, writes
+build/bench-chunks.json.
 
-Twenty cars drive a thousand frames in every hour of a week, and are stored hour after hour as ingest stores them: binary COPY of
-twenty thousand rows at a time. For each chunk interval, without TimescaleDB's own index on time and with it: rows per second, and
-the times of planning and of reading one car's frames of one hour.
+Twenty cars drive a thousand frames in every hour of a week, and are stored hour after hour as
+ingest stores them: binary COPY of twenty thousand rows at a time. For each chunk interval, without
+TimescaleDB's own index on time and with it: rows per second, and the times of planning and of
+reading one car's frames of one hour.
 """
 
 import json
@@ -37,7 +39,9 @@ REPORT = Path("build/bench-chunks.json")
 CARS, HOURS, FRAMES_AN_HOUR = 20, 7 * 24, 1_000
 INTERVALS_H = (1, 6, 24, 7 * 24)
 _START = datetime(2026, 1, 1, tzinfo=UTC)
-_ONE_CAR = " FROM telemetry WHERE session_id = 7 AND time >= %(start)s AND time < %(end)s ORDER BY time"
+_ONE_CAR = (
+    " FROM telemetry WHERE session_id = 7 AND time >= %(start)s AND time < %(end)s ORDER BY time"
+)
 
 console = Console(highlight=False, width=130)
 
@@ -60,9 +64,13 @@ def main() -> None:
     payloads = _week()
     figures = []
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True))
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True)
+        )
         Path(folder).chmod(0o755)
-        server = stack.enter_context(Postgres.start(Path(folder) / "data", programs=timescale_programs))
+        server = stack.enter_context(
+            Postgres.start(Path(folder) / "data", programs=timescale_programs)
+        )
         conn = stack.enter_context(psycopg.connect(server.url, autocommit=True))
         migrate(conn)
         for time_index in (False, True):
@@ -87,7 +95,9 @@ def _week() -> list[bytes]:
     return [encoded(cars.set_column(place, field, time).combine_chunks()) for time in hours]
 
 
-def _measure(conn: psycopg.Connection[Any], hours: int, payloads: list[bytes], *, time_index: bool) -> ChunkFigures:
+def _measure(
+    conn: psycopg.Connection[Any], hours: int, payloads: list[bytes], *, time_index: bool
+) -> ChunkFigures:
     conn.execute("TRUNCATE telemetry")
     conn.execute("SELECT set_chunk_time_interval('telemetry', make_interval(hours => %s))", [hours])
     if time_index:
@@ -112,7 +122,9 @@ def _copy_s(conn: psycopg.Connection[Any], payloads: list[bytes]) -> float:
 def _read_ms(conn: psycopg.Connection[Any], start: datetime) -> tuple[float, float]:
     """Planning as the server says, and reading into Arrow by the clock."""
     where = {"start": start, "end": start + timedelta(hours=1)}
-    ((explained,),) = conn.execute("EXPLAIN (SUMMARY, FORMAT JSON) SELECT *" + _ONE_CAR, where).fetchall()
+    ((explained,),) = conn.execute(
+        "EXPLAIN (SUMMARY, FORMAT JSON) SELECT *" + _ONE_CAR, where
+    ).fetchall()
     started_at = time.perf_counter()
     frames = read_table(conn, FRAMES, sql.SQL(_ONE_CAR).format(), where)
     read_ms = (time.perf_counter() - started_at) * 1000
@@ -121,12 +133,28 @@ def _read_ms(conn: psycopg.Connection[Any], start: datetime) -> tuple[float, flo
 
 
 def _table(figures: list[ChunkFigures]) -> Table:
-    table = Table(title=f"{CARS * FRAMES_AN_HOUR * HOURS:,} frames of {CARS} cars in a week", title_justify="left")
-    for column in ("hours a chunk", "index on time", "chunks", "COPY, rows/s", "plan, ms", "read 1,000 frames, ms"):
+    table = Table(
+        title=f"{CARS * FRAMES_AN_HOUR * HOURS:,} frames of {CARS} cars in a week",
+        title_justify="left",
+    )
+    for column in (
+        "hours a chunk",
+        "index on time",
+        "chunks",
+        "COPY, rows/s",
+        "plan, ms",
+        "read 1,000 frames, ms",
+    ):
         table.add_column(column, justify="right")
     for f in figures:
         times = [f"{f.plan_ms:.1f}", f"{f.read_ms:.1f}"]
-        table.add_row(str(f.hours), "yes" if f.time_index else "no", str(f.chunks), f"{f.rows_per_s:,.0f}", *times)
+        table.add_row(
+            str(f.hours),
+            "yes" if f.time_index else "no",
+            str(f.chunks),
+            f"{f.rows_per_s:,.0f}",
+            *times,
+        )
     return table
 
 

@@ -1,7 +1,9 @@
-"""``python -m tests.bench.collector``: what a collector costs a game PC; prints a table, and writes build/bench-collector.json.
+"""``python -m tests.bench.collector``: what a collector costs a game PC; prints a table, and writes
+build/bench-collector.json.
 
-A game plays Competizione's shared memory in one process, `purple-sector collect acc` follows it in another, first with a
-broker and then, after that was stopped, without. Linux only: it reads /proc and asks ss.
+A game plays Competizione's shared memory in one process, `purple-sector collect acc` follows it in
+another, first with a broker and then, after that was stopped, without. Linux only: it reads /proc
+and asks ss.
 """
 
 import json
@@ -60,7 +62,9 @@ class Usage:
 
 
 class Collector:
-    """`purple-sector collect acc` as a driver starts it, in an empty ``folder``; the game's pages are in ``pages``."""
+    """`purple-sector collect acc` as a driver starts it, in an empty ``folder``; the game's pages
+    are in ``pages``.
+    """
 
     def __init__(self, folder: Path, pages: Path, brokers: str, rate_hz: int) -> None:
         environment = {
@@ -100,7 +104,14 @@ class Collector:
         times = self._seen.cpu_times()
         switches = self._seen_tasks("voluntary_ctxt_switches")
         written = self._seen.io_counters().write_chars
-        return Usage(time.monotonic(), times.user + times.system, self._frames(), self._wire_bytes(), written, switches)
+        return Usage(
+            time.monotonic(),
+            times.user + times.system,
+            self._frames(),
+            self._wire_bytes(),
+            written,
+            switches,
+        )
 
     def _frames(self) -> int:
         (kept,) = self._spool.kept()
@@ -110,12 +121,16 @@ class Collector:
         """Of the connections that it has."""
         said = subprocess.run(["ss", "-tinpHO"], capture_output=True, text=True, check=True).stdout
         ours = [line for line in said.splitlines() if f"pid={self._process.pid}," in line]
-        return sum(int(n) for line in ours for n in re.findall(r"bytes_(?:sent|received):(\d+)", line))
+        return sum(
+            int(n) for line in ours for n in re.findall(r"bytes_(?:sent|received):(\d+)", line)
+        )
 
     def _seen_tasks(self, counter: str) -> int:
         tasks = Path(f"/proc/{self._process.pid}/task").glob("*/status")
         return sum(
-            int(n) for task in tasks for n in re.findall(rf"^{counter}:\s*(\d+)", task.read_text(), re.MULTILINE)
+            int(n)
+            for task in tasks
+            for n in re.findall(rf"^{counter}:\s*(\d+)", task.read_text(), re.MULTILINE)
         )
 
 
@@ -136,7 +151,12 @@ def measure(collector: Collector, seconds: float) -> Cost:
 
 
 @click.command()
-@click.option("--seconds", default=30.0, show_default=True, help="How long to measure, with the broker and without.")
+@click.option(
+    "--seconds",
+    default=30.0,
+    show_default=True,
+    help="How long to measure, with the broker and without.",
+)
 @click.option("--rate", "rate_hz", default=60, show_default=True, help="Frames a second.")
 def main(seconds: float, rate_hz: int) -> None:
     """Measure CPU, memory, and bytes a frame."""

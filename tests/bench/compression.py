@@ -1,9 +1,10 @@
 """``python -m tests.bench.compression``: prints a table, and writes build/bench-compression.json.
 
-Bytes per frame before and after the columnstore took them over, and the time of reading a lap, for the simulated field and for
-each recording; on the Community edition that `tests.pglite` runs, whose times are WebAssembly's. Every value is read back and
-compared. Beside them what xz makes of the same columns when each is given as the second differences of its bits, bytes of equal
-weight together: no database's codec, but what is in the data.
+Bytes per frame before and after the columnstore took them over, and the time of reading a lap, for
+the simulated field and for each recording; on the Community edition that `tests.pglite` runs, whose
+times are WebAssembly's. Every value is read back and compared. Beside them what xz makes of the
+same columns when each is given as the second differences of its bits, bytes of equal weight
+together: no database's codec, but what is in the data.
 """
 
 import json
@@ -41,7 +42,8 @@ SELECT before_compression_total_bytes::float8, after_compression_total_bytes::fl
   FROM hypertable_columnstore_stats('telemetry')
 """
 
-# The catalog's chunks name them too, by compressed_chunk_id, which 2.29 has not any more; this both have.
+# The catalog's chunks name them too, by compressed_chunk_id, which 2.29 has not any more; this both
+# have.
 COMPRESSED = """
 SELECT n.nspname, c.relname
   FROM _timescaledb_catalog.compression_settings s
@@ -55,8 +57,9 @@ console = Console(highlight=False, width=130)
 
 @dataclass(frozen=True, slots=True)
 class CompressionFigures:
-    """What one session measured. Bytes are per frame; before and after with indexes and the space left free in pages, which tells
-    in short sessions; ``values_bytes`` without, and ``columns`` are its parts."""
+    """What one session measured. Bytes are per frame; before and after with indexes and the space
+    left free in pages, which tells in short sessions; ``values_bytes`` without, and ``columns`` are
+    its parts."""
 
     name: str
     frames: int
@@ -73,7 +76,12 @@ class CompressionFigures:
 
 
 @click.command()
-@click.option("--frames", default=216_000, show_default=True, help="Frames of the simulated session: an hour of them.")
+@click.option(
+    "--frames",
+    default=216_000,
+    show_default=True,
+    help="Frames of the simulated session: an hour of them.",
+)
 def main(frames: int) -> None:
     """Measure what the columnstore saves."""
     figures = []
@@ -84,7 +92,11 @@ def main(frames: int) -> None:
             migrate(conn)
             figures.append(_measure(conn, name, session))
     REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps({"budget_bytes": BUDGET_BYTES, "sessions": [asdict(f) for f in figures]}, indent=2))
+    REPORT.write_text(
+        json.dumps(
+            {"budget_bytes": BUDGET_BYTES, "sessions": [asdict(f) for f in figures]}, indent=2
+        )
+    )
     console.print(_table(figures))
     console.print(_of_columns(figures[0]))
     console.print(f"written to {REPORT}")
@@ -97,7 +109,10 @@ def _sessions(frames: int) -> Iterator[tuple[str, pa.Table]]:
         recorded = open_recording(path).frames()
         # A collector that replays it would number them.
         numbers = pa.array(np.arange(1, recorded.num_rows + 1))
-        yield path.stem, recorded.set_column(FRAMES.get_field_index("sequence"), "sequence", numbers)
+        yield (
+            path.stem,
+            recorded.set_column(FRAMES.get_field_index("sequence"), "sequence", numbers),
+        )
 
 
 def _measure(conn: Conn, name: str, session: pa.Table) -> CompressionFigures:
@@ -142,10 +157,13 @@ def _read_lap(conn: Conn, name: str, lap_number: int) -> tuple[float, int]:
 def _column_bytes(conn: Conn, count: int) -> dict[str, float]:
     totals = dict.fromkeys(FRAMES.names, 0.0)
     sizes = sql.SQL(", ").join(
-        sql.SQL("coalesce(sum(pg_column_size({})), 0)::float8").format(sql.Identifier(column)) for column in totals
+        sql.SQL("coalesce(sum(pg_column_size({})), 0)::float8").format(sql.Identifier(column))
+        for column in totals
     )
     for place in conn.execute(COMPRESSED).fetchall():
-        row = conn.execute(sql.SQL("SELECT {} FROM {}").format(sizes, sql.Identifier(*place))).fetchone()
+        row = conn.execute(
+            sql.SQL("SELECT {} FROM {}").format(sizes, sql.Identifier(*place))
+        ).fetchone()
         assert row is not None
         for column, size in zip(totals, row, strict=True):
             totals[column] += size / count
@@ -163,7 +181,9 @@ def _xz_bytes(column: pa.ChunkedArray) -> int:
 
 
 def _table(figures: list[CompressionFigures]) -> Table:
-    table = Table(title=f"Bytes per frame; the budget is {BUDGET_BYTES:g} at 60 Hz", title_justify="left")
+    table = Table(
+        title=f"Bytes per frame; the budget is {BUDGET_BYTES:g} at 60 Hz", title_justify="left"
+    )
     for column in (
         "session",
         "frames",
@@ -179,14 +199,18 @@ def _table(figures: list[CompressionFigures]) -> Table:
     ):
         table.add_column(column, justify="left" if column == "session" else "right")
     for f in figures:
-        sizes = [f"{size:.1f}" for size in (f.before_bytes, f.after_bytes, f.values_bytes, f.xz_bytes)]
+        sizes = [
+            f"{size:.1f}" for size in (f.before_bytes, f.after_bytes, f.values_bytes, f.xz_bytes)
+        ]
         lap = [f"{f.lap_frames:,}", f"{f.lap_before_ms:.1f} ms", f"{f.lap_after_ms:.1f} ms"]
         table.add_row(f.name, f"{f.frames:,}", f"{f.rate_hz:g}", str(f.channels), *sizes, *lap)
     return table
 
 
 def _of_columns(f: CompressionFigures) -> Table:
-    table = Table(title=f"{f.name}: bytes per frame of each column, compressed", title_justify="left")
+    table = Table(
+        title=f"{f.name}: bytes per frame of each column, compressed", title_justify="left"
+    )
     table.add_column("column")
     table.add_column("bytes", justify="right")
     for column, size in sorted(f.columns.items(), key=lambda item: -item[1]):

@@ -1,8 +1,10 @@
-"""``python -m tests.bench.corner_model [FOLDER]``: does a learned model know better than the rule what a change is worth?
+"""``python -m tests.bench.corner_model [FOLDER]``: does a learned model know better than the rule
+what a change is worth?
 
-Predicts what a lap loses to the session's fastest in a corner's part of the track, from what was driven otherwise. Every session is
-held out once, and all that is learnt, the rule's slope included, is learnt from the others. FOLDER holds recordings; beside them stand
-simulated sessions, whose times are exact. A model ships only if it beats the rule on both and the interval of the difference
+Predicts what a lap loses to the session's fastest in a corner's part of the track, from what was
+driven otherwise. Every session is held out once, and all that is learnt, the rule's slope included,
+is learnt from the others. FOLDER holds recordings; beside them stand simulated sessions, whose
+times are exact. A model ships only if it beats the rule on both and the interval of the difference
 excludes 0: sessions are what is drawn again for it, for laps of one session err alike.
 """
 
@@ -26,7 +28,8 @@ _RESAMPLES = 4000
 # Differences below are hardly ones, and to divide by them is to learn noise.
 _LEAST = {"m": 2.0, "kmh": 0.5, "s": 0.005}
 
-#: From the sessions to learn from and those held out: the seconds that each row of the latter loses.
+#: From the sessions to learn from and those held out: the seconds that each row of the latter
+#: loses.
 Predict = Callable[[Rows, Rows], Reals]
 
 console = Console(highlight=False, width=120)
@@ -57,7 +60,10 @@ def usual(learn: Rows, held_out: Rows) -> Reals:
 def rule(learn: Rows, held_out: Rows) -> Reals:
     """One difference by its median slope: the one which is nearest in the sessions to learn from."""
     slopes = {name: _slope(learn, name) for name in (*WORDED, *IN_SECONDS)}
-    off = {name: np.abs(learn.lost_s - slope * learn[(name,)][:, 0]).mean() for name, slope in slopes.items()}
+    off = {
+        name: np.abs(learn.lost_s - slope * learn[(name,)][:, 0]).mean()
+        for name, slope in slopes.items()
+    }
     name = min(off, key=lambda name: float(off[name]))
     return np.asarray(slopes[name] * held_out[(name,)][:, 0])
 
@@ -69,7 +75,8 @@ def ridge(learn: Rows, held_out: Rows) -> Reals:
     from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(
-        StandardScaler(with_mean=False), RidgeCV(alphas=np.logspace(-2, 3, 12).tolist(), fit_intercept=False)
+        StandardScaler(with_mean=False),
+        RidgeCV(alphas=np.logspace(-2, 3, 12).tolist(), fit_intercept=False),
     )
     return np.asarray(model.fit(learn[DIFFERENCES], learn.lost_s).predict(held_out[DIFFERENCES]))
 
@@ -79,7 +86,12 @@ def boosting(learn: Rows, held_out: Rows) -> Reals:
     from sklearn.ensemble import GradientBoostingRegressor
 
     model = GradientBoostingRegressor(
-        loss="absolute_error", n_estimators=200, learning_rate=0.05, subsample=0.7, min_samples_leaf=8, random_state=0
+        loss="absolute_error",
+        n_estimators=200,
+        learning_rate=0.05,
+        subsample=0.7,
+        min_samples_leaf=8,
+        random_state=0,
     )
     return np.asarray(model.fit(learn[FEATURES], learn.lost_s).predict(held_out[FEATURES]))
 
@@ -106,7 +118,9 @@ def held_out_errors(rows: Rows, method: str, predict: Predict) -> Errors:
 
 def interval(per_session: Reals) -> tuple[float, float]:
     """95 % of the mean, sessions drawn again."""
-    drawn = np.random.default_rng(0).choice(per_session, (_RESAMPLES, len(per_session))).mean(axis=1)
+    drawn = (
+        np.random.default_rng(0).choice(per_session, (_RESAMPLES, len(per_session))).mean(axis=1)
+    )
     low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
     return low, high
 
@@ -135,12 +149,25 @@ def _slope(learn: Rows, name: str) -> float:
 def _compared(title: str, rows: Rows) -> dict[str, Errors]:
     errors = {name: held_out_errors(rows, name, predict) for name, predict in METHODS.items()}
     sessions = len(set(rows.session))
-    table = Table(title=f"{title}: {sessions} sessions, {len(rows)} corners driven", title_justify="left")
-    for column in ("predicted by", "error, ms", "95 %", "better than the rule by, ms", "95 %", "sessions"):
+    table = Table(
+        title=f"{title}: {sessions} sessions, {len(rows)} corners driven", title_justify="left"
+    )
+    for column in (
+        "predicted by",
+        "error, ms",
+        "95 %",
+        "better than the rule by, ms",
+        "95 %",
+        "sessions",
+    ):
         table.add_column(column, justify="left" if column == "predicted by" else "right")
     for name, one in errors.items():
         better = errors[RULE].ms - one.ms
-        beside = ("", "", "") if name == RULE else (f"{better.mean():+.1f}", _span(better), f"{(better > 0).sum()}")
+        beside = (
+            ("", "", "")
+            if name == RULE
+            else (f"{better.mean():+.1f}", _span(better), f"{(better > 0).sum()}")
+        )
         table.add_row(name, f"{one.mean:.1f}", _span(one.ms), *beside)
     console.print(table)
     return errors
@@ -152,11 +179,15 @@ def _span(per_session: Reals) -> str:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
+@click.argument(
+    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False
+)
 @click.option("--sessions", default=16, show_default=True, help="How many to simulate.")
 @click.option("--rate-hz", default=30.0, show_default=True, help="Of the simulated frames.")
 def main(folder: Path | None, sessions: int, rate_hz: float) -> None:
-    """Print a table for the simulated sessions and one for those in FOLDER, and which models may ship."""
+    """Print a table for the simulated sessions and one for those in FOLDER, and which models may
+    ship.
+    """
     with tempfile.TemporaryDirectory() as driven:
         simulated = rows_of(simulate(Path(driven), sessions=sessions, rate_hz=rate_hz))
     compared = [_compared(f"simulated at {rate_hz:.0f} Hz", simulated)]
@@ -164,7 +195,11 @@ def main(folder: Path | None, sessions: int, rate_hz: float) -> None:
         compared.append(_compared("recorded", rows_of(folder)))
     for model in MODELS:
         wins = [beats(errors[model], errors[RULE]) for errors in compared]
-        verdict = ("ships" if all(wins) else "does not ship") if folder else "name a FOLDER of recordings, which decide"
+        verdict = (
+            ("ships" if all(wins) else "does not ship")
+            if folder
+            else "name a FOLDER of recordings, which decide"
+        )
         console.print(f"{model}: beats the rule on {sum(wins)} of {len(wins)}: {verdict}")
 
 

@@ -1,8 +1,10 @@
-"""``python -m tests.bench.engine``: what the lap engine adds to ingest. Prints a table, writes build/bench-engine.json.
+"""``python -m tests.bench.engine``: what the lap engine adds to ingest. Prints a table, writes
+build/bench-engine.json.
 
-The same records are ingested with the engine and without it, in turns, by one process that hosts the workers of all partitions;
-broker and database share the CPUs, as in life. Without the engine nothing else is left out: its place in the worker says that no
-lap has ended. What two runs differ by is noise on a busy machine; so the engine's own CPU time is taken, too, by the clock of its
+The same records are ingested with the engine and without it, in turns, by one process that hosts
+the workers of all partitions; broker and database share the CPUs, as in life. Without the engine
+nothing else is left out: its place in the worker says that no lap has ended. What two runs differ
+by is noise on a busy machine; so the engine's own CPU time is taken, too, by the clock of its
 thread, call by call.
 """
 
@@ -40,7 +42,9 @@ console = Console(highlight=False)
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One ingest of all records. CPU times are those of the process with the workers, and of the engine in it."""
+    """One ingest of all records. CPU times are those of the process with the workers, and of the
+    engine in it.
+    """
 
     engine: bool
     frames_per_s: float
@@ -51,7 +55,12 @@ class Round:
 
 @click.command()
 @click.option("--frames", default=1_000_000, show_default=True, help="Frames to ingest each time.")
-@click.option("--rounds", default=3, show_default=True, help="How often with the engine, and how often without.")
+@click.option(
+    "--rounds",
+    default=3,
+    show_default=True,
+    help="How often with the engine, and how often without.",
+)
 def main(frames: int, rounds: int) -> None:
     """Measure ingest with the lap engine and without it.
 
@@ -59,7 +68,9 @@ def main(frames: int, rounds: int) -> None:
     """
     with ExitStack() as stack:
         folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True))
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="purple-sector-", ignore_cleanup_errors=True)
+            )
         )
         folder.chmod(0o755)
         database = stack.enter_context(run_database(folder, durable=True, tell=_tell))
@@ -80,7 +91,9 @@ def main(frames: int, rounds: int) -> None:
     console.print(f"written to {REPORT}")
 
 
-def _measure(kafka: KafkaSettings, database: DatabaseSettings, total: int, *, engine: bool) -> Round:
+def _measure(
+    kafka: KafkaSettings, database: DatabaseSettings, total: int, *, engine: bool
+) -> Round:
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=_ingest, args=[kafka, database, theirs, engine])
@@ -94,7 +107,9 @@ def _measure(kafka: KafkaSettings, database: DatabaseSettings, total: int, *, en
     ours.send(None)
     process.join()
     done = last - first
-    return Round(engine, done / (last_at - first_at), cpu_s / done * 1e6, engine_s / done * 1e6, laps)
+    return Round(
+        engine, done / (last_at - first_at), cpu_s / done * 1e6, engine_s / done * 1e6, laps
+    )
 
 
 def _cpu_s(worker: "Connection[Any, Any]") -> tuple[float, float]:
@@ -103,7 +118,9 @@ def _cpu_s(worker: "Connection[Any, Any]") -> tuple[float, float]:
     return process_s, engine_s
 
 
-def _ingest(kafka: KafkaSettings, database: DatabaseSettings, asked: "Connection[Any, Any]", engine: bool) -> None:
+def _ingest(
+    kafka: KafkaSettings, database: DatabaseSettings, asked: "Connection[Any, Any]", engine: bool
+) -> None:
     """The process with the workers: answers with its CPU time until it is told to stop."""
     start_logging(LogSettings(level="ERROR"))
     watched = _Watched(write_batch.advance_each if engine else _no_engine)
@@ -130,13 +147,17 @@ class _Watched:
             self.cpu_s += time.thread_time() - started_s
 
 
-def _no_engine(frames: Any, ends: Sequence[int], carries: Sequence[Any], courses: Any) -> list[tuple[tuple[()], Any]]:
+def _no_engine(
+    frames: Any, ends: Sequence[int], carries: Sequence[Any], courses: Any
+) -> list[tuple[tuple[()], Any]]:
     return [((), carry) for carry in carries]
 
 
 def _median(rounds: Sequence[Round], *, engine: bool) -> Round:
     like = [r for r in rounds if r.engine == engine]
-    columns = zip(*((r.frames_per_s, r.cpu_us_a_frame, r.engine_us_a_frame) for r in like), strict=True)
+    columns = zip(
+        *((r.frames_per_s, r.cpu_us_a_frame, r.engine_us_a_frame) for r in like), strict=True
+    )
     return Round(engine, *(statistics.median(column) for column in columns), like[0].laps)
 
 

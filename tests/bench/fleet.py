@@ -1,8 +1,10 @@
-"""``python -m tests.bench.fleet``: the laps of a fleet on Ray. Prints a table, writes build/bench-fleet.json.
+"""``python -m tests.bench.fleet``: the laps of a fleet on Ray. Prints a table, writes
+build/bench-fleet.json.
 
-Beside it, in the same run, one process alone times a sample of the same sessions, half of it before Ray is started and half after. It
-is alone with all CPUs: Arrow reads its recordings with several of them, which Ray's workers have to share. The rates follow whatever
-else a machine does; the CPU time of a lap hardly does.
+Beside it, in the same run, one process alone times a sample of the same sessions, half of it before
+Ray is started and half after. It is alone with all CPUs: Arrow reads its recordings with several of
+them, which Ray's workers have to share. The rates follow whatever else a machine does; the CPU time
+of a lap hardly does.
 """
 
 import json
@@ -36,7 +38,9 @@ console = Console(highlight=False)
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """So many laps, timed in so long; the first session was done after ``first_s``. CPU time is of all processes that timed."""
+    """So many laps, timed in so long; the first session was done after ``first_s``. CPU time is of
+    all processes that timed.
+    """
 
     laps: int
     frames: int
@@ -62,7 +66,8 @@ class Round:
 
 @dataclass(slots=True)
 class Watch:
-    """The most that was resident at once, in MB: of this process, of Ray's workers together, and of all that Ray runs.
+    """The most that was resident at once, in MB: of this process, of Ray's workers together, and of
+    all that Ray runs.
 
     ``cpu_s`` is what each worker has taken so far, by its process id.
     """
@@ -87,7 +92,9 @@ class Watch:
 @click.option("--laps", default=10_000, show_default=True, help="Laps to simulate and to time.")
 @click.option("--cpus", default=2, show_default=True, help="Processes that time them.")
 @click.option(
-    "--recordings", type=click.Path(file_okay=False, path_type=Path), help="Where to keep the sessions for next time."
+    "--recordings",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where to keep the sessions for next time.",
 )
 def main(laps: int, cpus: int, recordings: Path | None) -> None:
     """Measure how fast a fleet of simulated laps is timed on Ray, and what a million would take."""
@@ -102,7 +109,9 @@ def main(laps: int, cpus: int, recordings: Path | None) -> None:
             _tell(f"Ray, {cpus} CPUs: {ray.laps_per_s:,.1f} laps/s")
             again, _ = _round(entries, folder / "fleet", watch)
         alone += _round(sample[1::2], folder / "after")[0]
-        sheets_mb = sum(sheet.stat().st_size for sheet in (folder / "fleet" / "timesheets").iterdir()) / 1e6
+        sheets_mb = (
+            sum(sheet.stat().st_size for sheet in (folder / "fleet" / "timesheets").iterdir()) / 1e6
+        )
         report = {
             "machine": {"cpus": os.cpu_count(), "used": cpus},
             "sessions": len(entries),
@@ -111,7 +120,9 @@ def main(laps: int, cpus: int, recordings: Path | None) -> None:
             "ray": asdict(ray),
             "again": asdict(again),
             "timesheets_mb": sheets_mb,
-            "memory_mb": {name: getattr(watch, name) for name in ("driver_mb", "workers_mb", "ray_mb")},
+            "memory_mb": {
+                name: getattr(watch, name) for name in ("driver_mb", "workers_mb", "ray_mb")
+            },
         }
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(report, indent=2))
@@ -130,8 +141,12 @@ def _entries(folder: Path, laps: int) -> list[TimingJob]:
     return recorded([folder])[:sessions]
 
 
-def _round(entries: Sequence[TimingJob], results: Path, watch: Watch | None = None) -> tuple[Round, Fleet]:
-    """The laps that were timed, until the tables were written: by Ray, if its workers are watched, or by this process alone."""
+def _round(
+    entries: Sequence[TimingJob], results: Path, watch: Watch | None = None
+) -> tuple[Round, Fleet]:
+    """The laps that were timed, until the tables were written: by Ray, if its workers are watched,
+    or by this process alone.
+    """
     heard: list[tuple[float, int]] = []
 
     def hear(_done: int, _of: int, report: JobReport) -> None:
@@ -142,7 +157,9 @@ def _round(entries: Sequence[TimingJob], results: Path, watch: Watch | None = No
     ended_at = time.perf_counter()
     first_at = heard[0][0] if heard else ended_at
     laps = sum(laps for _, laps in heard)
-    return Round(laps, fleet.frames, ended_at - started_at, first_at - started_at, _spent_s(watch) - cpu_s), fleet
+    return Round(
+        laps, fleet.frames, ended_at - started_at, first_at - started_at, _spent_s(watch) - cpu_s
+    ), fleet
 
 
 def _spent_s(watch: Watch | None) -> float:
@@ -201,11 +218,24 @@ def _table(alone: Round, ray: Round, again: Round, watch: Watch, cpus: int) -> T
     table = Table(title=f"{ray.laps:,} laps, {ray.frames:,} frames", title_justify="left")
     for column in ("", "laps/s", "frames/s", "CPU, ms a lap", "s"):
         table.add_column(column, justify="right" if column else "left")
-    for name, one in ((f"one process alone, {alone.laps:,} laps", alone), (f"Ray, {cpus} CPUs", ray)):
-        rates = f"{one.laps_per_s:,.1f}", f"{one.frames_per_s:,.0f}", f"{one.cpu_ms_a_lap:.2f}", f"{one.seconds:,.1f}"
+    for name, one in (
+        (f"one process alone, {alone.laps:,} laps", alone),
+        (f"Ray, {cpus} CPUs", ray),
+    ):
+        rates = (
+            f"{one.laps_per_s:,.1f}",
+            f"{one.frames_per_s:,.0f}",
+            f"{one.cpu_ms_a_lap:.2f}",
+            f"{one.seconds:,.1f}",
+        )
         table.add_row(name, *rates)
     per_frame = (ray.cpu_s / ray.frames) / (alone.cpu_s / alone.frames)
-    table.add_row("Ray / one process, by frame", "", f"{ray.frames_per_s / alone.frames_per_s:.2f}", f"{per_frame:.2f}")
+    table.add_row(
+        "Ray / one process, by frame",
+        "",
+        f"{ray.frames_per_s / alone.frames_per_s:.2f}",
+        f"{per_frame:.2f}",
+    )
     table.add_row("Ray, until the first session", "", "", "", f"{ray.first_s:,.1f}")
     table.add_row("run again, nothing to time", "", "", "", f"{again.seconds:,.1f}")
     for name, mb in (

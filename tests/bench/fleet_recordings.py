@@ -1,7 +1,9 @@
-"""Ten thousand laps to be timed: some sessions are simulated, and every further one is driven again at another pace.
+"""Ten thousand laps to be timed: some sessions are simulated, and every further one is driven again
+at another pace.
 
-To simulate them all would take twenty minutes, and tell the engine nothing else: time, lap clock, official times and speed follow
-the pace, so that every lap has times of its own, all of which agree.
+To simulate them all would take twenty minutes, and tell the engine nothing else: time, lap clock,
+official times and speed follow the pace, so that every lap has times of its own, all of which
+agree.
 """
 
 import itertools
@@ -36,7 +38,9 @@ class Model:
     seed: int
 
     def driven(self) -> pa.Table:
-        return simulated(self.circuit, seed=self.seed, laps=LAPS_A_SESSION, started_at=_STARTED_AT, car=self.car)
+        return simulated(
+            self.circuit, seed=self.seed, laps=LAPS_A_SESSION, started_at=_STARTED_AT, car=self.car
+        )
 
 
 def models() -> list[Model]:
@@ -50,7 +54,9 @@ def make_recordings(folder: Path, sessions: int) -> Iterator[Path]:
     every = models()
     for first, model in enumerate(every):
         numbers = range(first, sessions, len(every))
-        missing = [number for number in numbers if not _path(folder, number).with_suffix(".json").is_file()]
+        missing = [
+            number for number in numbers if not _path(folder, number).with_suffix(".json").is_file()
+        ]
         frames = model.driven() if missing else None
         for number in missing:
             yield _record(_path(folder, number), model, frames, number)
@@ -59,11 +65,15 @@ def make_recordings(folder: Path, sessions: int) -> Iterator[Path]:
 def at_pace(frames: pa.Table, pace: float, started_at: datetime) -> pa.Table:
     """The same laps in ``pace`` times the time, from ``started_at`` on."""
     time_us = frames.column("time").cast(pa.int64()).to_numpy()
-    new_us = round(started_at.timestamp() * 1e6) + np.rint((time_us - time_us[0]) * pace).astype(np.int64)
+    new_us = round(started_at.timestamp() * 1e6) + np.rint((time_us - time_us[0]) * pace).astype(
+        np.int64
+    )
     paced = {name: frames.column(name) for name in frames.column_names}
     paced["time"] = pa.array(new_us).cast(frames.schema.field("time").type)
     for name in ("lap_clock_ms", "last_lap_time_ms"):
-        paced[name] = pc.round(pc.multiply(frames.column(name).cast(pa.float64()), pace)).cast(pa.int32())
+        paced[name] = pc.round(pc.multiply(frames.column(name).cast(pa.float64()), pace)).cast(
+            pa.int32()
+        )
     paced["speed_kmh"] = pc.divide(frames.column("speed_kmh"), pa.scalar(pace, pa.float32()))
     return pa.table(paced, schema=frames.schema)
 

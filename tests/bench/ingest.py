@@ -1,8 +1,9 @@
-"""Records in Kafka → committed rows with laps, beside a bare COPY of the same rows into the same table.
+"""Records in Kafka → committed rows with laps, beside a bare COPY of the same rows into the same
+table.
 
-The baseline is what `COPY ... FROM STDIN (FORMAT BINARY)` stores from bytes that were encoded beforehand, in batches of
-the same size: over one connection, and over two at once, which is all that two CPUs can store. Each runs before and after
-ingest, and the faster of the two counts.
+The baseline is what `COPY ... FROM STDIN (FORMAT BINARY)` stores from bytes that were encoded
+beforehand, in batches of the same size: over one connection, and over two at once, which is all
+that two CPUs can store. Each runs before and after ingest, and the faster of the two counts.
 """
 
 import threading
@@ -44,7 +45,9 @@ class IngestFigures:
 def measure_ingest(
     kafka: KafkaSettings, database: DatabaseSettings, *, frames: int, tell: Callable[[str], None]
 ) -> IngestFigures:
-    """Measure on an empty topic and an empty store, with Ray connected. Leaves both as it found them, but for the topic."""
+    """Measure on an empty topic and an empty store, with Ray connected. Leaves both as it found
+    them, but for the topic.
+    """
     values = serialized_session(frames // SESSIONS)
     keys = session_keys(SESSIONS, partitions=PARTITIONS)
     total = len(values) * len(keys)
@@ -65,7 +68,10 @@ def _payloads(values: list[bytes]) -> list[list[bytes]]:
     """For each session, the COPY data of its batches."""
     table = decode(values, [b"bench"] * len(values)).frames
     return [
-        [encoded(of_store(table.slice(start, BATCH_ROWS), session)) for start in range(0, len(values), BATCH_ROWS)]
+        [
+            encoded(of_store(table.slice(start, BATCH_ROWS), session))
+            for start in range(0, len(values), BATCH_ROWS)
+        ]
         for session in range(1, SESSIONS + 1)
     ]
 
@@ -81,7 +87,10 @@ def _time_copy(database: DatabaseSettings, payloads: list[list[bytes]], connecti
     """Rows per second into the empty table, a transaction for each batch."""
     url = database.url.get_secret_value()
     empty(database)
-    threads = [threading.Thread(target=_copy, args=[url, payloads[i::connections]]) for i in range(connections)]
+    threads = [
+        threading.Thread(target=_copy, args=[url, payloads[i::connections]])
+        for i in range(connections)
+    ]
     started_at = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -102,7 +111,9 @@ def _copy(url: str, sessions: list[list[bytes]]) -> None:
 
 
 def _time_ingest(kafka: KafkaSettings, database: DatabaseSettings, total: int) -> tuple[float, int]:
-    """Frames per second between the first commit that is seen and the last, and the laps that were timed."""
+    """Frames per second between the first commit that is seen and the last, and the laps that were
+    timed.
+    """
     url = database.url.get_secret_value()
     start_ingest(ClusterSettings(kafka, database, IngestSettings(), LogSettings(level="ERROR")))
     try:
@@ -117,7 +128,9 @@ def _await_frames(url: str, wanted: int, *, within_s: float = 300) -> tuple[floa
     deadline = time.perf_counter() + within_s
     with psycopg.connect(url, autocommit=True) as conn:
         while time.perf_counter() < deadline:
-            (stored,) = conn.execute("SELECT coalesce(sum(frames), 0)::bigint FROM sessions").fetchone() or (0,)
+            (stored,) = conn.execute(
+                "SELECT coalesce(sum(frames), 0)::bigint FROM sessions"
+            ).fetchone() or (0,)
             if stored >= wanted:
                 return time.perf_counter(), stored
             time.sleep(0.02)
@@ -133,5 +146,7 @@ def _count(url: str, query: LiteralString) -> int:
 def empty(database: DatabaseSettings) -> None:
     """Leave nothing in the store."""
     with psycopg.connect(database.url.get_secret_value(), autocommit=True) as conn:
-        conn.execute("TRUNCATE telemetry, sessions, laps, lap_colours, bests, tracks, gaps, dead_letters, positions")
+        conn.execute(
+            "TRUNCATE telemetry, sessions, laps, lap_colours, bests, tracks, gaps, dead_letters, positions"
+        )
         conn.execute("CHECKPOINT")

@@ -1,8 +1,10 @@
-"""``python -m tests.bench.insight_truth [FOLDER]``: are insights true, and how often do they speak where there is nothing to say?
+"""``python -m tests.bench.insight_truth [FOLDER]``: are insights true, and how often do they speak
+where there is nothing to say?
 
-True: what is said of two simulated drivers is held against who they are (who is nearer to the car's limits brakes and lifts later,
-is faster at the slowest and at the end of the straight), and against what the two do in many more laps, which the claim has not seen.
-Nothing to say: the laps of one session, a recorded one of FOLDER too, are split in two at random, again and again.
+True: what is said of two simulated drivers is held against who they are (who is nearer to the car's
+limits brakes and lifts later, is faster at the slowest and at the end of the straight), and against
+what the two do in many more laps, which the claim has not seen. Nothing to say: the laps of one
+session, a recorded one of FOLDER too, are split in two at random, again and again.
 """
 
 import tempfile
@@ -27,7 +29,12 @@ from ingest.collectors.simulator.driver import SimulatedDriver, driver
 from tests.bench.corner_model import simulate
 
 #: What a driver is, by the measure in which it shows: more of the one is more of the other.
-SHOWS_IN = {"brake_m": "braking", "lift_m": "braking", "min_speed_kmh": "grip", "exit_speed_kmh": "grip"}
+SHOWS_IN = {
+    "brake_m": "braking",
+    "lift_m": "braking",
+    "min_speed_kmh": "grip",
+    "exit_speed_kmh": "grip",
+}
 
 console = Console(highlight=False, width=120)
 
@@ -36,8 +43,8 @@ console = Console(highlight=False, width=120)
 class Claim:
     """That one driver does more of something than another in a corner.
 
-    ``as_they_are``: whether he is one who does; None where no trait says so. ``later`` is the size of it in laps that the claim has not
-    seen.
+    ``as_they_are``: whether he is one who does; None where no trait says so. ``later`` is the size
+    of it in laps that the claim has not seen.
     """
 
     said: Difference
@@ -71,12 +78,16 @@ def claims(said: Iterable[Insight], ours: Driven, theirs: Driven) -> Iterator[Cl
         for one in insight.driving:
             trait = SHOWS_IN.get(one.measure)
             more = getattr(ours.who, trait) > getattr(theirs.who, trait) if trait else None
-            later = _median(ours.later, one.measure, column) - _median(theirs.later, one.measure, column)
+            later = _median(ours.later, one.measure, column) - _median(
+                theirs.later, one.measure, column
+            )
             yield Claim(one, None if more is None else (one.size > 0) == more, later)
 
 
 def of_pairs(drives: Sequence[Session], laps: int) -> tuple[int, int, list[Claim]]:
-    """How many pairs of drivers on one track there are, of how many something is said after so many laps, and all claims about them."""
+    """How many pairs of drivers on one track there are, of how many something is said after so many
+    laps, and all claims about them.
+    """
     every = traces(lap for drive in drives for lap in in_earnest(list(drive.laps)))
     corners = find_corners(every)
     driven = [
@@ -88,7 +99,11 @@ def of_pairs(drives: Sequence[Session], laps: int) -> tuple[int, int, list[Claim
         for drive in drives
     ]
     said = [(a, b, insights(a.seen, b.seen)) for a, b in combinations(driven, 2)]
-    return len(said), sum(bool(one) for _, _, one in said), [claim for a, b, one in said for claim in claims(one, a, b)]
+    return (
+        len(said),
+        sum(bool(one) for _, _, one in said),
+        [claim for a, b, one in said for claim in claims(one, a, b)],
+    )
 
 
 def spoken_of_nothing(driven: CornerMetrics, splits: int) -> int:
@@ -130,23 +145,40 @@ def _seed(drive: Session) -> int:
 def _print_pairs(drives: Sequence[Session], laps: int) -> None:
     told: list[Claim] = []
     for track in sorted({drive.facts.track for drive in drives}):
-        pairs, said, more = of_pairs([drive for drive in drives if drive.facts.track == track], laps)
+        pairs, said, more = of_pairs(
+            [drive for drive in drives if drive.facts.track == track], laps
+        )
         console.print(f"{track}: {pairs} pairs of simulated drivers, of {said} something is said")
         told += more
     table = Table(title="what is said of them", title_justify="left")
-    for column in ("measure", "claims", "as the drivers are", "later laps: the same way", "size within the interval"):
+    for column in (
+        "measure",
+        "claims",
+        "as the drivers are",
+        "later laps: the same way",
+        "size within the interval",
+    ):
         table.add_column(column, justify="left" if column == "measure" else "right")
     for measure in sorted({claim.said.measure for claim in told}):
         ours = [claim for claim in told if claim.said.measure == measure]
-        as_they_are = str(sum(bool(claim.as_they_are) for claim in ours)) if measure in SHOWS_IN else ""
+        as_they_are = (
+            str(sum(bool(claim.as_they_are) for claim in ours)) if measure in SHOWS_IN else ""
+        )
         held = (sum(claim.right_way for claim in ours), sum(claim.in_interval for claim in ours))
         table.add_row(measure, str(len(ours)), as_they_are, *map(str, held))
     console.print(table)
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
-@click.option("--sessions", default=24, show_default=True, help="How many drivers to simulate, on two tracks in turns.")
+@click.argument(
+    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False
+)
+@click.option(
+    "--sessions",
+    default=24,
+    show_default=True,
+    help="How many drivers to simulate, on two tracks in turns.",
+)
 @click.option("--laps", default=14, show_default=True, help="Of each, that insights see.")
 @click.option("--later", default=60, show_default=True, help="Laps of each that they do not see.")
 @click.option("--splits", default=300, show_default=True, help="Of each session that is split.")
@@ -156,10 +188,15 @@ def main(folder: Path | None, sessions: int, laps: int, later: int, splits: int)
         place = simulate(Path(driven), sessions=sessions, laps=laps + later, rate_hz=30)
         drives = list(analytics.open(place).sessions)
     _print_pairs(drives, laps)
-    alone = [*long_sessions(drives[:4]), *(long_sessions(analytics.open(folder).sessions) if folder else [])]
+    alone = [
+        *long_sessions(drives[:4]),
+        *(long_sessions(analytics.open(folder).sessions) if folder else []),
+    ]
     for key, laps_driven in alone:
         said = spoken_of_nothing(laps_driven, splits)
-        console.print(f"{key}, {len(laps_driven)} laps split at random: something said in {said} of {splits}")
+        console.print(
+            f"{key}, {len(laps_driven)} laps split at random: something said in {said} of {splits}"
+        )
 
 
 if __name__ == "__main__":

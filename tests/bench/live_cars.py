@@ -1,8 +1,10 @@
-"""``python -m tests.bench.live_cars BROKERS CARS RATE FOLDER``: simulated cars through the collector's own code, in one process.
+"""``python -m tests.bench.live_cars BROKERS CARS RATE FOLDER``: simulated cars through the
+collector's own code, in one process.
 
-What `collect simulate` does, but with the spool on disk that a game's collector has. Prints each session's key when it is
-opened, drives until its standard input ends, and then writes when each frame was due and when it was sent to
-FOLDER/steps.json. Times are of the monotonic clock, which all processes of a Linux machine share.
+What `collect simulate` does, but with the spool on disk that a game's collector has. Prints each
+session's key when it is opened, drives until its standard input ends, and then writes when each
+frame was due and when it was sent to FOLDER/steps.json. Times are of the monotonic clock, which all
+processes of a Linux machine share.
 """
 
 import json
@@ -38,7 +40,9 @@ class TimedSender(Sender):
 
 def main(brokers: str, cars: str, rate_hz: str, folder: str) -> None:
     """Drive until standard input ends."""
-    start_logging(LogSettings.read(level="ERROR"))  # what is printed is read for keys, at the start alone
+    start_logging(
+        LogSettings.read(level="ERROR")
+    )  # what is printed is read for keys, at the start alone
     kafka = KafkaSettings.read(brokers=brokers)
     collector = CollectorSettings.read(user_id=USER)
     spool = SpoolFolder(Path(folder) / "spool", max_bytes=1 << 30, keep_s=0)
@@ -57,7 +61,9 @@ def main(brokers: str, cars: str, rate_hz: str, folder: str) -> None:
     threading.Thread(target=partial(_wait_for_end, over), daemon=True).start()
     outing = Outing(CIRCUITS["aldermoor"](), 1, float(rate_hz), 1.0, None, 0)
     begun = Instant.now()
-    drive_cars(outing, int(cars), USER, open_sender, begun=begun, stop=over.is_set, quiet=True, obeying=[])
+    drive_cars(
+        outing, int(cars), USER, open_sender, begun=begun, stop=over.is_set, quiet=True, obeying=[]
+    )
     steps = {sender.key: sender.sent_s for sender in opened}
     told = {"begun_s": begun_s, "rate_hz": outing.rate_hz, "sent_s": steps}
     Path(folder, "steps.json").write_text(json.dumps(told))

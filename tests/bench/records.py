@@ -12,13 +12,16 @@ from ingest.kafka.topics import QUIET, partition_of
 from ingest.settings import KafkaSettings
 
 
-def serialized_session(frames: int, *, seed: int = 1, started_at_ms: int | None = None) -> list[bytes]:
+def serialized_session(
+    frames: int, *, seed: int = 1, started_at_ms: int | None = None
+) -> list[bytes]:
     """The values of a session of ``frames`` frames at 60 Hz, by default one that ends about now."""
     if started_at_ms is None:
         started_at_ms = time.time_ns() // 1_000_000 - frames * 1000 // 60
     values = []
     for sequence, frame in enumerate(
-        itertools.islice(drive(aldermoor_park(), seed=seed, started_at_ms=started_at_ms), frames), start=1
+        itertools.islice(drive(aldermoor_park(), seed=seed, started_at_ms=started_at_ms), frames),
+        start=1,
     ):
         frame.sequence = sequence
         values.append(frame.SerializeToString())
@@ -39,8 +42,12 @@ def session_keys(count: int, *, partitions: int) -> list[bytes]:
     raise AssertionError("unreachable")
 
 
-def publish(kafka: KafkaSettings, keys: list[bytes], values: list[bytes], *, partitions: int) -> None:
-    """Every value under every key, the sessions interleaved in stretches as they would be live, acknowledged by all."""
+def publish(
+    kafka: KafkaSettings, keys: list[bytes], values: list[bytes], *, partitions: int
+) -> None:
+    """Every value under every key, the sessions interleaved in stretches as they would be live,
+    acknowledged by all.
+    """
     producer = Producer(
         kafka.client(
             {
@@ -63,7 +70,9 @@ def publish(kafka: KafkaSettings, keys: list[bytes], values: list[bytes], *, par
         raise RuntimeError(f"{left} records were not acknowledged")
 
 
-def _produce(producer: Producer, topic: str, key: bytes, value: bytes, partition: int, headers: Headers) -> None:
+def _produce(
+    producer: Producer, topic: str, key: bytes, value: bytes, partition: int, headers: Headers
+) -> None:
     while True:
         try:
             producer.produce(topic, value=value, key=key, partition=partition, headers=headers)

@@ -21,7 +21,11 @@ RATE_HZ = 60
 
 @click.command()
 @click.option("--seconds", default=60, show_default=True, help="For how long.")
-@click.option("--folder", type=click.Path(path_type=Path), help="On which disk; a temporary folder by default.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="On which disk; a temporary folder by default.",
+)
 def main(seconds: int, folder: Path | None) -> None:
     """Measure the CPU time of the spool, and how long the thread that appends is kept waiting."""
     spool = SpoolFolder(folder or Path(tempfile.mkdtemp()), max_bytes=10**9, keep_s=7200).begin(

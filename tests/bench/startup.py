@@ -1,7 +1,10 @@
-"""``python -m tests.bench.startup``: what a start of `demo` costs; prints a table, and writes build/bench-startup.json.
+"""``python -m tests.bench.startup``: what a start of `demo` costs; prints a table, and writes
+build/bench-startup.json.
 
-Seconds of CPU by kind of process, children that have ended included, from the command to the page; and on the clock: page, first
-live frame at a viewer's socket, first session in the store, Ctrl-C to nothing left. CPU time is what a busy machine leaves comparable. Several ``--checkout`` are started in turn, so that they share the machine's moods. Linux only.
+Seconds of CPU by kind of process, children that have ended included, from the command to the page;
+and on the clock: page, first live frame at a viewer's socket, first session in the store, Ctrl-C to
+nothing left. CPU time is what a busy machine leaves comparable. Several ``--checkout`` are started
+in turn, so that they share the machine's moods. Linux only.
 """
 
 import ctypes
@@ -61,14 +64,18 @@ console = Console(highlight=False)
 
 @dataclass(slots=True)
 class Start:
-    """One start: when what was there, in seconds from the command, and seconds of CPU by kind of process."""
+    """One start: when what was there, in seconds from the command, and seconds of CPU by kind of
+    process.
+    """
 
     at_s: dict[str, float] = field(default_factory=dict)
     cpu_s: dict[str, float] = field(default_factory=dict)
 
 
 def measure_start(checkout: Path, arguments: list[str]) -> Start:
-    """Start `demo` from ``checkout``, wait for a live frame and a stored session, and end it by Ctrl-C."""
+    """Start `demo` from ``checkout``, wait for a live frame and a stored session, and end it by
+    Ctrl-C.
+    """
     found = Start()
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="purple-sector-") as home:
@@ -88,7 +95,9 @@ def measure_start(checkout: Path, arguments: list[str]) -> Start:
 
 
 @contextmanager
-def _demo(checkout: Path, arguments: list[str], port: int, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def _demo(
+    checkout: Path, arguments: list[str], port: int, home: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
     own = {"PURPLE_SECTOR_HOME": str(home), "WS_PORT": str(port), "PYTHONPATH": str(checkout)}
     with (home / "demo.log").open("wb") as log:
         demo = subprocess.Popen(
@@ -112,15 +121,23 @@ def _milestones(place: str) -> Iterator[tuple[str, Any]]:
     with httpx.Client(base_url=f"http://{place}", timeout=5) as client:
         yield "page", lambda: client.get("/").status_code == 200
         yield "live frame", lambda: _has_live_frame(client, place)
-        yield "stored session", lambda: bool(client.get("/api/sessions").raise_for_status().json()["sessions"])
+        yield (
+            "stored session",
+            lambda: bool(client.get("/api/sessions").raise_for_status().json()["sessions"]),
+        )
 
 
 def _has_live_frame(client: httpx.Client, place: str) -> bool:
     sessions = client.get("/api/stats").raise_for_status().json()["kafkaStats"]["sessionStats"]
     for key in sessions:
-        with connect(f"ws://{place}/ws?session={key}", open_timeout=5) as socket, suppress(TimeoutError):
+        with (
+            connect(f"ws://{place}/ws?session={key}", open_timeout=5) as socket,
+            suppress(TimeoutError),
+        ):
             while data := socket.recv(timeout=0.5):
-                message = TelemetryMessage.FromString(data if isinstance(data, bytes) else data.encode())
+                message = TelemetryMessage.FromString(
+                    data if isinstance(data, bytes) else data.encode()
+                )
                 if message.HasField("telemetry") or message.frames:
                     return True
     return False
@@ -133,12 +150,16 @@ def _await(demo: "subprocess.Popen[bytes]", is_there: Any, home: Path) -> None:
             if is_there():
                 return
         if demo.poll() is not None or time.monotonic() > deadline:
-            raise click.ClickException(f"the demo did not start:\n{(home / 'demo.log').read_text()}")
+            raise click.ClickException(
+                f"the demo did not start:\n{(home / 'demo.log').read_text()}"
+            )
         time.sleep(0.05)
 
 
 def _await_end(demo: "subprocess.Popen[bytes]", home: Path) -> None:
-    """Wait until nothing of it is left. Orphans are ours to reap, or whoever waits for them waits for ever."""
+    """Wait until nothing of it is left. Orphans are ours to reap, or whoever waits for them waits
+    for ever.
+    """
     deadline = time.monotonic() + _WITHIN_S
     while _tree():
         demo.poll()
@@ -188,8 +209,13 @@ def table_of_starts(starts: dict[str, list[Start]]) -> Table:
     medians = {name: _medians(runs) for name, runs in starts.items()}
     kinds = {what: None for one in medians.values() for what in one}
     first = next(iter(medians.values()))
-    for what in sorted(kinds, key=lambda what: (what[0], what != ("CPU", _ALL), -first.get(what, 0.0))):
-        table.add_row(" ".join(what), *(f"{one[what]:.1f} s" if what in one else "" for one in medians.values()))
+    for what in sorted(
+        kinds, key=lambda what: (what[0], what != ("CPU", _ALL), -first.get(what, 0.0))
+    ):
+        table.add_row(
+            " ".join(what),
+            *(f"{one[what]:.1f} s" if what in one else "" for one in medians.values()),
+        )
     return table
 
 
@@ -204,7 +230,13 @@ def _medians(runs: list[Start]) -> dict[tuple[str, str], float]:
 
 @click.command()
 @click.option("--runs", default=3, show_default=True, help="Starts of each checkout.")
-@click.option("--checkout", "checkouts", multiple=True, type=click.Path(exists=True, path_type=Path), default=["."])
+@click.option(
+    "--checkout",
+    "checkouts",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    default=["."],
+)
 @click.argument("arguments", nargs=-1)
 def main(runs: int, checkouts: tuple[Path, ...], arguments: tuple[str, ...]) -> None:
     """Measure starts of `demo`, with ARGUMENTS of its own."""
@@ -213,11 +245,17 @@ def main(runs: int, checkouts: tuple[Path, ...], arguments: tuple[str, ...]) -> 
     for _ in range(runs):
         for name, taken in starts.items():
             taken.append(measure_start(Path(name).resolve(), list(arguments)))
-            console.print(f"[dim]{name}: {json.dumps(taken[-1].at_s)}, CPU {taken[-1].cpu_s[_ALL]:.1f} s[/]")
+            console.print(
+                f"[dim]{name}: {json.dumps(taken[-1].at_s)}, CPU {taken[-1].cpu_s[_ALL]:.1f} s[/]"
+            )
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(
         json.dumps(
-            {name: [{"at_s": s.at_s, "cpu_s": s.cpu_s} for s in taken] for name, taken in starts.items()}, indent=2
+            {
+                name: [{"at_s": s.at_s, "cpu_s": s.cpu_s} for s in taken]
+                for name, taken in starts.items()
+            },
+            indent=2,
         )
     )
     console.print(table_of_starts(starts))

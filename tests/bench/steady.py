@@ -1,8 +1,10 @@
-"""How long a frame takes to be visible to SQL while 1,000 cars drive, and what it costs: 60,000 frames a second, held.
+"""How long a frame takes to be visible to SQL while 1,000 cars drive, and what it costs: 60,000
+frames a second, held.
 
-Every frame is produced at the time that it says. A reader of the store asks 20 times a second how many frames each
-session has: the frames that came since the last time have become visible since then, and are taken to have done so just
-now. So a delay is overstated: by up to 50 ms, and by as long as the question takes.
+Every frame is produced at the time that it says. A reader of the store asks 20 times a second how
+many frames each session has: the frames that came since the last time have become visible since
+then, and are taken to have done so just now. So a delay is overstated: by up to 50 ms, and by as
+long as the question takes.
 """
 
 import multiprocessing
@@ -43,7 +45,9 @@ _ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class SteadyFigures:
-    """Delays in seconds, of all frames after the warm-up; CPUs in use and MB in the first and the last quarter, by process."""
+    """Delays in seconds, of all frames after the warm-up; CPUs in use and MB in the first and the
+    last quarter, by process.
+    """
 
     cars: int
     frames: int
@@ -56,9 +60,15 @@ class SteadyFigures:
 
 
 def measure_steady(
-    kafka: KafkaSettings, database: DatabaseSettings, *, duration_s: float, tell: Callable[[str], None]
+    kafka: KafkaSettings,
+    database: DatabaseSettings,
+    *,
+    duration_s: float,
+    tell: Callable[[str], None],
 ) -> SteadyFigures:
-    """Drive ``CARS`` cars for ``duration_s`` seconds after a warm-up, with ingest running. The store is empty before."""
+    """Drive ``CARS`` cars for ``duration_s`` seconds after a warm-up, with ingest running. The
+    store is empty before.
+    """
     tell(f"{CARS} cars × {RATE_HZ} Hz for {duration_s:.0f} s, after {_WARM_UP_S:.0f} s to warm up")
     frames = int((duration_s + _WARM_UP_S) * RATE_HZ)
     started_at_ms = round((time.time() + _LEAD_S) * 1000)
@@ -78,7 +88,9 @@ def measure_steady(
 
 
 def play(kafka: KafkaSettings, keys: list[bytes], values: list[bytes], starts_at: float) -> None:
-    """Produce each of ``values`` under every key, one tick after the other, from the instant ``starts_at`` on."""
+    """Produce each of ``values`` under every key, one tick after the other, from the instant
+    ``starts_at`` on.
+    """
     producer = Producer(
         kafka.client(
             {
@@ -90,7 +102,10 @@ def play(kafka: KafkaSettings, keys: list[bytes], values: list[bytes], starts_at
             }
         )
     )
-    cars = [(key, partition_of(key, PARTITIONS), headers(key.decode(), "bench", "protobuf")) for key in keys]
+    cars = [
+        (key, partition_of(key, PARTITIONS), headers(key.decode(), "bench", "protobuf"))
+        for key in keys
+    ]
     for tick, value in enumerate(values):
         if (wait_s := starts_at + tick * _TICK_S - time.time()) > 0:
             time.sleep(wait_s)
@@ -113,8 +128,12 @@ class _Watch:
         """Watch until so many frames are visible, or they do not come after ``ends_at``."""
         weigh_at = self._starts_at + _WARM_UP_S
         with psycopg.connect(self._url, autocommit=True) as conn:
-            while sum(self._seen.values()) < frames and time.time() < ends_at + _LAST_FRAMES_WITHIN_S:
-                rows = conn.execute("SELECT id, frames FROM sessions WHERE key LIKE 'bench-%'", prepare=True).fetchall()
+            while (
+                sum(self._seen.values()) < frames and time.time() < ends_at + _LAST_FRAMES_WITHIN_S
+            ):
+                rows = conn.execute(
+                    "SELECT id, frames FROM sessions WHERE key LIKE 'bench-%'", prepare=True
+                ).fetchall()
                 now = time.time()
                 self._note(rows, now=now)
                 if weigh_at <= now <= ends_at:
@@ -136,14 +155,20 @@ class _Watch:
             p50_s=float(p50_s),
             p99_s=float(p99_s),
             max_s=float(delays_s.max()),
-            cpus={name: (s - spent_before_s[name]) / (last_at - first_at) for name, s in spent_s.items()},
+            cpus={
+                name: (s - spent_before_s[name]) / (last_at - first_at)
+                for name, s in spent_s.items()
+            },
             memory_mb={
-                name: (_mean(name, memory_mb[:quarter]), _mean(name, memory_mb[-quarter:])) for name in memory_mb[0]
+                name: (_mean(name, memory_mb[:quarter]), _mean(name, memory_mb[-quarter:]))
+                for name in memory_mb[0]
             },
         )
 
     def _note(self, rows: list[tuple[int, int]], *, now: float) -> None:
-        """What became visible since the last look: frame n of a session was produced at the session's nth tick."""
+        """What became visible since the last look: frame n of a session was produced at the
+        session's nth tick.
+        """
         for session, frames in rows:
             before = self._seen.get(session, 0)
             if frames == before:

@@ -17,6 +17,8 @@ def ray_cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def cluster() -> Iterator[Cluster]:
-    """The head of a cluster that this process does not belong to. Tests add nodes, and take them away again."""
+    """The head of a cluster that this process does not belong to. Tests add nodes, and take them
+    away again.
+    """
     with run_cluster() as cluster:
         yield cluster

@@ -1,4 +1,6 @@
-"""A Ray cluster of several nodes on this machine: each is a `ray start`, as it would be on a machine of its own."""
+"""A Ray cluster of several nodes on this machine: each is a `ray start`, as it would be on a
+machine of its own.
+"""
 
 import os
 import shutil
@@ -23,7 +25,9 @@ _TRIES = 4
 class Node:
     """All that one ``ray start`` has started."""
 
-    def __init__(self, name: str, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], folder: Path, environment: dict[str, str]
+    ) -> None:
         node_manager, object_manager = free_ports(2)
         given = {
             "node-name": name,
@@ -38,7 +42,13 @@ class Node:
         self._output = folder / f"{name}.log"
         with self._output.open("wb") as output:
             self._ray = subprocess.Popen(
-                [_RAY, "start", "--block", *arguments, *(f"--{option}={value}" for option, value in given.items())],
+                [
+                    _RAY,
+                    "start",
+                    "--block",
+                    *arguments,
+                    *(f"--{option}={value}" for option, value in given.items()),
+                ],
                 env=environment,
                 stdout=output,
                 stderr=output,
@@ -47,11 +57,16 @@ class Node:
 
     def starts(self) -> bool:
         """Wait until it has, or has not."""
-        wait_until(lambda: "Ray runtime started" in self._said() or self._ray.poll() is not None, "a node of Ray")
+        wait_until(
+            lambda: "Ray runtime started" in self._said() or self._ray.poll() is not None,
+            "a node of Ray",
+        )
         return self._ray.poll() is None
 
     def workers(self) -> dict[int, str]:
-        """What its workers call themselves, by process: Ray names each after what it is, or does at the moment."""
+        """What its workers call themselves, by process: Ray names each after what it is, or does at
+        the moment.
+        """
         named = {}
         for process in self._processes():
             with suppress(psutil.Error):  # it has just ended
@@ -79,18 +94,30 @@ class Node:
 class Cluster:
     """A head that does no work, as cluster.yaml has it, and the nodes that are added.
 
-    ``environment`` is that of a user at the head: whose commands find this cluster and no other Ray of this machine.
+    ``environment`` is that of a user at the head: whose commands find this cluster and no other Ray
+    of this machine.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # Nodes find one another by the machine's address, which a Ray of this process's own does without.
-        self._environment = os.environ | serve_environment(folder) | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+        # Nodes find one another by the machine's address, which a Ray of this process's own does
+        # without.
+        self._environment = (
+            os.environ | serve_environment(folder) | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+        )
         self._nodes: list[Node] = []
         port, of_clients = free_ports(2)
         self.address = f"127.0.0.1:{port}"
-        self.environment = self._environment | {"RAY_ADDRESS": self.address, "PURPLE_SECTOR_HOME": str(folder)}
-        head = ["--head", f"--port={port}", f"--ray-client-server-port={of_clients}", f"--temp-dir={folder}"]
+        self.environment = self._environment | {
+            "RAY_ADDRESS": self.address,
+            "PURPLE_SECTOR_HOME": str(folder),
+        }
+        head = [
+            "--head",
+            f"--port={port}",
+            f"--ray-client-server-port={of_clients}",
+            f"--temp-dir={folder}",
+        ]
         head += ["--include-dashboard=false", "--num-cpus=0"]
         self._start("head", head)
 

@@ -39,7 +39,9 @@ def recordings(tmp_path: Path) -> Path:
     folder.mkdir()
     for seed, circuit in ((1, val_sarine()), (2, aldermoor_park())):
         at = datetime(2026, 5, seed, tzinfo=UTC)
-        made = record(tmp_path / f"{seed}.parquet", circuit, seed=seed, laps=2, started_at=at, rate_hz=10)
+        made = record(
+            tmp_path / f"{seed}.parquet", circuit, seed=seed, laps=2, started_at=at, rate_hz=10
+        )
         for copy in range(COPIES):
             for suffix in (".parquet", ".json"):
                 (folder / f"{seed}_{copy}{suffix}").hardlink_to(made.with_suffix(suffix))
@@ -51,21 +53,36 @@ def recordings(tmp_path: Path) -> Path:
 
 @contextmanager
 def timing(results: Path, recordings: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command, which is killed at the end, and then what Ray leaves behind: its agents wait for a minute.
+    """The command, which is killed at the end, and then what Ray leaves behind: its agents wait for
+    a minute.
 
-    What it put out is shown with the test that fails. RAY_ADDRESS is that of a cluster, which was not asked for.
+    What it put out is shown with the test that fails. RAY_ADDRESS is that of a cluster, which was
+    not asked for.
     """
     with (results.parent / "output").open("wb") as output:
         command = subprocess.Popen(
-            [sys.executable, "-m", "serve.cli.main", "laps", "fleet", str(results), str(recordings), "--cpus", "2"],
-            env=os.environ | {"PURPLE_SECTOR_HOME": str(results.parent), "RAY_ADDRESS": "127.0.0.1:1"},
+            [
+                sys.executable,
+                "-m",
+                "serve.cli.main",
+                "laps",
+                "fleet",
+                str(results),
+                str(recordings),
+                "--cpus",
+                "2",
+            ],
+            env=os.environ
+            | {"PURPLE_SECTOR_HOME": str(results.parent), "RAY_ADDRESS": "127.0.0.1:1"},
             stdout=output,
             stderr=output,
         )
     try:
         yield command
     finally:
-        started = psutil.Process(command.pid).children(recursive=True) if command.poll() is None else []
+        started = (
+            psutil.Process(command.pid).children(recursive=True) if command.poll() is None else []
+        )
         command.kill()
         command.wait()
         _, left = psutil.wait_procs(started, timeout=2)
@@ -76,7 +93,9 @@ def timing(results: Path, recordings: Path) -> Iterator[subprocess.Popen[bytes]]
 
 
 def test_a_run_that_was_killed_is_gone_on_with(recordings: Path, tmp_path: Path) -> None:
-    """SIGKILL in the middle, and the next run says what an undisturbed one says, bad sessions included."""
+    """SIGKILL in the middle, and the next run says what an undisturbed one says, bad sessions
+    included.
+    """
     sheets = tmp_path / "results" / "timesheets"
     with timing(tmp_path / "results", recordings) as command:
         wait_until(lambda: len(list(sheets.glob("*.parquet"))) >= 5 or command.poll() is not None)
@@ -91,14 +110,22 @@ def test_a_run_that_was_killed_is_gone_on_with(recordings: Path, tmp_path: Path)
 
     assert f"{2 * COPIES - len(kept)} of them timed now; 3 could not be timed" in output
     assert {sheet: sheet.stat().st_ino for sheet in kept} == kept
-    assert [row["session"] for row in undisturbed.failed.to_pylist()] == ["empty", "foreign", "truncated"]
+    assert [row["session"] for row in undisturbed.failed.to_pylist()] == [
+        "empty",
+        "foreign",
+        "truncated",
+    ]
     assert sum(undisturbed.bests.column("sessions").to_pylist()) == 2 * COPIES
     for name in TABLES:
-        assert pyarrow.parquet.read_table(tmp_path / "results" / f"{name}.parquet") == getattr(undisturbed, name)
+        assert pyarrow.parquet.read_table(tmp_path / "results" / f"{name}.parquet") == getattr(
+            undisturbed, name
+        )
 
 
 def test_ray_that_does_not_start_is_tried_again(recordings: Path, tmp_path: Path) -> None:
-    """As on a machine so busy that Ray's own 30 s are not enough: here its raylet is killed before it is up."""
+    """As on a machine so busy that Ray's own 30 s are not enough: here its raylet is killed before
+    it is up.
+    """
     with timing(tmp_path / "results", recordings) as command:
         wait_until(lambda: kill(command.pid, "raylet"))
         assert command.wait(WITHIN_S) == 0
@@ -120,7 +147,9 @@ def test_stored_sessions_come_to_the_laps_that_are_stored(
     fleet = time_all(entries, tmp_path / "results")
 
     assert [entry.key for entry in entries] == ["first", "second"]
-    rows = pa.concat_tables(map(pyarrow.parquet.read_table, sorted((tmp_path / "results" / "timesheets").iterdir())))
+    rows = pa.concat_tables(
+        map(pyarrow.parquet.read_table, sorted((tmp_path / "results" / "timesheets").iterdir()))
+    )
     with psycopg.connect(database.url) as conn:
         laps = [lap for key in ("first", "second") for lap in read.laps(conn, key)]
     for name in ("lap_number", "time_ms", "kind", "sector_source"):
@@ -143,9 +172,13 @@ def kill(pid: int, name: str) -> bool:
 
 def store_stint(url: str, key: str, started_at_ms: int) -> None:
     """Laps at 10 Hz, as ingest stores them."""
-    told = facts(val_sarine(), session_id=key, user_id="anna", driver="Anna", started_at_ms=started_at_ms)
+    told = facts(
+        val_sarine(), session_id=key, user_id="anna", driver="Anna", started_at_ms=started_at_ms
+    )
     values = [TelemetryMessage(session=told, session_id=key).SerializeToString()]
-    driven = islice(drive(val_sarine(), seed=5, started_at_ms=started_at_ms, rate_hz=10), FRAMES_DRIVEN)
+    driven = islice(
+        drive(val_sarine(), seed=5, started_at_ms=started_at_ms, rate_hz=10), FRAMES_DRIVEN
+    )
     for sequence, frame in enumerate(driven, 1):
         frame.sequence = sequence
         values.append(frame.SerializeToString())

@@ -1,4 +1,6 @@
-"""Kill, freeze and starve the real processes under load: each frame once, in order, and the laps of a calm day."""
+"""Kill, freeze and starve the real processes under load: each frame once, in order, and the laps of
+a calm day.
+"""
 
 import itertools
 import os
@@ -37,7 +39,10 @@ def field() -> Field:
 @pytest.fixture(scope="module")
 def kafka_settings(kafka) -> KafkaSettings:
     settings = KafkaSettings(
-        brokers=kafka.brokers, topic_telemetry="faults", topic_commands="faults-commands", topic_laps="faults-laps"
+        brokers=kafka.brokers,
+        topic_telemetry="faults",
+        topic_commands="faults-commands",
+        topic_laps="faults-laps",
     )
     create_topics(settings)
     return settings
@@ -55,7 +60,10 @@ def own_postgres(tmp_path_factory) -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def supervisor(ray_cluster, kafka_settings, own_postgres):
     settings = ClusterSettings(
-        kafka_settings, DatabaseSettings(url=own_postgres.url), IngestSettings(), LogSettings(level="ERROR")
+        kafka_settings,
+        DatabaseSettings(url=own_postgres.url),
+        IngestSettings(),
+        LogSettings(level="ERROR"),
     )
     yield start_ingest(settings)
     stop_ingest()
@@ -92,7 +100,9 @@ def worker_pids(supervisor) -> list[int]:
 
 
 def a_worker(supervisor, chance: random.Random) -> int:
-    return chance.choice(sorted(wait_until(lambda: worker_pids(supervisor), "a worker that came back")))
+    return chance.choice(
+        sorted(wait_until(lambda: worker_pids(supervisor), "a worker that came back"))
+    )
 
 
 def test_calm_laps_are_the_laps_that_were_driven(calm_laps):
@@ -129,7 +139,10 @@ def test_worker_frozen_past_takeover_and_woken(undergo, supervisor, own_postgres
         pid = a_worker(supervisor, chance)
         before = owners(own_postgres.url)
         os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: len(set(before.items()) - set(owners(own_postgres.url).items())) >= 5, "a takeover")
+        wait_until(
+            lambda: len(set(before.items()) - set(owners(own_postgres.url).items())) >= 5,
+            "a takeover",
+        )
         try:
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
@@ -148,7 +161,9 @@ def test_supervisor_killed(undergo, supervisor):
         pids["before"] = sorted(answer["pid"] for answer in stats["workers"].values())
         os.kill(stats["pid"], signal.SIGKILL)
         time.sleep(3)
-        wait_until(lambda: sorted(worker_pids(supervisor)) == pids["before"], "finding the workers again")
+        wait_until(
+            lambda: sorted(worker_pids(supervisor)) == pids["before"], "finding the workers again"
+        )
 
     undergo(fault, duration_s=10)
 
@@ -167,7 +182,9 @@ def test_database_killed_in_the_middle_of_copies(undergo, own_postgres):
 
 def owners(url: str) -> dict[int, str]:
     with psycopg.connect(url) as conn:
-        return dict(conn.execute("SELECT partition, owner || fence::text FROM positions").fetchall())
+        return dict(
+            conn.execute("SELECT partition, owner || fence::text FROM positions").fetchall()
+        )
 
 
 def copies(url: str) -> int:

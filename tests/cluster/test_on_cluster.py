@@ -1,4 +1,6 @@
-"""What runs on a cluster of other processes, as a user at its head runs it: a fleet, and all of the system."""
+"""What runs on a cluster of other processes, as a user at its head runs it: a fleet, and all of the
+system.
+"""
 
 import os
 import subprocess
@@ -33,10 +35,14 @@ OURS = ("IngestWorker", "Supervisor", "ServeReplica")
 def recordings(tmp_path: Path) -> list[Path]:
     """Two folders with a session many times, in one of them a session that is none."""
     folders = [tmp_path / "val_sarine", tmp_path / "aldermoor_park"]
-    for seed, (folder, circuit) in enumerate(zip(folders, (val_sarine(), aldermoor_park()), strict=True)):
+    for seed, (folder, circuit) in enumerate(
+        zip(folders, (val_sarine(), aldermoor_park()), strict=True)
+    ):
         folder.mkdir()
         at = datetime(2026, 5, 1 + seed, tzinfo=UTC)
-        made = record(tmp_path / f"{seed}.parquet", circuit, seed=seed, laps=2, started_at=at, rate_hz=10)
+        made = record(
+            tmp_path / f"{seed}.parquet", circuit, seed=seed, laps=2, started_at=at, rate_hz=10
+        )
         for copy in range(COPIES):
             for suffix in (".parquet", ".json"):
                 (folder / f"{seed}_{copy}{suffix}").hardlink_to(made.with_suffix(suffix))
@@ -53,12 +59,19 @@ def nodes(cluster: Cluster) -> Iterator[list[Node]]:
         node.kill()
 
 
-def test_nodes_come_and_go_while_a_fleet_is_timed(cluster: Cluster, recordings: list[Path], tmp_path: Path) -> None:
-    """At first none has a CPU; then two time; then one dies: the tables are those of a process that was left alone."""
+def test_nodes_come_and_go_while_a_fleet_is_timed(
+    cluster: Cluster, recordings: list[Path], tmp_path: Path
+) -> None:
+    """At first none has a CPU; then two time; then one dies: the tables are those of a process that
+    was left alone.
+    """
     output, results = tmp_path / "output", tmp_path / "results"
     with timing(cluster, results, recordings, output) as command:
-        wait_until(lambda: "with 0 CPUs yet: waiting" in output.read_text(), "a word about the CPUs")
-        # Whoever is to time one of these waits, with the only CPU of its node: so neither node can do all.
+        wait_until(
+            lambda: "with 0 CPUs yet: waiting" in output.read_text(), "a word about the CPUs"
+        )
+        # Whoever is to time one of these waits, with the only CPU of its node: so neither node can
+        # do all.
         held = [hold(recorded([folder])[1], results / "timesheets") for folder in recordings]
         first, second = cluster.add("first"), cluster.add("second")
         for node in (first, second):
@@ -78,13 +91,22 @@ def test_nodes_come_and_go_while_a_fleet_is_timed(cluster: Cluster, recordings: 
     (ours,) = alone.failed.to_pylist()
     (theirs,) = pyarrow.parquet.read_table(results / "failed.parquet").to_pylist()
     assert theirs["session"] == ours["session"] == "empty"
-    assert theirs["reason"].startswith(f"{ours['reason']} (on ")  # a node, which is not where the command runs
+    assert theirs["reason"].startswith(
+        f"{ours['reason']} (on "
+    )  # a node, which is not where the command runs
 
 
-def test_the_system_on_a_cluster(cluster: Cluster, nodes: list[Node], kafka, database, tmp_path: Path) -> None:
-    """Started, started again, and stopped by three commands: what was sent meanwhile is stored once, and seen."""
+def test_the_system_on_a_cluster(
+    cluster: Cluster, nodes: list[Node], kafka, database, tmp_path: Path
+) -> None:
+    """Started, started again, and stopped by three commands: what was sent meanwhile is stored
+    once, and seen.
+    """
     settings = KafkaSettings(
-        brokers=kafka.brokers, topic_telemetry="spread", topic_commands="spread-commands", topic_laps="spread-laps"
+        brokers=kafka.brokers,
+        topic_telemetry="spread",
+        topic_commands="spread-commands",
+        topic_laps="spread-laps",
     )
     page = f"http://127.0.0.1:{(port := free_port())}/"
     said = {
@@ -95,7 +117,9 @@ def test_the_system_on_a_cluster(cluster: Cluster, nodes: list[Node], kafka, dat
         "DATABASE_URL": database.url,
         "WS_PORT": str(port),
     }
-    (tmp_path / "settings.env").write_text("".join(f"{name}={value}\n" for name, value in said.items()))
+    (tmp_path / "settings.env").write_text(
+        "".join(f"{name}={value}\n" for name, value in said.items())
+    )
     environment = {name: value for name, value in cluster.environment.items() if name not in said}
     start = ("cluster", "start", "--env-file", str(tmp_path / "settings.env"))
 
@@ -106,14 +130,19 @@ def test_the_system_on_a_cluster(cluster: Cluster, nodes: list[Node], kafka, dat
     field.publish(settings, "spread")
     wait_for_frames(database.url, field.expected("spread"))
     assert b"<title>" in get(page)
-    # Ray still counts the node that the test before killed, and a worker that is replaced takes seconds to end.
+    # Ray still counts the node that the test before killed, and a worker that is replaced takes
+    # seconds to end.
     wait_until(lambda: number_of_workers(nodes) == len(nodes), "a worker per node")
     before = not_replaced(nodes)
 
-    again = purple_sector(*start, environment=environment | {"INGEST_BATCH_MAX_AGE_MS": "300", "WS_SOCKETS": "9"})
+    again = purple_sector(
+        *start, environment=environment | {"INGEST_BATCH_MAX_AGE_MS": "300", "WS_SOCKETS": "9"}
+    )
     assert again.returncode == 0, again.stderr
     of_ingest, of_page = again.stdout.splitlines()[-2:]
-    assert of_ingest.startswith("ingest runs already, with another INGEST_BATCH_MAX_AGE_MS, and is left alone")
+    assert of_ingest.startswith(
+        "ingest runs already, with another INGEST_BATCH_MAX_AGE_MS, and is left alone"
+    )
     assert of_page.startswith("the page runs already, with another WS_SOCKETS, and is left alone")
     assert "cluster stop" in of_ingest
     assert "cluster stop" in of_page
@@ -133,7 +162,9 @@ def test_the_system_on_a_cluster(cluster: Cluster, nodes: list[Node], kafka, dat
 def test_a_ray_of_another_command_is_no_cluster(cluster: Cluster, ray_cluster: None) -> None:
     """`cluster stop` beside `up` would stop the ingest of `up`."""
     address = ray.get_runtime_context().gcs_address
-    refused = purple_sector("cluster", "stop", environment=cluster.environment | {"RAY_ADDRESS": address})
+    refused = purple_sector(
+        "cluster", "stop", environment=cluster.environment | {"RAY_ADDRESS": address}
+    )
 
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "RAY_ADDRESS names yours" in refused.stderr.splitlines()[-1]
@@ -143,10 +174,15 @@ def test_a_ray_of_another_command_is_no_cluster(cluster: Cluster, ray_cluster: N
     ("wrong", "said"),
     [
         ({"RAY_ADDRESS": "nowhere"}, "Invalid address format: nowhere"),
-        ({"RAY_AUTH_TOKEN_PATH": "", "HOME": "/nonexistent"}, "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token"),
+        (
+            {"RAY_AUTH_TOKEN_PATH": "", "HOME": "/nonexistent"},
+            "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token",
+        ),
     ],
 )
-def test_why_no_cluster_was_joined_is_a_line(cluster: Cluster, wrong: dict[str, str], said: str) -> None:
+def test_why_no_cluster_was_joined_is_a_line(
+    cluster: Cluster, wrong: dict[str, str], said: str
+) -> None:
     refused = purple_sector("cluster", "stop", environment=cluster.environment | wrong)
 
     assert refused.returncode == 1
@@ -156,14 +192,18 @@ def test_why_no_cluster_was_joined_is_a_line(cluster: Cluster, wrong: dict[str, 
 
 
 def hold(entry: TimingJob, sheets: Path) -> Path:
-    """A pipe in the place of the file that is written to before a session is timed: this waits for somebody who reads it."""
+    """A pipe in the place of the file that is written to before a session is timed: this waits for
+    somebody who reads it.
+    """
     pipe = sheets / f".{entry.name}.tries"
     os.mkfifo(pipe)
     return pipe
 
 
 @contextmanager
-def timing(cluster: Cluster, results: Path, recordings: list[Path], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+def timing(
+    cluster: Cluster, results: Path, recordings: list[Path], output: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """The command, which is gone at the end. What it put out is shown with the test that fails."""
     with output.open("wb") as file:
         command = subprocess.Popen(
@@ -204,7 +244,9 @@ def number_of_workers(nodes: list[Node]) -> int:
 
 
 def not_replaced(nodes: list[Node]) -> set[int]:
-    """Processes that live until the system is stopped: the supervisor and the replicas, but no ingest worker."""
+    """Processes that live until the system is stopped: the supervisor and the replicas, but no
+    ingest worker.
+    """
     return {pid for pid, title in ours(nodes).items() if "IngestWorker" not in title}
 
 

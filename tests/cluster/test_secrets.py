@@ -1,4 +1,6 @@
-"""No password of the settings is in what Ray stores: not in its tables, its files, or any process's arguments."""
+"""No password of the settings is in what Ray stores: not in its tables, its files, or any process's
+arguments.
+"""
 
 from pathlib import Path
 
@@ -31,7 +33,11 @@ def test_a_password_is_nowhere_but_in_its_file(ray_cluster: None, tmp_path: Path
     assert ray.get(reader.password_arrived.remote())
     assert CANARY not in str(actors())
     session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
-    assert [path for path in session.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()] == []
+    assert [
+        path
+        for path in session.rglob("*")
+        if path.is_file() and CANARY.encode() in path.read_bytes()
+    ] == []
     assert not any(CANARY in argument for argument in arguments())
     ray.kill(reader)
 

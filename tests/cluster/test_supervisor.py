@@ -37,7 +37,9 @@ def others(settings) -> KafkaSettings:
 
 @pytest.fixture
 def supervisor(ray_cluster, database, settings) -> Iterator[object]:
-    ours = ClusterSettings(settings, DatabaseSettings(url=database.url), IngestSettings(), LogSettings(level="ERROR"))
+    ours = ClusterSettings(
+        settings, DatabaseSettings(url=database.url), IngestSettings(), LogSettings(level="ERROR")
+    )
     yield start_ingest(ours)
     stop_ingest()
 
@@ -47,7 +49,9 @@ def test_partitions_and_topics_that_are_added_are_read(kafka, database, settings
     publish(settings, drove("first", *range(1, FRAMES + 1)), partition=1)
     wait_for_frames(database.url, {"first": FRAMES})
 
-    of_a_user = settings.model_copy(update={"topic_telemetry": f"{settings.topic_telemetry}-user-jo"})
+    of_a_user = settings.model_copy(
+        update={"topic_telemetry": f"{settings.topic_telemetry}-user-jo"}
+    )
     create(of_a_user, of_a_user.topic_telemetry)
     publish(of_a_user, drove("jo", *range(1, FRAMES + 1)))
     wait_for_frames(database.url, {"jo": FRAMES})
@@ -66,7 +70,9 @@ def test_topics_of_others_are_left_alone(database, settings, others, supervisor)
     wait_for_frames(database.url, {"ours": 1})
     wait_until(lambda: len(partitions_read(supervisor)) == 2)
 
-    assert rows(database.url, "SELECT DISTINCT topic FROM positions") == [(settings.topic_telemetry,)]
+    assert rows(database.url, "SELECT DISTINCT topic FROM positions") == [
+        (settings.topic_telemetry,)
+    ]
     assert rows(database.url, "SELECT key FROM sessions") == [("ours",)]
 
 

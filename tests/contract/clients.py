@@ -23,7 +23,9 @@ def _collectors_producer(brokers: str) -> Producer:
 
 
 def disconnect() -> None:
-    """End the producers, and all clients that nobody holds. The port of a server that dies before them is taken for a minute."""
+    """End the producers, and all clients that nobody holds. The port of a server that dies before
+    them is taken for a minute.
+    """
     _collectors_producer.cache_clear()
     gc.collect()  # a client that calls its owner back lives as long as its owner
 
@@ -36,7 +38,8 @@ def produce(
     key: bytes | None = b"spa",
     **more: Any,
 ) -> list[int]:
-    """Write as a collector does, all values in as few batches as they fit in; the acknowledged offsets, in order.
+    """Write as a collector does, all values in as few batches as they fit in; the acknowledged
+    offsets, in order.
 
     ``more`` goes to each record. Raises KafkaException for a record that was refused.
     """
@@ -48,7 +51,9 @@ def produce(
             value,
             key,
             partition.index,
-            on_delivery=lambda error, message: told.append(KafkaException(error) if error else message),
+            on_delivery=lambda error, message: told.append(
+                KafkaException(error) if error else message
+            ),
             **more,
         )
     wait_until(lambda: producer.poll(0.1) >= 0 and len(told) == len(values))

@@ -1,7 +1,8 @@
-"""The contract runs on everything that may stand in its place: both brokers, and every edition of the store.
+"""The contract runs on everything that may stand in its place: both brokers, and every edition of
+the store.
 
-What one of them cannot do is a strict xfail with the reason, written above the fact that it breaks: it fails on the day
-that it holds.
+What one of them cannot do is a strict xfail with the reason, written above the fact that it breaks:
+it fails on the day that it holds.
 """
 
 import os
@@ -33,7 +34,9 @@ DELETES_SOON = {"log.retention.check.interval.ms": "500", "log.initial.task.dela
 def apache_kafka(kafka: Broker | Elsewhere) -> Iterator[Broker | Elsewhere]:
     """Apache Kafka and nothing that stands in for it."""
     if isinstance(kafka, MeshBroker):
-        pytest.skip(f"no Apache Kafka: tests have {kafka.name} instead; `purple-sector up` says why")
+        pytest.skip(
+            f"no Apache Kafka: tests have {kafka.name} instead; `purple-sector up` says why"
+        )
     yield kafka
     disconnect()
 
@@ -91,7 +94,9 @@ def partition(settings: KafkaSettings) -> Partition:
     return new_partition(settings)
 
 
-@pytest.fixture(scope="session", params=["elsewhere"] if os.environ.get("DATABASE_URL") else SERVERS)
+@pytest.fixture(
+    scope="session", params=["elsewhere"] if os.environ.get("DATABASE_URL") else SERVERS
+)
 def database_server(request: pytest.FixtureRequest) -> str:
     """The server that DATABASE_URL names, else each of ours in turn."""
     return os.environ.get("DATABASE_URL") or str(request.getfixturevalue(request.param))

@@ -10,10 +10,14 @@ from tests.service.owner import rows
 from tests.waiting import WITHIN_S, wait_until
 
 
-def goes_on_after_a_deadlock(url: str, work: Callable[[], object], *, first: str, then: str) -> bool:
-    """Have ``work`` and somebody who does ``first`` and ``then`` wait for each other; False where he was ended, and not ``work``.
+def goes_on_after_a_deadlock(
+    url: str, work: Callable[[], object], *, first: str, then: str
+) -> bool:
+    """Have ``work`` and somebody who does ``first`` and ``then`` wait for each other; False where
+    he was ended, and not ``work``.
 
-    Each has the server look once, a second after he began to wait: on a busy machine that finds something with him only.
+    Each has the server look once, a second after he began to wait: on a busy machine that finds
+    something with him only.
     """
     with psycopg.connect(url) as somebody, ThreadPoolExecutor(1) as pool:
         somebody.execute(first.encode())

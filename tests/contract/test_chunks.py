@@ -1,4 +1,6 @@
-"""Frames of many days: chunks of a hypertable where there is one, and the same answers where there is none."""
+"""Frames of many days: chunks of a hypertable where there is one, and the same answers where there
+is none.
+"""
 
 import threading
 from datetime import UTC, datetime
@@ -30,7 +32,9 @@ def chunks(url):
 
 
 def days(url):
-    query = "SELECT (extract(epoch FROM time) * 1000)::bigint, sequence FROM telemetry ORDER BY time"
+    query = (
+        "SELECT (extract(epoch FROM time) * 1000)::bigint, sequence FROM telemetry ORDER BY time"
+    )
     return [((ms - STARTED_AT_MS) // DAY_MS, sequence) for ms, sequence in rows(url, query)]
 
 
@@ -73,7 +77,9 @@ def opened_chunks(conn):
 
 @pytest.mark.parametrize("lap_number", [1, 2])
 def test_lap_is_read_from_its_day_alone(database, owner, lap_number):
-    """However many days there are, before it and after: the others are ruled out before they are opened."""
+    """However many days there are, before it and after: the others are ruled out before they are
+    opened.
+    """
     for day in range(DAYS):
         owner.write(*on_day(day, f"day {day}", *range(1, 11)))
     began_at = datetime.fromtimestamp((STARTED_AT_MS + 30 * DAY_MS) / 1000, UTC)
@@ -108,14 +114,18 @@ def test_two_workers_make_days_at_once(database):
 
     start = threading.Barrier(2)
     places = {"a": PARTITION, "b": Partition("telemetry", 4)}
-    threads = [threading.Thread(target=drive_through, args=[partition, key]) for key, partition in places.items()]
+    threads = [
+        threading.Thread(target=drive_through, args=[partition, key])
+        for key, partition in places.items()
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert failures == []
-    # Where a worker waits for the other's new chunk for long, its frames wait in the other table until they are moved.
+    # Where a worker waits for the other's new chunk for long, its frames wait in the other table
+    # until they are moved.
     counts = rows(
         database.url,
         "SELECT count(*), count(DISTINCT (session_id, sequence)) FROM (SELECT session_id, sequence FROM telemetry"
@@ -123,5 +133,8 @@ def test_two_workers_make_days_at_once(database):
     )
     assert counts == [(2 * DAYS, 2 * DAYS)]
     assert rows(database.url, "SELECT sum(frames) FROM sessions") == [(2 * DAYS,)]
-    assert rows(database.url, "SELECT partition, next_offset FROM positions ORDER BY 1") == [(3, DAYS), (4, DAYS)]
+    assert rows(database.url, "SELECT partition, next_offset FROM positions ORDER BY 1") == [
+        (3, DAYS),
+        (4, DAYS),
+    ]
     assert chunks(database.url) in (DAYS // 2, None)

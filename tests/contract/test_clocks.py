@@ -1,4 +1,6 @@
-"""A session whose clock is wrong: its frames are stored, marked, and the same for whoever takes the partition over."""
+"""A session whose clock is wrong: its frames are stored, marked, and the same for whoever takes the
+partition over.
+"""
 
 import psycopg
 
@@ -28,7 +30,9 @@ def times_of(database) -> list[int]:
 
 def test_frames_of_a_clock_that_is_ahead_are_stored_and_marked(database, owner):
     facts = told("a", track="Spa", started_at=STARTED_AT_MS + MINUTES_6_MS)
-    chunk = owner.write(facts, *wrong("a", 1, 2, 3), *drove("b", 1), appended_ms=STARTED_AT_MS + 1000)
+    chunk = owner.write(
+        facts, *wrong("a", 1, 2, 3), *drove("b", 1), appended_ms=STARTED_AT_MS + 1000
+    )
     owner.write(*wrong("a", 4, 6), appended_ms=STARTED_AT_MS + 1050)
 
     assert chunk.dead_letters == ()
@@ -37,7 +41,9 @@ def test_frames_of_a_clock_that_is_ahead_are_stored_and_marked(database, owner):
     assert (key, first, offset_ms) == ("a", 0, 984 - MINUTES_6_MS)
     assert reason == "359 s ahead of the broker's clock"
     query = "SELECT (extract(epoch FROM started_at) * 1000)::bigint FROM sessions WHERE key = 'a'"
-    assert rows(database.url, query) == [(STARTED_AT_MS + 984,)], "as long before the first frame as was told"
+    assert rows(database.url, query) == [(STARTED_AT_MS + 984,)], (
+        "as long before the first frame as was told"
+    )
     assert rows(database.url, "SELECT from_sequence FROM gaps") == [(5,)]
 
 
@@ -49,7 +55,11 @@ def test_status_counts_the_corrections_and_names_the_last(database, owner):
         counts = read_store_counts(conn)
         lines = read_store_status(conn).lines
 
-    assert (counts.clock_corrections, counts.corrected_sessions, counts.corrected_last) == (3, 2, "a")
+    assert (counts.clock_corrections, counts.corrected_sessions, counts.corrected_last) == (
+        3,
+        2,
+        "a",
+    )
     assert counts.clock_words in lines
     assert "3 clock corrections in 2 sessions; the last at" in counts.clock_words
     last = "SELECT reason FROM clock_corrections ORDER BY seen_at DESC, from_sequence DESC LIMIT 1"
@@ -82,7 +92,8 @@ def test_laps_of_a_wrong_clock_are_those_of_a_right_one(database, owner):
     values = serialized_session(frames)
     owner.write(*((b"right", value) for value in values))
     ((first_ms,),) = rows(
-        database.url, "SELECT (extract(epoch FROM started_at) * 1000)::bigint FROM sessions WHERE key = 'right'"
+        database.url,
+        "SELECT (extract(epoch FROM started_at) * 1000)::bigint FROM sessions WHERE key = 'right'",
     )
     for start in range(0, frames, part):
         # The broker's clock is an hour behind the game's.
@@ -90,12 +101,16 @@ def test_laps_of_a_wrong_clock_are_those_of_a_right_one(database, owner):
         owner.write(*sent, appended_ms=first_ms - 3_600_000 + start * 16)
 
     assert rows(database.url, "SELECT count(*) FROM clock_corrections") == [(1,)]
-    assert [lap[2] for lap in laps_of(database.url, "wrong")] == [lap[2] for lap in laps_of(database.url, "right")]
+    assert [lap[2] for lap in laps_of(database.url, "wrong")] == [
+        lap[2] for lap in laps_of(database.url, "right")
+    ]
     assert_each_frame_once(database.url, {"right": frames, "wrong": frames})
 
 
 def test_small_step_back_is_timed_again(database, owner):
-    """The network sets clocks by milliseconds: the lap engine looks at no frame before one that it has seen."""
+    """The network sets clocks by milliseconds: the lap engine looks at no frame before one that it
+    has seen.
+    """
     owner.write(*drove("a", 1, 2, 3))
     chunk = owner.write(*wrong("a", 4, 5, by_ms=-40))
 

@@ -1,4 +1,6 @@
-"""Colours in the store: one judge for the laps of all workers, whatever comes late, at once, or is corrected."""
+"""Colours in the store: one judge for the laps of all workers, whatever comes late, at once, or is
+corrected.
+"""
 
 from dataclasses import replace
 
@@ -17,7 +19,19 @@ BESTS = "SELECT owner, part, time_ms FROM bests WHERE part = 0 ORDER BY owner, t
 def lap(number: int, time_ms: int, *, at_s: float) -> Lap:
     thirds = (30_000, 30_000, time_ms - 60_000)
     started_at_us = STARTED_AT_MS * 1000 + int(at_s * 1e6)
-    return Lap(number, started_at_us, started_at_us + 1000 * time_ms, time_ms, None, thirds, "game", (), 100, 0, 200.0)
+    return Lap(
+        number,
+        started_at_us,
+        started_at_us + 1000 * time_ms,
+        time_ms,
+        None,
+        thirds,
+        "game",
+        (),
+        100,
+        0,
+        200.0,
+    )
 
 
 def keep(owner: Owner, key: str, *laps: Lap) -> int:
@@ -37,7 +51,9 @@ def colours_of(url: str) -> dict[tuple[str, int], tuple[str, int]]:
 def test_cars_of_two_workers_are_compared(database, owner):
     with Owner(database.url, Partition("telemetry", 4)) as other:
         owner.store.judge(SCOPE, keep(owner, "alice", lap(1, 90_000, at_s=0)))
-        judged = other.store.judge(SCOPE, keep(other, "bob", lap(1, 91_000, at_s=10), lap(2, 89_000, at_s=101)))
+        judged = other.store.judge(
+            SCOPE, keep(other, "bob", lap(1, 91_000, at_s=10), lap(2, 89_000, at_s=101))
+        )
 
     assert [(t.session_key, t.lap.lap_number, t.colours.lap) for t in judged] == [
         ("bob", 1, "green"),
@@ -62,7 +78,9 @@ def test_late_lap_corrects_who_was_called_the_best(database, owner):
         ("alice", "green", 2),
         ("bob", "purple", 1),
     ]
-    assert rows(database.url, "SELECT time_ms FROM bests WHERE owner = '' AND part = 0") == [(89_000,)]
+    assert rows(database.url, "SELECT time_ms FROM bests WHERE owner = '' AND part = 0") == [
+        (89_000,)
+    ]
 
 
 def test_lap_that_becomes_invalid_gives_the_record_back(database, owner):
@@ -72,16 +90,20 @@ def test_lap_that_becomes_invalid_gives_the_record_back(database, owner):
 
     owner.store.judge(SCOPE, keep(owner, "bob", replace(first, flags=("invalid",))))
 
-    assert colours_of(database.url) == {("alice", 1): ("purple", 1), ("bob", 1): ("", 2), ("bob", 2): ("purple", 2)}
-    assert rows(database.url, "SELECT time_ms FROM bests WHERE owner = 'bob' AND part = 0") == [(89_000,)]
+    assert colours_of(database.url) == {
+        ("alice", 1): ("purple", 1),
+        ("bob", 1): ("", 2),
+        ("bob", 2): ("purple", 2),
+    }
+    assert rows(database.url, "SELECT time_ms FROM bests WHERE owner = 'bob' AND part = 0") == [
+        (89_000,)
+    ]
 
 
 def test_scope_that_is_being_judged_is_left_for_later(database, owner):
     since_us = keep(owner, "alice", lap(1, 90_000, at_s=0))
     with psycopg.connect(database.url) as rival:
-        lock = (
-            "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', 'acc', 'spa', 'porsche'), 0))"
-        )
+        lock = "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', 'acc', 'spa', 'porsche'), 0))"
         rival.execute(lock)
         assert owner.store.judge(SCOPE, since_us) is None
 
@@ -113,7 +135,9 @@ def test_lap_of_another_car_than_was_told_first_gives_its_record_back(database, 
         owner.store.judge(scope, since_us)
 
     assert colours_of(database.url) == {("alice", 1): ("purple", 1), ("bob", 1): ("purple", 2)}
-    assert rows(database.url, "SELECT car, owner, time_ms FROM bests WHERE part = 0 ORDER BY 1, 2") == [
+    assert rows(
+        database.url, "SELECT car, owner, time_ms FROM bests WHERE part = 0 ORDER BY 1, 2"
+    ) == [
         ("audi", "", 90_000),
         ("audi", "alice", 90_000),
         ("porsche", "", 91_000),
@@ -128,11 +152,16 @@ def test_records_of_a_session_go_with_it_to_another_user(database, owner):
     for scope, since_us in owner.store.unjudged().items():
         owner.store.judge(scope, since_us)
 
-    assert rows(database.url, "SELECT owner FROM bests WHERE part = 0 ORDER BY 1") == [("",), ("anna",)]
+    assert rows(database.url, "SELECT owner FROM bests WHERE part = 0 ORDER BY 1") == [
+        ("",),
+        ("anna",),
+    ]
     assert owner.store.unjudged() == {}
 
 
-def running(owner: Owner, key: str, *sectors_ms: int, at_s: float, source: str = "game", flags=()) -> RunningLap:
+def running(
+    owner: Owner, key: str, *sectors_ms: int, at_s: float, source: str = "game", flags=()
+) -> RunningLap:
     """A lap in progress; its session is told of, but no frame of it is stored."""
     facts = owner.chunk(told(key, game="acc", track="spa", car="porsche", user_id=key))
     owner.store.write(facts, owner.fence)
@@ -141,7 +170,9 @@ def running(owner: Owner, key: str, *sectors_ms: int, at_s: float, source: str =
     return RunningLap(owner.sessions[key].id, key, 0, lap)
 
 
-def test_sectors_of_laps_in_progress_are_called_by_the_records_that_stood_when_they_ended(database, owner):
+def test_sectors_of_laps_in_progress_are_called_by_the_records_that_stood_when_they_ended(
+    database, owner
+):
     since_us = keep(owner, "alice", lap(1, 90_000, at_s=0))
     keep(owner, "bob", lap(1, 95_000, at_s=100))
     owner.store.judge(SCOPE, since_us)
@@ -165,7 +196,12 @@ def test_sectors_of_laps_in_progress_are_called_by_the_records_that_stood_when_t
         ("erin", "purple"),
     ]
     assert rows(database.url, "SELECT * FROM bests ORDER BY 1, 2, 3, 4, 5, 6, 7") == before
-    assert owner.store.colour([running(owner, "dave", 29_000, at_s=500, flags=("out",))])[0].sector_colours == ()
+    assert (
+        owner.store.colour([running(owner, "dave", 29_000, at_s=500, flags=("out",))])[
+            0
+        ].sector_colours
+        == ()
+    )
 
 
 def test_sectors_on_a_track_that_nobody_named_are_not_judged(owner):

@@ -1,4 +1,6 @@
-"""Exactly once is a claim about rivals and cut connections; that the harness finds mistakes is shown in tests/service/test_rivals.py."""
+"""Exactly once is a claim about rivals and cut connections; that the harness finds mistakes is
+shown in tests/service/test_rivals.py.
+"""
 
 import pytest
 

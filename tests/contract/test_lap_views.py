@@ -1,4 +1,6 @@
-"""A lap is the same interval of the same number wherever it is read: summed up, as frames, over REST."""
+"""A lap is the same interval of the same number wherever it is read: summed up, as frames, over
+REST.
+"""
 
 import numpy as np
 import psycopg
@@ -34,12 +36,21 @@ def test_an_out_lap_that_the_game_does_not_count_moves_no_top_speed(database, co
     ingest(database, drive)
     sums, laps = lap_summaries(conn, KEY), store.laps(conn, KEY)
 
-    assert [(lap.lap_number, lap.max_speed_kmh) for lap in sums] == [(1, 150), (2, 210), (3, 220), (4, 230), (5, 120)]
+    assert [(lap.lap_number, lap.max_speed_kmh) for lap in sums] == [
+        (1, 150),
+        (2, 210),
+        (3, 220),
+        (4, 230),
+        (5, 120),
+    ]
     assert [lap.max_speed_kmh for lap in laps] == [lap.max_speed_kmh for lap in sums[:4]]
     assert [one.frames for one in laps_of(drive.frames(), laps)] == [one.frames for one in sums]
     for lap in sums:
         frames = store.lap_frames(conn, KEY, lap.lap_number)
-        assert (frames["time"][0].as_py(), frames["time"][-1].as_py()) == (lap.first_frame_at, lap.last_frame_at)
+        assert (frames["time"][0].as_py(), frames["time"][-1].as_py()) == (
+            lap.first_frame_at,
+            lap.last_frame_at,
+        )
         assert frames.num_rows == lap.frames
 
 
@@ -50,11 +61,15 @@ def test_the_threshold_itself_is_pressed(database, conn):
     drive.columns["throttle"] = np.full(len(drive.lap), 0.98, np.float32)
     ingest(database, drive)
 
-    assert {(lap.braking_share, lap.full_throttle_share) for lap in lap_summaries(conn, KEY)} == {(1.0, 1.0)}
+    assert {(lap.braking_share, lap.full_throttle_share) for lap in lap_summaries(conn, KEY)} == {
+        (1.0, 1.0)
+    }
 
 
 def test_seconds_of_which_no_value_is_known_are_answered(database, conn):
-    """A stalled engine is turned backwards for longer than a second: its rpm are blanked in every frame of it."""
+    """A stalled engine is turned backwards for longer than a second: its rpm are blanked in every
+    frame of it.
+    """
     drive = even_drive((100.0,))
     drive.columns["rpm"] = np.where(drive.time_ms - drive.time_ms[0] < 3_000, -62, 7_000)
     ingest(database, drive)
@@ -70,7 +85,9 @@ def test_first_frame_that_does_not_know_its_lap_hides_none(database, conn):
     drive.columns["rpm"] = np.full(len(drive.lap), -62)
     ingest(database, drive)
     conn.execute("DELETE FROM laps")
-    conn.execute("UPDATE telemetry SET lap_number = NULL WHERE time = (SELECT min(time) FROM telemetry)")
+    conn.execute(
+        "UPDATE telemetry SET lap_number = NULL WHERE time = (SELECT min(time) FROM telemetry)"
+    )
 
     assert [(lap.lap_number, lap.max_rpm) for lap in lap_summaries(conn, KEY)] == [(1, None)]
 
@@ -89,7 +106,9 @@ def gone_back_in_the_last_lap() -> Driven:
     first = drive.time_ms <= 330_000
     order = np.concatenate([np.flatnonzero(first), np.flatnonzero(again)])
     time_ms = np.concatenate([drive.time_ms[first], drive.time_ms[again] + 10_000])
-    return Driven(drive.lap[order], time_ms, {name: column[order] for name, column in drive.columns.items()})
+    return Driven(
+        drive.lap[order], time_ms, {name: column[order] for name, column in drive.columns.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,20 +117,32 @@ def gone_back_in_the_last_lap() -> Driven:
     ids=["pause", "rewind"],
 )
 def test_a_lap_ends_where_the_next_one_begins_however_long_it_took(database, conn, drive, fourth):
-    """Not its time after its start: in the lap in progress there were frames of a minute that is the lap before's."""
+    """Not its time after its start: in the lap in progress there were frames of a minute that is
+    the lap before's.
+    """
     ingest(database, drive)
     laps = store.laps(conn, KEY)
     running = store.lap_frames(conn, KEY, store.open_lap(laps))
 
     assert [lap.frames for lap in lap_summaries(conn, KEY)] == [2000, 1900, 1880, fourth, 400]
-    assert [store.lap_frames(conn, KEY, lap.lap_number).num_rows for lap in laps] == [2000, 1900, 1880, fourth]
+    assert [store.lap_frames(conn, KEY, lap.lap_number).num_rows for lap in laps] == [
+        2000,
+        1900,
+        1880,
+        fourth,
+    ]
     assert [lap.ended_at_us for lap in laps[:-1]] == [lap.started_at_us for lap in laps[1:]]
-    assert (running.num_rows, running["normalized_position"][0].as_py()) == (400, pytest.approx(0, abs=1e-3))
+    assert (running.num_rows, running["normalized_position"][0].as_py()) == (
+        400,
+        pytest.approx(0, abs=1e-3),
+    )
     assert [one.frames for one in laps_of(drive.frames(), laps)] == [2000, 1900, 1880, fourth, 400]
 
 
 def test_laps_of_before_get_their_ends(database, conn):
-    """An upgrade knows where the next lap began; the last one is as long as it took, until it is timed again."""
+    """An upgrade knows where the next lap began; the last one is as long as it took, until it is
+    timed again.
+    """
     ingest(database, even_drive((100.0, 95.0, 94.0)))
     laps = store.laps(conn, KEY)
     conn.execute("UPDATE laps SET ended_at = NULL")
@@ -131,7 +162,9 @@ def test_reasons_of_before_become_codes(database, conn):
 
 @pytest.mark.parametrize("migrated", [False, True])
 def test_laps_of_before_that_have_no_time_get_their_frames(database, conn, migrated):
-    """Without a time and a next lap an upgrade gave them an empty interval; one that did so before is put right, too."""
+    """Without a time and a next lap an upgrade gave them an empty interval; one that did so before
+    is put right, too.
+    """
     ingest(database, even_drive((100.0, 95.0, 94.0)))
     *_, before, last = store.laps(conn, KEY)
     conn.execute("UPDATE laps SET lap_time_ms = NULL, official_lap_time_ms = NULL")

@@ -28,7 +28,10 @@ def end(owner: Owner, key: str) -> list[int]:
     session = owner.sessions[key]
     lap = session.carry and last_lap(session.carry, session.course)
     return (
-        [timed.lap.lap_number for timed in owner.store.end_lap(session, lap, owner.position, owner.fence)]
+        [
+            timed.lap.lap_number
+            for timed in owner.store.end_lap(session, lap, owner.position, owner.fence)
+        ]
         if lap
         else []
     )
@@ -75,7 +78,9 @@ def test_a_lap_that_was_not_driven_to_its_end_is_taken_back(database, owner, fra
     owner.write(*records(frames[:line]))
     before = laps_of(database.url, "flag")
     assert end(owner, "flag")
-    for n, frame in enumerate(again := [TelemetryFrame.FromString(f.SerializeToString()) for f in frames[:600]]):
+    for n, frame in enumerate(
+        again := [TelemetryFrame.FromString(f.SerializeToString()) for f in frames[:600]]
+    ):
         frame.sequence, frame.timestamp = frames[line + n].sequence, frames[line + n].timestamp
     (late,) = owner.write(*records(again)).late
     owner.store.time_again(late, owner.position, owner.fence)

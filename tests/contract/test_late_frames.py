@@ -1,4 +1,6 @@
-"""Frames that come late: the gap that they fill, what is still missing, and the laps that were timed without them."""
+"""Frames that come late: the gap that they fill, what is still missing, and the laps that were
+timed without them.
+"""
 
 from typing import Any
 
@@ -32,12 +34,15 @@ def time_again(owner: Owner, late: LateFrames) -> None:
     owner.sessions[late.session_key].carry = carry
 
 
-# Within a lap; over the line; two lines and the lap between them; from the start; and up to the last that were read.
+# Within a lap; over the line; two lines and the lap between them; from the start; and up to the
+# last that were read.
 @pytest.mark.parametrize(
     ("first", "last"), [(8_000, 8_300), (6_400, 7_100), (5_000, 14_000), (0, 7_900), (100, 18_390)]
 )
 def test_laps_are_those_of_a_drive_without_a_gap(database, owner, values, first, last):
-    """Live they were timed across the hole; with what came late they are timed again, and so is the lap being driven."""
+    """Live they were timed across the hole; with what came late they are timed again, and so is the
+    lap being driven.
+    """
     owner.write(*of("whole", values))
     owner.write(*of("holed", values[:first]), *of("holed", values[last:-600]))
     assert rows(database.url, GAPS) == [(first + 1, last, "missing", False)]
@@ -95,7 +100,9 @@ def test_late_frames_wait_for_the_next_owner(database, owner, values):
 
 
 def test_session_that_moved_is_with_the_owners_of_its_new_partition(database, owner):
-    """Its topic had got partitions, or its user a topic: who takes over there is who must time its laps again."""
+    """Its topic had got partitions, or its user a topic: who takes over there is who must time its
+    laps again.
+    """
     owner.write(*drove("a", 1, 2))
     moved_to = Partition("telemetry", 4)
     with Owner(database.url, moved_to) as other:
@@ -148,12 +155,19 @@ def test_collector_that_has_forgotten_the_facts_erases_none(database, owner):
     owner.write(told("a", user_id="anna", game="ACC", track="Spa", last_sequence=1))
     owner.write(told("a", user_id="anna", last_sequence=3))
 
-    assert rows(database.url, "SELECT game, track, last_sequence FROM sessions") == [("ACC", "Spa", 3)]
+    assert rows(database.url, "SELECT game, track, last_sequence FROM sessions") == [
+        ("ACC", "Spa", 3)
+    ]
 
 
 def test_facts_that_name_one_thing_erase_no_other(database, owner):
-    """Nothing means unknown. The worker that heard both goes on so; the next one must know the same."""
-    owner.write(told("a", game="ACC", track="Spa", car="gt3", track_length=7000, sector_count=3), *drove("a", 1))
+    """Nothing means unknown. The worker that heard both goes on so; the next one must know the
+    same.
+    """
+    owner.write(
+        told("a", game="ACC", track="Spa", car="gt3", track_length=7000, sector_count=3),
+        *drove("a", 1),
+    )
     owner.write(told("a", driver="Anna", track_length=7004))
 
     query = "SELECT game, track, car, driver, track_length_m, sector_count FROM sessions"

@@ -1,4 +1,6 @@
-"""The live end, where the bridge reads: what is written from now on, and all of a topic that is new."""
+"""The live end, where the bridge reads: what is written from now on, and all of a topic that is
+new.
+"""
 
 import asyncio
 import threading
@@ -53,7 +55,9 @@ def assert_only_new_frames_come(settings, partition):
         produce(settings, partition, numbered(50, first=1_000))
         wait_until(lambda: delivered[-1] == b"1049")
 
-    assert [value for value in delivered if not value.startswith(b"passing")] == numbered(50, first=1_000)
+    assert [value for value in delivered if not value.startswith(b"passing")] == numbered(
+        50, first=1_000
+    )
 
 
 def test_what_was_there_before_is_not_live(settings, partition):
@@ -82,7 +86,9 @@ def test_topic_that_appears_later_is_read_from_its_beginning(settings):
 
 
 def test_what_is_sent_again_is_not_live(settings, partition):
-    """Ingest asked for it. A viewer would see the car jump back, or a session that ended come alive."""
+    """Ingest asked for it. A viewer would see the car jump back, or a session that ended come
+    alive.
+    """
     with reading(settings) as delivered:
         await_live(settings, partition, delivered)
         produce(settings, partition, [b"old"], headers=[("userId", b"anna"), RESENT])

@@ -1,4 +1,6 @@
-"""A chunk that is being compressed lets nobody write: late frames for it wait, and live ones do not wait for them."""
+"""A chunk that is being compressed lets nobody write: late frames for it wait, and live ones do not
+wait for them.
+"""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +13,9 @@ from ingest.errors import PartitionTaken, StoreBusy
 from tests.service.owner import Owner, drove, rows
 
 NOW_MS = time.time_ns() // 1_000_000
-STORED = "SELECT key, sequence FROM telemetry t JOIN sessions s ON s.id = t.session_id ORDER BY 1, 2"
+STORED = (
+    "SELECT key, sequence FROM telemetry t JOIN sessions s ON s.id = t.session_id ORDER BY 1, 2"
+)
 PENDING = "SELECT key, sequence FROM telemetry_pending t JOIN sessions s ON s.id = t.session_id ORDER BY 1, 2"
 NOTHING: list[tuple[str, int]] = []
 
@@ -46,7 +50,9 @@ def test_live_frames_go_on_and_late_ones_wait(database, owner: Owner) -> None:
 
         assert rows(database.url, STORED) == of("late", 1, 2) + of("live", 1, 2, 3)
         assert rows(database.url, PENDING) == of("late", 3, 4)
-        assert rows(database.url, "SELECT received::text FROM sessions WHERE key = 'late'") == [("{[1,5)}",)]
+        assert rows(database.url, "SELECT received::text FROM sessions WHERE key = 'late'") == [
+            ("{[1,5)}",)
+        ]
         assert owner.store.move_pending() == 0
 
     assert owner.store.move_pending() == 2
@@ -57,7 +63,9 @@ def test_live_frames_go_on_and_late_ones_wait(database, owner: Owner) -> None:
 
 
 def test_chunk_that_is_locked_after_a_look_is_waited_for_once(database, owner: Owner) -> None:
-    """Frames of today are stored without a look, and then one is taken before every batch until it is free."""
+    """Frames of today are stored without a look, and then one is taken before every batch until it
+    is free.
+    """
     owner.store._conn.execute("SET lock_timeout = '100ms'")
     owner.write(*drove("a", 1, started_at_ms=NOW_MS))
     with locked(database.url, "a"):
@@ -91,7 +99,9 @@ def test_other_lock_is_named(database, owner: Owner) -> None:
     owner.write(*drove("a", 1))
     with psycopg.connect(database.url) as conn:
         conn.execute("LOCK TABLE sessions IN EXCLUSIVE MODE")
-        with pytest.raises(StoreBusy, match=r"is locked: table sessions is locked \(ExclusiveLock\) by process \d+"):
+        with pytest.raises(
+            StoreBusy, match=r"is locked: table sessions is locked \(ExclusiveLock\) by process \d+"
+        ):
             owner.store.write(owner.chunk(*drove("a", 2)), owner.fence)
     owner.sessions.clear()
     owner.write(*drove("a", 2))

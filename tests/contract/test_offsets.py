@@ -1,4 +1,6 @@
-"""Offsets are the broker's half of exactly once: each names one record, and a reader hears of those that are gone."""
+"""Offsets are the broker's half of exactly once: each names one record, and a reader hears of those
+that are gone.
+"""
 
 import time
 
@@ -28,7 +30,8 @@ def delete_before(settings, partition, offset):
     admin.delete_records([place], request_timeout=WITHIN_S)[place].result(WITHIN_S)
 
 
-# --- where a log begins and ends ----------------------------------------------------------------------------------
+# --- where a log begins and ends
+# ----------------------------------------------------------------------------------
 
 
 def test_empty_partition_begins_where_it_ends(source):
@@ -59,7 +62,8 @@ def test_log_begins_after_what_was_deleted(settings, partition, source):
     assert read(source, 60) == (list(range(40, 100)), numbered(60, first=40))
 
 
-# --- reading from an offset ---------------------------------------------------------------------------------------
+# --- reading from an offset
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("offset", [0, 1, 57, 99])
@@ -68,7 +72,10 @@ def test_reading_begins_at_the_offset(settings, partition, source, offset):
     produce(settings, partition, numbered(100))
     source.read_from(offset)
 
-    assert read(source, 100 - offset) == (list(range(offset, 100)), numbered(100 - offset, first=offset))
+    assert read(source, 100 - offset) == (
+        list(range(offset, 100)),
+        numbered(100 - offset, first=offset),
+    )
 
 
 def test_reading_at_the_end_waits_for_what_comes(settings, partition, source):
@@ -89,7 +96,9 @@ def test_reading_of_an_empty_partition_waits_too(settings, partition, source):
 
 
 def test_what_was_read_can_be_read_again(settings, partition, source):
-    """After an error a worker goes back to where the store stands; what was fetched ahead is dropped."""
+    """After an error a worker goes back to where the store stands; what was fetched ahead is
+    dropped.
+    """
     produce(settings, partition, numbered(1_000))
     source.read_from(0)
     read(source, 600)
@@ -126,12 +135,15 @@ def test_offset_before_the_beginning_is_lost(settings, partition, source, patien
         read_until_lost(source, patience_s)
 
 
-# --- offsets of the group, which are for people -------------------------------------------------------------------
+# --- offsets of the group, which are for people
+# -------------------------------------------------------------------
 
 
 def committed(settings, partition, group):
     consumer = Consumer(settings.client({"group.id": group}))
-    (place,) = consumer.committed([TopicPartition(partition.topic, partition.index)], timeout=WITHIN_S)
+    (place,) = consumer.committed(
+        [TopicPartition(partition.topic, partition.index)], timeout=WITHIN_S
+    )
     consumer.close()
     return place.offset
 
@@ -154,4 +166,6 @@ def test_offset_of_the_group_is_there_for_whoever_asks(settings, partition, sour
     asked = ConsumerGroupTopicPartitions(settings.consumer_group)
     admin = open_admin(settings)  # an answer comes only while its client lives
     answer = admin.list_consumer_group_offsets([asked])[settings.consumer_group].result(WITHIN_S)
-    assert [(p.topic, p.partition, p.offset) for p in answer.topic_partitions] == [(partition.topic, 0, 3)]
+    assert [(p.topic, p.partition, p.offset) for p in answer.topic_partitions] == [
+        (partition.topic, 0, 3)
+    ]

@@ -37,7 +37,8 @@ FLOATS = np.array([0.0, -0.0, TINY, -TINY, HUGE, -HUGE, 0.1, np.inf, -np.inf, np
 ROWS = 12
 
 
-# --- each value ---------------------------------------------------------------------------------------------------
+# --- each value
+# ---------------------------------------------------------------------------------------------------
 
 
 def extremes(field):
@@ -48,13 +49,17 @@ def extremes(field):
         values = np.resize(FLOATS, ROWS)
     else:
         limits = np.iinfo(field.type.to_pandas_dtype())
-        values = np.resize(np.array([limits.min, limits.min + 1, -1, 0, 1, limits.max], limits.dtype), ROWS)
+        values = np.resize(
+            np.array([limits.min, limits.min + 1, -1, 0, 1, limits.max], limits.dtype), ROWS
+        )
     unknown = np.arange(ROWS) == ROWS - 1 if field.nullable else None
     return pa.array(values, mask=unknown).cast(field.type)
 
 
 def bits(column):
-    """NULLs, and the rest as bytes: NaN is not itself, and the two zeros are the same, if asked in numbers."""
+    """NULLs, and the rest as bytes: NaN is not itself, and the two zeros are the same, if asked in
+    numbers.
+    """
     known = column.combine_chunks().drop_null()
     plain = known.cast(pa.int64()) if pa.types.is_timestamp(known.type) else known
     return column.is_null().to_pylist(), plain.to_numpy().tobytes()
@@ -72,13 +77,16 @@ def test_every_channel_keeps_its_extremes_to_the_bit(database):
         assert bits(back[name]) == bits(frames[name]), name
 
 
-# --- a session ----------------------------------------------------------------------------------------------------
+# --- a session
+# ----------------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def records():
     """The facts, and then all frames."""
-    told = facts(val_sarine(), session_id=KEY, user_id="anna", driver="Anna", started_at_ms=STARTED_AT_MS)
+    told = facts(
+        val_sarine(), session_id=KEY, user_id="anna", driver="Anna", started_at_ms=STARTED_AT_MS
+    )
     values = [TelemetryMessage(session=told, session_id=KEY).SerializeToString()]
     driven = drive(val_sarine(), seed=5, started_at_ms=STARTED_AT_MS, rate_hz=RATE_HZ)
     for sequence, frame in enumerate(itertools.islice(driven, FRAMES_DRIVEN), 1):
@@ -89,12 +97,17 @@ def records():
 
 @pytest.fixture
 def driven(database):
-    """All its frames, as they were stored: in two batches by one worker, and in the rest by its successor."""
+    """All its frames, as they were stored: in two batches by one worker, and in the rest by its
+    successor.
+    """
     stored = []
     with Owner(database.url) as first:
         stored += [first.write(*records()[:900]), first.write(*records()[900:2200])]
     with Owner(database.url) as second:
-        stored += [second.write(*records()[start : start + 300]) for start in range(2200, FRAMES_DRIVEN + 1, 300)]
+        stored += [
+            second.write(*records()[start : start + 300])
+            for start in range(2200, FRAMES_DRIVEN + 1, 300)
+        ]
     return pa.concat_tables([chunk.frames for chunk in stored])
 
 
@@ -129,17 +142,26 @@ def test_laps_and_the_open_one_hold_every_frame_from_the_first_line_on(driven, c
 def test_session_has_its_facts_and_its_books(driven, conn):
     (session,) = store.sessions(conn)
 
-    assert (session.key, session.user_id, session.driver, session.track) == (KEY, "anna", "Anna", val_sarine().name)
+    assert (session.key, session.user_id, session.driver, session.track) == (
+        KEY,
+        "anna",
+        "Anna",
+        val_sarine().name,
+    )
     assert session.frames == driven.num_rows == FRAMES_DRIVEN
     assert session.started_at.timestamp() * 1000 == STARTED_AT_MS
     assert session.last_frame_at == driven["time"][-1].as_py()
     assert store.open_gaps(conn) == []
-    assert [(p.partition, p.next_offset, p.owner) for p in store.positions(conn)] == [(3, FRAMES_DRIVEN + 1, "test")]
+    assert [(p.partition, p.next_offset, p.owner) for p in store.positions(conn)] == [
+        (3, FRAMES_DRIVEN + 1, "test")
+    ]
 
 
 def test_engine_resumes_from_the_last_lap_and_the_frame_before_its_margin(driven, conn):
     frames, last = store.frames_to_resume(conn, driven["session_id"][0].as_py())
-    from_margin = driven["time"].cast(pa.int64()).to_numpy() >= last.started_at_us - RESUME_MARGIN_US
+    from_margin = (
+        driven["time"].cast(pa.int64()).to_numpy() >= last.started_at_us - RESUME_MARGIN_US
+    )
 
     assert last == store.laps(conn, KEY)[-1]
     assert frames.equals(driven.slice(FRAMES_DRIVEN - frames.num_rows))
@@ -152,7 +174,9 @@ def test_seconds_are_those_of_the_frames(driven, conn):
     first = np.flatnonzero(np.diff(each, prepend=-1))
     speed = driven["speed_kmh"].to_numpy()
 
-    assert summed["second"].cast(pa.int64()).to_numpy().tolist() == (each[first] * 1_000_000).tolist()
+    assert (
+        summed["second"].cast(pa.int64()).to_numpy().tolist() == (each[first] * 1_000_000).tolist()
+    )
     assert summed["frames"].to_pylist() == np.diff(first, append=len(each)).tolist()
     assert summed["max_speed_kmh"].to_numpy().tolist() == np.maximum.reduceat(speed, first).tolist()
     mean = np.add.reduceat(speed.astype(float), first) / np.diff(first, append=len(each))
@@ -171,23 +195,32 @@ def test_laps_are_summed_up_from_their_frames(driven, conn):
         of_lap = store.lap_frames(conn, KEY, lap.lap_number)
         assert lap.frames == of_lap.num_rows
         assert lap.max_rpm == of_lap["rpm"].to_numpy().max()
-        assert lap.avg_speed_kmh == pytest.approx(of_lap["speed_kmh"].to_numpy().astype(float).mean())
-        assert lap.full_throttle_share == pytest.approx((of_lap["throttle"].to_numpy() >= FULL_THROTTLE).mean())
+        assert lap.avg_speed_kmh == pytest.approx(
+            of_lap["speed_kmh"].to_numpy().astype(float).mean()
+        )
+        assert lap.full_throttle_share == pytest.approx(
+            (of_lap["throttle"].to_numpy() >= FULL_THROTTLE).mean()
+        )
     assert [lap.lap_number for lap in lap_summaries(conn, KEY)] == numbers
     for stored, of_recording in zip(lap_summaries(conn, KEY), laps_of(driven, laps), strict=True):
         assert astuple(of_recording)[:4] == astuple(stored)[:4]
         assert astuple(of_recording)[4:] == pytest.approx(astuple(stored)[4:])
 
 
-# --- a page -------------------------------------------------------------------------------------------------------
+# --- a page
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_pages_hold_every_frame_once_though_many_have_the_same_time(database, monkeypatch):
     """Whatever the page's length."""
     times_us = np.repeat(np.arange(1, 8) * 1_000_000, [1, 4, 1, 1, 3, 2, 1])
-    stored = pa.table([extremes(field).take(np.zeros(len(times_us), int)) for field in FRAMES], schema=FRAMES)
+    stored = pa.table(
+        [extremes(field).take(np.zeros(len(times_us), int)) for field in FRAMES], schema=FRAMES
+    )
     stored = stored.set_column(0, FRAMES[0], pa.array(times_us).cast(FRAMES[0].type))
-    stored = stored.set_column(1, FRAMES[1], pa.array(np.arange(len(times_us))).cast(FRAMES[1].type))
+    stored = stored.set_column(
+        1, FRAMES[1], pa.array(np.arange(len(times_us))).cast(FRAMES[1].type)
+    )
     session_id = stored["session_id"][0].as_py()
     with Owner(database.url) as owner:
         owner.store.write(WriteBatch(0, 1, stored), owner.fence)

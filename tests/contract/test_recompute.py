@@ -28,7 +28,10 @@ def driven(frames):
 @pytest.fixture
 def conn(database, owner):
     values = driven(FRAMES)
-    owner.write(told("a", game="simulator", track="ring", car="gt3"), *[(b"a", value) for value in values[:7_000]])
+    owner.write(
+        told("a", game="simulator", track="ring", car="gt3"),
+        *[(b"a", value) for value in values[:7_000]],
+    )
     owner.write(*[(b"a", value) for value in values[7_000:]])
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute("UPDATE sessions SET updated_at = now() - interval '1 hour'")
@@ -66,7 +69,9 @@ def test_what_another_engine_made_is_shown_and_written_only_when_told(conn, data
 
 
 def test_a_worker_goes_on_from_what_was_written(conn, database, owner):
-    """Who remembers the old laps is refused; who takes over times the rest as one who never stopped."""
+    """Who remembers the old laps is refused; who takes over times the rest as one who never
+    stopped.
+    """
     later = [(b"a", value) for value in driven(FRAMES + 6_000)[FRAMES:]]
     conn.execute("UPDATE laps SET lap_time_ms = lap_time_ms + 7 WHERE lap_number = 2")
     save_track(conn, LearnedTrack("simulator", "ring", line=0.25, length_m=4_000.0))
@@ -123,10 +128,15 @@ def test_record_of_a_lap_that_is_none_any_more_is_given_back(conn, database, own
 
 
 def test_a_batch_that_is_under_way_does_not_end_it(conn, database):
-    """It has told of its session, and moves its partition on next: each of the two has what the other wants."""
+    """It has told of its session, and moves its partition on next: each of the two has what the
+    other wants.
+    """
     (session,) = stored_sessions(conn, "a")
     done = recompute(conn, session)
-    batch = {"first": "UPDATE sessions SET driver = 'anna'", "then": "UPDATE positions SET heartbeat = now()"}
+    batch = {
+        "first": "UPDATE sessions SET driver = 'anna'",
+        "then": "UPDATE positions SET heartbeat = now()",
+    }
     wait_until(lambda: goes_on_after_a_deadlock(database.url, lambda: write(conn, done), **batch))
 
     assert rows(database.url, "SELECT FROM positions WHERE fence > 1")

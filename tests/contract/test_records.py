@@ -39,12 +39,22 @@ def first_record(settings, partition):
 
 
 def test_record_arrives_whole(settings, partition):
-    produce(settings, partition, [EVERY_BYTE], key=EVERY_BYTE, headers=headers("spa", "anna", "protobuf"))
+    produce(
+        settings,
+        partition,
+        [EVERY_BYTE],
+        key=EVERY_BYTE,
+        headers=headers("spa", "anna", "protobuf"),
+    )
     record = first_record(settings, partition)
 
     assert (record.partition(), record.offset()) == (partition.index, 0)
     assert (record.key(), record.value()) == (EVERY_BYTE, EVERY_BYTE)
-    assert record.headers() == [("sessionId", b"spa"), ("userId", b"anna"), ("encoding", b"protobuf")]
+    assert record.headers() == [
+        ("sessionId", b"spa"),
+        ("userId", b"anna"),
+        ("encoding", b"protobuf"),
+    ]
 
 
 def test_record_may_lack_key_and_value(settings, partition, source):
@@ -56,7 +66,9 @@ def test_record_may_lack_key_and_value(settings, partition, source):
 
 
 def test_users_are_those_of_keys_that_can_be_sessions(settings, partition, source):
-    """A long key is a dead letter, and not remembered; a name that would forge a line of a log is no name."""
+    """A long key is a dead letter, and not remembered; a name that would forge a line of a log is
+    no name.
+    """
     for key, user in ((b"spa", "anna"), (b"ring", "anna\nERROR forged"), (b"k" * 500_000, "bob")):
         produce(settings, partition, [b"frame"], key=key, headers=headers("spa", user, "protobuf"))
     read(source, 3)
@@ -95,7 +107,9 @@ def test_cars_that_share_a_partition_keep_their_order(settings, partition, sourc
     records = source.read(6_000, WITHIN_S)
 
     for car in keys:
-        driven = [value for key, value in zip(records.keys, records.values, strict=True) if key == car]
+        driven = [
+            value for key, value in zip(records.keys, records.values, strict=True) if key == car
+        ]
         assert driven == numbered(2_000)
 
 
@@ -122,7 +136,9 @@ def test_record_that_is_too_large_is_refused_alone(settings, partition, source):
     too_large = Producer(settings.client(PRODUCER | {"message.max.bytes": 8_000_000}))
     refusals = []
     too_large.produce(
-        partition.topic, random.Random(7).randbytes(3_000_000), on_delivery=lambda error, _: refusals.append(error)
+        partition.topic,
+        random.Random(7).randbytes(3_000_000),
+        on_delivery=lambda error, _: refusals.append(error),
     )
     assert too_large.flush(WITHIN_S) == 0
 
@@ -133,11 +149,18 @@ def test_record_that_is_too_large_is_refused_alone(settings, partition, source):
 
 def test_every_key_finds_its_partition(settings, partition):
     """Also where the client chooses it: librdkafka's murmur2 is ours."""
-    producer = Producer(settings.client(PRODUCER | {"partitioner": "murmur2_random", "linger.ms": 50}))
+    producer = Producer(
+        settings.client(PRODUCER | {"partitioner": "murmur2_random", "linger.ms": 50})
+    )
     dice, found = random.Random(7), {}
     keys = {dice.randbytes(length) for length in range(1, 60) for _ in range(20)}
     for key in keys:
-        producer.produce(partition.topic, b"", key, on_delivery=lambda _, m: found.update({m.key(): m.partition()}))
+        producer.produce(
+            partition.topic,
+            b"",
+            key,
+            on_delivery=lambda _, m: found.update({m.key(): m.partition()}),
+        )
     assert producer.flush(WITHIN_S) == 0
 
     assert found == {key: partition_of(key, 10) for key in keys}
@@ -145,8 +168,12 @@ def test_every_key_finds_its_partition(settings, partition):
 
 @pytest.fixture
 def transaction(settings):
-    """A producer in the middle of a transaction; nobody of ours is one, and a topic is open to others."""
-    producer = Producer(settings.client(QUIET | {"transactional.id": settings.topic_telemetry, "linger.ms": 0}))
+    """A producer in the middle of a transaction; nobody of ours is one, and a topic is open to
+    others.
+    """
+    producer = Producer(
+        settings.client(QUIET | {"transactional.id": settings.topic_telemetry, "linger.ms": 0})
+    )
     producer.init_transactions(WITHIN_S)
     producer.begin_transaction()
     return producer

@@ -27,7 +27,9 @@ def commit(settings, partition, offset):
 
 def committed(settings, partition):
     consumer = Consumer(settings.client({"group.id": settings.consumer_group}))
-    (place,) = consumer.committed([TopicPartition(partition.topic, partition.index)], timeout=WITHIN_S)
+    (place,) = consumer.committed(
+        [TopicPartition(partition.topic, partition.index)], timeout=WITHIN_S
+    )
     consumer.close()
     return place.offset
 
@@ -39,7 +41,9 @@ def identify(settings, partition):
 
 @gap_of_mesh("forgets all that it had", broker="own_broker")
 def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partition, patience_s):
-    """Records, the topic with its id, and the offset of the group: after kill -9, and after an orderly end."""
+    """Records, the topic with its id, and the offset of the group: after kill -9, and after an
+    orderly end.
+    """
     produce(settings, partition, numbered(KEPT))
     commit(settings, partition, 700)
     topic_id = identify(settings, partition)
@@ -48,7 +52,10 @@ def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partiti
         disconnect()
         end()
         own_broker.restart()
-        wait_until(lambda: partition.topic in Cluster(settings, timeout_s=WITHIN_S).topics(), within_s=patience_s)
+        wait_until(
+            lambda: partition.topic in Cluster(settings, timeout_s=WITHIN_S).topics(),
+            within_s=patience_s,
+        )
         await_leader(settings, partition)
 
         with PartitionConsumer(settings, partition) as source:
@@ -61,7 +68,9 @@ def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partiti
 
 
 @gap_of_mesh("deletes nothing", broker="own_broker")
-def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(own_broker, settings, patience_s):
+def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(
+    own_broker, settings, patience_s
+):
     partition = new_partition(settings, **{"retention.ms": "1000", "segment.ms": "500"})
     produce(settings, partition, numbered(100))
 

@@ -45,7 +45,9 @@ def test_two_may_migrate_at_once(database):
 
 
 def test_a_batch_that_is_under_way_is_waited_for(database):
-    """It has written its frames and not yet its sessions: who upgrades must not take those in between."""
+    """It has written its frames and not yet its sessions: who upgrades must not take those in
+    between.
+    """
     with Owner(database.url, made=FreezesInCopy) as owner, ThreadPoolExecutor(2) as pool:
         writing = pool.submit(owner.write, *drove("a", 1))
         assert owner.store.froze.wait(WITHIN_S)
@@ -77,7 +79,11 @@ def test_new_channel_is_empty_in_the_frames_that_are_there(database, owner):
     with Owner(database.url) as later:
         later.write(*drove("b", 3))
 
-    assert rows(database.url, "SELECT sequence, rpm FROM telemetry ORDER BY 1") == [(1, None), (2, None), (3, 7000)]
+    assert rows(database.url, "SELECT sequence, rpm FROM telemetry ORDER BY 1") == [
+        (1, None),
+        (2, None),
+        (3, 7000),
+    ]
 
 
 def test_upgrade_lets_channels_be_unknown(database, owner):
@@ -88,7 +94,9 @@ def test_upgrade_lets_channels_be_unknown(database, owner):
         migrate(conn)
         conn.execute("INSERT INTO telemetry (time, session_id, rpm) VALUES (now(), 1, 7000)")
 
-    assert rows(database.url, "SELECT lap_number, speed_kmh, gear, rpm FROM telemetry") == [(None, None, None, 7000)]
+    assert rows(database.url, "SELECT lap_number, speed_kmh, gear, rpm FROM telemetry") == [
+        (None, None, None, 7000)
+    ]
 
 
 def test_session_goes_on_after_a_new_channel_came(database, owner):
@@ -105,7 +113,9 @@ def add_channel(url: str, name: str) -> None:
     """As if this version were the first one to have it."""
     with psycopg.connect(url, autocommit=True) as conn:
         # With the summaries of it, which come back too.
-        conn.execute(sql.SQL("ALTER TABLE telemetry DROP COLUMN {} CASCADE").format(sql.Identifier(name)))
+        conn.execute(
+            sql.SQL("ALTER TABLE telemetry DROP COLUMN {} CASCADE").format(sql.Identifier(name))
+        )
         migrate(conn)
 
 

@@ -1,4 +1,6 @@
-"""One session's records on two partitions at once: two workers write it in turn, and the store decides what is missing of it."""
+"""One session's records on two partitions at once: two workers write it in turn, and the store
+decides what is missing of it.
+"""
 
 import random
 from contextlib import ExitStack
@@ -53,7 +55,9 @@ def test_worker_hears_that_another_writes_to_its_session(database, owner):
 
 
 def test_gap_that_was_filled_while_it_was_written_down_is_none(database, owner):
-    """The other worker's frames are committed between this one's look at what is there and the end of its transaction."""
+    """The other worker's frames are committed between this one's look at what is there and the end
+    of its transaction.
+    """
     with Owner(database.url, Partition("telemetry", 4)) as other:
         owner.write(*drove("a", 1))
         chunk = owner.chunk(*drove("a", 4))
@@ -78,13 +82,16 @@ def test_laps_are_not_written_over_what_came_meanwhile(database, owner, records)
         one = _Interrupted(other, lambda: owner.write(*records[8_000:8_100]))
         with pytest.raises(SessionWentOn, match="'shared' went on"):
             one.time_again(late)
-        assert [waits.session_key for waits in (*other.store.late_sessions(), *owner.store.late_sessions())] == [
-            "shared"
-        ]
+        assert [
+            waits.session_key
+            for waits in (*other.store.late_sessions(), *owner.store.late_sessions())
+        ] == ["shared"]
 
 
 class _Interrupted:
-    """Times laps again while another worker writes: between the reading of the frames and the writing of the laps."""
+    """Times laps again while another worker writes: between the reading of the frames and the
+    writing of the laps.
+    """
 
     def __init__(self, owner: Owner, meanwhile) -> None:
         self._owner, self._meanwhile = owner, meanwhile
@@ -104,13 +111,18 @@ class _Interrupted:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_session_on_several_partitions_ends_with_whole_laps_and_no_false_gap(database, owner, records, seed):
-    """Each worker has a share of the frames, in its order; some have both. Whose turn it is, chance decides."""
+def test_session_on_several_partitions_ends_with_whole_laps_and_no_false_gap(
+    database, owner, records, seed
+):
+    """Each worker has a share of the frames, in its order; some have both. Whose turn it is, chance
+    decides.
+    """
     owner.write(*((b"whole", value) for _, value in records))
     chance = random.Random(seed)
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(Owner(database.url, Partition("telemetry", index))) for index in range(4, 6 + seed % 2)
+            stack.enter_context(Owner(database.url, Partition("telemetry", index)))
+            for index in range(4, 6 + seed % 2)
         ]
         waiting = shares_of(records, len(workers), chance)
         while any(waiting):
@@ -129,9 +141,14 @@ def test_session_on_several_partitions_ends_with_whole_laps_and_no_false_gap(dat
 
 @pytest.mark.parametrize("run", [500, 1_900])
 def test_session_that_goes_to_and_fro_between_two_partitions(database, owner, records, run):
-    """In order, so that no frame is late: each worker sees a hole wherever the other one was at work."""
+    """In order, so that no frame is late: each worker sees a hole wherever the other one was at
+    work.
+    """
     owner.write(*((b"whole", value) for _, value in records))
-    with Owner(database.url, Partition("telemetry", 4)) as one, Owner(database.url, Partition("telemetry", 5)) as other:
+    with (
+        Owner(database.url, Partition("telemetry", 4)) as one,
+        Owner(database.url, Partition("telemetry", 5)) as other,
+    ):
         for start in range(0, FRAMES, run):
             write(other if start // run % 2 else one, *records[start : start + run])
         settle(one, other)

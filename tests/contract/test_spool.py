@@ -47,7 +47,10 @@ def test_records_are_taken_as_they_were_appended(spool):
     spool.append(OutgoingRecord(0, 999, b"facts"))
     fill(spool, 50)
 
-    assert [spool.take() for _ in range(51)] == [OutgoingRecord(0, 999, b"facts"), *map(record, range(1, 51))]
+    assert [spool.take() for _ in range(51)] == [
+        OutgoingRecord(0, 999, b"facts"),
+        *map(record, range(1, 51)),
+    ]
     assert spool.take() is None
 
 
@@ -113,7 +116,9 @@ def test_facts_that_change_while_a_spool_is_full_cost_no_frame():
 
 
 def test_a_game_waits_for_no_room_in_memory():
-    """When it is full the newest frame takes the place of the one before; facts and what was taken stay."""
+    """When it is full the newest frame takes the place of the one before; facts and what was taken
+    stay.
+    """
     spool = MemorySpool(SESSION, 4, for_game=True)
     spool.append(OutgoingRecord(0, 999, b"facts"))
     fill(spool, 9)
@@ -134,7 +139,10 @@ def test_a_spool_has_room_for_one_at_least():
 @settings(max_examples=25, deadline=None)
 @given(steps=st.lists(st.sampled_from(["append", "take", "acknowledge"]), max_size=80))
 def test_whatever_happens_each_is_taken_once_and_in_order(tmp_path_factory, make, steps):
-    spool, seen = make(tmp_path_factory.mktemp("spool")), SimpleNamespace(appended=0, taken=[], acknowledged=0)
+    spool, seen = (
+        make(tmp_path_factory.mktemp("spool")),
+        SimpleNamespace(appended=0, taken=[], acknowledged=0),
+    )
     for step in steps:
         if step == "append":
             seen.appended += 1

@@ -24,7 +24,8 @@ SEQUENCES = "SELECT sequence FROM telemetry ORDER BY sequence"
 POSITION = "SELECT next_offset, fence FROM positions"
 
 
-# --- who owns the partition ---------------------------------------------------------------------------------------
+# --- who owns the partition
+# ---------------------------------------------------------------------------------------
 
 
 def test_first_owner_begins_where_the_log_does(database):
@@ -65,7 +66,9 @@ def test_take_over_ends_a_predecessor_that_froze_in_a_copy(database):
     """Its rows would come when it wakes; nothing but the end of its connection keeps them out."""
     with Owner(database.url, made=FreezesInCopy) as frozen:
         failures = []
-        writing = threading.Thread(target=lambda: failures.append(failure_of(frozen.write, *drove("a", 1, 2))))
+        writing = threading.Thread(
+            target=lambda: failures.append(failure_of(frozen.write, *drove("a", 1, 2)))
+        )
         writing.start()
         assert frozen.store.froze.wait(WITHIN_S)
 
@@ -79,16 +82,26 @@ def test_take_over_ends_a_predecessor_that_froze_in_a_copy(database):
 
 
 def test_owner_that_was_replaced_may_not_resume(database, owner):
-    with Owner(database.url), PartitionWriter(DatabaseSettings(url=database.url), PARTITION) as store:
+    with (
+        Owner(database.url),
+        PartitionWriter(DatabaseSettings(url=database.url), PARTITION) as store,
+    ):
         failure = failure_of(store.resume, owner.fence)
 
     assert isinstance(failure, PartitionTaken)
-    assert str(failure) == "telemetry[3] was taken over by another worker: fence 1 is not in force any more"
+    assert (
+        str(failure)
+        == "telemetry[3] was taken over by another worker: fence 1 is not in force any more"
+    )
 
 
 def test_write_by_a_replaced_owner_leaves_nothing(database):
     """Also where its connection could not be ended: the store knows only the last one."""
-    with Owner(database.url) as replaced, Owner(database.url, fence=replaced.fence), Owner(database.url) as successor:
+    with (
+        Owner(database.url) as replaced,
+        Owner(database.url, fence=replaced.fence),
+        Owner(database.url) as successor,
+    ):
         successor.write(*drove("b", 1))
         replaced.sessions = successor.sessions
         replaced.position = successor.position
@@ -101,7 +114,11 @@ def test_write_by_a_replaced_owner_leaves_nothing(database):
 
 
 def test_replaced_owner_may_not_even_say_that_it_is_alive(database):
-    with Owner(database.url) as replaced, Owner(database.url, fence=replaced.fence), Owner(database.url):
+    with (
+        Owner(database.url) as replaced,
+        Owner(database.url, fence=replaced.fence),
+        Owner(database.url),
+    ):
         failure = failure_of(replaced.store.beat, replaced.fence)
 
     assert isinstance(failure, PartitionTaken)
@@ -128,7 +145,8 @@ def test_owner_resumes_over_a_new_connection_with_what_is_stored(database, owner
     assert rows(database.url, SEQUENCES) == [(1,), (2,), (5,), (6,)]
 
 
-# --- sessions -----------------------------------------------------------------------------------------------------
+# --- sessions
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_session_keeps_the_books_of_its_frames(database, owner):
@@ -155,7 +173,10 @@ def test_sequences_that_are_stored_already_change_nothing(database, owner):
             stale.store.write(chunk, stale.fence)
 
     assert rows(database.url, SEQUENCES) == [(1,), (2,), (3,), (5,)]
-    assert rows(database.url, "SELECT key, frames FROM sessions ORDER BY key") == [("a", 4), ("b", 0)]
+    assert rows(database.url, "SELECT key, frames FROM sessions ORDER BY key") == [
+        ("a", 4),
+        ("b", 0),
+    ]
     assert rows(database.url, "SELECT next_offset FROM positions WHERE partition = 3") == [(3,)]
 
 
@@ -169,7 +190,9 @@ def test_session_that_was_deleted_is_a_change_too(database, owner):
 
 
 def test_session_may_arrive_by_two_partitions(database, owner):
-    """A topic that has grown sends the rest of a session elsewhere; what is missing here is stored there."""
+    """A topic that has grown sends the rest of a session elsewhere; what is missing here is stored
+    there.
+    """
     with Owner(database.url, Partition("telemetry", 4)) as other:
         owner.write(*drove("a", 1, 2))
         other.write(*drove("a", 3, 4))
@@ -191,7 +214,9 @@ def test_facts_update_the_session(database, owner):
         "SELECT user_id, game, track, car, driver, track_length_m, sector_count, sample_rate_hz,"
         " (extract(epoch FROM started_at) * 1000)::bigint, frames FROM sessions"
     )
-    assert rows(database.url, query) == [("jo", "acc", "Imola", "GT3", "Jo", 4909, 3, 60, STARTED_AT_MS - 1000, 1)]
+    assert rows(database.url, query) == [
+        ("jo", "acc", "Imola", "GT3", "Jo", 4909, 3, 60, STARTED_AT_MS - 1000, 1)
+    ]
 
 
 def test_unknown_facts_are_null_and_keep_user_and_start(database, owner):
@@ -205,10 +230,14 @@ def test_unknown_facts_are_null_and_keep_user_and_start(database, owner):
 def test_session_without_facts_has_the_user_of_its_records(database, owner):
     owner.store.open_sessions(["a", "b"], {"a": "jo"})
 
-    assert rows(database.url, "SELECT key, user_id FROM sessions ORDER BY key") == [("a", "jo"), ("b", "")]
+    assert rows(database.url, "SELECT key, user_id FROM sessions ORDER BY key") == [
+        ("a", "jo"),
+        ("b", ""),
+    ]
 
 
-# --- losses -------------------------------------------------------------------------------------------------------
+# --- losses
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_missing_sequences_are_a_row_and_late_frames_heal_it(database, owner):
@@ -224,7 +253,9 @@ def test_missing_sequences_are_a_row_and_late_frames_heal_it(database, owner):
 
 
 def test_what_came_by_another_partition_is_not_missing(database, owner):
-    """Its worker does not tell this one; the collector's word on how far it sent the session comes here."""
+    """Its worker does not tell this one; the collector's word on how far it sent the session comes
+    here.
+    """
     with Owner(database.url, Partition("telemetry", 4)) as other:
         owner.write(*drove("a", 1))
         other.write(*drove("a", 2, 3, 4))
@@ -235,14 +266,18 @@ def test_what_came_by_another_partition_is_not_missing(database, owner):
     with Owner(database.url, Partition("telemetry", 5)) as other:
         other.write(*drove("b", 1), *drove("c", 2))
     owner.write(told("c", last_sequence=2), *drove("c", 3))
-    assert rows(database.url, "SELECT from_sequence, to_sequence, healed_at IS NULL FROM gaps ORDER BY id") == [
+    assert rows(
+        database.url, "SELECT from_sequence, to_sequence, healed_at IS NULL FROM gaps ORDER BY id"
+    ) == [
         (2, 6, True),
         (1, 1, False),
     ]
 
 
 def test_a_batch_that_goes_on_looks_at_none_of_the_gaps_before_it(database, owner):
-    """Each would be held against all that was received: a session that lacks every other frame stopped its partition so."""
+    """Each would be held against all that was received: a session that lacks every other frame
+    stopped its partition so.
+    """
     owner.write(*drove("a", *range(1, 4_001, 2)))
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute("ANALYZE gaps")
@@ -253,7 +288,9 @@ def test_a_batch_that_goes_on_looks_at_none_of_the_gaps_before_it(database, owne
 
 
 def test_a_batch_of_old_and_new_frames_looks_at_none_of_the_gaps_between_them(database, owner):
-    """Frames are sent again while others are being driven. The gap of a frame that is there shows who looks: it would be healed."""
+    """Frames are sent again while others are being driven. The gap of a frame that is there shows
+    who looks: it would be healed.
+    """
     owner.write(*drove("a", 1, 3, 4, 5))
     with psycopg.connect(database.url) as conn:
         conn.execute(
@@ -267,7 +304,9 @@ def test_a_batch_of_old_and_new_frames_looks_at_none_of_the_gaps_between_them(da
 def gaps_looked_at(url: str, owner: Owner) -> int:
     """How many rows the server has read of them so far."""
     owner.store._conn.execute("SELECT pg_stat_force_next_flush()")
-    ((read,),) = rows(url, "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'gaps'")
+    ((read,),) = rows(
+        url, "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'gaps'"
+    )
     return read
 
 
@@ -281,7 +320,11 @@ def test_offsets_that_retention_took_are_a_row_and_the_position_moves(database, 
 
 
 def test_replaced_owner_may_not_skip(database):
-    with Owner(database.url) as replaced, Owner(database.url, fence=replaced.fence), Owner(database.url):
+    with (
+        Owner(database.url) as replaced,
+        Owner(database.url, fence=replaced.fence),
+        Owner(database.url),
+    ):
         failure = failure_of(replaced.store.skip_lost, replaced.fence, 0, 100)
 
     assert isinstance(failure, PartitionTaken)
@@ -297,7 +340,9 @@ def test_log_that_begins_anew_is_read_anew(database, owner):
 
 
 def test_a_value_that_is_too_long_for_an_index_is_refused_as_a_value(owner):
-    """What the checks of facts forgot: taken for a database that is away, it would be tried for ever."""
+    """What the checks of facts forgot: taken for a database that is away, it would be tried for
+    ever.
+    """
     strange = "".join(chr(0x4E00 + 7919 * n % 20_000) for n in range(3_000))
     chunk = owner.chunk(told("a"))
     session_id = owner.sessions["a"].id
@@ -328,7 +373,9 @@ def test_the_longest_facts_that_are_taken_fit_their_index_and_the_records(databa
         0,
         250.5,
     )
-    owner.store.write(replace(owner.chunk(), laps=(FinishedLap(owner.sessions["a"].id, "a", lap),)), owner.fence)
+    owner.store.write(
+        replace(owner.chunk(), laps=(FinishedLap(owner.sessions["a"].id, "a", lap),)), owner.fence
+    )
 
     assert len(owner.store.judge(owner.sessions["a"].scope, lap.started_at_us)) == 1
 
@@ -337,7 +384,10 @@ def test_dead_letters_keep_every_byte(database, owner):
     every_byte = bytes(range(256))
     owner.write((every_byte, every_byte), (b"a\0b", b"\0"), (None, None), *drove("a", 1))
 
-    letters = rows(database.url, 'SELECT topic, partition, "offset", key, value FROM dead_letters ORDER BY "offset"')
+    letters = rows(
+        database.url,
+        'SELECT topic, partition, "offset", key, value FROM dead_letters ORDER BY "offset"',
+    )
     assert letters == [
         ("telemetry", 3, 0, every_byte, every_byte),
         ("telemetry", 3, 1, b"a\0b", b"\0"),
@@ -349,11 +399,14 @@ def test_dead_letters_keep_every_byte(database, owner):
 def test_a_batch_may_be_garbage_from_end_to_end(database, owner):
     owner.write(*[(b"a", b"\xff" * 40_000)] * 1000)
 
-    assert rows(database.url, "SELECT count(*), sum(length(value)) FROM dead_letters") == [(1000, 40_000_000)]
+    assert rows(database.url, "SELECT count(*), sum(length(value)) FROM dead_letters") == [
+        (1000, 40_000_000)
+    ]
     assert rows(database.url, POSITION) == [(1000, 1)]
 
 
-# --- laps ---------------------------------------------------------------------------------------------------------
+# --- laps
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_corrected_lap_replaces_the_first_one(database, owner):
@@ -372,10 +425,14 @@ def test_corrected_lap_replaces_the_first_one(database, owner):
         1,
         250.5,
     )
-    corrected = replace(lap, lap_time_ms=90_501, official_lap_time_ms=90_502, sector_source="game", flags=())
+    corrected = replace(
+        lap, lap_time_ms=90_501, official_lap_time_ms=90_502, sector_source="game", flags=()
+    )
     for place, each in enumerate([lap, corrected]):
         laps = (FinishedLap(session.id, "a", each),)
-        owner.store.write(WriteBatch(place, place + 1, owner.chunk().frames, laps=laps), owner.fence)
+        owner.store.write(
+            WriteBatch(place, place + 1, owner.chunk().frames, laps=laps), owner.fence
+        )
 
     query = (
         "SELECT lap_number, (extract(epoch FROM started_at) * 1000)::bigint, lap_time_ms, official_lap_time_ms,"
@@ -386,13 +443,16 @@ def test_corrected_lap_replaces_the_first_one(database, owner):
     ]
 
 
-# --- a database that is away --------------------------------------------------------------------------------------
+# --- a database that is away
+# --------------------------------------------------------------------------------------
 
 
 def test_database_that_is_down_is_named_without_its_password():
     (port,) = free_ports(1)
     with pytest.raises(StoreUnavailable) as caught:
-        PartitionWriter(DatabaseSettings(url=f"postgresql://me:hidden@127.0.0.1:{port}/laps"), PARTITION)
+        PartitionWriter(
+            DatabaseSettings(url=f"postgresql://me:hidden@127.0.0.1:{port}/laps"), PARTITION
+        )
 
     assert f"127.0.0.1:{port}/laps" in str(caught.value)
     assert "hidden" not in str(caught.value)

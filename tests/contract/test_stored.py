@@ -33,7 +33,9 @@ class Browser:
 
     def get(self, path):
         async def once():
-            async with httpx.AsyncClient(transport=self._transport, base_url="http://bridge") as client:
+            async with httpx.AsyncClient(
+                transport=self._transport, base_url="http://bridge"
+            ) as client:
                 return await client.get(path)
 
         return asyncio.run(once())
@@ -62,14 +64,23 @@ def test_a_stored_session_is_live_while_its_records_arrive(rest, bridge):
     bridge.deliver([LiveRecord("monza", "anna", b"\x08\x01\x38\x01")])
     (after,) = rest.get("/api/sessions").json()["sessions"]
 
-    assert (before["key"], before["track"], before["live"], after["live"]) == ("monza", "Monza", False, True)
+    assert (before["key"], before["track"], before["live"], after["live"]) == (
+        "monza",
+        "Monza",
+        False,
+        True,
+    )
 
 
 def test_laps_have_their_times(rest):
     answer = rest.get("/api/sessions/monza/laps").json()
     (lap,) = answer["laps"]
 
-    assert (lap["lap_number"], lap["lap_time_ms"], lap["started_at"]) == (4, 80123, "2024-05-04T10:00:00Z")
+    assert (lap["lap_number"], lap["lap_time_ms"], lap["started_at"]) == (
+        4,
+        80123,
+        "2024-05-04T10:00:00Z",
+    )
     assert lap["ended_at"] == answer["open_lap_started_at"] == "2024-05-04T10:01:20.123000Z"
     assert answer["open_lap"] == 5
 
@@ -82,7 +93,11 @@ def test_laps_have_their_colours(rest, database):
     (after,) = rest.get("/api/sessions/monza/laps").json()["laps"]
 
     assert (before["colour"], before["sector_colours"], before["colour_version"]) == ("", [], 0)
-    assert (after["colour"], after["sector_colours"], after["colour_version"]) == ("purple", ["green"], 2)
+    assert (after["colour"], after["sector_colours"], after["colour_version"]) == (
+        "purple",
+        ["green"],
+        2,
+    )
 
 
 def test_a_lap_comes_as_columns(rest):
@@ -95,7 +110,12 @@ def test_a_lap_comes_as_columns(rest):
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/sessions/spa/laps", "/api/sessions/spa/laps/4", "/api/sessions/monza/laps/9", "/api/sessions/spa/seconds"],
+    [
+        "/api/sessions/spa/laps",
+        "/api/sessions/spa/laps/4",
+        "/api/sessions/monza/laps/9",
+        "/api/sessions/spa/seconds",
+    ],
 )
 def test_what_is_not_stored_is_404_in_words(rest, path):
     answer = rest.get(path)
@@ -108,18 +128,32 @@ def test_seconds_and_laps_come_summed_up(rest):
     columns = rest.get("/api/sessions/monza/seconds").json()["columns"]
     (lap,) = rest.get("/api/sessions/monza/lap-summaries").json()["laps"]
 
-    assert (columns["second"], columns["frames"], columns["avg_speed_kmh"]) == (["2024-05-04T10:00:00Z"], [3], [201])
-    assert (lap["lap_number"], lap["frames"], lap["max_speed_kmh"], lap["full_throttle_share"]) == (4, 3, 202, 1)
+    assert (columns["second"], columns["frames"], columns["avg_speed_kmh"]) == (
+        ["2024-05-04T10:00:00Z"],
+        [3],
+        [201],
+    )
+    assert (lap["lap_number"], lap["frames"], lap["max_speed_kmh"], lap["full_throttle_share"]) == (
+        4,
+        3,
+        202,
+        1,
+    )
 
 
 def test_laps_are_summed_up_from_one_to_another(rest):
-    laps = [rest.get(f"/api/sessions/monza/lap-summaries?first={n}&last={n}").json()["laps"] for n in (3, 4, 5)]
+    laps = [
+        rest.get(f"/api/sessions/monza/lap-summaries?first={n}&last={n}").json()["laps"]
+        for n in (3, 4, 5)
+    ]
 
     assert [[lap["lap_number"] for lap in found] for found in laps] == [[], [4], []]
 
 
 def test_seconds_come_from_where_the_reader_has_come_to(rest):
-    """In pieces that are short enough to be written between two frames of somebody else; the last names no next."""
+    """In pieces that are short enough to be written between two frames of somebody else; the last
+    names no next.
+    """
     whole = rest.get("/api/sessions/monza/seconds").json()
     from_then_on = rest.get("/api/sessions/monza/seconds?since=2024-05-04T10:00:00.040Z").json()
     later = rest.get("/api/sessions/monza/seconds?since=2024-05-04T10:00:01Z").json()
@@ -132,7 +166,9 @@ def test_seconds_come_from_where_the_reader_has_come_to(rest):
 
 def test_long_session_comes_an_hour_at_a_time(rest, database):
     with psycopg.connect(database.url) as conn:
-        conn.execute("UPDATE sessions SET started_at = '2024-05-04 10:00Z', last_frame_at = '2024-05-04 11:30Z'")
+        conn.execute(
+            "UPDATE sessions SET started_at = '2024-05-04 10:00Z', last_frame_at = '2024-05-04 11:30Z'"
+        )
         conn.execute(FRAME.replace("10:00Z", "11:30Z"))
     first = rest.get("/api/sessions/monza/seconds").json()
     second = rest.get(f"/api/sessions/monza/seconds?since={first['next']}").json()
@@ -200,6 +236,8 @@ def test_an_old_session_opens_by_its_link(many, bridge):
     assert many.get("/api/sessions/nobody").status_code == 404
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "before=0", f"before={2**63}", f"search={'x' * 201}"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "before=0", f"before={2**63}", f"search={'x' * 201}"]
+)
 def test_a_page_that_nobody_can_have_is_refused(rest, query):
     assert rest.get(f"/api/sessions?{query}").status_code == 422

@@ -1,4 +1,6 @@
-"""Topics: created once, never changed by us, described in words; they grow, and one that was made anew is another one."""
+"""Topics: created once, never changed by us, described in words; they grow, and one that was made
+anew is another one.
+"""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -53,9 +55,16 @@ def test_a_topic_that_is_there_is_left_alone_and_its_differences_said(settings):
     laps = create_topics(settings)[2]
 
     assert (laps.created, laps.problem) == (False, "")
-    assert {"4 partitions, want 10", "retention.ms is 1000000, want 86400000"} <= set(laps.differences)
+    assert {"4 partitions, want 10", "retention.ms is 1000000, want 86400000"} <= set(
+        laps.differences
+    )
     assert (
-        len(cluster_of(open_admin(settings), settings, timeout_s=WITHIN_S).topics[settings.topic_laps].partitions) == 4
+        len(
+            cluster_of(open_admin(settings), settings, timeout_s=WITHIN_S)
+            .topics[settings.topic_laps]
+            .partitions
+        )
+        == 4
     )
 
 
@@ -81,8 +90,12 @@ def test_nobody_answers():
 
 def grow(settings, name, partitions):
     admin = open_admin(settings)  # an answer comes only while its client lives
-    admin.create_partitions([NewPartitions(name, partitions)], request_timeout=WITHIN_S)[name].result(WITHIN_S)
-    wait_until(lambda: len(Cluster(settings, timeout_s=WITHIN_S).topics()[name].partitions) == partitions)
+    admin.create_partitions([NewPartitions(name, partitions)], request_timeout=WITHIN_S)[
+        name
+    ].result(WITHIN_S)
+    wait_until(
+        lambda: len(Cluster(settings, timeout_s=WITHIN_S).topics()[name].partitions) == partitions
+    )
 
 
 @gap_of_mesh("adds no partitions", raises=KafkaException)
@@ -92,7 +105,8 @@ def test_topic_that_grows_keeps_its_records_and_takes_new_ones(settings, partiti
     grow(settings, partition.topic, 12)
     await_leader(settings, added)
     produce(settings, partition, [b"old"])
-    disconnect()  # a producer looks for new partitions every five minutes, and a session of theirs has a new one
+    # a producer looks for new partitions every five minutes, and a session of theirs has a new one
+    disconnect()
     produce(settings, added, [b"new"])
 
     with PartitionConsumer(settings, partition) as source:

@@ -1,4 +1,6 @@
-"""Tracks in the store: learnt from the laps that are there, once, and kept by the sessions that began on them."""
+"""Tracks in the store: learnt from the laps that are there, once, and kept by the sessions that
+began on them.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,7 +36,9 @@ def test_two_workers_that_learn_at_once_make_one_version(database, owner):
 
 
 def test_session_is_timed_to_its_end_on_the_version_that_it_began_on(database, owner):
-    track = LearnedTrack(*SILVERSTONE, line=0.97905, sectors=(0.279, 0.679), length_m=5891.0, version=1)
+    track = LearnedTrack(
+        *SILVERSTONE, line=0.97905, sectors=(0.279, 0.679), length_m=5891.0, version=1
+    )
     with psycopg.connect(database.url) as conn:
         save_track(conn, track)
         found = newest_tracks(conn, [SILVERSTONE])[SILVERSTONE]

@@ -22,7 +22,9 @@ def settings_of(brokers: str) -> KafkaSettings:
 def new_partition(settings: KafkaSettings, **config: str) -> Partition:
     """The first one of a new topic of frames, configured as ours are but for ``config``."""
     spec = telemetry_spec(settings, settings.topic_telemetry)
-    created = Cluster(settings, timeout_s=WITHIN_S).create(replace(spec, config=dict(spec.config) | config))
+    created = Cluster(settings, timeout_s=WITHIN_S).create(
+        replace(spec, config=dict(spec.config) | config)
+    )
     assert not created.problem, created
     partition = Partition(spec.name, 0)
     await_leader(settings, partition)

@@ -1,4 +1,6 @@
-"""The whole system as its users start it. It ends with these tests: beside it others would find a machine that is busy."""
+"""The whole system as its users start it. It ends with these tests: beside it others would find a
+machine that is busy.
+"""
 
 import os
 import subprocess
@@ -16,10 +18,16 @@ from tests.waiting import WITHIN_S
 
 
 @contextmanager
-def running_demo(home: Path, **environment: str) -> Iterator[tuple[Instance, "subprocess.Popen[str]"]]:
+def running_demo(
+    home: Path, **environment: str
+) -> Iterator[tuple[Instance, "subprocess.Popen[str]"]]:
     """``purple-sector demo`` as a process of its own, until Ctrl-C."""
     (port,) = free_ports(1)
-    settings = {"PURPLE_SECTOR_HOME": str(home), "WS_PORT": str(port), "LOG_LEVEL": "WARNING"} | environment
+    settings = {
+        "PURPLE_SECTOR_HOME": str(home),
+        "WS_PORT": str(port),
+        "LOG_LEVEL": "WARNING",
+    } | environment
     said = home / "demo.log"
     with said.open("w") as log:
         process = subprocess.Popen(
@@ -35,7 +43,8 @@ def running_demo(home: Path, **environment: str) -> Iterator[tuple[Instance, "su
         yield _await(process, home, said), process
     finally:
         if process.poll() is None:
-            process.terminate()  # whoever starts tests in the background has Ctrl-C ignored by all of them
+            # whoever starts tests in the background has Ctrl-C ignored by all of them
+            process.terminate()
         process.wait(WITHIN_S)
 
 

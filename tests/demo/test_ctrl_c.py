@@ -1,4 +1,6 @@
-"""How a system ends that somebody stops. Before the other tests of the demo: beside theirs this one takes twice as long."""
+"""How a system ends that somebody stops. Before the other tests of the demo: beside theirs this one
+takes twice as long.
+"""
 
 import signal
 import socket
@@ -13,9 +15,15 @@ from tests.waiting import WITHIN_S
 
 
 def test_ctrl_c_ends_every_process_and_a_taken_port_is_no_obstacle(tmp_path):
-    with somebody_listening() as port, running_demo(tmp_path, WS_PORT=str(port)) as (running, process):
+    with (
+        somebody_listening() as port,
+        running_demo(tmp_path, WS_PORT=str(port)) as (running, process),
+    ):
         assert not running.page.endswith(f":{port}/")
-        started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        started = [
+            psutil.Process(process.pid),
+            *psutil.Process(process.pid).children(recursive=True),
+        ]
         process.send_signal(signal.SIGINT)
         assert process.wait(WITHIN_S) == 0
 

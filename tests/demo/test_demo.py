@@ -1,4 +1,6 @@
-"""The product as its users meet it: one command, a page, recordings that are replayed, garbage, and Ctrl-C."""
+"""The product as its users meet it: one command, a page, recordings that are replayed, garbage, and
+Ctrl-C.
+"""
 
 import json
 import os
@@ -37,29 +39,41 @@ def purple_sector(
 
 def test_car_is_live_with_laps_to_compare_with(demo):
     """The demo publishes past laps at speed, and goes on driving."""
-    session = wait_until(lambda: [s for s in get(demo, "api/sessions")["sessions"] if s["track"] == "Aldermoor Park"])[
-        0
-    ]
+    session = wait_until(
+        lambda: [s for s in get(demo, "api/sessions")["sessions"] if s["track"] == "Aldermoor Park"]
+    )[0]
     laps = wait_until(
-        lambda: [lap for lap in get(demo, f"api/sessions/{session['key']}/laps")["laps"] if not lap["flags"]]
+        lambda: [
+            lap
+            for lap in get(demo, f"api/sessions/{session['key']}/laps")["laps"]
+            if not lap["flags"]
+        ]
     )
 
     assert session["live"]
     assert all(abs(lap["lap_time_ms"] - lap["official_lap_time_ms"]) <= 2 for lap in laps)
     before = get(demo, "api/stats")["kafkaStats"]["messagesReceived"]
-    assert wait_until(lambda: get(demo, "api/stats")["kafkaStats"]["messagesReceived"] > before + 60)
+    assert wait_until(
+        lambda: get(demo, "api/stats")["kafkaStats"]["messagesReceived"] > before + 60
+    )
 
 
 @pytest.mark.parametrize("name", ["iracing_okayama_driverA", "ac_limerock_driverC"])
 def test_recording_is_stored_once_in_order_with_its_laps(demo, name):
-    """A real session: every frame is a row, and laps are those that the game reported, to the recording's precision."""
+    """A real session: every frame is a row, and laps are those that the game reported, to the
+    recording's precision.
+    """
     file = RECORDINGS / f"{name}.parquet"
     if not file.exists():
         pytest.skip(f"no recording at {file}")
     facts = json.loads(file.with_suffix(".json").read_text())
-    official_ms = {lap["lap_number"]: lap["lap_time_ms"] for lap in facts["true_laps"] if lap["complete"]}
+    official_ms = {
+        lap["lap_number"]: lap["lap_time_ms"] for lap in facts["true_laps"] if lap["complete"]
+    }
 
-    replayed = purple_sector("collect", "replay", str(file), "--speed", "100", "--session", name, demo=demo)
+    replayed = purple_sector(
+        "collect", "replay", str(file), "--speed", "100", "--session", name, demo=demo
+    )
 
     assert replayed.returncode == 0, replayed.stderr
     assert json.loads(replayed.stdout.splitlines()[-1])["framesPublished"] == facts["rows"]
@@ -92,7 +106,10 @@ def test_garbage_becomes_dead_letters_and_the_partition_goes_on(demo):
 
     wait_for_frames(demo.database_url, {"garbage-session": 1})
     with psycopg.connect(demo.database_url) as conn:
-        reasons = [reason for (reason,) in conn.execute('SELECT reason FROM dead_letters ORDER BY "offset"')]
+        reasons = [
+            reason
+            for (reason,) in conn.execute('SELECT reason FROM dead_letters ORDER BY "offset"')
+        ]
     assert [reason.split(":")[0] for reason in reasons] == [*garbage, "key"]
 
 
@@ -119,7 +136,9 @@ def test_topics_are_as_specified(demo):
     described = purple_sector("topics", "describe", demo=demo)
 
     assert created.returncode == described.returncode == 0
-    assert described.stdout.splitlines() == [f"{name}: as specified" for name in ("telemetry", "commands", "laps")]
+    assert described.stdout.splitlines() == [
+        f"{name}: as specified" for name in ("telemetry", "commands", "laps")
+    ]
 
 
 def test_wrong_setting_is_one_line_and_exit_code_2():
@@ -139,7 +158,9 @@ def test_no_broker_is_one_line_with_its_address():
 
 
 def test_no_database_is_one_line_with_its_address():
-    outcome = purple_sector("database", "status", DATABASE_URL="postgresql://me:hidden@127.0.0.1:1/laps")
+    outcome = purple_sector(
+        "database", "status", DATABASE_URL="postgresql://me:hidden@127.0.0.1:1/laps"
+    )
 
     assert outcome.returncode == 1
     assert outcome.stderr.count("\n") == 1
@@ -152,5 +173,12 @@ def get(demo: Instance, path: str):
 
 
 def frame_json(timestamp_ms: int, **more: float) -> bytes:
-    frame = {"timestamp": timestamp_ms, "lapTime": 1000, "speed": 200.0, "gear": 4, "rpm": 6000, "lapNumber": 1}
+    frame = {
+        "timestamp": timestamp_ms,
+        "lapTime": 1000,
+        "speed": 200.0,
+        "gear": 4,
+        "rpm": 6000,
+        "lapNumber": 1,
+    }
     return json.dumps(frame | more).encode()

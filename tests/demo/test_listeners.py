@@ -38,7 +38,10 @@ def test_a_stranger_runs_no_code(demo):
     (gcs,) = [one for one in listening(psutil.Process(demo.pid)) if "gcs_server" in one.command]
     address = f"127.0.0.1:{gcs.port}"
     bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
+    for wrong in (
+        {"RAY_AUTH_MODE": "disabled"},
+        {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+    ):
         refused = subprocess.run(
             [sys.executable, "-c", JOIN, address],
             env=bare | wrong | {"RAY_NUM_REDIS_GET_RETRIES": "1"},
@@ -53,7 +56,9 @@ def test_a_stranger_runs_no_code(demo):
 def test_the_token_is_in_no_command_line_and_no_environment(demo):
     """Both can be listed on the machine; the token's file is its user's alone."""
     processes = [psutil.Process(demo.pid), *psutil.Process(demo.pid).children(recursive=True)]
-    (token_file,) = {path for one in processes if (path := environment(one).get("RAY_AUTH_TOKEN_PATH"))}
+    (token_file,) = {
+        path for one in processes if (path := environment(one).get("RAY_AUTH_TOKEN_PATH"))
+    }
     token = Path(token_file).read_text()
 
     for one in processes:

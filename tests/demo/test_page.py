@@ -1,7 +1,7 @@
 """The viewer page in a real browser, on a running system.
 
-``page_url`` is the address of a system on which one session is live and has finished laps; the rest is what a race engineer
-would look for on the second monitor.
+``page_url`` is the address of a system on which one session is live and has finished laps; the rest
+is what a race engineer would look for on the second monitor.
 """
 
 import os
@@ -56,7 +56,10 @@ THROTTLE_GREEN = [69, 207, 139]
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """A browser with an empty profile, that keeps what it writes to its console."""
-    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    chromium, driver = (
+        shutil.which("chromium") or shutil.which("google-chrome"),
+        shutil.which("chromedriver"),
+    )
     if chromium is None or driver is None:
         pytest.skip("needs chromium and chromedriver")
     options = webdriver.ChromeOptions()
@@ -77,7 +80,11 @@ def page(browser: webdriver.Chrome, page_url: str) -> webdriver.Chrome:
     browser.get("about:blank")
     browser.get_log("browser")
     browser.get(page_url)
-    until(browser, "the page is live", lambda: one(browser, "#connection").get_attribute("data-state") == "live")
+    until(
+        browser,
+        "the page is live",
+        lambda: one(browser, "#connection").get_attribute("data-state") == "live",
+    )
     return browser
 
 
@@ -101,7 +108,9 @@ def pixels(page: webdriver.Chrome, canvas: str, colour: list[int] | None = None)
 
 
 def picture_of(page: webdriver.Chrome, canvas: str) -> str:
-    return sha256(page.execute_script("return arguments[0].toDataURL()", one(page, canvas)).encode()).hexdigest()
+    return sha256(
+        page.execute_script("return arguments[0].toDataURL()", one(page, canvas)).encode()
+    ).hexdigest()
 
 
 def rows(page: webdriver.Chrome) -> list[WebElement]:
@@ -115,8 +124,16 @@ def chosen(page: webdriver.Chrome) -> str | None:
 
 def test_page_opens_on_the_live_session(page: webdriver.Chrome) -> None:
     # The list is drawn anew whenever it is read: each look starts over.
-    until(page, "a live session is listed", lambda: one(page, "#sessions li[data-live=true]").is_displayed())
-    until(page, "the session is named", lambda: one(page, "#session-title b").text in one(page, CURRENT).text)
+    until(
+        page,
+        "a live session is listed",
+        lambda: one(page, "#sessions li[data-live=true]").is_displayed(),
+    )
+    until(
+        page,
+        "the session is named",
+        lambda: one(page, "#session-title b").text in one(page, CURRENT).text,
+    )
     assert not one(page, "#empty").is_displayed()
 
 
@@ -136,7 +153,9 @@ def test_instruments_follow_the_car(page: webdriver.Chrome) -> None:
 
 def test_traces_are_drawn_and_grow(page: webdriver.Chrome) -> None:
     until(page, "traces are drawn", lambda: pixels(page, "#canvas-live")[0] > 200)
-    until(page, "the throttle is green", lambda: pixels(page, "#canvas-live", THROTTLE_GREEN)[1] > 10)
+    until(
+        page, "the throttle is green", lambda: pixels(page, "#canvas-live", THROTTLE_GREEN)[1] > 10
+    )
     before = picture_of(page, "#canvas-live")
     until(page, "the traces grow", lambda: picture_of(page, "#canvas-live") != before)
 
@@ -176,12 +195,18 @@ def test_pages_session_is_asked_for_once_and_then_only_what_is_new(page: webdriv
 
 def test_cursor_tells_a_second_and_enter_compares_with_its_lap(page: webdriver.Chrome) -> None:
     """From the end of the session to its beginning, which is in the first lap."""
-    until(page, "a best lap is listed", lambda: page.find_elements(By.CSS_SELECTOR, "#laps tr[data-best=true]"))
+    until(
+        page,
+        "a best lap is listed",
+        lambda: page.find_elements(By.CSS_SELECTOR, "#laps tr[data-best=true]"),
+    )
     show_session(page)
     page.execute_script("document.getElementById('charts').scrollIntoView()")
     overview = one(page, "#overview")
     left = page.execute_script("return document.querySelector('#overview .strip').offsetWidth")
-    ActionChains(page).move_to_element_with_offset(overview, left + 20 - overview.rect["width"] // 2, 40).perform()
+    ActionChains(page).move_to_element_with_offset(
+        overview, left + 20 - overview.rect["width"] // 2, 40
+    ).perform()
     until(page, "the cursor is told in words", lambda: "lap 1, " in one(page, "#cursor-note").text)
     assert one(page, "#overview [data-channel=speed] .value").text.isdigit()
     one(page, "#charts").send_keys(Keys.ENTER)
@@ -190,28 +215,48 @@ def test_cursor_tells_a_second_and_enter_compares_with_its_lap(page: webdriver.C
 
 
 def test_laps_say_what_they_came_to(page: webdriver.Chrome, page_url: str) -> None:
-    """Highest speed and share at full throttle, as the store sums them up; a narrow window has no room for them."""
+    """Highest speed and share at full throttle, as the store sums them up; a narrow window has no
+    room for them.
+    """
     cells = "return [...document.querySelectorAll('#laps tbody tr')].map(r => [0, 4, 5].map(i => r.cells[i].innerText))"
-    until(page, "laps are summed up", lambda: any(top.isdigit() for _, top, _ in page.execute_script(cells)))
+    until(
+        page,
+        "laps are summed up",
+        lambda: any(top.isdigit() for _, top, _ in page.execute_script(cells)),
+    )
     told = {tuple(map(int, row)) for row in page.execute_script(cells) if row[1].isdigit()}
-    (key,) = [session["key"] for session in get(page_url, "api/sessions")["sessions"] if session["live"]]
+    (key,) = [
+        session["key"] for session in get(page_url, "api/sessions")["sessions"] if session["live"]
+    ]
     stored = get(page_url, f"api/sessions/{key}/lap-summaries")["laps"]
     # JavaScript rounds halves up.
     rounded = {
-        (lap["lap_number"], int(lap["max_speed_kmh"] + 0.5), int(lap["full_throttle_share"] * 100 + 0.5))
+        (
+            lap["lap_number"],
+            int(lap["max_speed_kmh"] + 0.5),
+            int(lap["full_throttle_share"] * 100 + 0.5),
+        )
         for lap in stored
     }
     assert told <= rounded
     assert one(page, "#laps tbody td:nth-child(5)").is_displayed()
     page.set_window_size(900, 700)
     try:
-        until(page, "the columns are gone", lambda: not one(page, "#laps tbody td:nth-child(5)").is_displayed())
+        until(
+            page,
+            "the columns are gone",
+            lambda: not one(page, "#laps tbody td:nth-child(5)").is_displayed(),
+        )
     finally:
         page.set_window_size(1600, 900)
 
 
 def test_laps_are_listed_and_one_is_purple(page: webdriver.Chrome) -> None:
-    until(page, "a best lap is listed", lambda: page.find_elements(By.CSS_SELECTOR, "#laps tr[data-best=true]"))
+    until(
+        page,
+        "a best lap is listed",
+        lambda: page.find_elements(By.CSS_SELECTOR, "#laps tr[data-best=true]"),
+    )
     times = page.execute_script(
         "return [...document.querySelectorAll('#laps tbody tr')].map(r => r.cells[1].innerText)"
     )
@@ -222,7 +267,11 @@ def test_laps_are_listed_and_one_is_purple(page: webdriver.Chrome) -> None:
 def test_best_lap_is_the_reference_until_another_is_chosen(page: webdriver.Chrome) -> None:
     """The reference is drawn under the traces, the delta is told, and Enter on a lap chooses it."""
     until(page, "a reference is chosen", lambda: chosen(page) is not None)
-    until(page, "the best lap is chosen", lambda: one(page, CHOSEN).get_attribute("data-best") == "true")
+    until(
+        page,
+        "the best lap is chosen",
+        lambda: one(page, CHOSEN).get_attribute("data-best") == "true",
+    )
     until(page, "the delta is told", lambda: one(page, "#delta").text[:1] in "+−±")
     others = [row for row in rows(page) if row.get_attribute("data-best") != "true"]
     if not others:
@@ -234,13 +283,21 @@ def test_best_lap_is_the_reference_until_another_is_chosen(page: webdriver.Chrom
     until(page, "the other lap is drawn", lambda: picture_of(page, "#canvas-base") != before)
     one(page, "#reference-best").click()
     # Not the same one as before, perhaps: the car goes on driving.
-    until(page, "the best lap is chosen again", lambda: one(page, CHOSEN).get_attribute("data-best") == "true")
+    until(
+        page,
+        "the best lap is chosen again",
+        lambda: one(page, CHOSEN).get_attribute("data-best") == "true",
+    )
 
 
 def test_arrow_keys_move_a_cursor_along_the_lap(page: webdriver.Chrome) -> None:
     charts = one(page, "#charts")
     charts.send_keys(Keys.ARROW_LEFT)
-    until(page, "the cursor is told in words", lambda: one(page, "#cursor-note").text.startswith("at "))
+    until(
+        page,
+        "the cursor is told in words",
+        lambda: one(page, "#cursor-note").text.startswith("at "),
+    )
     charts.send_keys(Keys.ESCAPE)
     until(page, "the cursor is gone", lambda: not one(page, "#cursor-note").text)
 
@@ -258,9 +315,17 @@ def test_what_cannot_be_drawn_is_shown_and_ends_nothing(page: webdriver.Chrome) 
         return one(page, "#connection").text
 
     page.execute_script(BREAK_DRAWING)
-    until(page, "the head shows it", lambda: "can't be drawn: a canvas that cannot be cleared" in head())
+    until(
+        page,
+        "the head shows it",
+        lambda: "can't be drawn: a canvas that cannot be cleared" in head(),
+    )
     before = int(one(page, "#connection").get_attribute("data-frames") or 0)
-    until(page, "frames go on", lambda: int(one(page, "#connection").get_attribute("data-frames") or 0) > before)
+    until(
+        page,
+        "frames go on",
+        lambda: int(one(page, "#connection").get_attribute("data-frames") or 0) > before,
+    )
     page.execute_script("mendDrawing()")
     until(page, "the head shows it no more", lambda: head() == "Live")
     drawn = picture_of(page, "#canvas-live")
@@ -293,9 +358,19 @@ def test_demo_plays_without_a_session(browser: webdriver.Chrome, page_url: str) 
     """The demo needs neither collector nor database; here it is started as the button does it."""
     browser.get(page_url)
     browser.execute_script("document.getElementById('demo').click()")
-    until(browser, "the demo plays", lambda: one(browser, "#connection").get_attribute("data-state") == "demo")
-    until(browser, "the demo drives", lambda: int(one(browser, "#connection").get_attribute("data-frames") or 0) > 60)
+    until(
+        browser,
+        "the demo plays",
+        lambda: one(browser, "#connection").get_attribute("data-state") == "demo",
+    )
+    until(
+        browser,
+        "the demo drives",
+        lambda: int(one(browser, "#connection").get_attribute("data-frames") or 0) > 60,
+    )
     one(browser, "#demo").click()
     until(
-        browser, "the live session is back", lambda: one(browser, "#connection").get_attribute("data-state") == "live"
+        browser,
+        "the live session is back",
+        lambda: one(browser, "#connection").get_attribute("data-state") == "live",
     )

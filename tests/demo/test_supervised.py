@@ -1,4 +1,6 @@
-"""The running system stays up: what is killed comes back by itself. Last, for the other tests want an undisturbed one."""
+"""The running system stays up: what is killed comes back by itself. Last, for the other tests want
+an undisturbed one.
+"""
 
 import json
 import os
@@ -33,7 +35,9 @@ def test_a_stop_does_not_wait_for_a_restart_of_ray(demo, demo_home):
     lines = len(said.read_text())
     started = psutil.Process(demo.pid).children(recursive=True)
     main_process(demo.pid, "raylet").kill()
-    wait_until(lambda: "Ray with ingest and the page has ended" in said.read_text()[lines:], "the restart")
+    wait_until(
+        lambda: "Ray with ingest and the page has ended" in said.read_text()[lines:], "the restart"
+    )
 
     os.kill(demo.pid, signal.SIGTERM)
 

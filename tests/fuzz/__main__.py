@@ -1,4 +1,6 @@
-"""``python -m tests.fuzz acc --seconds 60``: give a game's collector whatever there is, and see that it tells nothing wrong."""
+"""``python -m tests.fuzz acc --seconds 60``: give a game's collector whatever there is, and see
+that it tells nothing wrong.
+"""
 
 import importlib
 import logging
@@ -24,7 +26,9 @@ def main(name: str, seconds: float, seed: int | None) -> None:
     click.echo(f"seed {seed}")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory() as folder:
-        game = getattr(importlib.import_module(f"tests.fuzz.{name}"), name.capitalize())(Path(folder), Random(seed))
+        game = getattr(importlib.import_module(f"tests.fuzz.{name}"), name.capitalize())(
+            Path(folder), Random(seed)
+        )
         ends = time.monotonic() + seconds
         try:
             while time.monotonic() < ends:

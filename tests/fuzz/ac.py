@@ -1,4 +1,6 @@
-"""Assetto Corsa gone mad: a real socket that answers anything, and real files that anything is written to and done to."""
+"""Assetto Corsa gone mad: a real socket that answers anything, and real files that anything is
+written to and done to.
+"""
 
 import socket
 import struct
@@ -25,7 +27,13 @@ from tests.unit import ac
 _REAL = SHARED / "sim" / "data"
 #: What a frame has, and where a datagram or the pages have it.
 _OF_CAR = {"speed": "speed_Kmh", "throttle": "gas", "brake": "brake", "lap_time": "lapTime"}
-_OF_PHYSICS = {"throttle": "gas", "brake": "brake", "speed": "speedKmh", "rpm": "rpms", "heading": "heading"}
+_OF_PHYSICS = {
+    "throttle": "gas",
+    "brake": "brake",
+    "speed": "speedKmh",
+    "rpm": "rpms",
+    "heading": "heading",
+}
 _OF_GRAPHICS = {"lap_time": "iCurrentTime", "normalized_position": "normalizedCarPosition"}
 
 
@@ -51,9 +59,16 @@ class Ac:
 
     def _follow(self, folder: Path) -> AcGame:
         settings = AcSettings.read(
-            _env_file=None, shared_memory=str(folder), udp_port=self._server.getsockname()[1], host="127.0.0.1"
+            _env_file=None,
+            shared_memory=str(folder),
+            udp_port=self._server.getsockname()[1],
+            host="127.0.0.1",
         )
-        return AcGame(settings, clocks=lambda: ClockReading(self._now_s, round(self._now_s * 1000)), sleep=self._pass)
+        return AcGame(
+            settings,
+            clocks=lambda: ClockReading(self._now_s, round(self._now_s * 1000)),
+            sleep=self._pass,
+        )
 
     def _pass(self, seconds: float) -> None:
         self._now_s += seconds
@@ -62,15 +77,15 @@ class Ac:
     def summary(self) -> str:
         pages, alone = self._told
         counts = sum((Counter(one.counts) for one in self._games), Counter())
-        told = (
-            f"with pages: {pages.sessions} sessions, {pages.frames} frames; without: {alone.sessions}, {alone.frames}"
-        )
+        told = f"with pages: {pages.sessions} sessions, {pages.frames} frames; without: {alone.sessions}, {alone.frames}"
         return "\n".join([told, *(f"{count:9} {kind}" for kind, count in counts.most_common())])
 
     def step(self) -> None:
         """Something goes wrong, or right, and both followers look."""
         rare = self._draw.random() < 0.02
-        passed_s = self._draw.choice((0.3, 3.0, 20.0, 61.0) if rare else (0.003, 0.018, 0.018, 0.051))
+        passed_s = self._draw.choice(
+            (0.3, 3.0, 20.0, 61.0) if rare else (0.003, 0.018, 0.018, 0.051)
+        )
         self._pass(passed_s)
         self._drive(passed_s)
         self._write_pages()
@@ -119,7 +134,9 @@ class Ac:
                 self._send(ac.answer() if draw.random() < 0.8 else spoil(draw, ac.answer()), client)
         running = ac.info(lapCount=self._lap_count, lapTime=self._clock_ms)
         for client in self._clients:
-            odd = [spoil(draw, draw.choice(self._messages)) for _ in range(draw.choice((0, 0, 1, 3)))]
+            odd = [
+                spoil(draw, draw.choice(self._messages)) for _ in range(draw.choice((0, 0, 1, 3)))
+            ]
             for datagram in [running] * (draw.random() < 0.9) + odd:
                 self._send(datagram[:60_000], client)
 
@@ -140,17 +157,24 @@ class Ac:
         """Each frame is what some datagram or some page said; nothing was made up."""
         for frame in happenings:
             if isinstance(frame, TelemetryFrame):
-                sent = any(_is_in(frame, data, CAR_INFO, _OF_CAR, "lapCount") for data in self._sent)
+                sent = any(
+                    _is_in(frame, data, CAR_INFO, _OF_CAR, "lapCount") for data in self._sent
+                )
                 assert sent or self._is_written(frame), f"nothing says that: {frame}"
 
     def _is_written(self, frame: TelemetryFrame) -> bool:
-        physics = any(_is_in(frame, page, AC_PHYSICS, _OF_PHYSICS) for page in self._pages.lately("physics"))
+        physics = any(
+            _is_in(frame, page, AC_PHYSICS, _OF_PHYSICS) for page in self._pages.lately("physics")
+        )
         return physics and any(
-            _is_in(frame, page, AC_GRAPHICS, _OF_GRAPHICS, "completedLaps") for page in self._pages.lately("graphics")
+            _is_in(frame, page, AC_GRAPHICS, _OF_GRAPHICS, "completedLaps")
+            for page in self._pages.lately("graphics")
         )
 
 
-def _is_in(frame: TelemetryFrame, data: bytes, layout, fields: dict[str, str], laps: str = "") -> bool:
+def _is_in(
+    frame: TelemetryFrame, data: bytes, layout, fields: dict[str, str], laps: str = ""
+) -> bool:
     if len(data) < layout.size:
         return False
     told = all(holds(frame, field, _number(layout, data, name)) for field, name in fields.items())

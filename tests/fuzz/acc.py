@@ -1,4 +1,6 @@
-"""Competizione gone mad: real files that anything is written to and done to, and a real socket that says anything."""
+"""Competizione gone mad: real files that anything is written to and done to, and a real socket that
+says anything.
+"""
 
 import socket
 import struct
@@ -23,19 +25,29 @@ from tests.unit.acc import car_update, lap, pages, update
 _REAL = SHARED / "sim" / "data"
 _SPLITS = (23_647, 41_300, 29_325)
 #: What a frame has, and where the pages have it.
-_FROM_PHYSICS = {"throttle": "gas", "brake": "brake", "steering": "steerAngle", "speed": "speedKmh", "rpm": "rpms"}
+_FROM_PHYSICS = {
+    "throttle": "gas",
+    "brake": "brake",
+    "steering": "steerAngle",
+    "speed": "speedKmh",
+    "rpm": "rpms",
+}
 _FROM_GRAPHICS = {"normalized_position": "normalizedCarPosition"}
 
 
 def _messages() -> list[bytes]:
     made = [
         game.registration_result(5, success=True, commands=False, error=""),
-        game.registration_result(-1, success=False, commands=False, error="Wrong connection password"),
+        game.registration_result(
+            -1, success=False, commands=False, error="Wrong connection password"
+        ),
         update(1000.0).encode(),
         update(1000.0, replay=game.Replay(1.0, 2.0)).encode(),
         car_update(500, last_lap=lap(94_272, splits_ms=_SPLITS)).encode(),
         game.entry_list(5, [3, 7]),
-        game.EntryListCar(3, 32, "team", 1, 0, 0, 0, [game.Driver("Ada", "Lovelace", "LOV")]).encode(),
+        game.EntryListCar(
+            3, 32, "team", 1, 0, 0, 0, [game.Driver("Ada", "Lovelace", "LOV")]
+        ).encode(),
         game.TrackData(5, "Monza Circuit", 12, 5793, [("set", ["one"])], ["HUD"]).encode(),
         game.event(5, "01:33.695", time_ms=1, car=3),
     ]
@@ -84,7 +96,9 @@ class Acc:
     def step(self) -> None:
         """Something goes wrong, or right, and both followers look."""
         rare = self._draw.random() < 0.02
-        self._now_s += self._draw.choice((0.3, 3.0, 20.0, 61.0) if rare else (0.001, 0.017, 0.017, 0.05))
+        self._now_s += self._draw.choice(
+            (0.3, 3.0, 20.0, 61.0) if rare else (0.001, 0.017, 0.017, 0.05)
+        )
         self._write_pages()
         self._say()
         for game_, told in zip(self._games, self._told, strict=True):
@@ -122,7 +136,10 @@ class Acc:
         now_ms = self._now_s * 1000
         running = [update(now_ms).encode(), car_update(round(now_ms)).encode()]
         for client in self._clients:
-            odd = [spoil(self._draw, self._draw.choice(self._messages)) for _ in range(self._draw.choice((0, 0, 1, 3)))]
+            odd = [
+                spoil(self._draw, self._draw.choice(self._messages))
+                for _ in range(self._draw.choice((0, 0, 1, 3)))
+            ]
             for datagram in running + odd:
                 self._server.sendto(datagram[:60_000], client)
                 self.inputs += 1
@@ -131,19 +148,33 @@ class Acc:
         """Each frame is what some page said; nothing was made up."""
         for frame in happenings:
             if isinstance(frame, TelemetryFrame):
-                physics = any(_drives_like(frame, page) for page in self._pages.lately("physics") if len(page) >= 800)
-                graphics = any(_is_where(frame, page) for page in self._pages.lately("graphics") if len(page) >= 1588)
+                physics = any(
+                    _drives_like(frame, page)
+                    for page in self._pages.lately("physics")
+                    if len(page) >= 800
+                )
+                graphics = any(
+                    _is_where(frame, page)
+                    for page in self._pages.lately("graphics")
+                    if len(page) >= 1588
+                )
                 assert physics, f"no page drives like that: {frame}"
                 assert graphics, f"no page is there: {frame}"
 
 
 def _drives_like(frame: TelemetryFrame, page: bytes) -> bool:
-    told = all(holds(frame, field, _number(ACC_PHYSICS, page, name)) for field, name in _FROM_PHYSICS.items())
+    told = all(
+        holds(frame, field, _number(ACC_PHYSICS, page, name))
+        for field, name in _FROM_PHYSICS.items()
+    )
     return told and holds(frame, "gear", _number(ACC_PHYSICS, page, "gear") - 1)
 
 
 def _is_where(frame: TelemetryFrame, page: bytes) -> bool:
-    told = all(holds(frame, field, _number(ACC_GRAPHICS, page, name)) for field, name in _FROM_GRAPHICS.items())
+    told = all(
+        holds(frame, field, _number(ACC_GRAPHICS, page, name))
+        for field, name in _FROM_GRAPHICS.items()
+    )
     return told and holds(frame, "lap_number", _number(ACC_GRAPHICS, page, "completedLaps") + 1)
 
 

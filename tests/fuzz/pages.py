@@ -15,7 +15,9 @@ class WrittenPages:
 
     def __init__(self, folder: Path, draw: Random) -> None:
         self._folder, self._draw = folder, draw
-        self._written: dict[str, deque[bytes]] = {name: deque(maxlen=_REMEMBERED) for name in Pages._fields}
+        self._written: dict[str, deque[bytes]] = {
+            name: deque(maxlen=_REMEMBERED) for name in Pages._fields
+        }
 
     def put(self, name: str, page: bytes) -> None:
         path = self._folder / f"acpmf_{name}"

@@ -4,7 +4,10 @@ import struct
 from random import Random
 
 _NUMBERS = [
-    *(struct.pack("<f", value) for value in (float("nan"), float("inf"), -float("inf"), 3e38, -1e7, 1e-40)),
+    *(
+        struct.pack("<f", value)
+        for value in (float("nan"), float("inf"), -float("inf"), 3e38, -1e7, 1e-40)
+    ),
     *(struct.pack("<i", value) for value in (0, -1, 1, 2**31 - 1, -(2**31), 1_000_000)),
 ]
 _LONGEST = 4096
@@ -30,7 +33,9 @@ def spoil(draw: Random, data: bytes) -> bytes:
 
 
 def same_size(draw: Random, data: bytes) -> bytes:
-    """As long as it was, with some of it changed: bits, bytes, numbers that are none, strings that never end."""
+    """As long as it was, with some of it changed: bits, bytes, numbers that are none, strings that
+    never end.
+    """
     changed = bytearray(data)
     for _ in range(draw.choice((0, 1, 1, 2, 5, 50)) if data else 0):
         at = draw.randrange(len(changed))

@@ -8,7 +8,9 @@ from ingest.telemetry_pb2 import TelemetryFrame
 
 
 class Told:
-    """Sessions come one after the other, frames only within one, in time, and each could have come from a car."""
+    """Sessions come one after the other, frames only within one, in time, and each could have come
+    from a car.
+    """
 
     def __init__(self) -> None:
         self.sessions = self.frames = 0

@@ -27,7 +27,9 @@ from tests.game_emulators.wire import Weather, Wire
 _SHARE = click.FloatRange(0, 1)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_TO_TYPE = "\b\nType while it plays:\n" + "\n".join(f"  {what:28}{why}" for what, why in COMMANDS.items())
+_TO_TYPE = "\b\nType while it plays:\n" + "\n".join(
+    f"  {what:28}{why}" for what, why in COMMANDS.items()
+)
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -47,29 +49,92 @@ _drive_options = _options(
         type=_FILE,
         help="A recorded session, Parquet or CSV; more are the sessions after it. Without one, a simulated car drives for ever.",
     ),
-    click.option("--circuit", default="aldermoor", show_default=True, type=click.Choice(tuple(CIRCUITS))),
-    click.option("--seed", default=1, show_default=True, help="Of the simulated car, and of all that goes wrong."),
+    click.option(
+        "--circuit", default="aldermoor", show_default=True, type=click.Choice(tuple(CIRCUITS))
+    ),
+    click.option(
+        "--seed",
+        default=1,
+        show_default=True,
+        help="Of the simulated car, and of all that goes wrong.",
+    ),
     click.option("--speed", default=1.0, show_default=True, help="Times real time."),
     click.option("--loop", is_flag=True, help="After the last file, the first again."),
-    click.option("--load", "load_s", default=1.0, show_default=True, help="Seconds until a session is loaded."),
-    click.option("--cars", default=1, show_default=True, type=click.IntRange(1, 60), help="On the track."),
-    click.option("--type", "session_type", default=0, show_default=True, help="0 practice, 1 qualifying, 2 race."),
     click.option(
-        "--ledger", "ledger_path", type=click.Path(path_type=Path), help="A file to note in what was written."
+        "--load",
+        "load_s",
+        default=1.0,
+        show_default=True,
+        help="Seconds until a session is loaded.",
+    ),
+    click.option(
+        "--cars", default=1, show_default=True, type=click.IntRange(1, 60), help="On the track."
+    ),
+    click.option(
+        "--type",
+        "session_type",
+        default=0,
+        show_default=True,
+        help="0 practice, 1 qualifying, 2 race.",
+    ),
+    click.option(
+        "--ledger",
+        "ledger_path",
+        type=click.Path(path_type=Path),
+        help="A file to note in what was written.",
     ),
 )
 _memory_options = _options(
-    click.option("--folder", default="/dev/shm", show_default=True, type=_FOLDER, help="Where the pages are made."),
-    click.option("--graphics-hz", default=60.0, show_default=True, help="Writes of the graphics page a second."),
-    click.option("--torn", default=0.0, show_default=True, type=_SHARE, help="Share of writes made in pieces."),
-    click.option("--torn-pause", default=0.0005, show_default=True, help="Seconds between the pieces."),
+    click.option(
+        "--folder",
+        default="/dev/shm",
+        show_default=True,
+        type=_FOLDER,
+        help="Where the pages are made.",
+    ),
+    click.option(
+        "--graphics-hz",
+        default=60.0,
+        show_default=True,
+        help="Writes of the graphics page a second.",
+    ),
+    click.option(
+        "--torn",
+        default=0.0,
+        show_default=True,
+        type=_SHARE,
+        help="Share of writes made in pieces.",
+    ),
+    click.option(
+        "--torn-pause", default=0.0005, show_default=True, help="Seconds between the pieces."
+    ),
     click.option("--id-last", is_flag=True, help="Pieces: packetId after the rest, not before it."),
 )
 _weather_options = _options(
-    click.option("--loss", default=0.0, show_default=True, type=_SHARE, help="Share of datagrams lost, both ways."),
-    click.option("--doubling", default=0.0, show_default=True, type=_SHARE, help="Share that arrive twice."),
-    click.option("--reordering", default=0.0, show_default=True, type=_SHARE, help="Share that the next overtakes."),
-    click.option("--garbage", default=0.0, show_default=True, type=_SHARE, help="Spoilt ones beside each good one."),
+    click.option(
+        "--loss",
+        default=0.0,
+        show_default=True,
+        type=_SHARE,
+        help="Share of datagrams lost, both ways.",
+    ),
+    click.option(
+        "--doubling", default=0.0, show_default=True, type=_SHARE, help="Share that arrive twice."
+    ),
+    click.option(
+        "--reordering",
+        default=0.0,
+        show_default=True,
+        type=_SHARE,
+        help="Share that the next overtakes.",
+    ),
+    click.option(
+        "--garbage",
+        default=0.0,
+        show_default=True,
+        type=_SHARE,
+        help="Spoilt ones beside each good one.",
+    ),
 )
 
 
@@ -83,10 +148,27 @@ def main() -> None:
 @_memory_options
 @_weather_options
 @click.option("--physics-hz", default=400.0, show_default=True, help="Physics steps a second.")
-@click.option("--broadcast-port", "port", default=0, show_default=True, help="9000 is customary, 0 is a free one.")
-@click.option("--password", default="asd", show_default=True, help="That a client of broadcasting must know.")
-@click.option("--command-password", default="commands", show_default=True, help="Without it, a client only reads.")
-@click.option("--client-timeout", type=float, help="Seconds until a silent client is forgotten; without it, never.")
+@click.option(
+    "--broadcast-port",
+    "port",
+    default=0,
+    show_default=True,
+    help="9000 is customary, 0 is a free one.",
+)
+@click.option(
+    "--password", default="asd", show_default=True, help="That a client of broadcasting must know."
+)
+@click.option(
+    "--command-password",
+    default="commands",
+    show_default=True,
+    help="Without it, a client only reads.",
+)
+@click.option(
+    "--client-timeout",
+    type=float,
+    help="Seconds until a silent client is forgotten; without it, never.",
+)
 def acc(**options: Any) -> None:
     """Assetto Corsa Competizione: shared memory, and broadcasting over UDP."""
     playing, ledger = _playing(**options), Ledger(options["ledger_path"])
@@ -112,19 +194,41 @@ def acc(**options: Any) -> None:
 @_memory_options
 @_weather_options
 @click.option("--physics-hz", default=333.0, show_default=True, help="Physics steps a second.")
-@click.option("--port", default=0, show_default=True, help="Of the remote telemetry; the game's is 9996, 0 a free one.")
-@click.option("--rate", "rate_hz", default=60.0, show_default=True, help="Car infos a second.")
-@click.option("--lock", "lock_deg", default=450.0, show_default=True, help="How far the wheel turns to each side.")
 @click.option(
-    "--steering", default=STEERING[0], show_default=True, type=click.Choice(STEERING), help="In shared memory."
+    "--port",
+    default=0,
+    show_default=True,
+    help="Of the remote telemetry; the game's is 9996, 0 a free one.",
+)
+@click.option("--rate", "rate_hz", default=60.0, show_default=True, help="Car infos a second.")
+@click.option(
+    "--lock",
+    "lock_deg",
+    default=450.0,
+    show_default=True,
+    help="How far the wheel turns to each side.",
+)
+@click.option(
+    "--steering",
+    default=STEERING[0],
+    show_default=True,
+    type=click.Choice(STEERING),
+    help="In shared memory.",
 )
 def ac(**options: Any) -> None:
     """Assetto Corsa: remote telemetry over UDP, and shared memory."""
     playing, ledger = _playing(**options), Ledger(options["ledger_path"])
     lock_deg, cars = options["lock_deg"], options["cars"]
-    pages = AcPages(cars=cars, session_type=options["session_type"], steering=options["steering"], lock_deg=lock_deg)
+    pages = AcPages(
+        cars=cars,
+        session_type=options["session_type"],
+        steering=options["steering"],
+        lock_deg=lock_deg,
+    )
     wire = _wire(**options)
-    remote = RemoteTelemetry(wire, playing, ledger, rate_hz=options["rate_hz"], lock_deg=lock_deg, cars=cars)
+    remote = RemoteTelemetry(
+        wire, playing, ledger, rate_hz=options["rate_hz"], lock_deg=lock_deg, cars=cars
+    )
     click.echo(f"remote telemetry: 127.0.0.1:{wire.port}")
     _play(playing, [remote, _memory(pages, playing, ledger, **options)])
 
@@ -133,7 +237,9 @@ def _playing(**options: Any) -> Playing:
     return Playing(_outings(**options), speed=options["speed"], load_s=options["load_s"])
 
 
-def _outings(*, files: tuple[Path, ...], circuit: str, seed: int, loop: bool, **_: Any) -> Iterator[Outing]:
+def _outings(
+    *, files: tuple[Path, ...], circuit: str, seed: int, loop: bool, **_: Any
+) -> Iterator[Outing]:
     if not files:
         return (simulated(circuit, seed=one) for one in count(seed))
     outings = [recorded(file) for file in files]
@@ -154,7 +260,16 @@ def _memory(pages: Pages, playing: Playing, ledger: Ledger, **options: Any) -> S
     )
 
 
-def _wire(port: int, *, loss: float, doubling: float, reordering: float, garbage: float, seed: int, **_: Any) -> Wire:
+def _wire(
+    port: int,
+    *,
+    loss: float,
+    doubling: float,
+    reordering: float,
+    garbage: float,
+    seed: int,
+    **_: Any,
+) -> Wire:
     return Wire(port, Weather(loss, doubling, reordering, garbage), seed=seed)
 
 

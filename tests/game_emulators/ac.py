@@ -1,4 +1,6 @@
-"""What Assetto Corsa writes into its pages. Values that say nothing of the drive are those of a real dump."""
+"""What Assetto Corsa writes into its pages. Values that say nothing of the drive are those of a
+real dump.
+"""
 
 from collections.abc import Mapping
 from math import radians
@@ -9,7 +11,8 @@ from tests.game_emulators.drive import SECTORS, Moment
 from tests.game_emulators.pages import AC_GRAPHICS, AC_PHYSICS, AC_STATIC
 from tests.game_emulators.playing import Playing
 
-#: How the wheel is told in shared memory. The sources disagree and no dump shows it, so that collectors meet all three.
+#: How the wheel is told in shared memory. The sources disagree and no dump shows it, so that
+#: collectors meet all three.
 STEERING = ("normalised", "degrees", "radians")
 
 
@@ -19,10 +22,17 @@ class AcPages:
     physics, graphics, static = AC_PHYSICS, AC_GRAPHICS, AC_STATIC
 
     def __init__(
-        self, *, cars: int = 1, session_type: int = 0, steering: str = STEERING[0], lock_deg: float = 450.0
+        self,
+        *,
+        cars: int = 1,
+        session_type: int = 0,
+        steering: str = STEERING[0],
+        lock_deg: float = 450.0,
     ) -> None:
         self._cars, self._session_type = cars, session_type
-        self._full_lock = {"normalised": 1.0, "degrees": lock_deg, "radians": radians(lock_deg)}[steering]
+        self._full_lock = {"normalised": 1.0, "degrees": lock_deg, "radians": radians(lock_deg)}[
+            steering
+        ]
 
     def constants(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         physics = {
@@ -61,7 +71,9 @@ class AcPages:
         return physics, graphics
 
     def physics_values(self, moment: Moment, before: Moment, passed_s: float) -> Mapping[str, Any]:
-        return driven_physics(moment, before, passed_s) | {"steerAngle": moment.steering * self._full_lock}
+        return driven_physics(moment, before, passed_s) | {
+            "steerAngle": moment.steering * self._full_lock
+        }
 
     def graphics_values(self, playing: Playing) -> Mapping[str, Any]:
         m = playing.moment

@@ -1,4 +1,6 @@
-"""The datagrams of Assetto Corsa's remote telemetry. Texts end with '%'; what follows them, and the padding, is garbage."""
+"""The datagrams of Assetto Corsa's remote telemetry. Texts end with '%'; what follows them, and the
+padding, is garbage.
+"""
 
 import struct
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ from tests.game_emulators.layout import Layout
 HANDSHAKE, SUBSCRIBE_UPDATE, SUBSCRIBE_SPOT, DISMISS = range(4)
 IDENTIFIER, VERSION = 4242, 1
 
-RESPONSE = Layout("carName:w50 driverName:w50 identifier:i version:i trackName:w50 trackConfig:w50", end="%")
+RESPONSE = Layout(
+    "carName:w50 driverName:w50 identifier:i version:i trackName:w50 trackConfig:w50", end="%"
+)
 CAR_INFO = Layout(
     """
     identifier:b _pad0:b3 size:i speed_Kmh:f speed_Mph:f speed_Ms:f isAbsEnabled:b isAbsInAction:b isTcInAction:b isTcEnabled:b

@@ -1,4 +1,6 @@
-"""What Assetto Corsa Competizione writes into its pages. Values that say nothing of the drive are those of a real dump."""
+"""What Assetto Corsa Competizione writes into its pages. Values that say nothing of the drive are
+those of a real dump.
+"""
 
 from collections.abc import Mapping
 from math import cos, sin
@@ -32,7 +34,11 @@ def driven_physics(moment: Moment, before: Moment, passed_s: float) -> dict[str,
         "rpms": moment.rpm,
         "steerAngle": moment.steering,
         "speedKmh": moment.speed_kmh,
-        "velocity": (-sin(moment.heading_rad) * speed_mps, 0.0, cos(moment.heading_rad) * speed_mps),
+        "velocity": (
+            -sin(moment.heading_rad) * speed_mps,
+            0.0,
+            cos(moment.heading_rad) * speed_mps,
+        ),
         "accG": (speed_mps * turn_radps / GRAVITY_MPS2, 0.0, gain_mps2 / GRAVITY_MPS2),
         "wheelAngularSpeed": (speed_mps / _TYRE_M,) * 4,
         "heading": moment.heading_rad,
@@ -64,7 +70,9 @@ def driven_graphics(playing: Playing, none_ms: int, none_text: str) -> dict[str,
 
 
 class AccPages:
-    """With ``cars``, of which ``player`` is the player's; ``session_type``: 0 practice, 1 qualifying, 2 race."""
+    """With ``cars``, of which ``player`` is the player's; ``session_type``: 0 practice, 1
+    qualifying, 2 race.
+    """
 
     physics, graphics, static = ACC_PHYSICS, ACC_GRAPHICS, ACC_STATIC
 
@@ -122,9 +130,14 @@ class AccPages:
         """Of all cars, in the order of their slots."""
         m = playing.moment
         others = rivals(
-            self._cars, player=self._player, track_length_m=playing.outing.track_length_m, driven_s=playing.driven_s
+            self._cars,
+            player=self._player,
+            track_length_m=playing.outing.track_length_m,
+            driven_s=playing.driven_s,
         )
-        places = {rival.car: (rival.x_m, 0.0, rival.z_m) for rival in others} | {self._player: (m.x_m, m.y_m, m.z_m)}
+        places = {rival.car: (rival.x_m, 0.0, rival.z_m) for rival in others} | {
+            self._player: (m.x_m, m.y_m, m.z_m)
+        }
         return [value for car in reversed(range(self._cars)) for value in places[car]]
 
 

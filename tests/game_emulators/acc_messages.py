@@ -1,6 +1,8 @@
-"""The messages of Competizione's broadcasting protocol, version 4: what the game sends, and what it understands.
+"""The messages of Competizione's broadcasting protocol, version 4: what the game sends, and what it
+understands.
 
-One message a datagram, packed without gaps; a text is its length in bytes and then UTF-8, or what the game takes for it.
+One message a datagram, packed without gaps; a text is its length in bytes and then UTF-8, or what
+the game takes for it.
 """
 
 import struct
@@ -28,7 +30,9 @@ class Lap(NamedTuple):
 
     def encode(self) -> bytes:
         count = len(self.splits_ms)
-        head = struct.pack(f"<iHHB{count}i", self.time_ms, self.car, self.driver, count, *self.splits_ms)
+        head = struct.pack(
+            f"<iHHB{count}i", self.time_ms, self.car, self.driver, count, *self.splits_ms
+        )
         return head + bytes([self.invalid, self.valid_for_best, self.outlap, self.inlap])
 
 
@@ -125,7 +129,12 @@ class EntryListCar(NamedTuple):
     def encode(self) -> bytes:
         head = struct.pack("<BHB", 6, self.car, self.model) + text(self.team)
         who = struct.pack(
-            "<iBBHB", self.race_number, self.cup, self.current_driver, self.nationality, len(self.drivers)
+            "<iBBHB",
+            self.race_number,
+            self.cup,
+            self.current_driver,
+            self.nationality,
+            len(self.drivers),
         )
         return head + who + b"".join(map(_driver, self.drivers))
 
@@ -141,7 +150,11 @@ class TrackData(NamedTuple):
     hud_pages: Sequence[str]
 
     def encode(self) -> bytes:
-        head = struct.pack("<Bi", 5, self.connection) + text(self.name) + struct.pack("<ii", self.track, self.length_m)
+        head = (
+            struct.pack("<Bi", 5, self.connection)
+            + text(self.name)
+            + struct.pack("<ii", self.track, self.length_m)
+        )
         sets = b"".join(text(name) + _texts(cameras) for name, cameras in self.camera_sets)
         return head + bytes([len(self.camera_sets)]) + sets + _texts(self.hud_pages)
 

@@ -1,4 +1,5 @@
-"""What Competizione's broadcasting tells of a session: its state, each car, who drives them, the track, and events.
+"""What Competizione's broadcasting tells of a session: its state, each car, who drives them, the
+track, and events.
 
 Messages only; who gets them, and when, is the server's business.
 """
@@ -35,7 +36,9 @@ _CUT_SHORT = b"Cut \xf0\x9f\x8f"  # a flag that the game cut in its middle
 class Announcements:
     """Of what is ``playing``, with ``cars`` of which ``player`` is the player's."""
 
-    def __init__(self, playing: Playing, *, cars: int = 1, player: int = 0, session_type: int = 0) -> None:
+    def __init__(
+        self, playing: Playing, *, cars: int = 1, player: int = 0, session_type: int = 0
+    ) -> None:
         self._playing, self._cars, self._player = playing, cars, player
         self._session_type = SESSION_TYPES.get(session_type, 0)
         self._seen: tuple[int, dict[int, int]] | None = None  # session, and the laps of each car
@@ -46,13 +49,18 @@ class Announcements:
 
     def cars(self) -> list[EntryListCar]:
         """Not in the cars' order."""
-        return [self._entry(car) for car in (self._player, *(rival.car for rival in reversed(self._rivals())))]
+        return [
+            self._entry(car)
+            for car in (self._player, *(rival.car for rival in reversed(self._rivals())))
+        ]
 
     def track(self, connection: int) -> TrackData:
         outing = self._playing.outing
         sets = [("Drivable", ["Chase", "Bonnet", "Cockpit"]), ("set1", ["Set1_Cam1", "Set1_Cam2"])]
         name = outing.track.replace("_", " ").title()
-        return TrackData(connection, name, 26, round(outing.track_length_m), sets, ["Blank", "Basic HUD"])
+        return TrackData(
+            connection, name, 26, round(outing.track_length_m), sets, ["Blank", "Basic HUD"]
+        )
 
     def session(self) -> Update:
         """Its state."""
@@ -86,7 +94,12 @@ class Announcements:
         last = Lap(NONE_MS, self._player)
         if m.last_lap_ms:
             last = Lap(
-                m.last_lap_ms, self._player, 0, m.splits_ms or _NOTHING, int(not m.last_valid), int(m.last_valid)
+                m.last_lap_ms,
+                self._player,
+                0,
+                m.splits_ms or _NOTHING,
+                int(not m.last_valid),
+                int(m.last_valid),
             )
         outlap = int(m.lap_count == 0)
         return CarUpdate(
@@ -107,7 +120,9 @@ class Announcements:
             delta_ms=0,
             best_lap=self._best(m),
             last_lap=last,
-            current_lap=Lap(m.lap_clock_ms, self._player, 0, (), int(not m.valid), int(m.valid), outlap),
+            current_lap=Lap(
+                m.lap_clock_ms, self._player, 0, (), int(not m.valid), int(m.valid), outlap
+            ),
         )
 
     def rivals(self) -> list[CarUpdate]:
@@ -115,7 +130,9 @@ class Announcements:
         return [_rival_update(rival) for rival in self._rivals()]
 
     def events(self) -> list[bytes]:
-        """Of each car that has crossed the line since the last call; a green flag where a session begins."""
+        """Of each car that has crossed the line since the last call; a green flag where a session
+        begins.
+        """
         playing, m = self._playing, self._playing.moment
         time_ms = int(playing.driven_s * 1000)
         laps = {self._player: (m.lap_count, m.last_lap_ms)}
@@ -132,12 +149,18 @@ class Announcements:
             if count > before[car]
         ]
         if m.lap_count > before[self._player] and m.last_lap_ms == m.best_lap_ms:
-            said.append(event(BEST_PERSONAL_LAP, _minutes(m.last_lap_ms), time_ms=time_ms, car=self._player))
+            said.append(
+                event(BEST_PERSONAL_LAP, _minutes(m.last_lap_ms), time_ms=time_ms, car=self._player)
+            )
         return said
 
     def _entry(self, car: int) -> EntryListCar:
         first, last = self._playing.outing.names
-        driver = Driver(first, last, last[:3].upper()) if car == self._player else Driver("Rival", _CUT_SHORT, "RIV")
+        driver = (
+            Driver(first, last, last[:3].upper())
+            if car == self._player
+            else Driver("Rival", _CUT_SHORT, "RIV")
+        )
         return EntryListCar(car, _MODEL, "Purple Sector", 40 + car, 0, 0, 2, [driver])
 
     def _rivals(self) -> list[Rival]:

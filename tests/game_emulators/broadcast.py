@@ -1,6 +1,8 @@
-"""Competizione's broadcasting: the server's side of registration, and what it then sends to each client at its own interval.
+"""Competizione's broadcasting: the server's side of registration, and what it then sends to each
+client at its own interval.
 
-What real ACC does not survive, a malformed registration, ends this one too. A game that was started again knows nobody.
+What real ACC does not survive, a malformed registration, ends this one too. A game that was started
+again knows nobody.
 """
 
 from dataclasses import dataclass
@@ -35,7 +37,9 @@ class _Client:
 
 
 class Broadcasting:
-    """On ``wire``. A client that is not heard of for ``timeout_s`` is told that it is gone; None waits for ever."""
+    """On ``wire``. A client that is not heard of for ``timeout_s`` is told that it is gone; None
+    waits for ever.
+    """
 
     def __init__(
         self,
@@ -83,7 +87,9 @@ class Broadcasting:
         self.clients = {}
 
     def step(self, now_s: float) -> float:
-        """Answer who asked, send each client what is due; when the next is due. Raises Malformed, as ACC crashes."""
+        """Answer who asked, send each client what is due; when the next is due. Raises Malformed,
+        as ACC crashes.
+        """
         self._now_s = now_s
         if not self._there:
             return now_s + 1.0
@@ -135,18 +141,24 @@ class Broadcasting:
             self._refuse(address, "Wrong connection password")
         else:
             if not self.clients:
-                self._announcements.events()  # what has happened while nobody listened is told to nobody
+                # what has happened while nobody listened is told to nobody
+                self._announcements.events()
             self._connections += 1
             interval_s = max(0.01, told.interval_ms / 1000)
             self.clients[address] = _Client(self._connections, interval_s, self._now_s, self._now_s)
             commands = told.command_password == self._command_password
             error = "" if commands else "Wrong command mode password, readonly access granted"
             self._wire.send(
-                registration_result(self._connections, success=True, commands=commands, error=error), address
+                registration_result(
+                    self._connections, success=True, commands=commands, error=error
+                ),
+                address,
             )
 
     def _refuse(self, address: Address, why: str, connection: int = -1) -> None:
-        self._wire.send(registration_result(connection, success=False, commands=False, error=why), address)
+        self._wire.send(
+            registration_result(connection, success=False, commands=False, error=why), address
+        )
 
     def _forget_the_unheard(self) -> None:
         if self._timeout_s is None:

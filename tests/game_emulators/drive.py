@@ -1,8 +1,9 @@
-"""Where the car is at any moment: frames of a recording or of the simulated car, and what lies between two of them.
+"""Where the car is at any moment: frames of a recording or of the simulated car, and what lies
+between two of them.
 
-A game steps hundreds of times a second and a recording has six to sixty frames. So the line is crossed between frames, when
-the next lap's clock says it was; the laps' official times are the recording's own where it has them. Moments are asked for in
-the order of time.
+A game steps hundreds of times a second and a recording has six to sixty frames. So the line is
+crossed between frames, when the next lap's clock says it was; the laps' official times are the
+recording's own where it has them. Moments are asked for in the order of time.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,9 @@ _PITS = {PitState.PIT_STATE_PIT_LANE: 1, PitState.PIT_STATE_PIT_BOX: 2}
 
 
 class Moment(NamedTuple):
-    """What a game knows of the player's car. Steering is right positive, gears are -1 R, 0 N, 1.., 0 ms is none."""
+    """What a game knows of the player's car. Steering is right positive, gears are -1 R, 0 N, 1..,
+    0 ms is none.
+    """
 
     lap_count: int = 0  # completed
     lap_clock_ms: int = 0
@@ -59,18 +62,28 @@ class _Lap:
 
 
 class Drive:
-    """One session. ``official_ms`` has the laps' times by number, where the recording's game told them."""
+    """One session. ``official_ms`` has the laps' times by number, where the recording's game told
+    them.
+    """
 
     def __init__(
-        self, frames: Iterable[TelemetryFrame], *, track_length_m: float, official_ms: Mapping[int, int] | None = None
+        self,
+        frames: Iterable[TelemetryFrame],
+        *,
+        track_length_m: float,
+        official_ms: Mapping[int, int] | None = None,
     ) -> None:
         self._frames = iter(frames)
         self._length_m = track_length_m
         self._official_ms = official_ms or {}
         self._before = self._after = next(self._frames)
         self._first_ms = self._before.timestamp
-        self._first_driven_m = self._driven_m(self._before.lap_number, self._before.normalized_position)
-        self._lap = _Lap(self._before.lap_number, _sector(self._before, self._before.normalized_position), [])
+        self._first_driven_m = self._driven_m(
+            self._before.lap_number, self._before.normalized_position
+        )
+        self._lap = _Lap(
+            self._before.lap_number, _sector(self._before, self._before.normalized_position), []
+        )
 
     def at(self, since_ms: float) -> Moment | None:
         """The car so long after the session's first frame; None when the session is over."""
@@ -90,15 +103,22 @@ class Drive:
         line_ms = self._line_ms()
         if line_ms is None:
             near, clock_ms = before, _between(before.lap_time, after.lap_time, share)
-            position = _between(before.normalized_position, after.normalized_position, share, most=0.5)
+            position = _between(
+                before.normalized_position, after.normalized_position, share, most=0.5
+            )
         elif due_ms < line_ms:
             near, clock_ms = before, before.lap_time + due_ms - before.timestamp
             position = _towards(
-                before.normalized_position, 1.0, (due_ms - before.timestamp), line_ms - before.timestamp
+                before.normalized_position,
+                1.0,
+                (due_ms - before.timestamp),
+                line_ms - before.timestamp,
             )
         else:
             near, clock_ms = after, due_ms - line_ms
-            position = _towards(after.normalized_position, 0.0, after.timestamp - due_ms, after.timestamp - line_ms)
+            position = _towards(
+                after.normalized_position, 0.0, after.timestamp - due_ms, after.timestamp - line_ms
+            )
         self._follow_lap(near, int(clock_ms), position)
         return self._seen(near, share, int(clock_ms), position)
 
@@ -116,7 +136,9 @@ class Drive:
         elif sector > lap.sector:
             lap.lines_ms.append(clock_ms)
             lap.sector = sector
-        elif not lap.lines_ms:  # a car on the grid stands at the end of the track; later, the position is only early
+        elif (
+            not lap.lines_ms
+        ):  # a car on the grid stands at the end of the track; later, the position is only early
             lap.sector = sector
 
     def _finish_lap(self, next_number: int, sector: int) -> None:
@@ -124,11 +146,15 @@ class Drive:
         if next_number < lap.number:
             self._lap = _Lap(next_number, sector, [])
             return
-        measured_ms = round(before.lap_time + (self._line_ms() or before.timestamp) - before.timestamp)
+        measured_ms = round(
+            before.lap_time + (self._line_ms() or before.timestamp) - before.timestamp
+        )
         last_ms = self._official_ms.get(lap.number) or after.last_lap_time or measured_ms
         ends_ms = [*lap.lines_ms, last_ms]
         splits_ms = (
-            tuple(b - a for a, b in zip([0, *ends_ms], ends_ms, strict=False)) if len(ends_ms) == SECTORS else ()
+            tuple(b - a for a, b in zip([0, *ends_ms], ends_ms, strict=False))
+            if len(ends_ms) == SECTORS
+            else ()
         )
         valid = before.validity != LapValidity.LAP_VALIDITY_INVALID
         best = (lap.best_ms, lap.best_splits_ms)
@@ -166,12 +192,17 @@ class Drive:
         )
 
     def _place(self, share: float, position: float) -> tuple[float, float, float, float]:
-        """World position and heading; a recording without them drives round a circle as long as the track."""
+        """World position and heading; a recording without them drives round a circle as long as the
+        track.
+        """
         before, after = self._before, self._after
         if before.x or before.z or after.x or after.z:
             turn = (after.heading - before.heading + pi) % tau - pi
             heading = (before.heading + turn * share + pi) % tau - pi
-            return (*(_between(getattr(before, a), getattr(after, a), share) for a in "xyz"), heading)
+            return (
+                *(_between(getattr(before, a), getattr(after, a), share) for a in "xyz"),
+                heading,
+            )
         radius_m, angle = self._length_m / tau, tau * position
         return radius_m * cos(angle), 0.0, radius_m * sin(angle), (angle + pi) % tau - pi
 
@@ -185,7 +216,9 @@ def _between(a: float, b: float, share: float, *, most: float = float("inf")) ->
 
 
 def _towards(known: float, end: float, run_ms: float, whole_ms: float) -> float:
-    """From a known position to the line, or from the line to it; a position on the line's other side stays."""
+    """From a known position to the line, or from the line to it; a position on the line's other
+    side stays.
+    """
     if abs(end - known) > 0.5 or whole_ms <= 0:
         return known
     return known + (end - known) * run_ms / whole_ms

@@ -1,4 +1,6 @@
-"""A game as a whole: its course, and what it shows of itself in pages and datagrams. `play` runs one in real time."""
+"""A game as a whole: its course, and what it shows of itself in pages and datagrams. `play` runs
+one in real time.
+"""
 
 import os
 import queue
@@ -135,7 +137,12 @@ Done = Callable[[str], None]
 
 
 def play(
-    game: Game, commands: "queue.Queue[str]", stop: threading.Event, *, done: Done = lambda _: None, dies: bool = False
+    game: Game,
+    commands: "queue.Queue[str]",
+    stop: threading.Event,
+    *,
+    done: Done = lambda _: None,
+    dies: bool = False,
 ) -> None:
     """Until ``stop`` or the last session's end. ``done`` hears of each command what became of it.
 
@@ -150,7 +157,9 @@ def play(
                 if game.dead and dies:
                     os.kill(os.getpid(), signal.SIGKILL)
             due_s = game.step(time.monotonic())
-            select.select(game.sockets, [], [], min(max(0.0, due_s - time.monotonic()), _LONGEST_WAIT_S))
+            select.select(
+                game.sockets, [], [], min(max(0.0, due_s - time.monotonic()), _LONGEST_WAIT_S)
+            )
     finally:
         game.close()
 

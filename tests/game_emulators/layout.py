@@ -1,6 +1,8 @@
-"""Structures as C compilers lay them out: fields in order, numbers aligned to four bytes and UTF-16 text to two.
+"""Structures as C compilers lay them out: fields in order, numbers aligned to four bytes and UTF-16
+text to two.
 
-A layout only writes, and only what it is given: what else a page holds stays, as in a game that reuses its memory.
+A layout only writes, and only what it is given: what else a page holds stays, as in a game that
+reuses its memory.
 """
 
 import re
@@ -28,7 +30,9 @@ class Field:
 
 
 class Layout:
-    """Of one structure, from ``name:kind[count]`` separated by blanks. ``end`` is what its texts end with."""
+    """Of one structure, from ``name:kind[count]`` separated by blanks. ``end`` is what its texts
+    end with.
+    """
 
     def __init__(self, fields: str, *, end: str = "\0") -> None:
         self.fields: dict[str, Field] = {}
@@ -38,7 +42,10 @@ class Layout:
             self._add(token)
         self.size += -self.size % 4
         self._numbers = {
-            f.name: (struct.Struct(f"<{f.count}{f.kind.upper() if f.kind == 'b' else f.kind}"), f.offset)
+            f.name: (
+                struct.Struct(f"<{f.count}{f.kind.upper() if f.kind == 'b' else f.kind}"),
+                f.offset,
+            )
             for f in self.fields.values()
             if f.kind != "w"
         }
@@ -53,7 +60,9 @@ class Layout:
         self.size = offset + self.fields[name].size
 
     def put(self, page: bytearray, values: Mapping[str, Any]) -> None:
-        """Write these fields. A list shorter than its field leaves the rest of it; a text leaves what is after its end."""
+        """Write these fields. A list shorter than its field leaves the rest of it; a text leaves
+        what is after its end.
+        """
         for name, value in values.items():
             number = self._numbers.get(name)
             if number is None:
@@ -63,7 +72,9 @@ class Layout:
             else:
                 number[0].pack_into(page, number[1], value)
 
-    def _put_list(self, page: bytearray, field: Field, values: "list[Any] | tuple[Any, ...]") -> None:
+    def _put_list(
+        self, page: bytearray, field: Field, values: "list[Any] | tuple[Any, ...]"
+    ) -> None:
         if len(values) > field.count:
             raise ValueError(f"{field.name} has {field.count} places, not {len(values)}")
         kind = "B" if field.kind == "b" else field.kind
@@ -77,6 +88,6 @@ class Layout:
         """Fill every text to its last unit, as if something longer had stood there before."""
         for field in self.fields.values():
             if field.kind == "w":
-                page[field.offset : field.offset + field.size] = (stale * field.count)[: field.count].encode(
-                    "utf-16-le"
-                )
+                page[field.offset : field.offset + field.size] = (stale * field.count)[
+                    : field.count
+                ].encode("utf-16-le")

@@ -1,7 +1,7 @@
 """What a game gave, write by write: for tests to hold against what the store has.
 
-A file of equal records, so that it survives the game's being killed. Numbers are kept as wide as on the page, and come back
-with its rounding.
+A file of equal records, so that it survives the game's being killed. Numbers are kept as wide as on
+the page, and come back with its rounding.
 """
 
 import os
@@ -24,7 +24,9 @@ class Kind(IntEnum):
 
 
 class Written(NamedTuple):
-    """One page or datagram, and the whole of what the game knew then, whether that page has a place for it or not."""
+    """One page or datagram, and the whole of what the game knew then, whether that page has a place
+    for it or not.
+    """
 
     at_s: float  # of the monotonic clock
     kind: int
@@ -50,7 +52,8 @@ class Written(NamedTuple):
     heading_rad: float
     torn: int  # written in pieces, with a pause between them
     copies: int  # datagrams that left: 0 lost, 2 doubled; of a page, 1
-    pause_s: float  # the longest between two pieces; longer than was asked for, where others needed the CPU
+    # the longest between two pieces; longer than was asked for, where others needed the CPU
+    pause_s: float
 
 
 _RECORD = struct.Struct("<dBiBiiiiBBBbi9fBBf")
@@ -60,7 +63,9 @@ class Ledger:
     """Written by a game to ``path``; None keeps nothing."""
 
     def __init__(self, path: Path | None) -> None:
-        self._file = None if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._file = (
+            None if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        )
 
     def add(
         self,

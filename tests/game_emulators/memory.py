@@ -1,4 +1,6 @@
-"""A game's shared memory, as the bridges from Wine show it on Linux: three files of 2048 bytes in a folder."""
+"""A game's shared memory, as the bridges from Wine show it on Linux: three files of 2048 bytes in a
+folder.
+"""
 
 import mmap
 import os
@@ -19,7 +21,9 @@ _STALE = "what stood here before "
 
 
 class Pages(Protocol):
-    """What a game writes into its pages: the layouts, and the values by the game's own names, without packetId."""
+    """What a game writes into its pages: the layouts, and the values by the game's own names,
+    without packetId.
+    """
 
     physics: Layout
     graphics: Layout
@@ -29,7 +33,9 @@ class Pages(Protocol):
         """Of physics and graphics: what never changes."""
         ...
 
-    def physics_values(self, moment: Moment, before: Moment, passed_s: float) -> Mapping[str, Any]: ...
+    def physics_values(
+        self, moment: Moment, before: Moment, passed_s: float
+    ) -> Mapping[str, Any]: ...
 
     def graphics_values(self, playing: Playing) -> Mapping[str, Any]: ...
 
@@ -38,9 +44,11 @@ class Pages(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tearing:
-    """``share`` of the writes are made in three pieces, ``pause_s`` apart: packetId before the rest, or after it.
+    """``share`` of the writes are made in three pieces, ``pause_s`` apart: packetId before the
+    rest, or after it.
 
-    Where the rest is cut is drawn for each write, so that no field is always whole with its neighbours.
+    Where the rest is cut is drawn for each write, so that no field is always whole with its
+    neighbours.
     """
 
     share: float = 0.0
@@ -65,7 +73,8 @@ class Page:
         self._map[: len(image)] = bytes(image)
 
     def write_torn(self, image: bytearray, tearing: Tearing, *, cut: int) -> float:
-        """As a slow game would, in pieces up to 4, ``cut`` and the end: a reader in between finds those of two writes.
+        """As a slow game would, in pieces up to 4, ``cut`` and the end: a reader in between finds
+        those of two writes.
 
         The longest time between two pieces, as it was.
         """
@@ -140,7 +149,9 @@ class SharedMemory:
         self._before = (self._playing.moment, now_s)
         layouts = (self._pages.physics, self._pages.graphics)
         self._physics, self._graphics = (bytearray(layout.size) for layout in layouts)
-        for layout, page, values in zip(layouts, (self._physics, self._graphics), self._pages.constants(), strict=True):
+        for layout, page, values in zip(
+            layouts, (self._physics, self._graphics), self._pages.constants(), strict=True
+        ):
             layout.fill_texts(page, _STALE)
             layout.put(page, values)
 
@@ -171,7 +182,10 @@ class SharedMemory:
                 self._put_physics(now_s)
                 self._write(0, self._physics, Kind.PHYSICS, self._physics_beat.count, now_s)
             if self._graphics_beat.is_due(now_s):
-                values = {"packetId": self._graphics_beat.count, **self._pages.graphics_values(playing)}
+                values = {
+                    "packetId": self._graphics_beat.count,
+                    **self._pages.graphics_values(playing),
+                }
                 self._pages.graphics.put(self._graphics, values)
                 self._write(1, self._graphics, Kind.GRAPHICS, self._graphics_beat.count, now_s)
             return min(self._physics_beat.due_s, self._graphics_beat.due_s)
@@ -195,11 +209,15 @@ class SharedMemory:
         self._pages.physics.put(self._physics, {"packetId": self._physics_beat.count, **values})
         self._before = (moment, now_s)
 
-    def _write(self, index: int, image: bytearray, kind: Kind, packet_id: int, now_s: float) -> None:
+    def _write(
+        self, index: int, image: bytearray, kind: Kind, packet_id: int, now_s: float
+    ) -> None:
         torn = self._tearing.share > 0 and self._draw.random() < self._tearing.share
         pause_s = 0.0
         if torn:
-            pause_s = self._files[index].write_torn(image, self._tearing, cut=self._draw.randrange(8, len(image), 4))
+            pause_s = self._files[index].write_torn(
+                image, self._tearing, cut=self._draw.randrange(8, len(image), 4)
+            )
         else:
             self._files[index].write(image)
         playing = self._playing

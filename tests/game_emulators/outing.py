@@ -47,20 +47,28 @@ def simulated(circuit: str = "aldermoor", *, seed: int = 1) -> Outing:
 
 
 def recorded(path: Path) -> Outing:
-    """A session from a Parquet or CSV file, with the lap times that its JSON file has. Raises RecordingError."""
+    """A session from a Parquet or CSV file, with the lap times that its JSON file has. Raises
+    RecordingError.
+    """
     recording = open_recording(path)
     length_m = recording.track_length_m or _length_m(recording)
 
     def begin() -> Drive:
         frames = replay(recording.columns(), first_timestamp_ms=STARTED_AT_MS)
-        return Drive(frames, track_length_m=length_m, official_ms=_official_ms(path.with_suffix(".json")))
+        return Drive(
+            frames, track_length_m=length_m, official_ms=_official_ms(path.with_suffix(".json"))
+        )
 
     car = CAR if not recording.car or "unknown" in recording.car else recording.car
-    return Outing(_internal(recording.track), _internal(car), recording.driver or "Somebody", length_m, begin)
+    return Outing(
+        _internal(recording.track), _internal(car), recording.driver or "Somebody", length_m, begin
+    )
 
 
 def _mirrored(frame: TelemetryFrame) -> TelemetryFrame:
-    """Our simulator's world on the games' axes (`analytics.model.axes`): it looks along (sin, cos) of its heading, they along (-sin, cos)."""
+    """Our simulator's world on the games' axes (`analytics.model.axes`): it looks along (sin, cos)
+    of its heading, they along (-sin, cos).
+    """
     frame.x = -frame.x
     return frame
 

@@ -1,4 +1,6 @@
-"""The shared memory pages of both games. They have the same names and begin alike; what follows differs."""
+"""The shared memory pages of both games. They have the same names and begin alike; what follows
+differs.
+"""
 
 from tests.game_emulators.layout import Layout
 

@@ -1,4 +1,5 @@
-"""A game's course: loading, driving, paused, in a replay, in the menu; one session after the other. Time is an argument.
+"""A game's course: loading, driving, paused, in a replay, in the menu; one session after the other.
+Time is an argument.
 
 Pages and datagrams only show what this says.
 """
@@ -25,9 +26,13 @@ class Status(IntEnum):
 
 
 class Playing:
-    """``outings`` one after the other, the first of which must be there; ``load_s`` passes before each."""
+    """``outings`` one after the other, the first of which must be there; ``load_s`` passes before
+    each.
+    """
 
-    def __init__(self, outings: Iterable[Outing], *, speed: float = 1.0, load_s: float = 1.0) -> None:
+    def __init__(
+        self, outings: Iterable[Outing], *, speed: float = 1.0, load_s: float = 1.0
+    ) -> None:
         self._outings = iter(outings)
         self._speed = speed
         self._load_s = load_s

@@ -1,7 +1,8 @@
-"""Assetto Corsa's remote telemetry: the server's side of the handshake, the stream of car infos, and the laps of all cars.
+"""Assetto Corsa's remote telemetry: the server's side of the handshake, the stream of car infos,
+and the laps of all cars.
 
-A client is its address: subscribed to updates or to laps, not to both. Nothing is sent to who did not shake hands, and a game
-that was started again knows nobody.
+A client is its address: subscribed to updates or to laps, not to both. Nothing is sent to who did
+not shake hands, and a game that was started again knows nobody.
 """
 
 from random import Random
@@ -32,7 +33,9 @@ _PHYSICS_STEP_MS = 3  # lap times are whole steps of 333 Hz
 
 
 class RemoteTelemetry:
-    """On ``wire``, ``rate_hz`` times a second. ``lock_deg`` is how far the wheel turns to each side."""
+    """On ``wire``, ``rate_hz`` times a second. ``lock_deg`` is how far the wheel turns to each
+    side.
+    """
 
     def __init__(
         self,
@@ -122,7 +125,9 @@ class RemoteTelemetry:
     def _send_car_info(self, now_s: float) -> None:
         moment, (before, before_s) = self._playing.moment, self._before
         self._before = (moment, now_s)
-        told = moment._replace(lap_clock_ms=moment.lap_clock_ms // _PHYSICS_STEP_MS * _PHYSICS_STEP_MS)
+        told = moment._replace(
+            lap_clock_ms=moment.lap_clock_ms // _PHYSICS_STEP_MS * _PHYSICS_STEP_MS
+        )
         listening = [a for a, operation in self._listeners.items() if operation == SUBSCRIBE_UPDATE]
         if not listening:
             return
@@ -167,12 +172,19 @@ class RemoteTelemetry:
         """Of every car that has crossed the line since the last call."""
         playing = self._playing
         moment, outing = playing.moment, playing.outing
-        others = rivals(self._cars, player=0, track_length_m=outing.track_length_m, driven_s=playing.driven_s)
-        laps = [(moment.lap_count, moment.last_lap_ms, outing.driver), *((r.laps, r.lap_ms, r.name) for r in others)]
+        others = rivals(
+            self._cars, player=0, track_length_m=outing.track_length_m, driven_s=playing.driven_s
+        )
+        laps = [
+            (moment.lap_count, moment.last_lap_ms, outing.driver),
+            *((r.laps, r.lap_ms, r.name) for r in others),
+        ]
         counts = [count for count, _, _ in laps]
         if playing.session != self._counted_session:
             self._counted_session, self._counted = playing.session, counts
-        for car, ((count, time_ms, name), counted) in enumerate(zip(laps, self._counted, strict=True)):
+        for car, ((count, time_ms, name), counted) in enumerate(
+            zip(laps, self._counted, strict=True)
+        ):
             if count > counted:
                 self._send_lap(car, name, count - 1, time_ms)
         self._counted = counts

@@ -1,4 +1,6 @@
-"""The other cars on the track. They drive round a circle as steadily as clocks: enough to be told apart from the player."""
+"""The other cars on the track. They drive round a circle as steadily as clocks: enough to be told
+apart from the player.
+"""
 
 from math import cos, pi, sin, tau
 from typing import NamedTuple

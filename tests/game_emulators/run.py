@@ -1,4 +1,6 @@
-"""Games for tests to follow: in a thread of the test, or in a process of their own, which can be killed and measured."""
+"""Games for tests to follow: in a thread of the test, or in a process of their own, which can be
+killed and measured.
+"""
 
 import queue
 import subprocess
@@ -46,7 +48,9 @@ class InProcess:
     """A game that plays in a process of its own."""
 
     process: "subprocess.Popen[str]"
-    addresses: dict[str, str]  # what it said of itself: "shared memory", "remote telemetry", "broadcasting"
+    addresses: dict[
+        str, str
+    ]  # what it said of itself: "shared memory", "remote telemetry", "broadcasting"
     ledger: Path
 
     def tell(self, command: str) -> None:
@@ -78,7 +82,9 @@ class InProcess:
 
 @contextmanager
 def in_process(name: str, folder: Path, *options: str) -> Iterator[InProcess]:
-    """``acc`` or ``ac`` with the options of `python -m tests.game_emulators`; pages and ledger are in ``folder``."""
+    """``acc`` or ``ac`` with the options of `python -m tests.game_emulators`; pages and ledger are
+    in ``folder``.
+    """
     ledger = folder / "ledger"
     command = [
         sys.executable,

@@ -1,4 +1,6 @@
-"""A bad network between a game and its clients: datagrams are lost, doubled, and overtake each other. Everything follows from the seed."""
+"""A bad network between a game and its clients: datagrams are lost, doubled, and overtake each
+other. Everything follows from the seed.
+"""
 
 import socket
 from contextlib import suppress
@@ -10,7 +12,9 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """Shares of the datagrams, both ways: lost, doubled, held back until the next has overtaken, spoilt."""
+    """Shares of the datagrams, both ways: lost, doubled, held back until the next has overtaken,
+    spoilt.
+    """
 
     loss: float = 0.0
     doubling: float = 0.0

@@ -1,6 +1,8 @@
-"""A session that is known frame by frame, for clients that are not ours, and what the store must make of it.
+"""A session that is known frame by frame, for clients that are not ours, and what the store must
+make of it.
 
-The same frames go through our own collector too: what a stranger sent must end up as the same rows and the same laps.
+The same frames go through our own collector too: what a stranger sent must end up as the same rows
+and the same laps.
 """
 
 import itertools
@@ -28,9 +30,13 @@ PARTITIONS = 10  # of a topic of frames
 
 @cache
 def driven() -> tuple[TelemetryFrame, ...]:
-    """The frames, numbered; the first ones hold what clients get wrong: a negative gear, and a zero below zero."""
+    """The frames, numbered; the first ones hold what clients get wrong: a negative gear, and a zero
+    below zero.
+    """
     started_at_ms = time.time_ns() // 1_000_000 - FRAMES * 1000 // 60 - 60_000
-    frames = list(itertools.islice(drive(val_sarine(), seed=3, started_at_ms=started_at_ms), FRAMES))
+    frames = list(
+        itertools.islice(drive(val_sarine(), seed=3, started_at_ms=started_at_ms), FRAMES)
+    )
     for number, frame in enumerate(frames, start=1):
         frame.sequence = number
     frames[0].gear = -1
@@ -41,11 +47,18 @@ def driven() -> tuple[TelemetryFrame, ...]:
 def told(key: str) -> Session:
     """The facts without the user, who is in the headers."""
     return facts(
-        val_sarine(), session_id=key, user_id="", driver="Anna", started_at_ms=driven()[0].timestamp, rate_hz=60
+        val_sarine(),
+        session_id=key,
+        user_id="",
+        driver="Anna",
+        started_at_ms=driven()[0].timestamp,
+        rate_hz=60,
     )
 
 
-def send(kafka: KafkaSettings, key: str, frames: int = FRAMES, *, protobuf: bool = True) -> list[TelemetryFrame]:
+def send(
+    kafka: KafkaSettings, key: str, frames: int = FRAMES, *, protobuf: bool = True
+) -> list[TelemetryFrame]:
     """Send it by our own collector; returns what was sent."""
     collector = CollectorSettings(user_id=USER, protobuf_enabled=protobuf)
     sender = Sender(kafka, collector, told(key), linger_ms=20)
@@ -57,7 +70,8 @@ def send(kafka: KafkaSettings, key: str, frames: int = FRAMES, *, protobuf: bool
 
 
 def assert_arrived_whole(database_url: str, key: str, *, as_ours: str) -> None:
-    """Session ``key`` is stored as what our collector sent as ``as_ours`` is: its facts, every frame, its laps.
+    """Session ``key`` is stored as what our collector sent as ``as_ours`` is: its facts, every
+    frame, its laps.
 
     And it came by the partition that the key has for everybody.
     """
@@ -72,7 +86,9 @@ def assert_arrived_whole(database_url: str, key: str, *, as_ours: str) -> None:
     assert found == [known], f"session {key}: {found}"
     pairs = zip(stored(database_url, key), stored(database_url, as_ours), strict=True)
     different = [pair for pair in pairs if pair[0] != pair[1]]
-    assert not different, f"session {key}: {len(different)} rows are not as ours, first {different[0]}"
+    assert not different, (
+        f"session {key}: {len(different)} rows are not as ours, first {different[0]}"
+    )
     laps = laps_of(database_url, key)
     assert any(lap_time_ms for _, _, lap_time_ms, *_ in laps), f"session {key}: no lap was timed"
     assert laps == laps_of(database_url, as_ours), f"session {key}: {laps}"
@@ -81,10 +97,12 @@ def assert_arrived_whole(database_url: str, key: str, *, as_ours: str) -> None:
 
 
 def stored(database_url: str, key: str) -> list[str]:
-    """The session's rows as text, in which a zero below zero is told from zero, without what names the session."""
-    columns = sql.SQL(", ").join(sql.Identifier(name) for name in STORED.names if name != "session_id")
-    query = (
-        "SELECT ROW({})::text FROM telemetry WHERE session_id = (SELECT id FROM sessions WHERE key = %s) ORDER BY time"
+    """The session's rows as text, in which a zero below zero is told from zero, without what names
+    the session.
+    """
+    columns = sql.SQL(", ").join(
+        sql.Identifier(name) for name in STORED.names if name != "session_id"
     )
+    query = "SELECT ROW({})::text FROM telemetry WHERE session_id = (SELECT id FROM sessions WHERE key = %s) ORDER BY time"
     with psycopg.connect(database_url) as conn:
         return [row for (row,) in conn.execute(sql.SQL(query).format(columns), [key])]

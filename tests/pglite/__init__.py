@@ -1,7 +1,8 @@
-"""TimescaleDB's Community edition on any machine that has node: a real one, compiled to WebAssembly.
+"""TimescaleDB's Community edition on any machine that has node: a real one, compiled to
+WebAssembly.
 
-For its SQL only: it has one session, runs no background workers, and cannot COPY FROM STDIN. So the schema, the policies and
-the read API run on it for real, and ingest does not.
+For its SQL only: it has one session, runs no background workers, and cannot COPY FROM STDIN. So the
+schema, the policies and the read API run on it for real, and ingest does not.
 """
 
 import subprocess
@@ -19,7 +20,9 @@ from tests.npm import installed
 
 _HERE = Path(__file__).parent
 _ROWS_AT_ONCE = 5_000
-_SQL_TYPES = {"time": "timestamptz", "sequence": "bigint", "session_id": "integer"} | {c.name: c.sql for c in CHANNELS}
+_SQL_TYPES = {"time": "timestamptz", "sequence": "bigint", "session_id": "integer"} | {
+    c.name: c.sql for c in CHANNELS
+}
 
 
 @contextmanager
@@ -42,12 +45,15 @@ def community() -> Iterator[str]:
 
 def connect(url: str) -> psycopg.Connection[Any]:
     """The one connection that the server has at a time."""
-    # A statement that is prepared would still be there for the next connection, under the same name.
+    # A statement that is prepared would still be there for the next connection, under the same
+    # name.
     return psycopg.connect(url, autocommit=True, prepare_threshold=None)
 
 
 def make_timescaledb(conn: psycopg.Connection[Any]) -> None:
-    """What the upgrade leaves to others here: the server preloads nothing, and it does not try where that is so."""
+    """What the upgrade leaves to others here: the server preloads nothing, and it does not try
+    where that is so.
+    """
     conn.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
 
 

@@ -1,4 +1,6 @@
-"""What the store must hold after everything that was done to the pipeline: each frame once, in order, and the same laps."""
+"""What the store must hold after everything that was done to the pipeline: each frame once, in
+order, and the same laps.
+"""
 
 import contextlib
 import time
@@ -11,24 +13,36 @@ from tests.waiting import WITHIN_S
 
 
 def wait_for_frames(database_url: str, expected: Mapping[str, int]) -> None:
-    """Wait until as many frames as were acknowledged are stored; raises AssertionError that says how far it came."""
+    """Wait until as many frames as were acknowledged are stored; raises AssertionError that says
+    how far it came.
+    """
     deadline = time.monotonic() + WITHIN_S
     stored: dict[str, int] = {}
     while time.monotonic() < deadline:
-        with contextlib.suppress(psycopg.OperationalError):  # the database may be what is being restarted
+        with contextlib.suppress(
+            psycopg.OperationalError
+        ):  # the database may be what is being restarted
             stored = _frames(database_url, list(expected))
         if all(stored.get(key, 0) >= count for key, count in expected.items()):
             return
         time.sleep(0.2)
-    missing = {key: count - stored.get(key, 0) for key, count in expected.items() if stored.get(key, 0) < count}
+    missing = {
+        key: count - stored.get(key, 0)
+        for key, count in expected.items()
+        if stored.get(key, 0) < count
+    }
     raise AssertionError(f"after {WITHIN_S:g} s still missing: {missing}")
 
 
 def assert_each_frame_once(database_url: str, expected: Mapping[str, int]) -> None:
-    """By session and sequence: none lost, none twice, none invented, none out of order; and the books agree."""
+    """By session and sequence: none lost, none twice, none invented, none out of order; and the
+    books agree.
+    """
     with psycopg.connect(database_url) as conn:
         for key, count in expected.items():
-            rows, distinct, first, last, frames, received, disorder = conn.execute(_LEDGER, [key]).fetchone()
+            rows, distinct, first, last, frames, received, disorder = conn.execute(
+                _LEDGER, [key]
+            ).fetchone()
             assert (rows, distinct, first, last) == (count, count, 1, count), f"session {key}"
             assert frames == count, f"session {key}: sessions.frames"
             assert received == f"{{[1,{count + 1})}}", f"session {key}: sessions.received"
@@ -65,4 +79,6 @@ SELECT count(t.*), count(DISTINCT t.sequence), min(t.sequence), max(t.sequence),
 
 def _frames(database_url: str, keys: list[str]) -> dict[str, int]:
     with psycopg.connect(database_url, connect_timeout=2) as conn:
-        return dict(conn.execute("SELECT key, frames FROM sessions WHERE key = ANY (%s)", [keys]).fetchall())
+        return dict(
+            conn.execute("SELECT key, frames FROM sessions WHERE key = ANY (%s)", [keys]).fetchall()
+        )

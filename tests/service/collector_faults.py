@@ -1,6 +1,8 @@
-"""What is done to a collector while a game gives frames, and to the disk and the network under it; each ends with a count.
+"""What is done to a collector while a game gives frames, and to the disk and the network under it;
+each ends with a count.
 
-Each fault returns a line that says what was given and what is stored; it raises AssertionError where the two differ.
+Each fault returns a line that says what was given and what is stored; it raises AssertionError
+where the two differ.
 
 python -m tests.service.collector_faults --kills 50 --power-cuts 10
 """
@@ -30,7 +32,15 @@ from ingest.kafka.topics import create_topics
 from ingest.settings import CollectorSettings, KafkaSettings
 from ingest.store.schema.migrations import migrate
 from ingest.telemetry_pb2 import Session
-from tests.service.given import SPEED, Book, assert_nothing_lost, await_last, frames, open_gaps, stored
+from tests.service.given import (
+    SPEED,
+    Book,
+    assert_nothing_lost,
+    await_last,
+    frames,
+    open_gaps,
+    stored,
+)
 from tests.service.line import Line
 from tests.service.loop import PowerSupply, small_disk
 from tests.service.test_sender import break_producer
@@ -64,7 +74,9 @@ class Course:
         self.line.mend()
         given += self._send(sender, 600)
         self._close(sender)
-        return self._nothing_lost(sender, given, f"{waited} waited, {spool.used_bytes // given} bytes each on disk")
+        return self._nothing_lost(
+            sender, given, f"{waited} waited, {spool.used_bytes // given} bytes each on disk"
+        )
 
     def cut_mid_batch(self, cuts: int) -> str:
         """The network ends in the middle of what is being sent, again and again."""
@@ -93,10 +105,16 @@ class Course:
         return self._nothing_lost(sender, given, f"{times} producers")
 
     def clock_back(self) -> str:
-        """The wall clock steps back an hour in mid-session, and a segment's time comes before its session's begin."""
+        """The wall clock steps back an hour in mid-session, and a segment's time comes before its
+        session's begin.
+        """
         wall = [time.time() - 1_000.0]
         spool = SpoolFolder(
-            self.folder / "clock", max_bytes=10**9, keep_s=7200, segment_bytes=10_000, wall_clock=lambda: wall[0]
+            self.folder / "clock",
+            max_bytes=10**9,
+            keep_s=7200,
+            segment_bytes=10_000,
+            wall_clock=lambda: wall[0],
         )
         sender = self._sender(spool, "clock")
         clock = SessionClock(wall_ms=round(wall[0] * 1000), now_s=0.0)
@@ -136,7 +154,9 @@ class Course:
     def disk_dies(self) -> str:
         """The disk fails in mid-session: what is read, written or touched there is refused."""
         with PowerSupply(self.folder / "dying") as disk:
-            spool = SpoolFolder(disk.folder / "spool", max_bytes=10**9, keep_s=7200, segment_bytes=10_000)
+            spool = SpoolFolder(
+                disk.folder / "spool", max_bytes=10**9, keep_s=7200, segment_bytes=10_000
+            )
             sender = self._sender(spool, "dies")
             given = self._send(sender, 600)
             disk.cut()
@@ -145,7 +165,9 @@ class Course:
         return self._nothing_lost(sender, given, "the disk died, the broker was there")
 
     def kills(self, times: int) -> str:
-        """kill -9 of the collector at random moments; the next one sends what it left, and the last one all."""
+        """kill -9 of the collector at random moments; the next one sends what it left, and the last
+        one all.
+        """
         folder = self.folder / "kills"
         folder.mkdir()
         for _ in range(times):
@@ -168,7 +190,9 @@ class Course:
         )
 
     def power_cuts(self, times: int) -> str:
-        """The PC loses its power with the broker away; what is on disk after it starts again is sent."""
+        """The PC loses its power with the broker away; what is on disk after it starts again is
+        sent.
+        """
         lost_s: list[float] = []
         for cut in range(times):
             folder = self.folder / f"power-{cut}"
@@ -195,7 +219,9 @@ class Course:
         self._send_left(power.folder)
         await_last(self.database_url, key, len(sequences))
         assert stored(self.database_url, key).ranges == [(1, len(sequences) + 1)]
-        assert len(sequences) >= book.synced, f"{book.synced} were synced, {len(sequences)} are there"
+        assert len(sequences) >= book.synced, (
+            f"{book.synced} were synced, {len(sequences)} are there"
+        )
         return max(0, taken - len(sequences)) / 60 / SPEED
 
     def _session(self, name: str) -> tuple[SpoolFolder, Sender]:
@@ -203,7 +229,13 @@ class Course:
         return spool, self._sender(spool, name)
 
     def _sender(self, spool: SpoolFolder, name: str) -> Sender:
-        return Sender(self.kafka, ANNA, Session(id=f"{name}-{time.time_ns()}"), open_spool=spool.begin, linger_ms=5)
+        return Sender(
+            self.kafka,
+            ANNA,
+            Session(id=f"{name}-{time.time_ns()}"),
+            open_spool=spool.begin,
+            linger_ms=5,
+        )
 
     def _send(self, sender: Sender, count: int) -> int:
         driven = sender.statistics.frames_collected
@@ -227,7 +259,9 @@ class Course:
         return f"{how}: {given} given, {given} stored, 0 twice"
 
     @contextmanager
-    def _collector(self, folder: Path, spool: Path | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    def _collector(
+        self, folder: Path, spool: Path | None = None
+    ) -> Iterator["subprocess.Popen[bytes]"]:
         environment = os.environ | {
             "KAFKA_BROKERS": self.kafka.brokers,
             "KAFKA_TOPIC_TELEMETRY": self.kafka.topic_telemetry,
@@ -237,7 +271,9 @@ class Course:
         }
         command = [sys.executable, "-m", "tests.service.given", str(folder)]
         with (folder / "log").open("a") as log:
-            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         try:
             yield process
         finally:

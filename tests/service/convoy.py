@@ -1,4 +1,6 @@
-"""Sessions that stream side by side as live games do, and how long each went without an acknowledgement."""
+"""Sessions that stream side by side as live games do, and how long each went without an
+acknowledgement.
+"""
 
 import threading
 import time
@@ -41,7 +43,9 @@ class Convoy:
         """Wait until every session has a frame acknowledged that was driven from now on."""
         driven = [sender.statistics.frames_collected for sender in self._senders]
         deadline = time.monotonic() + WITHIN_S
-        while behind := [s.key for s, n in zip(self._senders, driven, strict=True) if _acknowledged(s) <= n]:
+        while behind := [
+            s.key for s, n in zip(self._senders, driven, strict=True) if _acknowledged(s) <= n
+        ]:
             assert time.monotonic() < deadline, f"no acknowledgement for {behind}"
             assert self._thread.is_alive(), "the convoy has ended"
             time.sleep(0.02)
@@ -71,7 +75,9 @@ class Convoy:
 
     def _stream(self) -> None:
         begun = time.monotonic()
-        for number, frame in enumerate(drive(val_sarine(), seed=1, started_at_ms=self._started_at_ms)):
+        for number, frame in enumerate(
+            drive(val_sarine(), seed=1, started_at_ms=self._started_at_ms)
+        ):
             for index, sender in enumerate(self._senders):
                 before = _acknowledged(sender)
                 sender.send(frame)
@@ -85,9 +91,18 @@ class Convoy:
             self._acked_at[index] = now
 
     def _sender(self, kafka: KafkaSettings, key: str) -> Sender:
-        told = facts(val_sarine(), session_id=key, user_id="convoy", driver=key, started_at_ms=self._started_at_ms)
-        # Three frames a request: where three brokers share two CPUs, 1,200 requests a second leave them none to elect with.
-        return Sender(kafka, CollectorSettings(_env_file=None, user_id="convoy"), told, linger_ms=LINGER_MS)
+        told = facts(
+            val_sarine(),
+            session_id=key,
+            user_id="convoy",
+            driver=key,
+            started_at_ms=self._started_at_ms,
+        )
+        # Three frames a request: where three brokers share two CPUs, 1,200 requests a second leave
+        # them none to elect with.
+        return Sender(
+            kafka, CollectorSettings(_env_file=None, user_id="convoy"), told, linger_ms=LINGER_MS
+        )
 
 
 def _acknowledged(sender: Sender) -> int:

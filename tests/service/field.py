@@ -26,7 +26,9 @@ FRAMES_DRIVEN = 9_000  # two and a half minutes, with a whole lap in them
 def driven(*, days_ago: float, seed: int = 1) -> pa.Table:
     """The frames of a session that began so long ago."""
     started_at = datetime.now(UTC) - timedelta(days=days_ago)
-    values = serialized_session(FRAMES_DRIVEN, seed=seed, started_at_ms=int(started_at.timestamp() * 1000))
+    values = serialized_session(
+        FRAMES_DRIVEN, seed=seed, started_at_ms=int(started_at.timestamp() * 1000)
+    )
     return decode(values, [b"driven"] * len(values)).frames
 
 
@@ -84,7 +86,12 @@ class Sent(psycopg.Cursor[Any]):
         return super().execute(query, params, **options)
 
     def copy(self, statement: Any, params: Any = None, **options: Any) -> Any:
-        Sent.last = _text(statement, self).removeprefix("COPY (").removesuffix(") TO STDOUT (FORMAT BINARY)"), params
+        Sent.last = (
+            _text(statement, self)
+            .removeprefix("COPY (")
+            .removesuffix(") TO STDOUT (FORMAT BINARY)"),
+            params,
+        )
         return super().copy(statement, params, **options)
 
 
@@ -105,5 +112,7 @@ def plan(conn: Conn, question: Callable[[Conn], Any], *, analyze: bool = False) 
     query, params = Sent.last
     # As COPY has them, and ordinary queries until they are prepared: with the values in the text.
     with psycopg.ClientCursor(conn) as cursor:
-        rows = cursor.execute(f"EXPLAIN ({'ANALYZE, TIMING OFF' if analyze else 'COSTS'}) {query}", params).fetchall()
+        rows = cursor.execute(
+            f"EXPLAIN ({'ANALYZE, TIMING OFF' if analyze else 'COSTS'}) {query}", params
+        ).fetchall()
     return "\n".join(line for (line,) in rows)

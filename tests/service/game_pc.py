@@ -1,4 +1,6 @@
-"""A game PC: a collector as a driver starts it, its spool, and what must be in the store of what a game has given."""
+"""A game PC: a collector as a driver starts it, its spool, and what must be in the store of what a
+game has given.
+"""
 
 import json
 import os
@@ -22,7 +24,9 @@ LIVE = 2
 
 
 class GamePc:
-    """``collect acc`` or ``ac`` in ``folder``, whenever it is started; ``settings`` are what its .env would say."""
+    """``collect acc`` or ``ac`` in ``folder``, whenever it is started; ``settings`` are what its
+    .env would say.
+    """
 
     def __init__(self, game: str, folder: Path, kafka: KafkaSettings, **settings: Any) -> None:
         self._command = [sys.executable, "-m", "serve.cli.main", "collect", game]
@@ -57,7 +61,12 @@ class GamePc:
     def start_another(self) -> str:
         """Start a second one, which must not; what it says."""
         done = subprocess.run(
-            self._command, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=WITHIN_S
+            self._command,
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN_S,
         )
         assert done.returncode == 1, done.stderr
         return done.stderr
@@ -84,7 +93,9 @@ class GamePc:
     def sessions(self) -> dict[str, list[TelemetryFrame]]:
         """What lies in its spool, sent or not, oldest session first."""
         return {
-            kept.session.key: [TelemetryFrame.FromString(record.value) for record in kept.read([(1, 2**53)])]
+            kept.session.key: [
+                TelemetryFrame.FromString(record.value) for record in kept.read([(1, 2**53)])
+            ]
             for kept in reversed(list(self._spool.kept()))
         }
 
@@ -109,7 +120,9 @@ class GamePc:
 
 
 def assert_stored(database_url: str, sessions: dict[str, list[TelemetryFrame]]) -> None:
-    """The store has each frame of each session once, with its time and its values; and no other session."""
+    """The store has each frame of each session once, with its time and its values; and no other
+    session.
+    """
     counts = {key: len(frames) for key, frames in sessions.items()}
     wait_for_frames(database_url, counts)
     assert_each_frame_once(database_url, counts)
@@ -117,9 +130,13 @@ def assert_stored(database_url: str, sessions: dict[str, list[TelemetryFrame]]) 
         assert {key for (key,) in conn.execute("SELECT key FROM sessions")} == set(sessions)
         for key, frames in sessions.items():
             stored = conn.execute(_STORED, [key]).fetchall()
-            given = [(f.sequence, f.timestamp, f.lap_time, f.speed, f.rpm, f.lap_number) for f in frames]
+            given = [
+                (f.sequence, f.timestamp, f.lap_time, f.speed, f.rpm, f.lap_number) for f in frames
+            ]
             differing = [pair for pair in zip(stored, given, strict=True) if pair[0] != pair[1]]
-            assert differing == [], f"session {key}: {differing[:3]} of {len(differing)}, of {len(frames)}"
+            assert differing == [], (
+                f"session {key}: {differing[:3]} of {len(differing)}, of {len(frames)}"
+            )
 
 
 _STORED = """

@@ -1,7 +1,9 @@
-"""A game that writes down what it gave, in a collector of its own, and the store that is held to it.
+"""A game that writes down what it gave, in a collector of its own, and the store that is held to
+it.
 
-python -m tests.service.given FOLDER: the collector as `collect acc` starts it, but for the game, until it is stopped or
-killed; the book is in FOLDER, the spool where SPOOL_DIR says. What the spool has synced is in the book too.
+python -m tests.service.given FOLDER: the collector as `collect acc` starts it, but for the game,
+until it is stopped or killed; the book is in FOLDER, the spool where SPOOL_DIR says. What the spool
+has synced is in the book too.
 """
 
 import itertools
@@ -26,11 +28,15 @@ from ingest.collectors.spool.writer import SegmentWriter
 from tests.waiting import wait_until
 
 SPEED = 5  # times real time
-_AGO_MS = 3_600_000  # frames that are driven faster than they are timed must not be ahead of the clock
+_AGO_MS = (
+    3_600_000  # frames that are driven faster than they are timed must not be ahead of the clock
+)
 
 
 class BookedGame:
-    """A session that never ends; each frame is in the book as given before the collector has it, and as taken after."""
+    """A session that never ends; each frame is in the book as given before the collector has it,
+    and as taken after.
+    """
 
     name = "Booked"
     counts: dict[str, int] = {}
@@ -62,7 +68,13 @@ class BookedGame:
         return []
 
     def _facts(self):
-        return facts(val_sarine(), session_id=self._key, user_id="", driver="", started_at_ms=self._started_at_ms)
+        return facts(
+            val_sarine(),
+            session_id=self._key,
+            user_id="",
+            driver="",
+            started_at_ms=self._started_at_ms,
+        )
 
     def _write(self, what: str) -> None:
         os.write(self._book, f"{what} {self._key} {self._given}\n".encode())
@@ -100,7 +112,9 @@ class Book:
 
     @classmethod
     def read(cls, folder: Path) -> "Book":
-        last: dict[str, dict[str, int]] = {what: defaultdict(int) for what in ("taken", "given", "synced")}
+        last: dict[str, dict[str, int]] = {
+            what: defaultdict(int) for what in ("taken", "given", "synced")
+        }
         path = folder / "book"
         for line in path.read_text().splitlines() if path.exists() else []:
             what, key, sequence = line.split()
@@ -132,11 +146,15 @@ def open_gaps(database_url: str, key: str) -> list[tuple[int, int]]:
 
 def await_last(database_url: str, key: str, sequence: int) -> None:
     """Until a frame is stored that is this far."""
-    wait_until(lambda: stored(database_url, key).highest >= sequence, f"frame {sequence} of session {key}")
+    wait_until(
+        lambda: stored(database_url, key).highest >= sequence, f"frame {sequence} of session {key}"
+    )
 
 
 def assert_nothing_lost(database_url: str, key: str, taken: int, given: int) -> None:
-    """What the game gave is what the store has; of the one frame that was on its way into a killed collector, either."""
+    """What the game gave is what the store has; of the one frame that was on its way into a killed
+    collector, either.
+    """
     await_last(database_url, key, taken)
     has = stored(database_url, key)
     assert has.holes() == open_gaps(database_url, key) == [], f"session {key}"
@@ -152,6 +170,8 @@ def frames(count: int, *, ago_ms: int = _AGO_MS):
 if __name__ == "__main__":
     from serve.game_pc.follow import _collect
 
-    BookedWriter.book = os.open(Path(sys.argv[1]) / "book", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    BookedWriter.book = os.open(
+        Path(sys.argv[1]) / "book", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+    )
     folder.SegmentWriter = BookedWriter
     _collect(BookedGame(Path(sys.argv[1])), None, None)

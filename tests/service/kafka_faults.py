@@ -1,4 +1,5 @@
-"""What is done to three brokers while a convoy streams: each fault returns the longest that a session waited.
+"""What is done to three brokers while a convoy streams: each fault returns the longest that a
+session waited.
 
 python -m tests.service.kafka_faults --kills 20 --stops 5 --rolls 5
 """
@@ -116,7 +117,12 @@ def signalled(pids: list[int], first: signal.Signals, last: signal.Signals) -> I
 
 
 def run_faults(
-    cluster: KafkaCluster, database_url: str, faults: Callable[[Course], None], *, name: str, seed: int
+    cluster: KafkaCluster,
+    database_url: str,
+    faults: Callable[[Course], None],
+    *,
+    name: str,
+    seed: int,
 ) -> Ledger:
     """Do the faults to a convoy, then hold log and store to every frame that was acknowledged."""
     kafka = KafkaSettings(
@@ -157,7 +163,9 @@ def assert_nothing_given_up(database_url: str) -> None:
 
 
 def repeats_in_log(kafka: KafkaSettings, expected: Mapping[str, int]) -> int:
-    """Check that each session is in one partition, in the order of its sequences; how many frames are there again."""
+    """Check that each session is in one partition, in the order of its sequences; how many frames
+    are there again.
+    """
     seen: dict[str, list[int]] = defaultdict(list)
     places: dict[str, set[int]] = defaultdict(set)
     for key, partition, sequence in _frames_in_log(kafka):
@@ -173,7 +181,10 @@ def repeats_in_log(kafka: KafkaSettings, expected: Mapping[str, int]) -> int:
 def _frames_in_log(kafka: KafkaSettings) -> Iterator[tuple[str, int, int]]:
     consumer = Consumer(kafka.client({"group.id": "audit", "enable.auto.commit": False}))
     try:
-        places = [TopicPartition(kafka.topic_telemetry, index, OFFSET_BEGINNING) for index in range(PARTITIONS)]
+        places = [
+            TopicPartition(kafka.topic_telemetry, index, OFFSET_BEGINNING)
+            for index in range(PARTITIONS)
+        ]
         left = {
             place.partition: end
             for place in places
@@ -194,8 +205,12 @@ def _frames_in_log(kafka: KafkaSettings) -> Iterator[tuple[str, int, int]]:
 
 @click.command()
 @click.option("--kills", default=20, show_default=True, help="Leaders killed.")
-@click.option("--stops", default=5, show_default=True, help="Two of three frozen, and as often killed.")
-@click.option("--rolls", default=5, show_default=True, help="All three restarted, one after the other.")
+@click.option(
+    "--stops", default=5, show_default=True, help="Two of three frozen, and as often killed."
+)
+@click.option(
+    "--rolls", default=5, show_default=True, help="All three restarted, one after the other."
+)
 @click.option("--seed", default=1, show_default=True, help="Which brokers are chosen.")
 def main(kills: int, stops: int, rolls: int, seed: int) -> None:
     """Do faults to three brokers while 20 sessions stream at 60 Hz, and count."""
@@ -209,11 +224,16 @@ def main(kills: int, stops: int, rolls: int, seed: int) -> None:
         ):
             for _ in range(times):
                 act()
-                sys.stderr.write(f"{ {k: [round(s, 2) for s in v] for k, v in course.pauses_s.items()} }\n")
+                sys.stderr.write(
+                    f"{ {k: [round(s, 2) for s in v] for k, v in course.pauses_s.items()} }\n"
+                )
 
     folder = Path(tempfile.mkdtemp(prefix="purple-sector-"))
     folder.chmod(0o755)
-    with KafkaCluster.start(folder / "kafka") as cluster, Postgres.start(None, durable=False) as postgres:
+    with (
+        KafkaCluster.start(folder / "kafka") as cluster,
+        Postgres.start(None, durable=False) as postgres,
+    ):
         with psycopg.connect(postgres.url) as conn:
             migrate(conn)
         sys.stdout.write(f"{run_faults(cluster, postgres.url, faults, name='faults', seed=seed)}\n")

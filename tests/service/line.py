@@ -1,4 +1,6 @@
-"""The network between a broker and its clients, which can be cut, and cut in the middle of what is being sent."""
+"""The network between a broker and its clients, which can be cut, and cut in the middle of what is
+being sent.
+"""
 
 import contextlib
 import socket
@@ -7,7 +9,9 @@ import threading
 from types import TracebackType
 from typing import Self
 
-_RESET = struct.pack("ii", 1, 0)  # linger for no time: the other end sees a reset, as when a cable is gone
+_RESET = struct.pack(
+    "ii", 1, 0
+)  # linger for no time: the other end sees a reset, as when a cable is gone
 
 
 class Line:
@@ -54,7 +58,10 @@ class Line:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
@@ -104,7 +111,8 @@ class Line:
             if self._left is None:
                 return wanted
             allowed = min(wanted, self._left)
-            # One connection breaks it, once: another that is refused later would break what was mended.
+            # One connection breaks it, once: another that is refused later would break what was
+            # mended.
             self._left = None if allowed < wanted else self._left - allowed
             return allowed
 

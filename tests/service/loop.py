@@ -1,4 +1,6 @@
-"""Disks that can be filled or lose their power: a small tmpfs, and a file system in a file. Both need to be root."""
+"""Disks that can be filled or lose their power: a small tmpfs, and a file system in a file. Both
+need to be root.
+"""
 
 import fcntl
 import os
@@ -12,7 +14,8 @@ from typing import Self
 
 import pytest
 
-# The ioctl that stops an ext4 at once, as if the power had gone: what was not synced is not written, the journal included.
+# The ioctl that stops an ext4 at once, as if the power had gone: what was not synced is not
+# written, the journal included.
 _SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2
 
 
@@ -43,7 +46,10 @@ class PowerSupply:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._mounted:
             _run("umount", "--lazy", str(self.folder))  # a test that fails leaves files open

@@ -1,7 +1,9 @@
-"""Owners who fight over one partition while their connections are cut, and what the store holds afterwards.
+"""Owners who fight over one partition while their connections are cut, and what the store holds
+afterwards.
 
-The log is endless and known: the frame at an offset has that offset as its lap clock, and no sequence, so that nothing but
-the fence and the transaction keeps it from being stored twice. Each frame must be there once, up to the store's position.
+The log is endless and known: the frame at an offset has that offset as its lap clock, and no
+sequence, so that nothing but the fence and the transaction keeps it from being stored twice. Each
+frame must be there once, up to the store's position.
 """
 
 import random
@@ -44,17 +46,27 @@ class Verdict:
         return (self.lost, self.twice, self.invented, self.books_agree) == (0, 0, 0, True)
 
 
-def fight(database_url: str, stores: Sequence[type[PartitionWriter]], *, duration_s: float, seed: int) -> Verdict:
-    """Let an owner of each kind of store write the log against the others: for so long, and until enough was tried."""
+def fight(
+    database_url: str, stores: Sequence[type[PartitionWriter]], *, duration_s: float, seed: int
+) -> Verdict:
+    """Let an owner of each kind of store write the log against the others: for so long, and until
+    enough was tried.
+    """
     over = threading.Event()
-    rivals = [_Rival(store, database_url, random.Random(seed + n), over) for n, store in enumerate(stores)]
+    rivals = [
+        _Rival(store, database_url, random.Random(seed + n), over) for n, store in enumerate(stores)
+    ]
     threads = [threading.Thread(target=rival.run) for rival in rivals]
     for thread in threads:
         thread.start()
     cuts, until_s = 0, time.monotonic() + duration_s
     try:
         # A busy machine may have done next to nothing by then.
-        while time.monotonic() < until_s or min(cuts, _takeovers(rivals)) <= 10 or _stored(database_url) <= 100:
+        while (
+            time.monotonic() < until_s
+            or min(cuts, _takeovers(rivals)) <= 10
+            or _stored(database_url) <= 100
+        ):
             assert time.monotonic() < until_s + WITHIN_S, "the rivals hardly write"
             cuts += _cut_connections(database_url, random.Random(seed + cuts), duration_s / 4)
     finally:
@@ -68,7 +80,11 @@ class _Rival:
     """Claims the partition, writes, loses it, claims it again: a worker without a broker."""
 
     def __init__(
-        self, store: type[PartitionWriter], database_url: str, chance: random.Random, over: threading.Event
+        self,
+        store: type[PartitionWriter],
+        database_url: str,
+        chance: random.Random,
+        over: threading.Event,
     ) -> None:
         self._store = store
         self._settings = DatabaseSettings(url=database_url)
@@ -117,7 +133,14 @@ def chunk(session_id: int, start: int, end: int) -> WriteBatch:
         "lap_clock_ms": pa.array(offsets, pa.int32()),
     }
     progress = SessionProgress(
-        session_id, "{}", len(offsets), int(times_us[0]), int(times_us[-1]), start, int(times_us[0]), "rivals"
+        session_id,
+        "{}",
+        len(offsets),
+        int(times_us[0]),
+        int(times_us[-1]),
+        start,
+        int(times_us[0]),
+        "rivals",
     )
     frames = pa.table([columns[name] for name in FRAMES.names], schema=FRAMES)
     return WriteBatch(start, end, frames, progress=(progress,))
@@ -164,7 +187,9 @@ def _judge(database_url: str, cuts: int, takeovers: int) -> Verdict:
 
 
 class NoGrip(PartitionWriter):
-    """Takes over without ending its predecessor's connection, as through a pooler: the fence alone must do."""
+    """Takes over without ending its predecessor's connection, as through a pooler: the fence alone
+    must do.
+    """
 
     def take_over(self, owner: str, *, first_offset: int) -> Ownership:
         with self._reachable():

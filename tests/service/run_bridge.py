@@ -1,7 +1,7 @@
 """A cluster of Ray with nothing on it but the bridge, as a process of its own.
 
-Ray reads its environment when it is imported, and whichever test ran before may have imported it: so a child process. It
-prints its port when viewers can connect, and ends when its stdin does.
+Ray reads its environment when it is imported, and whichever test ran before may have imported it:
+so a child process. It prints its port when viewers can connect, and ends when its stdin does.
 
     python -m tests.service.run_bridge BROKERS DATABASE_URL
 """

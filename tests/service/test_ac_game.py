@@ -33,7 +33,8 @@ class Table:
         self.ledger_path = folder / "ledger"
         ledger = Ledger(self.ledger_path)
         playing = Playing([simulated(seed=1), simulated(seed=2)], load_s=load_s)
-        # Half a lap is behind the car: shorter than the silence before we ask again, a session can be mistaken for the next.
+        # Half a lap is behind the car: shorter than the silence before we ask again, a session can
+        # be mistaken for the next.
         playing._driven_ms = 30_000.0
         self.remote = RemoteTelemetry(Wire(weather=weather), playing, ledger)
         pages = [SharedMemory(folder, AcPages(), playing, ledger, physics_hz=333)] if memory else []
@@ -59,7 +60,11 @@ class Table:
         raise AssertionError(f"no {wanted.__name__} within {WITHIN_S} s")
 
     def written(self, kind=Kind.CAR_INFO):
-        return [one for one in read_ledger(self.ledger_path) if one.kind == kind and one.status == Status.LIVE]
+        return [
+            one
+            for one in read_ledger(self.ledger_path)
+            if one.kind == kind and one.status == Status.LIVE
+        ]
 
     def frames(self):
         return [happening for happening in self.said if isinstance(happening, TelemetryFrame)]
@@ -130,8 +135,12 @@ def test_a_game_that_has_forgotten_us_is_asked_again_and_told_when_we_leave(tmp_
 
 
 def test_bad_weather_costs_what_it_takes(tmp_path):
-    """Lost and overtaken datagrams are missing; doubled and spoilt ones add nothing; all is in order."""
-    with playing(tmp_path, weather=Weather(loss=0.05, doubling=0.05, reordering=0.05, garbage=0.2)) as table:
+    """Lost and overtaken datagrams are missing; doubled and spoilt ones add nothing; all is in
+    order.
+    """
+    with playing(
+        tmp_path, weather=Weather(loss=0.05, doubling=0.05, reordering=0.05, garbage=0.2)
+    ) as table:
         table.follow_until(SessionBegan)
         table.follow(1.5)
         table.tell("pause")  # or it might not have noted yet what it has sent
@@ -147,7 +156,9 @@ def test_bad_weather_costs_what_it_takes(tmp_path):
 
 
 def test_shared_memory_goes_first(tmp_path):
-    """Both are there: one session, with what only the pages have, and nobody listens to the datagrams."""
+    """Both are there: one session, with what only the pages have, and nobody listens to the
+    datagrams.
+    """
     with playing(tmp_path, memory=True) as table:
         (began,) = of(SessionBegan, table.follow_until(SessionBegan))
         frames = of(TelemetryFrame, table.follow(1))

@@ -1,4 +1,6 @@
-"""AccGame beside a game that is played byte for byte: real files that are torn, and a real socket that loses datagrams."""
+"""AccGame beside a game that is played byte for byte: real files that are torn, and a real socket
+that loses datagrams.
+"""
 
 import socket
 import time
@@ -63,7 +65,9 @@ def was_on_a_page(seen: tuple[float, ...], writes: list[tuple[tuple[float, ...],
     """As one write, or for longer than a reader waits as pieces of two that follow each other."""
     return any(seen == values for values, _ in writes) or any(
         write.pause_s > SETTLE_S
-        and all(one in pair for one, pair in zip(seen, zip(before, after, strict=True), strict=True))
+        and all(
+            one in pair for one, pair in zip(seen, zip(before, after, strict=True), strict=True)
+        )
         for (before, _), (after, write) in pairwise(writes)
     )
 
@@ -71,8 +75,9 @@ def was_on_a_page(seen: tuple[float, ...], writes: list[tuple[tuple[float, ...],
 def test_of_a_game_that_tears_its_pages_each_frame_is_one_that_it_wrote(tmp_path, follow):
     """Every other write is in three pieces, half a millisecond apart.
 
-    Where the kernel takes the game's CPU away between two of them, half a page can stand still for longer than the collector
-    waits. No reader can tell such a page; the game knows how many there were.
+    Where the kernel takes the game's CPU away between two of them, half a page can stand still for
+    longer than the collector waits. No reader can tell such a page; the game knows how many there
+    were.
     """
     with in_process("acc", tmp_path, "--load", "0.2", "--torn", "0.5", "--speed", "20") as played:
         said = until(follow(played.port("broadcasting")), lambda said: len(frames(said)) >= 60)
@@ -82,7 +87,9 @@ def test_of_a_game_that_tears_its_pages_each_frame_is_one_that_it_wrote(tmp_path
         step = (frame.rpm, frame.gear, frame.speed, frame.throttle, frame.brake, frame.heading)
         picture = (frame.lap_time, frame.normalized_position, frame.x, frame.z)
         assert was_on_a_page(step, [(of_step(w), w) for w in written if w.kind == Kind.PHYSICS])
-        assert was_on_a_page(picture, [(of_picture(w), w) for w in written if w.kind == Kind.GRAPHICS])
+        assert was_on_a_page(
+            picture, [(of_picture(w), w) for w in written if w.kind == Kind.GRAPHICS]
+        )
     assert sum(w.torn for w in written) > 0.3 * len(written)
 
 
@@ -101,14 +108,21 @@ def test_what_was_seen_last_is_told_at_the_end(tmp_path, follow):
 def test_broadcasts_beside_the_pages_tell_the_length_of_the_track(tmp_path, follow):
     with in_process("acc", tmp_path, "--load", "0.2", "--cars", "5") as played:
         game = follow(played.port("broadcasting"))
-        said = until(game, lambda said: any(getattr(one, "facts", None) and one.facts.track_length for one in said))
+        said = until(
+            game,
+            lambda said: any(
+                getattr(one, "facts", None) and one.facts.track_length for one in said
+            ),
+        )
 
     assert game.counts == {}
     assert [one.facts.track for one in said if isinstance(one, SessionBegan)] == ["aldermoor_park"]
 
 
 def test_broadcasts_alone_through_bad_weather(tmp_path, follow, monkeypatch):
-    """A fifth is lost, some comes twice or late, some is spoilt; the game forgets its client, is started anew, falls silent."""
+    """A fifth is lost, some comes twice or late, some is spoilt; the game forgets its client, is
+    started anew, falls silent.
+    """
     weather = ("--loss", "0.2", "--doubling", "0.1", "--reordering", "0.1", "--garbage", "0.2")
     with in_process("acc", tmp_path, "--load", "0.2", "--cars", "3", *weather) as played:
         game = follow(played.port("broadcasting"), broadcast_only=True)

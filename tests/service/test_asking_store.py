@@ -1,4 +1,6 @@
-"""Commands that ask a database which lacks our tables, or does not answer, say so in one line and what to do."""
+"""Commands that ask a database which lacks our tables, or does not answer, say so in one line and
+what to do.
+"""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,6 @@
-"""Dump and restore as docs/backup.md has them, by PostgreSQL's own programs; ingest goes on in what was restored."""
+"""Dump and restore as docs/backup.md has them, by PostgreSQL's own programs; ingest goes on in what
+was restored.
+"""
 
 import subprocess
 from collections.abc import Iterator
@@ -91,7 +93,9 @@ def test_restored_store_answers_alike_and_takes_what_comes_next(
 def test_restore_that_lost_frames_is_not_called_healthy(
     server: str, store: str, programs: Path, tmp_path: Path
 ) -> None:
-    """As one without timescaledb_pre_restore() does in the Community edition: sessions are whole, chunks are not."""
+    """As one without timescaledb_pre_restore() does in the Community edition: sessions are whole,
+    chunks are not.
+    """
     dump = tmp_path / "purple-sector.dump"
     run(programs / "pg_dump", "--format=custom", f"--file={dump}", store)
     with fresh_database(server) as restored:
@@ -102,4 +106,6 @@ def test_restore_that_lost_frames_is_not_called_healthy(
             )
             (fault,) = read_store_status(conn).faults
 
-    assert fault.startswith("9,000 frames of 1 sessions were stored once and are not there, of 'day 9' among them")
+    assert fault.startswith(
+        "9,000 frames of 1 sessions were stored once and are not there, of 'day 9' among them"
+    )

@@ -43,7 +43,9 @@ class RunningBridge:
     def get(self, path):
         """Status, headers and JSON of a GET."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=WITHIN_S) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}{path}", timeout=WITHIN_S
+            ) as answer:
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as refusal:
             return refusal.code, refusal.headers, refusal.read()
@@ -53,16 +55,24 @@ class RunningBridge:
 
     def replica(self):
         """The process that holds the sockets."""
-        (found,) = [p for p in self.process.children(recursive=True) if _title(p).startswith("ray::ServeReplica")]
+        (found,) = [
+            p
+            for p in self.process.children(recursive=True)
+            if _title(p).startswith("ray::ServeReplica")
+        ]
         return found
 
     def produce(self, session, *frames, user="anna"):
         for frame in frames:
-            self.producer.produce("telemetry", frame.SerializeToString(), key=session, headers={"userId": user})
+            self.producer.produce(
+                "telemetry", frame.SerializeToString(), key=session, headers={"userId": user}
+            )
         self.producer.flush(WITHIN_S)
 
     async def wait_until_read(self, session):
-        """Produce until the bridge has seen the session: it reads from the live end, which it must have found first."""
+        """Produce until the bridge has seen the session: it reads from the live end, which it must
+        have found first.
+        """
         async with asyncio.timeout(WITHIN_S):
             while session not in self.stats()["kafkaStats"]["sessionStats"]:
                 self.produce(session, TelemetryFrame(timestamp=1, gear=1))
@@ -82,7 +92,9 @@ def bridge(kafka):
     nowhere = "postgresql://postgres@127.0.0.1:1/postgres"
     command = [sys.executable, "-m", "tests.service.run_bridge", kafka.brokers, nowhere]
     limits = {"WS_SOCKETS_PER_ADDRESS": str(SOCKETS), "WS_DEMOS_PER_ADDRESS": "1"}
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | limits)
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | limits
+    )
     producer = Producer({"bootstrap.servers": kafka.brokers, "linger.ms": 0, "acks": "all"})
     try:
         ready = next((line for line in child.stdout if line.startswith("port ")), None)
@@ -98,7 +110,10 @@ def session():
 
 
 def drive(count, first=1):
-    return [TelemetryFrame(timestamp=1_000 + n, speed=n, sequence=n) for n in range(first, first + count)]
+    return [
+        TelemetryFrame(timestamp=1_000 + n, speed=n, sequence=n)
+        for n in range(first, first + count)
+    ]
 
 
 async def frames(socket, count):
@@ -144,7 +159,10 @@ async def closed(socket):
 def test_frames_arrive_in_order_in_both_formats(bridge, session):
     async def watch():
         await bridge.wait_until_read(session)
-        async with viewer(bridge, f"?session={session}") as one, viewer(bridge, "?userId=anna&format=json") as other:
+        async with (
+            viewer(bridge, f"?session={session}") as one,
+            viewer(bridge, "?userId=anna&format=json") as other,
+        ):
             await asyncio.to_thread(bridge.produce, session, *drive(200))
             return await frames(one, 200), await frames(other, 200)
 
@@ -226,7 +244,9 @@ def test_who_goes_too_far_is_closed_with_a_code(bridge, query, origin, said, cod
 
 @pytest.mark.parametrize("path", ["/", "/api/health", "/api/stats", "/ws"])
 def test_another_name_that_leads_here_gets_nothing(bridge, path):
-    """Its page would have the origin of ours (DNS rebinding): REST, the page and the handshake are refused."""
+    """Its page would have the origin of ours (DNS rebinding): REST, the page and the handshake are
+    refused.
+    """
     upgrade = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
@@ -265,8 +285,8 @@ def test_control_frames_and_fragments_count_as_messages_do(bridge, session, too_
     async def watch():
         await bridge.wait_until_read(session)
         async with viewer(bridge, f"?session={session}") as other:
-            # What still arrives after the server has closed its end resets the connection, and a reset may overtake
-            # the close frame: then this viewer sees no code, and floods again.
+            # What still arrives after the server has closed its end resets the connection, and a
+            # reset may overtake the close frame: then this viewer sees no code, and floods again.
             async with asyncio.timeout(WITHIN_S):
                 while (code := await flood()) is None:
                     pass
@@ -297,7 +317,9 @@ def test_a_viewer_that_pings_as_libraries_do_stays(bridge):
 
 
 def test_an_address_at_its_cap_takes_nothing_from_another(bridge, session):
-    """Neither does a header with which it calls itself another address: only our own proxy's is believed."""
+    """Neither does a header with which it calls itself another address: only our own proxy's is
+    believed.
+    """
     address = ("127.0.0.2", 0)
     another = {"X-Forwarded-For": "203.0.113.9"}
 
@@ -308,7 +330,9 @@ def test_an_address_at_its_cap_takes_nothing_from_another(bridge, session):
                 await held.enter_async_context(viewer(bridge, "", local_addr=address))
             codes = []
             for headers in ({}, another):
-                async with viewer(bridge, "", local_addr=address, additional_headers=headers) as one_more:
+                async with viewer(
+                    bridge, "", local_addr=address, additional_headers=headers
+                ) as one_more:
                     codes.append(await closed(one_more))
             await asyncio.to_thread(bridge.produce, session, *drive(3))
             seen = await frames(other, 3)
@@ -369,7 +393,9 @@ def test_an_address_has_so_many_demos(bridge):
 
 
 async def answered(bridge, head):
-    """The first line of what comes back for the bytes of a request. HAProxy may keep the connection for another one."""
+    """The first line of what comes back for the bytes of a request. HAProxy may keep the connection
+    for another one.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", bridge.port)
     writer.write(head)
     try:
@@ -379,7 +405,9 @@ async def answered(bridge, head):
 
 
 def test_a_handshake_that_the_library_does_not_take_is_answered(bridge):
-    """A browser with 9,000 bytes of cookies: HAProxy lets a head of 16 KiB pass; websockets 16 takes 8 KiB a line."""
+    """A browser with 9,000 bytes of cookies: HAProxy lets a head of 16 KiB pass; websockets 16
+    takes 8 KiB a line.
+    """
     head = (
         f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{bridge.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
@@ -397,7 +425,9 @@ def test_the_demo_needs_nobody(bridge):
     async def watch():
         async with viewer(bridge, "?format=json") as socket:
             await socket.send('{"type": "START_DEMO"}')
-            status, facts = [json.loads(await asyncio.wait_for(socket.recv(), WITHIN_S)) for _ in range(2)]
+            status, facts = [
+                json.loads(await asyncio.wait_for(socket.recv(), WITHIN_S)) for _ in range(2)
+            ]
             seen = await frames(socket, 30)
             await socket.send('{"type": "STOP_DEMO"}')
             return status, facts, seen, await told(socket)
@@ -411,8 +441,11 @@ def test_the_demo_needs_nobody(bridge):
 
 
 def test_a_viewer_that_never_reads_costs_nobody_anything(bridge, session):
-    """Back-pressure: what it does not read is not kept for it, it is told to go, and the others notice nothing."""
-    # One frame, and a field of a later version: large, and read in a moment however busy the machine is.
+    """Back-pressure: what it does not read is not kept for it, it is told to go, and the others
+    notice nothing.
+    """
+    # One frame, and a field of a later version: large, and read in a moment however busy the
+    # machine is.
     frame = TelemetryFrame(timestamp=time.time_ns() // 1_000_000, speed=1.0, sequence=1)
     large = TelemetryMessage(frames=[frame]).SerializeToString() + FIELD_OF_A_LATER_VERSION
     other = f"other-{session}"
@@ -423,7 +456,9 @@ def test_a_viewer_that_never_reads_costs_nobody_anything(bridge, session):
         await asyncio.to_thread(bridge.producer.flush, WITHIN_S)
 
     async def flood():
-        """Produce 50 MB, and go on until the bridge has had enough of the viewer that does not read."""
+        """Produce 50 MB, and go on until the bridge has had enough of the viewer that does not
+        read.
+        """
         async with asyncio.timeout(WITHIN_S):
             for _ in range(10):
                 await produce(100)
@@ -433,7 +468,10 @@ def test_a_viewer_that_never_reads_costs_nobody_anything(bridge, session):
     async def watch():
         await bridge.wait_until_read(session)
         await bridge.wait_until_read(other)
-        async with viewer(bridge, f"?session={other}") as healthy, viewer(bridge, "", ping_interval=None) as deaf:
+        async with (
+            viewer(bridge, f"?session={other}") as healthy,
+            viewer(bridge, "", ping_interval=None) as deaf,
+        ):
             await deaf.send(json.dumps({"type": "subscribe", "session": session}))
             await told(deaf)
             deaf.transport.pause_reading()

@@ -1,4 +1,6 @@
-"""cluster.yaml, as far as it can be checked without a cloud: Ray's schema, and what we learnt about Ray."""
+"""cluster.yaml, as far as it can be checked without a cloud: Ray's schema, and what we learnt about
+Ray.
+"""
 
 import re
 import subprocess
@@ -16,7 +18,8 @@ from tests.waiting import WITHIN_S
 
 CONFIG = ROOT / "cluster.yaml"
 
-# In a process of its own: Ray reads its environment when imported, and service tests have yet to set it.
+# In a process of its own: Ray reads its environment when imported, and service tests have yet to
+# set it.
 VALIDATE = """
 import sys, yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
@@ -31,7 +34,9 @@ def config() -> dict[str, Any]:
 
 
 def _commands(config: dict[str, Any]) -> list[str]:
-    return [command for key, value in config.items() if key.endswith("_commands") for command in value]
+    return [
+        command for key, value in config.items() if key.endswith("_commands") for command in value
+    ]
 
 
 def _project() -> dict[str, Any]:
@@ -40,7 +45,12 @@ def _project() -> dict[str, Any]:
 
 
 def _validate(file: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", VALIDATE, str(file)], capture_output=True, text=True, timeout=WITHIN_S)
+    return subprocess.run(
+        [sys.executable, "-c", VALIDATE, str(file)],
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+    )
 
 
 def test_ray_accepts_the_configuration() -> None:
@@ -59,14 +69,26 @@ def test_head_does_no_work(config: dict[str, Any]) -> None:
 
 
 def test_nodes_get_the_checkout_and_no_more(config: dict[str, Any]) -> None:
-    """Not ``.env``, nor anything else of the person who starts the cluster, other than what is named."""
+    """Not ``.env``, nor anything else of the person who starts the cluster, other than what is
+    named.
+    """
     here = {source for source in config["file_mounts"].values() if not source.startswith("~")}
-    assert here == {"analytics", "ingest", "serve", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
+    assert here == {
+        "analytics",
+        "ingest",
+        "serve",
+        "pyproject.toml",
+        "constraints.txt",
+        "README.md",
+        "LICENSE",
+    }
     assert all((ROOT / source).exists() for source in here)
 
 
 def test_installed_extras_exist(config: dict[str, Any]) -> None:
-    named = {extra for command in _commands(config) for extra in re.findall(r"'\.\[([\w,]+)\]'", command)}
+    named = {
+        extra for command in _commands(config) for extra in re.findall(r"'\.\[([\w,]+)\]'", command)
+    }
     assert named == {"cluster"}
     assert named <= _project()["optional-dependencies"].keys()
 
@@ -78,8 +100,13 @@ def test_every_install_is_of_tested_versions(config: dict[str, Any]) -> None:
 
 
 def test_head_starts_what_the_command_offers(config: dict[str, Any]) -> None:
-    """The words after ``purple-sector`` are parsed by the command itself: it knows them and their options."""
-    called = [re.search(r"(?<!/)purple-sector (.+)$", command) for command in config["head_start_ray_commands"]]
+    """The words after ``purple-sector`` are parsed by the command itself: it knows them and their
+    options.
+    """
+    called = [
+        re.search(r"(?<!/)purple-sector (.+)$", command)
+        for command in config["head_start_ray_commands"]
+    ]
     (words,) = [match.group(1).split() for match in called if match]
     assert words[:2] == ["cluster", "start"]
     cluster_start = cli.commands["cluster"].commands["start"]
@@ -88,7 +115,9 @@ def test_head_starts_what_the_command_offers(config: dict[str, Any]) -> None:
 
 def test_secrets_are_mounted_never_written() -> None:
     text = CONFIG.read_text()
-    assert not re.search(r"(?i)(password|secret|token|api_?key)\s*[=:]\s*['\"]?(?!token\b)[\w+/]{8,}", text)
+    assert not re.search(
+        r"(?i)(password|secret|token|api_?key)\s*[=:]\s*['\"]?(?!token\b)[\w+/]{8,}", text
+    )
     assert "://" not in text, "an address with a password in it starts like this"
     assert "RAY_AUTH_TOKEN" not in text
 
@@ -127,7 +156,9 @@ def test_viewers_keep_their_sockets(config: dict[str, Any], setting: str) -> Non
         "RAY_gcs_storage_path=$HOME/gcs",
     ],
 )
-def test_head_notices_a_lost_node_and_survives_a_restart(config: dict[str, Any], setting: str) -> None:
+def test_head_notices_a_lost_node_and_survives_a_restart(
+    config: dict[str, Any], setting: str
+) -> None:
     (start,) = [command for command in config["head_start_ray_commands"] if "ray start" in command]
     assert setting in start.split()
 

@@ -1,4 +1,6 @@
-"""A driver's evening with the first Assetto Corsa, heard over UDP; and what one may tell a collector while it drives."""
+"""A driver's evening with the first Assetto Corsa, heard over UDP; and what one may tell a
+collector while it drives.
+"""
 
 import uuid
 from itertools import pairwise
@@ -42,7 +44,13 @@ def game(tmp_path):
 def pc(kafka_settings, tmp_path, game):
     nothing = tmp_path / "no pages"
     nothing.mkdir()
-    pc = GamePc("ac", tmp_path, kafka_settings, AC_UDP_PORT=game.port("remote telemetry"), AC_SHARED_MEMORY=nothing)
+    pc = GamePc(
+        "ac",
+        tmp_path,
+        kafka_settings,
+        AC_UDP_PORT=game.port("remote telemetry"),
+        AC_SHARED_MEMORY=nothing,
+    )
     yield pc
     pc.close()
 
@@ -69,13 +77,19 @@ class Pits:
         self._say(MUMBLED)
 
     def ask(self):
-        """The collector's status. It hears what is said from when it listens: whoever gets no answer asks again."""
+        """The collector's status. It hears what is said from when it listens: whoever gets no
+        answer asks again.
+        """
         asked = set()
 
         def answer():
             asked.add(self.order(get_status=GetStatus()))
             for record in self._consumer.consume(100, 1.0):
-                said = CommandMessage.FromString(record.value()) if record.value() != MUMBLED else CommandMessage()
+                said = (
+                    CommandMessage.FromString(record.value())
+                    if record.value() != MUMBLED
+                    else CommandMessage()
+                )
                 if said.status_report.command_id in asked:
                     return said.status_report
             return None
@@ -94,7 +108,9 @@ def pits(kafka_settings):
 
 
 def test_an_evening(pc, game, kafka_settings, database):
-    """The game is started again, goes on to another session, and the collector is killed: each datagram is one frame."""
+    """The game is started again, goes on to another session, and the collector is killed: each
+    datagram is one frame.
+    """
     with hosting(kafka_settings, database.url, partitions=PARTITIONS):
         pc.start()
         pc.await_frames(0, 330)  # a car leaves its box after four seconds
@@ -114,7 +130,11 @@ def test_an_evening(pc, game, kafka_settings, database):
     assert max(frame.speed for frame in frames[0]) > 1
     assert statistics["framesPublished"] == statistics["framesCollected"] == len(frames[3])
     for number, of in enumerate((frames[0], frames[1], [*frames[2], *frames[3]])):
-        sent = [w for w in game.written() if w.kind == Kind.CAR_INFO and w.status == LIVE and w.session == number]
+        sent = [
+            w
+            for w in game.written()
+            if w.kind == Kind.CAR_INFO and w.status == LIVE and w.session == number
+        ]
         assert_given(of, sent)
         if number < 2:
             # A game that was kept waiting tells some moments twice.
@@ -128,7 +148,11 @@ def test_orders_while_it_drives(pc, pits, game):
     pc.start()
     pc.await_frames(0, 30)
     answer = pits.ask()
-    assert (answer.state, answer.user_id, answer.session_id) == ("sending", "anna", next(iter(pc.sessions())))
+    assert (answer.state, answer.user_id, answer.session_id) == (
+        "sending",
+        "anna",
+        next(iter(pc.sessions())),
+    )
     assert answer.frames_collected >= 30
 
     pits.mumble()

@@ -1,4 +1,6 @@
-"""A driver's evening with Competizione: what the game gave is what the store has, whatever is killed on the way."""
+"""A driver's evening with Competizione: what the game gave is what the store has, whatever is
+killed on the way.
+"""
 
 import time
 from itertools import pairwise
@@ -14,7 +16,8 @@ from tests.service.test_worker import hosting
 
 PARTITIONS = 10
 RATE_HZ = 60
-#: Four times as fast as it was driven: a car leaves its box after four seconds, and one that stands shows little.
+#: Four times as fast as it was driven: a car leaves its box after four seconds, and one that stands
+#: shows little.
 DRIVING = ("--load", "1", "--speed", "4")
 
 
@@ -40,12 +43,16 @@ def pc(kafka_settings, tmp_path, pages):
 
 
 def test_an_evening(pc, pages, kafka_settings, database):
-    """Two sessions, a pause, a replay, a collector that is killed, a game that is killed, and one that is started anew."""
+    """Two sessions, a pause, a replay, a collector that is killed, a game that is killed, and one
+    that is started anew.
+    """
     with hosting(kafka_settings, database.url, partitions=PARTITIONS):
         pc.start()  # before there is a game
         with in_process("acc", pages, *DRIVING) as game:
             pc.await_frames(0, 120)
-            assert "another collector follows Assetto Corsa Competizione already" in pc.start_another()
+            assert (
+                "another collector follows Assetto Corsa Competizione already" in pc.start_another()
+            )
             for interlude in ("pause", "replay"):
                 game.tell(interlude)
                 time.sleep(0.5)
@@ -69,7 +76,11 @@ def test_an_evening(pc, pages, kafka_settings, database):
 
     frames = list(sessions.values())
     assert len(frames) == 4
-    assert statistics["framesPublished"] == statistics["framesCollected"] == len(frames[2]) + len(frames[3])
+    assert (
+        statistics["framesPublished"]
+        == statistics["framesCollected"]
+        == len(frames[2]) + len(frames[3])
+    )
     assert statistics["errors"] == 0
     for played, number, of in (
         (first, 0, frames[0]),
@@ -77,7 +88,9 @@ def test_an_evening(pc, pages, kafka_settings, database):
         (first, 1, frames[2]),
         (second, 0, frames[3]),
     ):
-        driven = [w for w in played if w.kind == Kind.PHYSICS and w.status == LIVE and w.session == number]
+        driven = [
+            w for w in played if w.kind == Kind.PHYSICS and w.status == LIVE and w.session == number
+        ]
         assert_given(of, driven)
         assert all(before.timestamp < after.timestamp for before, after in pairwise(of))
         assert max(frame.speed for frame in of) > 1
@@ -85,7 +98,11 @@ def test_an_evening(pc, pages, kafka_settings, database):
 
 
 def assert_kept_pace(frames, written):
-    """Four of five looks at the game gave a frame, for as long as it was driven, however busy the machine is."""
-    at_s = [w.at_s for w in written if w.kind == Kind.PHYSICS and w.status == LIVE and w.session == 0]
+    """Four of five looks at the game gave a frame, for as long as it was driven, however busy the
+    machine is.
+    """
+    at_s = [
+        w.at_s for w in written if w.kind == Kind.PHYSICS and w.status == LIVE and w.session == 0
+    ]
     driven_s = sum(after - before for before, after in pairwise(at_s) if after - before < 0.2)
     assert len(frames) > 0.8 * RATE_HZ * driven_s

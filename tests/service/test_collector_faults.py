@@ -1,7 +1,8 @@
-"""Whatever happens to a collector, its disk and its network: what the game gave is in the store, or a row says that it is not.
+"""Whatever happens to a collector, its disk and its network: what the game gave is in the store, or
+a row says that it is not.
 
-One broker and one database for all of it, and sessions of their own for each fault, which counts by session and sequence.
-`python -m tests.service.collector_faults` does the same more often.
+One broker and one database for all of it, and sessions of their own for each fault, which counts by
+session and sequence. `python -m tests.service.collector_faults` does the same more often.
 """
 
 import pytest

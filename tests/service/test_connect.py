@@ -1,4 +1,6 @@
-"""`analytics.connect` on a real PostgreSQL: it answers what `analytics.open` answers of the same drive, and follows a running one."""
+"""`analytics.connect` on a real PostgreSQL: it answers what `analytics.open` answers of the same
+drive, and follows a running one.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,11 +34,20 @@ def catalog(database: Database) -> Iterator[Catalog]:
 def store_drive(url: str, key: str, seed: int, started_at: datetime) -> None:
     """As ingest stores what `ingest.simulated_recordings.record` writes into a file."""
     started_at_ms = round(started_at.timestamp() * 1000)
-    said = facts(val_sarine(), session_id=key, user_id=key, driver="", started_at_ms=started_at_ms, rate_hz=RATE_HZ)
+    said = facts(
+        val_sarine(),
+        session_id=key,
+        user_id=key,
+        driver="",
+        started_at_ms=started_at_ms,
+        rate_hz=RATE_HZ,
+    )
     said.driver = "Ada Okafor" if seed == 5 else "Bea"
     values = [TelemetryMessage(session=said, session_id=key).SerializeToString()]
     frames = drive(val_sarine(), seed=seed, started_at_ms=started_at_ms, rate_hz=RATE_HZ)
-    for sequence, frame in enumerate(takewhile(lambda f: f.lap_number <= LAPS or f.lap_time < 1000, frames), 1):
+    for sequence, frame in enumerate(
+        takewhile(lambda f: f.lap_number <= LAPS or f.lap_time < 1000, frames), 1
+    ):
         frame.sequence = sequence
         values.append(frame.SerializeToString())
     with Owner(url) as owner:
@@ -57,22 +68,39 @@ def questions(laps: Laps) -> list[Laps]:
     ]
 
 
-def test_the_store_answers_as_files_do(database: Database, catalog: Catalog, tmp_path: Path) -> None:
+def test_the_store_answers_as_files_do(
+    database: Database, catalog: Catalog, tmp_path: Path
+) -> None:
     later = NOON + timedelta(hours=1)
     for key, seed, started_at in (("ada", 5, NOON), ("bea", 2, later)):
         store_drive(database.url, key, seed, started_at)
-        record(tmp_path / f"{key}.parquet", val_sarine(), seed=seed, laps=LAPS, started_at=started_at, rate_hz=RATE_HZ)
+        record(
+            tmp_path / f"{key}.parquet",
+            val_sarine(),
+            seed=seed,
+            laps=LAPS,
+            started_at=started_at,
+            rate_hz=RATE_HZ,
+        )
     files = analytics.open(tmp_path)
 
     for stored, filed in zip(questions(catalog.laps), questions(files.laps), strict=True):
-        assert [(lap.session.key, lap.lap) for lap in stored] == [(lap.session.key, lap.lap) for lap in filed]
-    assert [drive.key for drive in catalog.sessions] == [drive.key for drive in files.sessions] == ["bea", "ada"]
+        assert [(lap.session.key, lap.lap) for lap in stored] == [
+            (lap.session.key, lap.lap) for lap in filed
+        ]
+    assert (
+        [drive.key for drive in catalog.sessions]
+        == [drive.key for drive in files.sessions]
+        == ["bea", "ada"]
+    )
     until = NOON + timedelta(minutes=30)
     assert [drive.key for drive in catalog.sessions.between(None, until)] == ["ada"]
     for stored_lap, filed_lap in zip(catalog.laps, files.laps, strict=True):
         columns = ["time", "speed_kmh", "x_m"]
         assert stored_lap.telemetry(columns).equals(filed_lap.telemetry(columns).combine_chunks())
-    assert catalog.sessions["ada"].telemetry(["gear"]).num_rows == files.sessions["ada"].facts.frames
+    assert (
+        catalog.sessions["ada"].telemetry(["gear"]).num_rows == files.sessions["ada"].facts.frames
+    )
 
 
 def test_a_running_session_is_followed_without_a_gap(database: Database, catalog: Catalog) -> None:
@@ -90,7 +118,9 @@ def test_a_running_session_is_followed_without_a_gap(database: Database, catalog
         assert list(news) == []
 
 
-def test_a_long_session_comes_in_pieces(database: Database, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_session_comes_in_pieces(
+    database: Database, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("analytics.store.frame_pages.PAGE_ROWS", 4)
     with Owner(database.url) as owner:
         owner.write(told("long"), *drove("long", *range(1, 11)))

@@ -32,7 +32,9 @@ def conn(database: Any) -> Iterator[psycopg.Connection[Any]]:
 
 
 def drive(*, laps: float = 3.5, session_id: int = 1) -> pa.Table:
-    """Frames every 20 ms on laps of 10 s; the first line is crossed at `START_US`, half a second in."""
+    """Frames every 20 ms on laps of 10 s; the first line is crossed at `START_US`, half a second
+    in.
+    """
     t = np.arange(-500_000, int(laps * LAP_US), FRAME_US)
     turns = t // LAP_US
     known = {
@@ -75,9 +77,9 @@ def keep(conn: psycopg.Connection[Any], key: str, frames: pa.Table, laps: list[L
     for lap in laps:
         values = [list(value) if isinstance(value, tuple) else value for value in astuple(lap)]
         rest = sql.SQL(", ").join(sql.Placeholder() * (len(values) - 3))
-        insert = sql.SQL("INSERT INTO laps VALUES (%s, %s, to_timestamp(%s / 1e6), to_timestamp(%s / 1e6), {})").format(
-            rest
-        )
+        insert = sql.SQL(
+            "INSERT INTO laps VALUES (%s, %s, to_timestamp(%s / 1e6), to_timestamp(%s / 1e6), {})"
+        ).format(rest)
         conn.execute(insert, [session_id, *values])
     return int(session_id)
 
@@ -114,7 +116,9 @@ def test_a_lap_is_its_frames_from_line_to_line(conn):
     assert lap.num_rows == LAP_US // FRAME_US
     assert times_us(lap) == [START_US + LAP_US + k * FRAME_US for k in range(LAP_US // FRAME_US)]
     assert set(lap["session_id"].to_pylist()) == {session_id}
-    assert lap.drop(["session_id"]).equals(frames.slice(25 + 500, 500).drop(["session_id"]).combine_chunks())
+    assert lap.drop(["session_id"]).equals(
+        frames.slice(25 + 500, 500).drop(["session_id"]).combine_chunks()
+    )
 
 
 def test_the_last_finished_lap_has_no_next_one_to_end_it(conn):
@@ -156,7 +160,9 @@ def test_a_hostile_key_is_only_a_key(conn):
 
 @pytest.mark.parametrize("stored", [100, 600, 1_026, 1_100])
 def test_a_restarted_engine_goes_on_where_it_was(conn, stored):
-    """What the store gives back is enough: the laps after a restart are those of an engine that never stopped."""
+    """What the store gives back is enough: the laps after a restart are those of an engine that
+    never stopped.
+    """
     frames = drive()
     kept, _ = advance(frames.slice(0, stored), None)
     session_id = keep(conn, "spa", frames.slice(0, stored), kept)

@@ -27,7 +27,9 @@ def settings(kafka) -> Iterator[KafkaSettings]:
         brokers=kafka.brokers, topic_telemetry=name, topic_laps=f"{name}-laps", consumer_group=name
     )
     admin = AdminClient({"bootstrap.servers": kafka.brokers})
-    for future in admin.create_topics([NewTopic(name, 1, 1), NewTopic(settings.topic_laps, 1, 1)]).values():
+    for future in admin.create_topics(
+        [NewTopic(name, 1, 1), NewTopic(settings.topic_laps, 1, 1)]
+    ).values():
         future.result(WITHIN_S)
     yield settings
     for future in admin.delete_topics([name, settings.topic_laps]).values():
@@ -39,7 +41,9 @@ def good(sequence: int) -> bytes:
     return value or b""
 
 
-def make_letter(database_url: str, settings: KafkaSettings, offset: int, value: bytes, reason: str) -> None:
+def make_letter(
+    database_url: str, settings: KafkaSettings, offset: int, value: bytes, reason: str
+) -> None:
     """What an older version refused, and this one can read."""
     with psycopg.connect(database_url) as conn:
         conn.execute(
@@ -50,13 +54,23 @@ def make_letter(database_url: str, settings: KafkaSettings, offset: int, value: 
 
 def test_what_is_good_now_is_stored_and_what_is_not_is_said_again(database, settings):
     publish(settings, [(b"a", b"\xff\xff\x01"), (b"a", good(1))])
-    with hosting(settings, database.url) as progress, psycopg.connect(database.url, autocommit=True) as conn:
+    with (
+        hosting(settings, database.url) as progress,
+        psycopg.connect(database.url, autocommit=True) as conn,
+    ):
         wait_until(lambda: progress(0)["next_offset"] == 2)
         make_letter(database.url, settings, 1, good(2), "time: 360 s ahead of the clock here")
-        outcomes = replay(settings, conn, dead_letters(conn, Filter(), limit=10), again=False, within_s=WITHIN_S)
-        second = replay(settings, conn, dead_letters(conn, Filter(), limit=10), again=False, within_s=WITHIN_S)
+        outcomes = replay(
+            settings, conn, dead_letters(conn, Filter(), limit=10), again=False, within_s=WITHIN_S
+        )
+        second = replay(
+            settings, conn, dead_letters(conn, Filter(), limit=10), again=False, within_s=WITHIN_S
+        )
 
-    assert [(o.letter.offset, o.what) for o in outcomes] == [(0, "dead letter again"), (1, "stored")]
+    assert [(o.letter.offset, o.what) for o in outcomes] == [
+        (0, "dead letter again"),
+        (1, "stored"),
+    ]
     assert outcomes[0].detail == "decode: not valid protobuf"
     assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,3)}",)]
     assert {o.what for o in second} == {"left"}, "none is sent for ever"
@@ -77,11 +91,20 @@ def test_a_replayed_record_has_the_headers_that_it_came_with(database, settings)
     for value, headers in ((good(1), []), (b"\xff", own), (good(2), []), (b"{", None)):
         producer.produce(settings.topic_telemetry, value, b"a", 0, headers=headers)
     assert producer.flush(WITHIN_S) == 0
-    with hosting(settings, database.url) as progress, psycopg.connect(database.url, autocommit=True) as conn:
+    with (
+        hosting(settings, database.url) as progress,
+        psycopg.connect(database.url, autocommit=True) as conn,
+    ):
         wait_until(lambda: progress(0)["next_offset"] == 4)
         letters = dead_letters(conn, Filter(), limit=10)
         conn.execute('UPDATE dead_letters SET value = %s WHERE "offset" = 1', [good(3)])
-        replay(settings, conn, dead_letters(conn, Filter(offset=1), limit=1), again=False, within_s=WITHIN_S)
+        replay(
+            settings,
+            conn,
+            dead_letters(conn, Filter(offset=1), limit=1),
+            again=False,
+            within_s=WITHIN_S,
+        )
 
     assert {letter.offset: letter.headers for letter in letters} == {
         1: [["userId", "616e6e61"], ["trace", "00ff"], ["empty", None]],
@@ -115,7 +138,9 @@ def test_a_flood_is_counted_and_hides_no_new_kind(database, settings):
     finally:
         host.stop()
 
-    assert rows(database.url, "SELECT kind, count(*) FROM dead_letters GROUP BY kind ORDER BY 1") == [
+    assert rows(
+        database.url, "SELECT kind, count(*) FROM dead_letters GROUP BY kind ORDER BY 1"
+    ) == [
         ("decode", 20),
         ("json", 1),
     ]
@@ -134,7 +159,9 @@ def test_the_command_lists_shows_and_replays(database, settings, monkeypatch):
     run = CliRunner().invoke
 
     assert place in run(command, ["list", "--session", "a", "--since", "1h"]).output
-    assert run(command, ["list", "--reason", "json"]).output == "no dead letters of that description\n"
+    assert (
+        run(command, ["list", "--reason", "json"]).output == "no dead letters of that description\n"
+    )
     shown = run(command, ["show", place]).output
     assert "1b 5b 33 31 6d" in shown
     assert "\x1b" not in shown

@@ -39,7 +39,9 @@ def seen(findings):
 def end_of(settings, topic):
     consumer = Consumer(settings.client({"group.id": "nobody"}))
     try:
-        return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in range(10))
+        return sum(
+            consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in range(10)
+        )
     finally:
         consumer.close()
 
@@ -52,7 +54,9 @@ def test_a_broker_that_will_do(kafka):
     assert {check: level for check, (level, _) in found.items()} == dict.fromkeys(
         ["broker", "topic", "commands", "clock"], "ok"
     )
-    assert found["topic"][1] == f"{settings.topic_telemetry} has 10 partitions and may be written to"
+    assert (
+        found["topic"][1] == f"{settings.topic_telemetry} has 10 partitions and may be written to"
+    )
     assert end_of(settings, settings.topic_telemetry) == 0, "a check is not a frame"
 
 
@@ -103,7 +107,9 @@ def test_wrong_settings_of_a_game_and_of_the_disk_hide_no_other(tmp_path):
     too_long = doctor(tmp_path, "--json", SPOOL_DIR=folder, **wrong)
 
     assert nobody.returncode == too_long.returncode == 1
-    told = [(f["check"], f["level"], f["seen"].partition(":")[0]) for f in json.loads(nobody.stdout)]
+    told = [
+        (f["check"], f["level"], f["seen"].partition(":")[0]) for f in json.loads(nobody.stdout)
+    ]
     assert [told[0][:2], told[1][:2], *told[2:]] == [
         ("settings", "ok"),
         ("game", "warning"),
@@ -111,11 +117,16 @@ def test_wrong_settings_of_a_game_and_of_the_disk_hide_no_other(tmp_path):
         ("broker", "error", "no answer from 127.0.0.1"),
         ("settings", "error", "SPOOL_DIR=~nobody-is-called-so/spool"),
     ]
-    assert [f["check"] for f in json.loads(too_long.stdout) if f["level"] == "error"][-2:] == ["disk", "spool"]
+    assert [f["check"] for f in json.loads(too_long.stdout) if f["level"] == "error"][-2:] == [
+        "disk",
+        "spool",
+    ]
 
 
 def test_a_certificate_that_cannot_be_read_is_an_error(tmp_path):
-    settings = KafkaSettings(_env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem"))
+    settings = KafkaSettings(
+        _env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem")
+    )
     (finding,) = check_broker(settings, ANNA)
 
     assert (finding.check, finding.level) == ("broker", "error")
@@ -128,7 +139,11 @@ def test_a_certificate_that_cannot_be_read_is_an_error(tmp_path):
         (3, "ok", "0.00 s behind"),
         (-1500, "warning", "1.50 s ahead of"),
         (90_000, "warning", "90.00 s behind"),
-        (-301_000, "error", "301.00 s ahead of the broker's, within 5 ms: frames are kept, with the times at which"),
+        (
+            -301_000,
+            "error",
+            "301.00 s ahead of the broker's, within 5 ms: frames are kept, with the times at which",
+        ),
     ],
 )
 def test_a_clock_that_is_wrong_is_told_as_the_driver_sees_it(ahead_ms, level, words):
@@ -163,7 +178,10 @@ def test_what_waits_in_the_spool_is_said(tmp_path):
     left = spool.begin(SpooledSession("s", "anna", "protobuf"))
     left.append(OutgoingRecord(1, 1, b"frame"))
     left.close()
-    assert check_spool(spool).seen == "sessions: 1, in 0.0 MB; not sent to the end: 1, which goes by itself"
+    assert (
+        check_spool(spool).seen
+        == "sessions: 1, in 0.0 MB; not sent to the end: 1, which goes by itself"
+    )
 
 
 class Script:
@@ -178,7 +196,9 @@ class Script:
 
 
 def test_a_game_with_a_car():
-    game = Script(SessionBegan(Session(track="Spa", car="488")), *(TelemetryFrame() for _ in range(6)))
+    game = Script(
+        SessionBegan(Session(track="Spa", car="488")), *(TelemetryFrame() for _ in range(6))
+    )
 
     assert [str(f.seen) for f in check_game(game, "Scripted", listen_s=0.1)] == [
         "Scripted is there: Spa, 488; 60 frames a second"

@@ -1,4 +1,6 @@
-"""The editions that this machine can start: what each makes of the store, and how one becomes the next."""
+"""The editions that this machine can start: what each makes of the store, and how one becomes the
+next.
+"""
 
 import re
 import threading
@@ -95,7 +97,9 @@ def test_summaries_are_those_of_the_frames(conn: Conn) -> None:
     assert seconds["second"].cast("int64").to_pylist() == (starts * 1_000_000).tolist()
     assert seconds["frames"].to_pylist() == counts.tolist()
     assert seconds["max_speed_kmh"].to_pylist() == [speeds[of_second == s].max() for s in starts]
-    assert seconds["avg_speed_kmh"].to_pylist() == pytest.approx([speeds[of_second == s].mean() for s in starts])
+    assert seconds["avg_speed_kmh"].to_pylist() == pytest.approx(
+        [speeds[of_second == s].mean() for s in starts]
+    )
     numbers = frames["lap_number"].to_numpy()
     assert [lap.lap_number for lap in laps] == sorted(set(numbers))
     for lap in laps:
@@ -103,8 +107,12 @@ def test_summaries_are_those_of_the_frames(conn: Conn) -> None:
         assert lap.frames == here.sum()
         assert lap.max_speed_kmh == pytest.approx(speeds[here].max())
         assert lap.avg_speed_kmh == pytest.approx(speeds[here].mean())
-        assert lap.full_throttle_share == pytest.approx((frames["throttle"].to_numpy()[here] >= FULL_THROTTLE).mean())
-        assert lap.braking_share == pytest.approx((frames["brake"].to_numpy()[here] >= BRAKING).mean())
+        assert lap.full_throttle_share == pytest.approx(
+            (frames["throttle"].to_numpy()[here] >= FULL_THROTTLE).mean()
+        )
+        assert lap.braking_share == pytest.approx(
+            (frames["brake"].to_numpy()[here] >= BRAKING).mean()
+        )
 
 
 def first_piece(conn: Conn) -> summaries.Piece:
@@ -129,7 +137,9 @@ def a_lap(conn: Conn) -> object:
 
 
 @pytest.mark.parametrize("question", [first_piece, last_piece, all_seconds, all_laps, a_lap])
-def test_plans_read_one_session_by_the_index(conn: Conn, question: Callable[[Conn], object]) -> None:
+def test_plans_read_one_session_by_the_index(
+    conn: Conn, question: Callable[[Conn], object]
+) -> None:
     """What the page and notebooks ask, as it was sent."""
     for number, key in enumerate(["monza", "spa", "imola", "monaco"]):
         keep(conn, key, driven(days_ago=1, seed=number))
@@ -137,7 +147,9 @@ def test_plans_read_one_session_by_the_index(conn: Conn, question: Callable[[Con
     told = plan(conn, question)
 
     assert "telemetry_session_time" in told
-    assert not re.search(r"Seq Scan on (?!laps\b|lap_sums\b)", told)  # four laps are read faster without an index
+    assert not re.search(
+        r"Seq Scan on (?!laps\b|lap_sums\b)", told
+    )  # four laps are read faster without an index
     assert "Function Scan" not in told
 
 
@@ -146,7 +158,10 @@ def test_newest_seconds_are_read_from_their_frames_alone(conn: Conn) -> None:
     keep(conn, "spa", driven(days_ago=1))
     conn.execute("ANALYZE")
 
-    assert most_rows(plan(conn, last_piece, analyze=True)) == summaries.seconds(conn, "spa")["frames"][-1].as_py()
+    assert (
+        most_rows(plan(conn, last_piece, analyze=True))
+        == summaries.seconds(conn, "spa")["frames"][-1].as_py()
+    )
     assert most_rows(plan(conn, all_seconds, analyze=True)) == FRAMES_DRIVEN
 
 
@@ -165,8 +180,12 @@ def test_laps_that_are_asked_for_are_read_from_their_frames_alone(conn: Conn) ->
 
     assert [lap.lap_number for lap in laps] == list(range(1, 9))
     for lap in laps:
-        assert summaries.lap_summaries(conn, "spa", first=lap.lap_number, last=lap.lap_number) == [lap]
-    told = plan(conn, lambda conn: summaries.lap_summaries(conn, "spa", first=8, last=8), analyze=True)
+        assert summaries.lap_summaries(conn, "spa", first=lap.lap_number, last=lap.lap_number) == [
+            lap
+        ]
+    told = plan(
+        conn, lambda conn: summaries.lap_summaries(conn, "spa", first=8, last=8), analyze=True
+    )
     assert most_rows(told) <= 6_000  # of the minute in which the lap before began, and of both
 
 
@@ -178,7 +197,9 @@ def most_rows(told: str) -> int:
 def test_pieces_make_up_the_session(conn: Conn) -> None:
     keep(conn, "spa", driven(days_ago=1))
     whole, length = summaries.seconds(conn, "spa"), timedelta(minutes=1)
-    conn.execute("UPDATE sessions SET (started_at, last_frame_at) = (SELECT min(time), max(time) FROM telemetry)")
+    conn.execute(
+        "UPDATE sessions SET (started_at, last_frame_at) = (SELECT min(time), max(time) FROM telemetry)"
+    )
     pieces = [summaries.seconds_from(conn, "spa", None, length=length)]
     while (following := pieces[-1].next) is not None:
         pieces.append(summaries.seconds_from(conn, "spa", following, length=length))
@@ -225,10 +246,12 @@ def test_ordinary_table_becomes_a_hypertable_with_all_that_is_in_it(plain: str) 
             assert all(stored(conn, frames).equals(frames) for frames in sessions)
             upgrade(plain)
         assert conn.execute("SELECT count(*) FROM ONLY telemetry").fetchone() == (0,)
-        assert conn.execute("SELECT count(*) >= 3 FROM show_chunks('telemetry')").fetchone() == (True,)
-        assert conn.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'telemetry'").fetchall() == [
-            ("telemetry_session_time",)
-        ]
+        assert conn.execute("SELECT count(*) >= 3 FROM show_chunks('telemetry')").fetchone() == (
+            True,
+        )
+        assert conn.execute(
+            "SELECT indexname FROM pg_indexes WHERE tablename = 'telemetry'"
+        ).fetchall() == [("telemetry_session_time",)]
 
 
 def test_upgrade_under_a_worker_that_writes(plain: str) -> None:
@@ -291,7 +314,10 @@ def test_who_may_not_make_the_extension_keeps_ordinary_tables(timescaledb_server
         conn.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
     assert not edition.hypertable
-    assert "this database has not: purple-sector database upgrade makes it, as a user who may" in edition.off[0]
+    assert (
+        "this database has not: purple-sector database upgrade makes it, as a user who may"
+        in edition.off[0]
+    )
 
 
 def test_upgrade_that_is_refused_is_one_sentence(plain: str) -> None:
@@ -302,7 +328,8 @@ def test_upgrade_that_is_refused_is_one_sentence(plain: str) -> None:
         conn.execute("CREATE TABLE lap_summary (mine integer)")
 
     with pytest.raises(
-        NotUpgraded, match='was not upgraded, and nothing in it has changed: "lap_summary" is not a view'
+        NotUpgraded,
+        match='was not upgraded, and nothing in it has changed: "lap_summary" is not a view',
     ):
         prepare_database(DatabaseSettings.read(url=plain), print)
     assert not edition_of(plain).hypertable
@@ -336,7 +363,8 @@ def test_library_that_is_not_preloaded_is_said_and_done_without(service_folder: 
     assert "but not in shared_preload_libraries" in edition.off[0]
 
 
-# What the Community edition leaves in the catalog when the server comes back under the Apache licence.
+# What the Community edition leaves in the catalog when the server comes back under the Apache
+# licence.
 COLUMNSTORE_POLICY = """
 INSERT INTO _timescaledb_config.bgw_job (application_name, schedule_interval, max_runtime, max_retries, retry_period,
        proc_schema, proc_name, owner, scheduled, fixed_schedule, hypertable_id, config)
@@ -356,7 +384,10 @@ def apache(timescaledb_server: str) -> Iterator[str]:
 
 def test_licence_that_went_away_is_refused_in_words(apache: str) -> None:
     """Under it every INSERT fails: nobody is to find that out from frames that are not there."""
-    settings, words = DatabaseSettings.read(url=apache), r"licence is apache, and this store has 1 policies"
+    settings, words = (
+        DatabaseSettings.read(url=apache),
+        r"licence is apache, and this store has 1 policies",
+    )
     with psycopg.connect(apache, autocommit=True) as conn:
         conn.execute(COLUMNSTORE_POLICY)
         (warning,) = [f"warning: {line}" for line in read_store_status(conn).edition.warnings]
@@ -370,9 +401,13 @@ def test_licence_that_went_away_is_refused_in_words(apache: str) -> None:
 
 
 def behind(url: str) -> None:
-    """Make the extension an older one than the server's library, which has no library of that version."""
+    """Make the extension an older one than the server's library, which has no library of that
+    version.
+    """
     with psycopg.connect(url, autocommit=True) as conn:
-        conn.execute("UPDATE _timescaledb_catalog.metadata SET value = '2.19.2' WHERE key = 'timescaledb_version'")
+        conn.execute(
+            "UPDATE _timescaledb_catalog.metadata SET value = '2.19.2' WHERE key = 'timescaledb_version'"
+        )
         conn.execute("UPDATE pg_extension SET extversion = '2.19.2' WHERE extname = 'timescaledb'")
 
 
@@ -406,7 +441,9 @@ def test_status_counts_the_frames_that_are_there(conn: Conn) -> None:
     conn.execute("DELETE FROM telemetry_pending")
     (fault,) = read_store_status(conn).faults
 
-    assert fault.startswith("4,500 frames of 1 sessions were stored once and are not there, of 'spa' among them")
+    assert fault.startswith(
+        "4,500 frames of 1 sessions were stored once and are not there, of 'spa' among them"
+    )
     assert f"warning: {fault}" in read_store_status(conn).lines
 
 

@@ -1,4 +1,5 @@
-"""TimescaleDB's Community edition, a real one in WebAssembly: what it is asked to do, done and looked at.
+"""TimescaleDB's Community edition, a real one in WebAssembly: what it is asked to do, done and
+looked at.
 
 Background workers it has none, so its jobs are run by hand.
 """
@@ -51,9 +52,7 @@ SELECT j.proc_name, extract(hour FROM initial_start AT TIME ZONE 'UTC')::integer
 TIMES = """
 UPDATE sessions s SET (started_at, last_frame_at) = (SELECT min(time), max(time) FROM telemetry WHERE session_id = s.id)
 """
-CHUNKS = (
-    "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'telemetry' ORDER BY range_start"
-)
+CHUNKS = "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'telemetry' ORDER BY range_start"
 
 
 @pytest.fixture
@@ -79,7 +78,9 @@ def run_jobs(conn: Conn, proc: str) -> None:
 
 
 def test_each_upgrade_keeps_every_frame_and_every_answer(plain: Conn) -> None:
-    """Plain, then a hypertable as in the Apache edition, then Community; upgraded twice in each; at last computed and compressed."""
+    """Plain, then a hypertable as in the Apache edition, then Community; upgraded twice in each; at
+    last computed and compressed.
+    """
     frames = keep(plain, "spa", driven(days_ago=3))
     told = answers(plain, "spa")
     make_timescaledb(plain)
@@ -90,10 +91,17 @@ def test_each_upgrade_keeps_every_frame_and_every_answer(plain: Conn) -> None:
         assert answers(plain, "spa") == told
     assert plain.execute(JOBS, ["policy_compression"]).fetchall() == []
     migrate(plain)
-    jobs = plain.execute("SELECT job_id, config FROM timescaledb_information.jobs ORDER BY 1").fetchall()
+    jobs = plain.execute(
+        "SELECT job_id, config FROM timescaledb_information.jobs ORDER BY 1"
+    ).fetchall()
     migrate(plain)
 
-    assert plain.execute("SELECT job_id, config FROM timescaledb_information.jobs ORDER BY 1").fetchall() == jobs
+    assert (
+        plain.execute(
+            "SELECT job_id, config FROM timescaledb_information.jobs ORDER BY 1"
+        ).fetchall()
+        == jobs
+    )
     assert answers(plain, "spa") == told
     run_jobs(plain, "policy_refresh_continuous_aggregate")
     run_jobs(plain, "policy_compression")
@@ -144,12 +152,22 @@ def test_sessions_are_summed_up_at_once_running_and_late_ones_too(conn: Conn) ->
     ("question", "index"),
     [
         (lambda conn: summaries.seconds(conn, "old"), "_session_id_second"),
-        (lambda conn: summaries.seconds_from(conn, "old", None, length=timedelta(hours=1)), "_session_id_second"),
-        (lambda conn: summaries.seconds_from(conn, "old", START, length=timedelta(hours=1)), "_session_id_second"),
+        (
+            lambda conn: summaries.seconds_from(conn, "old", None, length=timedelta(hours=1)),
+            "_session_id_second",
+        ),
+        (
+            lambda conn: summaries.seconds_from(conn, "old", START, length=timedelta(hours=1)),
+            "_session_id_second",
+        ),
     ],
 )
-def test_plans_read_what_was_computed(conn: Conn, question: Callable[[Conn], object], index: str) -> None:
-    """As the page and notebooks ask, by the index of the table behind the aggregate; frames are read only where they are newer than it."""
+def test_plans_read_what_was_computed(
+    conn: Conn, question: Callable[[Conn], object], index: str
+) -> None:
+    """As the page and notebooks ask, by the index of the table behind the aggregate; frames are
+    read only where they are newer than it.
+    """
     keep(conn, "old", driven(days_ago=5))
     run_jobs(conn, "policy_refresh_continuous_aggregate")
     told = plan(conn, question)
@@ -181,7 +199,10 @@ def test_a_lap_that_is_timed_again_is_summed_up_again(conn: Conn) -> None:
     """What was kept of it is of other frames."""
     keep(conn, "old", driven(days_ago=5))
     run_jobs(conn, "sum_up_laps")
-    (before, *_), kept = summaries.lap_summaries(conn, "old"), conn.execute("SELECT * FROM lap_sums").fetchall()
+    (before, *_), kept = (
+        summaries.lap_summaries(conn, "old"),
+        conn.execute("SELECT * FROM lap_sums").fetchall(),
+    )
     conn.execute("UPDATE laps SET ended_at = ended_at - interval '10 s', frames = frames - 600")
     after, *_ = summaries.lap_summaries(conn, "old")
     run_jobs(conn, "sum_up_laps")
@@ -192,7 +213,9 @@ def test_a_lap_that_is_timed_again_is_summed_up_again(conn: Conn) -> None:
 
 
 def test_laps_that_an_older_version_summed_up_by_the_minute_are_kept(conn: Conn) -> None:
-    """Where frames of theirs are gone already; the laps of the game's counter, which need not be the lap, are not."""
+    """Where frames of theirs are gone already; the laps of the game's counter, which need not be
+    the lap, are not.
+    """
     keep(conn, "old", driven(days_ago=30))
     conn.execute(LAP_MINUTES)
     conn.execute("CALL refresh_continuous_aggregate('lap_minutes', NULL, NULL)")
@@ -210,7 +233,10 @@ def test_summaries_and_small_tables_have_their_own_time(conn: Conn) -> None:
     keep(conn, "new", driven(days_ago=3))
     run_jobs(conn, "policy_refresh_continuous_aggregate")
     for days in (1, 20):
-        conn.execute("INSERT INTO gaps (reason, seen_at) VALUES (%s, now() - %s)", [f"{days}", timedelta(days=days)])
+        conn.execute(
+            "INSERT INTO gaps (reason, seen_at) VALUES (%s, now() - %s)",
+            [f"{days}", timedelta(days=days)],
+        )
         conn.execute(
             "INSERT INTO dead_letters (topic, partition, \"offset\", reason, seen_at) VALUES ('t', 0, %s, 'r', now() - %s)",
             [days, timedelta(days=days)],
@@ -265,11 +291,15 @@ def test_status_says_what_was_saved(conn: Conn) -> None:
     assert (status.chunks.count, status.chunks.compressed) == (2, 1)
     assert status.compression is not None
     assert status.compression.before_bytes > 3 * status.compression.after_bytes
-    assert any(line.startswith("telemetry: compresses chunks older than 1 day") for line in status.lines)
+    assert any(
+        line.startswith("telemetry: compresses chunks older than 1 day") for line in status.lines
+    )
 
 
 def test_upgrade_lets_channels_be_unknown_in_compressed_chunks(plain: Conn) -> None:
-    """Until 622aa62 frames had to have them: a store of that time has such chunks, and some of them are compressed."""
+    """Until 622aa62 frames had to have them: a store of that time has such chunks, and some of them
+    are compressed.
+    """
     for column in ("speed_kmh", "rpm"):
         plain.execute(f"ALTER TABLE telemetry ALTER COLUMN {column} SET NOT NULL")
     make_timescaledb(plain)
@@ -281,7 +311,10 @@ def test_upgrade_lets_channels_be_unknown_in_compressed_chunks(plain: Conn) -> N
     plain.execute("SELECT compress_chunk(c) FROM show_chunks('telemetry') c")
     migrate(plain)
 
-    plain.execute("INSERT INTO telemetry (time, session_id, gear) VALUES (%s, 1, 3)", [START + timedelta(days=2)])
+    plain.execute(
+        "INSERT INTO telemetry (time, session_id, gear) VALUES (%s, 1, 3)",
+        [START + timedelta(days=2)],
+    )
     plain.execute("DELETE FROM telemetry WHERE speed_kmh IS NULL")
     assert answers(plain, "spa") == told
 
@@ -307,7 +340,9 @@ VALUES (%(job)s, 1, now() - interval '1 s', now(), false,
 
 
 def test_status_says_why_a_job_failed_and_what_it_means(conn: Conn) -> None:
-    """As PostgreSQL 17.12 with TimescaleDB 2.29.2 leaves every job; there are no workers here that could fail."""
+    """As PostgreSQL 17.12 with TimescaleDB 2.29.2 leaves every job; there are no workers here that
+    could fail.
+    """
     (job,) = conn.execute(JOBS, ["policy_compression"]).fetchone() or (0,)
     conn.execute(FAILED_JOB, {"job": job})
     # A job on a fixed schedule has a row before its first run.
@@ -317,9 +352,14 @@ def test_status_says_why_a_job_failed_and_what_it_means(conn: Conn) -> None:
         " %s)).*",
         [Jsonb(STATISTICS | {"job_id": job})],
     )
-    (line,) = [line for line in read_store_status(conn).lines if line.startswith("telemetry: compresses")]
+    (line,) = [
+        line for line in read_store_status(conn).lines if line.startswith("telemetry: compresses")
+    ]
 
-    assert 'Failed: 24000: cannot drop portal "" while it is being set up: its work was done and committed' in line
+    assert (
+        'Failed: 24000: cannot drop portal "" while it is being set up: its work was done and committed'
+        in line
+    )
 
 
 def test_bench_finds_the_compressed_chunks(conn: Conn) -> None:

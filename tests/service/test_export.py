@@ -27,7 +27,9 @@ DRIVEN = [name for name in FRAMES.names if name not in ("sequence", "session_id"
 @pytest.fixture
 def stored(database: Database, monkeypatch: pytest.MonkeyPatch) -> Catalog:
     """Anna's stint, in the database that the environment names."""
-    told = facts(val_sarine(), session_id="stint", user_id="anna", driver="Anna", started_at_ms=STARTED_AT_MS)
+    told = facts(
+        val_sarine(), session_id="stint", user_id="anna", driver="Anna", started_at_ms=STARTED_AT_MS
+    )
     values = [TelemetryMessage(session=told, session_id="stint").SerializeToString()]
     driven = drive(val_sarine(), seed=5, started_at_ms=STARTED_AT_MS, rate_hz=10)
     for sequence, frame in enumerate(itertools.islice(driven, FRAMES_DRIVEN), 1):
@@ -44,7 +46,9 @@ def export(*arguments: str) -> Result:
 
 
 def test_a_session_is_written_in_every_format(stored: Catalog, tmp_path: Path) -> None:
-    """Ours come back with every channel as it was stored; MoTeC's has the driver, the channels and a beacon a lap."""
+    """Ours come back with every channel as it was stored; MoTeC's has the driver, the channels and
+    a beacon a lap.
+    """
     with stored as catalog:
         kept = catalog.sessions["stint"]
         frames, laps = kept.telemetry(DRIVEN), [lap.lap for lap in kept.laps]
@@ -62,7 +66,9 @@ def test_a_session_is_written_in_every_format(stored: Catalog, tmp_path: Path) -
     assert export("stint", str(tmp_path / "stint.ld")).exit_code == 0
     log = read_ld((tmp_path / "stint.ld").read_bytes())
     assert (log.driver, log.venue) == ("Anna", val_sarine().name)
-    assert max(log.channels["Ground Speed"].values) == pytest.approx(max(frames["speed_kmh"].to_pylist()), abs=0.5)
+    assert max(log.channels["Ground Speed"].values) == pytest.approx(
+        max(frames["speed_kmh"].to_pylist()), abs=0.5
+    )
     assert (tmp_path / "stint.ldx").read_text().count("<Marker ") == len(laps)
 
 
@@ -80,7 +86,10 @@ def test_what_cannot_be_written_is_said(stored: Catalog, tmp_path: Path) -> None
     stored.close()
     for arguments, problem in (
         (("yesterday", "a.parquet"), "'yesterday' is not in the store; purple-sector status lists"),
-        (("stint", "a.parquet", "--lap", "7"), "'stint' has no finished lap 7; the page lists its laps"),
+        (
+            ("stint", "a.parquet", "--lap", "7"),
+            "'stint' has no finished lap 7; the page lists its laps",
+        ),
         (("stint", "a.xlsx"), ".xlsx is no format"),
         (("stint", "absent/a.csv"), "absent/a.csv"),
     ):

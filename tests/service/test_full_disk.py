@@ -1,4 +1,6 @@
-"""The disk of the database or of the broker is full: nothing that was acknowledged is lost, and it ends when there is room."""
+"""The disk of the database or of the broker is full: nothing that was acknowledged is lost, and it
+ends when there is room.
+"""
 
 import contextlib
 import os
@@ -31,7 +33,9 @@ FRAMES = 600
 @pytest.fixture
 def disk(service_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A disk of 400 MB that every user may enter."""
-    with small_disk(service_folder / f"disk-{request.node.name}".replace("[", "-").rstrip("]"), megabytes=400) as disk:
+    with small_disk(
+        service_folder / f"disk-{request.node.name}".replace("[", "-").rstrip("]"), megabytes=400
+    ) as disk:
         disk.chmod(0o755)
         yield disk
 
@@ -66,16 +70,23 @@ def with_topics(brokers: str, name: str) -> KafkaSettings:
     """The settings of topics that are made with that name, of one partition each."""
     settings = KafkaSettings(brokers=brokers, topic_telemetry=name, topic_laps=f"{name}-laps")
     admin = AdminClient({"bootstrap.servers": brokers})
-    for made in admin.create_topics([NewTopic(topic, 1, 1) for topic in (name, settings.topic_laps)]).values():
+    for made in admin.create_topics(
+        [NewTopic(topic, 1, 1) for topic in (name, settings.topic_laps)]
+    ).values():
         made.result(WITHIN_S)
     return settings
 
 
 @pytest.mark.parametrize("run_out", [no_more_rows, no_more_log])
-def test_a_database_whose_disk_is_full_is_waited_for(disk: Path, kafka: Broker, run_out: Callable[[str], None]) -> None:
+def test_a_database_whose_disk_is_full_is_waited_for(
+    disk: Path, kafka: Broker, run_out: Callable[[str], None]
+) -> None:
     said: list[str] = []
     settings = with_topics(kafka.brokers, f"full-{uuid.uuid4().hex[:8]}")
-    with Postgres.start(disk / "postgres") as server, supervised({"the database": server}, said.append):
+    with (
+        Postgres.start(disk / "postgres") as server,
+        supervised({"the database": server}, said.append),
+    ):
         with psycopg.connect(server.url) as conn:
             migrate(conn)
         publish(settings, drove("a", *range(1, FRAMES + 1)))
@@ -103,7 +114,10 @@ def test_a_broker_whose_disk_is_full_is_started_until_there_is_room(disk: Path, 
         pytest.skip(str(missing))
     said: list[str] = []
     field = Field(cars=1, frames=FRAMES)
-    with Kafka.start(disk / "kafka", java=java, jars=jars) as broker, supervised({"the broker": broker}, said.append):
+    with (
+        Kafka.start(disk / "kafka", java=java, jars=jars) as broker,
+        supervised({"the broker": broker}, said.append),
+    ):
         kafka = with_topics(broker.brokers, "telemetry")
         field.publish(kafka, "before")
         with hosting(kafka, database.url):

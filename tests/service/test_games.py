@@ -1,4 +1,6 @@
-"""The played games as their clients meet them: over UDP, and as processes that can be told, killed and measured."""
+"""The played games as their clients meet them: over UDP, and as processes that can be told, killed
+and measured.
+"""
 
 import socket
 import struct
@@ -99,11 +101,17 @@ class Table:
 
 @contextmanager
 def acc(
-    *, weather: Weather | None = None, cars: int = 3, timeout_s: float | None = None, ledger: Ledger | None = None
+    *,
+    weather: Weather | None = None,
+    cars: int = 3,
+    timeout_s: float | None = None,
+    ledger: Ledger | None = None,
 ) -> Iterator[Table]:
     playing, wire = Playing(iter([simulated(), simulated("sarine")])), Wire(0, weather)
     announcements = Announcements(playing, cars=cars, player=cars // 2)
-    served = Broadcasting(wire, playing, ledger or Ledger(None), announcements=announcements, timeout_s=timeout_s)
+    served = Broadcasting(
+        wire, playing, ledger or Ledger(None), announcements=announcements, timeout_s=timeout_s
+    )
     table = Table(Game(playing, [served]), wire.port)
     try:
         table.run(1.1)
@@ -113,9 +121,14 @@ def acc(
 
 
 @contextmanager
-def ac(*, weather: Weather | None = None, cars: int = 3, ledger: Ledger | None = None) -> Iterator[Table]:
+def ac(
+    *, weather: Weather | None = None, cars: int = 3, ledger: Ledger | None = None
+) -> Iterator[Table]:
     playing, wire = Playing(iter([simulated(), simulated("sarine")])), Wire(0, weather)
-    table = Table(Game(playing, [RemoteTelemetry(wire, playing, ledger or Ledger(None), cars=cars)]), wire.port)
+    table = Table(
+        Game(playing, [RemoteTelemetry(wire, playing, ledger or Ledger(None), cars=cars)]),
+        wire.port,
+    )
     try:
         table.run(1.1)
         yield table
@@ -127,8 +140,16 @@ def text(value: str) -> bytes:
     return struct.pack("<H", len(value)) + value.encode()
 
 
-def registration(*, password: str = "asd", version: int = 4, commands: str = "", interval_ms: int = 100) -> bytes:
-    return bytes([1, version]) + text("me") + text(password) + struct.pack("<i", interval_ms) + text(commands)
+def registration(
+    *, password: str = "asd", version: int = 4, commands: str = "", interval_ms: int = 100
+) -> bytes:
+    return (
+        bytes([1, version])
+        + text("me")
+        + text(password)
+        + struct.pack("<i", interval_ms)
+        + text(commands)
+    )
 
 
 def registered(table: Table, client: Client, **told: object) -> int:
@@ -217,7 +238,9 @@ def test_the_player_s_laps_are_in_its_updates_and_events():
     assert [one[1] for one in events] == [5, 7]
     assert struct.unpack_from("<H", last, 32) == (1,)
     # After the best lap, whose three splits are known: the last one.
-    assert struct.unpack_from("<i", last, 38 + 25) == (int(minutes) * 60_000 + round(float(seconds) * 1000),)
+    assert struct.unpack_from("<i", last, 38 + 25) == (
+        int(minutes) * 60_000 + round(float(seconds) * 1000),
+    )
 
 
 def test_a_replay_says_so():
@@ -319,7 +342,9 @@ def test_handshake_tells_car_and_track_with_garbage_behind_them():
         response = subscribed(table, table.client(), UPDATE)
 
     assert len(response) == 408
-    assert response[:100].decode("utf-16-le", "replace").split("%")[0] == "lamborghini_huracan_gt3_evo"
+    assert (
+        response[:100].decode("utf-16-le", "replace").split("%")[0] == "lamborghini_huracan_gt3_evo"
+    )
     assert struct.unpack_from("<ii", response, 200) == (4242, 1)
     assert response[208:308].decode("utf-16-le", "replace").split("%")[0] == "aldermoor_park"
     assert len(set(response[240:308])) > 20
@@ -335,10 +360,17 @@ def test_car_infos_are_what_the_ledger_says(tmp_path):
     rows = list(read_ledger(tmp_path / "ledger"))
 
     assert len(came) == len(rows) == pytest.approx(65, abs=4)
-    assert {(len(one), one[0], struct.unpack_from("<i", one, 4)[0]) for one in came} == {(328, ord("a"), 328)}
+    assert {(len(one), one[0], struct.unpack_from("<i", one, 4)[0]) for one in came} == {
+        (328, ord("a"), 328)
+    }
     for one, row in zip(came, rows, strict=True):
         assert struct.unpack_from("<f", one, 8)[0] == row.speed_kmh
-        assert struct.unpack_from("<4i", one, 40) == (row.lap_clock_ms, row.last_lap_ms, 0, row.lap_count)
+        assert struct.unpack_from("<4i", one, 40) == (
+            row.lap_clock_ms,
+            row.last_lap_ms,
+            0,
+            row.lap_count,
+        )
         assert row.lap_clock_ms % 3 == 0
         assert struct.unpack_from("<ff", one, 56) == (row.throttle, row.brake)
         assert struct.unpack_from("<f", one, 68)[0] == row.rpm
@@ -367,13 +399,18 @@ def test_laps_of_all_cars_are_told():
         subscribed(table, client, SPOT)
         table.skip(OUT_LAP_S - 1)
         table.run(3.0)
-        told = {struct.unpack_from("<ii", one): struct.unpack_from("<i", one, 208)[0] for one in client.received()}
+        told = {
+            struct.unpack_from("<ii", one): struct.unpack_from("<i", one, 208)[0]
+            for one in client.received()
+        }
 
     assert set(told) == {(0, 0), (1, 0), (2, 0)}
     assert told[1, 0] == 95_700
 
 
-@pytest.mark.parametrize("unwanted", [request(UPDATE), request(HANDSHAKE, version=2), b"\0" * 11, b""])
+@pytest.mark.parametrize(
+    "unwanted", [request(UPDATE), request(HANDSHAKE, version=2), b"\0" * 11, b""]
+)
 def test_nothing_comes_without_a_handshake(unwanted):
     with ac() as table:
         client = table.client()
@@ -436,7 +473,9 @@ def test_a_game_in_a_thread_does_what_it_is_told(tmp_path):
 
 
 def test_a_game_in_a_process_is_told_measured_and_killed(tmp_path):
-    """It costs so little that a collector can be measured beside it; the limit is for a machine that does other things too."""
+    """It costs so little that a collector can be measured beside it; the limit is for a machine
+    that does other things too.
+    """
     with in_process("acc", tmp_path, "--load", "0.1", "--torn", "0.1", "--cars", "2") as game:
         assert game.addresses["shared memory"] == str(tmp_path)
         assert game.port("broadcasting") > 1024

@@ -22,18 +22,24 @@ frontend http_frontend
 
 
 def test_haproxy_takes_no_more_connections_of_an_address_than_it_may_have(tmp_path):
-    """Half-sent requests of one address leave places for others, and a proxy on this machine has no such limit."""
+    """Half-sent requests of one address leave places for others, and a proxy on this machine has no
+    such limit.
+    """
     (port,) = free_ports(1)
     config = tmp_path / "haproxy.cfg"
     config.write_text(FRONTEND.format(port=port))
     with ExitStack() as stack:
         haproxy = stack.enter_context(
-            subprocess.Popen([write_haproxy_command(tmp_path, most_per_address=3), "-db", "-f", config])
+            subprocess.Popen(
+                [write_haproxy_command(tmp_path, most_per_address=3), "-db", "-f", config]
+            )
         )
         stack.callback(haproxy.kill)
 
         def half_sent(source: str) -> socket.socket:
-            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), WITHIN_S, (source, 0)))
+            one = stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), WITHIN_S, (source, 0))
+            )
             one.sendall(HALF)
             return one
 

@@ -18,7 +18,12 @@ from tests.waiting import WITHIN_S, wait_until
 
 PACKAGES = ("analytics", "ingest", "serve")
 NOT_ON_A_GAME_PC = {"ray", "pyarrow", "numpy", "pandas", "psycopg", "fastapi"}
-NO_INDEX = ("Could not find a version", "NewConnectionError", "Failed to establish", "Could not fetch URL")
+NO_INDEX = (
+    "Could not find a version",
+    "NewConnectionError",
+    "Failed to establish",
+    "Could not fetch URL",
+)
 
 NO_COMPILER = ("--only-binary", ":all:")
 WINDOWS = ("--platform", "win_amd64", "--python-version", "3.11", "--implementation", "cp")
@@ -32,7 +37,9 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 
 def _pip(python: str | Path, *arguments: str | Path) -> None:
-    done = subprocess.run([python, "-m", "pip", *arguments], capture_output=True, text=True, timeout=WITHIN_S)
+    done = subprocess.run(
+        [python, "-m", "pip", *arguments], capture_output=True, text=True, timeout=WITHIN_S
+    )
     if done.returncode and any(sign in done.stderr for sign in NO_INDEX):
         pytest.skip(f"no package index answers: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
@@ -43,7 +50,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of a copy: building in the checkout would leave traces there."""
     copy = tmp_path_factory.mktemp("checkout")
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, copy)
     _pip(sys.executable, "wheel", "--quiet", "--no-deps", "--wheel-dir", copy / "dist", copy)
@@ -58,20 +67,33 @@ def game_pc(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=WITHIN_S)
     commands = environment / ("Scripts" if sys.platform == "win32" else "bin")
     python = commands / "python"
-    _pip(python, "install", "--quiet", *NO_COMPILER, f"{wheel}[collector]", "--constraint", ROOT / "constraints.txt")
+    _pip(
+        python,
+        "install",
+        "--quiet",
+        *NO_COMPILER,
+        f"{wheel}[collector]",
+        "--constraint",
+        ROOT / "constraints.txt",
+    )
     return commands
 
 
 def test_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     """Tables and the viewer's page are not Python, and needed all the same."""
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
-    wanted = {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
+    wanted = {
+        path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts
+    }
     assert wanted - set(zipfile.ZipFile(wheel).namelist()) == set()
 
 
 def test_game_pc_gets_no_cluster_library(game_pc: Path) -> None:
     listed = subprocess.run(
-        [game_pc / "python", "-m", "pip", "list", "--format", "json"], capture_output=True, check=True, timeout=WITHIN_S
+        [game_pc / "python", "-m", "pip", "list", "--format", "json"],
+        capture_output=True,
+        check=True,
+        timeout=WITHIN_S,
     )
     assert {one["name"].lower() for one in json.loads(listed.stdout)} & NOT_ON_A_GAME_PC == set()
 
@@ -84,7 +106,11 @@ def test_game_pc_imports_every_collector(game_pc: Path, tmp_path: Path) -> None:
     named += ["ingest.kafka.topics"]
 
     done = subprocess.run(
-        [game_pc / "python", "-c", IMPORT, *named], cwd=tmp_path, capture_output=True, text=True, timeout=WITHIN_S
+        [game_pc / "python", "-c", IMPORT, *named],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
     )
 
     assert done.returncode == 0, done.stderr
@@ -93,15 +119,29 @@ def test_game_pc_imports_every_collector(game_pc: Path, tmp_path: Path) -> None:
 
 def test_game_pc_has_the_command(game_pc: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [game_pc / "purple-sector", "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=WITHIN_S
+        [game_pc / "purple-sector", "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
     )
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
 
 
 def test_windows_gets_wheels_only(wheel: Path, tmp_path: Path) -> None:
-    """Resolved and not installed: each requirement has a wheel for it, and no driver needs a compiler."""
-    resolve = ("install", "--quiet", "--dry-run", *NO_COMPILER, *WINDOWS, "--target", tmp_path / "none")
+    """Resolved and not installed: each requirement has a wheel for it, and no driver needs a
+    compiler.
+    """
+    resolve = (
+        "install",
+        "--quiet",
+        "--dry-run",
+        *NO_COMPILER,
+        *WINDOWS,
+        "--target",
+        tmp_path / "none",
+    )
     _pip(sys.executable, *resolve, f"{wheel}[collector]", "--constraint", ROOT / "constraints.txt")
 
 

@@ -1,4 +1,6 @@
-"""compose.yaml's Kafka without Docker: the image's own program makes its settings, and the Kafka of our tests runs on them."""
+"""compose.yaml's Kafka without Docker: the image's own program makes its settings, and the Kafka of
+our tests runs on them.
+"""
 
 import os
 import subprocess
@@ -37,10 +39,15 @@ def port() -> int:
 
 @pytest.fixture
 def environment(tmp_path, port) -> dict[str, str]:
-    """What compose.yaml sets, but for what a container has for itself: ports, all its addresses and a folder."""
+    """What compose.yaml sets, but for what a container has for itself: ports, all its addresses and
+    a folder.
+    """
     (controller,) = free_ports(1)
     kafka = services({"KAFKA_PORT": str(port)})["kafka"]
-    given = {name: value.replace(":9093", f":{controller}") for name, value in kafka["environment"].items()}
+    given = {
+        name: value.replace(":9093", f":{controller}")
+        for name, value in kafka["environment"].items()
+    }
     given["KAFKA_LISTENERS"] = given["KAFKA_LISTENERS"].replace("://:", "://127.0.0.1:")
     return given | {"KAFKA_LOG_DIRS": str(tmp_path / "data"), "CLUSTER_ID": CLUSTER_ID}
 
@@ -53,7 +60,9 @@ def composed(tmp_path, tools, environment, port) -> Iterator[KafkaSettings]:
     command = [*tools, *environment["KAFKA_HEAP_OPTS"].split(), "kafka.Kafka", str(properties)]
     broker = Process.start(NAME, command, log_file=log)
     try:
-        broker.await_ready(lambda: lists_topics(f"127.0.0.1:{port}", broker_id=1), deadline_s=READY_WITHIN_S)
+        broker.await_ready(
+            lambda: lists_topics(f"127.0.0.1:{port}", broker_id=1), deadline_s=READY_WITHIN_S
+        )
         yield KafkaSettings(_env_file=None, brokers=f"127.0.0.1:{port}")
     finally:
         broker.stop()
@@ -67,16 +76,34 @@ def prepared(folder: Path, tools: list[str], environment: dict[str, str]) -> Pat
         (folder / "default" / name).write_text(LOGGING)
     properties = folder / "final" / "server.properties"
     properties.touch()
-    command = [*tools, "kafka.docker.KafkaDockerWrapper", "setup", "-D", "default", "-M", "mounted", "-F", "final"]
+    command = [
+        *tools,
+        "kafka.docker.KafkaDockerWrapper",
+        "setup",
+        "-D",
+        "default",
+        "-M",
+        "mounted",
+        "-F",
+        "final",
+    ]
     done = subprocess.run(
-        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=WITHIN_S, check=False
+        command,
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return properties
 
 
 def test_kafka_of_compose_serves_this_machine_and_has_the_topics_that_we_make(composed, tools):
-    send(composed, "early", 10)  # nobody has made topics yet: a collector waits for its own, and makes it
+    send(
+        composed, "early", 10
+    )  # nobody has made topics yet: a collector waits for its own, and makes it
     assert Cluster(composed, timeout_s=WITHIN_S).topics().keys() == {composed.topic_telemetry}
 
     create_topics(composed)

@@ -1,4 +1,6 @@
-"""A Node program that knows us by the published telemetry.proto alone: KafkaJS and protobufjs (`tests/interop/telemetry.mjs`)."""
+"""A Node program that knows us by the published telemetry.proto alone: KafkaJS and protobufjs
+(`tests/interop/telemetry.mjs`).
+"""
 
 import json
 import subprocess
@@ -53,7 +55,9 @@ def old_protobufjs(program) -> Iterator[ThereAndBack]:
 def there_and_back(program: Path, proto: Path) -> Iterator[ThereAndBack]:
     """What is left of a frame after protobufjs has decoded and encoded it."""
     command = ["node", program.with_name("there_and_back.mjs"), proto]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as node:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as node:
 
         def run(frame: TelemetryFrame) -> TelemetryFrame:
             print(frame.SerializeToString().hex(), file=node.stdin, flush=True)
@@ -68,7 +72,9 @@ def there_and_back(program: Path, proto: Path) -> Iterator[ThereAndBack]:
 def settings(kafka) -> KafkaSettings:
     """Topics of the test's own, as they should be."""
     if isinstance(kafka, MeshBroker):
-        pytest.skip(f"{kafka.name} takes seconds to let a consumer join a group, and KafkaJS knows no other way")
+        pytest.skip(
+            f"{kafka.name} takes seconds to let a consumer join a group, and KafkaJS knows no other way"
+        )
     fresh = settings_of(kafka.brokers)
     create_topics(fresh)
     return fresh
@@ -79,8 +85,19 @@ def test_session_that_kafkajs_sends_arrives_whole(program, settings, database):
         send(settings, "ours")
         lines = [TelemetryMessage(session=told("theirs"))]
         lines += [TelemetryMessage(telemetry=frame) for frame in driven()]
-        command = ["node", program, "send", PROTO, settings.brokers, settings.topic_telemetry, "theirs", USER]
-        done = subprocess.run(command, input=as_json(lines), capture_output=True, text=True, timeout=WITHIN_S)
+        command = [
+            "node",
+            program,
+            "send",
+            PROTO,
+            settings.brokers,
+            settings.topic_telemetry,
+            "theirs",
+            USER,
+        ]
+        done = subprocess.run(
+            command, input=as_json(lines), capture_output=True, text=True, timeout=WITHIN_S
+        )
         assert done.returncode == 0, done.stderr
         assert_arrived_whole(database.url, "theirs", as_ours="ours")
 
@@ -99,7 +116,9 @@ def test_kafkajs_reads_what_our_collector_sent(program, settings, protobuf):
 
 
 def test_reader_of_the_published_fields_alone_can_do_without_the_others(program, settings):
-    """Extensions are for those who know them: to the rest they are not there, and facts are a message that says nothing."""
+    """Extensions are for those who know them: to the rest they are not there, and facts are a
+    message that says nothing.
+    """
     sent = send(settings, "ours", 200)
 
     facts, *records = read(program, settings, OLD_PROTO, 201)
@@ -125,8 +144,12 @@ def as_json(messages: Iterable[TelemetryMessage]) -> str:
     return "".join(f"{MessageToJson(message, indent=None)}\n" for message in messages)
 
 
-def read(program: Path, settings: KafkaSettings, proto: Path, count: int) -> Iterator[dict[str, Any]]:
-    """The first ``count`` records that the program reads; it reads on for ever, so it is then told to stop."""
+def read(
+    program: Path, settings: KafkaSettings, proto: Path, count: int
+) -> Iterator[dict[str, Any]]:
+    """The first ``count`` records that the program reads; it reads on for ever, so it is then told
+    to stop.
+    """
     command = ["node", program, "read", proto, settings.brokers, settings.topic_telemetry]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
         try:
@@ -144,10 +167,16 @@ def frames_of(records: Iterable[dict[str, Any]]) -> list[TelemetryFrame]:
 
 def published(frame: TelemetryFrame) -> TelemetryFrame:
     """The frame without its extensions."""
-    fields = {field.name: value for field, value in frame.ListFields() if field.number <= LAST_PUBLISHED_FIELD}
+    fields = {
+        field.name: value
+        for field, value in frame.ListFields()
+        if field.number <= LAST_PUBLISHED_FIELD
+    }
     return TelemetryFrame(**fields)
 
 
 def as_json_has_it(frame: TelemetryFrame) -> TelemetryFrame:
-    """JavaScript writes a zero below zero as 0; protobufjs itself keeps it, which another test shows."""
+    """JavaScript writes a zero below zero as 0; protobufjs itself keeps it, which another test
+    shows.
+    """
     return TelemetryFrame(**{field.name: value or 0 for field, value in frame.ListFields()})

@@ -1,4 +1,6 @@
-"""kcat, which is librdkafka's and knows nothing of us: what it sends arrives whole, and it reads what our collectors sent."""
+"""kcat, which is librdkafka's and knows nothing of us: what it sends arrives whole, and it reads
+what our collectors sent.
+"""
 
 import shutil
 import struct
@@ -52,7 +54,15 @@ def kcat(settings) -> Kcat:
         pytest.skip("kcat is not installed")
 
     def run(*arguments: str, given: bytes = b"") -> bytes:
-        command = [program, "-q", "-b", settings.brokers, "-t", settings.topic_telemetry, *arguments]
+        command = [
+            program,
+            "-q",
+            "-b",
+            settings.brokers,
+            "-t",
+            settings.topic_telemetry,
+            *arguments,
+        ]
         done = subprocess.run(command, input=given, capture_output=True, timeout=WITHIN_S)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -71,7 +81,18 @@ def test_session_that_kcat_sends_arrives_whole(kcat, settings, database, encodin
     with hosting(settings, database.url, partitions=PARTITIONS):
         send(settings, "ours")
         named = [argument for header in headers for argument in ("-H", header)]
-        kcat("-P", "-z", "lz4", *JAVAS, "-k", key, *named, "-D", BETWEEN.decode(), given=BETWEEN.join(values))
+        kcat(
+            "-P",
+            "-z",
+            "lz4",
+            *JAVAS,
+            "-k",
+            key,
+            *named,
+            "-D",
+            BETWEEN.decode(),
+            given=BETWEEN.join(values),
+        )
         assert_arrived_whole(database.url, key, as_ours="ours")
 
 
@@ -82,8 +103,12 @@ def test_kcat_reads_what_our_collector_sent(kcat, settings, protobuf):
 
     facts, *frames = read(kcat)
 
-    assert {(r.key, r.partition) for r in (facts, *frames)} == {("ours", partition_of(b"ours", PARTITIONS))}
-    assert {r.headers for r in (facts, *frames)} == {f"sessionId=ours,userId={USER},encoding={encoding}"}
+    assert {(r.key, r.partition) for r in (facts, *frames)} == {
+        ("ours", partition_of(b"ours", PARTITIONS))
+    }
+    assert {r.headers for r in (facts, *frames)} == {
+        f"sessionId=ours,userId={USER},encoding={encoding}"
+    }
     assert [r.value for r in frames] == [frame_encoder(encoding)(frame) for frame in sent]
     if protobuf:
         assert TelemetryMessage.FromString(facts.value).session.user_id == USER
@@ -91,13 +116,22 @@ def test_kcat_reads_what_our_collector_sent(kcat, settings, protobuf):
 
 
 def test_kcats_own_partitioner_is_another(kcat):
-    """Without ``-X partitioner=murmur2_random`` it sends a session elsewhere than Java, KafkaJS and we do."""
-    key = next(k for k in (b"a%d" % n for n in range(99)) if zlib.crc32(k) % PARTITIONS != partition_of(k, PARTITIONS))
+    """Without ``-X partitioner=murmur2_random`` it sends a session elsewhere than Java, KafkaJS and
+    we do.
+    """
+    key = next(
+        k
+        for k in (b"a%d" % n for n in range(99))
+        if zlib.crc32(k) % PARTITIONS != partition_of(k, PARTITIONS)
+    )
     kcat("-P", "-k", key.decode(), given=b"its own")
     kcat("-P", "-k", key.decode(), *JAVAS, given=b"everybody's")
 
     found = {r.value: r.partition for r in read(kcat)}
-    assert found == {b"its own": zlib.crc32(key) % PARTITIONS, b"everybody's": partition_of(key, PARTITIONS)}
+    assert found == {
+        b"its own": zlib.crc32(key) % PARTITIONS,
+        b"everybody's": partition_of(key, PARTITIONS),
+    }
 
 
 def read(kcat: Kcat) -> list[Read]:

@@ -1,4 +1,6 @@
-"""Kafka's own tool for lag, told the truth: what it shows of ingest is what the store and `purple-sector status` say."""
+"""Kafka's own tool for lag, told the truth: what it shows of ingest is what the store and
+`purple-sector status` say.
+"""
 
 import hashlib
 import shutil
@@ -51,14 +53,24 @@ def fetch_tools(folder: Path) -> None:
 
 @pytest.fixture
 def described(tools, settings) -> Callable[[], Lags]:
-    """Of each partition what ``kafka-consumer-groups --describe`` shows: where the group is, where the log ends, the lag."""
+    """Of each partition what ``kafka-consumer-groups --describe`` shows: where the group is, where
+    the log ends, the lag.
+    """
 
     def describe() -> Lags:
-        command = [*tools, "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--describe"]
+        command = [
+            *tools,
+            "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+            "--describe",
+        ]
         command += ["--bootstrap-server", settings.brokers, "--group", settings.consumer_group]
         done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S)
         assert done.returncode == 0, done.stderr
-        return dict(lag_of(line.split()) for line in done.stdout.splitlines() if settings.topic_telemetry in line)
+        return dict(
+            lag_of(line.split())
+            for line in done.stdout.splitlines()
+            if settings.topic_telemetry in line
+        )
 
     return describe
 
@@ -69,7 +81,9 @@ def lag_of(columns: list[str]) -> tuple[int, tuple[int, int, int]]:
 
 
 def test_lag_is_what_is_not_stored_yet(database, settings, described):
-    """To the record, while ingest runs and when it is stopped, of an idle partition too; and our status says the same."""
+    """To the record, while ingest runs and when it is stopped, of an idle partition too; and our
+    status says the same.
+    """
     publish(settings, drove("a", *range(1, FRAMES + 1)))
     with hosting(settings, database.url, partitions=2):
         wait_for_frames(database.url, {"a": FRAMES})
@@ -87,7 +101,9 @@ def test_lag_is_what_is_not_stored_yet(database, settings, described):
 
 
 def test_lag_is_true_again_without_a_new_record(database, settings, described):
-    """Group offsets are lost, expire and are reset by hand; a worker tells them anew when it starts and while it idles."""
+    """Group offsets are lost, expire and are reset by hand; a worker tells them anew when it starts
+    and while it idles.
+    """
     publish(settings, drove("a", *range(1, FRAMES + 1)))
     with hosting(settings, database.url):
         wait_for_frames(database.url, {"a": FRAMES})

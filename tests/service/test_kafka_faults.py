@@ -1,4 +1,6 @@
-"""Three brokers die, freeze and roll while twenty sessions stream: what was acknowledged is kept, once and in order."""
+"""Three brokers die, freeze and roll while twenty sessions stream: what was acknowledged is kept,
+once and in order.
+"""
 
 import signal
 import time
@@ -47,7 +49,9 @@ def test_nothing_acknowledged_is_lost_or_doubled(cluster, database, pytestconfig
 
 def test_collector_that_waits_for_copies_costs_no_cpu(cluster):
     """Two of three are silent, so that nothing is acknowledged; the game needs its CPU itself."""
-    kafka = KafkaSettings(_env_file=None, brokers=cluster.brokers, replication=3, topic_telemetry="patient")
+    kafka = KafkaSettings(
+        _env_file=None, brokers=cluster.brokers, replication=3, topic_telemetry="patient"
+    )
     create_topics(kafka)
     with Convoy(kafka, "patient", sessions=1) as convoy:
         convoy.await_acknowledgements()

@@ -1,4 +1,5 @@
-"""A topic that grows while it is used: new partitions are read by ingest and shown live, and nobody who drives moves.
+"""A topic that grows while it is used: new partitions are read by ingest and shown live, and nobody
+who drives moves.
 
 That the supervisor finds them by itself is in test_supervisor.py.
 """
@@ -41,7 +42,10 @@ def test_topic_grows_and_running_sessions_stay(settings, database):
     )
     host.host(partitions(settings, BEFORE))
     try:
-        with reading(settings) as delivered, Convoy(settings, "before", sessions=SESSIONS) as running:
+        with (
+            reading(settings) as delivered,
+            Convoy(settings, "before", sessions=SESSIONS) as running,
+        ):
             running.await_acknowledgements()
             grow(settings)
             host.host(partitions(settings, AFTER))
@@ -59,7 +63,9 @@ def test_topic_grows_and_running_sessions_stay(settings, database):
     assert running.partitions == [partition_of(b"before-%d" % n, BEFORE) for n in range(SESSIONS)]
     assert new.partitions == [partition_of(b"after-%d" % n, AFTER) for n in range(SESSIONS)]
     assert {10, 11} <= set(new.partitions)
-    assert {(10,), (11,)} <= set(rows(database.url, "SELECT partition FROM sessions WHERE frames > 0"))
+    assert {(10,), (11,)} <= set(
+        rows(database.url, "SELECT partition FROM sessions WHERE frames > 0")
+    )
 
 
 def partitions(settings: KafkaSettings, count: int) -> list[Partition]:

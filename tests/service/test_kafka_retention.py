@@ -1,4 +1,6 @@
-"""Kafka deletes what is too old, read or not: a worker that comes too late says so, in a row and aloud, and goes on."""
+"""Kafka deletes what is too old, read or not: a worker that comes too late says so, in a row and
+aloud, and goes on.
+"""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -31,7 +33,9 @@ PATIENT = {"retention.ms": "3600000", "segment.ms": "3600000"}
 @pytest.fixture(scope="module")
 def hasty_kafka(service_folder: Path) -> Iterator[Kafka]:
     """A broker that looks every second for what to delete."""
-    node = Node(settings={"log.retention.check.interval.ms": "1000", "log.initial.task.delay.ms": "500"})
+    node = Node(
+        settings={"log.retention.check.interval.ms": "1000", "log.initial.task.delay.ms": "500"}
+    )
     try:
         broker = Kafka.start(service_folder / "hasty", node=node)
     except ServiceUnavailable as missing:
@@ -62,7 +66,11 @@ def test_retention_that_overtakes_a_stopped_worker_is_a_row(settings, database):
     assert lost(database) == [(settings.topic_telemetry, 0, 100, 199)]
     assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,101),[201,211)}",)]
     (loud,) = [line for line in said if line["log_level"] == "error"]
-    assert (loud["event"], loud["next"], loud["first"]) == ("records were deleted before they were read", 100, 200)
+    assert (loud["event"], loud["next"], loud["first"]) == (
+        "records were deleted before they were read",
+        100,
+        200,
+    )
 
 
 def test_retention_that_overtakes_a_running_worker_is_a_row(settings, database, database_server):
@@ -88,20 +96,28 @@ def away(url: str, server: str) -> Iterator[None]:
     allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
     with psycopg.connect(server, autocommit=True) as conn:
         conn.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
-        conn.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
+        conn.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
+            [name],
+        )
         yield
         conn.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
 
 
 def lose_all(settings: KafkaSettings, partition: Partition, *, first: int) -> None:
-    """Retention takes all that is before ``first``, and then nothing more: what comes next may wait for its worker."""
+    """Retention takes all that is before ``first``, and then nothing more: what comes next may wait
+    for its worker.
+    """
     configure(settings, partition, HASTY)
     wait_until(lambda: first_offset(settings, partition) == first)
     configure(settings, partition, PATIENT)
 
 
 def configure(settings: KafkaSettings, partition: Partition, config: Mapping[str, str]) -> None:
-    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()]
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
     topic = ConfigResource(ConfigResource.Type.TOPIC, partition.topic, incremental_configs=entries)
     admin = open_admin(settings)  # an answer comes only while its client lives
     admin.incremental_alter_configs([topic])[topic].result(WITHIN_S)

@@ -108,12 +108,17 @@ def grant_as_documented(secured: Secured, tools: list[str], folder: Path) -> Non
     admin = folder / "admin.properties"
     admin.touch(mode=0o600)
     admin.write_text(java_properties(secured.settings(ADMIN)))
-    commands = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("kafka-acls.sh ")]
+    commands = [
+        line for line in DOCUMENT.read_text().splitlines() if line.startswith("kafka-acls.sh ")
+    ]
     assert len(commands) == 6
     for command in commands:
         words = shlex.split(command.replace('"$KAFKA_BROKERS"', secured.cluster.brokers))[1:]
         done = subprocess.run(
-            [*tools, "org.apache.kafka.tools.AclCommand", *words], cwd=folder, capture_output=True, text=True
+            [*tools, "org.apache.kafka.tools.AclCommand", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
 
@@ -138,7 +143,12 @@ def admin_of(settings: KafkaSettings) -> AdminClient:
 
 def read(settings: KafkaSettings, topic: str) -> None:
     """Without a group, to the first record or the end."""
-    config = {"group.id": "nobody", "enable.auto.commit": False, "enable.partition.eof": True, "log_level": 0}
+    config = {
+        "group.id": "nobody",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "log_level": 0,
+    }
     consumer = Consumer(settings.client(config))
     consumer.assign([TopicPartition(topic, 0, 0)])
     error = first_answer(consumer, unheeded=GROUP).error()
@@ -147,7 +157,9 @@ def read(settings: KafkaSettings, topic: str) -> None:
 
 
 def join(settings: KafkaSettings, group: str) -> None:
-    consumer = Consumer(settings.client({"group.id": group, "enable.auto.commit": False, "log_level": 0}))
+    consumer = Consumer(
+        settings.client({"group.id": group, "enable.auto.commit": False, "log_level": 0})
+    )
     consumer.subscribe([settings.topic_telemetry])
     if error := first_answer(consumer).error():
         raise KafkaException(error)
@@ -168,13 +180,20 @@ def first_answer(consumer: Consumer, *, unheeded: int | None = None) -> Message:
 def commit(settings: KafkaSettings, group: str) -> None:
     place = TopicPartition(settings.topic_telemetry, 0, 0)
     admin = admin_of(settings)
-    admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, [place])])[group].result(WITHIN_S)
+    admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, [place])])[
+        group
+    ].result(WITHIN_S)
 
 
 def write(settings: KafkaSettings, topic: str) -> None:
     failed: list[KafkaError] = []
     producer = Producer(settings.client({"message.timeout.ms": 10_000, "log_level": 0}))
-    producer.produce(topic, b"x", partition=0, on_delivery=lambda error, _: failed.append(error) if error else None)
+    producer.produce(
+        topic,
+        b"x",
+        partition=0,
+        on_delivery=lambda error, _: failed.append(error) if error else None,
+    )
     assert producer.flush(WITHIN_S) == 0
     if failed:
         raise KafkaException(failed[0])
@@ -230,14 +249,22 @@ def grant(settings: KafkaSettings, user: str) -> None:
 
 def rights_shown(settings: KafkaSettings) -> int:
     anything = AclBindingFilter(
-        ResourceType.ANY, None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
+        ResourceType.ANY,
+        None,
+        ResourcePatternType.ANY,
+        None,
+        None,
+        AclOperation.ANY,
+        AclPermissionType.ANY,
     )
     admin = admin_of(settings)
     return len(admin.describe_acls(anything).result(WITHIN_S))
 
 
 def change_password(settings: KafkaSettings, user: str) -> None:
-    change = UserScramCredentialUpsertion(user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), b"x")
+    change = UserScramCredentialUpsertion(
+        user, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), b"x"
+    )
     admin = admin_of(settings)
     admin.alter_user_scram_credentials([change])[user].result(WITHIN_S)
 
@@ -301,7 +328,9 @@ def test_what_is_not_granted_is_refused(
         ("admin", alter, "commands"),
     ],
 )
-def test_what_is_granted_works(secured: Secured, user: str, act: Callable[[KafkaSettings, str], None], on: str) -> None:
+def test_what_is_granted_works(
+    secured: Secured, user: str, act: Callable[[KafkaSettings, str], None], on: str
+) -> None:
     act(secured.settings(user), on)
 
 
@@ -312,7 +341,9 @@ def test_rights_are_shown_to_the_administrator_alone(secured):
 
 
 def test_session_arrives_with_the_least_rights(secured, database):
-    """From a collector's sender, which is idempotent and makes no topic, to rows and to the announcement of its laps."""
+    """From a collector's sender, which is idempotent and makes no topic, to rows and to the
+    announcement of its laps.
+    """
     host = WorkerThreads(
         name="least",
         kafka=secured.settings("ingest"),
@@ -340,7 +371,9 @@ def test_what_is_missing_is_asked_for_with_the_least_rights(secured, database, t
         car = Car(collector, spool, "halved")
         car.drive(100)
         car.await_acknowledged()
-        delete_before(secured.settings(ADMIN), Partition("telemetry", car.sender.partition), before=OFFSET_END)
+        delete_before(
+            secured.settings(ADMIN), Partition("telemetry", car.sender.partition), before=OFFSET_END
+        )
         car.drive(50)
         car.await_acknowledged()
         with hosting(ingest, database.url, partitions=PARTITIONS):
@@ -352,7 +385,9 @@ def test_what_is_missing_is_asked_for_with_the_least_rights(secured, database, t
 
 def laps_among(values: list[bytes]) -> int:
     """How many messages tell of a lap; frames begin with another field."""
-    return sum(TelemetryMessage.FromString(value).HasField("lap") for value in values if value[0] & 7 == 2)
+    return sum(
+        TelemetryMessage.FromString(value).HasField("lap") for value in values if value[0] & 7 == 2
+    )
 
 
 @pytest.mark.parametrize("wrong", ["password", "authority"])
@@ -360,10 +395,16 @@ def test_who_cannot_come_in_is_told_in_one_line(secured, tmp_path, wrong):
     """Without the password in it; and the sender asks again after ever longer pauses."""
     secret = "not-the-password-" + os.urandom(8).hex()
     if wrong == "password":
-        settings, reason = secured.settings("collector", password=SecretStr(secret)), "(?i)authentication failed"
+        settings, reason = (
+            secured.settings("collector", password=SecretStr(secret)),
+            "(?i)authentication failed",
+        )
     else:
         stranger = str(CertificateAuthority(tmp_path).ca_file)
-        settings, reason = secured.settings("collector", ca_file=stranger), "certificate verify failed"
+        settings, reason = (
+            secured.settings("collector", ca_file=stranger),
+            "certificate verify failed",
+        )
 
     with pytest.raises(BrokerUnavailable, match=reason) as refused:
         describe_topics(settings, timeout_s=3)
@@ -371,7 +412,9 @@ def test_who_cannot_come_in_is_told_in_one_line(secured, tmp_path, wrong):
     assert secret not in str(refused.value)
 
     with structlog.testing.capture_logs() as said:
-        sender = Sender(settings, CollectorSettings(_env_file=None, user_id="anna"), Session(id="s"))
+        sender = Sender(
+            settings, CollectorSettings(_env_file=None, user_id="anna"), Session(id="s")
+        )
         until = time.monotonic() + 5
         while time.monotonic() < until:
             sender.poll(0.1)

@@ -1,4 +1,6 @@
-"""A partition whose log is not the one that was read: a topic deleted and made anew, a broker that lost its disk."""
+"""A partition whose log is not the one that was read: a topic deleted and made anew, a broker that
+lost its disk.
+"""
 
 import time
 import uuid
@@ -32,7 +34,9 @@ def partition(kafka) -> Iterator[Partition]:
 
 
 def test_topic_that_was_made_anew_is_read_from_its_start(kafka, database, partition):
-    """The store is ahead of the broker: what the new log holds is not what was read, and all of it is stored."""
+    """The store is ahead of the broker: what the new log holds is not what was read, and all of it
+    is stored.
+    """
     produce(kafka.brokers, partition.topic, "before", FRAMES)
     with working(kafka, database, partition):
         wait_until(lambda: stored(database, "before") == FRAMES)
@@ -59,8 +63,12 @@ def test_bad_record_where_the_old_log_had_one_stops_nothing(kafka, database, par
     assert rows(database, 'SELECT "offset", value FROM dead_letters') == [(0, NO_TELEMETRY * 2)]
 
 
-def test_new_topic_that_has_grown_beyond_the_old_one_is_read_from_its_start(kafka, database, partition):
-    """Its offsets look as if the worker had only been slow; its id does not. What the old one still held, nobody knows."""
+def test_new_topic_that_has_grown_beyond_the_old_one_is_read_from_its_start(
+    kafka, database, partition
+):
+    """Its offsets look as if the worker had only been slow; its id does not. What the old one still
+    held, nobody knows.
+    """
     produce(kafka.brokers, partition.topic, "before", FRAMES)
     with working(kafka, database, partition):
         wait_until(lambda: stored(database, "before") == FRAMES)
@@ -76,7 +84,9 @@ def test_new_topic_that_has_grown_beyond_the_old_one_is_read_from_its_start(kafk
 
 
 def test_topic_made_anew_between_two_reads_is_noticed(kafka, database, partition):
-    """It is there again before the worker misses it, and longer than the old one: every frame of both is stored once."""
+    """It is there again before the worker misses it, and longer than the old one: every frame of
+    both is stored once.
+    """
     with working(kafka, database, partition):
         produce(kafka.brokers, partition.topic, "before", FRAMES)
         wait_until(lambda: stored(database, "before") == FRAMES)
@@ -128,11 +138,15 @@ def test_store_without_topic_ids_takes_the_id_that_it_finds(kafka, database, par
     with working(kafka, database, partition):
         wait_until(lambda: stored(database, "s") == FRAMES + 1)
     assert replaced(database) == []
-    assert rows(database, "SELECT next_offset FROM positions WHERE topic_id IS NOT NULL") == [(FRAMES + 1,)]
+    assert rows(database, "SELECT next_offset FROM positions WHERE topic_id IS NOT NULL") == [
+        (FRAMES + 1,)
+    ]
 
 
 def create(brokers: str, topic: str) -> None:
-    admin = AdminClient({"bootstrap.servers": brokers})  # an answer comes only while its client lives
+    admin = AdminClient(
+        {"bootstrap.servers": brokers}
+    )  # an answer comes only while its client lives
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(WITHIN_S)
 
 
@@ -147,12 +161,16 @@ def delete(brokers: str, topic: str) -> None:
     wait_until(lambda: topic not in admin.list_topics(timeout=WITHIN_S).topics)
 
 
-def produce(brokers: str, topic: str, session: str, last: int, *, begin: int = 1, first: bytes | None = None) -> None:
+def produce(
+    brokers: str, topic: str, session: str, last: int, *, begin: int = 1, first: bytes | None = None
+) -> None:
     producer = Producer({"bootstrap.servers": brokers, "acks": "all"})
     if first is not None:
         producer.produce(topic, first, session)
     for number in range(begin, last + 1):
-        frame = TelemetryFrame(timestamp=STARTED_AT_MS + 16 * number, lap_time=16 * number, lap_number=1, rpm=1)
+        frame = TelemetryFrame(
+            timestamp=STARTED_AT_MS + 16 * number, lap_time=16 * number, lap_number=1, rpm=1
+        )
         frame.sequence = number
         producer.produce(topic, frame.SerializeToString(), session)
     assert producer.flush(WITHIN_S) == 0
@@ -173,7 +191,9 @@ def working(kafka, database, partition: Partition, *, batch_max_age_ms: int = 50
 
 
 def stored(database, session: str) -> int:
-    query = "SELECT count(*) FROM telemetry t JOIN sessions s ON s.id = t.session_id WHERE s.key = %s"
+    query = (
+        "SELECT count(*) FROM telemetry t JOIN sessions s ON s.id = t.session_id WHERE s.key = %s"
+    )
     return rows(database, query, [session])[0][0]
 
 
@@ -182,7 +202,9 @@ def each_once(database, session: str, frames: int) -> bool:
         SELECT count(*), count(DISTINCT sequence), min(sequence), max(sequence), s.received::text
           FROM telemetry t JOIN sessions s ON s.id = t.session_id WHERE s.key = %s GROUP BY s.id
     """
-    return rows(database, query, [session]) == [(frames, frames, 1, frames, f"{{[1,{frames + 1})}}")]
+    return rows(database, query, [session]) == [
+        (frames, frames, 1, frames, f"{{[1,{frames + 1})}}")
+    ]
 
 
 def replaced(database) -> list[tuple]:

@@ -1,6 +1,8 @@
-"""The notebooks, run from their first cell to their last, on a store and without one; what they make stays out of the tree.
+"""The notebooks, run from their first cell to their last, on a store and without one; what they
+make stays out of the tree.
 
-A kernel takes longer to start than a notebook to run: all of them go through one, which forgets everything in between.
+A kernel takes longer to start than a notebook to run: all of them go through one, which forgets
+everything in between.
 """
 
 import itertools
@@ -28,7 +30,14 @@ from tests.waiting import WITHIN_S
 NOTEBOOKS = ROOT / "notebooks"
 FRAMES_DRIVEN = 9_500
 STARTED_AT_MS = 1_767_225_600_000
-FORGET = {"cell_type": "code", "id": "", "metadata": {}, "outputs": [], "execution_count": None, "source": "%reset -f"}
+FORGET = {
+    "cell_type": "code",
+    "id": "",
+    "metadata": {},
+    "outputs": [],
+    "execution_count": None,
+    "source": "%reset -f",
+}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 Output = dict[str, dict[str, str]]
@@ -36,8 +45,12 @@ Output = dict[str, dict[str, str]]
 
 def store_stint(url: str, key: str, name: str, seed: int) -> None:
     """Some laps at 10 Hz, as ingest stores them."""
-    told = facts(val_sarine(), session_id=key, user_id=name, driver=name, started_at_ms=STARTED_AT_MS)
-    frames = itertools.islice(drive(val_sarine(), seed=seed, started_at_ms=STARTED_AT_MS, rate_hz=10), FRAMES_DRIVEN)
+    told = facts(
+        val_sarine(), session_id=key, user_id=name, driver=name, started_at_ms=STARTED_AT_MS
+    )
+    frames = itertools.islice(
+        drive(val_sarine(), seed=seed, started_at_ms=STARTED_AT_MS, rate_hz=10), FRAMES_DRIVEN
+    )
     values = [TelemetryMessage(session=told, session_id=key).SerializeToString()]
     for sequence, frame in enumerate(frames, 1):
         frame.sequence = sequence
@@ -47,16 +60,30 @@ def store_stint(url: str, key: str, name: str, seed: int) -> None:
 
 
 def run(names: Sequence[str], into: Path, url: str) -> dict[str, list[Output]]:
-    """What the cells of each notebook put out. Jupyter, IPython and matplotlib get a home that is thrown away."""
+    """What the cells of each notebook put out. Jupyter, IPython and matplotlib get a home that is
+    thrown away.
+    """
     kept = {name: json.loads((NOTEBOOKS / f"{name}.ipynb").read_text()) for name in names}
     cells = [
-        FORGET | {"id": f"{n}-{i}"} | cell for n, one in kept.items() for i, cell in enumerate([*one["cells"], {}])
+        FORGET | {"id": f"{n}-{i}"} | cell
+        for n, one in kept.items()
+        for i, cell in enumerate([*one["cells"], {}])
     ]
     book, done = into / "all.ipynb", into / "done.ipynb"
     book.write_text(json.dumps(next(iter(kept.values())) | {"cells": cells}))
-    environment = os.environ | {"DATABASE_URL": url, "HOME": str(into), "PURPLE_SECTOR_HOME": str(into)}
-    # Where matplotlib meets a new home it lists all fonts, and says so in the notebook when that takes more than 5 s.
-    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], env=environment, cwd=into, check=True)
+    environment = os.environ | {
+        "DATABASE_URL": url,
+        "HOME": str(into),
+        "PURPLE_SECTOR_HOME": str(into),
+    }
+    # Where matplotlib meets a new home it lists all fonts, and says so in the notebook when that
+    # takes more than 5 s.
+    subprocess.run(
+        [sys.executable, "-c", "import matplotlib.font_manager"],
+        env=environment,
+        cwd=into,
+        check=True,
+    )
     # Patience for each cell, and not for all of them, so that the one that hangs is named.
     patience = f"--timeout={WITHIN_S:.0f}", f"--startup_timeout={WITHIN_S:.0f}"
     ran = subprocess.run(
@@ -77,12 +104,18 @@ def run(names: Sequence[str], into: Path, url: str) -> dict[str, list[Output]]:
 
 def said(outputs: list[Output]) -> str:
     """All text, and that there was nothing but text and figures: no warning, no trace of an error."""
-    assert [one for one in outputs if one["output_type"] not in {"display_data", "execute_result"}] == []
+    assert [
+        one for one in outputs if one["output_type"] not in {"display_data", "execute_result"}
+    ] == []
     return "".join(text for output in outputs for text in output["data"].get("text/markdown", ""))
 
 
 def figures(outputs: list[Output]) -> list[bytes]:
-    return [b64decode(output["data"]["image/png"])[:8] for output in outputs if "image/png" in output["data"]]
+    return [
+        b64decode(output["data"]["image/png"])[:8]
+        for output in outputs
+        if "image/png" in output["data"]
+    ]
 
 
 ALL = ("session_at_a_glance", "two_laps_compared", "consistency_and_corners", "the_fleet")
@@ -115,7 +148,9 @@ def test_notebooks_read_the_store(database: Database, tmp_path: Path) -> None:
     ran = run(ALL, tmp_path, database.url)
 
     check(ran, "Anna")
-    assert f"{len(laps)} laps finished, best {lap_time(best_ms)}" in said(ran["session_at_a_glance"])
+    assert f"{len(laps)} laps finished, best {lap_time(best_ms)}" in said(
+        ran["session_at_a_glance"]
+    )
     assert f"\n\n2 sessions, {2 * FRAMES_DRIVEN:,} frames." in said(ran["the_fleet"])
 
 

@@ -1,4 +1,6 @@
-"""Processes of a Ray whose owner was killed are ended, and nobody else's; the demo's cars end with the demo."""
+"""Processes of a Ray whose owner was killed are ended, and nobody else's; the demo's cars end with
+the demo.
+"""
 
 import os
 import subprocess
@@ -41,7 +43,9 @@ def left_behind(tmp_path):
 
 def ended() -> tuple[int, float]:
     """A process that is gone."""
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE
+    )
     made = psutil.Process(process.pid).create_time()
     process.communicate()
     return process.pid, made
@@ -96,7 +100,9 @@ def test_a_process_that_only_inherited_the_environment_is_left_alone(tmp_path):
 
 def test_who_reads_a_log_is_left_alone(tmp_path, left_behind):
     folder, _ = left_behind("ps-read")
-    with subprocess.Popen(["tail", "-f", str(folder / "raylet.log")], stdout=subprocess.DEVNULL) as reader:
+    with subprocess.Popen(
+        ["tail", "-f", str(folder / "raylet.log")], stdout=subprocess.DEVNULL
+    ) as reader:
         assert reader.pid not in [process.pid for process in processes_of(folder)]
         reader.kill()
 
@@ -112,7 +118,9 @@ def test_a_folder_that_is_a_link_is_not_ours(tmp_path, left_behind):
 
 
 def test_an_id_that_is_a_thread_by_now_is_waited_for_no_longer():
-    """A process that ended may have left its id to a thread of another one: to wait for that is an error of the system."""
+    """A process that ended may have left its id to a thread of another one: to wait for that is an
+    error of the system.
+    """
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
     thread.start()
@@ -143,7 +151,9 @@ with simulated_cars(1, sys.argv[1], Path(sys.argv[2])) as cars:
 """
 
 
-@pytest.mark.parametrize("end", [subprocess.Popen.kill, lambda command: command.stdin.close()], ids=["killed", "ended"])
+@pytest.mark.parametrize(
+    "end", [subprocess.Popen.kill, lambda command: command.stdin.close()], ids=["killed", "ended"]
+)
 def test_simulated_cars_end_with_the_demo(tmp_path, end):
     arguments = [sys.executable, "-c", CARS, f"127.0.0.1:{free_port()}", str(tmp_path)]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as command:

@@ -1,4 +1,6 @@
-"""A collector's radio on a real broker: what it is told it does, what it cannot understand it says once, and it outlives its broker."""
+"""A collector's radio on a real broker: what it is told it does, what it cannot understand it says
+once, and it outlives its broker.
+"""
 
 import json
 import subprocess
@@ -99,12 +101,16 @@ def say(settings: KafkaSettings, *values: bytes, user: str = "anna") -> None:
 
 
 def told(user: str = "anna", **command) -> bytes:
-    return CommandMessage(command=Command(id=uuid.uuid4().hex, user_id=user, **command)).SerializeToString()
+    return CommandMessage(
+        command=Command(id=uuid.uuid4().hex, user_id=user, **command)
+    ).SerializeToString()
 
 
 def records(settings: KafkaSettings, topic: str, partition: int, *, at_least: int) -> list:
     """What lies in the partition, once there is so much."""
-    consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": "reader", "enable.auto.commit": False})
+    consumer = Consumer(
+        {"bootstrap.servers": settings.brokers, "group.id": "reader", "enable.auto.commit": False}
+    )
     consumer.assign([TopicPartition(topic, partition, 0)])
     found: list = []
 
@@ -158,23 +164,31 @@ def test_status_is_answered_on_the_same_topic(settings, radio):
 
 
 def test_an_answer_that_is_not_taken_ends_nothing(settings, spool):
-    """Who follows the game answers: it must not hear of a producer that is full, or whose topic has gone."""
+    """Who follows the game answers: it must not hear of a producer that is full, or whose topic has
+    gone.
+    """
     radio, driven = CommandHandler(settings, ANNA, spool), Driven()
-    radio._producer = Producer({"bootstrap.servers": "127.0.0.1:9", "queue.buffering.max.messages": 1, "log_level": 2})
+    radio._producer = Producer(
+        {"bootstrap.servers": "127.0.0.1:9", "queue.buffering.max.messages": 1, "log_level": 2}
+    )
     with structlog.testing.capture_logs() as said:
         for order in ({"get_status": GetStatus()}, {"get_status": GetStatus()}, {"pause": Pause()}):
             radio._orders.put(Command(user_id="anna", **order))
         radio.pass_on(driven)
 
     assert driven.told == ["pause"]
-    assert [line["event"] for line in said if line["log_level"] == "warning"] == ["an answer was not sent"]
+    assert [line["event"] for line in said if line["log_level"] == "warning"] == [
+        "an answer was not sent"
+    ]
     radio._listener.close()
 
 
 def test_an_answer_for_which_there_is_no_producer_ends_nothing(settings, spool, tmp_path):
     """A certificate may go while somebody drives."""
     radio, driven = CommandHandler(settings, ANNA, spool), Driven()
-    radio._kafka = KafkaSettings(_env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem"))
+    radio._kafka = KafkaSettings(
+        _env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem")
+    )
     with structlog.testing.capture_logs() as said:
         for order in ({"get_status": GetStatus()}, {"pause": Pause()}):
             radio._orders.put(Command(user_id="anna", **order))
@@ -188,7 +202,15 @@ def test_an_answer_for_which_there_is_no_producer_ends_nothing(settings, spool, 
 def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, radio):
     driven = Driven()
     with structlog.testing.capture_logs() as said:
-        say(settings, b"\xff", b"\xff\xff", b"{}", told(), told(sample_rate=SampleRate(rate=-1)), told(resume=Resume()))
+        say(
+            settings,
+            b"\xff",
+            b"\xff\xff",
+            b"{}",
+            told(),
+            told(sample_rate=SampleRate(rate=-1)),
+            told(resume=Resume()),
+        )
 
         def arrived() -> bool:
             radio.pass_on(driven)
@@ -196,8 +218,14 @@ def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, radio):
 
         wait_until(arrived)
 
-    assert radio.ignored == {"no command": 3, "an order that is not known": 1, "a sample rate that no game has": 1}
-    assert [line["kind"] for line in said if line["event"] == "command ignored"] == list(radio.ignored)
+    assert radio.ignored == {
+        "no command": 3,
+        "an order that is not known": 1,
+        "a sample rate that no game has": 1,
+    }
+    assert [line["kind"] for line in said if line["event"] == "command ignored"] == list(
+        radio.ignored
+    )
 
 
 def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool, radio):
@@ -213,13 +241,22 @@ def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool
     say(settings, told(session_id=sender.key, resend=Resend(ranges=ranges)))
 
     wait_until(lambda: radio.frames_resent == 5)
-    live, again = split(records(settings, settings.topic_telemetry, sender.partition, at_least=51 + 6))
+    live, again = split(
+        records(settings, settings.topic_telemetry, sender.partition, at_least=51 + 6)
+    )
 
     assert len(live) == 51
     facts, frames = TelemetryMessage.FromString(again[-6].value()).session, again[-5:]
-    assert (facts.id, facts.user_id, facts.track, facts.last_sequence) == (sender.key, "anna", "Spa", 50)
+    assert (facts.id, facts.user_id, facts.track, facts.last_sequence) == (
+        sender.key,
+        "anna",
+        "Spa",
+        50,
+    )
     assert [TelemetryFrame.FromString(m.value()).sequence for m in frames] == [8, 9, 10, 49, 50]
-    assert [m.value() for m in frames] == [m.value() for m in live if m.value() in {f.value() for f in frames}]
+    assert [m.value() for m in frames] == [
+        m.value() for m in live if m.value() in {f.value() for f in frames}
+    ]
     assert {m.key() for m in again} == {sender.key.encode()}
 
 
@@ -244,7 +281,9 @@ def test_radio_goes_on_after_a_failure(settings, tmp_path, monkeypatch):
         radio.close()
 
     assert spool.failed
-    assert [line["event"] for line in said if line["log_level"] == "error"] == ["the radio failed, going on later"]
+    assert [line["event"] for line in said if line["log_level"] == "error"] == [
+        "the radio failed, going on later"
+    ]
 
 
 def test_frames_that_were_sent_again_before_a_failure_count(settings, spool):
@@ -271,8 +310,15 @@ def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, rad
     wait_until(lambda: acknowledged(driving) == 40)
 
     def called() -> bool:
-        """The spool writes down once a second what was acknowledged: the first call may be too early for all of it."""
-        say(settings, CommandMessage(command=Command(id="1", report_sessions=ReportSessions())).SerializeToString())
+        """The spool writes down once a second what was acknowledged: the first call may be too
+        early for all of it.
+        """
+        say(
+            settings,
+            CommandMessage(
+                command=Command(id="1", report_sessions=ReportSessions())
+            ).SerializeToString(),
+        )
         return 40 in stated(settings, driving)
 
     wait_until(called)
@@ -285,8 +331,14 @@ def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, ra
     senders = [drive(settings, spool, frames=30) for _ in range(3)]
     assert [sender.close(timeout_s=WITHIN_S) for sender in senders] == [None] * 3
     ranges = [SequenceRange(from_sequence=8, to_sequence=10)]
-    roll_call = CommandMessage(command=Command(id="1", report_sessions=ReportSessions())).SerializeToString()
-    say(settings, roll_call, *(told(session_id=sender.key, resend=Resend(ranges=ranges)) for sender in senders))
+    roll_call = CommandMessage(
+        command=Command(id="1", report_sessions=ReportSessions())
+    ).SerializeToString()
+    say(
+        settings,
+        roll_call,
+        *(told(session_id=sender.key, resend=Resend(ranges=ranges)) for sender in senders),
+    )
 
     wait_until(lambda: radio.frames_resent == 9)
 
@@ -340,7 +392,9 @@ def stated(settings: KafkaSettings, sender: Sender) -> set[int]:
 
 
 def test_a_person_tells_and_asks(settings, radio, monkeypatch):
-    """`purple-sector collectors`, against a collector whose game is followed by a thread as it would be."""
+    """`purple-sector collectors`, against a collector whose game is followed by a thread as it
+    would be.
+    """
     monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
     monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
     driven = Driven()
@@ -363,9 +417,19 @@ def test_replays_and_simulated_cars_obey_and_answer(settings, tmp_path, monkeypa
     monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
     monkeypatch.setenv("KAFKA_TOPIC_TELEMETRY", settings.topic_telemetry)
     stint, cars = tmp_path / "stint.parquet", 1 if what == "replay" else 2
-    record(stint, val_sarine(), seed=1, laps=4, started_at=datetime(2026, 5, 1, tzinfo=UTC), rate_hz=20)
+    record(
+        stint, val_sarine(), seed=1, laps=4, started_at=datetime(2026, 5, 1, tzinfo=UTC), rate_hz=20
+    )
     which = ["replay", str(stint)] if what == "replay" else ["simulate", "--cars", "2"]
-    command = [sys.executable, "-c", "from serve.cli.main import main; main()", "collect", *which, "--user", "anna"]
+    command = [
+        sys.executable,
+        "-c",
+        "from serve.cli.main import main; main()",
+        "collect",
+        *which,
+        "--user",
+        "anna",
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: _states(settings) == ["sending"] * cars)

@@ -1,4 +1,5 @@
-"""Ray that ends is started again, with what runs on it, for as long as it takes; who stops the command waits for none of it.
+"""Ray that ends is started again, with what runs on it, for as long as it takes; who stops the
+command waits for none of it.
 
 In Ray's place are two processes that bear the names of its essential ones.
 """
@@ -21,7 +22,9 @@ WAITS = ["-I", "-S", "-c", "print(flush=True); import time; time.sleep(600)"]
 
 
 class SmallRay:
-    """Starts the two processes, unless ``fails`` has a reason; ``before_start`` is done in each start."""
+    """Starts the two processes, unless ``fails`` has a reason; ``before_start`` is done in each
+    start.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._programs = [folder / name for name in ESSENTIAL]
@@ -38,7 +41,10 @@ class SmallRay:
         self.before_start()
         if self.fails:
             raise PurpleSectorError(self.fails)
-        self.processes = [subprocess.Popen([program, *WAITS], stdout=subprocess.PIPE) for program in self._programs]
+        self.processes = [
+            subprocess.Popen([program, *WAITS], stdout=subprocess.PIPE)
+            for program in self._programs
+        ]
         try:
             for process in self.processes:
                 assert process.stdout is not None
@@ -85,7 +91,9 @@ def shutdown() -> Iterator[ShutdownSignal]:
 
 
 @contextmanager
-def running(ray: SmallRay, services: Services, shutdown: ShutdownSignal, said: list[str]) -> Iterator[RayLifecycle]:
+def running(
+    ray: SmallRay, services: Services, shutdown: ShutdownSignal, said: list[str]
+) -> Iterator[RayLifecycle]:
     part = RayLifecycle(ray, said.append, shutdown)
     with part.ray(), part.services(services):
         yield part
@@ -152,7 +160,16 @@ def test_a_restart_that_fails_is_tried_after_pauses_until_it_does_not(ray, shutd
         ray.fails = "Ray did not start, 4 times" if what == "Ray" else ""
         services.fails = None if what == "Ray" else ValueError("no proxy\nTraceback")
 
-        assert [clock.now_s for _ in clock.run(120) if starts_again(ray, part, clock)] == [0, 1, 3, 7, 15, 31, 61, 91]
+        assert [clock.now_s for _ in clock.run(120) if starts_again(ray, part, clock)] == [
+            0,
+            1,
+            3,
+            7,
+            15,
+            31,
+            61,
+            91,
+        ]
         assert not part.running
         assert not ours()
         assert not services.runs
@@ -180,7 +197,9 @@ def test_a_signal_interrupts_a_restart_and_what_it_started_is_left(ray, shutdown
 
 
 def test_a_signal_interrupts_nothing_that_is_being_stopped(ray, shutdown):
-    """A restart begins with the end of the old Ray: whoever broke that off would leave some of it running."""
+    """A restart begins with the end of the old Ray: whoever broke that off would leave some of it
+    running.
+    """
     ended = []
 
     @contextmanager

@@ -1,4 +1,6 @@
-"""A value that passes every check of ours and that the database refuses all the same costs one record, not the partition."""
+"""A value that passes every check of ours and that the database refuses all the same costs one
+record, not the partition.
+"""
 
 import time
 
@@ -35,7 +37,9 @@ def test_refused_records_become_dead_letters_and_the_rest_is_stored(kafka, datab
         wait_until(lambda: worker.progress.next_offset >= FRAMES, "all that was sent")
 
     with psycopg.connect(database.url) as conn:
-        letters = conn.execute('SELECT "offset", reason FROM dead_letters ORDER BY "offset"').fetchall()
+        letters = conn.execute(
+            'SELECT "offset", reason FROM dead_letters ORDER BY "offset"'
+        ).fetchall()
         stored = [n for (n,) in conn.execute("SELECT sequence FROM telemetry ORDER BY sequence")]
     assert [offset for offset, _ in letters] == sorted(REFUSED)
     assert all(reason.startswith("refused:") for _, reason in letters)
@@ -47,6 +51,8 @@ def publish(settings: KafkaSettings) -> None:
     now_ms = time.time_ns() // 1_000_000 - FRAMES * 20
     for n in range(FRAMES):
         rpm = 1234 if n in REFUSED else 6000
-        frame = TelemetryFrame(timestamp=now_ms + n * 16, sequence=n + 1, lap_number=1, speed=100, rpm=rpm)
+        frame = TelemetryFrame(
+            timestamp=now_ms + n * 16, sequence=n + 1, lap_number=1, speed=100, rpm=rpm
+        )
         producer.produce("refused", frame.SerializeToString(), "car", 0)
     assert producer.flush(WITHIN_S) == 0

@@ -1,4 +1,6 @@
-"""What a broker lost comes back from the spool of the PC that sent it: asked for, sent again, stored once, laps as if undisturbed."""
+"""What a broker lost comes back from the spool of the PC that sent it: asked for, sent again,
+stored once, laps as if undisturbed.
+"""
 
 import shutil
 import threading
@@ -41,11 +43,15 @@ def spool(tmp_path) -> SpoolFolder:
 
 
 class Car:
-    """A simulated car on a collector with a spool, which gets a lap's frames in some seconds and keeps them."""
+    """A simulated car on a collector with a spool, which gets a lap's frames in some seconds and
+    keeps them.
+    """
 
     def __init__(self, kafka: KafkaSettings, spool: SpoolFolder, key: str) -> None:
         started_at_ms = time.time_ns() // 1_000_000 - 600_000
-        told = facts(val_sarine(), session_id=key, user_id="anna", driver="Anna", started_at_ms=started_at_ms)
+        told = facts(
+            val_sarine(), session_id=key, user_id="anna", driver="Anna", started_at_ms=started_at_ms
+        )
         self._driven = drive(val_sarine(), seed=1, started_at_ms=started_at_ms)
         self.sender = Sender(kafka, ANNA, told, open_spool=spool.begin, linger_ms=5)
 
@@ -83,7 +89,9 @@ def streaming(car: Car) -> Iterator[None]:
 @contextmanager
 def asking(kafka: KafkaSettings, database_url: str) -> Iterator[None]:
     """As the supervisor does it."""
-    task = GapRecovery(kafka, DatabaseSettings(_env_file=None, url=database_url), IngestSettings(_env_file=None))
+    task = GapRecovery(
+        kafka, DatabaseSettings(_env_file=None, url=database_url), IngestSettings(_env_file=None)
+    )
     with meanwhile(task.run):
         yield
 
@@ -119,9 +127,11 @@ def wipe(broker: Kafka) -> None:
 
 
 def test_log_that_is_lost_in_mid_session_comes_back(own_kafka, database, spool):
-    """What was acknowledged and never read went with the broker's disk: of a car that drives on, and of one that has parked.
+    """What was acknowledged and never read went with the broker's disk: of a car that drives on,
+    and of one that has parked.
 
-    What had been read is not stored twice, and the lap that was being driven is that of an undisturbed drive.
+    What had been read is not stored twice, and the lap that was being driven is that of an
+    undisturbed drive.
     """
     kafka = settings_of(own_kafka.brokers)
     create_topics(kafka, timeout_s=WITHIN_S)
@@ -147,7 +157,9 @@ def test_log_that_is_lost_in_mid_session_comes_back(own_kafka, database, spool):
             car.drive(1_000)
             car.await_acknowledged()
             wait_for_frames(database.url, {"drives-on": car.frames, "parked": 5_500})
-            wait_until(lambda: not rows(database.url, "SELECT FROM sessions WHERE late_from IS NOT NULL"))
+            wait_until(
+                lambda: not rows(database.url, "SELECT FROM sessions WHERE late_from IS NOT NULL")
+            )
             car.park()
 
     assert_each_frame_once(database.url, {"drives-on": car.frames, "parked": 5_500})
@@ -158,7 +170,9 @@ def test_log_that_is_lost_in_mid_session_comes_back(own_kafka, database, spool):
 
 
 def test_records_that_retention_took_come_back(kafka, database, spool):
-    """The worker was away for longer than the broker keeps what it should have read; the collector keeps it for longer."""
+    """The worker was away for longer than the broker keeps what it should have read; the collector
+    keeps it for longer.
+    """
     if isinstance(kafka, MeshBroker):
         pytest.skip(f"{kafka.name} deletes no records")
     settings = settings_of(kafka.brokers)
@@ -171,7 +185,9 @@ def test_records_that_retention_took_come_back(kafka, database, spool):
             wait_for_frames(database.url, {"s": 100})
         car.drive(200)
         car.await_acknowledged()
-        delete_records(settings, Partition(settings.topic_telemetry, car.sender.partition), before=251)
+        delete_records(
+            settings, Partition(settings.topic_telemetry, car.sender.partition), before=251
+        )
         car.drive(50)
         car.await_acknowledged()
         with hosting(settings, database.url, partitions=PARTITIONS):
@@ -179,7 +195,10 @@ def test_records_that_retention_took_come_back(kafka, database, spool):
             wait_until(lambda: healed(database.url, "retention", 1))
     car.park()
 
-    gaps = rows(database.url, "SELECT from_sequence, to_sequence, from_offset, to_offset FROM gaps ORDER BY reason")
+    gaps = rows(
+        database.url,
+        "SELECT from_sequence, to_sequence, from_offset, to_offset FROM gaps ORDER BY reason",
+    )
     assert gaps == [(101, 250, None, None), (None, None, 101, 250)]
     assert_each_frame_once(database.url, {"s": 350})
 
@@ -191,7 +210,9 @@ def delete_records(settings: KafkaSettings, partition: Partition, *, before: int
 
 
 def healed(database_url: str, reason: str, count: int) -> bool:
-    """So many losses are made good. Of a partition where no session is known nobody can tell whether it held anything."""
+    """So many losses are made good. Of a partition where no session is known nobody can tell
+    whether it held anything.
+    """
     found = rows(database_url, HEALED, [reason])
     return len(found) == count and all(is_healed for (is_healed,) in found)
 

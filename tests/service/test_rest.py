@@ -25,7 +25,9 @@ def serving(url):
     add_routes(app, stored, Bridge(Hub()))
 
     async def ask(path):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://rest") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://rest"
+        ) as client:
             return await client.get(path)
 
     yield lambda path: asyncio.run(ask(path))
@@ -56,7 +58,9 @@ def test_database_that_refuses_its_user_is_said(database):
         conn.execute("DROP ROLE IF EXISTS bridge")
         conn.execute("CREATE ROLE bridge LOGIN PASSWORD 'hidden'")
     try:
-        with serving(place._replace(netloc=f"bridge:hidden@{place.netloc.rpartition('@')[2]}").geturl()) as get:
+        with serving(
+            place._replace(netloc=f"bridge:hidden@{place.netloc.rpartition('@')[2]}").geturl()
+        ) as get:
             answer = get("/api/sessions")
     finally:
         with psycopg.connect(database.url, autocommit=True) as conn:
@@ -73,7 +77,9 @@ def test_what_is_not_known_is_not_found(get):
 
 @pytest.fixture
 def get_driven(get, database):
-    """Two sessions that were driven on the first of January, one of them with a key that some producer chose."""
+    """Two sessions that were driven on the first of January, one of them with a key that some
+    producer chose.
+    """
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute(
             "INSERT INTO sessions (key, topic, partition, started_at, last_frame_at)"
@@ -85,7 +91,10 @@ def get_driven(get, database):
 def test_key_may_hold_slashes(get_driven):
     for what in ("laps", "seconds", "lap-summaries"):
         assert get_driven(f"/api/sessions/team%2Fann/{what}").status_code == 200
-    assert "'team/ann' has no finished lap 7" in get_driven("/api/sessions/team%2Fann/laps/7").json()["error"]
+    assert (
+        "'team/ann' has no finished lap 7"
+        in get_driven("/api/sessions/team%2Fann/laps/7").json()["error"]
+    )
 
 
 def test_what_no_session_can_be_called_is_not_found(get):
@@ -108,5 +117,7 @@ def test_laps_that_nobody_can_count_are_none(get_driven):
     ],
 )
 def test_seconds_are_of_what_was_driven_whenever_one_asks_from(get_driven, since, following):
-    """From 1970 on there would be half a million hours to be led through, and after the year 9999 there is none."""
+    """From 1970 on there would be half a million hours to be led through, and after the year 9999
+    there is none.
+    """
     assert get_driven(f"/api/sessions/s/seconds?since={since}").json()["next"] == following

@@ -1,4 +1,6 @@
-"""The harness that the store's claim of exactly once rests on (tests/contract/test_exactly_once.py) finds what breaks it."""
+"""The harness that the store's claim of exactly once rests on (tests/contract/test_exactly_once.py)
+finds what breaks it.
+"""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -19,7 +21,9 @@ NO_FENCE = (" AND fence = in_fence AND next_offset = in_start", "")
 REFUSAL_IGNORED = ("IF NOT FOUND THEN", "IF false THEN")
 
 
-@pytest.mark.parametrize("mistake", [NO_FENCE, REFUSAL_IGNORED], ids=["no fence", "refusal ignored"])
+@pytest.mark.parametrize(
+    "mistake", [NO_FENCE, REFUSAL_IGNORED], ids=["no fence", "refusal ignored"]
+)
 def test_harness_finds_a_mistake_in_the_fence(database, mistake):
     break_advance(database.url, *mistake)
 
@@ -34,10 +38,14 @@ def test_harness_finds_a_position_that_is_committed_before_the_rows(database):
     found(database, PositionFirst, lambda verdict: verdict.lost)
 
 
-def found(database: Database, store: type[PartitionWriter], mistakes: Callable[[Verdict], int]) -> None:
+def found(
+    database: Database, store: type[PartitionWriter], mistakes: Callable[[Verdict], int]
+) -> None:
     """Let them fight until the books show the mistake."""
     wait_until(
-        lambda: mistakes(fight(database.url, [store, store], duration_s=SECONDS_TO_BE_FOUND_IN, seed=next(SEEDS)))
+        lambda: mistakes(
+            fight(database.url, [store, store], duration_s=SECONDS_TO_BE_FOUND_IN, seed=next(SEEDS))
+        )
     )
 
 

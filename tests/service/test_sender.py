@@ -47,13 +47,17 @@ def settings(kafka):
 
 
 def frame(i=0, **more):
-    return TelemetryFrame(timestamp=NOON_MS + i * 16, lap_number=1, speed=200.0, rpm=7000, gear=4, **more)
+    return TelemetryFrame(
+        timestamp=NOON_MS + i * 16, lap_number=1, speed=200.0, rpm=7000, gear=4, **more
+    )
 
 
 def read(settings, count, topic=None):
     """The first ``count`` records of a topic, by key, in the order of their partition."""
     topic = topic or settings.topic_telemetry
-    partitions = cluster_of(open_admin(settings), settings, timeout_s=WITHIN_S).topics[topic].partitions
+    partitions = (
+        cluster_of(open_admin(settings), settings, timeout_s=WITHIN_S).topics[topic].partitions
+    )
     consumer = Consumer(settings.client({"group.id": "test", "fetch.wait.max.ms": 50}))
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
     records = []
@@ -130,7 +134,9 @@ def test_statistics_count_what_the_broker_has(settings):
 
 def test_json_where_it_is_wanted(settings):
     sender = Sender(
-        settings, CollectorSettings(_env_file=None, user_id="anna", protobuf_enabled=False), Session(id="s")
+        settings,
+        CollectorSettings(_env_file=None, user_id="anna", protobuf_enabled=False),
+        Session(id="s"),
     )
     sender.send(frame())
     sender.close(timeout_s=WITHIN_S)
@@ -166,7 +172,13 @@ def test_a_users_topic_is_created_when_it_is_needed(kafka):
 
 
 def test_without_room_it_waits_and_drops_nothing(settings):
-    sender = Sender(settings, ANNA, Session(id="s"), open_spool=lambda session: MemorySpool(session, 50), linger_ms=20)
+    sender = Sender(
+        settings,
+        ANNA,
+        Session(id="s"),
+        open_spool=lambda session: MemorySpool(session, 50),
+        linger_ms=20,
+    )
     send(sender, 2_000)
     sender.close(timeout_s=WITHIN_S)
 
@@ -278,13 +290,17 @@ def test_without_a_broker_it_says_what_stays_behind():
 
 def break_producer(sender):
     """What librdkafka has for just this: the error after which a producer is of no use."""
-    libraries = list(Path(confluent_kafka.__file__).parent.parent.glob("confluent_kafka.libs/librdkafka-*.so*"))
+    libraries = list(
+        Path(confluent_kafka.__file__).parent.parent.glob("confluent_kafka.libs/librdkafka-*.so*")
+    )
     if not libraries:
         pytest.skip("librdkafka is not to be found beside confluent_kafka")
     out_of_order_sequence = 45
     producer = sender._delivery._uplink._producer
     handle = ctypes.c_void_p.from_address(id(producer) + object.__basicsize__)
-    ctypes.CDLL(str(libraries[0])).rd_kafka_test_fatal_error(handle, out_of_order_sequence, b"a test")
+    ctypes.CDLL(str(libraries[0])).rd_kafka_test_fatal_error(
+        handle, out_of_order_sequence, b"a test"
+    )
 
 
 def test_a_certificate_that_is_gone_keeps_frames_waiting(tmp_path):
@@ -325,7 +341,9 @@ def test_a_game_without_a_disk_and_a_broker_is_not_kept_waiting(tmp_path):
 
 
 def test_a_broken_producer_is_replaced_and_nothing_is_lost(settings):
-    """The broker may have what was on its way, so that frames can come twice; the store drops the second."""
+    """The broker may have what was on its way, so that frames can come twice; the store drops the
+    second.
+    """
     sender = Sender(settings, ANNA, Session(id="s"), linger_ms=100)
     send(sender, 100)
     for first in (100, 200, 300):

@@ -1,4 +1,6 @@
-"""Each service starts, answers, comes back after a crash with what it had, and leaves nothing behind."""
+"""Each service starts, answers, comes back after a crash with what it had, and leaves nothing
+behind.
+"""
 
 import functools
 import http.server
@@ -98,7 +100,11 @@ def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
     process = Process.start("sleep", ["sleep", "600"], log_file=tmp_path / "log")
     asked: list[int] = []
     with pytest.raises(ServiceUnavailable, match="was stopped while starting"):
-        process.await_ready(lambda: asked.append(1) is not None, deadline_s=WITHIN_S, cancelled=lambda: len(asked) > 2)
+        process.await_ready(
+            lambda: asked.append(1) is not None,
+            deadline_s=WITHIN_S,
+            cancelled=lambda: len(asked) > 2,
+        )
     assert gone(process.pid)
 
 
@@ -127,7 +133,9 @@ def test_one_postgresql_does_not_start_on_the_data_of_another(folder: Path) -> N
     with Postgres.start(folder, programs=timescale_programs):
         pass
 
-    with pytest.raises(ServiceUnavailable, match=r"PostgreSQL: .*is of release 17.*installed is PostgreSQL 18"):
+    with pytest.raises(
+        ServiceUnavailable, match=r"PostgreSQL: .*is of release 17.*installed is PostgreSQL 18"
+    ):
         Postgres.start(folder, programs=embedded_programs)
 
 
@@ -136,19 +144,24 @@ def test_timescaledb_is_what_its_name_says(folder: Path) -> None:
         assert server.name == timescale.installed()
         with psycopg.connect(server.url, autocommit=True) as conn:
             conn.execute("CREATE EXTENSION timescaledb")
-            row = conn.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
+            row = conn.execute(
+                "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
+            ).fetchone()
 
     assert row is not None
     assert server.name.endswith(f"with TimescaleDB {row[0]}")
 
 
-def test_packages_that_cannot_be_had_are_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
+def test_packages_that_cannot_be_had_are_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch
+) -> None:
     """Without apt there is no TimescaleDB to unpack, and nothing half-made is left in the cache."""
     monkeypatch.setenv("PURPLE_SECTOR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(
-        ServiceUnavailable, match=r"TimescaleDB: its packages need apt-get; install it, set DATABASE_URL"
+        ServiceUnavailable,
+        match=r"TimescaleDB: its packages need apt-get; install it, set DATABASE_URL",
     ):
         timescale.fetch_packages()
 
@@ -169,7 +182,10 @@ def test_postgresql_comes_back_when_another_program_has_its_old_process_id(folde
 
 def test_kill_ends_a_query_too(folder: Path) -> None:
     """A backend that computes does not notice that its server is gone."""
-    with Postgres.start(folder, durable=False) as server, psycopg.connect(server.url, autocommit=True) as conn:
+    with (
+        Postgres.start(folder, durable=False) as server,
+        psycopg.connect(server.url, autocommit=True) as conn,
+    ):
         pid = conn.info.backend_pid
         query = threading.Thread(target=_until_cut_off, args=(conn,))
         query.start()
@@ -229,9 +245,16 @@ def test_a_kept_snapshot_makes_the_next_folder_and_a_damaged_one_stops_no_broker
     made_by_kafka = kept.read_bytes()
     with Kafka.start(folder / "second", jars=cached) as second:
         make_topic(second.brokers, "laps")
-        assert "laps" in AdminClient({"bootstrap.servers": second.brokers} | QUIET).list_topics(timeout=WITHIN_S).topics
+        assert (
+            "laps"
+            in AdminClient({"bootstrap.servers": second.brokers} | QUIET)
+            .list_topics(timeout=WITHIN_S)
+            .topics
+        )
     assert identity(folder / "first") | identity(folder / "second") >= {"node.id=1", "version=1"}
-    assert len(identity(folder / "first") ^ identity(folder / "second")) == 2  # one directory.id each
+    assert (
+        len(identity(folder / "first") ^ identity(folder / "second")) == 2
+    )  # one directory.id each
 
     kept.write_bytes(made_by_kafka[:200])
     with Kafka.start(folder / "third", jars=cached) as third:
@@ -255,12 +278,17 @@ def test_kafka_makes_no_topic_that_nobody_asked_for(folder: Path, jars: Path) ->
 
 
 def test_three_brokers_share_voters_and_copies(folder: Path) -> None:
-    """A cluster is the same settings with three voters: every internal topic has three copies, two of them in sync."""
+    """A cluster is the same settings with three voters: every internal topic has three copies, two
+    of them in sync.
+    """
     voters = ("1@127.0.0.1:5001", "2@127.0.0.1:5002", "3@127.0.0.1:5003")
 
     properties = Node(id=2, port=4002, controller_port=5002, voters=voters).properties(folder)
 
-    assert "controller.quorum.voters=1@127.0.0.1:5001,2@127.0.0.1:5002,3@127.0.0.1:5003\n" in properties
+    assert (
+        "controller.quorum.voters=1@127.0.0.1:5001,2@127.0.0.1:5002,3@127.0.0.1:5003\n"
+        in properties
+    )
     assert "offsets.topic.replication.factor=3\n" in properties
     assert "transaction.state.log.min.isr=2\n" in properties
 
@@ -294,10 +322,19 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("service", ["Postgres", "Kafka", "MeshBroker"])
-def test_nothing_outlives_an_owner_that_is_killed(service_folder: Path, jars: Path, service: str) -> None:
+def test_nothing_outlives_an_owner_that_is_killed(
+    service_folder: Path, jars: Path, service: str
+) -> None:
     """kill -9 runs no clean-up of ours, and still no server is left behind."""
-    command = [sys.executable, "-c", OWNER.format(service=service), str(service_folder / f"orphan-{service}")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as owner:
+    command = [
+        sys.executable,
+        "-c",
+        OWNER.format(service=service),
+        str(service_folder / f"orphan-{service}"),
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as owner:
         pid = _pid_from(owner)
 
         owner.send_signal(signal.SIGKILL)
@@ -334,9 +371,14 @@ def test_a_service_that_ignores_politeness_is_stopped_all_the_same(tmp_path: Pat
 
 
 def test_a_service_that_ends_while_starting_says_what_it_logged(tmp_path: Path) -> None:
-    process = Process.start("brief", ["/bin/sh", "-c", "echo no room; exit 3"], log_file=tmp_path / "log")
+    process = Process.start(
+        "brief", ["/bin/sh", "-c", "echo no room; exit 3"], log_file=tmp_path / "log"
+    )
 
-    with pytest.raises(ServiceUnavailable, match=r"brief: ended while starting \(status 3\) \| no room; its log is "):
+    with pytest.raises(
+        ServiceUnavailable,
+        match=r"brief: ended while starting \(status 3\) \| no room; its log is ",
+    ):
         process.await_ready(lambda: False, deadline_s=WITHIN_S)
 
 
@@ -387,7 +429,9 @@ def cut_registry(jars: Path) -> Iterator[dict[str, str]]:
         thread.join()
 
 
-def test_an_interrupted_fetch_leaves_nothing_behind(tmp_path: Path, cut_registry: dict[str, str]) -> None:
+def test_an_interrupted_fetch_leaves_nothing_behind(
+    tmp_path: Path, cut_registry: dict[str, str]
+) -> None:
     """Half a cache would be taken for a whole one at the next start."""
     steps: list[Step] = []
 
@@ -407,7 +451,9 @@ def test_a_registry_that_cannot_be_reached_is_named_in_the_error(tmp_path: Path)
     assert [file.suffix for file in tmp_path.iterdir()] == [".lock"]
 
 
-def test_without_jars_the_broker_in_memory_steps_in_and_says_so(folder: Path, tmp_path: Path) -> None:
+def test_without_jars_the_broker_in_memory_steps_in_and_says_so(
+    folder: Path, tmp_path: Path
+) -> None:
     steps: list[Step] = []
 
     with start_broker(folder, cache=tmp_path, offline=True, progress=steps.append) as broker:

@@ -51,7 +51,10 @@ def test_a_broker_that_is_killed_twice_comes_back_on_its_port(folder: Path) -> N
     except ServiceUnavailable as missing:
         pytest.skip(str(missing))
     said: list[str] = []
-    with Kafka.start(folder, java=java, jars=jars) as broker, supervised({"the broker": broker}, said.append):
+    with (
+        Kafka.start(folder, java=java, jars=jars) as broker,
+        supervised({"the broker": broker}, said.append),
+    ):
         address = broker.brokers
         for _ in range(2):
             kill_until_back(lambda: broker.pid, said)

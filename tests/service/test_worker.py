@@ -1,4 +1,6 @@
-"""Workers on a real broker and a real database: what is lost is written down, what is late is waited for."""
+"""Workers on a real broker and a real database: what is lost is written down, what is late is
+waited for.
+"""
 
 import time
 import uuid
@@ -34,10 +36,15 @@ def settings(kafka) -> Iterator[KafkaSettings]:
     """Topics of the test's own, frames in two partitions."""
     name = f"worker-{uuid.uuid4().hex[:8]}"
     settings = KafkaSettings(
-        brokers=kafka.brokers, topic_telemetry=name, topic_laps=f"{name}-laps", consumer_group=f"{name}-group"
+        brokers=kafka.brokers,
+        topic_telemetry=name,
+        topic_laps=f"{name}-laps",
+        consumer_group=f"{name}-group",
     )
     admin = AdminClient({"bootstrap.servers": kafka.brokers})
-    for future in admin.create_topics([NewTopic(name, 2, 1), NewTopic(settings.topic_laps, 1, 1)]).values():
+    for future in admin.create_topics(
+        [NewTopic(name, 2, 1), NewTopic(settings.topic_laps, 1, 1)]
+    ).values():
         future.result(WITHIN_S)
     yield settings
     for future in admin.delete_topics([name, settings.topic_laps]).values():
@@ -61,7 +68,9 @@ def test_records_that_retention_took_are_a_row_and_reading_goes_on(kafka, databa
         wait_for_frames(database.url, {"a": 160})
     query = "SELECT topic, partition, from_offset, to_offset FROM gaps WHERE reason = 'retention'"
     assert rows(database.url, query) == [(settings.topic_telemetry, 0, 100, 149)]
-    query = "SELECT from_sequence, to_sequence FROM gaps WHERE reason = 'missing' AND healed_at IS NULL"
+    query = (
+        "SELECT from_sequence, to_sequence FROM gaps WHERE reason = 'missing' AND healed_at IS NULL"
+    )
     assert rows(database.url, query) == [(101, 150)]
     assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,101),[151,211)}",)]
 
@@ -111,7 +120,9 @@ def test_every_other_record_may_be_poison(database, settings):
 
 
 def test_frames_of_a_clock_that_is_ahead_are_stored(database, settings):
-    """By topics that are dated by the broker, as they are specified, and by those that keep their producers' times."""
+    """By topics that are dated by the broker, as they are specified, and by those that keep their
+    producers' times.
+    """
     six_minutes_ahead_ms = time.time_ns() // 1_000_000 + 6 * 60_000
     publish(settings, drove("a", *range(1, FRAMES + 1), started_at_ms=six_minutes_ahead_ms))
     with hosting(settings, database.url):
@@ -133,10 +144,20 @@ def test_session_that_comes_by_two_partitions_is_stored_once(database, settings)
     third = FRAMES // 3
     with hosting(settings, database.url, partitions=2):
         for start in range(0, FRAMES, 20):
-            publish(settings, [f for f in frames[: 2 * third] if f in frames[start : start + 20]], partition=0)
-            publish(settings, [f for f in frames[third:] if f in frames[start : start + 20]], partition=1)
+            publish(
+                settings,
+                [f for f in frames[: 2 * third] if f in frames[start : start + 20]],
+                partition=0,
+            )
+            publish(
+                settings,
+                [f for f in frames[third:] if f in frames[start : start + 20]],
+                partition=1,
+            )
         wait_for_frames(database.url, {"a": FRAMES})
-        wait_until(lambda: not rows(database.url, "SELECT FROM sessions WHERE late_from IS NOT NULL"))
+        wait_until(
+            lambda: not rows(database.url, "SELECT FROM sessions WHERE late_from IS NOT NULL")
+        )
 
     assert_each_frame_once(database.url, {"a": FRAMES})
     assert rows(database.url, "SELECT count(*) FROM dead_letters") == [(0,)]
@@ -176,12 +197,18 @@ def test_lap_that_ends_with_its_recording_is_announced(database, settings):
 
 
 def test_flying_lap_has_its_colours_when_it_is_announced(database, settings):
-    """Half a second after the record behind the line, on a machine that is not busy: it is logged, not judged."""
+    """Half a second after the record behind the line, on a machine that is not busy: it is logged,
+    not judged.
+    """
     values = serialized_session(13_000)
-    line = next(i for i, value in enumerate(values) if TelemetryFrame.FromString(value).lap_number == 3)
+    line = next(
+        i for i, value in enumerate(values) if TelemetryFrame.FromString(value).lap_number == 3
+    )
     records: list[Record] = [(b"a", value) for value in values]
     with hosting(settings, database.url), listening(settings) as next_lap:
-        publish(settings, [told("a", game="simulator", track="aldermoor", car="gt3"), *records[:line]])
+        publish(
+            settings, [told("a", game="simulator", track="aldermoor", car="gt3"), *records[:line]]
+        )
         wait_for_frames(database.url, {"a": line})
         assert next_lap().lap.colour == "", "a lap out of the pits is not judged"
         driven_at = time.monotonic()
@@ -200,19 +227,31 @@ def test_laps_that_were_driven_before_their_track_was_told_are_judged_then(datab
     with hosting(settings, database.url):
         publish(settings, [(b"a", value) for value in values[:-10]])
         wait_for_frames(database.url, {"a": len(values) - 10})
-        publish(settings, [told("a", game="simulator", track="aldermoor", car="gt3"), (b"a", values[-1])])
+        publish(
+            settings,
+            [told("a", game="simulator", track="aldermoor", car="gt3"), (b"a", values[-1])],
+        )
         wait_until(lambda: rows(database.url, "SELECT FROM lap_colours WHERE colour = 'purple'"))
 
 
 def test_sector_is_told_with_its_colour_when_it_ends(database, settings):
-    """In the middle of a flying lap, by the record behind the sector's line and no later one; the lap that ends keeps it."""
+    """In the middle of a flying lap, by the record behind the sector's line and no later one; the
+    lap that ends keeps it.
+    """
     values = serialized_session(13_000)
     frames = [TelemetryFrame.FromString(value) for value in values]
-    ends = [i for i, frame in enumerate(frames) if frame.lap_number == 2 and frame.sector > frames[i - 1].sector]
+    ends = [
+        i
+        for i, frame in enumerate(frames)
+        if frame.lap_number == 2 and frame.sector > frames[i - 1].sector
+    ]
     records: list[Record] = [(b"a", value) for value in values]
     took_s, heard = [], []
     with hosting(settings, database.url), listening(settings, of="lap_in_progress") as next_sector:
-        publish(settings, [told("a", game="simulator", track="aldermoor", car="gt3"), *records[: ends[0]]])
+        publish(
+            settings,
+            [told("a", game="simulator", track="aldermoor", car="gt3"), *records[: ends[0]]],
+        )
         wait_for_frames(database.url, {"a": ends[0]})
         for end, until in zip(ends, [*ends[1:], len(records)], strict=True):
             ended_at = time.monotonic()
@@ -220,10 +259,17 @@ def test_sector_is_told_with_its_colour_when_it_ends(database, settings):
             heard.append(next_sector().lap_in_progress)
             took_s.append(time.monotonic() - ended_at)
             publish(settings, records[end + 1 : until])
-        wait_until(lambda: rows(database.url, "SELECT sector_colours FROM lap_colours WHERE lap_number = 2"))
+        wait_until(
+            lambda: rows(
+                database.url, "SELECT sector_colours FROM lap_colours WHERE lap_number = 2"
+            )
+        )
         ((times,),) = rows(database.url, "SELECT sector_times_ms FROM laps WHERE lap_number = 2")
 
-    assert [(lap.lap_number, list(lap.sector_colours)) for lap in heard] == [(2, ["purple"]), (2, ["purple"] * 2)]
+    assert [(lap.lap_number, list(lap.sector_colours)) for lap in heard] == [
+        (2, ["purple"]),
+        (2, ["purple"] * 2),
+    ]
     assert [list(lap.sector_times) for lap in heard] == [times[:1], times[:2]]
     structlog.get_logger().info("sectors announced", after_s=[round(one, 3) for one in took_s])
 
@@ -233,7 +279,9 @@ def test_group_offset_follows_the_store(database, settings):
     publish(settings, drove("a", *range(1, FRAMES + 1)))
     with hosting(settings, database.url, partitions=2):
         wait_until(lambda: committed(settings, 0) == FRAMES)
-        assert rows(database.url, "SELECT next_offset FROM positions WHERE partition = 0") == [(FRAMES,)]
+        assert rows(database.url, "SELECT next_offset FROM positions WHERE partition = 0") == [
+            (FRAMES,)
+        ]
 
     assert committed(settings, 1) == 0
 
@@ -272,7 +320,9 @@ def publish(settings: KafkaSettings, records: list[Record], *, partition: int = 
 
 def delete_records(settings: KafkaSettings, *, before: int) -> None:
     admin = AdminClient({"bootstrap.servers": settings.brokers})
-    for future in admin.delete_records([TopicPartition(settings.topic_telemetry, 0, before)]).values():
+    for future in admin.delete_records(
+        [TopicPartition(settings.topic_telemetry, 0, before)]
+    ).values():
         future.result(WITHIN_S)
 
 
@@ -315,7 +365,9 @@ def test_a_session_of_a_clock_that_is_years_behind_is_moved_and_marked(database,
     values = [facts, *(value for _, value in drove("a", 1, 2, 3, started_at_ms=then_ms))]
     for n, value in enumerate(values):
         shown = [("sentAt", b"%d" % then_ms)] if n < 2 else []
-        producer.produce(settings.topic_telemetry, value, b"a", 0, headers=[("userId", b"anna"), *shown])
+        producer.produce(
+            settings.topic_telemetry, value, b"a", 0, headers=[("userId", b"anna"), *shown]
+        )
     assert producer.flush(WITHIN_S) == 0
     with hosting(settings, database.url) as progress:
         wait_until(lambda: progress(0)["next_offset"] == 4)
@@ -329,7 +381,9 @@ def test_a_session_of_a_clock_that_is_years_behind_is_moved_and_marked(database,
 
 
 @contextmanager
-def listening(settings: KafkaSettings, *, of: str = "lap") -> Iterator[Callable[[], TelemetryMessage]]:
+def listening(
+    settings: KafkaSettings, *, of: str = "lap"
+) -> Iterator[Callable[[], TelemetryMessage]]:
     """Hears the laps that are announced, or what is said of those in progress."""
     consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": "listener"})
     consumer.assign([TopicPartition(settings.topic_laps, 0, 0)])
@@ -351,7 +405,9 @@ def listening(settings: KafkaSettings, *, of: str = "lap") -> Iterator[Callable[
 
 @contextmanager
 def group(settings: KafkaSettings) -> Iterator[Consumer]:
-    consumer = Consumer({"bootstrap.servers": settings.brokers, "group.id": settings.consumer_group})
+    consumer = Consumer(
+        {"bootstrap.servers": settings.brokers, "group.id": settings.consumer_group}
+    )
     try:
         yield consumer
     finally:
@@ -360,10 +416,14 @@ def group(settings: KafkaSettings) -> Iterator[Consumer]:
 
 def committed(settings: KafkaSettings, partition: int) -> int:
     with group(settings) as consumer:
-        (place,) = consumer.committed([TopicPartition(settings.topic_telemetry, partition)], timeout=WITHIN_S)
+        (place,) = consumer.committed(
+            [TopicPartition(settings.topic_telemetry, partition)], timeout=WITHIN_S
+        )
     return place.offset
 
 
 def commit(settings: KafkaSettings, offset: int) -> None:
     with group(settings) as consumer:
-        consumer.commit(offsets=[TopicPartition(settings.topic_telemetry, 0, offset)], asynchronous=False)
+        consumer.commit(
+            offsets=[TopicPartition(settings.topic_telemetry, 0, offset)], asynchronous=False
+        )

@@ -15,13 +15,19 @@ from tests.waiting import WITHIN_S
 
 
 class Field:
-    """``cars`` cars with ``frames`` frames each, at 60 Hz of their own time. The same field drives the same every time."""
+    """``cars`` cars with ``frames`` frames each, at 60 Hz of their own time. The same field drives
+    the same every time.
+    """
 
     def __init__(self, *, cars: int, frames: int) -> None:
         self.frames = frames
         self._started_at_ms = time.time_ns() // 1_000_000 - frames * 1000 // 60 - 60_000
         self._driven = [
-            list(itertools.islice(drive(val_sarine(), seed=seed, started_at_ms=self._started_at_ms), frames))
+            list(
+                itertools.islice(
+                    drive(val_sarine(), seed=seed, started_at_ms=self._started_at_ms), frames
+                )
+            )
             for seed in range(cars)
         ]
 
@@ -31,7 +37,9 @@ class Field:
 
     def publish(self, kafka: KafkaSettings, name: str, *, duration_s: float = 0.0) -> None:
         """Send all frames, spread over ``duration_s``; returns when every one is acknowledged."""
-        senders = [self._sender(kafka, self._key(name, car), car) for car in range(len(self._driven))]
+        senders = [
+            self._sender(kafka, self._key(name, car), car) for car in range(len(self._driven))
+        ]
         begun = time.monotonic()
         for number, moment in enumerate(zip(*self._driven, strict=True)):
             for sender, frame in zip(senders, moment, strict=True):
@@ -44,9 +52,13 @@ class Field:
             assert left is None, f"{sender.key}: {left}"
 
     @contextmanager
-    def publishing(self, kafka: KafkaSettings, name: str, *, duration_s: float) -> Iterator[threading.Thread]:
+    def publishing(
+        self, kafka: KafkaSettings, name: str, *, duration_s: float
+    ) -> Iterator[threading.Thread]:
         """Publish meanwhile; waits for the end."""
-        thread = threading.Thread(target=self.publish, args=[kafka, name], kwargs={"duration_s": duration_s})
+        thread = threading.Thread(
+            target=self.publish, args=[kafka, name], kwargs={"duration_s": duration_s}
+        )
         thread.start()
         try:
             yield thread
@@ -58,7 +70,11 @@ class Field:
 
     def _sender(self, kafka: KafkaSettings, key: str, car: int) -> Sender:
         told = facts(
-            val_sarine(), session_id=key, user_id="field", driver=f"car {car}", started_at_ms=self._started_at_ms
+            val_sarine(),
+            session_id=key,
+            user_id="field",
+            driver=f"car {car}",
+            started_at_ms=self._started_at_ms,
         )
         return Sender(kafka, CollectorSettings(user_id="field"), told, linger_ms=5)
 

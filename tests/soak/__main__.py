@@ -1,6 +1,8 @@
-"""``python -m tests.soak``: kills every kind of process of the system in turn, and audits the store. See docs/soak.md.
+"""``python -m tests.soak``: kills every kind of process of the system in turn, and audits the
+store. See docs/soak.md.
 
-Exit code 1 where anything was lost, stored twice or out of order, did not recover or was never killed.
+Exit code 1 where anything was lost, stored twice or out of order, did not recover or was never
+killed.
 """
 
 import shutil
@@ -31,17 +33,47 @@ def _kinds(_: click.Context, __: click.Parameter, value: str) -> tuple[Kind, ...
 
 
 @click.command()
-@click.option("--minutes", default=30.0, show_default=True, type=click.FloatRange(0.1), help="How long it kills.")
+@click.option(
+    "--minutes",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="How long it kills.",
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed kills in the same order.")
 @click.option("--resume", is_flag=True, help="Go on from the ledger of this seed.")
-@click.option("--kinds", default=_ALL, show_default=True, callback=_kinds, help="What is killed, with commas.")
-@click.option("--cars", default=2, show_default=True, type=click.IntRange(1, 20), help="Collectors, with a car each.")
-@click.option("--patience", "patience_s", default=300.0, show_default=True, help="Seconds that a recovery may take.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Ledger and data.  [build/soak/SEED]")
+@click.option(
+    "--kinds", default=_ALL, show_default=True, callback=_kinds, help="What is killed, with commas."
+)
+@click.option(
+    "--cars",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 20),
+    help="Collectors, with a car each.",
+)
+@click.option(
+    "--patience",
+    "patience_s",
+    default=300.0,
+    show_default=True,
+    help="Seconds that a recovery may take.",
+)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Ledger and data.  [build/soak/SEED]"
+)
 def main(
-    minutes: float, seed: int, resume: bool, kinds: tuple[Kind, ...], cars: int, patience_s: float, folder: Path | None
+    minutes: float,
+    seed: int,
+    resume: bool,
+    kinds: tuple[Kind, ...],
+    cars: int,
+    patience_s: float,
+    folder: Path | None,
 ) -> None:
-    """Kill processes of a system of its own, in an order that the seed chooses; then audit the store."""
+    """Kill processes of a system of its own, in an order that the seed chooses; then audit the
+    store.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     place = (folder or Path("build/soak") / str(seed)).resolve()
     _prepare(place, resume=resume)

@@ -1,4 +1,6 @@
-"""What the store must have after the storm, by session and sequence. Pure: `store` reads what is judged here."""
+"""What the store must have after the storm, by session and sequence. Pure: `store` reads what is
+judged here.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +11,9 @@ from tests.soak.ledger import Kill
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A session as the store has it: its rows, the steps between sequences in the order of time, and its laps."""
+    """A session as the store has it: its rows, the steps between sequences in the order of time,
+    and its laps.
+    """
 
     rows: int = 0
     distinct: int = 0
@@ -34,16 +38,23 @@ class Verdict:
     @property
     def sound(self) -> bool:
         """Nothing is wrong."""
-        return not (self.lost or self.twice or self.disordered or self.invented or self.laps_changed)
+        return not (
+            self.lost or self.twice or self.disordered or self.invented or self.laps_changed
+        )
 
 
-def judge(taken: Mapping[str, int], given: Mapping[str, int], stored: Mapping[str, Stored]) -> list[Verdict]:
+def judge(
+    taken: Mapping[str, int], given: Mapping[str, int], stored: Mapping[str, Stored]
+) -> list[Verdict]:
     """Judge each session that was driven.
 
-    ``taken`` is how many frames the collector acknowledged to the game, ``given`` how many the game gave. A killed
-    collector leaves one frame between the two, which may be stored or not.
+    ``taken`` is how many frames the collector acknowledged to the game, ``given`` how many the game
+    gave. A killed collector leaves one frame between the two, which may be stored or not.
     """
-    return [_judge(key, taken.get(key, 0), count, stored.get(key, Stored())) for key, count in sorted(given.items())]
+    return [
+        _judge(key, taken.get(key, 0), count, stored.get(key, Stored()))
+        for key, count in sorted(given.items())
+    ]
 
 
 def _judge(key: str, taken: int, given: int, has: Stored) -> Verdict:
@@ -58,7 +69,9 @@ def _judge(key: str, taken: int, given: int, has: Stored) -> Verdict:
     )
 
 
-def violations(kinds: Sequence[Kind], kills: Iterable[Kill], verdicts: Iterable[Verdict]) -> list[str]:
+def violations(
+    kinds: Sequence[Kind], kills: Iterable[Kill], verdicts: Iterable[Verdict]
+) -> list[str]:
     """Return a sentence for everything that fails the run."""
     kills = list(kills)
     fired = {kill.kind for kill in kills}
@@ -69,13 +82,21 @@ def violations(kinds: Sequence[Kind], kills: Iterable[Kill], verdicts: Iterable[
             for kill in kills
             if kill.concluded and kill.recovered_s is None
         ),
-        *(f"{kill.kind}: kill {kill.number} left {', '.join(kill.left)} behind" for kill in kills if kill.left),
+        *(
+            f"{kill.kind}: kill {kill.number} left {', '.join(kill.left)} behind"
+            for kill in kills
+            if kill.left
+        ),
         *(_sentence(verdict) for verdict in verdicts if not verdict.sound),
     ]
 
 
 def _sentence(verdict: Verdict) -> str:
-    laps = f", laps {', '.join(map(str, verdict.laps_changed))} differ from a recompute" if verdict.laps_changed else ""
+    laps = (
+        f", laps {', '.join(map(str, verdict.laps_changed))} differ from a recompute"
+        if verdict.laps_changed
+        else ""
+    )
     return (
         f"session {verdict.session}: of {verdict.acknowledged} acknowledged frames {verdict.lost} lost,"
         f" {verdict.twice} twice, {verdict.disordered} out of order, {verdict.invented} never given{laps}"

@@ -1,9 +1,12 @@
-"""The storm's collectors: simulated cars that drive in real time, each in a process with a spool on disk.
+"""The storm's collectors: simulated cars that drive in real time, each in a process with a spool on
+disk.
 
-A process is the collector as `collect acc` runs it, but for the game, which is tests.service.given's: that one writes into
-a book what it gave and what the collector acknowledged. `collect simulate` keeps its spool in memory and has no next run.
+A process is the collector as `collect acc` runs it, but for the game, which is
+tests.service.given's: that one writes into a book what it gave and what the collector acknowledged.
+`collect simulate` keeps its spool in memory and has no next run.
 
-python -m tests.soak.cars FOLDER: one such process; its book is in FOLDER, its spool where SPOOL_DIR says.
+python -m tests.soak.cars FOLDER: one such process; its book is in FOLDER, its spool where SPOOL_DIR
+says.
 """
 
 import sys
@@ -64,8 +67,18 @@ class Car:
             "SPOOL_DIR": str(self._folder / "spool"),
             "LOG_LEVEL": "WARNING",
         }
-        settings = [f"{name}={value}" for name, value in environment(self._soak, **addresses).items()]
-        command = ["/usr/bin/env", "-i", *settings, sys.executable, "-m", "tests.soak.cars", str(self._folder)]
+        settings = [
+            f"{name}={value}" for name, value in environment(self._soak, **addresses).items()
+        ]
+        command = [
+            "/usr/bin/env",
+            "-i",
+            *settings,
+            sys.executable,
+            "-m",
+            "tests.soak.cars",
+            str(self._folder),
+        ]
         self._collector = Process.start(self.name, command, log_file=self._folder / "collector.log")
 
     def kill(self) -> None:

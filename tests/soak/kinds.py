@@ -5,7 +5,9 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """A kind of process of the system; ``UP`` is the command itself, ``COLLECTOR`` runs on a game PC."""
+    """A kind of process of the system; ``UP`` is the command itself, ``COLLECTOR`` runs on a game
+    PC.
+    """
 
     BROKER = "broker"
     DATABASE = "database"
@@ -22,7 +24,8 @@ class Kind(StrEnum):
     UP = "up"
 
 
-#: Of these the system itself starts another process; its database's pool may do without the backend that ended.
+#: Of these the system itself starts another process; its database's pool may do without the backend
+#: that ended.
 STARTED_ANEW = frozenset(Kind) - {Kind.BACKEND, Kind.COLLECTOR, Kind.UP}
 
 _BY_PROGRAM = {"gcs_server": Kind.GCS, "raylet": Kind.RAYLET, "haproxy": Kind.HAPROXY}
@@ -38,7 +41,9 @@ _BY_TITLE = {
 
 
 def kind_of(name: str, command: Sequence[str]) -> Kind | None:
-    """Return the kind of a process below `up` by its name and command line; None for one that is not killed."""
+    """Return the kind of a process below `up` by its name and command line; None for one that is
+    not killed.
+    """
     line = " ".join(command)
     if name in _BY_PROGRAM:
         return _BY_PROGRAM[name]
@@ -50,7 +55,9 @@ def kind_of(name: str, command: Sequence[str]) -> Kind | None:
 
 
 def _kind_of_postgres(line: str) -> Kind | None:
-    """Only a backend that serves a client is one: its command line has the client's address and port."""
+    """Only a backend that serves a client is one: its command line has the client's address and
+    port.
+    """
     if not line.startswith("postgres: "):
         return Kind.DATABASE if " -D " in line else None
     return Kind.BACKEND if "127.0.0.1(" in line else None

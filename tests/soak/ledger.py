@@ -1,6 +1,8 @@
-"""The storm's ledger: a file of JSON lines, one when a process is killed and one when the system has recovered.
+"""The storm's ledger: a file of JSON lines, one when a process is killed and one when the system
+has recovered.
 
-A line is on disk before the storm goes on. The storm may be killed too: a last line that is cut short is ignored.
+A line is on disk before the storm goes on. The storm may be killed too: a last line that is cut
+short is ignored.
 """
 
 import json
@@ -17,8 +19,9 @@ from tests.soak.kinds import Kind
 class Kill:
     """A process that was killed ``t_s`` seconds into the storm.
 
-    ``recovered_s`` is None where the system did not recover in time, or where the storm ended first (not ``concluded``).
-    ``left`` are processes of the system from before that still ran, outside of it.
+    ``recovered_s`` is None where the system did not recover in time, or where the storm ended first
+    (not ``concluded``). ``left`` are processes of the system from before that still ran, outside of
+    it.
     """
 
     number: int
@@ -43,7 +46,10 @@ def parse(lines: Iterable[str]) -> list[Kill]:
             kills[number] = Kill(**event | {"kind": Kind(event["kind"])})
         else:
             kills[number] = replace(
-                kills[number], concluded=True, recovered_s=event["recovered_s"], left=tuple(event["left"])
+                kills[number],
+                concluded=True,
+                recovered_s=event["recovered_s"],
+                left=tuple(event["left"]),
             )
     return list(kills.values())
 
@@ -70,12 +76,24 @@ class Ledger:
         """Note a kill."""
         self.kills.append(kill)
         names = ("number", "t_s", "seed", "kind", "pid")
-        self._write({"event": "killed"} | {name: value for name, value in asdict(kill).items() if name in names})
+        self._write(
+            {"event": "killed"}
+            | {name: value for name, value in asdict(kill).items() if name in names}
+        )
 
     def recovered(self, recovered_s: float | None, left: Iterable[str]) -> None:
         """Note how the last kill ended; None: the system did not recover in time."""
-        self.kills[-1] = done = replace(self.kills[-1], concluded=True, recovered_s=recovered_s, left=tuple(left))
-        self._write({"event": "recovered", "number": done.number, "recovered_s": recovered_s, "left": done.left})
+        self.kills[-1] = done = replace(
+            self.kills[-1], concluded=True, recovered_s=recovered_s, left=tuple(left)
+        )
+        self._write(
+            {
+                "event": "recovered",
+                "number": done.number,
+                "recovered_s": recovered_s,
+                "left": done.left,
+            }
+        )
 
     def close(self) -> None:
         """Nothing is noted after it."""

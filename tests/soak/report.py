@@ -20,14 +20,18 @@ def kinds_table(kinds: Sequence[Kind], kills: Iterable[Kill]) -> Table:
     for kind in kinds:
         of_kind = [kill for kill in kills if kill.kind == kind]
         times_s = [kill.recovered_s for kill in of_kind if kill.recovered_s is not None]
-        p50, longest = (f"{statistics.median(times_s):.1f}", f"{max(times_s):.1f}") if times_s else ("-", "-")
+        p50, longest = (
+            (f"{statistics.median(times_s):.1f}", f"{max(times_s):.1f}") if times_s else ("-", "-")
+        )
         table.add_row(kind, str(len(of_kind)), str(len(times_s)), p50, longest)
     return table
 
 
 def audit_line(verdicts: Sequence[Verdict], laps: int) -> str:
     """Return the audit's sums in one line."""
-    lost, twice, disordered = (sum(getattr(v, name) for v in verdicts) for name in ("lost", "twice", "disordered"))
+    lost, twice, disordered = (
+        sum(getattr(v, name) for v in verdicts) for name in ("lost", "twice", "disordered")
+    )
     changed = sum(len(v.laps_changed) for v in verdicts)
     acknowledged = sum(v.acknowledged for v in verdicts)
     return (

@@ -11,7 +11,9 @@ _PAUSE_S = (1.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """The kill with this number, counted from 0. ``chance`` in [0, 1) chooses among several processes of the kind."""
+    """The kill with this number, counted from 0. ``chance`` in [0, 1) chooses among several
+    processes of the kind.
+    """
 
     number: int
     kind: Kind
@@ -20,7 +22,9 @@ class Firing:
 
 
 def firing(seed: int, kinds: Sequence[Kind], number: int) -> Firing:
-    """Return a kill by its number alone, so that a storm that was broken off goes on as it would have."""
+    """Return a kill by its number alone, so that a storm that was broken off goes on as it would
+    have.
+    """
     turn, place = divmod(number, len(kinds))
     order = random.Random(f"{seed} round {turn}").sample(sorted(kinds), len(kinds))
     chances = random.Random(f"{seed} firing {number}")

@@ -44,19 +44,25 @@ def highest(database_url: str, keys: Collection[str]) -> Mapping[str, int]:
 def read(database_url: str, keys: Collection[str]) -> dict[str, Stored]:
     """Read each session, and time its laps again from its frames. Raises psycopg.Error."""
     with psycopg.connect(database_url) as conn:
-        return {row[1]: _stored(conn, row) for row in conn.execute(_SESSIONS, [list(keys)]).fetchall()}
+        return {
+            row[1]: _stored(conn, row) for row in conn.execute(_SESSIONS, [list(keys)]).fetchall()
+        }
 
 
 def _stored(conn: psycopg.Connection[Any], row: tuple[Any, ...]) -> Stored:
     id, key, rows, distinct, last, disordered, *track = row
     before = {lap.lap_number: lap for lap in laps(conn, key)}
     now = _ended_laps(conn, id, course_of(*track))
-    changed = tuple(number for number in sorted({*before, *now}) if before.get(number) != now.get(number))
+    changed = tuple(
+        number for number in sorted({*before, *now}) if before.get(number) != now.get(number)
+    )
     return Stored(rows, distinct, last, disordered, laps=len(before), laps_changed=changed)
 
 
 def _ended_laps(conn: psycopg.Connection[Any], id: int, course: TrackLayout) -> dict[int, Lap]:
-    """As ``ingest.store.recompute`` does for a session that may go on, but on the track that its laps were timed on."""
+    """As ``ingest.store.recompute`` does for a session that may go on, but on the track that its
+    laps were timed on.
+    """
     carry: EngineState | None = None
     found: dict[int, Lap] = {}
     for frames in pages(conn, schema_of(COLUMNS), id):

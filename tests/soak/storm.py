@@ -1,4 +1,6 @@
-"""Runs the storm: kills by the schedule, waits until the system has recovered, and writes the ledger."""
+"""Runs the storm: kills by the schedule, waits until the system has recovered, and writes the
+ledger.
+"""
 
 import itertools
 import time
@@ -24,7 +26,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the storm is to do. ``patience_s``: a system that has not recovered by then does not by itself."""
+    """What the storm is to do. ``patience_s``: a system that has not recovered by then does not by
+    itself.
+    """
 
     seed: int
     kinds: Sequence[Kind]
@@ -89,15 +93,20 @@ class Storm:
         recovered_s = round(time.monotonic() - killed_at, 3) if recovered else None
         left = [describe(process) for process in self._left_in_time()] if recovered else []
         self.ledger.recovered(recovered_s, left)
-        self._say(f"{t_s:7.1f} s  {now.kind}: " + (f"recovered in {recovered_s} s" if recovered else "not recovered"))
+        self._say(
+            f"{t_s:7.1f} s  {now.kind}: "
+            + (f"recovered in {recovered_s} s" if recovered else "not recovered")
+        )
         self.system.end_left()
         if not recovered:
             self._start_anew()
 
     def _recovers(self, kind: Kind, former: Former, within_s: float) -> bool:
-        """Whether, in time, the process is replaced, and frames that were driven after that are stored.
+        """Whether, in time, the process is replaced, and frames that were driven after that are
+        stored.
 
-        Workers outlive their raylet for a while: frames stored before another one runs are no sign of a recovery.
+        Workers outlive their raylet for a while: frames stored before another one runs are no sign
+        of a recovery.
         """
         deadline = time.monotonic() + within_s
         while kind in STARTED_ANEW and not former.replaced_by(self.system.of_kind(kind)):
@@ -159,7 +168,9 @@ class Storm:
             self._chosen_car(now).start(self.system.addresses)
 
     def _follow(self, brokers: str) -> None:
-        """Give each car a new collector where the brokers have another address: the old one would look for them in vain."""
+        """Give each car a new collector where the brokers have another address: the old one would
+        look for them in vain.
+        """
         if brokers != self._brokers:
             self._say(f"the brokers moved from {self._brokers} to {brokers}")
             for car in self.cars:
@@ -168,14 +179,20 @@ class Storm:
         self._brokers = brokers
 
     def _start_anew(self) -> None:
-        """Stop all that is left of a system that did not recover, and go on with another one on its data."""
+        """Stop all that is left of a system that did not recover, and go on with another one on its
+        data.
+        """
         self.system.stop()
         before = given(self.cars)
         self._follow(self.system.start().brokers)
-        assert self._await_recovery(before, self._plan.patience_s), "the system does not run after a new start either"
+        assert self._await_recovery(before, self._plan.patience_s), (
+            "the system does not run after a new start either"
+        )
 
     def _await_recovery(self, before: Mapping[str, int], within_s: float) -> bool:
-        """Whether, in time, the page is healthy and frames of each car are stored that were driven after ``before``."""
+        """Whether, in time, the page is healthy and frames of each car are stored that were driven
+        after ``before``.
+        """
         deadline = time.monotonic() + within_s
         while not (self.system.healthy() and self._stored_beyond(before)):
             if time.monotonic() > deadline:
@@ -193,7 +210,9 @@ class Storm:
         return store.highest(running.database_url, keys) if running else {}
 
     def settle(self) -> bool:
-        """Drive on in quiet, stop the cars, and wait for all that they acknowledged; whether it is stored in time."""
+        """Drive on in quiet, stop the cars, and wait for all that they acknowledged; whether it is
+        stored in time.
+        """
         time.sleep(QUIET_S)
         self._await_all_stored()
         for car in self.cars:

@@ -1,4 +1,6 @@
-"""`purple-sector up` as a process of its own, and the processes below it. Touches nothing else on this machine."""
+"""`purple-sector up` as a process of its own, and the processes below it. Touches nothing else on
+this machine.
+"""
 
 import os
 import signal
@@ -19,12 +21,21 @@ from tests.soak.kinds import Kind, kind_of
 from tests.waiting import WITHIN_S, wait_until
 
 # They would lead to services that are somebody else's.
-_NOT_OURS = ("KAFKA_BROKERS", "KAFKA_REPLICATION", "DATABASE_URL", "RAY_ADDRESS", "SPOOL_DIR", "USER_ID")
+_NOT_OURS = (
+    "KAFKA_BROKERS",
+    "KAFKA_REPLICATION",
+    "DATABASE_URL",
+    "RAY_ADDRESS",
+    "SPOOL_DIR",
+    "USER_ID",
+)
 _HEALTH_WITHIN_S = 2.0
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a process of the storm, whose system has its state below ``folder``."""
+    """Return the environment of a process of the storm, whose system has its state below
+    ``folder``.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
     return kept | {"PURPLE_SECTOR_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)} | more
 
@@ -74,14 +85,20 @@ class System:
         return self.addresses
 
     def _end_former(self) -> None:
-        """Stop the system of a storm that was killed itself: it holds the folder's lock, so it is ours."""
+        """Stop the system of a storm that was killed itself: it holds the folder's lock, so it is
+        ours.
+        """
         if former := self.running:
             os.kill(former.pid, signal.SIGTERM)
-            wait_until(lambda: self.running is None, "the end of the former system", within_s=WITHIN_S)
+            wait_until(
+                lambda: self.running is None, "the end of the former system", within_s=WITHIN_S
+            )
 
     def _up(self) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, f"purple-sector up ended; {self._folder / 'up.log'} says why"
+        assert self._process.poll() is None, (
+            f"purple-sector up ended; {self._folder / 'up.log'} says why"
+        )
         running = self.running
         return running is not None and running.pid == self._process.pid
 
@@ -91,7 +108,9 @@ class System:
         return sorted(found, key=lambda process: process.pid)
 
     def look(self) -> list[psutil.Process]:
-        """The processes below `up` now. They are remembered: what is left of them at the end is ended."""
+        """The processes below `up` now. They are remembered: what is left of them at the end is
+        ended.
+        """
         try:
             below = psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -138,7 +157,9 @@ class System:
         if (running := self.running) is None:
             return False
         try:
-            with urllib.request.urlopen(f"{running.page}api/health", timeout=_HEALTH_WITHIN_S) as answer:
+            with urllib.request.urlopen(
+                f"{running.page}api/health", timeout=_HEALTH_WITHIN_S
+            ) as answer:
                 return bool(answer.status == 200)
         except (OSError, ValueError, urllib.error.URLError):
             return False

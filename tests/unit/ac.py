@@ -51,12 +51,20 @@ def info(**fields):
 
 
 def lap(lap, time_ms, *, driver=ANSWER["driverName"], car=ANSWER["carName"]):
-    values = {"carIdentifierNumber": 0, "lap": lap, "driverName": driver, "carName": car, "time": time_ms}
+    values = {
+        "carIdentifierNumber": 0,
+        "lap": lap,
+        "driverName": driver,
+        "carName": car,
+        "time": time_ms,
+    }
     return packet(LAP, values, GARBAGE)
 
 
 class Remote:
-    """A game that tells of its car by datagram, and what has been understood. 60 datagrams a second by its lap clock."""
+    """A game that tells of its car by datagram, and what has been understood. 60 datagrams a second
+    by its lap clock.
+    """
 
     def __init__(self, **answered):
         self.complaints = AnomalyCounts("test")
@@ -68,13 +76,19 @@ class Remote:
     def tell(self, *, arrives_s=None, **fields):
         """One datagram, whatever it says."""
         self.now_s = self.now_s if arrives_s is None else arrives_s
-        said = self.sessions.car(parse(info(**fields)), ClockReading(self.now_s, WALL_MS + round(self.now_s * 1000)))
+        said = self.sessions.car(
+            parse(info(**fields)), ClockReading(self.now_s, WALL_MS + round(self.now_s * 1000))
+        )
         self.said += said
         return said
 
     def here(self, **fields):
         """One datagram about the car as it is."""
-        place = {"lapCount": self.lap_count, "lapTime": self.clock_ms, "carCoordinates": (self.x_m, 0.0, 0.0)}
+        place = {
+            "lapCount": self.lap_count,
+            "lapTime": self.clock_ms,
+            "carCoordinates": (self.x_m, 0.0, 0.0),
+        }
         return self.tell(**(place | fields))
 
     def drive(self, steps, **fields):
@@ -95,7 +109,14 @@ class Remote:
 
 def pages(physics_id, graphics_id, *, physics=None, graphics=None, static=None):
     """A car in the second sector of its third lap, but for what is given."""
-    driven = {"packetId": physics_id, "gas": 0.5, "gear": 5, "rpms": 7000, "speedKmh": 180.0, "steerAngle": -0.25}
+    driven = {
+        "packetId": physics_id,
+        "gas": 0.5,
+        "gear": 5,
+        "rpms": 7000,
+        "speedKmh": 180.0,
+        "steerAngle": -0.25,
+    }
     place = {
         "packetId": graphics_id,
         "status": LIVE,
@@ -133,7 +154,12 @@ def _page(layout, values):
 
 def kinds(happenings):
     """One word for each: began, changed, frame, ended."""
-    words = {SessionBegan: "began", FactsChanged: "changed", TelemetryFrame: "frame", SessionEnded: "ended"}
+    words = {
+        SessionBegan: "began",
+        FactsChanged: "changed",
+        TelemetryFrame: "frame",
+        SessionEnded: "ended",
+    }
     return " ".join(words[type(happening)] for happening in happenings)
 
 

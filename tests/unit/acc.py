@@ -27,7 +27,9 @@ def pages(packet_id, *, physics=None, graphics=None, static=None):
     """A car that drives in the second sector of its third lap, but for what is given."""
     return Pages(
         page(
-            ACC_PHYSICS, {"packetId": packet_id, "gas": 0.5, "gear": 4, "rpms": 7000, "speedKmh": 180} | (physics or {})
+            ACC_PHYSICS,
+            {"packetId": packet_id, "gas": 0.5, "gear": 4, "rpms": 7000, "speedKmh": 180}
+            | (physics or {}),
         ),
         page(
             ACC_GRAPHICS,
@@ -66,7 +68,9 @@ class Followed:
         return self.at(pages(self.packet_id, **fields))
 
     def at(self, snapshot):
-        return self.driving.take(snapshot, now_s=self.now_s, wall_ms=round(self.now_s * 1000), broadcast=self.broadcast)
+        return self.driving.take(
+            snapshot, now_s=self.now_s, wall_ms=round(self.now_s * 1000), broadcast=self.broadcast
+        )
 
     def drive(self, looks=3, **fields):
         """What several looks said, all in one."""
@@ -75,7 +79,12 @@ class Followed:
 
 def kinds(happenings):
     """One word for each: began, changed, frame, ended."""
-    words = {SessionBegan: "began", FactsChanged: "changed", TelemetryFrame: "frame", SessionEnded: "ended"}
+    words = {
+        SessionBegan: "began",
+        FactsChanged: "changed",
+        TelemetryFrame: "frame",
+        SessionEnded: "ended",
+    }
     return " ".join(words[type(happening)] for happening in happenings)
 
 
@@ -88,16 +97,50 @@ lap = partial(Lap, car=3)
 
 def update(session_ms, **fields):
     """The state of a running session whose camera is on car 3."""
-    values = {"event": 0, "session": 0, "session_type": 10, "phase": 5, "session_time_ms": session_ms}
-    rest = {"remaining_ms": 1e6, "focused_car": 3, "camera_set": "Drivable", "camera": "Cockpit", "hud_page": ""}
-    weather = {"time_of_day_s": 5e4, "ambient_celsius": 30, "track_celsius": 38, "clouds": 0, "rain": 0, "wetness": 0}
+    values = {
+        "event": 0,
+        "session": 0,
+        "session_type": 10,
+        "phase": 5,
+        "session_time_ms": session_ms,
+    }
+    rest = {
+        "remaining_ms": 1e6,
+        "focused_car": 3,
+        "camera_set": "Drivable",
+        "camera": "Cockpit",
+        "hud_page": "",
+    }
+    weather = {
+        "time_of_day_s": 5e4,
+        "ambient_celsius": 30,
+        "track_celsius": 38,
+        "clouds": 0,
+        "rain": 0,
+        "wetness": 0,
+    }
     best = {"replay": None, "best_lap": lap(NONE_MS, splits_ms=(NONE_MS,) * 3)}
     return Update(**(values | rest | weather | best | fields))
 
 
 def car_update(lap_clock_ms, **fields):
     """Car 3 in its third lap."""
-    values = {"car": 3, "driver": 0, "driver_count": 1, "gear": 4, "x_m": 100.0, "z_m": -200.0, "yaw_rad": 1.5}
-    place = {"location": 1, "kmh": 180, "position": 1, "cup_position": 1, "track_position": 0, "spline_position": 0.5}
+    values = {
+        "car": 3,
+        "driver": 0,
+        "driver_count": 1,
+        "gear": 4,
+        "x_m": 100.0,
+        "z_m": -200.0,
+        "yaw_rad": 1.5,
+    }
+    place = {
+        "location": 1,
+        "kmh": 180,
+        "position": 1,
+        "cup_position": 1,
+        "track_position": 0,
+        "spline_position": 0.5,
+    }
     laps = {"best_lap": lap(NONE_MS), "last_lap": lap(107_123), "current_lap": lap(lap_clock_ms)}
     return CarUpdate(**(values | place | {"laps": 2, "delta_ms": 0} | laps | fields))

@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-# Where a socket becomes somebody else's business. An event loop's own pair of sockets calls none of them.
+# Where a socket becomes somebody else's business. An event loop's own pair of sockets calls none of
+# them.
 _OUTWARD = ("bind", "connect", "connect_ex", "sendto")
 
 
@@ -35,4 +36,6 @@ def no_ray() -> Iterator[None]:
             patch.setattr(sys.modules["ray"], "init", _refuse_ray)
         yield
     ray = sys.modules.get("ray")
-    assert ray is None or not ray.is_initialized(), "a unit test starts no Ray; this one belongs elsewhere"
+    assert ray is None or not ray.is_initialized(), (
+        "a unit test starts no Ray; this one belongs elsewhere"
+    )

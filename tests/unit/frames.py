@@ -30,11 +30,16 @@ def frame(**changes: Any) -> TelemetryFrame:
 
 def frames(count: int) -> list[bytes]:
     """``count`` serialized frames at 60 Hz, numbered from 1."""
-    return [frame(timestamp=NOON_MS + i * 50 // 3, sequence=i + 1).SerializeToString() for i in range(count)]
+    return [
+        frame(timestamp=NOON_MS + i * 50 // 3, sequence=i + 1).SerializeToString()
+        for i in range(count)
+    ]
 
 
 _INT32 = st.integers(-(2**31), 2**31 - 1) | st.sampled_from([0, -1, 127, 128, 2**31 - 1, -(2**31)])
-_INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 1, 2**53, 2**62, 2**63 - 1, -(2**63)])
+_INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from(
+    [0, 1, 2**53, 2**62, 2**63 - 1, -(2**63)]
+)
 _FLOAT = st.floats(width=32) | st.sampled_from([0.0, -0.0, float("nan"), float("inf")])
 _OF_TYPE = {
     TelemetryFrame.DESCRIPTOR.fields_by_name["timestamp"].type: _INT64,
@@ -45,15 +50,22 @@ _OF_TYPE = {
 
 #: Any frame that protobuf can carry, with any of its fields.
 ANY_FRAME = st.fixed_dictionaries(
-    {}, optional={f.name: _OF_TYPE[f.type] for f in TelemetryFrame.DESCRIPTOR.fields if f.name != "blanked"}
+    {},
+    optional={
+        f.name: _OF_TYPE[f.type] for f in TelemetryFrame.DESCRIPTOR.fields if f.name != "blanked"
+    },
 ).map(lambda fields: TelemetryFrame(**fields))
 
 
 def _driven(channel: Channel) -> st.SearchStrategy[Any]:
     if channel.arrow == pa.float32():
         # Inwards to numbers that a float32 holds: its 1.01 is not quite ours.
-        return st.floats(math.ceil(channel.low * 64) / 64, math.floor(channel.high * 64) / 64, width=32)
-    return st.integers(int(channel.low or 0), int(2**31 - 1 if channel.high is None else channel.high))
+        return st.floats(
+            math.ceil(channel.low * 64) / 64, math.floor(channel.high * 64) / 64, width=32
+        )
+    return st.integers(
+        int(channel.low or 0), int(2**31 - 1 if channel.high is None else channel.high)
+    )
 
 
 #: Frames that a car can drive.

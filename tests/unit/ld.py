@@ -1,6 +1,8 @@
-"""A reader of MoTeC ``.ld`` files, written from the table of offsets that gotzl/ldparser publishes, which is on no package registry.
+"""A reader of MoTeC ``.ld`` files, written from the table of offsets that gotzl/ldparser publishes,
+which is on no package registry.
 
-It shares nothing with `analytics.files.motec`: it goes by absolute offsets and follows the links between channels.
+It shares nothing with `analytics.files.motec`: it goes by absolute offsets and follows the links
+between channels.
 """
 
 import struct
@@ -50,10 +52,14 @@ def _channel(data: bytes, at: int) -> LdChannel:
     data_at, samples = struct.unpack_from("<II", data, at + 0x08)
     kind, size, rate_hz = struct.unpack_from("<HHH", data, at + 0x12)
     shift, multiplier, scale, decimals = struct.unpack_from("<hhhh", data, at + 0x18)
-    code = {(7, 4): "f", (7, 2): "e", (3, 4): "i", (3, 2): "h", (5, 4): "i", (0, 2): "h"}[kind, size]
+    code = {(7, 4): "f", (7, 2): "e", (3, 4): "i", (3, 2): "h", (5, 4): "i", (0, 2): "h"}[
+        kind, size
+    ]
     raw = struct.unpack_from(f"<{samples}{code}", data, data_at)
     values = [(value / scale * 10.0**-decimals + shift) * multiplier for value in raw]
-    return LdChannel(_text(data, at + 0x20, 32), _text(data, at + 0x48, 12), decimals, rate_hz, values)
+    return LdChannel(
+        _text(data, at + 0x20, 32), _text(data, at + 0x48, 12), decimals, rate_hz, values
+    )
 
 
 def _text(data: bytes, at: int, length: int) -> str:

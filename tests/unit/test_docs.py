@@ -23,6 +23,8 @@ def test_links_lead_to_files(page: Path) -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    listed = re.findall(r"^([a-z][\w/-]*)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(
+        r"^([a-z][\w/-]*)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     pages = {page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES} - {"index"}
     assert sorted(listed) == sorted(pages)

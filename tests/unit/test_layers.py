@@ -43,7 +43,8 @@ COLLECTORS_MAY_IMPORT = {
     "ingest.telemetry_pb2",
     "ingest.kafka.topics",
 }
-# What a module that calls itself pure may not reach: databases, brokers, networks, processes, threads and clocks of its own.
+# What a module that calls itself pure may not reach: databases, brokers, networks, processes,
+# threads and clocks of its own.
 IMPURE = {
     "asyncio",
     "confluent_kafka",
@@ -104,7 +105,9 @@ def _imports(path: Path) -> frozenset[str]:
 
 def _importing(packages: set[str], paths: Iterable[Path]) -> set[tuple[str, str]]:
     """Which of the files import from the packages, and what."""
-    return {(_name(path), name) for path in paths for name in _imports(path) if within(name, packages)}
+    return {
+        (_name(path), name) for path in paths for name in _imports(path) if within(name, packages)
+    }
 
 
 def within(name: str, packages: set[str]) -> bool:
@@ -117,7 +120,11 @@ def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
     yield node
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            for outside in (*child.decorator_list, *child.args.defaults, *filter(None, child.args.kw_defaults)):
+            for outside in (
+                *child.decorator_list,
+                *child.args.defaults,
+                *filter(None, child.args.kw_defaults),
+            ):
                 yield from run_at_import(outside)
         elif not isinstance(child, ast.Lambda):
             yield from run_at_import(child)
@@ -134,8 +141,12 @@ def reads_environment(node: ast.AST) -> bool:
 def _below(path: Path) -> frozenset[Path]:
     """The files of our packages among what it imports."""
     names = _imports(path)
-    stems = [ROOT.joinpath(*part) for name in names for part in (name.split("."), name.split(".")[:-1])]
-    return frozenset(stem.with_suffix(".py") for stem in stems if stem.name and stem.with_suffix(".py").is_file())
+    stems = [
+        ROOT.joinpath(*part) for name in names for part in (name.split("."), name.split(".")[:-1])
+    ]
+    return frozenset(
+        stem.with_suffix(".py") for stem in stems if stem.name and stem.with_suffix(".py").is_file()
+    )
 
 
 def reachable(start: Path) -> set[Path]:
@@ -149,7 +160,9 @@ def reachable(start: Path) -> set[Path]:
 
 
 def test_analytics_knows_nothing_above_it() -> None:
-    assert _importing({"ingest", "serve", "confluent_kafka", "socket"}, _sources("analytics")) == set()
+    assert (
+        _importing({"ingest", "serve", "confluent_kafka", "socket"}, _sources("analytics")) == set()
+    )
 
 
 def test_ingest_knows_no_viewers() -> None:
@@ -180,7 +193,9 @@ def test_serve_means_ours() -> None:
 
 def test_collectors_import_what_a_game_pc_has() -> None:
     allowed = COLLECTORS_MAY_IMPORT | sys.stdlib_module_names
-    named = {(_name(path), name) for path in _sources("ingest/collectors") for name in _imports(path)}
+    named = {
+        (_name(path), name) for path in _sources("ingest/collectors") for name in _imports(path)
+    }
     assert {(where, name) for where, name in named if not within(name, allowed)} == set()
 
 
@@ -197,13 +212,17 @@ def test_importing_reads_no_environment() -> None:
 
 
 def calls_itself_pure(path: Path) -> bool:
-    return re.search(r"\bPure\b|module\s+is\s+pure", ast.get_docstring(_tree(path)) or "") is not None
+    return (
+        re.search(r"\bPure\b|module\s+is\s+pure", ast.get_docstring(_tree(path)) or "") is not None
+    )
 
 
 def test_a_module_that_calls_itself_pure_reaches_no_database_network_or_thread() -> None:
     """Not through the modules that it imports either, and not in its functions."""
     impure = {
-        _name(path): _importing(IMPURE, reachable(path)) for path in _sources(*PACKAGES) if calls_itself_pure(path)
+        _name(path): _importing(IMPURE, reachable(path))
+        for path in _sources(*PACKAGES)
+        if calls_itself_pure(path)
     }
     assert len(impure) > 40
     assert {name: found for name, found in impure.items() if found} == {}
@@ -216,7 +235,11 @@ def test_packages_import_nothing_by_themselves(package: str) -> None:
 
 
 def test_the_reader_sees_lazy_imports_and_default_arguments() -> None:
-    lazy = ast.parse("def f(now=os.getenv('NOW')):\n    from ray import get\n    return os.environ\n")
+    lazy = ast.parse(
+        "def f(now=os.getenv('NOW')):\n    from ray import get\n    return os.environ\n"
+    )
 
     assert imported(lazy) == {"ray.get"}
-    assert [ast.unparse(node) for node in run_at_import(lazy) if reads_environment(node)] == ["os.getenv"]
+    assert [ast.unparse(node) for node in run_at_import(lazy) if reads_environment(node)] == [
+        "os.getenv"
+    ]

@@ -27,7 +27,9 @@ REGISTRY = re.compile(rf"{_HOSTS}|{'--(?:extra-)?index-' + 'url'}|{'--find-' + '
 
 def _tracked() -> list[Path]:
     try:
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError) as wrong:
         pytest.skip(f"not a git checkout: {wrong}")
     paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
@@ -35,9 +37,15 @@ def _tracked() -> list[Path]:
 
 
 def _found(pattern: re.Pattern[str]) -> list[str]:
-    texts = {path: path.read_bytes().decode(errors="ignore") for path in _tracked() if path.suffix != ".parquet"}
+    texts = {
+        path: path.read_bytes().decode(errors="ignore")
+        for path in _tracked()
+        if path.suffix != ".parquet"
+    }
     return [
-        f"{path.relative_to(ROOT)}: {match.group()}" for path, text in texts.items() for match in pattern.finditer(text)
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path, text in texts.items()
+        for match in pattern.finditer(text)
     ]
 
 
@@ -66,7 +74,8 @@ def test_machine_paths_are_recognised(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["~/" + "work/x", "ingest/work/x", "the work/life of", "https://example.net/work/", "/api"]
+    "text",
+    ["~/" + "work/x", "ingest/work/x", "the work/life of", "https://example.net/work/", "/api"],
 )
 def test_other_paths_are_not_machine_paths(text: str) -> None:
     assert not MACHINE_PATH.search(text)
@@ -75,19 +84,31 @@ def test_other_paths_are_not_machine_paths(text: str) -> None:
 @pytest.mark.parametrize("command", ["make demo", "make test"])
 def test_readme_names_the_commands_that_exist(command: str) -> None:
     assert command in (ROOT / "README.md").read_text()
-    assert re.search(rf"^{command.removeprefix('make ')}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.search(
+        rf"^{command.removeprefix('make ')}:", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
 
 
 def test_constraints_hold_names_and_versions_only() -> None:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)] == []
+    lines = [
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    assert [
+        line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)
+    ] == []
     assert len(lines) == len(_constraints()), "each name once"
 
 
 def test_every_requirement_has_a_tested_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + [one for extra in project["optional-dependencies"].values() for one in extra]
-    names = {_normal(re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]) for requirement in wanted}
+    wanted = project["dependencies"] + [
+        one for extra in project["optional-dependencies"].values() for one in extra
+    ]
+    names = {
+        _normal(re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]) for requirement in wanted
+    }
     assert names - _constraints().keys() == set()
 
 

@@ -12,7 +12,8 @@ from ingest.collectors.simulator.circuit import val_sarine
 from ingest.simulated_recordings import record
 from tests.paths import ROOT
 
-# The spool's lock has a way of its own under Windows, by `msvcrt`; it is loaded before the modules go.
+# The spool's lock has a way of its own under Windows, by `msvcrt`; it is loaded before the modules
+# go.
 _WITHOUT_POSIX = """
 import sys
 import ingest.collectors.spool.atomic_files, analytics.fleet.batch
@@ -31,15 +32,24 @@ def _run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", _WITHOUT_POSIX, *arguments]
     root = ROOT
     return subprocess.run(
-        command, cwd=folder, env=environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env=environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
-@pytest.mark.parametrize("arguments", [("demo",), ("up",), ("laps", "fleet", "results", "stint.parquet")])
+@pytest.mark.parametrize(
+    "arguments", [("demo",), ("up",), ("laps", "fleet", "results", "stint.parquet")]
+)
 def test_commands_of_linux_say_what_runs_here(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """No package brings fcntl, so none is recommended."""
     stint = tmp_path / "stint.parquet"
-    record(stint, val_sarine(), seed=1, laps=1, started_at=datetime(2026, 5, 1, tzinfo=UTC), rate_hz=5)
+    record(
+        stint, val_sarine(), seed=1, laps=1, started_at=datetime(2026, 5, 1, tzinfo=UTC), rate_hz=5
+    )
 
     done = _run(tmp_path, *arguments)
 

@@ -1,7 +1,8 @@
 """Consumes the topic `commands`, on which ingest and people send commands to collectors.
 
-`understood` is pure: it separates orders to this user from those to others and from invalid ones. The rule to remember:
-no record on the topic stops a collector. It counts invalid commands, and logs each kind once.
+`understood` is pure: it separates orders to this user from those to others and from invalid ones.
+The rule to remember: no record on the topic stops a collector. It counts invalid commands, and logs
+each kind once.
 """
 
 import random
@@ -30,13 +31,15 @@ _LOOK_EVERY_S = 300.0  # interval of the check whether the topic has grown
 _LOOK_WITHIN_S = 1.0  # the client goes on connecting after this timeout
 _CONSUMER = QUIET | {
     "enable.auto.commit": False,
-    # Our offset is gone where the topic was made again, or where this PC slept for longer than a day. After such a
-    # sleep the commands of the last day leave things as they were meant to be.
+    # Our offset is gone where the topic was made again, or where this PC slept for longer than a
+    # day. After such a sleep the commands of the last day leave things as they were meant to be.
     "auto.offset.reset": "earliest",
-    # The broker answers a fetch when a command comes, or after this time: waiting costs the game PC nothing.
+    # The broker answers a fetch when a command comes, or after this time: waiting costs the game PC
+    # nothing.
     "fetch.wait.max.ms": 10_000,
     "queued.max.messages.kbytes": 1024,
-    # With the default backoff it tries so often that an unreachable broker costs ten times as much as a reachable one.
+    # With the default backoff it tries so often that an unreachable broker costs ten times as much
+    # as a reachable one.
     "reconnect.backoff.ms": 2_000,
     "reconnect.backoff.max.ms": 10_000,
     "socket.keepalive.enable": True,
@@ -44,11 +47,15 @@ _CONSUMER = QUIET | {
 
 
 class InvalidCommand(ValueError):
-    """A command that no collector can obey; its text is the kind of mistake, without the command's content."""
+    """A command that no collector can obey; its text is the kind of mistake, without the command's
+    content.
+    """
 
 
 def understood(value: bytes | None, user_id: str) -> Command | None:
-    """Return the command in a record; None where it is for another user, or an answer. Raises InvalidCommand."""
+    """Return the command in a record; None where it is for another user, or an answer. Raises
+    InvalidCommand.
+    """
     if not value or len(value) > LARGEST_COMMAND_BYTES:
         raise InvalidCommand("empty" if not value else "too large")
     try:
@@ -94,14 +101,19 @@ def _check_ranges(ranges: Iterable[SequenceRange]) -> None:
 class CommandConsumer:
     """Reads the commands for ``user_id`` from the user's partition, starting at its live end.
 
-    One thread uses it; ``clock`` is monotonic. Raises BrokerUnavailable where no client can be made, for example where
-    a certificate cannot be read.
+    One thread uses it; ``clock`` is monotonic. Raises BrokerUnavailable where no client can be
+    made, for example where a certificate cannot be read.
     """
 
-    def __init__(self, settings: KafkaSettings, user_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: KafkaSettings, user_id: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.ignored: dict[str, int] = {}
         self._topic, self._user_id, self._clock = settings.topic_commands, user_id, clock
-        more = _CONSUMER | {"group.id": f"{settings.client_id}-commands", "error_cb": lambda _: None}
+        more = _CONSUMER | {
+            "group.id": f"{settings.client_id}-commands",
+            "error_cb": lambda _: None,
+        }
         try:
             self._consumer = Consumer(settings.client(more))
         except KafkaException as refused:
@@ -122,7 +134,9 @@ class CommandConsumer:
         return self._partitions is not None
 
     def poll(self, timeout_s: float) -> Command | None:
-        """Return the next command; wait at most ``timeout_s``, or a little longer while no broker answers."""
+        """Return the next command; wait at most ``timeout_s``, or a little longer while no broker
+        answers.
+        """
         if self._clock() >= self._look_at:
             self._look()
         if self._place is None:
@@ -141,17 +155,26 @@ class CommandConsumer:
         except InvalidCommand as mistake:
             kind = str(mistake)
             if kind not in self.ignored:
-                log.warning("command ignored", kind=kind, partition=message.partition(), offset=message.offset())
+                log.warning(
+                    "command ignored",
+                    kind=kind,
+                    partition=message.partition(),
+                    offset=message.offset(),
+                )
             self.ignored[kind] = self.ignored.get(kind, 0) + 1
             return None
 
     def _look(self) -> None:
-        """Find the partition with the user's commands, by key, and find it again when the topic has grown."""
+        """Find the partition with the user's commands, by key, and find it again when the topic has
+        grown.
+        """
         try:
             topic = self._consumer.list_topics(timeout=_LOOK_WITHIN_S).topics.get(self._topic)
             partitions = len(topic.partitions) if topic is not None else 0
             if partitions:
-                self._listen_on(partition_of(self._user_id.encode(), partitions), new_from=self._partitions)
+                self._listen_on(
+                    partition_of(self._user_id.encode(), partitions), new_from=self._partitions
+                )
         except KafkaException:
             self._look_at = self._clock() + self._backoff.pause_s(random.random())
             return
@@ -167,7 +190,8 @@ class CommandConsumer:
         place = TopicPartition(self._topic, partition, OFFSET_BEGINNING)
         # A partition that was missing at the check before has no commands older than that check.
         if new_from is None or partition < new_from:
-            # The end offset is queried now: left to the client, it would be the end of some time later.
+            # The end offset is queried now: left to the client, it would be the end of some time
+            # later.
             _, place.offset = self._consumer.get_watermark_offsets(place, timeout=_LOOK_WITHIN_S)
         self._consumer.assign([place])
         self._place = place

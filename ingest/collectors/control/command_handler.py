@@ -1,9 +1,11 @@
-"""Handles commands to a collector: receives them from ingest and people, resends frames, and answers.
+"""Handles commands to a collector: receives them from ingest and people, resends frames, and
+answers.
 
-A thread of its own does this, so that neither an absent broker nor a long resend keeps the game waiting. A resend may
-cover an hour of frames. Commands on the game itself (start, stop, sample rate, statistics) wait until the game's thread
-takes them in `pass_on`. The handler also states once, unprompted, how far each session was sent. It does so for the
-sessions found at its start, and for each one that ends. Ingest then knows of losses that no later frame would show.
+A thread of its own does this, so that neither an absent broker nor a long resend keeps the game
+waiting. A resend may cover an hour of frames. Commands on the game itself (start, stop, sample
+rate, statistics) wait until the game's thread takes them in `pass_on`. The handler also states
+once, unprompted, how far each session was sent. It does so for the sessions found at its start, and
+for each one that ends. Ingest then knows of losses that no later frame would show.
 """
 
 import threading
@@ -36,7 +38,9 @@ _ANSWERS = QUIET | {"partitioner": "murmur2_random", "message.timeout.ms": 10_00
 
 
 class Commanded(Protocol):
-    """Interface of a receiver of commands: a Follower of a game, or the sender of a replay or a simulated car."""
+    """Interface of a receiver of commands: a Follower of a game, or the sender of a replay or a
+    simulated car.
+    """
 
     @property
     def session(self) -> str | None: ...
@@ -50,10 +54,11 @@ class Commanded(Protocol):
 
 
 class CommandHandler:
-    """Handles commands for the user that ``collector`` names, and for the user's sessions in ``spool``.
+    """Handles commands for the user that ``collector`` names, and for the user's sessions in
+    ``spool``.
 
-    It runs from `start` to `close`. Without a spool there is no resend. ``listen_s`` is the longest time until it
-    notices `close`.
+    It runs from `start` to `close`. Without a spool there is no resend. ``listen_s`` is the longest
+    time until it notices `close`.
     """
 
     def __init__(
@@ -65,10 +70,14 @@ class CommandHandler:
         listen_s: float = _LISTEN_S,
     ) -> None:
         self._kafka, self._user_id, self._listen_s = kafka, collector.user_id, listen_s
-        self._holdings = SessionInventory(spool, collector.user_id) if spool is not None else EmptyInventory()
+        self._holdings = (
+            SessionInventory(spool, collector.user_id) if spool is not None else EmptyInventory()
+        )
         self._listener = CommandConsumer(kafka, collector.user_id)
         self._orders: SimpleQueue[Command] = SimpleQueue()
-        self._waiting: deque[tuple[str, tuple[Range, ...]]] = deque()  # sessions and the ranges to resend
+        self._waiting: deque[tuple[str, tuple[Range, ...]]] = (
+            deque()
+        )  # sessions and the ranges to resend
         self._resending: Resending | None = None
         self._frames_resent = 0
         self._stated: set[str] | None = None  # ended sessions whose statement was queued
@@ -98,7 +107,9 @@ class CommandHandler:
         self._thread.start()
 
     def close(self) -> None:
-        """State how far the sessions that have ended meanwhile were sent, if a broker is there, and stop."""
+        """State how far the sessions that have ended meanwhile were sent, if a broker is there, and
+        stop.
+        """
         self._closing.set()
         self._thread.join()
         if self._producer is not None:
@@ -137,7 +148,11 @@ class CommandHandler:
             command_id=command.id,
             user_id=self._user_id,
             session_id=follower.session or "",
-            state="paused" if not follower.sending else "sending" if follower.session else "waiting",
+            state="paused"
+            if not follower.sending
+            else "sending"
+            if follower.session
+            else "waiting",
             frames_collected=done.frames_collected,
             frames_published=done.frames_published,
             frames_resent=self.frames_resent,
@@ -152,9 +167,16 @@ class CommandHandler:
         value = CommandMessage(status_report=answer).SerializeToString()
         try:
             if self._producer is None:
-                self._producer = Producer(self._kafka.client(_ANSWERS | {"error_cb": lambda _: None}))
-            self._producer.produce(self._kafka.topic_commands, value, self._user_id.encode(), on_delivery=_note_answer)
-        except (BufferError, KafkaException) as refused:  # too many at once, or the topic or a certificate has gone
+                self._producer = Producer(
+                    self._kafka.client(_ANSWERS | {"error_cb": lambda _: None})
+                )
+            self._producer.produce(
+                self._kafka.topic_commands, value, self._user_id.encode(), on_delivery=_note_answer
+            )
+        except (
+            BufferError,
+            KafkaException,
+        ) as refused:  # too many at once, or the topic or a certificate has gone
             log.warning("an answer was not sent", reason=str(refused))
 
     # --- the thread ---
@@ -170,7 +192,8 @@ class CommandHandler:
         try:
             work()
         except Exception:
-            # A disk or a broker that failed may work again later. Ingest requests the interrupted resend again.
+            # A disk or a broker that failed may work again later. Ingest requests the interrupted
+            # resend again.
             log.exception("the radio failed, going on later")
             self._hang_up()
             self._closing.wait(_AFTER_A_FAILURE_S)
@@ -206,19 +229,26 @@ class CommandHandler:
     def _queue(self, session: str, ranges: tuple[Range, ...]) -> None:
         """Queue a resend or a statement, each at most once.
 
-        Ingest repeats its request as long as anything is missing: a resend under way need not wait here twice. A roll
-        call comes along with requests for missing frames: a statement must not replace those.
+        Ingest repeats its request as long as anything is missing: a resend under way need not wait
+        here twice. A roll call comes along with requests for missing frames: a statement must not
+        replace those.
         """
         waiting = dict(self._waiting)
-        under_way = self._resending is not None and self._resending.session == session and self._resending.ranges
+        under_way = (
+            self._resending is not None
+            and self._resending.session == session
+            and self._resending.ranges
+        )
         if waiting.get(session) or (ranges and under_way):
             return
         if ranges:
-            self._waiting = deque((other, theirs) for other, theirs in self._waiting if other != session)
+            self._waiting = deque(
+                (other, theirs) for other, theirs in self._waiting if other != session
+            )
             self._waiting.append((session, ranges))
         elif session not in waiting:
-            # Statements come before frames, and each in its turn. Otherwise repeated roll calls would get statements of
-            # one session only.
+            # Statements come before frames, and each in its turn. Otherwise repeated roll calls
+            # would get statements of one session only.
             statements = sum(not theirs for _, theirs in self._waiting)
             self._waiting.insert(statements, (session, ranges))
 
@@ -248,7 +278,9 @@ class CommandHandler:
         self._state_what_ended()
         until = time.monotonic() + _STATED_WITHIN_S
         self._waiting = deque((session, ranges) for session, ranges in self._waiting if not ranges)
-        while ((self._waiting and self._listener.reached) or self._resending) and time.monotonic() < until:
+        while (
+            (self._waiting and self._listener.reached) or self._resending
+        ) and time.monotonic() < until:
             self._resend(timeout_s=0.05)
 
 

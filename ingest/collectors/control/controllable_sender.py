@@ -1,6 +1,7 @@
 """Sends a session under commands, for collectors that follow no game: a replay, a simulated car.
 
-Commands come from another thread than the frames. Each changes a single value; only the frames' thread uses the sender.
+Commands come from another thread than the frames. Each changes a single value; only the frames'
+thread uses the sender.
 """
 
 from typing import Protocol

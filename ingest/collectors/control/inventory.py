@@ -1,7 +1,8 @@
 """Lists the sent sessions that lie in this PC's spool: frames whose resend ingest may request.
 
-The inventory reads the spool's files without its lock. So it finds a session that is being driven as well as one of an
-earlier day. The rule to remember: a holding covers acknowledged frames only; the rest goes out automatically.
+The inventory reads the spool's files without its lock. So it finds a session that is being driven
+as well as one of an earlier day. The rule to remember: a holding covers acknowledged frames only;
+the rest goes out automatically.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,11 +33,19 @@ class ResendableSession:
     read: Callable[[Sequence[Range]], Iterator[OutgoingRecord]] = field(repr=False)
 
     def statement(self) -> OutgoingRecord:
-        """Build the record with the session's facts and its last sent sequence, so that a receiver notices gaps."""
+        """Build the record with the session's facts and its last sent sequence, so that a receiver
+        notices gaps.
+        """
         told = Session()
         told.CopyFrom(self.facts)
-        told.id, told.user_id, told.last_sequence = self.session.key, self.session.user_id, self.last_sequence
-        return OutgoingRecord(0, max(0, told.started_at), records.facts_value(told, self.session.encoding))
+        told.id, told.user_id, told.last_sequence = (
+            self.session.key,
+            self.session.user_id,
+            self.last_sequence,
+        )
+        return OutgoingRecord(
+            0, max(0, told.started_at), records.facts_value(told, self.session.encoding)
+        )
 
 
 class EmptyInventory:
@@ -56,7 +65,9 @@ class EmptyInventory:
 
 
 class SessionInventory:
-    """Inventory of the spool in ``folder``, for ``user_id``. One thread uses it; it caches the facts it has read."""
+    """Inventory of the spool in ``folder``, for ``user_id``. One thread uses it; it caches the
+    facts it has read.
+    """
 
     def __init__(self, folder: SpoolFolder, user_id: str) -> None:
         self._folder, self._user_id = folder, user_id
@@ -65,7 +76,9 @@ class SessionInventory:
     def all(self) -> list[ResendableSession]:
         """Return the sessions that can be resent, because they were sent before, newest first."""
         kept = self._kept()
-        self._facts = {k.session.key: self._facts.get(k.session.key) or _LatestFacts() for k in kept}
+        self._facts = {
+            k.session.key: self._facts.get(k.session.key) or _LatestFacts() for k in kept
+        }
         return [holding for k in kept if (holding := self._holding(k)) is not None]
 
     def of(self, session: str) -> ResendableSession | None:
@@ -73,7 +86,9 @@ class SessionInventory:
         return next((holding for holding in self.all() if holding.session.key == session), None)
 
     def ended(self) -> set[str]:
-        """Return the keys of the sessions that are over and fully acknowledged. Called often, and cheap."""
+        """Return the keys of the sessions that are over and fully acknowledged. Called often, and
+        cheap.
+        """
         return {kept.session.key for kept in self._kept() if Cursor.read(kept.folder).drained}
 
     def _kept(self) -> list[KeptSession]:
@@ -99,7 +114,9 @@ def last_acknowledged(folder: Path, cursor: Cursor) -> int:
 
 
 class _LatestFacts:
-    """Finds the facts that were written last into a session's segments; scans only the new bytes of each segment."""
+    """Finds the facts that were written last into a session's segments; scans only the new bytes of
+    each segment.
+    """
 
     def __init__(self) -> None:
         self._facts = Session()

@@ -1,8 +1,9 @@
-"""Resends frames of a session beside the live one, on the session's key and partition, with a producer of its own.
+"""Resends frames of a session beside the live one, on the session's key and partition, with a
+producer of its own.
 
-So the resend leaves the order of the live stream alone; the store puts old frames where they belong. The first record
-is the session's statement: its facts, and how far it was sent. A header on every record marks it as not live. Resending
-is throttled: the game has priority on a game PC.
+So the resend leaves the order of the live stream alone; the store puts old frames where they
+belong. The first record is the session's statement: its facts, and how far it was sent. A header on
+every record marks it as not live. Resending is throttled: the game has priority on a game PC.
 """
 
 import time
@@ -90,7 +91,9 @@ class Resending:
 def _records(holding: ResendableSession, ranges: Sequence[Range]) -> Iterator[OutgoingRecord]:
     yield holding.statement()
     last_sequence = holding.last_sequence
-    yield from holding.read([(first, min(last, last_sequence)) for first, last in ranges if first <= last_sequence])
+    yield from holding.read(
+        [(first, min(last, last_sequence)) for first, last in ranges if first <= last_sequence]
+    )
 
 
 def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:

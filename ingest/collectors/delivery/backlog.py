@@ -1,7 +1,9 @@
-"""Sends the unacknowledged records of past sessions from the spool, after a killed collector or a broker outage.
+"""Sends the unacknowledged records of past sessions from the spool, after a killed collector or a
+broker outage.
 
-The backlog sends one session after another, the oldest first, each with its own key, sequences and partition. The
-session that is being driven does not wait for it. The backlog skips a session without progress until the next round.
+The backlog sends one session after another, the oldest first, each with its own key, sequences and
+partition. The session that is being driven does not wait for it. The backlog skips a session
+without progress until the next round.
 """
 
 import time
@@ -22,10 +24,16 @@ LINGER_MS = 20.0
 
 
 class Backlog:
-    """Sends the past sessions in ``folder``. One thread uses it; ``clock`` is monotonic, in seconds."""
+    """Sends the past sessions in ``folder``. One thread uses it; ``clock`` is monotonic, in
+    seconds.
+    """
 
     def __init__(
-        self, kafka: KafkaSettings, folder: SpoolFolder, *, clock: Callable[[], float] = time.monotonic
+        self,
+        kafka: KafkaSettings,
+        folder: SpoolFolder,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.frames = 0  # acknowledged
         self._kafka, self._folder, self._clock = kafka, folder, clock
@@ -36,7 +44,9 @@ class Backlog:
         self._seen = 0
 
     def poll(self, timeout_s: float = 0.0) -> bool:
-        """Send and wait at most ``timeout_s`` for the broker; return whether there is something to send."""
+        """Send and wait at most ``timeout_s`` for the broker; return whether there is something to
+        send.
+        """
         now = self._clock()
         if self._delivery is None or self._spool is None:
             return self._next(now=now)
@@ -76,7 +86,11 @@ class Backlog:
         assert self._delivery is not None
         assert self._spool is not None
         drained, delivery = self._spool.drained, self._delivery
-        log.info("sent" if drained else "not sent yet", session=self._spool.session.key, frames=delivery.frames)
+        log.info(
+            "sent" if drained else "not sent yet",
+            session=self._spool.session.key,
+            frames=delivery.frames,
+        )
         self.frames += delivery.frames
         delivery.close()
         self._delivery = self._spool = None

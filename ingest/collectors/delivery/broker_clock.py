@@ -1,7 +1,9 @@
-"""Measures the offset between this PC's clock and the broker's from delivery reports, and classifies it.
+"""Measures the offset between this PC's clock and the broker's from delivery reports, and
+classifies it.
 
-The broker dates each record when it gets it (LogAppendTime), and its delivery report brings that time. The PC seems
-ahead by the report's travel time. So the fastest of the newest reports counts. Pure: the PC's time is an argument.
+The broker dates each record when it gets it (LogAppendTime), and its delivery report brings that
+time. The PC seems ahead by the report's travel time. So the fastest of the newest reports counts.
+Pure: the PC's time is an argument.
 """
 
 from collections import deque
@@ -30,9 +32,13 @@ class Trouble(NamedTuple):
 
 
 def clock_trouble(ahead_ms: float, *, within_ms: float = 0.0) -> Trouble | None:
-    """Classify a clock that is ``ahead_ms`` ahead of the broker's; None where it is right within ``within_ms``."""
+    """Classify a clock that is ``ahead_ms`` ahead of the broker's; None where it is right within
+    ``within_ms``.
+    """
     if -ahead_ms > BEHIND_MS + within_ms:
-        return Trouble("error", "frames of sessions that begin now are kept, with times moved to the broker's")
+        return Trouble(
+            "error", "frames of sessions that begin now are kept, with times moved to the broker's"
+        )
     if ahead_ms > AHEAD_MS:
         return Trouble("error", "frames are kept, with the times at which the broker gets them")
     if abs(ahead_ms) > OFF_MS + within_ms:
@@ -46,7 +52,9 @@ def offset_words(ahead_ms: float) -> str:
 
 
 class BrokerClock:
-    """Estimate of this PC's clock offset from the delivery reports so far. Safe to use from several threads."""
+    """Estimate of this PC's clock offset from the delivery reports so far. Safe to use from several
+    threads.
+    """
 
     def __init__(self) -> None:
         self._ahead_ms: deque[int] = deque(maxlen=_NEWEST)
@@ -56,7 +64,8 @@ class BrokerClock:
     def ahead_ms(self) -> int | None:
         """Return how far the PC's clock is ahead, in ms.
 
-        The result is None while too few reports have come, or where the broker keeps the collector's times.
+        The result is None while too few reports have come, or where the broker keeps the
+        collector's times.
         """
         seen = tuple(self._ahead_ms)
         return min(seen) if len(seen) >= _FEWEST else None
@@ -78,7 +87,9 @@ class BrokerClock:
 
     def _tell(self, ahead_ms: int) -> None:
         trouble = clock_trouble(ahead_ms)
-        if trouble is None or (self._told_ms is not None and abs(ahead_ms - self._told_ms) < _TOLD_AGAIN_MS):
+        if trouble is None or (
+            self._told_ms is not None and abs(ahead_ms - self._told_ms) < _TOLD_AGAIN_MS
+        ):
             return
         self._told_ms = ahead_ms
         log.warning(

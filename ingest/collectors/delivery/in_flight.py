@@ -1,8 +1,9 @@
 """Holds the records of one session that the broker has not acknowledged yet, in order.
 
-Pure: knows no Kafka. Records wait in ``unsent`` until the producer takes them, then in ``in_flight`` until the broker
-acknowledges them. A new producer gets both again, oldest first. The rule to remember: only a confirmed record leaves,
-and always the oldest. It is a window onto the spool, where frames wait for as long as it takes.
+Pure: knows no Kafka. Records wait in ``unsent`` until the producer takes them, then in
+``in_flight`` until the broker acknowledges them. A new producer gets both again, oldest first. The
+rule to remember: only a confirmed record leaves, and always the oldest. It is a window onto the
+spool, where frames wait for as long as it takes.
 """
 
 from collections import deque
@@ -46,7 +47,9 @@ class InFlightWindow:
         return self.in_flight.popleft()
 
     def rewind(self) -> int:
-        """Move the records in flight back to the unsent ones: the producer is gone. Return their number."""
+        """Move the records in flight back to the unsent ones: the producer is gone. Return their
+        number.
+        """
         returned = len(self.in_flight)
         self.unsent.extendleft(reversed(self.in_flight))
         self.in_flight.clear()
@@ -54,4 +57,6 @@ class InFlightWindow:
 
     def frames(self) -> list[int]:
         """Return the sequences of the waiting frames, ascending."""
-        return [r.sequence for waiting in (self.in_flight, self.unsent) for r in waiting if r.sequence]
+        return [
+            r.sequence for waiting in (self.in_flight, self.unsent) for r in waiting if r.sequence
+        ]

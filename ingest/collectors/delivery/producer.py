@@ -1,9 +1,10 @@
-"""Produces the records of one session to Kafka: finds the topic, holds the producer, and replaces a broken one.
+"""Produces the records of one session to Kafka: finds the topic, holds the producer, and replaces a
+broken one.
 
-The module knows no frames and no sequences. The caller calls `tend` and `poll` often and from one thread. Only there
-are delivery reports handed out and producers replaced. The rule to remember: the broker may have stored a record
-although its report failed. So a new producer produces all unconfirmed records again, in order. The store drops
-duplicates.
+The module knows no frames and no sequences. The caller calls `tend` and `poll` often and from one
+thread. Only there are delivery reports handed out and producers replaced. The rule to remember: the
+broker may have stored a record although its report failed. So a new producer produces all
+unconfirmed records again, in order. The store drops duplicates.
 """
 
 import random
@@ -25,23 +26,26 @@ from ingest.settings import KafkaSettings
 log = structlog.get_logger()
 
 FIND_TIMEOUT_S = 3.0
-#: An idempotent producer sends nothing while five messages or more are in flight. As long as another one waits in it,
-#: its thread spins. That takes a quarter of a core behind a broker that is 80 ms away.
+#: An idempotent producer sends nothing while five messages or more are in flight. As long as
+#: another one waits in it, its thread spins. That takes a quarter of a core behind a broker that is
+#: 80 ms away.
 _FEW_IN_FLIGHT = 4
 PRODUCER = QUIET | {
     "enable.idempotence": True,
     "acks": "all",
-    # librdkafka's thread spins while the maximum of requests is in flight and more messages wait. That takes a whole
-    # core of the game's PC as long as brokers are slow to acknowledge. With one request in flight it spins only where
-    # `hand_over` gives it too much. Frames that wait for it travel together.
+    # librdkafka's thread spins while the maximum of requests is in flight and more messages wait.
+    # That takes a whole core of the game's PC as long as brokers are slow to acknowledge. With one
+    # request in flight it spins only where `hand_over` gives it too much. Frames that wait for it
+    # travel together.
     "max.in.flight": 1,
     "compression.type": "lz4",
     # Frames wait until they are acknowledged; one that timed out would be a gap in the session.
     "message.timeout.ms": 0,
-    # The outbox holds the waiting records as well. This queue need only cover the round trip to the broker.
+    # The outbox holds the waiting records as well. This queue need only cover the round trip to the
+    # broker.
     "queue.buffering.max.kbytes": 8192,
-    # Each attempt makes a thread, and librdkafka resets its count of attempts after each. At its default of 100 ms, an
-    # unreachable broker would cost the game's PC more than a reachable one.
+    # Each attempt makes a thread, and librdkafka resets its count of attempts after each. At its
+    # default of 100 ms, an unreachable broker would cost the game's PC more than a reachable one.
     "reconnect.backoff.ms": 500,
     "reconnect.backoff.max.ms": 2000,
     "socket.keepalive.enable": True,
@@ -50,7 +54,9 @@ PRODUCER = QUIET | {
 
 @dataclass(slots=True)
 class Backoff:
-    """Backoff between attempts: none, then 0.5 s doubling up to ``longest_s``, each pause shortened at random."""
+    """Backoff between attempts: none, then 0.5 s doubling up to ``longest_s``, each pause shortened
+    at random.
+    """
 
     longest_s: float = 30.0
     failures: int = 0
@@ -77,11 +83,12 @@ def find_partitions(settings: KafkaSettings, spec: TopicSpec, *, timeout_s: floa
 
 
 class ResilientProducer:
-    """Produces records of one key to one partition of ``topic``, chosen here unless ``partition`` is given.
+    """Produces records of one key to one partition of ``topic``, chosen here unless ``partition``
+    is given.
 
     ``shows_clock``: until the first of them is confirmed, records show this PC's clock in a header.
-    ``confirmed`` is called once per record, in order.
-    ``lost`` is called when the producer was replaced: the caller must then produce the unconfirmed records again.
+    ``confirmed`` is called once per record, in order. ``lost`` is called when the producer was
+    replaced: the caller must then produce the unconfirmed records again.
     """
 
     def __init__(
@@ -102,7 +109,9 @@ class ResilientProducer:
         self.errors = 0
         self._settings, self._topic, self._key, self._headers = settings, topic, key, headers
         self._confirmed, self._lost = confirmed, lost
-        self._config = settings.client(PRODUCER | {"linger.ms": linger_ms, "error_cb": self._on_error})
+        self._config = settings.client(
+            PRODUCER | {"linger.ms": linger_ms, "error_cb": self._on_error}
+        )
         self._producer: Producer | None = None
         self._broken: KafkaError | None = None
         self._search: Future[int] | None = None
@@ -116,7 +125,9 @@ class ResilientProducer:
         return self._producer is not None
 
     def produce(self, record: OutgoingRecord) -> bool:
-        """Pass a record to the producer; return False while its queue is full or the producer is broken."""
+        """Pass a record to the producer; return False while its queue is full or the producer is
+        broken.
+        """
         if self._producer is None or self.partition is None or self._broken is not None:
             return False
         try:
@@ -142,7 +153,9 @@ class ResilientProducer:
         return [*self._headers, (SENT_AT, str(time.time_ns() // 1_000_000).encode())]
 
     def hand_over(self, outbox: InFlightWindow) -> None:
-        """Produce the unsent records; none while more than a few records in flight are unacknowledged."""
+        """Produce the unsent records; none while more than a few records in flight are
+        unacknowledged.
+        """
         if len(outbox.in_flight) > _FEW_IN_FLIGHT:
             return
         while outbox.unsent and self.produce(outbox.unsent[0]):
@@ -195,8 +208,8 @@ class ResilientProducer:
             self._retry_at = now + self._backoff.pause_s(random.random())
             self._fall_silent(str(failure))
             return
-        # The choice is made once, so that partitions added later move no running session. A smaller topic is another
-        # topic.
+        # The choice is made once, so that partitions added later move no running session. A smaller
+        # topic is another topic.
         if self.partition is None or self.partition >= partitions:
             self.partition = partition_of(self._key, partitions)
         self._producer = producer
@@ -234,7 +247,9 @@ class ResilientProducer:
     def _drop_producer(self) -> None:
         if self._producer is None:
             return
-        self._broken = self._broken or KafkaError(KafkaError._DESTROY)  # the reports of purged records mean nothing
+        self._broken = self._broken or KafkaError(
+            KafkaError._DESTROY
+        )  # the reports of purged records mean nothing
         self._producer.purge()
         self._poll_producer(self._producer, 0)
         self._producer = None

@@ -1,7 +1,8 @@
-"""Delivers a session's spool to Kafka: takes records in order, produces them, and acknowledges them to the spool.
+"""Delivers a session's spool to Kafka: takes records in order, produces them, and acknowledges them
+to the spool.
 
-The module knows no frames. One thread uses it. Between spool and broker only a window of records is in memory. After a
-producer breaks, a new one produces the window again.
+The module knows no frames. One thread uses it. Between spool and broker only a window of records is
+in memory. After a producer breaks, a new one produces the window again.
 """
 
 import time
@@ -24,7 +25,8 @@ _POLL_S = 0.1
 
 
 class DeliveryPump:
-    """Delivers the records in ``spool``, each at the next `poll`, whether the disk has synced it or not.
+    """Delivers the records in ``spool``, each at the next `poll`, whether the disk has synced it or
+    not.
 
     ``shows_clock``: the frames' times are of this PC's clock, and the first records show it.
     ``clock`` is monotonic, in seconds.
@@ -66,7 +68,9 @@ class DeliveryPump:
         return ProducerStatistics(self._messages, self._bytes, self._uplink.errors)
 
     def poll(self, timeout_s: float) -> None:
-        """Produce records and handle delivery reports; wait at most ``timeout_s`` for reports. Call it often."""
+        """Produce records and handle delivery reports; wait at most ``timeout_s`` for reports. Call
+        it often.
+        """
         now = self._clock()
         self._spool.tend(now=now)
         self._uplink.tend(now=now)
@@ -84,7 +88,9 @@ class DeliveryPump:
         return done
 
     def close(self) -> None:
-        """Close the producer and the spool. Unacknowledged records stay in the spool, if it outlives the process."""
+        """Close the producer and the spool. Unacknowledged records stay in the spool, if it
+        outlives the process.
+        """
         self._uplink.close()
         self._spool.close()
 
@@ -112,4 +118,6 @@ class DeliveryPump:
 
     def _lost(self) -> None:
         again = self._outbox.rewind()
-        log.info("producing again what was not confirmed", session=self._spool.session.key, records=again)
+        log.info(
+            "producing again what was not confirmed", session=self._spool.session.key, records=again
+        )

@@ -1,7 +1,8 @@
 """Sends the frames of one session to Kafka, numbered and in order, each until it is acknowledged.
 
-Every collector sends with it. The module knows no game and no file. One thread uses it. The rule to remember: a frame
-goes into the session's spool first. A refused frame keeps its number, so that the loss shows in the store as a gap.
+Every collector sends with it. The module knows no game and no file. One thread uses it. The rule to
+remember: a frame goes into the session's spool first. A refused frame keeps its number, so that the
+loss shows in the store as a gap.
 """
 
 import time
@@ -38,12 +39,13 @@ class Unacknowledged:
 
 
 class Sender:
-    """Sends one session through the spool that ``open_spool`` opens: in memory, or on disk for a game.
+    """Sends one session through the spool that ``open_spool`` opens: in memory, or on disk for a
+    game.
 
-    ``shows_clock``: the frames' times are of this PC's clock, as a game's are, and the first records show it.
-    ``facts.id`` is the session's key; the sender makes one where it is empty. ``facts.started_at`` becomes the first
-    frame's time where it is 0. ``linger_ms``: 0 for a live game, 20 for speed.
-    ``clock`` is monotonic, in seconds.
+    ``shows_clock``: the frames' times are of this PC's clock, as a game's are, and the first
+    records show it. ``facts.id`` is the session's key; the sender makes one where it is empty.
+    ``facts.started_at`` becomes the first frame's time where it is 0. ``linger_ms``: 0 for a live
+    game, 20 for speed. ``clock`` is monotonic, in seconds.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class Sender:
         self._encoding: records.Encoding = "protobuf" if collector.protobuf_enabled else "json"
         self._encode = records.frame_encoder(self._encoding)
         self._spool = open_spool(SpooledSession(self.key, self._facts.user_id, self._encoding))
-        self._delivery = DeliveryPump(kafka, self._spool, linger_ms=linger_ms, shows_clock=shows_clock, clock=clock)
+        self._delivery = DeliveryPump(
+            kafka, self._spool, linger_ms=linger_ms, shows_clock=shows_clock, clock=clock
+        )
         self._sequence = self._refused = 0
         self._closed = False
 
@@ -79,10 +83,18 @@ class Sender:
     @property
     def statistics(self) -> Statistics:
         errors = self._refused + self._spool.dropped
-        return Statistics(self._sequence, self._delivery.frames, errors, self._delivery.statistics, THIS_PC.ahead_ms)
+        return Statistics(
+            self._sequence,
+            self._delivery.frames,
+            errors,
+            self._delivery.statistics,
+            THIS_PC.ahead_ms,
+        )
 
     def send(self, frame: TelemetryFrame) -> None:
-        """Number the frame (sets ``frame.sequence``) and send it; wait while the spool has no room for it."""
+        """Number the frame (sets ``frame.sequence``) and send it; wait while the spool has no room
+        for it.
+        """
         self.keep(frame)
         self.poll(0)
 
@@ -103,7 +115,11 @@ class Sender:
         """Send the session's new facts if they differ from the old ones. Key, user and start stay."""
         changed = Session()
         changed.CopyFrom(facts)
-        changed.id, changed.user_id, changed.started_at = self.key, self._facts.user_id, self._facts.started_at
+        changed.id, changed.user_id, changed.started_at = (
+            self.key,
+            self._facts.user_id,
+            self._facts.started_at,
+        )
         if changed == self._facts:
             return
         self._facts = changed
@@ -111,11 +127,15 @@ class Sender:
             self._add_facts(changed.started_at)
 
     def poll(self, timeout_s: float) -> None:
-        """Produce records and handle delivery reports; wait at most ``timeout_s`` for reports. Call it often."""
+        """Produce records and handle delivery reports; wait at most ``timeout_s`` for reports. Call
+        it often.
+        """
         self._delivery.poll(timeout_s)
 
     def close(self, *, timeout_s: float) -> Unacknowledged | None:
-        """Wait at most ``timeout_s`` until all is acknowledged. Return the unacknowledged frames; None without any."""
+        """Wait at most ``timeout_s`` until all is acknowledged. Return the unacknowledged frames;
+        None without any.
+        """
         self._delivery.await_all(timeout_s=timeout_s)
         left = self._spool.waiting
         self._delivery.close()
@@ -123,11 +143,21 @@ class Sender:
         if not left:
             return None
         first = self._delivery.last_sequence + 1
-        log.warning("frames not acknowledged", session=self.key, frames=left, first=first, last=self._sequence)
+        log.warning(
+            "frames not acknowledged",
+            session=self.key,
+            frames=left,
+            first=first,
+            last=self._sequence,
+        )
         return Unacknowledged(left, first, self._sequence)
 
     def _add_facts(self, timestamp_ms: int) -> None:
-        self._queue(OutgoingRecord(0, max(0, timestamp_ms), records.facts_value(self._facts, self._encoding)))
+        self._queue(
+            OutgoingRecord(
+                0, max(0, timestamp_ms), records.facts_value(self._facts, self._encoding)
+            )
+        )
 
     def _add(self, frame: TelemetryFrame) -> None:
         try:

@@ -7,7 +7,9 @@ from ingest.collectors.delivery.broker_clock import OFF_MS
 
 @dataclass(frozen=True, slots=True)
 class ProducerStatistics:
-    """Counts of acknowledged records (facts included), of the bytes of their values, and of failures to deliver."""
+    """Counts of acknowledged records (facts included), of the bytes of their values, and of
+    failures to deliver.
+    """
 
     messages_sent: int = 0
     bytes_sent: int = 0
@@ -15,19 +17,25 @@ class ProducerStatistics:
 
     def __add__(self, other: "ProducerStatistics") -> "ProducerStatistics":
         return ProducerStatistics(
-            self.messages_sent + other.messages_sent, self.bytes_sent + other.bytes_sent, self.errors + other.errors
+            self.messages_sent + other.messages_sent,
+            self.bytes_sent + other.bytes_sent,
+            self.errors + other.errors,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Counts of frames taken from the game, acknowledged by Kafka, and refused or lost; and the clock's offset."""
+    """Counts of frames taken from the game, acknowledged by Kafka, and refused or lost; and the
+    clock's offset.
+    """
 
     frames_collected: int = 0
     frames_published: int = 0
     errors: int = 0
     producer: ProducerStatistics = ProducerStatistics()
-    clock_ahead_ms: int | None = field(default=None, compare=False)  # ahead of the broker's clock; None: not known
+    clock_ahead_ms: int | None = field(
+        default=None, compare=False
+    )  # ahead of the broker's clock; None: not known
 
     def __add__(self, other: "Statistics") -> "Statistics":
         return Statistics(
@@ -39,7 +47,9 @@ class Statistics:
         )
 
     def as_json(self) -> dict[str, int | dict[str, int]]:
-        """Return the counts under their published names; ``clockAheadMs`` only where the clock is wrong."""
+        """Return the counts under their published names; ``clockAheadMs`` only where the clock is
+        wrong.
+        """
         wrong = self.clock_ahead_ms is not None and abs(self.clock_ahead_ms) > OFF_MS
         return {
             "framesCollected": self.frames_collected,
@@ -50,5 +60,9 @@ class Statistics:
                 "bytesSent": self.producer.bytes_sent,
                 "errors": self.producer.errors,
             },
-            **({"clockAheadMs": self.clock_ahead_ms} if wrong and self.clock_ahead_ms is not None else {}),
+            **(
+                {"clockAheadMs": self.clock_ahead_ms}
+                if wrong and self.clock_ahead_ms is not None
+                else {}
+            ),
         }

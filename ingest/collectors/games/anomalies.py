@@ -6,7 +6,9 @@ log = structlog.get_logger()
 
 
 class AnomalyCounts:
-    """Counts of one game's anomalies. A kind is a few words; ``detail`` describes the first of that kind."""
+    """Counts of one game's anomalies. A kind is a few words; ``detail`` describes the first of that
+    kind.
+    """
 
     def __init__(self, game: str) -> None:
         self._game = game

@@ -1,8 +1,9 @@
-"""Defines the interface between a game and a collector, and its messages. Code that follows a game knows only this.
+"""Defines the interface between a game and a collector, and its messages. Code that follows a game
+knows only this.
 
-A game yields `SessionBegan` before a session's first frame. Then it yields frames and changed facts as they come.
-It yields `SessionEnded` when that session is over. Frames have no sequence yet: their sender counts them.
-A game that is absent, paused or playing a replay yields nothing.
+A game yields `SessionBegan` before a session's first frame. Then it yields frames and changed facts
+as they come. It yields `SessionEnded` when that session is over. Frames have no sequence yet: their
+sender counts them. A game that is absent, paused or playing a replay yields nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,12 +56,15 @@ class Game(Protocol):
         ...
 
     def poll(self, timeout_s: float) -> Sequence[Happening]:
-        """Return the happenings since the last call, oldest first; wait at most ``timeout_s`` for the first.
+        """Return the happenings since the last call, oldest first; wait at most ``timeout_s`` for
+        the first.
 
         Never raises for data that a game sends, nor for an absent game.
         """
         ...
 
     def close(self) -> Sequence[Happening]:
-        """Stop following the game, and return the happenings not returned yet. None follow after it."""
+        """Stop following the game, and return the happenings not returned yet. None follow after
+        it.
+        """
         ...

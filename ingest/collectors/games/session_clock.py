@@ -19,5 +19,7 @@ class SessionClock:
 
         It is later than the time of every frame before it.
         """
-        self._last_ms = max(self._last_ms + 1, self._wall_ms + round((now_s - self._began_s) * 1000))
+        self._last_ms = max(
+            self._last_ms + 1, self._wall_ms + round((now_s - self._began_s) * 1000)
+        )
         return self._last_ms

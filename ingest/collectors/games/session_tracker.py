@@ -1,4 +1,5 @@
-"""Tracks the running session: begins it before its first frame, and describes it again when a fact changes.
+"""Tracks the running session: begins it before its first frame, and describes it again when a fact
+changes.
 
 Pure: both clocks are arguments.
 """
@@ -32,7 +33,9 @@ class SessionTracker:
         """Return whether a session has begun and not ended."""
         return self._clock is not None
 
-    def drive(self, frame: TelemetryFrame, facts: Session, *, now_s: float, wall_ms: int) -> list[Happening]:
+    def drive(
+        self, frame: TelemetryFrame, facts: Session, *, now_s: float, wall_ms: int
+    ) -> list[Happening]:
         """Return the frame with its time, after the happenings that must precede it.
 
         ``facts`` have no start: this frame sets it, or an earlier one did.

@@ -1,9 +1,10 @@
-"""Opens and copies the three shared-memory pages of Assetto Corsa and ACC: only pages that the game made, always whole.
+"""Opens and copies the three shared-memory pages of Assetto Corsa and ACC: only pages that the game
+made, always whole.
 
-Both games use the same page names, each with its own layouts. Each game's collector interprets the bytes.
-Two fields are common: the static page begins with the version, and the two others begin with the packet id.
-The rule to remember: nothing is created here. A process that makes a page before the game decides its size.
-A game has crashed because of that.
+Both games use the same page names, each with its own layouts. Each game's collector interprets the
+bytes. Two fields are common: the static page begins with the version, and the two others begin with
+the packet id. The rule to remember: nothing is created here. A process that makes a page before the
+game decides its size. A game has crashed because of that.
 """
 
 import ctypes
@@ -20,11 +21,12 @@ from ingest.collectors.games.anomalies import AnomalyCounts
 
 #: Folder in which Wine's bridges mirror the pages.
 LINUX_FOLDER = Path("/dev/shm")
-#: No document states how long a game takes to write a page. A page unchanged for so long is not being written.
-#: At some 500 writes a second, every other copy is of such a page.
+#: No document states how long a game takes to write a page. A page unchanged for so long is not
+#: being written. At some 500 writes a second, every other copy is of such a page.
 SETTLE_S = 0.001
 TRIES = 20
-#: Physics unchanged for so long mean a pause, or a game that has ended. In the latter case only we keep its pages open.
+#: Physics unchanged for so long mean a pause, or a game that has ended. In the latter case only we
+#: keep its pages open.
 STILL_S = 2.0
 
 
@@ -97,8 +99,8 @@ class SharedMemory:
     def snapshot(self, now_s: float) -> Pages | None:
         """Return the pages at one moment, in a millisecond or a few.
 
-        Return None when they are missing, were made again since the last call, or change during every copy.
-        Never raises for present or missing pages.
+        Return None when they are missing, were made again since the last call, or change during
+        every copy. Never raises for present or missing pages.
         """
         if not self._open and not self._opened():
             return None
@@ -176,7 +178,9 @@ class SharedMemory:
 
 
 def wide_text(page: bytes, offset: int, units: int) -> str:
-    """Return the string of at most ``units`` UTF-16 code units at ``offset``; stale text may follow its NUL."""
+    """Return the string of at most ``units`` UTF-16 code units at ``offset``; stale text may follow
+    its NUL.
+    """
     return page[offset : offset + 2 * units].decode("utf-16-le", "replace").partition("\0")[0]
 
 
@@ -188,7 +192,9 @@ def _open_page(name: str, size: int, folder: Path | None) -> Page:
 
 
 class FilePage:
-    """A page that is a file in memory. It is read, not mapped: a truncated file crashes the reader of a mapping."""
+    """A page that is a file in memory. It is read, not mapped: a truncated file crashes the reader
+    of a mapping.
+    """
 
     def __init__(self, path: Path, size: int) -> None:
         self._path, self._size = path, size
@@ -242,7 +248,9 @@ if sys.platform == "win32":
         return kernel32
 
     class MappedPage:
-        """A page that Windows finds by name. The standard library's mmap would create a missing page."""
+        """A page that Windows finds by name. The standard library's mmap would create a missing
+        page.
+        """
 
         def __init__(self, name: str, size: int) -> None:
             self._kernel32, self._size = _kernel32(), size

@@ -1,7 +1,8 @@
-"""Models cars as a few numbers each: the limits of tyres, engine, wings and gearbox at a given speed.
+"""Models cars as a few numbers each: the limits of tyres, engine, wings and gearbox at a given
+speed.
 
-The module knows no circuit, no driver and no time. Speeds are m/s, accelerations m/s², rpm 1/min. A "grip" of 1 is all
-the grip of warm tyres; drivers use a little less.
+The module knows no circuit, no driver and no time. Speeds are m/s, accelerations m/s², rpm 1/min. A
+"grip" of 1 is all the grip of warm tyres; drivers use a little less.
 """
 
 from bisect import bisect_right
@@ -15,7 +16,9 @@ _RPM_PER_RAD_PER_S = 30 / pi
 
 @dataclass(frozen=True, slots=True)
 class Car:
-    """The numbers of one car; ``power_w`` is at the wheels, in points of (rpm, W) with straight lines between."""
+    """The numbers of one car; ``power_w`` is at the wheels, in points of (rpm, W) with straight
+    lines between.
+    """
 
     name: str
     mass_kg: float
@@ -54,7 +57,9 @@ class Car:
         return grip * self.lateral_friction * (GRAVITY_MPS2 + self.downforce_per_m * speed_mps**2)
 
     def cornering_speed_mps(self, curvature_per_m: float, grip: float = 1.0) -> float:
-        """Return the fastest speed on a steady curve; infinite where downforce grows faster than the need for grip."""
+        """Return the fastest speed on a steady curve; infinite where downforce grows faster than
+        the need for grip.
+        """
         friction = grip * self.lateral_friction
         unheld = abs(curvature_per_m) - friction * self.downforce_per_m
         return sqrt(friction * GRAVITY_MPS2 / unheld) if unheld > 0 else float("inf")
@@ -67,18 +72,25 @@ class Car:
         return self.gear_ratios[gear - 1] / self.wheel_radius_m * _RPM_PER_RAD_PER_S
 
     def drive_mps2(self, speed_mps: float, gear: int) -> float:
-        """Return the acceleration by the engine at full throttle, before drag and without wheelspin."""
+        """Return the acceleration by the engine at full throttle, before drag and without
+        wheelspin.
+        """
         rpm_per_mps = self.rpm_per_mps(gear)
         rpm = max(speed_mps * rpm_per_mps, self.launch_rpm)
         return self._power_at(rpm) / self.mass_kg / (rpm / rpm_per_mps)
 
     def best_drive_mps2(self, speed_mps: float) -> float:
-        """Return `drive_mps2` in the gear that a driver would use: the lowest that is not yet due for an upshift."""
+        """Return `drive_mps2` in the gear that a driver would use: the lowest that is not yet due
+        for an upshift.
+        """
         return self.drive_mps2(speed_mps, self.pulling_gear(speed_mps))
 
     def pulling_gear(self, speed_mps: float) -> int:
         gears = range(1, len(self.gear_ratios))
-        return next((g for g in gears if self.engine_rpm(speed_mps, g) < self.upshift_rpm), len(self.gear_ratios))
+        return next(
+            (g for g in gears if self.engine_rpm(speed_mps, g) < self.upshift_rpm),
+            len(self.gear_ratios),
+        )
 
     def _power_at(self, rpm: float) -> float:
         points = self.power_w

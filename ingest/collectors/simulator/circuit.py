@@ -1,12 +1,13 @@
-"""Builds circuits: one closed racing line through the world, with the places of its corners, sectors and pit lane.
+"""Builds circuits: one closed racing line through the world, with the places of its corners,
+sectors and pit lane.
 
-An author describes a circuit as straights and corners. A corner eases in and out of its radius, so that curvature has
-no steps. Lengths of straights are only wishes: `build` stretches them, by least squares, until the line meets its own
-start. The turning must add up to a full circle. The line is the one that the car drives, not the middle of the road.
-The module knows no car and no time.
+An author describes a circuit as straights and corners. A corner eases in and out of its radius, so
+that curvature has no steps. Lengths of straights are only wishes: `build` stretches them, by least
+squares, until the line meets its own start. The turning must add up to a full circle. The line is
+the one that the car drives, not the middle of the road. The module knows no car and no time.
 
-The axes are those of most games: y is up, heading 0 looks along +z and grows to the right. Positive curvature is a
-right-hander.
+The axes are those of most games: y is up, heading 0 looks along +z and grows to the right. Positive
+curvature is a right-hander.
 """
 
 from bisect import bisect_right
@@ -31,7 +32,8 @@ class Straight:
 class Turn:
     """A corner: its tightest radius and the heading it takes, right positive.
 
-    ``easing`` is the share of the turning that happens while the radius tightens or opens; 1 leaves no constant part.
+    ``easing`` is the share of the turning that happens while the radius tightens or opens; 1 leaves
+    no constant part.
     """
 
     radius_m: float
@@ -113,9 +115,9 @@ def build(
 ) -> Circuit:
     """Close the line and divide it into nodes.
 
-    ``sectors`` are the shares of the lap at which sectors 2, 3 ... begin. ``hills`` are height in metres and phase of
-    one, two, three ... waves per lap. Raises ValueError where the turning is not a full circle, or a straight would
-    vanish.
+    ``sectors`` are the shares of the lap at which sectors 2, 3 ... begin. ``hills`` are height in
+    metres and phase of one, two, three ... waves per lap. Raises ValueError where the turning is
+    not a full circle, or a straight would vanish.
     """
     closed = _closed(pieces, heading_rad)
     bends = _Bends(closed, heading_rad)
@@ -180,7 +182,9 @@ def _knots(pieces: Sequence[Piece]) -> Iterator[tuple[float, float]]:
 def _walk(
     heading: Callable[[float], float], origin_m: tuple[float, float], step_m: float, count: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return world x and z of ``count`` steps, by a two-point Gauss rule whose error over a lap is micrometres."""
+    """Return world x and z of ``count`` steps, by a two-point Gauss rule whose error over a lap is
+    micrometres.
+    """
     low, high = step_m * (0.5 - 0.5 / 3**0.5), step_m * (0.5 + 0.5 / 3**0.5)
     pairs = [(heading(i * step_m + low), heading(i * step_m + high)) for i in range(count)]
     x = accumulate((step_m * (sin(a) + sin(b)) / 2 for a, b in pairs), initial=origin_m[0])
@@ -196,7 +200,9 @@ def _closed(pieces: Sequence[Piece], heading_rad: float) -> list[Piece]:
     missing_x, missing_z = _overshoot(pieces, heading_rad)
     directions = _directions(pieces, heading_rad)
     # Long straights give way more: the weight of each is its own length.
-    weighted = [(p.length_m, d) for p, d in zip(pieces, directions, strict=True) if isinstance(p, Straight)]
+    weighted = [
+        (p.length_m, d) for p, d in zip(pieces, directions, strict=True) if isinstance(p, Straight)
+    ]
     xx = sum(w * sin(d) ** 2 for w, d in weighted)
     xz = sum(w * sin(d) * cos(d) for w, d in weighted)
     zz = sum(w * cos(d) ** 2 for w, d in weighted)
@@ -204,7 +210,9 @@ def _closed(pieces: Sequence[Piece], heading_rad: float) -> list[Piece]:
     along_x = (zz * missing_x - xz * missing_z) / determinant
     along_z = (xx * missing_z - xz * missing_x) / determinant
     return [
-        _stretched(p, p.length_m * (sin(d) * along_x + cos(d) * along_z)) if isinstance(p, Straight) else p
+        _stretched(p, p.length_m * (sin(d) * along_x + cos(d) * along_z))
+        if isinstance(p, Straight)
+        else p
         for p, d in zip(pieces, directions, strict=True)
     ]
 
@@ -224,7 +232,9 @@ def _directions(pieces: Sequence[Piece], heading_rad: float) -> list[float]:
 
 def _stretched(straight: Straight, by_m: float) -> Straight:
     if straight.length_m + by_m < _SHORTEST_STRAIGHT_M:
-        raise ValueError(f"closing the circuit would change a straight of {straight.length_m:g} m by {by_m:.0f} m")
+        raise ValueError(
+            f"closing the circuit would change a straight of {straight.length_m:g} m by {by_m:.0f} m"
+        )
     return Straight(straight.length_m + by_m)
 
 
@@ -232,11 +242,15 @@ def _corners(pieces: Sequence[Piece], step_m: float) -> Iterator[CircuitCorner]:
     ends = list(accumulate((piece.length_m for piece in pieces), initial=0.0))
     for piece, start, end in zip(pieces, ends, ends[1:], strict=False):
         if isinstance(piece, Turn):
-            yield CircuitCorner(round(start / step_m), round((start + end) / 2 / step_m), round(end / step_m))
+            yield CircuitCorner(
+                round(start / step_m), round((start + end) / 2 / step_m), round(end / step_m)
+            )
 
 
 def _pit_lane(first_corner: int, *, inside: int) -> PitLane:
-    """Place the pit lane beside the straight after the line, on the inside; it merges before the first corner."""
+    """Place the pit lane beside the straight after the line, on the inside; it merges before the
+    first corner.
+    """
     return PitLane(
         box=round(0.2 * first_corner),
         exit=round(0.6 * first_corner),
@@ -246,7 +260,10 @@ def _pit_lane(first_corner: int, *, inside: int) -> PitLane:
 
 
 def _height(share: float, hills: Sequence[tuple[float, float]]) -> float:
-    return sum(height * sin(tau * waves * share + phase) for waves, (height, phase) in enumerate(hills, start=1))
+    return sum(
+        height * sin(tau * waves * share + phase)
+        for waves, (height, phase) in enumerate(hills, start=1)
+    )
 
 
 def closing_error(circuit: Circuit) -> tuple[float, float]:
@@ -258,7 +275,9 @@ def closing_error(circuit: Circuit) -> tuple[float, float]:
 
 @cache
 def aldermoor_park() -> Circuit:
-    """Build the default circuit: two long straights, a hairpin, a chicane and fast sweepers. It is fictional."""
+    """Build the default circuit: two long straights, a hairpin, a chicane and fast sweepers. It is
+    fictional.
+    """
     return build(
         "Aldermoor Park",
         [
@@ -294,7 +313,9 @@ def aldermoor_park() -> Circuit:
 
 @cache
 def val_sarine() -> Circuit:
-    """Build a short and twisty circuit, driven the other way round: most of its corners are left-handers."""
+    """Build a short and twisty circuit, driven the other way round: most of its corners are
+    left-handers.
+    """
     return build(
         "Val Sarine",
         [

@@ -1,8 +1,8 @@
 """Derives the driver's controls (pedals, gear and steering) from the motion of the car.
 
-The speed profile comes first and the controls follow from it. The throttle is the share of the engine's pull that the
-acceleration needed. The brake is the share of the hardest stop. So the channels of a frame always agree with each
-other.
+The speed profile comes first and the controls follow from it. The throttle is the share of the
+engine's pull that the acceleration needed. The brake is the share of the hardest stop. So the
+channels of a frame always agree with each other.
 """
 
 from collections.abc import Sequence
@@ -76,11 +76,16 @@ def _steer(car: Car, curvature: float, speed: float) -> float:
 
 
 def shift(
-    car: Car, clock_s: Sequence[float], speed_mps: Sequence[float], gain_mps2: Sequence[float], gear: int
+    car: Car,
+    clock_s: Sequence[float],
+    speed_mps: Sequence[float],
+    gain_mps2: Sequence[float],
+    gear: int,
 ) -> list[int]:
     """Return the gear of each node.
 
-    The driver shifts up at the shift light, and down one by one under braking as soon as the engine allows.
+    The driver shifts up at the shift light, and down one by one under braking as soon as the engine
+    allows.
     """
     rpm_per_mps = [car.rpm_per_mps(gear) for gear in range(1, len(car.gear_ratios) + 1)]
     gears = []
@@ -99,7 +104,8 @@ def _wish(car: Car, rpm_per_mps: Sequence[float], speed: float, gain: float, gea
         return 1
     if gear == 1:
         return 0
-    # First gear is for pit boxes and the slowest of hairpins, where the engine would labour in second.
+    # First gear is for pit boxes and the slowest of hairpins, where the engine would labour in
+    # second.
     if gear == 2 and rpm > car.lugging_rpm:
         return 0
     braking = gain < -3 and speed * rpm_per_mps[gear - 2] < car.downshift_rpm

@@ -1,8 +1,8 @@
 """Models a driver: the distance to the car's limits, the spread, and the mistakes of each lap.
 
-Everything is drawn from the seed and the lap's number alone. So the same seed always drives the same session. A lap can
-also be planned before the lap in front of it is driven. The module knows no speeds: it only gives each lap's demand on
-the car.
+Everything is drawn from the seed and the lap's number alone. So the same seed always drives the
+same session. A lap can also be planned before the lap in front of it is driven. The module knows no
+speeds: it only gives each lap's demand on the car.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,18 @@ _GIVEN_NAMES = (
     "Luca",
     "Mira",
 )
-_FAMILY_NAMES = ("Okafor", "Lindqvist", "Moretti", "Sato", "Brandt", "Ferreira", "Novak", "Dubois", "Haddad", "Kowal")
+_FAMILY_NAMES = (
+    "Okafor",
+    "Lindqvist",
+    "Moretti",
+    "Sato",
+    "Brandt",
+    "Ferreira",
+    "Novak",
+    "Dubois",
+    "Haddad",
+    "Kowal",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,9 @@ class SimulatedDriver:
 
 @dataclass(frozen=True, slots=True)
 class WideMoment:
-    """A moment of running wide out of a corner, in nodes. Beyond the white line the lap does not count."""
+    """A moment of running wide out of a corner, in nodes. Beyond the white line the lap does not
+    count.
+    """
 
     start: int
     end: int
@@ -94,7 +107,9 @@ def driver(seed: int) -> SimulatedDriver:
 
 
 def intend(circuit: Circuit, seed: int, lap_number: int) -> Intent:
-    """Draw the intent of the driver of ``seed`` for a lap, counted from 1; the first leaves the pits on cold tyres."""
+    """Draw the intent of the driver of ``seed`` for a lap, counted from 1; the first leaves the
+    pits on cold tyres.
+    """
     person = driver(seed)
     draw = Random(f"driver {seed} lap {lap_number}")
     grip, braking = _commitment(circuit, person, draw)
@@ -112,8 +127,12 @@ def intend(circuit: Circuit, seed: int, lap_number: int) -> Intent:
     return Intent(demand, offset, _noise(circuit, draw), moment)
 
 
-def _commitment(circuit: Circuit, person: SimulatedDriver, draw: Random) -> tuple[list[float], list[float]]:
-    """Draw the shares of grip and braking, corner by corner, around the form of this lap as a whole."""
+def _commitment(
+    circuit: Circuit, person: SimulatedDriver, draw: Random
+) -> tuple[list[float], list[float]]:
+    """Draw the shares of grip and braking, corner by corner, around the form of this lap as a
+    whole.
+    """
     form = draw.gauss(0, person.spread / 2.5)
     grip, braking = [], []
     for nodes in _stretches(circuit):
@@ -123,14 +142,20 @@ def _commitment(circuit: Circuit, person: SimulatedDriver, draw: Random) -> tupl
 
 
 def _stretches(circuit: Circuit) -> list[int]:
-    """Count the steps that belong to each corner: from halfway to the one before until halfway to the next."""
+    """Count the steps that belong to each corner: from halfway to the one before until halfway to
+    the next.
+    """
     corners = circuit.corners
     cuts = [0, *((a.end + b.start) // 2 for a, b in pairwise(corners)), circuit.nodes]
     return [b - a for a, b in pairwise(cuts)]
 
 
 def _leave_pits(
-    circuit: Circuit, grip: list[float], braking: list[float], limit: list[float], offset: list[float]
+    circuit: Circuit,
+    grip: list[float],
+    braking: list[float],
+    limit: list[float],
+    offset: list[float],
 ) -> None:
     pit = circuit.pit
     # Smoothing the profile lets the car anticipate by MARGIN nodes; a pit limiter does not.

@@ -1,9 +1,9 @@
 """Simulates a game: a driver takes a GT3 car round a circuit, lap after lap, as telemetry frames.
 
-`laps` is the truth, in continuous time. `drive` samples it at a steady rate, as a game's telemetry does. So the
-crossing of the line lies between two frames, and the true laps can judge a lap engine. Everything follows from the
-seed. The module knows no Kafka and no clock. It yields frames as fast as the sender requests them; the sender paces
-them.
+`laps` is the truth, in continuous time. `drive` samples it at a steady rate, as a game's telemetry
+does. So the crossing of the line lies between two frames, and the true laps can judge a lap engine.
+Everything follows from the seed. The module knows no Kafka and no clock. It yields frames as fast
+as the sender requests them; the sender paces them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,9 +49,11 @@ def facts(
 def drive(
     circuit: Circuit, *, seed: int, started_at_ms: int, rate_hz: float = 60.0, car: Car = GT3
 ) -> Iterator[TelemetryFrame]:
-    """Yield the frames of a session without end, one every 1/``rate_hz`` s from ``started_at_ms`` on.
+    """Yield the frames of a session without end, one every 1/``rate_hz`` s from ``started_at_ms``
+    on.
 
-    ``sequence`` is left unset. Raises ValueError for a rate at which two frames could share a millisecond.
+    ``sequence`` is left unset. Raises ValueError for a rate at which two frames could share a
+    millisecond.
     """
     if not 0 < rate_hz <= 500:
         raise ValueError(f"rate_hz must be above 0 and at most 500, not {rate_hz:g}")
@@ -129,7 +131,15 @@ def _steps(circuit: Circuit, car: Car, lap: SimulatedLap) -> Iterator[_Step]:
     x_m, z_m, heading_rad = _path(circuit, lap)
     ramps = (
         _ramps(values)
-        for values in (hands.throttle, hands.brake, hands.steering, x_m, circuit.y_m[first:], z_m, heading_rad)
+        for values in (
+            hands.throttle,
+            hands.brake,
+            hands.steering,
+            x_m,
+            circuit.y_m[first:],
+            z_m,
+            heading_rad,
+        )
     )
     rpm_per_mps = [0.0, *(car.rpm_per_mps(gear) for gear in range(1, len(car.gear_ratios) + 1))]
     for i, of_channels in enumerate(zip(*ramps, strict=True)):
@@ -171,8 +181,14 @@ def _path(circuit: Circuit, lap: SimulatedLap) -> tuple[list[float], list[float]
     """Return world x, world z and heading of the car, which runs ``offset_m`` beside the line."""
     first = lap.first_node
     line = circuit.heading_rad[first:]
-    x = [x + beside * cos(h) for x, beside, h in zip(circuit.x_m[first:], lap.offset_m, line, strict=True)]
-    z = [z - beside * sin(h) for z, beside, h in zip(circuit.z_m[first:], lap.offset_m, line, strict=True)]
+    x = [
+        x + beside * cos(h)
+        for x, beside, h in zip(circuit.x_m[first:], lap.offset_m, line, strict=True)
+    ]
+    z = [
+        z - beside * sin(h)
+        for z, beside, h in zip(circuit.z_m[first:], lap.offset_m, line, strict=True)
+    ]
     drift = [atan((after - before) / circuit.step_m) for before, after in pairwise(lap.offset_m)]
     return x, z, [h + aside for h, aside in zip(line, [*drift, 0.0], strict=True)]
 

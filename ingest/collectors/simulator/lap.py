@@ -1,8 +1,9 @@
 """Drives the laps of a simulated session: its truth, in continuous time.
 
-Each lap is planned from its driver's intent and the car's limits, with a look beyond the line. It takes over the car
-exactly as the lap before left it. Speeds join without a step, and lap times are differences of line crossings. The
-module knows no frames and no clock but the session's own, in seconds from its start.
+Each lap is planned from its driver's intent and the car's limits, with a look beyond the line. It
+takes over the car exactly as the lap before left it. Speeds join without a step, and lap times are
+differences of line crossings. The module knows no frames and no clock but the session's own, in
+seconds from its start.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,13 @@ from ingest.collectors.simulator.car import GT3, Car
 from ingest.collectors.simulator.circuit import Circuit
 from ingest.collectors.simulator.controls import Controls, controls
 from ingest.collectors.simulator.driver import Intent, intend
-from ingest.collectors.simulator.speed_profile import MARGIN, brake_backwards, corner_energies, drive_forwards, smooth
+from ingest.collectors.simulator.speed_profile import (
+    MARGIN,
+    brake_backwards,
+    corner_energies,
+    drive_forwards,
+    smooth,
+)
 
 _LOOK_AHEAD_M = 900.0
 _WAIT_IN_BOX_S = 4.0
@@ -25,7 +32,9 @@ _LAUNCH_NODES = 40
 
 @dataclass(frozen=True, slots=True)
 class SimulatedLap:
-    """A lap as it was driven. Lists have an entry per node from ``first_node`` to the line, both included."""
+    """A lap as it was driven. Lists have an entry per node from ``first_node`` to the line, both
+    included.
+    """
 
     number: int
     start_s: float  # since the start of the session; of the first lap, the session's own start
@@ -99,7 +108,9 @@ def _drive_lap(
     raw, gains = _profile(circuit, car, intent, following, first, joint)
     steps = circuit.nodes - first
     energies = smooth([*joint.tail, *raw[: steps + 2 + MARGIN]])
-    motion = _motion(_launched(energies, circuit.step_m) if from_pits else energies, circuit.step_m, wait_s)
+    motion = _motion(
+        _launched(energies, circuit.step_m) if from_pits else energies, circuit.step_m, wait_s
+    )
     done = controls(
         car,
         **motion._asdict(),
@@ -148,19 +159,29 @@ def _launched(energies: Sequence[float], step_m: float) -> list[float]:
 def _profile(
     circuit: Circuit, car: Car, intent: Intent, following: Intent, first: int, joint: _LapStart
 ) -> tuple[list[float], list[float]]:
-    """Return energies and accelerations from ``first``, beyond the line as far as the first corner has an effect."""
+    """Return energies and accelerations from ``first``, beyond the line as far as the first corner
+    has an effect.
+    """
     ahead = round(_LOOK_AHEAD_M / circuit.step_m)
     curvature = [*circuit.curvature_per_m[first:-1], *circuit.curvature_per_m[:ahead]]
     demand = intent.demand.joined(following.demand, start=first, ahead=ahead)
     ceilings = corner_energies(car, curvature, demand)
     ceilings = brake_backwards(car, circuit.step_m, curvature, demand, ceilings)
     return drive_forwards(
-        car, circuit.step_m, curvature, demand, ceilings, energy=joint.energy, gaining_mps2=joint.gaining_mps2
+        car,
+        circuit.step_m,
+        curvature,
+        demand,
+        ceilings,
+        energy=joint.energy,
+        gaining_mps2=joint.gaining_mps2,
     )
 
 
 def _sector_times(circuit: Circuit, clock_s: Sequence[float], first: int) -> tuple[int, ...]:
-    """Return the sector times, rounded at the sectors' ends, so that they add up to the rounded lap."""
+    """Return the sector times, rounded at the sectors' ends, so that they add up to the rounded
+    lap.
+    """
     ends = [*circuit.sector_starts[1:], circuit.nodes]
     ends_ms = [round(clock_s[node - first] * 1000) for node in ends]
     return tuple(after - before for before, after in pairwise([0, *ends_ms]))

@@ -1,10 +1,11 @@
 """Computes the speed profile of a car along a line, from the car's limits and its driver's demand.
 
-It makes three passes over a stretch of equal steps. All work in v²/2 (energy per mass), where an acceleration is a
-slope. The first pass gives the cornering limit of each node. The second goes backwards from every slow place at the
-limit of the brakes. The third goes forwards at the limit of traction and power. Grip that the tyres spend on turning is
-missing for braking and driving (the friction circle). A driver releases the brake and opens the throttle at a finite
-rate. That rate makes trail braking and the throttle's slope out of a corner.
+It makes three passes over a stretch of equal steps. All work in v²/2 (energy per mass), where an
+acceleration is a slope. The first pass gives the cornering limit of each node. The second goes
+backwards from every slow place at the limit of the brakes. The third goes forwards at the limit of
+traction and power. Grip that the tyres spend on turning is missing for braking and driving (the
+friction circle). A driver releases the brake and opens the throttle at a finite rate. That rate
+makes trail braking and the throttle's slope out of a corner.
 """
 
 from collections.abc import Sequence
@@ -26,9 +27,10 @@ MARGIN = 3 * BOX_HALF_WIDTH
 class Demand:
     """A driver's demand on the car, node by node; 1 is the car's limit.
 
-    ``grip`` covers all of the tyre. ``braking`` and ``throttle`` are shares of the limit that grip leaves.
-    ``limit_mps`` is a speed limit independent of grip, such as a pit lane's. ``release_mps3`` is the rate at which the
-    brake comes off, and ``pickup_mps3`` the rate at which the throttle goes on.
+    ``grip`` covers all of the tyre. ``braking`` and ``throttle`` are shares of the limit that grip
+    leaves. ``limit_mps`` is a speed limit independent of grip, such as a pit lane's.
+    ``release_mps3`` is the rate at which the brake comes off, and ``pickup_mps3`` the rate at which
+    the throttle goes on.
     """
 
     grip: Sequence[float]
@@ -39,7 +41,9 @@ class Demand:
     pickup_mps3: float
 
     def joined(self, following: "Demand", *, start: int, ahead: int) -> "Demand":
-        """Join the demand from node ``start`` on with ``ahead`` nodes of the ``following`` lap of the same driver."""
+        """Join the demand from node ``start`` on with ``ahead`` nodes of the ``following`` lap of
+        the same driver.
+        """
         return replace(
             self,
             grip=[*self.grip[start:], *following.grip[:ahead]],
@@ -62,7 +66,11 @@ def corner_energies(car: Car, curvature_per_m: Sequence[float], demand: Demand) 
 
 
 def brake_backwards(
-    car: Car, step_m: float, curvature_per_m: Sequence[float], demand: Demand, ceilings: Sequence[float]
+    car: Car,
+    step_m: float,
+    curvature_per_m: Sequence[float],
+    demand: Demand,
+    ceilings: Sequence[float],
 ) -> list[float]:
     """Return the ceilings, lowered so that the brakes can always reach the next one."""
     lateral, braking, rolling = car.lateral_friction, car.braking_friction, car.rolling_mps2
@@ -73,7 +81,11 @@ def brake_backwards(
     last = len(energies) - 2
     backwards = slice(last, None, -1)
     for i, curvature, grip, share in zip(
-        range(last, -1, -1), curvature_per_m[backwards], demand.grip[backwards], demand.braking[backwards], strict=True
+        range(last, -1, -1),
+        curvature_per_m[backwards],
+        demand.grip[backwards],
+        demand.braking[backwards],
+        strict=True,
     ):
         load = (GRAVITY_MPS2 + downforce * energy) * grip
         turning = 2 * energy * curvature / (lateral * load)
@@ -103,7 +115,11 @@ def drive_forwards(
 
     ``energy`` and the acceleration ``gaining_mps2`` are those at the first node.
     """
-    lateral, traction, rolling = car.lateral_friction, car.braking_friction * car.driven_share, car.rolling_mps2
+    lateral, traction, rolling = (
+        car.lateral_friction,
+        car.braking_friction * car.driven_share,
+        car.rolling_mps2,
+    )
     drag, downforce = 2 * car.drag_per_m, 2 * car.downforce_per_m
     picked_up = demand.pickup_mps3 * step_m
     pull = _pull(car)
@@ -120,8 +136,11 @@ def drive_forwards(
         # Comparisons instead of min and max: calls would take a fifth of a lap's planning time.
         pulled = pull[int(speed * _SPEEDS_PER_MPS)] * throttle
         gain = (pulled if pulled < held else held) - resisting
-        # A car at rest needs a moment, not a distance, to get going: walking pace has no rate limit.
-        eager = (gaining_mps2 if gaining_mps2 > -resisting else -resisting) + picked_up / (speed if speed > 1 else 1.0)
+        # A car at rest needs a moment, not a distance, to get going: walking pace has no rate
+        # limit.
+        eager = (gaining_mps2 if gaining_mps2 > -resisting else -resisting) + picked_up / (
+            speed if speed > 1 else 1.0
+        )
         reached = energy + (gain if gain < eager else eager) * step_m
         if reached > ceiling:
             reached = ceiling
@@ -142,7 +161,9 @@ def _pull(car: Car) -> tuple[float, ...]:
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Smooth with three moving averages, nearly a Gauss bell; the result is `MARGIN` shorter at each end."""
+    """Smooth with three moving averages, nearly a Gauss bell; the result is `MARGIN` shorter at
+    each end.
+    """
     width = 2 * BOX_HALF_WIDTH + 1
     result = list(values)
     for _ in range(3):

@@ -1,4 +1,6 @@
-"""Writes files that outlive a power cut, whole or not at all, and locks files until the process ends."""
+"""Writes files that outlive a power cut, whole or not at all, and locks files until the process
+ends.
+"""
 
 import errno
 import os
@@ -17,7 +19,9 @@ _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace the file: after a crash or a power cut it is the old one or the new one. Raises OSError."""
+    """Replace the file: after a crash or a power cut it is the old one or the new one. Raises
+    OSError.
+    """
     draft = path.with_suffix(".draft")
     with draft.open("wb") as file:
         file.write(data)
@@ -28,7 +32,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync the names in a folder to disk. Windows has no such call; its file system keeps the names."""
+    """Sync the names in a folder to disk. Windows has no such call; its file system keeps the
+    names.
+    """
     if sys.platform == "win32":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -39,7 +45,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def lock(path: Path) -> BinaryIO | None:
-    """Lock the file for as long as it is open; return None where another process or open file has the lock.
+    """Lock the file for as long as it is open; return None where another process or open file has
+    the lock.
 
     Raises OSError, also where a disk knows no locks: there the lock's state is not known.
     """

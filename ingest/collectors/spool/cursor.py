@@ -1,7 +1,9 @@
-"""Reads and writes a session's acknowledged position and its facts, each in a small file beside the segments.
+"""Reads and writes a session's acknowledged position and its facts, each in a small file beside the
+segments.
 
-Each write replaces the cursor as a whole, so that it is never torn. It may lag behind the acknowledgements. The
-collector then sends those records again, and the store drops them. The cursor is never ahead.
+Each write replaces the cursor as a whole, so that it is never torn. It may lag behind the
+acknowledgements. The collector then sends those records again, and the store drops them. The cursor
+is never ahead.
 """
 
 import json
@@ -14,7 +16,9 @@ from ingest.collectors.spool.memory import SpooledSession
 
 
 class SpoolPosition(NamedTuple):
-    """A position between two records: ``offset`` bytes into the segment that is named for ``segment``."""
+    """A position between two records: ``offset`` bytes into the segment that is named for
+    ``segment``.
+    """
 
     segment: int
     offset: int
@@ -25,7 +29,9 @@ START = SpoolPosition(1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Position up to which the broker has acknowledged the session, on ``partition``; ``drained``: nothing follows."""
+    """Position up to which the broker has acknowledged the session, on ``partition``; ``drained``:
+    nothing follows.
+    """
 
     acknowledged: SpoolPosition = START
     partition: int | None = None
@@ -37,7 +43,9 @@ class Cursor:
 
     @classmethod
     def read(cls, folder: Path) -> "Cursor":
-        """Return the cursor that was written last; where none can be read, the start, so that everything is sent."""
+        """Return the cursor that was written last; where none can be read, the start, so that
+        everything is sent.
+        """
         try:
             given = json.loads((folder / "cursor.json").read_bytes())
             segment, offset = given["acknowledged"]

@@ -2,16 +2,17 @@
 
 A power cut of the PC loses at most the last 100 ms.
 
-A game cannot wait. The disk takes nothing when it is full, or when the spool has its full size. The spool then holds
-records in memory, which the producer empties first. Where that is full too, the newest frame replaces the one before.
-The first frame after the loss, or the last of all, thus shows the store the gap before it. The spool never drops
-unacknowledged records on disk: while they cannot be read, later records wait.
+A game cannot wait. The disk takes nothing when it is full, or when the spool has its full size. The
+spool then holds records in memory, which the producer empties first. Where that is full too, the
+newest frame replaces the one before. The first frame after the loss, or the last of all, thus shows
+the store the gap before it. The spool never drops unacknowledged records on disk: while they cannot
+be read, later records wait.
 
-The producer may send a record before its sync, so after a power cut Kafka may have more than the disk. That is why no
-other process continues a session: its sequences would mean other frames.
+The producer may send a record before its sync, so after a power cut Kafka may have more than the
+disk. That is why no other process continues a session: its sequences would mean other frames.
 
-One thread uses a spool. A second one, the spool's own, syncs the written records, so that the game never waits for a
-disk.
+One thread uses a spool. A second one, the spool's own, syncs the written records, so that the game
+never waits for a disk.
 """
 
 import contextlib
@@ -35,10 +36,12 @@ from ingest.collectors.spool.writer import SEGMENT_BYTES, SegmentWriter
 
 log = structlog.get_logger()
 
-#: Writes wait so long for each other before a sync: long enough for two batches of frames 50 ms apart. The oldest
-#: frames were gathered for 33 ms before. With that and the sync itself, the total stays below 100 ms.
+#: Writes wait so long for each other before a sync: long enough for two batches of frames 50 ms
+#: apart. The oldest frames were gathered for 33 ms before. With that and the sync itself, the total
+#: stays below 100 ms.
 GROUP_S = 0.055
-#: The age of the cursor bounds the resend: frames of so many seconds are sent twice, and the store drops them.
+#: The age of the cursor bounds the resend: frames of so many seconds are sent twice, and the store
+#: drops them.
 CURSOR_EVERY_S = 1.0
 #: The most records held in memory while the disk takes nothing: 90 s at 60 Hz, in some 2 MB.
 HELD_RECORDS = 5_000
@@ -46,7 +49,8 @@ RETRY_S = 1.0
 
 
 class DiskSpool:
-    """Spool in ``folder``, which ``lock`` keeps for this process; ``writer`` is None for a session of an earlier one.
+    """Spool in ``folder``, which ``lock`` keeps for this process; ``writer`` is None for a session
+    of an earlier one.
 
     ``make_room`` removes so many bytes that other sessions do not need any more.
     """
@@ -142,13 +146,22 @@ class DiskSpool:
             self._write_held()
 
     def close(self) -> None:
-        """Write the records held in memory, beyond the spool's size if need be; log those that are lost."""
+        """Write the records held in memory, beyond the spool's size if need be; log those that are
+        lost.
+        """
         if self._writer is not None:
             self._writer.unlimited = True
-        self._held.extendleft(reversed([record for record, position in self._taken if position is None]))
+        self._held.extendleft(
+            reversed([record for record, position in self._taken if position is None])
+        )
         self._write_held()
         if lost := [record.sequence for record in self._held if record.sequence]:
-            log.error("frames lost, the disk is full", session=self.session.key, first=lost[0], last=lost[-1])
+            log.error(
+                "frames lost, the disk is full",
+                session=self.session.key,
+                first=lost[0],
+                last=lost[-1],
+            )
             self.dropped += len(lost)
             self.waiting -= len(lost)
         self._closing.set()
@@ -159,7 +172,11 @@ class DiskSpool:
         try:
             self._save(Cursor(self._acknowledged, self._chosen, drained))
         except OSError as failed:
-            log.error("what was acknowledged last will be sent again", session=self.session.key, reason=failed.strerror)
+            log.error(
+                "what was acknowledged last will be sent again",
+                session=self.session.key,
+                reason=failed.strerror,
+            )
         self._reader.close()
         if self._writer is not None:
             self._writer.close()
@@ -167,7 +184,9 @@ class DiskSpool:
 
     @property
     def _read_out(self) -> bool:
-        """Return whether everything on disk was read. Only reading shows the end of a session that is over."""
+        """Return whether everything on disk was read. Only reading shows the end of a session that
+        is over.
+        """
         return self._at_end if self._writer is None else self._reader.at(self._writer.end)
 
     def _written(self, writer: SegmentWriter, record: OutgoingRecord) -> bool:
@@ -186,14 +205,20 @@ class DiskSpool:
         return True
 
     def _wake(self) -> None:
-        """Wake the second thread. It is awake for most frames, and the check costs less than another signal."""
+        """Wake the second thread. It is awake for most frames, and the check costs less than
+        another signal.
+        """
         if not self._changed.is_set():
             self._changed.set()
 
     def _give_way(self) -> None:
         """Remove acknowledged segments from a full disk, so that unacknowledged records have room."""
         with contextlib.suppress(OSError):  # a disk that fails has no room to free
-            done = [path for path in segments(self._folder) if first_of(path) < self._acknowledged.segment]
+            done = [
+                path
+                for path in segments(self._folder)
+                if first_of(path) < self._acknowledged.segment
+            ]
             for path in done:
                 with contextlib.suppress(OSError):  # on Windows while it is still being synced
                     path.unlink()
@@ -212,13 +237,17 @@ class DiskSpool:
         self._held.append(record)
 
     def _write_held(self) -> None:
-        while self._held and self._writer is not None and self._written(self._writer, self._held[0]):
+        while (
+            self._held and self._writer is not None and self._written(self._writer, self._held[0])
+        ):
             self._held.popleft()
 
     def _touch(self, first: int, before: int | None) -> None:
         """Start the time for which acknowledged segments are kept."""
         now = self._wall_clock()
-        with contextlib.suppress(OSError):  # a disk that takes nothing: the time counts from their last write
+        with contextlib.suppress(
+            OSError
+        ):  # a disk that takes nothing: the time counts from their last write
             for path in segments(self._folder):
                 if first <= first_of(path) and (before is None or first_of(path) < before):
                     os.utime(path, (now, now))
@@ -226,7 +255,11 @@ class DiskSpool:
     def _note_unreadable(self, failed: OSError) -> None:
         self._reader.close()  # the next read opens the file again: it may be another one by then
         if not self._unreadable:
-            log.error("the disk cannot be read, frames wait", session=self.session.key, reason=failed.strerror)
+            log.error(
+                "the disk cannot be read, frames wait",
+                session=self.session.key,
+                reason=failed.strerror,
+            )
         self._unreadable = True
 
     def _keep_synced(self) -> None:
@@ -242,10 +275,13 @@ class DiskSpool:
             except OSError as failed:
                 if not self._failing:
                     log.error(
-                        "the disk does not keep what is written", reason=failed.strerror, session=self.session.key
+                        "the disk does not keep what is written",
+                        reason=failed.strerror,
+                        session=self.session.key,
                     )
                 self._failing = True
-                # A full disk cannot take the partition. Frames are better sent all the same than kept back for that.
+                # A full disk cannot take the partition. Frames are better sent all the same than
+                # kept back for that.
                 self.partition = self._chosen
 
     def _sync(self) -> None:
@@ -257,7 +293,9 @@ class DiskSpool:
         self._writer.sync()
 
     def _establish(self) -> None:
-        """Sync the session's facts and the names of its folder, so that they outlive a power cut too."""
+        """Sync the session's facts and the names of its folder, so that they outlive a power cut
+        too.
+        """
         with session_path(self._folder).open("rb+") as facts:
             os.fsync(facts.fileno())
         sync_folder(self._folder)
@@ -265,7 +303,9 @@ class DiskSpool:
 
     def _save_when_due(self) -> None:
         cursor = Cursor(self._acknowledged, self._chosen)
-        if cursor == self._saved or (cursor.partition == self._saved.partition and time.monotonic() < self._save_at):
+        if cursor == self._saved or (
+            cursor.partition == self._saved.partition and time.monotonic() < self._save_at
+        ):
             return
         self._save(cursor)
 

@@ -1,8 +1,10 @@
-"""Manages all sessions in the spool of this PC: each in a numbered folder that one process holds at a time.
+"""Manages all sessions in the spool of this PC: each in a numbered folder that one process holds at
+a time.
 
-A collector holds the session that is being driven. A killed collector, or a session that ended without a broker, leaves
-records behind. The first process that locks the folder takes it over. The rule to remember: an acknowledged segment
-goes once it has been kept long enough, or when room is needed. An unacknowledged segment never goes.
+A collector holds the session that is being driven. A killed collector, or a session that ended
+without a broker, leaves records behind. The first process that locks the folder takes it over. The
+rule to remember: an acknowledged segment goes once it has been kept long enough, or when room is
+needed. An unacknowledged segment never goes.
 """
 
 import contextlib
@@ -36,7 +38,9 @@ _LEFTOVERS = {_LOCK, "session.json", "cursor.json", "cursor.draft"}
 
 @dataclass(frozen=True, slots=True)
 class KeptSession:
-    """A session with frames on disk, held or not; ``partition`` is the one that it was sent to, if it was sent."""
+    """A session with frames on disk, held or not; ``partition`` is the one that it was sent to, if
+    it was sent.
+    """
 
     session: SpooledSession
     partition: int | None
@@ -48,7 +52,9 @@ class KeptSession:
 
 
 class SpoolFolder:
-    """Spool of at most ``max_bytes`` in ``path``; keeps acknowledged segments for ``keep_s`` where there is room."""
+    """Spool of at most ``max_bytes`` in ``path``; keeps acknowledged segments for ``keep_s`` where
+    there is room.
+    """
 
     def __init__(
         self,
@@ -65,9 +71,15 @@ class SpoolFolder:
 
     @classmethod
     def of(cls, settings: CollectorSettings, environ: Mapping[str, str]) -> Self:
-        """Open the spool folder that the settings name. Raises SettingsError for the home of an unknown user."""
+        """Open the spool folder that the settings name. Raises SettingsError for the home of an
+        unknown user.
+        """
         try:
-            path = Path(settings.spool_dir).expanduser() if settings.spool_dir else default_path(environ)
+            path = (
+                Path(settings.spool_dir).expanduser()
+                if settings.spool_dir
+                else default_path(environ)
+            )
         except RuntimeError:
             raise SettingsError(
                 "SPOOL_DIR", settings.spool_dir, "want a folder, and nobody's home is called so"
@@ -82,7 +94,14 @@ class SpoolFolder:
         except OSError as refused:
             raise SpoolUnavailable(str(self.path), refused.strerror or str(refused)) from None
         writer = SegmentWriter(folder, room=self._has_room, segment_bytes=self._segment_bytes)
-        return DiskSpool(folder, held, session, writer=writer, make_room=self._make_room, wall_clock=self._wall_clock)
+        return DiskSpool(
+            folder,
+            held,
+            session,
+            writer=writer,
+            make_room=self._make_room,
+            wall_clock=self._wall_clock,
+        )
 
     def left(self) -> Iterator[DiskSpool]:
         """Yield the unheld sessions that are not fully acknowledged, oldest first.
@@ -123,14 +142,20 @@ class SpoolFolder:
     @property
     def used_bytes(self) -> int:
         """Return the bytes that records take, whole ones and damaged ones."""
-        return sum(_size(path) for pattern in (f"*/*{SUFFIX}", f"{QUARANTINE}/*") for path in self.path.glob(pattern))
+        return sum(
+            _size(path)
+            for pattern in (f"*/*{SUFFIX}", f"{QUARANTINE}/*")
+            for path in self.path.glob(pattern)
+        )
 
     def _has_room(self, wanted_bytes: int) -> bool:
         too_much = self.used_bytes + wanted_bytes - self._max_bytes
         return too_much <= 0 or self._make_room(too_much)
 
     def _make_room(self, wanted_bytes: int) -> bool:
-        """Remove so many bytes of acknowledged segments early, oldest first; return whether there were so many."""
+        """Remove so many bytes of acknowledged segments early, oldest first; return whether there
+        were so many.
+        """
         for folder in filter(_has_segments, self._folders()):
             for path in _acknowledged(folder):
                 size = _size(path)
@@ -176,7 +201,9 @@ def default_path(environ: Mapping[str, str]) -> Path:
 
 
 def _has_segments(folder: Path) -> bool:
-    """Return whether the folder has segments; False where the disk fails, as other sessions may still be readable."""
+    """Return whether the folder has segments; False where the disk fails, as other sessions may
+    still be readable.
+    """
     try:
         return bool(segments(folder))
     except OSError:
@@ -185,11 +212,14 @@ def _has_segments(folder: Path) -> bool:
 
 def _acknowledged(folder: Path) -> list[Path]:
     cursor = Cursor.read(folder)
-    return [p for p in segments(folder) if cursor.drained or first_of(p) < cursor.acknowledged.segment]
+    return [
+        p for p in segments(folder) if cursor.drained or first_of(p) < cursor.acknowledged.segment
+    ]
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove a session's folder, and leave any other: SPOOL_DIR may name a place with other numbered folders.
+    """Remove a session's folder, and leave any other: SPOOL_DIR may name a place with other
+    numbered folders.
 
     Raises OSError.
     """
@@ -207,7 +237,9 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _remove_if(path: Path, so: Callable[[Path], bool]) -> bool:
-    """Remove a file that meets the condition ``so``; return False for one that is in use on Windows, or gone."""
+    """Remove a file that meets the condition ``so``; return False for one that is in use on
+    Windows, or gone.
+    """
     try:
         if not so(path):
             return False

@@ -1,7 +1,9 @@
-"""Defines the interface of a spool, where a session's records wait for the broker, and the spool in memory.
+"""Defines the interface of a spool, where a session's records wait for the broker, and the spool in
+memory.
 
-The producer takes each record in order, and acknowledges it when the broker has it, the oldest first. A restarted
-collector takes the unacknowledged records. The rule to remember: a spool never gives up an unacknowledged record.
+The producer takes each record in order, and acknowledges it when the broker has it, the oldest
+first. A restarted collector takes the unacknowledged records. The rule to remember: a spool never
+gives up an unacknowledged record.
 """
 
 from collections import deque
@@ -97,12 +99,14 @@ OpenSpool = Callable[[SpooledSession], Spool]
 class MemorySpool:
     """Spool of at most ``capacity`` records in memory, for a car that can be driven again.
 
-    The caller checks `has_room` before it appends. ``for_game``: the game cannot wait, so there is always room. In a
-    full spool the newest frame replaces the one before. The first frame after the loss shows the store the gap before
-    it.
+    The caller checks `has_room` before it appends. ``for_game``: the game cannot wait, so there is
+    always room. In a full spool the newest frame replaces the one before. The first frame after the
+    loss shows the store the gap before it.
     """
 
-    def __init__(self, session: SpooledSession, capacity: int = CAPACITY_RECORDS, *, for_game: bool = False) -> None:
+    def __init__(
+        self, session: SpooledSession, capacity: int = CAPACITY_RECORDS, *, for_game: bool = False
+    ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self.session = session

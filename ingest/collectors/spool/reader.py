@@ -1,8 +1,8 @@
 """Reads a session's segments from one position on, record by record, and skips damage.
 
-The reader puts damage between whole records aside in a quarantine folder for a person to inspect. The frames in it are
-missing, and the sequences around them show the gap to the store. Where nothing whole follows, the last write was torn,
-and the reader cuts the file. It counts all damaged bytes.
+The reader puts damage between whole records aside in a quarantine folder for a person to inspect.
+The frames in it are missing, and the sequences around them show the gap to the store. Where nothing
+whole follows, the last write was torn, and the reader cuts the file. It counts all damaged bytes.
 """
 
 import contextlib
@@ -29,7 +29,9 @@ _NOTHING = OutgoingRecord(0, 0, b"")
 
 
 class SegmentReader:
-    """Reads from ``position`` on; ``grows``: a writer appends to the last segment, so that it has no torn end."""
+    """Reads from ``position`` on; ``grows``: a writer appends to the last segment, so that it has
+    no torn end.
+    """
 
     def __init__(self, folder: Path, position: SpoolPosition, *, grows: bool) -> None:
         self.damaged_bytes = self.cut_bytes = 0
@@ -45,7 +47,8 @@ class SegmentReader:
     def note(self, record: OutgoingRecord, *, after: SpoolPosition, end: SpoolPosition) -> None:
         """Note a record that was just written.
 
-        A reader that has read all before it, and does not lag behind, need not read it from the disk.
+        A reader that has read all before it, and does not lag behind, need not read it from the
+        disk.
         """
         if self._position == after and len(self._ahead) < _MOST_NOTED:
             self._ahead.append((record, end))
@@ -68,13 +71,19 @@ class SegmentReader:
         """Continue reading this segment; return False where no whole record is left in it."""
         data = self._chunk(_CHUNK_BYTES)
         found = list(scan(data))
-        if not found and len(data) == _CHUNK_BYTES:  # damage so large that the next record lies beyond it
+        if (
+            not found and len(data) == _CHUNK_BYTES
+        ):  # damage so large that the next record lies beyond it
             data = self._chunk(-1)
             found = list(scan(data))
         segment, base = self._position
         for before, each in pairwise([Found(0, 0, _NOTHING), *found]):
             if before.end < each.start:
-                self._put_aside(data[before.end : each.start], base + before.end, next_sequence=each.record.sequence)
+                self._put_aside(
+                    data[before.end : each.start],
+                    base + before.end,
+                    next_sequence=each.record.sequence,
+                )
         self._ahead.extend((each.record, SpoolPosition(segment, base + each.end)) for each in found)
         if found:
             self._position = SpoolPosition(segment, base + found[-1].end)
@@ -83,7 +92,9 @@ class SegmentReader:
     def _turn_over(self) -> bool:
         """Go to the next segment; return False where there is none."""
         rest = self._chunk(-1)
-        following = next((f for f in map(first_of, segments(self._folder)) if f > self._position.segment), None)
+        following = next(
+            (f for f in map(first_of, segments(self._folder)) if f > self._position.segment), None
+        )
         if following is None and not self._grows:
             self._cut(len(rest))
             return False
@@ -118,7 +129,12 @@ class SegmentReader:
         self.damaged_bytes += len(damaged)
         aside = self._folder.parent / QUARANTINE
         name = f"{self._folder.name}-{self._position.segment}-{offset}"
-        log.error("damaged records are missing", bytes=len(damaged), before=next_sequence, quarantine=str(aside / name))
+        log.error(
+            "damaged records are missing",
+            bytes=len(damaged),
+            before=next_sequence,
+            quarantine=str(aside / name),
+        )
         with contextlib.suppress(OSError):  # a full disk must not keep the whole records back
             aside.mkdir(exist_ok=True)
             if len(list(aside.iterdir())) < _MOST_QUARANTINED:

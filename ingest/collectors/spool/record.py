@@ -1,8 +1,8 @@
 """Encodes a record of the spool as bytes, and finds whole records in damaged bytes.
 
-A record is length of the payload, CRC32C, sequence and payload. Pure: knows no file. The CRC covers length, sequence
-and payload, so that a record is whole or invalid. The payload is the time of the Kafka record and its value. The rule
-to remember: bytes between two found records are damage.
+A record is length of the payload, CRC32C, sequence and payload. Pure: knows no file. The CRC covers
+length, sequence and payload, so that a record is whole or invalid. The payload is the time of the
+Kafka record and its value. The rule to remember: bytes between two found records are damage.
 """
 
 import struct
@@ -41,7 +41,8 @@ def encode(record: OutgoingRecord) -> bytes:
 def scan(data: bytes) -> Iterator[Found]:
     """Yield the records in ``data``, in order; after damage, continue at the next whole record.
 
-    Bytes before the first record, between two and after the last are damaged, or belong to an incomplete record.
+    Bytes before the first record, between two and after the last are damaged, or belong to an
+    incomplete record.
     """
     start, view = 0, memoryview(data)
     while start + OVERHEAD_BYTES <= len(data):

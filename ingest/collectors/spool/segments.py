@@ -1,7 +1,9 @@
-"""Finds and reads the segment files of one session; each is named for the first sequence that it may hold.
+"""Finds and reads the segment files of one session; each is named for the first sequence that it
+may hold.
 
-Reading needs no lock and no knowledge of the writer. A record is whole or not there yet, and a file freed meanwhile
-holds nothing any more. The functions ignore other names in the folder: programs that copy files add names of their own.
+Reading needs no lock and no knowledge of the writer. A record is whole or not there yet, and a file
+freed meanwhile holds nothing any more. The functions ignore other names in the folder: programs
+that copy files add names of their own.
 """
 
 import re
@@ -49,7 +51,9 @@ def read_ranges(folder: Path, ranges: Sequence[Range]) -> Iterator[OutgoingRecor
     paths = segments(folder)
     for path, after in zip(paths, [*paths[1:], None], strict=True):
         end = first_of(after) if after is not None else None
-        if not any(last >= first_of(path) and (end is None or first < end) for first, last in ranges):
+        if not any(
+            last >= first_of(path) and (end is None or first < end) for first, last in ranges
+        ):
             continue
         try:
             data = path.read_bytes()

@@ -1,8 +1,8 @@
 """Appends records to the newest segment of a session, and syncs them to disk.
 
-`append` passes a record to the operating system, so that it outlives the process. `sync`, which another thread may
-call, makes it outlive a power cut. The rule to remember: the writer truncates a partial write, so that the file ends
-with a whole record.
+`append` passes a record to the operating system, so that it outlives the process. `sync`, which
+another thread may call, makes it outlive a power cut. The rule to remember: the writer truncates a
+partial write, so that the file ends with a whole record.
 """
 
 import errno
@@ -27,9 +27,13 @@ SEGMENT_BYTES = 1 << 20
 
 
 class SegmentWriter:
-    """Writes the segments in ``folder``; ``room`` returns whether a segment of so many bytes may begin."""
+    """Writes the segments in ``folder``; ``room`` returns whether a segment of so many bytes may
+    begin.
+    """
 
-    def __init__(self, folder: Path, *, room: Callable[[int], bool], segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, room: Callable[[int], bool], segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         self.end = START
         self.unlimited = False
         self._folder, self._room, self._segment_bytes = folder, room, segment_bytes
@@ -45,10 +49,14 @@ class SegmentWriter:
         return self._file is not None
 
     def append(self, record: OutgoingRecord) -> None:
-        """Write the record. Raises OSError where there is no room for it, and then leaves no part of it."""
+        """Write the record. Raises OSError where there is no room for it, and then leaves no part
+        of it.
+        """
         data = encode(record)
         # A segment without frames stays the current one: the next would have the same name.
-        is_full = self.end.offset + len(data) > self._segment_bytes and self._last >= self.end.segment
+        is_full = (
+            self.end.offset + len(data) > self._segment_bytes and self._last >= self.end.segment
+        )
         if self._file is None or is_full:
             self._file = self._begin()
         self._write(self._file, data)
@@ -57,7 +65,9 @@ class SegmentWriter:
         self._unsynced = True
 
     def sync(self) -> None:
-        """Sync all records appended before this call, so that they outlive a power cut. Raises OSError."""
+        """Sync all records appended before this call, so that they outlive a power cut. Raises
+        OSError.
+        """
         while self._full:
             os.fsync(self._full[0].fileno())
             self._full.popleft().close()

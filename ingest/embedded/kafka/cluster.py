@@ -1,7 +1,8 @@
 """Runs Apache Kafka with several brokers on this machine, open or secured, as one service.
 
-Each broker is a controller too, in a folder and a process of its own. So one can be killed, frozen or
-restarted while the others serve. Topics have three copies, and a record is acknowledged when two have it.
+Each broker is a controller too, in a folder and a process of its own. So one can be killed, frozen
+or restarted while the others serve. Topics have three copies, and a record is acknowledged when two
+have it.
 """
 
 import secrets
@@ -33,8 +34,12 @@ ADMIN = "admin"
 IN_SYNC_WITHIN_S = 60.0
 _BROKERS_OWN = "broker"  # the name on the certificates that brokers show each other
 _HEAP_MB = 256
-# Longer than for one broker alone: where CPUs are short, late votes elect no leader, again and again.
-_QUORUM = {"controller.quorum.election.timeout.ms": "1000", "controller.quorum.fetch.timeout.ms": "2000"}
+# Longer than for one broker alone: where CPUs are short, late votes elect no leader, again and
+# again.
+_QUORUM = {
+    "controller.quorum.election.timeout.ms": "1000",
+    "controller.quorum.fetch.timeout.ms": "2000",
+}
 _THREADS = {"num.io.threads": "2", "num.network.threads": "2"}  # of each broker; all share the CPUs
 _ITERATIONS = 4096  # of the password's hash; the least that Kafka accepts
 
@@ -43,7 +48,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """TLS for everybody, SCRAM-SHA-512 for clients, certificates among brokers; no rights without a rule."""
+    """TLS for everybody, SCRAM-SHA-512 for clients, certificates among brokers; no rights without a
+    rule.
+    """
 
     ca_file: Path
     certificate: Path
@@ -77,7 +84,9 @@ class Security:
         }
 
     def _client(self, internal_port: int) -> dict[str, str]:
-        """Return the settings of a client with a broker's own certificate, used before there is any password."""
+        """Return the settings of a client with a broker's own certificate, used before there is any
+        password.
+        """
         return {
             "bootstrap.servers": f"127.0.0.1:{internal_port}",
             "security.protocol": "SSL",
@@ -110,7 +119,8 @@ class KafkaCluster:
         settings: Mapping[str, str] | None = None,
         progress: Progress = quiet,
     ) -> Self:
-        """Start the brokers, each on a folder below ``folder``; ``settings`` are properties of each.
+        """Start the brokers, each on a folder below ``folder``; ``settings`` are properties of
+        each.
 
         Raises ServiceUnavailable, with no process left running.
         """
@@ -121,7 +131,9 @@ class KafkaCluster:
         nodes = _nodes(ports.by_name, brokers, security, settings or {})
 
         def start_one(node: Node) -> Kafka:
-            return Kafka.start(folder / f"broker-{node.id}", node=node, java=java, jars=jars, progress=progress)
+            return Kafka.start(
+                folder / f"broker-{node.id}", node=node, java=java, jars=jars, progress=progress
+            )
 
         cluster = cls(_all_or_none(start_one, nodes), security.ca_file if security else None)
         cluster.changes = ports.changes
@@ -137,7 +149,9 @@ class KafkaCluster:
         return self.nodes[id - 1]
 
     def add_user(self, name: str) -> SecretStr:
-        """Make a user with a new password, or give it a new one. It has no rights yet, unless it is `ADMIN`."""
+        """Make a user with a new password, or give it a new one. It has no rights yet, unless it is
+        `ADMIN`.
+        """
         # Sent over TLS: on a command line everybody on this machine could read it.
         password = secrets.token_urlsafe(24)
         hashed = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
@@ -147,7 +161,9 @@ class KafkaCluster:
 
     def leader_of(self, topic: str, partition: int) -> int:
         """Return the id of the broker that leads a partition; -1 while there is none."""
-        leader: int = self._admin.list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
+        leader: int = (
+            self._admin.list_topics(topic, timeout=10).topics[topic].partitions[partition].leader
+        )
         return leader
 
     def roll(self) -> None:
@@ -174,7 +190,10 @@ class KafkaCluster:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -204,7 +223,14 @@ def _nodes(
     voters = [f"{id}@127.0.0.1:{controller}" for id, _, controller in own]
     common = _QUORUM | _THREADS | dict(settings)
     nodes = [
-        Node(id, port=port, controller_port=controller, voters=voters, settings=common, heap_mb=_HEAP_MB)
+        Node(
+            id,
+            port=port,
+            controller_port=controller,
+            voters=voters,
+            settings=common,
+            heap_mb=_HEAP_MB,
+        )
         for id, port, controller in own
     ]
     return nodes if security is None else [security.secured(node) for node in nodes]
@@ -218,7 +244,9 @@ def _admin_of(nodes: list[Kafka]) -> AdminClient:
 
 
 def _all_or_none(start: Callable[[Node], Kafka], nodes: list[Node]) -> list[Kafka]:
-    """Start all brokers at once, for none is ready before most are. If one fails, kill all and raise its error."""
+    """Start all brokers at once, for none is ready before most are. If one fails, kill all and
+    raise its error.
+    """
     with ThreadPoolExecutor(len(nodes)) as pool:
         starting = [pool.submit(start, node) for node in nodes]
     started = [s.result() for s in starting if s.exception() is None]
@@ -229,6 +257,8 @@ def _all_or_none(start: Callable[[Node], Kafka], nodes: list[Node]) -> list[Kafk
 
 
 def _at_once(act: Callable[[Kafka], None], brokers: Iterable[Kafka]) -> None:
-    """Apply ``act`` to all at once. In turn, the last brokers could not leave in order without the others."""
+    """Apply ``act`` to all at once. In turn, the last brokers could not leave in order without the
+    others.
+    """
     with ThreadPoolExecutor() as pool:
         list(pool.map(act, brokers))

@@ -1,8 +1,8 @@
 """Fetches Apache Kafka's jars once, checks them and keeps them in a cache folder.
 
-``kafka_jars.txt`` lists the jars and their hashes. So no version is chosen while a user waits, and an
-altered file is refused. ``jgo`` fetches them in pure Python, else Maven where the machine has it. Both find
-their registry on their own.
+``kafka_jars.txt`` lists the jars and their hashes. So no version is chosen while a user waits, and
+an altered file is refused. ``jgo`` fetches them in pure Python, else Maven where the machine has
+it. Both find their registry on their own.
 """
 
 import contextlib
@@ -71,12 +71,14 @@ def kafka_jars(
 ) -> Path:
     """Return the folder with Kafka's jars, fetched at first (45 MB).
 
-    ``registries`` replaces the fetcher's own, name to URL. Raises ServiceUnavailable if the jars are absent
-    and not available, or have wrong contents.
+    ``registries`` replaces the fetcher's own, name to URL. Raises ServiceUnavailable if the jars
+    are absent and not available, or have wrong contents.
     """
     folder = entry(f"kafka-{VERSION}", cache)
     if offline and not folder.is_dir():
-        raise ServiceUnavailable(NAME, f"its jars are not in {folder.parent}, and fetching was ruled out")
+        raise ServiceUnavailable(
+            NAME, f"its jars are not in {folder.parent}, and fetching was ruled out"
+        )
     return filled(folder, lambda jars: _fill(jars, registries, progress))
 
 
@@ -89,7 +91,9 @@ def _fill(jars: Path, registries: Mapping[str, str] | None, progress: Progress) 
         _check(jar, jars / jar.file_name)
 
 
-def _fetch(jars: Path, workshop: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
+def _fetch(
+    jars: Path, workshop: Path, registries: Mapping[str, str] | None, progress: Progress
+) -> None:
     # The machine's Maven has its own registry, so it cannot replace a chosen one.
     maven = shutil.which("mvn") if registries is None else None
     if importlib.util.find_spec("jgo") is None and maven is None:
@@ -103,7 +107,9 @@ def _fetch(jars: Path, workshop: Path, registries: Mapping[str, str] | None, pro
         _by_maven(maven, jars, workshop, progress)
 
 
-def _by_jgo(jars: Path, workshop: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
+def _by_jgo(
+    jars: Path, workshop: Path, registries: Mapping[str, str] | None, progress: Progress
+) -> None:
     try:
         from jgo.maven import MavenContext, PythonResolver  # an extra
     except ImportError:
@@ -111,7 +117,9 @@ def _by_jgo(jars: Path, workshop: Path, registries: Mapping[str, str] | None, pr
     received = _Received(progress, sum(jar.size_bytes for jar in wanted()))
     resolver = PythonResolver(progress_callback=received.file)
     context = MavenContext(
-        resolver=resolver, repo_cache=workshop / "repository", remote_repos=dict(registries) if registries else None
+        resolver=resolver,
+        repo_cache=workshop / "repository",
+        remote_repos=dict(registries) if registries else None,
     )
     for jar in wanted():
         _download(context, jar).rename(jars / jar.file_name)
@@ -122,7 +130,8 @@ def _download(context: Any, jar: Jar) -> Path:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return Path(artifact.resolve())
-        # Errors of requests are OSErrors; jgo itself raises RuntimeError when no registry has the file.
+        # Errors of requests are OSErrors; jgo itself raises RuntimeError when no registry has the
+        # file.
         except (OSError, RuntimeError) as failed:
             artifact.cached_path.unlink(missing_ok=True)
             if attempt == _ATTEMPTS:
@@ -141,7 +150,9 @@ class _Received:
     @contextlib.contextmanager
     def file(self, _name: str, _size_bytes: int) -> Iterator[Callable[[int], None]]:
         yield self._add
-        self._progress(Step(NAME, "fetching", min(self._done_bytes, self._total_bytes), self._total_bytes))
+        self._progress(
+            Step(NAME, "fetching", min(self._done_bytes, self._total_bytes), self._total_bytes)
+        )
 
     def _add(self, size_bytes: int) -> None:
         self._done_bytes += size_bytes
@@ -151,7 +162,15 @@ def _by_maven(maven: str, jars: Path, workshop: Path, progress: Progress) -> Non
     progress(Step(NAME, "fetching with Maven"))
     pom = workshop / "pom.xml"
     pom.write_text(_POM.format("".join(_POM_DEPENDENCY.format(jar) for jar in wanted())))
-    command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+    command = [
+        maven,
+        "-q",
+        "-B",
+        "-f",
+        str(pom),
+        "dependency:copy-dependencies",
+        f"-DoutputDirectory={jars}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         reason = (done.stdout + done.stderr).strip().splitlines()[:1]
@@ -163,4 +182,6 @@ def _check(jar: Jar, file: Path) -> None:
         raise ServiceUnavailable(NAME, f"{jar} did not arrive")
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != jar.sha256:
-        raise ServiceUnavailable(NAME, f"{jar} is not the file it should be: SHA-256 {found}, not {jar.sha256}")
+        raise ServiceUnavailable(
+            NAME, f"{jar} is not the file it should be: SHA-256 {found}, not {jar.sha256}"
+        )

@@ -1,4 +1,5 @@
-"""Runs Apache Kafka as a child process: KRaft, one broker that is its own controller, on this machine's loopback.
+"""Runs Apache Kafka as a child process: KRaft, one broker that is its own controller, on this
+machine's loopback.
 
 Finds Java and the jars; knows nothing of topics. Several brokers are several of these with the same
 ``voters`` and ``cluster_id``: `ingest.embedded.kafka.cluster`. A service folder holds ``data``, the
@@ -26,7 +27,16 @@ from confluent_kafka.admin import AdminClient
 from ingest.embedded.kafka.data_folder import format_from, is_formatted, keep_snapshot
 from ingest.embedded.kafka.jars import NAME, VERSION, kafka_jars
 from ingest.embedded.ports import keep_ports
-from ingest.embedded.process import Cancelled, Process, Progress, ServiceUnavailable, Step, free_port, never, quiet
+from ingest.embedded.process import (
+    Cancelled,
+    Process,
+    Progress,
+    ServiceUnavailable,
+    Step,
+    free_port,
+    never,
+    quiet,
+)
 
 READY_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 60.0  # the first stop writes the class archive: 5 s
@@ -47,7 +57,8 @@ _SETTINGS = {
     # A broker that was killed is let back in after this; the default is 9 s.
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "500",
-    # By default a quarter of the heap above, for compacted topics. Here those are only the committed offsets.
+    # By default a quarter of the heap above, for compacted topics. Here those are only the
+    # committed offsets.
     "log.cleaner.dedupe.buffer.size": "4194304",
     "controller.quorum.election.timeout.ms": "500",
     "controller.quorum.fetch.timeout.ms": "1000",
@@ -55,13 +66,17 @@ _SETTINGS = {
 _REPLICATED = ("default.replication.factor", "offsets.topic.replication.factor",
                "transaction.state.log.replication.factor",
                "share.coordinator.state.topic.replication.factor")  # fmt: skip
-_IN_SYNC = ("min.insync.replicas", "transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr")
-# With ten cars the broker makes 40 MB/s of garbage, which meant a collection each 4 s. It paused the broker
-# for 8 to 30 ms where little else ran. On a busy machine it was 20 to 300 ms. Here all of the heap except
-# this much is for young objects: one collection in 11 s. Objects that survive one collection leave the
-# young heap at once, otherwise each collection copied 20 MB. Side by side, the pauses were 35, 48 and 100
-# ms of 15 s instead of 53, 96 and 715. Java 17 also stops all threads each second for cleanup; newer
-# versions do not.
+_IN_SYNC = (
+    "min.insync.replicas",
+    "transaction.state.log.min.isr",
+    "share.coordinator.state.topic.min.isr",
+)
+# With ten cars the broker makes 40 MB/s of garbage, which meant a collection each 4 s. It paused
+# the broker for 8 to 30 ms where little else ran. On a busy machine it was 20 to 300 ms. Here all
+# of the heap except this much is for young objects: one collection in 11 s. Objects that survive
+# one collection leave the young heap at once, otherwise each collection copied 20 MB. Side by side,
+# the pauses were 35, 48 and 100 ms of 15 s instead of 53, 96 and 715. Java 17 also stops all
+# threads each second for cleanup; newer versions do not.
 _OLD_MB = 192
 _JVM = (
     "-XX:+UseParallelGC",
@@ -82,11 +97,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One broker's place in its cluster. ``voters`` are id@host:port of every controller; none: this one alone.
+    """One broker's place in its cluster. ``voters`` are id@host:port of every controller; none:
+    this one alone.
 
-    ``advertised`` is the address published to clients (host:port), for a proxy in between. ``settings`` are
-    broker properties. ``client`` has the settings of a client that checks its readiness, if the address is
-    not enough.
+    ``advertised`` is the address published to clients (host:port), for a proxy in between.
+    ``settings`` are broker properties. ``client`` has the settings of a client that checks its
+    readiness, if the address is not enough.
     """
 
     id: int = 1
@@ -97,8 +113,8 @@ class Node:
     advertised: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     client: Mapping[str, str] = field(default_factory=dict)
-    # Every collection stops the broker, and so every frame in transit. Memory and two threads make pauses
-    # rare and short.
+    # Every collection stops the broker, and so every frame in transit. Memory and two threads make
+    # pauses rare and short.
     heap_mb: int = 512
 
     def properties(self, data: Path) -> str:
@@ -108,11 +124,17 @@ class Node:
             "log.dirs": str(data),
             "listeners": f"CLIENT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
             "advertised.listeners": f"CLIENT://{self.advertised or f'127.0.0.1:{self.port}'}",
-            "controller.quorum.voters": ",".join(self.voters) or f"{self.id}@127.0.0.1:{self.controller_port}",
+            "controller.quorum.voters": ",".join(self.voters)
+            or f"{self.id}@127.0.0.1:{self.controller_port}",
         }
         brokers = max(1, len(self.voters))
-        copies = dict.fromkeys(_REPLICATED, str(min(3, brokers))) | dict.fromkeys(_IN_SYNC, str(min(2, brokers)))
-        return "".join(f"{name}={value}\n" for name, value in (_SETTINGS | copies | own | dict(self.settings)).items())
+        copies = dict.fromkeys(_REPLICATED, str(min(3, brokers))) | dict.fromkeys(
+            _IN_SYNC, str(min(2, brokers))
+        )
+        return "".join(
+            f"{name}={value}\n"
+            for name, value in (_SETTINGS | copies | own | dict(self.settings)).items()
+        )
 
 
 class Kafka:
@@ -127,9 +149,16 @@ class Kafka:
         self.node = node
         self.changes = ""  # of its ports since the last start, in words
         young_mb = max(node.heap_mb // 3, node.heap_mb - _OLD_MB)
-        self._java = [str(java), f"-Xms{node.heap_mb}m", f"-Xmx{node.heap_mb}m", f"-Xmn{young_mb}m", *_JVM]
+        self._java = [
+            str(java),
+            f"-Xms{node.heap_mb}m",
+            f"-Xmx{node.heap_mb}m",
+            f"-Xmn{young_mb}m",
+            *_JVM,
+        ]
         self._class_path = ["-cp", str(jars / "*")]
-        # Classes as loaded at the first run: they halve the work of a start. Java ignores another Java's archive.
+        # Classes as loaded at the first run: they halve the work of a start. Java ignores another
+        # Java's archive.
         self._archive = jars.with_name(f"{jars.name}-java{java_version(java)}.jsa")
         self._new_archive = folder / "classes.jsa"
         self._snapshot = jars.with_name(f"{jars.name}.checkpoint")
@@ -147,8 +176,8 @@ class Kafka:
     ) -> Self:
         """Start the broker on ``folder``, made at first. Fetches ``jars`` if None.
 
-        Without ``node``, the folder keeps its ports. Raises ServiceUnavailable: no Java, no jars, or it
-        does not start.
+        Without ``node``, the folder keeps its ports. Raises ServiceUnavailable: no Java, no jars,
+        or it does not start.
         """
         java = java or find_java()
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +188,9 @@ class Kafka:
                 Node(port=ports.by_name["Kafka"], controller_port=ports.by_name["its controller"]),
                 ports.changes,
             )
-        broker = cls(folder.resolve(), node=node, java=java, jars=jars or kafka_jars(progress=progress))
+        broker = cls(
+            folder.resolve(), node=node, java=java, jars=jars or kafka_jars(progress=progress)
+        )
         broker.changes = changes
         broker._format(progress)
         broker._launch(progress)
@@ -204,7 +235,10 @@ class Kafka:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -224,33 +258,58 @@ class Kafka:
         progress(Step(NAME, "formatting its folder"))
         shutil.rmtree(self._data, ignore_errors=True)
         with contextlib.suppress(OSError):
-            format_from(self._snapshot, self._data, cluster_id=self.node.cluster_id, node_id=self.node.id)
+            format_from(
+                self._snapshot, self._data, cluster_id=self.node.cluster_id, node_id=self.node.id
+            )
             return
         self._format_by_kafka()
         keep_snapshot(self._data, self._snapshot)
 
     def _format_by_kafka(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
-        command = [*self._java, *self._use_archive(), *self._class_path, "kafka.tools.StorageTool", "format"]
+        command = [
+            *self._java,
+            *self._use_archive(),
+            *self._class_path,
+            "kafka.tools.StorageTool",
+            "format",
+        ]
         command += ["-t", self.node.cluster_id, "-c", str(self._properties)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
-            raise ServiceUnavailable(NAME, f"could not format {self._data}: {(done.stdout + done.stderr).strip()}")
+            raise ServiceUnavailable(
+                NAME, f"could not format {self._data}: {(done.stdout + done.stderr).strip()}"
+            )
 
     def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
         logging = files("ingest.embedded.kafka").joinpath("kafka_log4j2.xml")
         archive = self._use_archive() or [f"-XX:ArchiveClassesAtExit={self._new_archive}"]
-        command = [*self._java, f"-Dlog4j2.configurationFile={logging}", *archive, *self._class_path]
+        command = [
+            *self._java,
+            f"-Dlog4j2.configurationFile={logging}",
+            *archive,
+            *self._class_path,
+        ]
         command += ["kafka.Kafka", str(self._properties)]
         self._process = Process.start(NAME, command, log_file=self.folder / "kafka.log")
-        self._process.await_ready(self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled)
-        log.info("kafka started", brokers=self.brokers, pid=self.pid, version=VERSION, folder=str(self.folder))
+        self._process.await_ready(
+            self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled
+        )
+        log.info(
+            "kafka started",
+            brokers=self.brokers,
+            pid=self.pid,
+            version=VERSION,
+            folder=str(self.folder),
+        )
 
     def _use_archive(self) -> list[str]:
         return [f"-XX:SharedArchiveFile={self._archive}"] if self._archive.exists() else []
 
     def _keep_archive(self) -> None:
-        """Move this run's class archive into the cache, whole or not at all. A read-only cache gets none."""
+        """Move this run's class archive into the cache, whole or not at all. A read-only cache gets
+        none.
+        """
         if self._new_archive.exists():
             with contextlib.suppress(OSError):
                 arriving = self._archive.with_name(f"{self._archive.name}.{os.getpid()}")
@@ -259,18 +318,24 @@ class Kafka:
             self._new_archive.unlink(missing_ok=True)
 
     def _answers(self) -> bool:
-        return lists_topics(f"127.0.0.1:{self.node.port}", broker_id=self.node.id, client=self.node.client)
+        return lists_topics(
+            f"127.0.0.1:{self.node.port}", broker_id=self.node.id, client=self.node.client
+        )
 
 
-def lists_topics(brokers: str, *, broker_id: int | None = None, client: Mapping[str, str] | None = None) -> bool:
-    """Return whether an admin client gets an answer there, from a cluster with ``broker_id`` as a live member.
+def lists_topics(
+    brokers: str, *, broker_id: int | None = None, client: Mapping[str, str] | None = None
+) -> bool:
+    """Return whether an admin client gets an answer there, from a cluster with ``broker_id`` as a
+    live member.
 
     ``client`` has the settings it needs besides the address; it may replace the address too.
     """
     config: dict[str, Any] = {"bootstrap.servers": brokers, "log_level": 0} | dict(client or {})
     host, _, port = config["bootstrap.servers"].rpartition(":")
     try:
-        # Checked first because it is cheap: a librdkafka client takes a while to detect a closed port.
+        # Checked first because it is cheap: a librdkafka client takes a while to detect a closed
+        # port.
         socket.create_connection((host, int(port)), timeout=1.0).close()
         admin = AdminClient(config)
         known = admin.list_topics(timeout=2.0).brokers
@@ -299,7 +364,9 @@ def find_java() -> Path:
 def java_version(java: Path) -> int:
     """Return the feature version of that program (17, 21...); 0 if it prints none."""
     try:
-        said = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=20).stderr
+        said = subprocess.run(
+            [str(java), "-version"], capture_output=True, text=True, timeout=20
+        ).stderr
     except (OSError, subprocess.TimeoutExpired):
         return 0
     number = re.search(r'version "(\d+)', said)

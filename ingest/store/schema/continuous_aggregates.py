@@ -1,10 +1,11 @@
-"""Makes the summaries that `analytics.store.summaries` reads: continuous aggregates, or views of the same names.
+"""Makes the summaries that `analytics.store.summaries` reads: continuous aggregates, or views of
+the same names.
 
-The edition decides: views stand in where there are no continuous aggregates. A continuous aggregate returns
-the values that it has computed, and computes newer ones from the frames. So a running session is correct at
-once. TimescaleDB notes late data in a time that has been computed, until the policy runs again
-(`ingest.store.schema.timescale_policies`). Until then ``telemetry_1s_of`` reads a session of that time from
-its frames. Only the view ``telemetry_1s`` lacks them.
+The edition decides: views stand in where there are no continuous aggregates. A continuous aggregate
+returns the values that it has computed, and computes newer ones from the frames. So a running
+session is correct at once. TimescaleDB notes late data in a time that has been computed, until the
+policy runs again (`ingest.store.schema.timescale_policies`). Until then ``telemetry_1s_of`` reads a
+session of that time from its frames. Only the view ``telemetry_1s`` lacks them.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from ingest.store.schema.edition import Edition
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Frames of a session grouped by a bucket of time. ``values`` are the columns kept of each group."""
+    """Frames of a session grouped by a bucket of time. ``values`` are the columns kept of each
+    group.
+    """
 
     name: str
     bucket: str
@@ -48,8 +51,8 @@ SECONDS = Summary(
 SUMMARIES = (SECONDS,)
 
 # A job of TimescaleDB, whose retention drops frames and keeps summaries
-# (`ingest.store.schema.timescale_policies`). Takes laps that are over, the oldest first, as many as a run
-# finishes in seconds. Frames older than ``days`` are gone; 0 means that none are.
+# (`ingest.store.schema.timescale_policies`). Takes laps that are over, the oldest first, as many as
+# a run finishes in seconds. Frames older than ``days`` are gone; 0 means that none are.
 _SUM_UP_LAPS = """
 INSERT INTO lap_sums
 SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames, s.first_frame_at, s.last_frame_at,
@@ -75,8 +78,8 @@ SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames,
         excluded.full_throttle_share, excluded.braking_share, excluded.max_rpm)
 """
 
-# Covers laps whose frames may have been dropped since. The minutes are those of the game's lap counter. If
-# their number of frames differs from the lap's, nothing is kept of them.
+# Covers laps whose frames may have been dropped since. The minutes are those of the game's lap
+# counter. If their number of frames differs from the lap's, nothing is kept of them.
 _KEEP_LAP_MINUTES = """
 INSERT INTO lap_sums
 SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, sum(m.frames), min(first_frame_at), max(last_frame_at),
@@ -93,9 +96,9 @@ HAVING abs(sum(m.frames) - l.frames) <= 0.01 * l.frames
     ON CONFLICT DO NOTHING
 """
 
-# For queries by time: a view would have to group all frames of the session first. A function of one SELECT
-# is inlined into the query that names it. Its body is looked up at that moment, so views may be dropped
-# under it.
+# For queries by time: a view would have to group all frames of the session first. A function of one
+# SELECT is inlined into the query that names it. Its body is looked up at that moment, so views may
+# be dropped under it.
 _OF = """
 CREATE OR REPLACE FUNCTION {name}(of_session integer, since timestamptz, until timestamptz)
 RETURNS TABLE ({columns}) LANGUAGE sql STABLE AS {body}
@@ -107,8 +110,10 @@ SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
 """
 
 
-# True if frames were written into times of this session after those were computed. The log has µs since
-# 1970. The next refresh removes such notes. TimescaleDB notes chunks that it dropped in the same way.
+# True if frames were written into times of this session after those were computed. The log has µs
+# since
+# 1970. The next refresh removes such notes. TimescaleDB notes chunks that it dropped in the same
+#       way.
 _STALE = """
 EXISTS (SELECT FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log i
           JOIN _timescaledb_catalog.hypertable h ON h.id = i.hypertable_id
@@ -144,14 +149,16 @@ def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
             conn.execute(_as_view(summary))
     for summary in SUMMARIES:
         _make_function(
-            conn, summary.name, _within(summary, edition, notes_stale=conn.execute(_NOTES_STALE).fetchone() == (True,))
+            conn,
+            summary.name,
+            _within(summary, edition, notes_stale=conn.execute(_NOTES_STALE).fetchone() == (True,)),
         )
     sums = lap_sums()
     conn.execute(sql.SQL("CREATE OR REPLACE VIEW lap_summary AS {}").format(finished_laps()))
     conn.execute(
-        sql.SQL("CREATE OR REPLACE PROCEDURE sum_up_laps(job_id integer, config jsonb) LANGUAGE sql AS {}").format(
-            sql.Literal(sql.SQL(_SUM_UP_LAPS).format(sums=sums).as_string())
-        )
+        sql.SQL(
+            "CREATE OR REPLACE PROCEDURE sum_up_laps(job_id integer, config jsonb) LANGUAGE sql AS {}"
+        ).format(sql.Literal(sql.SQL(_SUM_UP_LAPS).format(sums=sums).as_string()))
     )
     _drop_laps_by_counter(conn, "lap_minutes" in computed)
 
@@ -207,13 +214,18 @@ def _within(summary: Summary, edition: Edition, *, notes_stale: bool) -> sql.Com
 
 
 def _make_function(conn: psycopg.Connection, name: str, body: sql.Composed) -> None:
-    """Make ``name_of(session, since, until)``: the rows of view or aggregate ``name`` that ``body`` selects."""
+    """Make ``name_of(session, since, until)``: the rows of view or aggregate ``name`` that ``body``
+    selects.
+    """
     columns = [
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(of)) for column, of in conn.execute(_COLUMNS, [name])
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(of))
+        for column, of in conn.execute(_COLUMNS, [name])
     ]
     conn.execute(
         sql.SQL(_OF).format(
-            name=sql.Identifier(f"{name}_of"), columns=sql.SQL(", ").join(columns), body=sql.Literal(body.as_string())
+            name=sql.Identifier(f"{name}_of"),
+            columns=sql.SQL(", ").join(columns),
+            body=sql.Literal(body.as_string()),
         )
     )
 

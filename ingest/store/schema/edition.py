@@ -1,8 +1,8 @@
 """Determines a database's edition: plain PostgreSQL, TimescaleDB Apache, or TimescaleDB Community.
 
-Tables, views and columns have the same names in all editions, and queries return the same results. Rule:
-the edition decides features, never correctness. This module detects and reports missing features, and the
-store works without them.
+Tables, views and columns have the same names in all editions, and queries return the same results.
+Rule: the edition decides features, never correctness. This module detects and reports missing
+features, and the store works without them.
 """
 
 import re
@@ -13,8 +13,8 @@ from psycopg.rows import class_row
 
 from ingest.errors import LicenceLost
 
-# If the server did not preload the library, CREATE EXTENSION would end the connection. Only the library
-# knows the setting that is queried here. Few roles may read shared_preload_libraries.
+# If the server did not preload the library, CREATE EXTENSION would end the connection. Only the
+# library knows the setting that is queried here. Few roles may read shared_preload_libraries.
 _EDITION = """
 SELECT current_setting('server_version_num')::integer / 10000 AS postgresql,
        coalesce(extversion, '') AS timescaledb,
@@ -42,16 +42,18 @@ SELECT format('%s policies', count(*))
 HAVING count(*) > 0
 """
 
-# The first version with the columnstore's procedures and refreshes in one piece, all that we require.
+# The first version with the columnstore's procedures and refreshes in one piece, all that we
+# require.
 _FIRST = (2, 19)
 
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """The edition in force. ``timescaledb`` is its version in this database, ``available`` the server's version.
+    """The edition in force. ``timescaledb`` is its version in this database, ``available`` the
+    server's version.
 
-    ``unlicensed`` counts the objects that the Community edition made, if the server's licence no longer
-    covers them.
+    ``unlicensed`` counts the objects that the Community edition made, if the server's licence no
+    longer covers them.
     """
 
     postgresql: int
@@ -82,7 +84,11 @@ class Edition:
         if not self.hypertable:
             return (f"hypertable, columnstore, policies, continuous aggregates: {self._why_plain}",)
         if not self.community:
-            why = f"{self.timescaledb} is older than 2.19" if self.licensed else "the Apache edition has none"
+            why = (
+                f"{self.timescaledb} is older than 2.19"
+                if self.licensed
+                else "the Apache edition has none"
+            )
             return (f"columnstore, policies, continuous aggregates: {why}",)
         return ()
 
@@ -91,7 +97,9 @@ class Edition:
         if not self.available:
             return "the server has no TimescaleDB"
         if not self.preloaded:
-            return f"the server has TimescaleDB {self.available}, but not in shared_preload_libraries"
+            return (
+                f"the server has TimescaleDB {self.available}, but not in shared_preload_libraries"
+            )
         return (
             f"the server has TimescaleDB {self.available}, this database has not:"
             " purple-sector database upgrade makes it, as a user who may"
@@ -111,7 +119,9 @@ class Edition:
         if not self.hypertable:
             return f"PostgreSQL {self.postgresql}, without TimescaleDB: an ordinary table, no compression"
         kind = "Community edition" if self.licensed else "Apache edition"
-        kind += ": a hypertable, " + ("compressed when it is old" if self.community else "no compression")
+        kind += ": a hypertable, " + (
+            "compressed when it is old" if self.community else "no compression"
+        )
         return f"PostgreSQL {self.postgresql} with TimescaleDB {self.timescaledb}, {kind}"
 
 
@@ -136,7 +146,9 @@ def read_edition(conn: psycopg.Connection) -> Edition:
 
 
 def community_only(conn: psycopg.Connection) -> tuple[str, ...]:
-    """Count the objects that only the Community edition can have made in this database, each in words."""
+    """Count the objects that only the Community edition can have made in this database, each in
+    words.
+    """
     return tuple(kept for (kept,) in conn.execute(_COMMUNITY_ONLY))
 
 
@@ -148,11 +160,12 @@ def refuse_lost_licence(conn: psycopg.Connection) -> None:
 
 
 def update_extension(url: str) -> str | None:
-    """Update TimescaleDB in a database to the server's library. Return its version, or None if it is current.
+    """Update TimescaleDB in a database to the server's library. Return its version, or None if it
+    is current.
 
-    TimescaleDB accepts the statement only as the first of a session. A session that did anything else has
-    loaded the library of the extension's version. If the server lost that library, the session can do
-    nothing else (58P01 on 2.19.3).
+    TimescaleDB accepts the statement only as the first of a session. A session that did anything
+    else has loaded the library of the extension's version. If the server lost that library, the
+    session can do nothing else (58P01 on 2.19.3).
     """
     if not _update_is_pending(url):
         return None
@@ -173,7 +186,9 @@ def _update_is_pending(url: str) -> bool:
 
 
 def make_extension(conn: psycopg.Connection) -> None:
-    """Make the extension TimescaleDB if the server has it and this user may. If not, the table stays ordinary."""
+    """Make the extension TimescaleDB if the server has it and this user may. If not, the table
+    stays ordinary.
+    """
     edition = read_edition(conn)
     if edition.timescaledb or not (edition.available and edition.preloaded):
         return

@@ -1,8 +1,9 @@
-"""Makes the store's tables, functions and views, or updates them to this version and to the database's edition.
+"""Makes the store's tables, functions and views, or updates them to this version and to the
+database's edition.
 
-Safe to run twice, and by two processes at once: one transaction under a lock makes whatever is absent.
-Table ``telemetry`` gets its columns from `analytics.model.channels`. A channel added there appears in an
-existing store, as NULL in old frames.
+Safe to run twice, and by two processes at once: one transaction under a lock makes whatever is
+absent. Table ``telemetry`` gets its columns from `analytics.model.channels`. A channel added there
+appears in an existing store, as NULL in old frames.
 """
 
 from importlib.resources import files
@@ -21,18 +22,21 @@ from ingest.store.schema.timescale_policies import migrate_columnstore, migrate_
 _MIGRATION_LOCK = 7_205_759_403
 
 # The time that a chunk of frames covers. Measured with a week of 20 cars on two CPUs (`python -m
-# tests.bench.chunks`). Inserts: 340,000 rows/s in chunks of 1 h, 387,000 of 6 h, 380,000 of a day, 367,000
-# of a week. Reads were alike: 1,000 frames in 3.2 to 3.4 ms, planned in 0.1 to 0.2 ms. A day has the fewest
-# chunks of the sizes with equal rates. The columnstore and retention work in days too.
+# tests.bench.chunks`). Inserts: 340,000 rows/s in chunks of 1 h, 387,000 of 6 h, 380,000 of a day,
+# 367,000 of a week. Reads were alike: 1,000 frames in 3.2 to 3.4 ms, planned in 0.1 to 0.2 ms. A
+# day has the fewest chunks of the sizes with equal rates. The columnstore and retention work in
+# days too.
 CHUNK_HOURS = 24
 
 _KEEP_ALL = Retention()
 
 
 def migrate(conn: psycopg.Connection, retention: Retention = _KEEP_ALL) -> None:
-    """Bring the database that ``conn`` is connected to up to this version of the schema, in one transaction.
+    """Bring the database that ``conn`` is connected to up to this version of the schema, in one
+    transaction.
 
-    Workers may be writing: they wait for it, and it waits for the batches in progress. Raises LicenceLost.
+    Workers may be writing: they wait for it, and it waits for the batches in progress. Raises
+    LicenceLost.
     """
     through_deadlocks(lambda: _migrate(conn, retention))
 
@@ -43,7 +47,8 @@ def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
         # Suppress notices about objects that already exist.
         conn.execute("SET LOCAL client_min_messages = warning")
         if _columns(conn):
-            # Every batch begins with this table. A batch that waits here holds no lock that the migration needs.
+            # Every batch begins with this table. A batch that waits here holds no lock that the
+            # migration needs.
             conn.execute("LOCK TABLE ONLY telemetry IN SHARE ROW EXCLUSIVE MODE")
         make_extension(conn)
         refuse_lost_licence(conn)
@@ -68,13 +73,19 @@ def _migrate_telemetry(conn: psycopg.Connection) -> None:
     definitions = [sql.SQL(d) for d in column_definitions()]
     for table in ("telemetry", "telemetry_pending"):
         named = sql.Identifier(table)
-        conn.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(named, sql.SQL(", ").join(definitions)))
+        conn.execute(
+            sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(
+                named, sql.SQL(", ").join(definitions)
+            )
+        )
         there = _columns(conn, table)
         for name, definition in zip(FRAMES.names, definitions, strict=True):
             if name not in there:
                 conn.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(named, definition))
     _allow_unknown(conn)
-    conn.execute("CREATE INDEX IF NOT EXISTS telemetry_session_time ON telemetry (session_id, time)")
+    conn.execute(
+        "CREATE INDEX IF NOT EXISTS telemetry_session_time ON telemetry (session_id, time)"
+    )
 
 
 def _allow_unknown(conn: psycopg.Connection) -> None:
@@ -85,7 +96,10 @@ def _allow_unknown(conn: psycopg.Connection) -> None:
     ).fetchall()
     if required:
         # One statement for all columns: on a hypertable it visits every chunk.
-        drops = [sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name)) for (name,) in required]
+        drops = [
+            sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name))
+            for (name,) in required
+        ]
         conn.execute(sql.SQL("ALTER TABLE telemetry {}").format(sql.SQL(", ").join(drops)))
 
 
@@ -96,9 +110,9 @@ def _migrate_hypertable(conn: psycopg.Connection) -> None:
     ).fetchone()
     if is_one is not None:
         return  # calling create_hypertable would lock out the workers that are writing
-    # Every query names a session. With an index on time alone beside ours, COPY stored 267,000 rows/s
-    # instead of 380,000. A lap was read in 10 ms instead of 3, because the planner chose that index.
-    # Existing frames move into chunks.
+    # Every query names a session. With an index on time alone beside ours, COPY stored 267,000
+    # rows/s instead of 380,000. A lap was read in 10 ms instead of 3, because the planner chose
+    # that index. Existing frames move into chunks.
     conn.execute(
         "SELECT create_hypertable('telemetry', by_range('time', make_interval(hours => %s)),"
         " create_default_indexes => false, migrate_data => true)",
@@ -108,6 +122,7 @@ def _migrate_hypertable(conn: psycopg.Connection) -> None:
 
 def _columns(conn: psycopg.Connection, table: str = "telemetry") -> set[str]:
     rows = conn.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped", [table]
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        [table],
     )
     return {name for (name,) in rows}

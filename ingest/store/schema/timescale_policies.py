@@ -1,7 +1,8 @@
-"""Sets the automatic jobs of TimescaleDB's Community edition: columnstore, retention, and computing summaries.
+"""Sets the automatic jobs of TimescaleDB's Community edition: columnstore, retention, and computing
+summaries.
 
-Rule: a job with the right settings is left alone, so its history and its next run stay. One that differs is
-made again.
+Rule: a job with the right settings is left alone, so its history and its next run stay. One that
+differs is made again.
 """
 
 from datetime import timedelta
@@ -12,15 +13,17 @@ from psycopg.types.json import Jsonb
 from ingest.settings import Retention
 from ingest.store.schema.continuous_aggregates import SUMMARIES
 
-# A chunk is compressed when it has been over for this long. By then collectors have sent their backlog.
+# A chunk is compressed when it has been over for this long. By then collectors have sent their
+# backlog.
 COLUMNSTORE_AFTER = timedelta(days=1)
 
-# Frames of the last minutes are summed up at query time. This job sums up older ones, and late data.
+# Frames of the last minutes are summed up at query time. This job sums up older ones, and late
+# data.
 _COMPUTED_UP_TO = timedelta(minutes=10)
 _COMPUTED_EVERY = timedelta(minutes=5)
 
-# Both jobs lock the chunks of frames. When they began at one moment, a deadlock (40P01) ended one of them.
-# Compression begins at 9 and 21 o'clock, retention at 3.
+# Both jobs lock the chunks of frames. When they began at one moment, a deadlock (40P01) ended one
+# of them. Compression begins at 9 and 21 o'clock, retention at 3.
 _COMPRESSES_AT_HOUR_UTC = 9
 _DROPS_AT_HOUR_UTC = 3
 
@@ -44,7 +47,10 @@ def migrate_columnstore(conn: psycopg.Connection) -> None:
             "ALTER TABLE telemetry SET (timescaledb.enable_columnstore,"
             " timescaledb.segmentby = 'session_id', timescaledb.orderby = 'time')"
         )
-    conn.execute("CALL add_columnstore_policy('telemetry', after => %s, if_not_exists => true)", [COLUMNSTORE_AFTER])
+    conn.execute(
+        "CALL add_columnstore_policy('telemetry', after => %s, if_not_exists => true)",
+        [COLUMNSTORE_AFTER],
+    )
     _start_at(conn, "policy_compression", _COMPRESSES_AT_HOUR_UTC)
 
 
@@ -57,7 +63,13 @@ def migrate_policies(conn: psycopg.Connection, retention: Retention) -> None:
         _keep_computed(conn, summary.name, retention.telemetry_days)
     for table, (column, kept) in _TIMES.items():
         _expire(conn, table, column, getattr(retention, kept))
-    _job(conn, "sum_up_laps", _COMPUTED_EVERY, {"table": "lap_sums", "days": retention.telemetry_days}, wanted=True)
+    _job(
+        conn,
+        "sum_up_laps",
+        _COMPUTED_EVERY,
+        {"table": "lap_sums", "days": retention.telemetry_days},
+        wanted=True,
+    )
 
 
 def _keep(conn: psycopg.Connection, relation: str, days: int) -> None:
@@ -67,7 +79,9 @@ def _keep(conn: psycopg.Connection, relation: str, days: int) -> None:
         return
     conn.execute("SELECT remove_retention_policy(%s, if_exists => true)", [relation])
     if wanted:
-        conn.execute("SELECT add_retention_policy(%s, drop_after => %s::interval)", [relation, wanted])
+        conn.execute(
+            "SELECT add_retention_policy(%s, drop_after => %s::interval)", [relation, wanted]
+        )
 
 
 _START_AT = """
@@ -83,7 +97,9 @@ SELECT alter_job(job_id, fixed_schedule => true, initial_start => today + make_i
 
 
 def _start_at(conn: psycopg.Connection, proc: str, hour_utc: int) -> None:
-    """Start a job of the frames at that hour, and then after every interval, however long a run takes."""
+    """Start a job of the frames at that hour, and then after every interval, however long a run
+    takes.
+    """
     conn.execute(_START_AT, {"proc": proc, "hour": hour_utc})
 
 
@@ -93,9 +109,9 @@ def _keep_computed(conn: psycopg.Connection, summary: str, frames_days: int) -> 
     if _offset(conn, summary, "policy_refresh_continuous_aggregate", "start_offset") == (since,):
         return
     conn.execute("SELECT remove_continuous_aggregate_policy(%s, if_exists => true)", [summary])
-    # In one batch. By default a batch has ten buckets, so the first run takes one step per ten seconds. It
-    # covers all time since the oldest frame, driven or not. Measured for three days with one session: over
-    # ten minutes by default, 0.07 s in one batch.
+    # In one batch. By default a batch has ten buckets, so the first run takes one step per ten
+    # seconds. It covers all time since the oldest frame, driven or not. Measured for three days
+    # with one session: over ten minutes by default, 0.07 s in one batch.
     conn.execute(
         "SELECT add_continuous_aggregate_policy(%s, start_offset => %s::interval, end_offset => %s::interval,"
         " schedule_interval => %s::interval, buckets_per_batch => 0)",
@@ -108,7 +124,14 @@ def _expire(conn: psycopg.Connection, table: str, column: str, days: int) -> Non
     _job(conn, "expire", timedelta(days=1), config, wanted=days > 0)
 
 
-def _job(conn: psycopg.Connection, proc: str, every: timedelta, config: dict[str, str | int], *, wanted: bool) -> None:
+def _job(
+    conn: psycopg.Connection,
+    proc: str,
+    every: timedelta,
+    config: dict[str, str | int],
+    *,
+    wanted: bool,
+) -> None:
     """Add, replace or delete our job for the table that its configuration names."""
     job = conn.execute(
         "SELECT job_id, config = %s FROM timescaledb_information.jobs WHERE proc_name = %s AND config ->> 'table' = %s",
@@ -120,7 +143,8 @@ def _job(conn: psycopg.Connection, proc: str, every: timedelta, config: dict[str
         conn.execute("SELECT add_job(%s, %s::interval, config => %s)", [proc, every, Jsonb(config)])
 
 
-# TimescaleDB names the table behind a continuous aggregate in older versions, and the aggregate in newer ones.
+# TimescaleDB names the table behind a continuous aggregate in older versions, and the aggregate in
+# newer ones.
 _OFFSET = """
 SELECT (config ->> %(offset)s)::interval
   FROM timescaledb_information.jobs j
@@ -130,6 +154,8 @@ SELECT (config ->> %(offset)s)::interval
 """
 
 
-def _offset(conn: psycopg.Connection, relation: str, proc: str, offset: str) -> tuple[timedelta | None] | None:
+def _offset(
+    conn: psycopg.Connection, relation: str, proc: str, offset: str
+) -> tuple[timedelta | None] | None:
     """Return the setting ``offset`` of a relation's job; None if there is no such job."""
     return conn.execute(_OFFSET, {"relation": relation, "proc": proc, "offset": offset}).fetchone()

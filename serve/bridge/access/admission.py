@@ -1,7 +1,8 @@
 """Limits the sockets, handshakes and demos of one address, and of all addresses together.
 
-Pure: uses no socket, and the time is an argument. An address is a viewer's or a household's. For IPv6 it is the 64
-bits that one subscriber gets. The rule: the use of one address is bounded, so that the others find room.
+Pure: uses no socket, and the time is an argument. An address is a viewer's or a household's. For
+IPv6 it is the 64 bits that one subscriber gets. The rule: the use of one address is bounded, so
+that the others find room.
 """
 
 from collections import Counter, OrderedDict
@@ -57,7 +58,9 @@ class Admission:
     def shake_hands(self, address: str, *, now: float) -> bool:
         """Count a handshake; return whether this address may try to connect again."""
         per_s = self.limits.handshakes_per_s
-        bucket = self._handshakes.pop(address, None) or TokenBucket(per_second=per_s, burst=max(1.0, 2 * per_s))
+        bucket = self._handshakes.pop(address, None) or TokenBucket(
+            per_second=per_s, burst=max(1.0, 2 * per_s)
+        )
         self._handshakes[address] = bucket  # the newest are at the end
         if len(self._handshakes) > _MOST_ADDRESSES:
             self._handshakes.popitem(last=False)
@@ -97,10 +100,12 @@ def _release(open_: Counter[str], address: str) -> None:
 
 
 def client_address(peer: str, forwarded: Iterable[str], proxies: Collection[str]) -> str:
-    """Return the address to count for: ``peer``, or the client for which one of our ``proxies`` forwards.
+    """Return the address to count for: ``peer``, or the client for which one of our ``proxies``
+    forwards.
 
-    ``forwarded`` are the values of X-Forwarded-For in the order of the request. HAProxy adds its own value behind those
-    of the client, so only the very last is trusted. The header is ignored if the peer is not one of our proxies.
+    ``forwarded`` are the values of X-Forwarded-For in the order of the request. HAProxy adds its
+    own value behind those of the client, so only the very last is trusted. The header is ignored if
+    the peer is not one of our proxies.
     """
     last = (list(forwarded) or [""])[-1].rpartition(",")[2].strip()
     return _subscriber(last if peer in proxies and last else peer)

@@ -1,8 +1,8 @@
 """Checks a request's Host and Origin against the names that the page has.
 
-Pure. Another site can make its own name point here (DNS rebinding). Its page then has the same origin as ours.
-So a name must be known: addresses and the loopback's names are known, and others are set.
-The rule: only Host and Origin decide, since any other header may be forged.
+Pure. Another site can make its own name point here (DNS rebinding). Its page then has the same
+origin as ours. So a name must be known: addresses and the loopback's names are known, and others
+are set. The rule: only Host and Origin decide, since any other header may be forged.
 """
 
 import ipaddress
@@ -23,7 +23,9 @@ class HostAndPort:
 
     @property
     def is_known(self) -> bool:
-        """Return whether this is an address or a name of the loopback. Nobody else's DNS decides where these lead."""
+        """Return whether this is an address or a name of the loopback. Nobody else's DNS decides
+        where these lead.
+        """
         if self.name == "localhost" or self.name.endswith(".localhost"):
             return True
         try:
@@ -46,7 +48,11 @@ def authority(text: str) -> HostAndPort | None:
     if found is None:
         return None
     port = int(found["port"]) if found["port"] else None
-    return HostAndPort(found["name"].removesuffix("."), port) if port is None or port < 65_536 else None
+    return (
+        HostAndPort(found["name"].removesuffix("."), port)
+        if port is None or port < 65_536
+        else None
+    )
 
 
 class Hosts:
@@ -65,9 +71,11 @@ class Hosts:
         return host is not None and (host.is_known or host.name in self._names)
 
     def is_ours(self, origin: str | None, host: str) -> bool:
-        """Return whether a handshake for ``host`` may come from this origin: ours, or None for no page.
+        """Return whether a handshake for ``host`` may come from this origin: ours, or None for no
+        page.
 
-        Our origins are the Host's and the names that are set. A proxy in front may have put another Host.
+        Our origins are the Host's and the names that are set. A proxy in front may have put another
+        Host.
         """
         if origin is None:
             return True
@@ -76,4 +84,6 @@ class Hosts:
         if page is None or scheme.lower() not in _DEFAULT_PORTS:
             return False
         ours = self._allowed | ({here} if here else set())
-        return page.with_port_of(scheme.lower()) in {one.with_port_of(scheme.lower()) for one in ours}
+        return page.with_port_of(scheme.lower()) in {
+            one.with_port_of(scheme.lower()) for one in ours
+        }

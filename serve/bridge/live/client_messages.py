@@ -1,7 +1,8 @@
 """Parses a viewer's messages strictly, and builds the replies to them.
 
-Client messages are JSON objects with a ``type``. An invalid message raises InvalidMessage, and its sentence is sent
-back. Nothing here uses a socket. The rule: no input, however odd, raises anything else.
+Client messages are JSON objects with a ``type``. An invalid message raises InvalidMessage, and its
+sentence is sent back. Nothing here uses a socket. The rule: no input, however odd, raises anything
+else.
 """
 
 import json
@@ -175,4 +176,6 @@ class TokenBucket:
 
 
 class MessageBudget(TokenBucket):
-    """Limits the frames that a viewer may send, of any kind: text, fragments of text, pings and pongs."""
+    """Limits the frames that a viewer may send, of any kind: text, fragments of text, pings and
+    pongs.
+    """

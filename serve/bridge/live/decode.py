@@ -1,7 +1,7 @@
 """Reads a Kafka value just far enough to pass it on.
 
-Any of the three forms of the wire becomes one envelope. The rule: a value that is passed on has been parsed here.
-So no viewer's decoder meets bytes that are not telemetry.
+Any of the three forms of the wire becomes one envelope. The rule: a value that is passed on has
+been parsed here. So no viewer's decoder meets bytes that are not telemetry.
 """
 
 import json
@@ -29,7 +29,8 @@ class UndecodableRecord(Exception):
 class LiveMessage:
     """The content of one record. ``facts`` is set if it carries the facts of its session.
 
-    The laps are numbers; 0 is none. ``blanked`` names the fields whose values were impossible, one name for each value.
+    The laps are numbers; 0 is none. ``blanked`` names the fields whose values were impossible, one
+    name for each value.
     """
 
     kind: Literal["frames", "facts", "lap"]
@@ -74,7 +75,12 @@ def _frame(value: bytes, session: str) -> LiveMessage:
         value = frame.SerializeToString()
     envelope = OutgoingMessage(frame_in_envelope(value, session), session=session, frames=1)
     return LiveMessage(
-        "frames", envelope, frames=1, frame_time_ms=frame.timestamp, blanked=blanked, sequence=frame.sequence
+        "frames",
+        envelope,
+        frames=1,
+        frame_time_ms=frame.timestamp,
+        blanked=blanked,
+        sequence=frame.sequence,
     )
 
 
@@ -97,14 +103,18 @@ def _json(text: str, session: str) -> LiveMessage:
         raise UndecodableRecord("JSON, but no object")
     if said.keys() & _MESSAGE_NAMES:
         return _message(ParseDict(said, TelemetryMessage(), ignore_unknown_fields=True), session)
-    return _frame(ParseDict(said, TelemetryFrame(), ignore_unknown_fields=True).SerializeToString(), session)
+    return _frame(
+        ParseDict(said, TelemetryFrame(), ignore_unknown_fields=True).SerializeToString(), session
+    )
 
 
 def _message(message: TelemetryMessage, session: str) -> LiveMessage:
     message.session_id = session  # the key decides to which session it belongs
     message.ClearField("status")  # only a bridge reports on a viewer's own stream
     frames = len(message.frames) + message.HasField("telemetry")
-    blanked = _judged([message.telemetry, *message.frames] if message.HasField("telemetry") else message.frames)
+    blanked = _judged(
+        [message.telemetry, *message.frames] if message.HasField("telemetry") else message.frames
+    )
     if message.HasField("session"):
         return replace(_facts(message, session, frames), blanked=blanked)
     laps = [name for name in ("lap", "lap_in_progress") if message.HasField(name)]
@@ -124,7 +134,9 @@ def _message(message: TelemetryMessage, session: str) -> LiveMessage:
     envelope = OutgoingMessage(message.SerializeToString(), session=session, frames=frames)
     newest = _newest(message)
     time_ms, sequence = newest.timestamp, newest.sequence
-    return LiveMessage("frames", envelope, frames=frames, frame_time_ms=time_ms, blanked=blanked, sequence=sequence)
+    return LiveMessage(
+        "frames", envelope, frames=frames, frame_time_ms=time_ms, blanked=blanked, sequence=sequence
+    )
 
 
 def _facts(message: TelemetryMessage, session: str, frames: int) -> LiveMessage:
@@ -149,7 +161,9 @@ def _newest(message: TelemetryMessage) -> TelemetryFrame:
 
 
 def moved(message: LiveMessage, frames_ms: int, start_ms: int) -> LiveMessage:
-    """Return the message with ``frames_ms`` added to its frames' times, and ``start_ms`` to the start in its facts."""
+    """Return the message with ``frames_ms`` added to its frames' times, and ``start_ms`` to the
+    start in its facts.
+    """
     if not frames_ms and not start_ms:
         return message
     return replace(
@@ -168,4 +182,6 @@ def _moved(envelope: OutgoingMessage, frames_ms: int, start_ms: int) -> Outgoing
         frame.timestamp += frames_ms
     if message.session.started_at:
         message.session.started_at += start_ms
-    return OutgoingMessage(message.SerializeToString(), session=envelope.session, frames=envelope.frames)
+    return OutgoingMessage(
+        message.SerializeToString(), session=envelope.session, frames=envelope.frames
+    )

@@ -1,8 +1,9 @@
 """Keeps the live sessions, and passes their records to the viewers that watch them.
 
-The hub takes records as they come from Kafka. It queues them for the viewers of their session or of its user.
-It uses no Kafka, no socket, no loop and no clock, and nothing in it awaits. The rule: a record is made into a message
-once, for any number of viewers. A record that cannot be read is counted and dropped.
+The hub takes records as they come from Kafka. It queues them for the viewers of their session or of
+its user. It uses no Kafka, no socket, no loop and no clock, and nothing in it awaits. The rule: a
+record is made into a message once, for any number of viewers. A record that cannot be read is
+counted and dropped.
 """
 
 from collections import Counter
@@ -38,8 +39,9 @@ class Subscription:
 class LiveRecord:
     """A Kafka record with the names that its key and headers carry.
 
-    ``appended_ms`` is the time when the broker received it; 0 is unknown. An empty ``user`` is unknown.
-    ``behind_ms`` is how far its sender's clock was behind the broker's, if that is a fault; else it is 0.
+    ``appended_ms`` is the time when the broker received it; 0 is unknown. An empty ``user`` is
+    unknown. ``behind_ms`` is how far its sender's clock was behind the broker's, if that is a
+    fault; else it is 0.
     """
 
     session: str
@@ -51,7 +53,9 @@ class LiveRecord:
 
 @dataclass(slots=True)
 class LiveSession:
-    """A session whose records arrive. ``seen_at`` is the monotonic time of the last arrival, never the frame's time."""
+    """A session whose records arrive. ``seen_at`` is the monotonic time of the last arrival, never
+    the frame's time.
+    """
 
     key: str
     seen_at: float
@@ -145,24 +149,32 @@ class Hub:
         self.blanked.update(message.blanked)
 
     def _in_time(self, record: LiveRecord, message: LiveMessage, now: float) -> LiveMessage:
-        """Return the message with the times that the store gives its frames, if their clock is wrong.
+        """Return the message with the times that the store gives its frames, if their clock is
+        wrong.
 
         Raises UndecodableRecord.
         """
         if message.kind == "lap" or not record.appended_ms:
             return message
-        placing = self._sessions.setdefault(record.session, LiveSession(record.session, now)).placing
+        placing = self._sessions.setdefault(
+            record.session, LiveSession(record.session, now)
+        ).placing
         if record.behind_ms:
             placing.learn_behind(record.behind_ms)
         frames_ms = start_ms = 0
         if message.frame_time_ms:
-            placed_ms, fault = placing.place(message.sequence, message.frame_time_ms, record.appended_ms)
+            placed_ms, fault = placing.place(
+                message.sequence, message.frame_time_ms, record.appended_ms
+            )
             if fault := time_fault(message.frame_time_ms) or fault:
                 raise UndecodableRecord(fault)  # ingest makes it a dead letter
             frames_ms = placed_ms - message.frame_time_ms
         if message.started_at_ms > record.appended_ms + AHEAD_MS:
             start_ms = placing.offset_at_start_ms or record.appended_ms - message.started_at_ms
-        elif message.started_at_ms and (offset_ms := placing.offset_at_start_ms or record.behind_ms) > BEHIND_MS:
+        elif (
+            message.started_at_ms
+            and (offset_ms := placing.offset_at_start_ms or record.behind_ms) > BEHIND_MS
+        ):
             start_ms = offset_ms
         return moved(message, frames_ms, start_ms)
 
@@ -170,7 +182,9 @@ class Hub:
         """Update the session from the record; return the user that it belongs to."""
         session = self._sessions.get(record.session)
         if session is None:
-            if message.kind == "lap":  # laps come late, and from corrections: they make no session live
+            if (
+                message.kind == "lap"
+            ):  # laps come late, and from corrections: they make no session live
                 return record.user
             session = self._sessions[record.session] = LiveSession(record.session, now)
         session.user = record.user or message.user or session.user

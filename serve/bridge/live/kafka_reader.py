@@ -1,8 +1,9 @@
 """Reads Kafka's live end, and passes its records to an asyncio loop.
 
-It has two threads. One reads records and passes them on as they come. The other looks for topics and partitions, so
-that a slow metadata answer delays no frame. It reads by `assign`, without a consumer group: every bridge sees every
-record. The rule: a partition that exists at the start is read from its end, a later one from its beginning.
+It has two threads. One reads records and passes them on as they come. The other looks for topics
+and partitions, so that a slow metadata answer delays no frame. It reads by `assign`, without a
+consumer group: every bridge sees every record. The rule: a partition that exists at the start is
+read from its end, a later one from its beginning.
 """
 
 import asyncio
@@ -37,8 +38,8 @@ Deliver = Callable[[list[LiveRecord]], None]
 
 _LOOK_EVERY_S = 3.0
 _MOST_AT_ONCE = 500
-# The most bytes that may wait for the loop. Above it the reader waits (backpressure), and records stay in librdkafka's
-# bounded queue. The limit is in bytes, because a record may have a megabyte.
+# The most bytes that may wait for the loop. Above it the reader waits (backpressure), and records
+# stay in librdkafka's bounded queue. The limit is in bytes, because a record may have a megabyte.
 _MOST_AHEAD_BYTES = 4 * 2**20
 _OBJECTS_BYTES = 500  # the memory of a record beside its value
 
@@ -46,8 +47,8 @@ _OBJECTS_BYTES = 500  # the memory of a record beside its value
 def record_of(message: Message) -> LiveRecord | None:
     """Return a record with the names that its key and headers carry, and the time of its append.
 
-    An invalid name is empty. Return None for a resend that ingest requested. It is old, and a session that ended must
-    not become live again because of it.
+    An invalid name is empty. Return None for a resend that ingest requested. It is old, and a
+    session that ended must not become live again because of it.
     """
     headers = read_headers(message) or []
     if RESENT in headers:
@@ -69,7 +70,9 @@ def _name(value: str | bytes | None) -> str:
 class LiveReader:
     """Reads telemetry and laps from the live end until `stop`."""
 
-    def __init__(self, settings: KafkaSettings, loop: asyncio.AbstractEventLoop, deliver: Deliver) -> None:
+    def __init__(
+        self, settings: KafkaSettings, loop: asyncio.AbstractEventLoop, deliver: Deliver
+    ) -> None:
         self._settings = settings
         self._loop = loop
         self._deliver = deliver
@@ -108,7 +111,8 @@ class LiveReader:
         admin = AdminClient(self._settings.client({"error_cb": _ignore, "log_level": 0}))
         while not self._stopping.is_set():
             self._found = self._places(admin) or self._found
-            # Until the broker has answered once, query often: a viewer may wait for a broker that is just starting.
+            # Until the broker has answered once, query often: a viewer may wait for a broker that
+            # is just starting.
             self._stopping.wait(_LOOK_EVERY_S if self.reachable else 0.5)
 
     def _places(self, admin: AdminClient) -> frozenset[Place] | None:
@@ -135,7 +139,9 @@ class LiveReader:
 
     def _read(self) -> None:
         """Read records and pass them on, in the reader thread."""
-        consumer = Consumer(self._settings.client(_CONSUMER | {"group.id": f"{self._settings.client_id}-bridge"}))
+        consumer = Consumer(
+            self._settings.client(_CONSUMER | {"group.id": f"{self._settings.client_id}-bridge"})
+        )
         try:
             while not self._stopping.is_set():
                 self._follow(consumer)
@@ -153,9 +159,13 @@ class LiveReader:
         start = OFFSET_BEGINNING if self._assigned else OFFSET_END
         new, gone = found - self._assigned, self._assigned - found
         if new:
-            consumer.incremental_assign([TopicPartition(topic, index, start) for topic, index in sorted(new)])
+            consumer.incremental_assign(
+                [TopicPartition(topic, index, start) for topic, index in sorted(new)]
+            )
         if gone:
-            consumer.incremental_unassign([TopicPartition(topic, index) for topic, index in sorted(gone)])
+            consumer.incremental_unassign(
+                [TopicPartition(topic, index) for topic, index in sorted(gone)]
+            )
         self._assigned = found
         log.info("partitions_followed", new=len(new), gone=len(gone), all=len(found))
 
@@ -186,13 +196,16 @@ class LiveReader:
 
 
 def _ignore(_: KafkaError) -> None:
-    """Ignore a client's error. The topics thread logs an unreachable broker once; every client would log it again."""
+    """Ignore a client's error. The topics thread logs an unreachable broker once; every client
+    would log it again.
+    """
 
 
 _CONSUMER = {
     "enable.auto.commit": False,
     "auto.offset.reset": "latest",
-    # With a minimum of one byte the broker answers a fetch when a record is there. The wait is only the poll's length.
+    # With a minimum of one byte the broker answers a fetch when a record is there. The wait is only
+    # the poll's length.
     "fetch.min.bytes": 1,
     "fetch.wait.max.ms": 100,
     "fetch.error.backoff.ms": 50,

@@ -1,6 +1,7 @@
 """Serializes a TelemetryMessage for viewers: its bytes once, its JSON text at most once.
 
-Depends on the wire format, not on viewers. The rule: a live frame is never rebuilt; its bytes are wrapped as they came.
+Depends on the wire format, not on viewers. The rule: a live frame is never rebuilt; its bytes are
+wrapped as they came.
 """
 
 import ctypes
@@ -17,7 +18,9 @@ _FLOATS = {FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE}
 
 
 class OutgoingMessage:
-    """A serialized TelemetryMessage of one session. ``frames`` counts its live frames; with 0 it must arrive."""
+    """A serialized TelemetryMessage of one session. ``frames`` counts its live frames; with 0 it
+    must arrive.
+    """
 
     __slots__ = ("_text", "binary", "frames", "session")
 
@@ -59,8 +62,9 @@ def missed(count: int) -> OutgoingMessage:
 def json_text(message: TelemetryMessage) -> str:
     """Return a message as one line of JSON.
 
-    Inside a present message every plain field is written, so that a throttle of 0 reads 0 and not "absent". Whole
-    numbers are numbers (milliseconds since 1970 fit), and enumerations are their numbers. NaN and infinity are null.
+    Inside a present message every plain field is written, so that a throttle of 0 reads 0 and not
+    "absent". Whole numbers are numbers (milliseconds since 1970 fit), and enumerations are their
+    numbers. NaN and infinity are null.
     """
     return json.dumps(as_json(message), separators=(",", ":"), ensure_ascii=False)
 
@@ -68,8 +72,11 @@ def json_text(message: TelemetryMessage) -> str:
 def as_json(message: Message) -> dict[str, Any]:
     """Return a message as a dict with the JSON names of the proto."""
     envelope = isinstance(message, TelemetryMessage)
-    # An envelope leaves out the fields that it does not carry. A message inside it writes every field.
-    fields: list[Any] = [f for f, _ in message.ListFields()] if envelope else list(message.DESCRIPTOR.fields)
+    # An envelope leaves out the fields that it does not carry. A message inside it writes every
+    # field.
+    fields: list[Any] = (
+        [f for f, _ in message.ListFields()] if envelope else list(message.DESCRIPTOR.fields)
+    )
     return {field.json_name: _value(message, field) for field in fields if _present(message, field)}
 
 
@@ -91,7 +98,9 @@ def _plain(value: Any, field: FieldDescriptor) -> Any:
 
 
 def _shortest(value: float) -> float | None:
-    """Return the shortest decimal that reads back as the same 32-bit float: 0.3, not 0.30000001192092896."""
+    """Return the shortest decimal that reads back as the same 32-bit float: 0.3, not
+    0.30000001192092896.
+    """
     if not math.isfinite(value):
         return None
     for digits in (6, 7, 8):

@@ -1,8 +1,9 @@
 """Sets the limits of a replica's sockets for which Ray has no option.
 
-Ray makes its uvicorn without options for WebSockets, so this module changes uvicorn's defaults. The rule: a viewer that
-does not read costs a bounded buffer. A viewer that sends too much is closed before it costs the others time. A closed
-socket is gone some seconds later, even if its viewer does not read.
+Ray makes its uvicorn without options for WebSockets, so this module changes uvicorn's defaults. The
+rule: a viewer that does not read costs a bounded buffer. A viewer that sends too much is closed
+before it costs the others time. A closed socket is gone some seconds later, even if its viewer does
+not read.
 """
 
 import asyncio
@@ -21,10 +22,12 @@ log = structlog.get_logger()
 
 _BUFFER_BYTES = 64 * 1024  # per viewer and layer: a second and a half of ten cars
 _CLOSE_S = 5.0
-#: A handshake that the library does not accept is refused after this time. HAProxy sends each handshake whole.
+#: A handshake that the library does not accept is refused after this time. HAProxy sends each
+#: handshake whole.
 _HANDSHAKE_S = 5.0
-#: The bytes that are parsed before frames are counted: some 170 of the shortest frames. asyncio passes 256 KiB at once.
-#: Parsing 40,000 pings takes as long as half a second, in which no other viewer is served.
+#: The bytes that are parsed before frames are counted: some 170 of the shortest frames. asyncio
+#: passes 256 KiB at once. Parsing 40,000 pings takes as long as half a second, in which no other
+#: viewer is served.
 _PARSED_BYTES = 1024
 _REFUSAL = (
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 22\r\n\r\n"
@@ -36,16 +39,20 @@ _DEFAULTS = {
     "ws_max_queue": 4,
     "ws_ping_interval": 20.0,
     "ws_ping_timeout": 20.0,
-    "proxy_headers": False,  # live/websocket.py checks for our own proxies; uvicorn trusts any header from loopback
-    "ws_per_message_deflate": False,  # costs more than it saves on small messages, and memory for every viewer
+    # live/websocket.py checks for our own proxies; uvicorn trusts any header from loopback
+    "proxy_headers": False,
+    # costs more than it saves on small messages, and memory for every viewer
+    "ws_per_message_deflate": False,
 }
 
 
 class ViewerProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol with bounded buffers, a budget of frames, and a close with a deadline.
+    """uvicorn's WebSocket protocol with bounded buffers, a budget of frames, and a close with a
+    deadline.
 
-    The close does not wait for a viewer that never reads. All frames count in one budget. uvicorn passes only whole
-    messages to the application. Pings and fragments cost the application nothing, and this process all the more.
+    The close does not wait for a viewer that never reads. All frames count in one budget. uvicorn
+    passes only whole messages to the application. Pings and fragments cost the application nothing,
+    and this process all the more.
     """
 
     def __init__(self, *given: Any, **more: Any) -> None:
@@ -54,7 +61,9 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Bound the buffers below the handler, so that a slow viewer sees frames of seconds ago, not of minutes."""
+        """Bound the buffers below the handler, so that a slow viewer sees frames of seconds ago,
+        not of minutes.
+        """
         super().connection_made(transport)
         self.transport.set_write_buffer_limits(high=_BUFFER_BYTES)
         raw = self.transport.get_extra_info("socket")
@@ -130,7 +139,9 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         return None
 
     def keepalive_timeout(self) -> None:
-        """End a socket whose viewer answers no keep-alive ping. It will not read the close frame either."""
+        """End a socket whose viewer answers no keep-alive ping. It will not read the close frame
+        either.
+        """
         super().keepalive_timeout()
         self._end_soon()
 
@@ -143,17 +154,23 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         return not self._ended
 
     def _end(self, why: Close) -> None:
-        """Close from this side, ahead of the application, and report to it that its viewer has gone."""
+        """Close from this side, ahead of the application, and report to it that its viewer has
+        gone.
+        """
         self._ended = self.close_sent = True
         self.conn.data_to_send()  # drop the answers to the frames that were too many
         self.conn.send_close(why.code, why.reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": why.code, "reason": why.reason})
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": why.code, "reason": why.reason}
+        )
         log.info("viewer_closed", close=str(why))
         self._end_soon()
 
     def _refuse_handshake(self) -> None:
-        """Refuse a handshake that the library left unanswered. Do nothing if one was accepted or refused."""
+        """Refuse a handshake that the library left unanswered. Do nothing if one was accepted or
+        refused.
+        """
         if self.handshake_initiated or self.transport.is_closing():
             return
         self._ended = True
@@ -162,12 +179,15 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         self._end_soon()
 
     def _end_soon(self) -> None:
-        # transport.close() would wait for the buffer to drain, and a viewer that never reads prevents that.
+        # transport.close() would wait for the buffer to drain, and a viewer that never reads
+        # prevents that.
         self.loop.call_later(_CLOSE_S, self.transport.abort)
 
 
 def limit_sockets() -> None:
-    """Set these limits for every later uvicorn of this process. Call it before Ray starts the replica's server."""
+    """Set these limits for every later uvicorn of this process. Call it before Ray starts the
+    replica's server.
+    """
     original = uvicorn.Config.__init__
     if getattr(original, "limits_sockets", False):
         return

@@ -1,9 +1,9 @@
 """Queues the messages of one viewer, and limits a slow viewer.
 
-A ViewerQueue holds the messages that the viewer has not yet been sent. It selects those that a slow viewer misses, with
-the time as an argument. It uses no socket and no loop. The rule: newer live frames may replace older ones of the same
-session. The viewer receives the number that it missed. Laps, facts and replies are never dropped. A viewer that
-takes nothing is closed.
+A ViewerQueue holds the messages that the viewer has not yet been sent. It selects those that a slow
+viewer misses, with the time as an argument. It uses no socket and no loop. The rule: newer live
+frames may replace older ones of the same session. The viewer receives the number that it missed.
+Laps, facts and replies are never dropped. A viewer that takes nothing is closed.
 """
 
 from collections import deque
@@ -35,7 +35,9 @@ FOREIGN_ORIGIN = Close(4403, "foreign origin")
 
 
 class Outgoing(Protocol):
-    """A message to send. ``frames`` counts its live frames, which newer ones may replace; with 0 it must arrive."""
+    """A message to send. ``frames`` counts its live frames, which newer ones may replace; with 0 it
+    must arrive.
+    """
 
     @property
     def session(self) -> str: ...
@@ -60,8 +62,9 @@ class Patience:
 class ViewerQueue:
     """Queue of the messages that one viewer has still to be sent, in order.
 
-    While the viewer keeps up this is a queue. Past ``waiting_messages`` or ``waiting_bytes`` it is *behind*. Then only
-    the newest message of frames of each session waits, until everything was taken.
+    While the viewer keeps up this is a queue. Past ``waiting_messages`` or ``waiting_bytes`` it is
+    *behind*. Then only the newest message of frames of each session waits, until everything was
+    taken.
     """
 
     def __init__(self, patience: Patience | None = None) -> None:
@@ -123,7 +126,10 @@ class ViewerQueue:
         if self.behind:
             return False
         limits = self._patience
-        return len(self._waiting) > limits.waiting_messages or self._waiting_bytes > limits.waiting_bytes
+        return (
+            len(self._waiting) > limits.waiting_messages
+            or self._waiting_bytes > limits.waiting_bytes
+        )
 
     def _conflate(self) -> None:
         self.behind = True
@@ -157,7 +163,9 @@ class Viewer:
     queue: ViewerQueue = field(default_factory=ViewerQueue)
 
     def offer(self, message: Outgoing, *, now: float) -> bool:
-        """Queue a message for this viewer; return False if that was one too many and the viewer is closed."""
+        """Queue a message for this viewer; return False if that was one too many and the viewer is
+        closed.
+        """
         refusal = self.queue.offer(message, now=now)
         if refusal is not None:
             self.close(refusal)

@@ -1,8 +1,9 @@
 """Sends the hub's queued messages over WebSockets, and carries out the requests of viewers.
 
-This is the only file that awaits a WebSocket. Each viewer has a reader and a writer task. The first task to end, or the
-hub's verdict, ends the connection. The rule: the writer sends one message at a time and waits for the socket
-(backpressure). Messages that a viewer does not read stay in its own bounded queue.
+This is the only file that awaits a WebSocket. Each viewer has a reader and a writer task. The first
+task to end, or the hub's verdict, ends the connection. The rule: the writer sends one message at a
+time and waits for the socket (backpressure). Messages that a viewer does not read stay in its own
+bounded queue.
 """
 
 import asyncio
@@ -43,7 +44,8 @@ _TOO_MANY_HANDSHAKES = PlainTextResponse(
     "too many handshakes from this address", status_code=429, headers={"retry-after": "1"}
 )
 
-#: The errors of a socket whose other side has gone. Starlette raises RuntimeError for a send after that.
+#: The errors of a socket whose other side has gone. Starlette raises RuntimeError for a send after
+#: that.
 _GONE = (WebSocketDisconnect, RuntimeError)
 
 
@@ -129,7 +131,11 @@ class _ViewerConnection:
         asked = self._socket.query_params
         if asked.get("format", "protobuf") not in {"protobuf", "json"}:
             raise InvalidMessage("format must be protobuf or json")
-        watches = [named_watch(field, name) for field, name in asked.multi_items() if field in {"session", "userId"}]
+        watches = [
+            named_watch(field, name)
+            for field, name in asked.multi_items()
+            if field in {"session", "userId"}
+        ]
         if len(set(watches)) > MAX_WATCHES:
             raise InvalidMessage(f"at most {MAX_WATCHES} subscriptions")
         self._bridge.hub.join(self._viewer)
@@ -216,7 +222,8 @@ class _ViewerConnection:
         if (full := self._bridge.admission.start_demo(self._address)) is not None:
             raise InvalidMessage(full)
         self._demo = asyncio.ensure_future(play(self._say, seed=seed, clock=self._bridge.clock))
-        # Release it here, not in the task. A task that is cancelled before it begins runs none of its code.
+        # Release it here, not in the task. A task that is cancelled before it begins runs none of
+        # its code.
         self._demo.add_done_callback(lambda _: self._bridge.admission.end_demo(self._address))
 
     def _stop_demo(self) -> None:

@@ -97,7 +97,9 @@ def session_row(session: SessionInfo, *, live: bool) -> SessionRow:
 def lap_row(lap: Lap, colours: Colours) -> LapRow:
     """Return a lap and its colours as a row of an answer."""
     values = asdict(lap)
-    started_at, ended_at = (instant(values.pop(f"{name}_us")) for name in ("started_at", "ended_at"))
+    started_at, ended_at = (
+        instant(values.pop(f"{name}_us")) for name in ("started_at", "ended_at")
+    )
     return LapRow(
         **values,
         started_at=started_at,
@@ -116,16 +118,23 @@ def instant(time_us: int) -> datetime:
 def trace(frames: pa.Table) -> dict[str, list[Any]]:
     """Return the columns of `TRACE` as lists of the same length."""
     # A frame that does not know where the car is has no place in a comparison.
-    known = frames.filter(pc.and_(frames["normalized_position"].is_valid(), frames["lap_clock_ms"].is_valid()))
+    known = frames.filter(
+        pc.and_(frames["normalized_position"].is_valid(), frames["lap_clock_ms"].is_valid())
+    )
     return {name: known.column(name).to_pylist() for name in TRACE}
 
 
 def summed(seconds: pa.Table) -> dict[str, list[Any]]:
-    """Return the columns of seconds as JSON: instants as text, numbers to a thousandth, which no pixel shows."""
+    """Return the columns of seconds as JSON: instants as text, numbers to a thousandth, which no
+    pixel shows.
+    """
     columns = {name: seconds.column(name) for name in seconds.column_names if name != "second"}
     floats = {name for name, column in columns.items() if pa.types.is_floating(column.type)}
     rounded = {
-        name: pc.round(column.cast(pa.float64()), 3) if name in floats else column for name, column in columns.items()
+        name: pc.round(column.cast(pa.float64()), 3) if name in floats else column
+        for name, column in columns.items()
     }
     second = pc.strftime(seconds.column("second").cast(pa.timestamp("s", tz="UTC")), format=INSTANT)
-    return {"second": second.to_pylist()} | {name: column.to_pylist() for name, column in rounded.items()}
+    return {"second": second.to_pylist()} | {
+        name: column.to_pylist() for name, column in rounded.items()
+    }

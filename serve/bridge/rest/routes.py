@@ -1,7 +1,8 @@
 """Routes of /api/sessions: sessions, their laps, the trace of a lap, and sums by second and lap.
 
-They run in the server's thread pool, never on the loop. The rule: a database that does not answer, or was not upgraded, is 503
-with one sentence; what the store does not have is 404; neither touches the live path.
+They run in the server's thread pool, never on the loop. The rule: a database that does not answer,
+or was not upgraded, is 503 with one sentence; what the store does not have is 404; neither touches
+the live path.
 """
 
 import json
@@ -37,7 +38,8 @@ from serve.bridge.rest.store_reader import StoreReader
 
 router = APIRouter(prefix="/api")
 
-# As much of a session as one answer holds: to build it keeps the interpreter, and the live path waits (20 ms for an hour).
+# As much of a session as one answer holds: to build it keeps the interpreter, and the live path
+# waits (20 ms for an hour).
 _PIECE = timedelta(hours=1)
 
 # A page of sessions, and the longest search in them.
@@ -76,9 +78,13 @@ def sessions(
     search: Annotated[str, Query(max_length=_LONGEST_SEARCH)] = "",
 ) -> SessionPage:
     """Return a page of the stored sessions, newest first."""
-    found = store.query(lambda conn: queries.sessions(conn, limit=limit + 1, before=before, search=search))
+    found = store.query(
+        lambda conn: queries.sessions(conn, limit=limit + 1, before=before, search=search)
+    )
     page = found[:limit]
-    return SessionPage([_row(one, bridge) for one in page], page[-1].id if len(found) > limit else None)
+    return SessionPage(
+        [_row(one, bridge) for one in page], page[-1].id if len(found) > limit else None
+    )
 
 
 @router.get("/axes")
@@ -91,9 +97,13 @@ async def axes() -> dict[str, dict[str, int]]:
 @router.get("/sessions/{key:path}/laps")
 def laps(key: str, store: Store) -> LapList:
     """Return the finished laps of a session with their colours."""
-    finished, colours = store.query(lambda conn: (queries.laps(conn, key), best_laps.colours(conn, key)))
+    finished, colours = store.query(
+        lambda conn: (queries.laps(conn, key), best_laps.colours(conn, key))
+    )
     rows = [lap_row(lap, colours.get(lap.lap_number, Colours())) for lap in finished]
-    return LapList(rows, queries.open_lap(finished), instant(finished[-1].ended_at_us) if finished else None)
+    return LapList(
+        rows, queries.open_lap(finished), instant(finished[-1].ended_at_us) if finished else None
+    )
 
 
 @router.get("/sessions/{key:path}/laps/{lap_number}")
@@ -105,7 +115,9 @@ def lap(key: str, lap_number: int, store: Store) -> dict[str, Any]:
 
 @router.get("/sessions/{key:path}/seconds")
 def seconds(key: str, store: Store, since: Since = None) -> Response:
-    """Return a session by the second, an hour an answer; ``next`` is the ``since`` of the following one."""
+    """Return a session by the second, an hour an answer; ``next`` is the ``since`` of the following
+    one.
+    """
     piece = store.query(lambda conn: summaries.seconds_from(conn, key, since, length=_PIECE))
     following = piece.next and piece.next.astimezone(UTC).strftime(INSTANT)
     answer = {"session": key, "columns": summed(piece.seconds), "next": following}
@@ -114,9 +126,13 @@ def seconds(key: str, store: Store, since: Since = None) -> Response:
 
 
 @router.get("/sessions/{key:path}/lap-summaries")
-def lap_summaries(key: str, store: Store, first: int | None = None, last: int | None = None) -> LapSummaries:
+def lap_summaries(
+    key: str, store: Store, first: int | None = None, last: int | None = None
+) -> LapSummaries:
     """Return sums of a session's laps, with the lap in progress."""
-    return LapSummaries(key, store.query(lambda conn: summaries.lap_summaries(conn, key, first=first, last=last)))
+    return LapSummaries(
+        key, store.query(lambda conn: summaries.lap_summaries(conn, key, first=first, last=last))
+    )
 
 
 # The last of them: a key may end as the addresses above do.
@@ -143,7 +159,9 @@ def _row(session: SessionInfo, bridge: Bridge) -> SessionRow:
 
 async def _unavailable(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StoreUnavailable)
-    return JSONResponse({"error": f"no database answers at {error.address}; stored laps are back when it is"}, 503)
+    return JSONResponse(
+        {"error": f"no database answers at {error.address}; stored laps are back when it is"}, 503
+    )
 
 
 async def _outdated(_: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,6 @@
-"""Choosing sessions and laps from recordings: what is found, in which order, and what is said when there is nothing."""
+"""Choosing sessions and laps from recordings: what is found, in which order, and what is said when
+there is nothing.
+"""
 
 import subprocess
 import sys
@@ -21,7 +23,9 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    """Ada Okafor at Val Sarine at noon, and the driver of seed 2 at Aldermoor an hour later; at 10 Hz."""
+    """Ada Okafor at Val Sarine at noon, and the driver of seed 2 at Aldermoor an hour later; at 10
+    Hz.
+    """
     folder = tmp_path_factory.mktemp("recordings")
     record(folder / "noon.parquet", val_sarine(), seed=5, laps=4, started_at=NOON, rate_hz=10)
     later = NOON + timedelta(hours=1)
@@ -31,14 +35,18 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 
 def test_importing_analytics_imports_no_arrow() -> None:
     """Whoever only wants the name pays nothing."""
-    program = "import analytics, sys; sys.exit('pyarrow' in sys.modules or 'psycopg' in sys.modules)"
+    program = (
+        "import analytics, sys; sys.exit('pyarrow' in sys.modules or 'psycopg' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_the_fastest_lap_of_a_driver_in_one_line(catalog: Catalog) -> None:
     fastest = catalog.laps.of("ada okafor").on("sarine").flying().fastest()
 
-    assert fastest.time_ms == min(lap.time_ms or 0 for lap in catalog.sessions["noon"].laps.flying())
+    assert fastest.time_ms == min(
+        lap.time_ms or 0 for lap in catalog.sessions["noon"].laps.flying()
+    )
     assert str(fastest) == f"Ada Okafor, lap {fastest.number}, {lap_time(fastest.time_ms)}"
 
 
@@ -54,7 +62,9 @@ def test_a_selection_is_a_value(catalog: Catalog) -> None:
 
 
 def test_laps_come_in_the_order_they_were_driven_or_by_time(catalog: Catalog) -> None:
-    assert [lap.started_at for lap in catalog.laps] == sorted(lap.started_at for lap in catalog.laps)
+    assert [lap.started_at for lap in catalog.laps] == sorted(
+        lap.started_at for lap in catalog.laps
+    )
     times = [lap.time_ms or 0 for lap in catalog.laps.fastest_first(4)]
     assert times == sorted(times)
     assert len(times) == 4
@@ -135,12 +145,18 @@ def test_stopwatch_times() -> None:
 
 
 def test_a_recording_says_itself_where_its_line_is(tmp_path: Path) -> None:
-    """Some games' positions wrap behind the line: its first lap would seem to begin in the middle, and no part could be measured."""
-    path = record(tmp_path / "origin.parquet", val_sarine(), seed=5, laps=4, started_at=NOON, rate_hz=10)
+    """Some games' positions wrap behind the line: its first lap would seem to begin in the middle,
+    and no part could be measured.
+    """
+    path = record(
+        tmp_path / "origin.parquet", val_sarine(), seed=5, laps=4, started_at=NOON, rate_hz=10
+    )
     frames = pyarrow.parquet.read_table(path)
     place = frames.column_names.index("normalized_position")
     moved = np.mod(frames.column(place).to_numpy() + 0.979, 1.0).astype(np.float32)
-    pyarrow.parquet.write_table(frames.set_column(place, frames.field(place), [moved]), tmp_path / "behind.parquet")
+    pyarrow.parquet.write_table(
+        frames.set_column(place, frames.field(place), [moved]), tmp_path / "behind.parquet"
+    )
 
     laps = {key: list(analytics.open(tmp_path).sessions[key].laps) for key in ("origin", "behind")}
 
@@ -149,4 +165,6 @@ def test_a_recording_says_itself_where_its_line_is(tmp_path: Path) -> None:
     ]
     for at_origin, behind in zip(laps["origin"][1:], laps["behind"][1:], strict=True):
         assert behind.lap.line_position == pytest.approx(0.979, abs=0.002)
-        assert behind.lap.mini_sector_times_ms == pytest.approx(at_origin.lap.mini_sector_times_ms, abs=15)
+        assert behind.lap.mini_sector_times_ms == pytest.approx(
+            at_origin.lap.mini_sector_times_ms, abs=15
+        )

@@ -26,7 +26,11 @@ def test_analysts_import_without_ray() -> None:
     assert "analytics.catalog" in modules
 
     outcome = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *modules], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM, *modules],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert outcome.returncode == 0, outcome.stderr

@@ -127,7 +127,11 @@ def test_what_the_game_had_not_told_yet_is_sent_before_the_session_ends(followin
 
 def test_each_session_has_a_sender_and_its_frames(following, ways):
     follower = following(
-        [began("Monza"), *frames(1, 2)], frames(3), [SessionEnded("over"), began("Spa")], frames(4), []
+        [began("Monza"), *frames(1, 2)],
+        frames(3),
+        [SessionEnded("over"), began("Spa")],
+        frames(4),
+        [],
     )
     play(follower)
     assert follower.session == "session-Spa"
@@ -153,7 +157,9 @@ def test_a_session_that_begins_ends_the_one_before(following, ways):
 
 def test_a_session_that_waits_for_the_broker_keeps_no_other_waiting(following, ways, answers):
     answers.clear()
-    follower = following([began("Monza"), *frames(1, 2)], [SessionEnded("over"), began("Spa")], frames(3), frames(4))
+    follower = following(
+        [began("Monza"), *frames(1, 2)], [SessionEnded("over"), began("Spa")], frames(3), frames(4)
+    )
     began_s = time.monotonic()
     play(follower)
 
@@ -173,16 +179,18 @@ def test_what_is_not_acknowledged_in_time_is_said(following, ways, answers, monk
         play(follower)
         follower.close()
 
-    assert [(line["session"], line["left"]) for line in said if line["event"] == "to be sent later"] == [
-        ("session-Monza", "2 frames")
-    ]
+    assert [
+        (line["session"], line["left"]) for line in said if line["event"] == "to be sent later"
+    ] == [("session-Monza", "2 frames")]
 
 
 def test_a_session_that_cannot_be_closed_ends_no_other(following, ways, monkeypatch):
     def fail(*_, **__):
         raise OSError("the disk is gone")
 
-    follower = following([began("Monza"), *frames(1)], [SessionEnded("over"), began("Spa")], frames(2), frames(3))
+    follower = following(
+        [began("Monza"), *frames(1)], [SessionEnded("over"), began("Spa")], frames(2), frames(3)
+    )
     follower.step(0.1)
     monkeypatch.setattr(ways[0], "close", fail)
     with structlog.testing.capture_logs() as said:
@@ -195,7 +203,11 @@ def test_a_session_that_cannot_be_closed_ends_no_other(following, ways, monkeypa
 
 def test_facts_go_to_the_session_that_runs(following, ways):
     facts = Session(track="Monza", car="488")
-    play(following([FactsChanged(facts), began("Monza")], [FactsChanged(facts)], [SessionEnded("over")]))
+    play(
+        following(
+            [FactsChanged(facts), began("Monza")], [FactsChanged(facts)], [SessionEnded("over")]
+        )
+    )
 
     assert [told.car for told in ways[0].facts] == ["", "488"]
 
@@ -207,11 +219,15 @@ def test_a_frame_outside_of_a_session_is_counted(following, ways):
 
     assert ways[0].sent == []
     assert follower.unused == {"frame outside of a session": 3}
-    assert [line["kind"] for line in said if line["log_level"] == "warning"] == ["frame outside of a session"]
+    assert [line["kind"] for line in said if line["log_level"] == "warning"] == [
+        "frame outside of a session"
+    ]
 
 
 def test_while_paused_frames_are_left_out_and_sessions_begin(following, ways):
-    follower = following([began("Monza"), *frames(1)], [*frames(2), began("Spa"), *frames(3)], frames(4))
+    follower = following(
+        [began("Monza"), *frames(1)], [*frames(2), began("Spa"), *frames(3)], frames(4)
+    )
     follower.step(0.1)
     follower.pause()
     follower.step(0.1)
@@ -234,7 +250,9 @@ def test_a_lower_rate_is_told_and_kept_to(following, ways):
 def test_a_clock_that_was_set_back_between_two_sessions_costs_no_frame(following, ways):
     an_hour = 3_600_000
     driven = range(0, 2000, 17)
-    follower = following([began("Monza"), *frames(*(an_hour + t for t in driven))], [began("Spa"), *frames(*driven)])
+    follower = following(
+        [began("Monza"), *frames(*(an_hour + t for t in driven))], [began("Spa"), *frames(*driven)]
+    )
     follower.limit_rate(20)
     play(follower)
 

@@ -1,4 +1,6 @@
-"""A game PC has no Ray, no Arrow and no NumPy; everything that a collector imports does without them."""
+"""A game PC has no Ray, no Arrow and no NumPy; everything that a collector imports does without
+them.
+"""
 
 import subprocess
 import sys
@@ -21,13 +23,20 @@ for name in sys.argv[1:]:
 
 def imports(*modules):
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *modules], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM, *modules],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 def test_collectors_import_without_the_libraries_of_a_cluster():
     files = sorted((ROOT / "ingest" / "collectors").rglob("*.py"))
-    collectors = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
+    collectors = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in files
+    ]
     assert "ingest.collectors.delivery.sender" in collectors
 
     outcome = imports("ingest.settings", "ingest.kafka.topics", *collectors)

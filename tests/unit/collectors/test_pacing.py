@@ -25,7 +25,9 @@ def test_a_speed_that_makes_no_sense(speed):
         Pace(0, 0.0, speed)
 
 
-@pytest.mark.parametrize(("speed", "first"), [(1, 600_000), (0.5, 600_000), (2, 550_000), (0, 500_000)])
+@pytest.mark.parametrize(
+    ("speed", "first"), [(1, 600_000), (0.5, 600_000), (2, 550_000), (0, 500_000)]
+)
 def test_a_session_played_fast_does_not_end_in_the_future(speed, first):
     """100 s, played from second 600 on."""
     assert first_timestamp_ms(100_000, speed=speed, now_ms=600_000) == first

@@ -12,7 +12,9 @@ from ingest.telemetry_pb2 import TelemetryFrame
 
 
 class Track:
-    """A place for frames that remembers when each came; ``room`` is how many it takes before it is full."""
+    """A place for frames that remembers when each came; ``room`` is how many it takes before it is
+    full.
+    """
 
     def __init__(self, room=1000):
         self.now = 50.0
@@ -51,7 +53,9 @@ def drive(track, driven, *, speed=1.0, stop=lambda: False, **more):
     collect(driven, track, speed=speed, stop=stop, clock=track.clock, sleep=track.sleep, **more)
 
 
-@pytest.mark.parametrize(("speed", "seconds"), [(1, [0, 0.5, 2]), (4, [0, 0.125, 0.5]), (0, [0, 0, 0])])
+@pytest.mark.parametrize(
+    ("speed", "seconds"), [(1, [0, 0.5, 2]), (4, [0, 0.125, 0.5]), (0, [0, 0, 0])]
+)
 def test_frames_are_sent_when_they_are_due(speed, seconds):
     track = Track()
     drive(track, frames(1000, 1500, 3000), speed=speed)
@@ -102,7 +106,9 @@ def test_a_signal_asks_to_stop_and_the_second_acts_as_ever(number):
 
 
 def test_a_pace_that_began_earlier_makes_up_for_it():
-    """Of a live car: what was due while its first lap was planned goes at once, and the next ones at their own time."""
+    """Of a live car: what was due while its first lap was planned goes at once, and the next ones
+    at their own time.
+    """
     track = Track()
     drive(track, frames(1000, 1016, 1033, 1050), pace=Pace(1000, 50.0 - 0.025, 1.0))
 

@@ -1,4 +1,6 @@
-"""compose.yaml, as far as it can be checked without Docker: it says what .env.example and our own services say."""
+"""compose.yaml, as far as it can be checked without Docker: it says what .env.example and our own
+services say.
+"""
 
 import re
 from collections.abc import Mapping
@@ -71,7 +73,9 @@ def test_ports_can_be_chosen():
 
 @pytest.mark.parametrize("environ", [{}, {"KAFKA_PORT": "19092"}])
 def test_address_that_a_client_is_told_is_the_published_one(environ):
-    """It asks there first, is told the advertised listener, and goes on there; the health check does so from inside."""
+    """It asks there first, is told the advertised listener, and goes on there; the health check
+    does so from inside.
+    """
     kafka = services(environ)["kafka"]
     host, outside, inside = published(kafka)
     assert listener(kafka, "KAFKA_ADVERTISED_LISTENERS") == {"CLIENT": f"{host}:{outside}"}
@@ -81,7 +85,9 @@ def test_address_that_a_client_is_told_is_the_published_one(environ):
 
 
 def test_images_are_those_that_the_tests_know(kafka, timescaledb):
-    """Kafka is the version that we start ourselves; TimescaleDB the Community edition, on the PostgreSQL that we know it with."""
+    """Kafka is the version that we start ourselves; TimescaleDB the Community edition, on the
+    PostgreSQL that we know it with.
+    """
     assert kafka["image"] == f"apache/kafka:{jars.VERSION}"
     assert re.fullmatch(r"timescale/timescaledb:\d+\.\d+\.\d+-pg17", timescaledb["image"])
 
@@ -94,12 +100,17 @@ def test_postgresql_has_the_settings_of_the_one_that_we_start(timescaledb):
 def test_data_outlives_the_containers(kafka, timescaledb):
     named = yaml.safe_load(COMPOSE.read_text())["volumes"].keys()
     assert kafka["volumes"] == [f"kafka:{kafka['environment']['KAFKA_LOG_DIRS']}"]
-    assert {volume.split(":")[0] for service in (kafka, timescaledb) for volume in service["volumes"]} == named
+    assert {
+        volume.split(":")[0] for service in (kafka, timescaledb) for volume in service["volumes"]
+    } == named
 
 
 def test_each_says_when_it_is_ready(kafka, timescaledb):
     """``up --wait`` waits for that."""
-    assert [service["healthcheck"]["test"][0] for service in (kafka, timescaledb)] == ["CMD-SHELL", "CMD"]
+    assert [service["healthcheck"]["test"][0] for service in (kafka, timescaledb)] == [
+        "CMD-SHELL",
+        "CMD",
+    ]
 
 
 def test_no_secret_is_in_the_file(kafka, timescaledb):

@@ -21,7 +21,9 @@ def _written(value: Any) -> str:
 def _defaults() -> dict[str, str]:
     edge = KafkaSettings.__mro__[1]
     classes = [
-        c for c in vars(ingest.settings).values() if isinstance(c, type) and issubclass(c, edge) and c is not edge
+        c
+        for c in vars(ingest.settings).values()
+        if isinstance(c, type) and issubclass(c, edge) and c is not edge
     ]
     fields = [field for settings in classes for field in settings.model_fields.values()]  # type: ignore[attr-defined]
     return {str(field.alias): _written(field.default) for field in fields}

@@ -15,7 +15,14 @@ from ingest.settings import (
     ServeSettings,
 )
 
-ALL = (KafkaSettings, DatabaseSettings, IngestSettings, CollectorSettings, ServeSettings, LogSettings)
+ALL = (
+    KafkaSettings,
+    DatabaseSettings,
+    IngestSettings,
+    CollectorSettings,
+    ServeSettings,
+    LogSettings,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -135,11 +142,16 @@ def test_secrets_show_in_no_repr():
 
 
 def test_passwords_of_no_use_are_not_given_to_the_client():
-    assert not [name for name in KafkaSettings(password="hidden").client() if name.startswith("sasl")]
+    assert not [
+        name for name in KafkaSettings(password="hidden").client() if name.startswith("sasl")
+    ]
 
 
 def test_authority_is_given_to_the_client():
-    assert KafkaSettings(security_protocol="SSL", ca_file="ca.pem").client()["ssl.ca.location"] == "ca.pem"
+    assert (
+        KafkaSettings(security_protocol="SSL", ca_file="ca.pem").client()["ssl.ca.location"]
+        == "ca.pem"
+    )
 
 
 def test_more_of_a_client_wins():
@@ -183,13 +195,18 @@ def test_a_file_is_read_in_the_encoding_that_its_mark_says(tmp_path, encoding):
 @pytest.mark.parametrize(
     ("encoding", "problem"),
     [
-        ("cp1252", r"is not UTF-8: line 2 has the byte 0xfc, as Windows-1252 \(ANSI\) has it; save it as UTF-8"),
+        (
+            "cp1252",
+            r"is not UTF-8: line 2 has the byte 0xfc, as Windows-1252 \(ANSI\) has it; save it as UTF-8",
+        ),
         ("utf-16-le", "has zero bytes, as UTF-16 without a byte order mark; save it as UTF-8"),
     ],
 )
 def test_a_file_in_another_encoding_is_named(tmp_path, encoding, problem):
     text = "USER_ID=anna\nKAFKA_CLIENT_ID=Z\N{LATIN SMALL LETTER U WITH DIAERESIS}rich\n"
-    (tmp_path / ".env").write_bytes((text if encoding == "cp1252" else "USER_ID=anna\n").encode(encoding))
+    (tmp_path / ".env").write_bytes(
+        (text if encoding == "cp1252" else "USER_ID=anna\n").encode(encoding)
+    )
 
     with pytest.raises(SettingsFileError, match=rf"^\.env {problem}$"):
         KafkaSettings.read()

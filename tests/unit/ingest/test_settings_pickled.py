@@ -1,4 +1,6 @@
-"""What Ray passes on it stores: settings travel without their secrets, and find them where they arrive."""
+"""What Ray passes on it stores: settings travel without their secrets, and find them where they
+arrive.
+"""
 
 import pickle
 
@@ -65,7 +67,9 @@ def test_what_is_public_arrives_as_it_was_whatever_is_set_there(monkeypatch):
 def test_a_machine_without_the_secret_is_named_with_what_to_do(tmp_path):
     data = pickle.dumps(DatabaseSettings.read(url=URL))
 
-    with pytest.raises(SettingsError, match=r"DATABASE_URL=\*\*\*.*has none: .*\.env or the environment") as missing:
+    with pytest.raises(
+        SettingsError, match=r"DATABASE_URL=\*\*\*.*has none: .*\.env or the environment"
+    ) as missing:
         pickle.loads(data)
 
     assert CANARY not in str(missing.value)
@@ -73,7 +77,14 @@ def test_a_machine_without_the_secret_is_named_with_what_to_do(tmp_path):
 
 def test_settings_that_differ_are_named_without_their_values():
     running = (KafkaSettings.read(brokers="a:1", password=CANARY), DatabaseSettings.read(url=URL))
-    wanted = (KafkaSettings.read(brokers="b:1", password="another"), DatabaseSettings.read(url=URL, laps_days=9))
+    wanted = (
+        KafkaSettings.read(brokers="b:1", password="another"),
+        DatabaseSettings.read(url=URL, laps_days=9),
+    )
 
     assert differing(running, running) == []
-    assert differing(running, wanted) == ["KAFKA_BROKERS", "KAFKA_SECURITY_PASSWORD", "RETENTION_LAPS_DAYS"]
+    assert differing(running, wanted) == [
+        "KAFKA_BROKERS",
+        "KAFKA_SECURITY_PASSWORD",
+        "RETENTION_LAPS_DAYS",
+    ]

@@ -1,4 +1,6 @@
-"""Notebooks as they are kept: text and code. What they put out is of one machine, and what they ask is asked in `analytics`."""
+"""Notebooks as they are kept: text and code. What they put out is of one machine, and what they ask
+is asked in `analytics`.
+"""
 
 import json
 from pathlib import Path
@@ -23,6 +25,8 @@ def test_outputs_are_not_kept(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_hold_no_sql(path: Path) -> None:
-    """The plans of `analytics.store.summaries` are looked at by tests; those of a cell would not be."""
+    """The plans of `analytics.store.summaries` are looked at by tests; those of a cell would not
+    be.
+    """
     assert ".execute(" not in path.read_text()
     assert "SELECT" not in path.read_text()

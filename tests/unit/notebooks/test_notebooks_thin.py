@@ -1,6 +1,8 @@
-"""The notebooks on sessions with next to nothing in them: a sentence, and the figures that can be drawn.
+"""The notebooks on sessions with next to nothing in them: a sentence, and the figures that can be
+drawn.
 
-Their cells are run here without a kernel, which takes longer to start than all of this; `tests/service/test_notebooks.py` has one.
+Their cells are run here without a kernel, which takes longer to start than all of this;
+`tests/service/test_notebooks.py` has one.
 """
 
 import ast
@@ -40,7 +42,9 @@ def figures() -> Iterator[None]:
 
 
 def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
-    """What the cells of a notebook say of the recordings in a folder, and how many figures they draw."""
+    """What the cells of a notebook say of the recordings in a folder, and how many figures they
+    draw.
+    """
     monkeypatch.setenv("PURPLE_SECTOR_HOME", str(folder))
     monkeypatch.setenv("DATABASE_URL", "postgresql://names.a.store/")
     monkeypatch.setattr(analytics, "connect", lambda **_: analytics.open(folder))
@@ -57,7 +61,9 @@ def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, 
 
 
 def _run(source: str, known: dict[str, Any]) -> str:
-    """What the last expression of a cell says. A warning is an error, as it is for whoever reads the notebook."""
+    """What the last expression of a cell says. A warning is an error, as it is for whoever reads
+    the notebook.
+    """
     tree = ast.parse(source)
     last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None  # type: ignore[attr-defined]
     with warnings.catch_warnings():
@@ -70,7 +76,9 @@ def _run(source: str, known: dict[str, Any]) -> str:
 
 def drive_laps(folder: Path, laps: int, *, until_s: float | None = None) -> None:
     """A recording of an out lap and of what follows it, or of its first seconds."""
-    path = record(folder / "stint.parquet", val_sarine(), seed=5, laps=laps, started_at=NOON, rate_hz=10)
+    path = record(
+        folder / "stint.parquet", val_sarine(), seed=5, laps=laps, started_at=NOON, rate_hz=10
+    )
     if until_s is not None:
         table = pyarrow.parquet.read_table(path)
         pyarrow.parquet.write_table(table.slice(0, int(until_s * 10)), path)
@@ -84,7 +92,9 @@ def drive_round_a_circle(folder: Path) -> None:
     clock_ms = np.round(1000 * (at_s % 100)).astype(np.int32)
     zero, one = np.zeros(count, np.float32), np.ones(count, np.float32)
     columns = {
-        "time": pa.array((at_s * 1e6).astype(np.int64) + 1_767_268_800_000_000, pa.timestamp("us", tz="UTC")),
+        "time": pa.array(
+            (at_s * 1e6).astype(np.int64) + 1_767_268_800_000_000, pa.timestamp("us", tz="UTC")
+        ),
         "lap_number": lap + 1,
         "lap_clock_ms": clock_ms,
         "normalized_position": (at_s % 100 / 100).astype(np.float32),
@@ -96,12 +106,17 @@ def drive_round_a_circle(folder: Path) -> None:
         "rpm": np.full(count, 7000, np.int32),
     }
     frames = pa.table(
-        [pa.array(columns[f.name]).cast(f.type) if f.name in columns else pa.nulls(count, f.type) for f in FRAMES],
+        [
+            pa.array(columns[f.name]).cast(f.type) if f.name in columns else pa.nulls(count, f.type)
+            for f in FRAMES
+        ],
         schema=FRAMES,
     )
     path = folder / "circle.parquet"
     pyarrow.parquet.write_table(as_recorded(frames), path)
-    path.with_suffix(".json").write_text(json.dumps({"game": "g", "track": "circle", "track_length_m": 4000}))
+    path.with_suffix(".json").write_text(
+        json.dumps({"game": "g", "track": "circle", "track_length_m": 4000})
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +170,12 @@ def test_consistency_and_corners(
 
 @pytest.mark.parametrize(
     ("name", "drawn"),
-    [("two_laps_compared", 1), ("consistency_and_corners", 1), ("session_at_a_glance", 2), ("the_fleet", 2)],
+    [
+        ("two_laps_compared", 1),
+        ("consistency_and_corners", 1),
+        ("session_at_a_glance", 2),
+        ("the_fleet", 2),
+    ],
 )
 def test_a_track_without_corners_is_drawn_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, drawn: int
@@ -166,7 +186,9 @@ def test_a_track_without_corners_is_drawn_as_it_is(
 
 
 @pytest.mark.parametrize(("laps", "until_s"), [(1, 40.0), (1, None), (2, None)])
-def test_session_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, laps: int, until_s: float | None) -> None:
+def test_session_at_a_glance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, laps: int, until_s: float | None
+) -> None:
     drive_laps(tmp_path, laps, until_s=until_s)
     words, figures = run("session_at_a_glance", tmp_path, monkeypatch)
 
@@ -176,7 +198,11 @@ def test_session_at_a_glance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, la
 
 @pytest.mark.parametrize(
     ("laps", "until_s", "said", "drawn"),
-    [(1, 40.0, "No lap has a time yet", 0), (1, None, "| 0 of 1 |", 0), (2, None, "there is only one", 2)],
+    [
+        (1, 40.0, "No lap has a time yet", 0),
+        (1, None, "| 0 of 1 |", 0),
+        (2, None, "there is only one", 2),
+    ],
 )
 def test_the_fleet(
     tmp_path: Path,

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 
 class ClockReading(NamedTuple):
-    """Both clocks at one moment. ``monotonic_s`` advances independently of ``wall_ms``, in ms since the Unix epoch."""
+    """Both clocks at one moment. ``monotonic_s`` advances independently of ``wall_ms``, in ms since
+    the Unix epoch.
+    """
 
     monotonic_s: float
     wall_ms: int

@@ -22,7 +22,8 @@ GAME = "Assetto Corsa"
 
 
 def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> TelemetryFrame:
-    """Return the frame of a datagram; ``last_lap_ms`` is the official time, perhaps from another datagram.
+    """Return the frame of a datagram; ``last_lap_ms`` is the official time, perhaps from another
+    datagram.
 
     It has no heading, sector or validity: this protocol does not send them.
     """
@@ -40,13 +41,16 @@ def frame_of_car(car: CarInfo, *, steering: float, last_lap_ms: int) -> Telemetr
         y=car.y_m,
         z=car.z_m,
         last_lap_time=known_time_ms(GAME, last_lap_ms),
-        # The datagram does not distinguish lane and box. The lane is the weaker statement, true of both.
+        # The datagram does not distinguish lane and box. The lane is the weaker statement, true of
+        # both.
         pit=PIT_STATE_PIT_LANE if car.in_pit else PIT_STATE_ON_TRACK,
     )
 
 
 def frame_of_pages(physics: AcPhysics, graphics: AcGraphics, *, steering: float) -> TelemetryFrame:
-    """Return the frame of a moment in shared memory. It has no validity, because AC does not judge laps."""
+    """Return the frame of a moment in shared memory. It has no validity, because AC does not judge
+    laps.
+    """
     return _sound(
         lap_number=graphics.lap_count + 1,
         lap_time=graphics.lap_time_ms,
@@ -69,7 +73,9 @@ def frame_of_pages(physics: AcPhysics, graphics: AcGraphics, *, steering: float)
 
 def facts_of_answer(answer: Answer) -> Session:
     """Return the session facts in the answer to a handshake."""
-    return Session(game=GAME, car=answer.car, driver=answer.driver, track=_track(answer.track, answer.layout))
+    return Session(
+        game=GAME, car=answer.car, driver=answer.driver, track=_track(answer.track, answer.layout)
+    )
 
 
 def facts_of_static(static: AcStatic, *, rate_hz: float) -> Session:
@@ -87,7 +93,9 @@ def facts_of_static(static: AcStatic, *, rate_hz: float) -> Session:
 
 
 def _track(track: str, layout: str) -> str:
-    """Return the track, with its layout where there is one. Both are folder names, so neither contains a slash."""
+    """Return the track, with its layout where there is one. Both are folder names, so neither
+    contains a slash.
+    """
     return track if layout in ("", track) else f"{track}/{layout}"
 
 

@@ -1,8 +1,9 @@
 """Follows Assetto Corsa, the first one, on this machine, on another one, or on a console.
 
-On the game's own machine, its shared memory is best. It has the heading, the sector and the length of the track,
-at any rate. Everywhere else, and on Linux without a bridge, there is the remote telemetry.
-The rule to remember: use one source at a time, the shared memory first. Otherwise a session would be sent twice.
+On the game's own machine, its shared memory is best. It has the heading, the sector and the length
+of the track, at any rate. Everywhere else, and on Linux without a bridge, there is the remote
+telemetry. The rule to remember: use one source at a time, the shared memory first. Otherwise a
+session would be sent twice.
 """
 
 import time
@@ -18,7 +19,8 @@ from ingest.collectors.games.anomalies import AnomalyCounts
 from ingest.collectors.games.interface import Happening, SessionBegan
 from ingest.settings import AcSettings
 
-#: The game may be silent for so long: the handshake is repeated every three seconds, and the game answers it.
+#: The game may be silent for so long: the handshake is repeated every three seconds, and the game
+#: answers it.
 _QUIET_S = 8.0
 #: Pages that a game writes change within this time, although its first pictures are slow to appear.
 #: Data from the network waits meanwhile.
@@ -43,10 +45,14 @@ class AcGame:
         self._complaints, self._clocks, self._sleep = AnomalyCounts(self.name), clocks, sleep
         folder = Path(settings.shared_memory) if settings.shared_memory else None
         self._memory = (
-            Memory(self._complaints, rate_hz=settings.rate_hz, folder=folder) if _is_here(settings.host) else None
+            Memory(self._complaints, rate_hz=settings.rate_hz, folder=folder)
+            if _is_here(settings.host)
+            else None
         )
         self._remote = UdpClient(
-            (settings.host, settings.udp_port), self._complaints, steering_lock_deg=settings.steering_lock_deg
+            (settings.host, settings.udp_port),
+            self._complaints,
+            steering_lock_deg=settings.steering_lock_deg,
         )
         self._listening = False
 
@@ -54,7 +60,9 @@ class AcGame:
     def running(self) -> bool:
         """Return whether the game has sent a datagram or written its pages lately."""
         now_s = self._clocks().monotonic_s
-        return now_s - self._remote.heard_s < _QUIET_S or (self._memory is not None and self._memory.in_use(now_s))
+        return now_s - self._remote.heard_s < _QUIET_S or (
+            self._memory is not None and self._memory.in_use(now_s)
+        )
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -88,7 +96,9 @@ class AcGame:
         self._listening = True
         return told or self._compare(self._memory, self._remote.take(now), now)
 
-    def _compare(self, memory: Memory, heard: list[Happening], now: ClockReading) -> list[Happening]:
+    def _compare(
+        self, memory: Memory, heard: list[Happening], now: ClockReading
+    ) -> list[Happening]:
         """Choose one source where a session begins over the network.
 
         Both sources may send at once at the start of a session, and after a long pause.

@@ -1,8 +1,8 @@
 """Decides when to send the handshake again, from the time of the last datagram alone. Pure.
 
-The protocol has no keep-alive. A game that is restarted, or loads another session, forgets its listeners.
-So the handshake is repeated after a short silence, with backoff while there is no answer or no data.
-Data that the game sends before the handshake is lost, so the pauses stay short.
+The protocol has no keep-alive. A game that is restarted, or loads another session, forgets its
+listeners. So the handshake is repeated after a short silence, with backoff while there is no answer
+or no data. Data that the game sends before the handshake is lost, so the pauses stay short.
 """
 
 SILENCE_S = 1.0

@@ -14,7 +14,8 @@ from ingest.collectors.games.shared_memory import PageSizes, wide_text
 #: Only this much of the physics page is certain; the two others are whole.
 SIZES = PageSizes(physics=592, graphics=296, static=688)
 
-#: Layout version in the static page; ACC's is "1.9". The game's own version, beside it, does not distinguish the two.
+#: Layout version in the static page; ACC's is "1.9". The game's own version, beside it, does not
+#: distinguish the two.
 AC_VERSION, ACC_VERSION = "1.7", "1.9"
 
 OFF, REPLAY, LIVE, PAUSE = range(4)
@@ -42,7 +43,9 @@ class AcGraphics(NamedTuple):
 
     packet: int
     status: int
-    session: int  # -1 unknown, 0 practice, 1 qualify, 2 race, 3 hotlap, 4 time attack, 5 drift, 6 drag
+    session: (
+        int  # -1 unknown, 0 practice, 1 qualify, 2 race, 3 hotlap, 4 time attack, 5 drift, 6 drag
+    )
     lap_count: int
     lap_time_ms: int
     last_lap_ms: int  # 0: none

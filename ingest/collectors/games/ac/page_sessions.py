@@ -1,7 +1,8 @@
-"""Finds the sessions in Assetto Corsa's shared memory: their starts and ends, and their frames with times. Pure.
+"""Finds the sessions in Assetto Corsa's shared memory: their starts and ends, and their frames with
+times. Pure.
 
-A session begins with the first moment that the game marks as live in it. It ends in the menus, with another session of
-the weekend, or when it is begun again. A pause and a replay yield nothing.
+A session begins with the first moment that the game marks as live in it. It ends in the menus, with
+another session of the weekend, or when it is begun again. A pause and a replay yield nothing.
 """
 
 from typing import NamedTuple
@@ -25,7 +26,8 @@ from ingest.collectors.games.session_tracker import SessionTracker
 from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import Session
 
-#: A live status without movement for so long: the game was killed, and another process keeps its pages.
+#: A live status without movement for so long: the game was killed, and another process keeps its
+#: pages.
 DEAD_AFTER_S = 60.0
 
 
@@ -88,9 +90,13 @@ class AcPageSessions:
             self._steering = Steering(SHARE_LOCK)
         self._facts = facts
 
-    def _drive(self, physics: AcPhysics, graphics: AcGraphics, now: ClockReading) -> list[Happening]:
+    def _drive(
+        self, physics: AcPhysics, graphics: AcGraphics, now: ClockReading
+    ) -> list[Happening]:
         frame = frame_of_pages(physics, graphics, steering=self._steering.share(physics.steer))
-        moment = ReceivedFrame(frame, now.monotonic_s).after(self._seen.moment if self._seen else None)
+        moment = ReceivedFrame(frame, now.monotonic_s).after(
+            self._seen.moment if self._seen else None
+        )
         who = (self._facts.car, self._facts.track, self._facts.driver)
         seen = _Seen(physics.packet, graphics, moment, who)
         ended = self.end(reason) if self._seen and (reason := _over(self._seen, seen)) else []
@@ -102,7 +108,9 @@ class AcPageSessions:
 
 
 def _over(before: _Seen, now: _Seen) -> str | None:
-    """Return why ``now`` belongs to another session than ``before``; None when it belongs to the same."""
+    """Return why ``now`` belongs to another session than ``before``; None when it belongs to the
+    same.
+    """
     if before.who != now.who:
         return "another car, track or driver"
     if before.graphics.session != now.graphics.session:

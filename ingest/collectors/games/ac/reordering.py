@@ -1,9 +1,11 @@
-"""Orders the received frames of a game: finds the next frame, late data, and breaks in the sequence. Pure.
+"""Orders the received frames of a game: finds the next frame, late data, and breaks in the
+sequence. Pure.
 
-Datagrams overtake each other, get lost, and now and then have a value that fits nothing. Games are restarted, and
-drivers are put back into the pits. In each case, a lap clock or a place does not continue from its last value.
-The rule to remember: a break is accepted when the frames after it continue from it for a while.
-Until then its frames are held back, and the old sequence may still continue.
+Datagrams overtake each other, get lost, and now and then have a value that fits nothing. Games are
+restarted, and drivers are put back into the pits. In each case, a lap clock or a place does not
+continue from its last value. The rule to remember: a break is accepted when the frames after it
+continue from it for a while. Until then its frames are held back, and the old sequence may still
+continue.
 """
 
 from itertools import pairwise
@@ -56,14 +58,18 @@ class ReceivedFrame(NamedTuple):
         for name in unknown:
             setattr(filled, name, getattr(before.known, name))
         if "lap_time" in unknown:
-            # The lap clock has advanced, by less than the time that passed here. The next value is ahead of it.
+            # The lap clock has advanced, by less than the time that passed here. The next value is
+            # ahead of it.
             filled.lap_time += max(1, round(_waited_ms(before, self) / 2))
         return self._replace(filled=filled)
 
 
 def stands(before: ReceivedFrame, moment: ReceivedFrame) -> bool:
     """Return whether the game is paused, or has sent the same moment twice."""
-    return (before.known.lap_number, before.known.lap_time) == (moment.known.lap_number, moment.known.lap_time)
+    return (before.known.lap_number, before.known.lap_time) == (
+        moment.known.lap_number,
+        moment.known.lap_time,
+    )
 
 
 def goes_on(before: ReceivedFrame, moment: ReceivedFrame) -> bool:
@@ -90,11 +96,13 @@ def passed_ms(before: ReceivedFrame, moment: ReceivedFrame) -> int:
 
 
 def begins_anew(before: ReceivedFrame, moment: ReceivedFrame) -> bool:
-    """Return whether a break between two moments is another session of the same driver, car and track.
+    """Return whether a break between two moments is another session of the same driver, car and
+    track.
 
-    A lap counter that has gone back means another session. Once a lap has been counted, no other break does:
-    the car was put back into the pits. In the first lap, the clock also goes back at the line of a flying start.
-    So another session needs one more sign. Either the car was put somewhere else, or the game sent nothing for a while.
+    A lap counter that has gone back means another session. Once a lap has been counted, no other
+    break does: the car was put back into the pits. In the first lap, the clock also goes back at
+    the line of a flying start. So another session needs one more sign. Either the car was put
+    somewhere else, or the game sent nothing for a while.
     """
     laps, since_ms = _laps(before, moment), moment.known.lap_time - before.known.lap_time
     if laps or since_ms >= 0 or moment.known.lap_number > 1:
@@ -148,8 +156,11 @@ class ReorderBuffer:
             return []
         if last is None or not goes_on(last, moment):
             return self._hold(moment, waited_s)
-        # The lap clock may be a moment ahead of the counter. Then the held frames are the first of the new lap.
-        if self._held and (self._past or goes_on(self._held[0], last) or not goes_on(self._held[-1], moment)):
+        # The lap clock may be a moment ahead of the counter. Then the held frames are the first of
+        # the new lap.
+        if self._held and (
+            self._past or goes_on(self._held[0], last) or not goes_on(self._held[-1], moment)
+        ):
             self._drop_held()
         return self._believe(moment)
 
@@ -162,7 +173,8 @@ class ReorderBuffer:
         elif self._past:
             self._drop_held()
         self._held.append(moment)
-        # The very first moment breaks with nothing. It needs only movement, which a paused game does not have.
+        # The very first moment breaks with nothing. It needs only movement, which a paused game
+        # does not have.
         needed_ms = CONVINCING_MS if self._last else 1
         if self._past or sum(passed_ms(a, b) for a, b in pairwise(self._held)) < needed_ms:
             return []

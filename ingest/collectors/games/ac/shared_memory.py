@@ -1,6 +1,7 @@
 """Reads Assetto Corsa's shared memory at the requested rate of frames.
 
-ACC has pages of the same names. The static page identifies the game, and only AC's pages are used here.
+ACC has pages of the same names. The static page identifies the game, and only AC's pages are used
+here.
 """
 
 from pathlib import Path
@@ -14,14 +15,17 @@ from ingest.collectors.games.shared_memory import Pages, SharedMemory
 
 #: Interval at which missing pages are looked for.
 SEARCH_S = 0.25
-#: Pages unchanged for so long belong to no running game: a killed bridge leaves its last pages behind.
+#: Pages unchanged for so long belong to no running game: a killed bridge leaves its last pages
+#: behind.
 ABANDONED_AFTER_S = 60.0
 
 
 class Memory:
     """Reads AC's pages at a steady rate. `take` waits for nothing; call it again at ``due_s``."""
 
-    def __init__(self, complaints: AnomalyCounts, *, rate_hz: float, folder: Path | None = None) -> None:
+    def __init__(
+        self, complaints: AnomalyCounts, *, rate_hz: float, folder: Path | None = None
+    ) -> None:
         self.due_s = float("-inf")
         self._complaints, self._period_s = complaints, 1 / rate_hz
         self._pages = SharedMemory(SIZES, complaints, folder=folder)

@@ -1,9 +1,10 @@
-"""Holds the sockets to Assetto Corsa's remote telemetry: on this machine, on another one, or on a console.
+"""Holds the sockets to Assetto Corsa's remote telemetry: on this machine, on another one, or on a
+console.
 
-The game is the server. It sends each listener only one stream: the car's updates or the ends of laps.
-So there are two sockets. The game identifies listeners by address, and may keep one that left without unsubscribing.
-So an unsubscribe request precedes a handshake.
-The sockets are connected: datagrams from another address do not reach us.
+The game is the server. It sends each listener only one stream: the car's updates or the ends of
+laps. So there are two sockets. The game identifies listeners by address, and may keep one that left
+without unsubscribing. So an unsubscribe request precedes a handshake. The sockets are connected:
+datagrams from another address do not reach us.
 """
 
 import select
@@ -65,7 +66,9 @@ class UdpSubscription:
         for _ in range(_AT_ONCE):
             try:
                 yield self.socket.recv(_LARGEST_BYTES)
-            except OSError:  # none there; or a datagram of ours reached no one, which each system reports differently
+            # none there; or a datagram of ours reached no one, which each system reports
+            # differently
+            except OSError:
                 return
 
     def forget(self) -> None:
@@ -81,13 +84,20 @@ class UdpSubscription:
 
 
 class UdpClient:
-    """Client of the game at ``address``. `take` waits for nothing; `wait` waits for something to take."""
+    """Client of the game at ``address``. `take` waits for nothing; `wait` waits for something to
+    take.
+    """
 
-    def __init__(self, address: tuple[str, int], complaints: AnomalyCounts, *, steering_lock_deg: float = 0.0) -> None:
+    def __init__(
+        self, address: tuple[str, int], complaints: AnomalyCounts, *, steering_lock_deg: float = 0.0
+    ) -> None:
         self.heard_s = float("-inf")
         self._address, self._complaints = address, complaints
         self._left = False
-        self._updates, self._spots = self._lines = UdpSubscription(SUBSCRIBE_UPDATE), UdpSubscription(SUBSCRIBE_SPOT)
+        self._updates, self._spots = self._lines = (
+            UdpSubscription(SUBSCRIBE_UPDATE),
+            UdpSubscription(SUBSCRIBE_SPOT),
+        )
         self._sessions = UdpSessions(complaints, steering_lock_deg=steering_lock_deg)
 
     def take(self, now: ClockReading) -> list[Happening]:
@@ -132,7 +142,9 @@ class UdpClient:
         except (OSError, TypeError) as wrong:  # TypeError for an impossible name, such as "ü..de"
             self._complaints.add("address cannot be reached", f"{self._address[0]}: {wrong}")
 
-    def _understand(self, line: UdpSubscription, datagram: bytes, now: ClockReading) -> list[Happening]:
+    def _understand(
+        self, line: UdpSubscription, datagram: bytes, now: ClockReading
+    ) -> list[Happening]:
         try:
             message = parse(datagram)
         except InvalidDatagram as wrong:

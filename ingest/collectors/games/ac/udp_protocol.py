@@ -1,8 +1,8 @@
 """Defines the requests of Assetto Corsa's remote telemetry, and parses its datagrams.
 
-Pure and strict. The game's datagrams carry no type: the size identifies them, and other fixed values are checked.
-Only the fields that a frame or a session needs are read.
-The rule to remember: bytes that are not wholly valid raise `InvalidDatagram`.
+Pure and strict. The game's datagrams carry no type: the size identifies them, and other fixed
+values are checked. Only the fields that a frame or a session needs are read. The rule to remember:
+bytes that are not wholly valid raise `InvalidDatagram`.
 """
 
 import struct
@@ -107,7 +107,9 @@ def _lap(datagram: bytes) -> LapDone:
 def _answer(datagram: bytes) -> Answer:
     identifier, version = _ANSWER.unpack(datagram)
     if identifier != _ANSWER_IDENTIFIER:
-        raise InvalidDatagram("answer without its identifier", f"{identifier}, not {_ANSWER_IDENTIFIER}")
+        raise InvalidDatagram(
+            "answer without its identifier", f"{identifier}, not {_ANSWER_IDENTIFIER}"
+        )
     if version != _VERSION:
         raise InvalidDatagram("protocol version not known", f"{version}, not {_VERSION}")
     answer = Answer(

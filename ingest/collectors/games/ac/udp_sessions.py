@@ -1,16 +1,23 @@
-"""Finds the sessions in Assetto Corsa's datagrams: their starts and ends, and their frames with times. Pure.
+"""Finds the sessions in Assetto Corsa's datagrams: their starts and ends, and their frames with
+times. Pure.
 
 The protocol reports nothing of the game's sessions but the car, the driver and the track.
-`reordering` has the other signs that a session began. Nor does the protocol report that a replay runs.
-No document states whether the game sends anything then. A replay of earlier driving is left out.
-A replay from a session's very start looks like driving.
-The rule to remember: only movement makes a frame, and silence ends a session only after `FORGOTTEN_AFTER_S`.
-A driver who pauses comes back to the session.
+`reordering` has the other signs that a session began. Nor does the protocol report that a replay
+runs. No document states whether the game sends anything then. A replay of earlier driving is left
+out. A replay from a session's very start looks like driving. The rule to remember: only movement
+makes a frame, and silence ends a session only after `FORGOTTEN_AFTER_S`. A driver who pauses comes
+back to the session.
 """
 
 from ingest.collectors.games.ac.clocks import ClockReading
 from ingest.collectors.games.ac.frames import facts_of_answer, frame_of_car
-from ingest.collectors.games.ac.reordering import ReceivedFrame, ReorderBuffer, begins_anew, goes_on, passed_ms
+from ingest.collectors.games.ac.reordering import (
+    ReceivedFrame,
+    ReorderBuffer,
+    begins_anew,
+    goes_on,
+    passed_ms,
+)
 from ingest.collectors.games.ac.sample_clock import SampleClock
 from ingest.collectors.games.ac.steering import USUAL_LOCK_DEG, Steering
 from ingest.collectors.games.ac.udp_protocol import Answer, CarInfo, LapDone
@@ -18,7 +25,8 @@ from ingest.collectors.games.anomalies import AnomalyCounts
 from ingest.collectors.games.interface import Happening
 from ingest.collectors.games.session_tracker import SessionTracker
 
-#: A driver who has paused for so long may come back to the session, but the collector stops waiting.
+#: A driver who has paused for so long may come back to the session, but the collector stops
+#: waiting.
 FORGOTTEN_AFTER_S = 1800.0
 
 
@@ -50,19 +58,26 @@ class UdpSessions:
 
     def lap_done(self, lap: LapDone) -> None:
         """Take the end of a lap of any car; only the names show that the car is ours."""
-        if self._answer is not None and (lap.driver, lap.car) == (self._answer.driver, self._answer.car):
+        if self._answer is not None and (lap.driver, lap.car) == (
+            self._answer.driver,
+            self._answer.car,
+        ):
             self._lap_done = lap
 
     def car(self, info: CarInfo, now: ClockReading) -> list[Happening]:
         """Return the happenings that follow from the state of the car at one moment."""
         if self._answer is None:
             return []
-        frame = frame_of_car(info, steering=self._steering.share(info.steer_deg), last_lap_ms=self._last_lap_ms(info))
+        frame = frame_of_car(
+            info, steering=self._steering.share(info.steer_deg), last_lap_ms=self._last_lap_ms(info)
+        )
         believed = self._course.take(ReceivedFrame(frame, now.monotonic_s))
         return [happening for moment in believed for happening in self._tell(moment, now)]
 
     def waited(self, now_s: float) -> list[Happening]:
-        """Return the happenings when no datagram has arrived: after a long silence, the session ends."""
+        """Return the happenings when no datagram has arrived: after a long silence, the session
+        ends.
+        """
         if self._last is None or now_s - self._last.at_s < FORGOTTEN_AFTER_S:
             return []
         return self.end("silent for too long")
@@ -73,9 +88,14 @@ class UdpSessions:
         return self._session.end(reason)
 
     def _last_lap_ms(self, info: CarInfo) -> int:
-        # `lastLap` may still belong to the lap before when the counter has risen. A lap's own datagram counts from 0.
+        # `lastLap` may still belong to the lap before when the counter has risen. A lap's own
+        # datagram counts from 0.
         done = self._lap_done
-        return done.time_ms if done is not None and done.lap + 1 == info.lap_count else info.last_lap_ms
+        return (
+            done.time_ms
+            if done is not None and done.lap + 1 == info.lap_count
+            else info.last_lap_ms
+        )
 
     def _tell(self, moment: ReceivedFrame, now: ClockReading) -> list[Happening]:
         last, ended = self._last, list[Happening]()
@@ -87,8 +107,13 @@ class UdpSessions:
             placed_s = moment.at_s
         else:
             # Over a break, only our own clock shows the time that passed.
-            passed = passed_ms(last, moment) if unbroken else round((moment.at_s - last.at_s) * 1000)
+            passed = (
+                passed_ms(last, moment) if unbroken else round((moment.at_s - last.at_s) * 1000)
+            )
             placed_s = self._samples.place_s(passed, now_s=moment.at_s)
         self._last = moment
         wall_ms = now.wall_ms - round((now.monotonic_s - moment.at_s) * 1000)
-        return [*ended, *self._session.drive(moment.frame, self._facts, now_s=placed_s, wall_ms=wall_ms)]
+        return [
+            *ended,
+            *self._session.drive(moment.frame, self._facts, now_s=placed_s, wall_ms=wall_ms),
+        ]

@@ -13,7 +13,8 @@ from ingest.collectors.games.acc.broadcast_state import BroadcastState
 from ingest.collectors.games.acc.registration import SILENT_S, Access, Registration
 from ingest.collectors.games.anomalies import AnomalyCounts
 
-#: More than a full grid sends while the client does not read for a moment. The rest waits for the next call.
+#: More than a full grid sends while the client does not read for a moment. The rest waits for the
+#: next call.
 _AT_ONCE = 500
 _LARGEST = 65535
 
@@ -26,7 +27,12 @@ class BroadcastClient:
     """
 
     def __init__(
-        self, find: Callable[[], Access | None], *, interval_ms: int, own_port: int, complaints: AnomalyCounts
+        self,
+        find: Callable[[], Access | None],
+        *,
+        interval_ms: int,
+        own_port: int,
+        complaints: AnomalyCounts,
     ) -> None:
         self.told = BroadcastState()
         self._find, self._own_port, self._complaints = find, own_port, complaints
@@ -89,7 +95,9 @@ class BroadcastClient:
             self._socket.connect(address)
             self._socket.setblocking(False)
         except (OSError, UnicodeError) as wrong:
-            self._complaints.add("no way to ACC's broadcasting", f"{access.host}:{access.port}: {wrong}")
+            self._complaints.add(
+                "no way to ACC's broadcasting", f"{access.host}:{access.port}: {wrong}"
+            )
             self._disconnect()
             return False
         self._where = where
@@ -105,7 +113,9 @@ class BroadcastClient:
             try:
                 if self._socket is not None:
                     self._socket.send(datagram)
-            except OSError:  # no listener on that port, because the game is not there: the client registers again later
+            # no listener on that port, because the game is not there: the client registers again
+            # later
+            except OSError:
                 return
 
     def _received(self) -> list[bytes]:
@@ -126,5 +136,8 @@ class BroadcastClient:
             self._complaints.add(str(wrong), f"{len(datagram)} bytes")
             return None
         if rest:
-            self._complaints.add("message longer than version 4 has it; its end is not used", f"{len(rest)} bytes more")
+            self._complaints.add(
+                "message longer than version 4 has it; its end is not used",
+                f"{len(rest)} bytes more",
+            )
         return message

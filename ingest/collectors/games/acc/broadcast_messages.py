@@ -1,4 +1,6 @@
-"""Defines the messages of ACC's broadcasting protocol as values. `broadcast_protocol` parses them from bytes."""
+"""Defines the messages of ACC's broadcasting protocol as values. `broadcast_protocol` parses them
+from bytes.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +13,9 @@ ON_TRACK, PIT_LANE, PIT_ENTRY, PIT_EXIT = 1, 2, 3, 4
 
 @dataclass(frozen=True, slots=True)
 class RegistrationResult:
-    """The answer to a registration. It may arrive again, without success, when ACC ends the registration."""
+    """The answer to a registration. It may arrive again, without success, when ACC ends the
+    registration.
+    """
 
     connection_id: int
     success: bool
@@ -120,4 +124,6 @@ class Event:
     car_index: int
 
 
-Message = RegistrationResult | SessionUpdate | CarUpdate | EntryList | EntryListCar | TrackData | Event
+Message = (
+    RegistrationResult | SessionUpdate | CarUpdate | EntryList | EntryListCar | TrackData | Event
+)

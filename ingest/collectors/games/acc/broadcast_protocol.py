@@ -1,8 +1,8 @@
 """Encodes and parses the messages of ACC's broadcasting protocol, version 4. Pure.
 
-A datagram holds one message, and its first byte is the kind. Fields are packed, little endian.
-A string is its length in bytes, followed by UTF-8. A message that ends too early is refused as a whole.
-The bytes after its end are not parsed: a later version may send more.
+A datagram holds one message, and its first byte is the kind. Fields are packed, little endian. A
+string is its length in bytes, followed by UTF-8. A message that ends too early is refused as a
+whole. The bytes after its end are not parsed: a later version may send more.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,8 @@ class InvalidBroadcast(ValueError):
 
 
 def register(display_name: str, password: str, interval_ms: int) -> bytes:
-    """Return the registration for updates every ``interval_ms``. It has no command password: nothing is commanded.
+    """Return the registration for updates every ``interval_ms``. It has no command password:
+    nothing is commanded.
 
     Raises ValueError for a text that is too long: a malformed registration has crashed the game.
     """
@@ -133,14 +134,20 @@ def _session(unread: _Unread) -> SessionUpdate:
         unread.text()
     replay_plays = unread.u8() > 0
     if replay_plays:
-        unread.take(_REPLAY_TIMES)  # some clients read integers here; they have the same width, and no code uses them
+        unread.take(
+            _REPLAY_TIMES
+        )  # some clients read integers here; they have the same width, and no code uses them
     unread.take(_WEATHER)
     best_lap = _lap(unread)
-    return SessionUpdate(event, session, kind, phase, session_ms, remaining_ms, focused, replay_plays, best_lap)
+    return SessionUpdate(
+        event, session, kind, phase, session_ms, remaining_ms, focused, replay_plays, best_lap
+    )
 
 
 def _car(unread: _Unread) -> CarUpdate:
-    car, driver, drivers, gear, x_m, z_m, yaw, location, kmh, *_, spline, laps, _delta = unread.take(_CAR)
+    car, driver, drivers, gear, x_m, z_m, yaw, location, kmh, *_, spline, laps, _delta = (
+        unread.take(_CAR)
+    )
     return CarUpdate(
         car,
         driver,
@@ -163,7 +170,9 @@ def _lap(unread: _Unread) -> LapTimes:
     lap_time_ms, car, driver, splits = unread.take(_LAP)
     splits_ms = tuple(unread.take(_I32)[0] for _ in range(splits))
     invalid, for_best, out_lap, in_lap = unread.take(_LAP_FLAGS)
-    return LapTimes(lap_time_ms, car, driver, splits_ms, invalid > 0, for_best > 0, out_lap > 0, in_lap > 0)
+    return LapTimes(
+        lap_time_ms, car, driver, splits_ms, invalid > 0, for_best > 0, out_lap > 0, in_lap > 0
+    )
 
 
 def _entry_list(unread: _Unread) -> EntryList:
@@ -175,7 +184,9 @@ def _entry_list_car(unread: _Unread) -> EntryListCar:
     car, model = unread.take(_CAR_ENTRY)
     team = unread.text()
     race_number, _cup, driver, _nationality, drivers = unread.take(_CAR_CREW)
-    return EntryListCar(car, model, team, race_number, driver, tuple(_driver(unread) for _ in range(drivers)))
+    return EntryListCar(
+        car, model, team, race_number, driver, tuple(_driver(unread) for _ in range(drivers))
+    )
 
 
 def _driver(unread: _Unread) -> BroadcastDriver:

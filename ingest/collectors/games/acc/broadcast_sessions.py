@@ -1,8 +1,9 @@
-"""Finds sessions and frames in ACC's broadcasts, for a machine without the shared memory. Pure: clocks are arguments.
+"""Finds sessions and frames in ACC's broadcasts, for a machine without the shared memory. Pure:
+clocks are arguments.
 
-The car is the one that the camera followed when the session began. It is the player's, as long as the player drives.
-The protocol has no pedals, steering, rpm, height and sector.
-There the frames have the wire's zero, which means unknown.
+The car is the one that the camera followed when the session began. It is the player's, as long as
+the player drives. The protocol has no pedals, steering, rpm, height and sector. There the frames
+have the wire's zero, which means unknown.
 """
 
 from collections.abc import Sequence
@@ -53,7 +54,9 @@ class BroadcastSessions:
         self.car_index: int | None = None  # the player's car
         self._seen: tuple[CarUpdate, float] | None = None
 
-    def take(self, message: Message, *, now_s: float, wall_ms: int, told: BroadcastState) -> Sequence[Happening]:
+    def take(
+        self, message: Message, *, now_s: float, wall_ms: int, told: BroadcastState
+    ) -> Sequence[Happening]:
         """Return the happenings of this message, which the broadcast state has already taken in."""
         match message:
             case SessionUpdate():
@@ -80,20 +83,30 @@ class BroadcastSessions:
         A session before its start, a paused session and a replay are not being driven.
         """
         update = self._update
-        if update is None or update.replay_plays or update.session_type == REPLAY or update.phase not in _DRIVEN:
+        if (
+            update is None
+            or update.replay_plays
+            or update.session_type == REPLAY
+            or update.phase not in _DRIVEN
+        ):
             return False
         if self.car_index is None and update.focused_car >= 0:
             self.car_index = update.focused_car
         return car.car_index == self.car_index and self._seen != (car, update.session_ms)
 
-    def _drive(self, car: CarUpdate, *, now_s: float, wall_ms: int, told: BroadcastState) -> Sequence[Happening]:
+    def _drive(
+        self, car: CarUpdate, *, now_s: float, wall_ms: int, told: BroadcastState
+    ) -> Sequence[Happening]:
         frame = _frame(car)
         if frame is None or self._update is None:
             return []
         restarted = self._seen is not None and car.laps < self._seen[0].laps
         ended = self._session.end("the session was started again") if restarted else []
         self._seen = (car, self._update.session_ms)
-        return [*ended, *self._session.drive(frame, self._facts(car, told), now_s=now_s, wall_ms=wall_ms)]
+        return [
+            *ended,
+            *self._session.drive(frame, self._facts(car, told), now_s=now_s, wall_ms=wall_ms),
+        ]
 
     def _facts(self, car: CarUpdate, told: BroadcastState) -> Session:
         return Session(
@@ -102,14 +115,17 @@ class BroadcastSessions:
             car=told.car_name(car.car_index),
             driver=told.driver_name(car.car_index, car.driver_index),
             track_length=told.length_m(told.track_name()),
-            # A lap that is not driven yet also has a split for each sector, with the value for no time.
+            # A lap that is not driven yet also has a split for each sector, with the value for no
+            # time.
             sector_count=len(self._update.best_lap.splits_ms) if self._update else 0,
             sample_rate=self._rate_hz,
         )
 
 
 def _over(before: SessionUpdate, now: SessionUpdate) -> str | None:
-    """Return why ``now`` belongs to another session than ``before``; None when it belongs to the same."""
+    """Return why ``now`` belongs to another session than ``before``; None when it belongs to the
+    same.
+    """
     was = (before.event_index, before.session_index, before.session_type)
     if was != (now.event_index, now.session_index, now.session_type):
         return "the game went on to another session"

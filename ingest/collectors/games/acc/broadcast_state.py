@@ -47,7 +47,11 @@ class BroadcastState:
         if self.track is None or self.track.length_m <= 0:
             return 0.0
         known = track_named(self.track.name)
-        return 0.0 if known and known.name.casefold() != track.casefold() else float(self.track.length_m)
+        return (
+            0.0
+            if known and known.name.casefold() != track.casefold()
+            else float(self.track.length_m)
+        )
 
     def invalid(self, car_index: int, laps: int, *, now_s: float) -> bool:
         """Return whether the game has marked that car's lap, the one after ``laps``, as invalid."""
@@ -75,4 +79,6 @@ class BroadcastState:
     def driver_name(self, car_index: int, driver_index: int) -> str:
         """Return the driver of that car; empty means not received yet."""
         entry = self.entries.get(car_index)
-        return str(entry.drivers[driver_index]) if entry and driver_index < len(entry.drivers) else ""
+        return (
+            str(entry.drivers[driver_index]) if entry and driver_index < len(entry.drivers) else ""
+        )

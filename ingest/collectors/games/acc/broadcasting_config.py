@@ -1,6 +1,8 @@
-"""Finds the address and password of ACC's broadcasting server: in the settings, or else in the game's own file.
+"""Finds the address and password of ACC's broadcasting server: in the settings, or else in the
+game's own file.
 
-The game reads `broadcasting.json` when it starts and writes it again when it ends. So the file is only read here.
+The game reads `broadcasting.json` when it starts and writes it again when it ends. So the file is
+only read here.
 """
 
 import ctypes
@@ -18,7 +20,11 @@ from ingest.settings import AccSettings
 _FILE = Path("Assetto Corsa Competizione", "Config", "broadcasting.json")
 _CUSTOMARY_PORT = 9000
 _STEAM_APP = "805550"
-_STEAM_ROOTS = (".steam/steam", ".local/share/Steam", ".var/app/com.valvesoftware.Steam/.local/share/Steam")
+_STEAM_ROOTS = (
+    ".steam/steam",
+    ".local/share/Steam",
+    ".var/app/com.valvesoftware.Steam/.local/share/Steam",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +36,13 @@ class BroadcastingConfig:
 
 
 class BroadcastingConfigReader:
-    """Reads the configuration again at each call: a player may turn broadcasting on while the collector runs."""
+    """Reads the configuration again at each call: a player may turn broadcasting on while the
+    collector runs.
+    """
 
-    def __init__(self, settings: AccSettings, complaints: AnomalyCounts, *, home: Path | None = None) -> None:
+    def __init__(
+        self, settings: AccSettings, complaints: AnomalyCounts, *, home: Path | None = None
+    ) -> None:
         self._settings, self._complaints = settings, complaints
         self._home = home or Path.home()
 
@@ -42,7 +52,8 @@ class BroadcastingConfigReader:
         port = self._settings.broadcast_port or (config.port if config else _CUSTOMARY_PORT)
         if port == 0:
             self._complaints.add(
-                "broadcasting is off", "with the game closed, set updListenerPort in broadcasting.json to 9000"
+                "broadcasting is off",
+                "with the game closed, set updListenerPort in broadcasting.json to 9000",
             )
             return None
         password = self._settings.password.get_secret_value() or (config.password if config else "")
@@ -56,7 +67,9 @@ class BroadcastingConfigReader:
                 continue
             except (OSError, ValueError) as wrong:
                 # The log leaves out the file's text, because it contains a password.
-                self._complaints.add("broadcasting.json cannot be used", f"{path}: {type(wrong).__name__}")
+                self._complaints.add(
+                    "broadcasting.json cannot be used", f"{path}: {type(wrong).__name__}"
+                )
         return None
 
     def _candidates(self) -> Iterable[Path]:
@@ -72,23 +85,31 @@ def read_config(raw: bytes) -> BroadcastingConfig:
     """
     match json.loads(_decoded(raw)):
         # "upd": the game misspells the key, and accepts no other spelling.
-        case {"updListenerPort": int(port), "connectionPassword": str(password)} if 0 <= port <= 65535:
+        case {"updListenerPort": int(port), "connectionPassword": str(password)} if (
+            0 <= port <= 65535
+        ):
             return BroadcastingConfig(port, password)
     raise ValueError("want an object with updListenerPort and connectionPassword")
 
 
 def documents_folders(home: Path) -> list[Path]:
-    """Return the possible documents folders of this player; under Proton there is one for each Steam library."""
+    """Return the possible documents folders of this player; under Proton there is one for each
+    Steam library.
+    """
     if sys.platform == "win32":
         return [_windows_documents() or home / "Documents"]
-    prefix = Path("steamapps", "compatdata", _STEAM_APP, "pfx", "drive_c", "users", "steamuser", "Documents")
+    prefix = Path(
+        "steamapps", "compatdata", _STEAM_APP, "pfx", "drive_c", "users", "steamuser", "Documents"
+    )
     roots = [home / root for root in _STEAM_ROOTS]
     return [library / prefix for root in roots for library in [root, *_other_libraries(root)]]
 
 
 def _other_libraries(root: Path) -> list[Path]:
     try:
-        listed = (root / "steamapps" / "libraryfolders.vdf").read_text(encoding="utf-8", errors="replace")
+        listed = (root / "steamapps" / "libraryfolders.vdf").read_text(
+            encoding="utf-8", errors="replace"
+        )
     except OSError:
         return []
     return [Path(path) for path in re.findall(r'"path"\s+"([^"]+)"', listed)]
@@ -101,7 +122,9 @@ def _decoded(raw: bytes) -> str:
 
 
 def _windows_documents() -> Path | None:
-    """Return the documents folder of Windows, which a player may have moved, and OneDrive does move."""
+    """Return the documents folder of Windows, which a player may have moved, and OneDrive does
+    move.
+    """
     if sys.platform != "win32":
         return None
     personal, longest = 5, 260

@@ -1,7 +1,7 @@
 """Lists ACC's tracks and cars by the names that its own pages use.
 
-The broadcasting protocol uses a track's full name and a car's number. The pages have no track length.
-Each track and car has one name here, for both sources.
+The broadcasting protocol uses a track's full name and a car's number. The pages have no track
+length. Each track and car has one name here, for both sources.
 """
 
 from typing import NamedTuple
@@ -105,5 +105,7 @@ _BY_NAME = {name.casefold(): track for track in TRACKS for name in (track.name, 
 
 
 def track_named(name: str) -> CatalogueTrack | None:
-    """Return the track with that name, short or full, in any case: the game does not keep to one spelling."""
+    """Return the track with that name, short or full, in any case: the game does not keep to one
+    spelling.
+    """
     return _BY_NAME.get(name.casefold())

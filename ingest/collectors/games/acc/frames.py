@@ -21,15 +21,20 @@ from ingest.telemetry_pb2 import (
 Place = tuple[float, float, float]
 
 
-def build_frame(physics: AccPhysics, graphics: AccGraphics, place: Place | None, *, invalid: bool) -> TelemetryFrame:
-    """Return the frame, still without a time. ``invalid`` marks the lap as invalid, regardless of the page."""
+def build_frame(
+    physics: AccPhysics, graphics: AccGraphics, place: Place | None, *, invalid: bool
+) -> TelemetryFrame:
+    """Return the frame, still without a time. ``invalid`` marks the lap as invalid, regardless of
+    the page.
+    """
     x_m, y_m, z_m = place or (0.0, 0.0, 0.0)
     return plausible_frame(
         {
             "lap_time": known_time_ms(GAME, graphics.lap_clock_ms),
             "throttle": physics.throttle,
             "brake": physics.brake,
-            # A share of the car's full lock. Right is assumed to be positive, as in AC; no dump shows a turned wheel.
+            # A share of the car's full lock. Right is assumed to be positive, as in AC; no dump
+            # shows a turned wheel.
             "steering": physics.steering,
             "speed": physics.speed_kmh,
             "gear": physics.gear - 1,

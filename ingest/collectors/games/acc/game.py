@@ -1,4 +1,6 @@
-"""Implements `Game` for Assetto Corsa Competizione: reads the clocks and the pages, and receives the broadcasts."""
+"""Implements `Game` for Assetto Corsa Competizione: reads the clocks and the pages, and receives
+the broadcasts.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +27,17 @@ _BESIDE_MS = 250
 #: Work done once for three looks costs half of the work done for each look.
 #: The reason is that a processor that has slept between two looks starts with cold caches.
 _GATHER_S = 0.04
-#: Shortest interval of the broadcasts alone. A shorter one can be requested; no client is known to have done so.
+#: Shortest interval of the broadcasts alone. A shorter one can be requested; no client is known to
+#: have done so.
 _ALONE_MS = 50
 #: Interval at which missing pages are looked for.
 _SEARCH_S = 0.25
 
 
 class AccGame:
-    """Follows the shared memory, with the broadcasts beside it where they are on; or the broadcasts alone."""
+    """Follows the shared memory, with the broadcasts beside it where they are on; or the broadcasts
+    alone.
+    """
 
     name = GAME
 
@@ -48,7 +53,9 @@ class AccGame:
         self._clock, self._wall_s = clock, wall_s
         self._complaints = AnomalyCounts(self.name)
         self._laps: int | None = None
-        interval_ms = max(_ALONE_MS, round(1000 / settings.rate_hz)) if broadcast_only else _BESIDE_MS
+        interval_ms = (
+            max(_ALONE_MS, round(1000 / settings.rate_hz)) if broadcast_only else _BESIDE_MS
+        )
         self._broadcasting = BroadcastClient(
             BroadcastingConfigReader(settings, self._complaints).find,
             interval_ms=interval_ms,
@@ -57,7 +64,9 @@ class AccGame:
         )
         self._follow: _Follow
         if broadcast_only:
-            log.warning("broadcasts alone: the game does not send these", channels=", ".join(LACKING))
+            log.warning(
+                "broadcasts alone: the game does not send these", channels=", ".join(LACKING)
+            )
             watching = BroadcastSessions(rate_hz=1000 / interval_ms, complaints=self._complaints)
             self._follow = _FollowBroadcasts(watching, self._broadcasting, sleep=sleep)
         else:
@@ -65,7 +74,12 @@ class AccGame:
             memory = SharedMemory(SIZES, self._complaints, folder=folder)
             driving = AccPageSessions(rate_hz=settings.rate_hz, complaints=self._complaints)
             self._follow = _FollowPages(
-                memory, driving, self._broadcasting, rate_hz=settings.rate_hz, clock=clock, sleep=sleep
+                memory,
+                driving,
+                self._broadcasting,
+                rate_hz=settings.rate_hz,
+                clock=clock,
+                sleep=sleep,
             )
 
     @property
@@ -79,10 +93,15 @@ class AccGame:
         return self._complaints.counts
 
     def poll(self, timeout_s: float) -> Sequence[Happening]:
-        """Return the happenings since the last call, oldest first; wait at most ``timeout_s`` for the first."""
+        """Return the happenings since the last call, oldest first; wait at most ``timeout_s`` for
+        the first.
+        """
         now_s = self._clock()
         until_s = now_s + timeout_s
-        while not (happenings := self._follow.look(now_s, round(self._wall_s() * 1000))) and now_s < until_s:
+        while (
+            not (happenings := self._follow.look(now_s, round(self._wall_s() * 1000)))
+            and now_s < until_s
+        ):
             self._follow.wait(now_s, until_s)
             now_s = self._clock()
         self._note_lap()
@@ -100,7 +119,9 @@ class AccGame:
         finished = None if car is None else self._broadcasting.told.last_lap(car)
         if finished and finished[0] != self._laps:
             self._laps, lap = finished
-            log.info("lap by the game", lap=self._laps, time_ms=lap.lap_time_ms, splits_ms=lap.splits_ms)
+            log.info(
+                "lap by the game", lap=self._laps, time_ms=lap.lap_time_ms, splits_ms=lap.splits_ms
+            )
 
 
 class _Follow(Protocol):
@@ -168,7 +189,8 @@ class _FollowPages:
             self._broadcasting.poll(now_s)
         told = self._broadcasting.told
         takes = (
-            self._driving.take(pages, now_s=at_s, wall_ms=wall_ms, broadcast=told) for pages, at_s, wall_ms in looks
+            self._driving.take(pages, now_s=at_s, wall_ms=wall_ms, broadcast=told)
+            for pages, at_s, wall_ms in looks
         )
         return [happening for happenings in takes for happening in happenings]
 
@@ -189,7 +211,11 @@ class _FollowBroadcasts:
     """Follows the broadcasts, and takes each message when it arrives."""
 
     def __init__(
-        self, watching: BroadcastSessions, broadcasting: BroadcastClient, *, sleep: Callable[[float], None]
+        self,
+        watching: BroadcastSessions,
+        broadcasting: BroadcastClient,
+        *,
+        sleep: Callable[[float], None],
     ) -> None:
         self._watching, self._broadcasting, self._sleep = watching, broadcasting, sleep
 

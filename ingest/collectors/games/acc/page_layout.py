@@ -1,7 +1,9 @@
-"""Reads the fields of ACC's pages that frames and session facts need: shared memory version 1.9, ACC 1.8 to 1.10.
+"""Reads the fields of ACC's pages that frames and session facts need: shared memory version 1.9,
+ACC 1.8 to 1.10.
 
-Numbers are little endian, four bytes wide, on multiples of four; strings are UTF-16. Values are not checked here:
-odd bytes in a page result in odd numbers. Nothing raises as long as the page has its size.
+Numbers are little endian, four bytes wide, on multiples of four; strings are UTF-16. Values are not
+checked here: odd bytes in a page result in odd numbers. Nothing raises as long as the page has its
+size.
 """
 
 from struct import Struct
@@ -35,11 +37,15 @@ class AccPhysics(NamedTuple):
     heading_rad: float
 
 
-_PHYSICS = _fields((0, "i"), (4, "f"), (8, "f"), (16, "i"), (20, "i"), (24, "f"), (28, "f"), (208, "f"))
+_PHYSICS = _fields(
+    (0, "i"), (4, "f"), (8, "f"), (16, "i"), (20, "i"), (24, "f"), (28, "f"), (208, "f")
+)
 
 
 class AccGraphics(NamedTuple):
-    """The car's place in its session and lap, from the graphics page. The game writes it with each picture."""
+    """The car's place in its session and lap, from the graphics page. The game writes it with each
+    picture.
+    """
 
     status: int
     session_type: int
@@ -93,7 +99,8 @@ class AccStatic(NamedTuple):
 
     @property
     def is_acc(self) -> bool:
-        """Return whether the page is ACC's. Assetto Corsa has its own pages under the same names, as version 1.7.
+        """Return whether the page is ACC's. Assetto Corsa has its own pages under the same names,
+        as version 1.7.
 
         The version that builds of ACC before 1.9 wrote is not known.
         ACC's placeholders in the fields that only AC uses are known.
@@ -117,14 +124,17 @@ def read_graphics(pages: Pages) -> AccGraphics:
 
 
 def read_place(pages: Pages, car_id: int) -> tuple[float, float, float] | None:
-    """Return world x, y (up) and z of that car in m. Return None where the page does not have the car.
+    """Return world x, y (up) and z of that car in m. Return None where the page does not have the
+    car.
 
     Unused slots are zero and come last: car 0 is found before them.
     """
     car_ids = _CAR_IDS.unpack_from(pages.graphics, _CAR_IDS_AT)
     if car_id not in car_ids:
         return None
-    x_m, y_m, z_m = _PLACE.unpack_from(pages.graphics, _PLACES_AT + _PLACE.size * car_ids.index(car_id))
+    x_m, y_m, z_m = _PLACE.unpack_from(
+        pages.graphics, _PLACES_AT + _PLACE.size * car_ids.index(car_id)
+    )
     return x_m, y_m, z_m
 
 

@@ -1,4 +1,5 @@
-"""Finds sessions and frames in ACC's pages: each session's start, end and frames. Pure: clocks are arguments.
+"""Finds sessions and frames in ACC's pages: each session's start, end and frames. Pure: clocks are
+arguments.
 
 A session is identified by the car, the track, and the game's own count and kind of session.
 It begins with the first frame that the game drives in it.
@@ -35,9 +36,11 @@ from ingest.collectors.games.session_tracker import SessionTracker
 from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import Session, TelemetryFrame
 
-#: A live status with unchanged physics for so long: the game was killed, and another process keeps its pages.
+#: A live status with unchanged physics for so long: the game was killed, and another process keeps
+#: its pages.
 _DEAD_S = 60.0
-#: A session's clock only counts down. A server may correct it by a moment; more than this is a new start.
+#: A session's clock only counts down. A server may correct it by a moment; more than this is a new
+#: start.
 _RESTARTED_MS = 5000.0
 
 
@@ -75,7 +78,9 @@ class AccPageSessions:
 
     @property
     def player_car_id(self) -> int | None:
-        """Return the id of the player's car, the same in the broadcasting protocol; None without a session."""
+        """Return the id of the player's car, the same in the broadcasting protocol; None without a
+        session.
+        """
         return self._told.graphics.player_car_id if self._told else None
 
     def gone(self, reason: str) -> Sequence[Happening]:
@@ -83,8 +88,12 @@ class AccPageSessions:
         self._physics_id = None
         return self._end(reason)
 
-    def take(self, pages: Pages, *, now_s: float, wall_ms: int, broadcast: BroadcastState) -> Sequence[Happening]:
-        """Return the happenings up to this snapshot; ``broadcast`` holds the game's broadcasts so far."""
+    def take(
+        self, pages: Pages, *, now_s: float, wall_ms: int, broadcast: BroadcastState
+    ) -> Sequence[Happening]:
+        """Return the happenings up to this snapshot; ``broadcast`` holds the game's broadcasts so
+        far.
+        """
         if not self.recognises(pages):
             return self.gone("the pages are not ACC's")
         graphics, physics = read_graphics(pages), read_physics(pages)
@@ -94,7 +103,8 @@ class AccPageSessions:
             dead = graphics.status == LIVE and now_s - self._moved_s > _DEAD_S
             return self._end("the game stands still") if dead else []
         if graphics.status == REPLAY:
-            # The status is on the page that is written later. The held frame may be the replay's first picture.
+            # The status is on the page that is written later. The held frame may be the replay's
+            # first picture.
             self._held = None
         # The first look yields nothing: its pages may be left by a dead game.
         said = [] if self._physics_id is None else self._tell_held(broadcast)
@@ -105,7 +115,12 @@ class AccPageSessions:
         return said
 
     def _frame(
-        self, pages: Pages, physics: AccPhysics, graphics: AccGraphics, now_s: float, broadcast: BroadcastState
+        self,
+        pages: Pages,
+        physics: AccPhysics,
+        graphics: AccGraphics,
+        now_s: float,
+        broadcast: BroadcastState,
     ) -> TelemetryFrame | None:
         car = graphics.player_car_id
         invalid = broadcast.invalid(car, graphics.completed_laps, now_s=now_s)
@@ -116,13 +131,17 @@ class AccPageSessions:
         if moment is None:
             return []
         if self._told and "lap_number" in blanked_fields(moment.frame):
-            # An impossible lap counter has not gone back. Nor has it when it becomes possible again.
+            # An impossible lap counter has not gone back. Nor has it when it becomes possible
+            # again.
             laps = self._told.graphics.completed_laps
             moment = moment._replace(graphics=moment.graphics._replace(completed_laps=laps))
         ended = self._end(reason) if self._told and (reason := _over(self._told, moment)) else []
         self._told = moment
         facts = self._facts(moment.static, broadcast)
-        return [*ended, *self._session.drive(moment.frame, facts, now_s=moment.now_s, wall_ms=moment.wall_ms)]
+        return [
+            *ended,
+            *self._session.drive(moment.frame, facts, now_s=moment.now_s, wall_ms=moment.wall_ms),
+        ]
 
     def _end(self, reason: str) -> list[Happening]:
         self._told, self._held = None, None
@@ -149,7 +168,9 @@ def _facts(static: AccStatic, length_m: float, *, rate_hz: float) -> Session:
 
 
 def _over(before: _Moment, now: _Moment) -> str | None:
-    """Return why ``now`` belongs to another session than ``before``; None when it belongs to the same."""
+    """Return why ``now`` belongs to another session than ``before``; None when it belongs to the
+    same.
+    """
     was, is_ = before.graphics, now.graphics
     if (was.session_index, was.session_type) != (is_.session_index, is_.session_type):
         return "the game went on to another session"
@@ -159,7 +180,8 @@ def _over(before: _Moment, now: _Moment) -> str | None:
         return "the session was started again"
     if is_.completed_laps == 0 and 0 < was.session_left_ms < is_.session_left_ms - _RESTARTED_MS:
         return "the session was started again"
-    # The physics may also begin to count again within a session. With completed laps, it is the same session.
+    # The physics may also begin to count again within a session. With completed laps, it is the
+    # same session.
     if is_.completed_laps == 0 and now.physics_id < before.physics_id:
         return "the game was started again"
     return None

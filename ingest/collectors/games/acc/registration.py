@@ -1,8 +1,9 @@
-"""Decides which datagrams to send to ACC's broadcasting server, and when. Pure: no socket, and time is an argument.
+"""Decides which datagrams to send to ACC's broadcasting server, and when. Pure: no socket, and time
+is an argument.
 
-The server answers a registration and then sends automatically. It does not answer while the game is in no session.
-It does not forget a client that just goes away. So: register until there is an answer, and request the lists.
-Unregister when the server falls silent, and register again.
+The server answers a registration and then sends automatically. It does not answer while the game is
+in no session. It does not forget a client that just goes away. So: register until there is an
+answer, and request the lists. Unregister when the server falls silent, and register again.
 """
 
 from dataclasses import dataclass, field
@@ -57,11 +58,18 @@ class Registration:
         return now_s >= self._register_s
 
     def register(self, access: Access, now_s: float) -> list[bytes]:
-        """Return the datagrams of a registration; they unregister first where a registration exists."""
+        """Return the datagrams of a registration; they unregister first where a registration
+        exists.
+        """
         left = self.leave()
         self._register_s = now_s + RETRY_S
         try:
-            return [*left, broadcast_protocol.register(access.display_name, access.password, self._interval_ms)]
+            return [
+                *left,
+                broadcast_protocol.register(
+                    access.display_name, access.password, self._interval_ms
+                ),
+            ]
         except ValueError as wrong:
             self._complaints.add("no registration", str(wrong))
             return left

@@ -11,9 +11,20 @@ import pytest
 import analytics
 from analytics.catalog import TimedLap
 from analytics.comparison.consistency import consistency
-from analytics.comparison.corner_metrics import MEASURES, cornering, robust_spread, scatter, time_lost_s
+from analytics.comparison.corner_metrics import (
+    MEASURES,
+    cornering,
+    robust_spread,
+    scatter,
+    time_lost_s,
+)
 from analytics.comparison.corners import Corners, find_corners
-from analytics.comparison.theoretical_best import attainable_best, mini_sectors_m, part_times_s, theoretical_best
+from analytics.comparison.theoretical_best import (
+    attainable_best,
+    mini_sectors_m,
+    part_times_s,
+    theoretical_best,
+)
 from analytics.comparison.trace import PLACE, Trace, traces
 from analytics.comparison.track_map import track_map
 from analytics.errors import TooFewLaps
@@ -44,7 +55,10 @@ def corners(laps: list[Trace]) -> Corners:
 
 
 def without(laps: list[Trace], *channels: str) -> list[Trace]:
-    return [replace(lap, channels={k: v for k, v in lap.channels.items() if k not in channels}) for lap in laps]
+    return [
+        replace(lap, channels={k: v for k, v in lap.channels.items() if k not in channels})
+        for lap in laps
+    ]
 
 
 def apexes_m() -> list[float]:
@@ -52,7 +66,9 @@ def apexes_m() -> list[float]:
 
 
 def ways_to_see_corners(laps: list[Trace]) -> Iterator[tuple[str, float, Corners]]:
-    """By position, by heading, and by speed alone; the last shows where cars are slowest, not where the bend is tightest."""
+    """By position, by heading, and by speed alone; the last shows where cars are slowest, not where
+    the bend is tightest.
+    """
     yield "position", 15, find_corners(laps)
     yield "heading", 15, find_corners(without(laps, "x_m", "z_m"))
     yield "speed", 30, find_corners(without(laps, *PLACE))
@@ -67,7 +83,10 @@ def test_corners_are_where_the_circuit_has_them(laps: list[Trace]) -> None:
 
 def test_left_and_right_are_the_drivers(laps: list[Trace], corners: Corners) -> None:
     """Also where a game's axes go round the other way."""
-    truth = ["right" if CIRCUIT.curvature_per_m[corner.apex] > 0 else "left" for corner in CIRCUIT.corners]
+    truth = [
+        "right" if CIRCUIT.curvature_per_m[corner.apex] > 0 else "left"
+        for corner in CIRCUIT.corners
+    ]
     mirrored = [replace(lap, channels={**lap.channels, "x_m": -lap["x_m"]}) for lap in laps]
 
     assert [corner.turns for corner in corners] == truth
@@ -76,7 +95,9 @@ def test_left_and_right_are_the_drivers(laps: list[Trace], corners: Corners) -> 
 
 def test_corners_are_numbered_once(laps: list[Trace], corners: Corners) -> None:
     """Fewer laps show the same corners: what a lap did in one does not renumber the rest."""
-    assert [corner.apex_m for corner in find_corners(laps[:1])] == pytest.approx([c.apex_m for c in corners], abs=15)
+    assert [corner.apex_m for corner in find_corners(laps[:1])] == pytest.approx(
+        [c.apex_m for c in corners], abs=15
+    )
 
 
 def test_what_corners_cost_adds_up_to_the_gap(laps: list[Trace], corners: Corners) -> None:
@@ -87,7 +108,9 @@ def test_what_corners_cost_adds_up_to_the_gap(laps: list[Trace], corners: Corner
     assert driven["time_s"].sum(axis=1) == pytest.approx([lap.lap_time_s for lap in laps])
 
 
-def test_points_come_in_the_order_in_which_a_corner_is_driven(laps: list[Trace], corners: Corners) -> None:
+def test_points_come_in_the_order_in_which_a_corner_is_driven(
+    laps: list[Trace], corners: Corners
+) -> None:
     driven = cornering(laps, corners)
     order = ("lift_m", "brake_m", "release_m", "throttle_m", "full_throttle_m")
     for before, after in pairwise(order):
@@ -108,7 +131,9 @@ def test_minimum_speeds_are_those_of_the_truth(laps: list[Trace], corners: Corne
 
 
 def test_who_does_not_brake_has_no_braking_point(laps: list[Trace], corners: Corners) -> None:
-    lifting = [replace(lap, channels={**lap.channels, "brake": np.zeros(len(lap.axis))}) for lap in laps]
+    lifting = [
+        replace(lap, channels={**lap.channels, "brake": np.zeros(len(lap.axis))}) for lap in laps
+    ]
 
     driven = cornering(lifting, corners)
 
@@ -138,7 +163,9 @@ def test_the_theoretical_best_is_no_slower_than_the_attainable(laps: list[Trace]
 
 
 def test_the_attainable_best_was_driven_in_one_go() -> None:
-    """The end of one lap and the beginning of the next, if they follow one another; and never a lap in between left out."""
+    """The end of one lap and the beginning of the next, if they follow one another; and never a lap
+    in between left out.
+    """
     times_s = np.array([[12.0, 10.0, 10.0], [9.0, 11.0, 12.0], [9.0, 13.0, 13.0]])
 
     assert attainable_best(times_s, [4, 5, 6]).time_s == 29.0
@@ -156,12 +183,17 @@ def test_consistency_says_which_laps_it_is_of(timed: list[TimedLap]) -> None:
     assert found.n == 6
     assert found.left_out == {1: "out"}
     assert found.best_s <= found.median_s
-    assert found.spread_s == robust_spread(np.array([(lap.time_ms or 0) / 1000 for lap in timed[1:]]))
+    assert found.spread_s == robust_spread(
+        np.array([(lap.time_ms or 0) / 1000 for lap in timed[1:]])
+    )
 
 
 def test_a_slope_is_not_a_spread(timed: list[TimedLap]) -> None:
     """Tyres that cost a tenth a lap are not the driver's unevenness."""
-    slower = [replace(lap, lap=replace(lap.lap, official_lap_time_ms=80_000 + 100 * lap.number)) for lap in timed[1:]]
+    slower = [
+        replace(lap, lap=replace(lap.lap, official_lap_time_ms=80_000 + 100 * lap.number))
+        for lap in timed[1:]
+    ]
 
     found = consistency(slower)
 
@@ -176,7 +208,9 @@ def test_nothing_is_said_of_a_few_laps(timed: list[TimedLap]) -> None:
 
 
 def test_laps_of_two_sessions_are_no_stint(timed: list[TimedLap]) -> None:
-    """They have their numbers twice: a flagged lap of one would leave out one of the other, and slopes would be infinite."""
+    """They have their numbers twice: a flagged lap of one would leave out one of the other, and
+    slopes would be infinite.
+    """
     others = [replace(lap, session=replace(lap.session, key="another")) for lap in timed]
 
     with pytest.raises(ValueError, match="laps of 2 sessions are no stint"):
@@ -188,7 +222,11 @@ def test_a_map_says_what_it_was_made_of(laps: list[Trace]) -> None:
     apart_m = np.hypot(reckoned.x_m - seen.x_m + seen.x_m[0], reckoned.y_m - seen.y_m + seen.y_m[0])
     circle = track_map(without(laps, *PLACE))
 
-    assert [m.made_of for m in (seen, reckoned, circle)] == ["position", "heading and speed", "nothing"]
+    assert [m.made_of for m in (seen, reckoned, circle)] == [
+        "position",
+        "heading and speed",
+        "nothing",
+    ]
     assert apart_m.mean() < 3
     assert np.hypot(circle.x_m, circle.y_m) == pytest.approx(laps[0].axis.length_m / 2 / np.pi)
     assert "circle" in circle.note

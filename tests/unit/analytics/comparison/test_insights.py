@@ -1,4 +1,6 @@
-"""Insights: planted differences are found with their size, and where there are none nothing is said."""
+"""Insights: planted differences are found with their size, and where there are none nothing is
+said.
+"""
 
 from dataclasses import replace
 
@@ -21,13 +23,17 @@ CORNERS = Corners(
     1,
     tuple(
         Corner(i + 1, begin, apex - 40, apex, apex + 60, end, "left")
-        for i, (begin, apex, end) in enumerate(zip((0, 650, 1200), APEXES_M, (650, 1200, 2000), strict=True))
+        for i, (begin, apex, end) in enumerate(
+            zip((0, 650, 1200), APEXES_M, (650, 1200, 2000), strict=True)
+        )
     ),
 )
 
 
 def a_lap(early_m: np.ndarray, slowest_kmh: np.ndarray) -> Trace:
-    """A point mass that brakes so many metres too early for each corner, and holds its slowest speed until the apex."""
+    """A point mass that brakes so many metres too early for each corner, and holds its slowest
+    speed until the apex.
+    """
     at = AXIS.distance_m
     energy = np.full(len(at), (TOP_KMH / 3.6) ** 2)
     braking = np.zeros(len(at), bool)
@@ -40,13 +46,17 @@ def a_lap(early_m: np.ndarray, slowest_kmh: np.ndarray) -> Trace:
     slowness = 1 / speed_mps
     time_s = np.concatenate([[0], np.cumsum((slowness[1:] + slowness[:-1]) / 2 * np.diff(at))])
     pulling = (
-        np.append(np.diff(energy) >= 0, True) & ~braking & ((np.append(np.diff(energy), 1) > 0) | (speed_mps > 61))
+        np.append(np.diff(energy) >= 0, True)
+        & ~braking
+        & ((np.append(np.diff(energy), 1) > 0) | (speed_mps > 61))
     )
     channels = {"speed_kmh": 3.6 * speed_mps, "brake": braking * 0.8, "throttle": pulling * 1.0}
     return Trace(AXIS, time_s, channels)
 
 
-def a_driver(seed: int, *, laps: int = 12, early_m: float = 0.0, slower_kmh: float = 0.0) -> CornerMetrics:
+def a_driver(
+    seed: int, *, laps: int = 12, early_m: float = 0.0, slower_kmh: float = 0.0
+) -> CornerMetrics:
     """Laps that scatter as people's do; what is planted is planted in the second corner."""
     draw = np.random.default_rng(seed)
     second = np.array([0.0, 1.0, 0.0])
@@ -84,7 +94,9 @@ def test_a_slow_corner_is_found_and_the_costliest_comes_first() -> None:
     slowest = [d for d in found[0].driving if d.measure == "min_speed_kmh"]
     assert [str(one.corner) for one in found] == ["T2"]
     assert slowest[0].size == pytest.approx(-6, abs=1.5)
-    assert [one.time.size for one in found] == sorted((one.time.size for one in found), reverse=True)
+    assert [one.time.size for one in found] == sorted(
+        (one.time.size for one in found), reverse=True
+    )
 
 
 def test_what_is_won_is_said_too() -> None:
@@ -95,14 +107,18 @@ def test_what_is_won_is_said_too() -> None:
 
 
 def test_nothing_is_found_where_nothing_is() -> None:
-    """Twenty comparisons of a driver with himself: by chance one of them may speak, and two in a quarter of all such rows."""
+    """Twenty comparisons of a driver with himself: by chance one of them may speak, and two in a
+    quarter of all such rows.
+    """
     spoken = [bool(insights(a_driver(100 + i), a_driver(200 + i))) for i in range(20)]
     assert sum(spoken) <= 2
 
 
 @pytest.mark.parametrize("laps", [3, 4, 5])
 def test_few_laps_show_a_large_difference(laps: int) -> None:
-    """From four laps a side every exchange is tried; with three the spread that all corners share decides."""
+    """From four laps a side every exchange is tried; with three the spread that all corners share
+    decides.
+    """
     found = insights(a_driver(1, laps=laps, early_m=60), a_driver(2, laps=laps))
 
     assert [str(one.corner) for one in found] == ["T2"]
@@ -113,7 +129,10 @@ def test_few_laps_show_a_large_difference(laps: int) -> None:
 @pytest.mark.parametrize(("laps", "most"), [(3, 3), (4, 3)])
 def test_few_laps_of_one_driver_are_hardly_ever_told_apart(laps: int, most: int) -> None:
     """Thirty comparisons of a driver with himself; the seeds are fixed, so the count is."""
-    found = [bool(insights(a_driver(100 + i, laps=laps), a_driver(200 + i, laps=laps))) for i in range(30)]
+    found = [
+        bool(insights(a_driver(100 + i, laps=laps), a_driver(200 + i, laps=laps)))
+        for i in range(30)
+    ]
     assert sum(found) <= most
 
 
@@ -123,11 +142,15 @@ def test_three_laps_that_overlap_show_nothing() -> None:
     times = ours["time_s"].copy()
     times[0, 1] += 30.0
 
-    assert insights(replace(ours, measures=dict(ours.measures) | {"time_s": times}), reference) == []
+    assert (
+        insights(replace(ours, measures=dict(ours.measures) | {"time_s": times}), reference) == []
+    )
 
 
 def test_a_loss_is_located_along_the_corner() -> None:
-    """The parts add up to the loss; braking early loses before the apex, a slow apex before it and behind it."""
+    """The parts add up to the loss; braking early loses before the apex, a slow apex before it and
+    behind it.
+    """
     (early,) = insights(a_driver(1, early_m=8), a_driver(2))
     slow = insights(a_driver(3, slower_kmh=6), a_driver(4))[0]
 
@@ -148,7 +171,9 @@ def test_a_loss_without_a_cause_is_located_all_the_same() -> None:
 
     assert found.driving == ()
     assert str(found).startswith("T2: no single difference in driving stands out; 0.1")
-    assert {"on the throttle", "on the straight"} & {part.phase for part in found.parts if part.time_s > 0.03}
+    assert {"on the throttle", "on the straight"} & {
+        part.phase for part in found.parts if part.time_s > 0.03
+    }
 
 
 def test_a_longer_line_is_a_cause() -> None:
@@ -158,7 +183,11 @@ def test_a_longer_line_is_a_cause() -> None:
     def along(seed: int, wider: float) -> CornerMetrics:
         laps = []
         for lap in a_driver(seed).laps:
-            bend = np.where((AXIS.distance_m > 800) & (AXIS.distance_m < 1000), 1 + wider + draw.normal(0, 0.002), 1.0)
+            bend = np.where(
+                (AXIS.distance_m > 800) & (AXIS.distance_m < 1000),
+                1 + wider + draw.normal(0, 0.002),
+                1.0,
+            )
             place = np.cumsum(bend * AXIS.distance_m[1])
             slower = np.concatenate([[0.0], np.diff(lap.time_s)]) * bend
             channels = {**lap.channels, "x_m": place, "z_m": np.zeros_like(place)}
@@ -185,11 +214,17 @@ def test_the_same_laps_give_the_same_words() -> None:
 
 
 def test_no_size_is_told_where_the_medians_are_not_apart() -> None:
-    """Ranks are: half of ours are far slower, half of the reference's far faster, and in the middle both are the same."""
+    """Ranks are: half of ours are far slower, half of the reference's far faster, and in the middle
+    both are the same.
+    """
     ours, reference = a_driver(1, laps=30), a_driver(2, laps=30)
     halves = np.arange(30)[:, None] % 2 * [0.0, 1.0, 0.0]
     apart = [
-        CornerMetrics(CORNERS, side.laps, {**side.measures, "time_s": np.ones((30, 3)) + sign * halves + noise})
+        CornerMetrics(
+            CORNERS,
+            side.laps,
+            {**side.measures, "time_s": np.ones((30, 3)) + sign * halves + noise},
+        )
         for side, sign, noise in ((ours, 1, 0.0), (reference, -1, 0.001))
     ]
 

@@ -1,4 +1,6 @@
-"""What chance explains: equal values are no difference, however the laps are ordered, and a planted one is."""
+"""What chance explains: equal values are no difference, however the laps are ordered, and a planted
+one is.
+"""
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from analytics.comparison.permutation_test import null_distribution
 def chances(values: np.ndarray, ours: int, draw: np.random.Generator) -> np.ndarray:
     """The probability of each column, corrected over all; every column is of one measure."""
     columns = np.arange(values.shape[1])
-    return null_distribution(values, ours, np.zeros_like(columns), draw).probabilities(list(columns))
+    return null_distribution(values, ours, np.zeros_like(columns), draw).probabilities(
+        list(columns)
+    )
 
 
 def probability(ours: list[float], reference: list[float]) -> float:
@@ -23,7 +27,9 @@ def test_values_that_are_all_equal_are_no_difference() -> None:
 
 
 def test_coarse_values_are_not_ordered_by_whose_they_are() -> None:
-    """Seven of twelve against five of twelve: a coin does that, and more, in two of three throws of so many coins."""
+    """Seven of twelve against five of twelve: a coin does that, and more, in two of three throws of
+    so many coins.
+    """
     more, fewer = [1.0] * 7 + [1.05] * 5, [1.0] * 5 + [1.05] * 7
 
     assert probability(more, fewer) == pytest.approx(0.68, abs=0.05)
@@ -40,7 +46,9 @@ def test_more_that_is_looked_at_makes_each_less_sure() -> None:
     values = draw.normal(0, 1, (16, 1)) + 1.2 * (np.arange(16) < 8)[:, None]
     (alone,) = chances(values, 8, np.random.default_rng(0))
 
-    among = chances(np.hstack([values, draw.normal(0, 1, (16, 40))]), 8, np.random.default_rng(0))[0]
+    among = chances(np.hstack([values, draw.normal(0, 1, (16, 40))]), 8, np.random.default_rng(0))[
+        0
+    ]
 
     assert alone < among
 
@@ -59,7 +67,9 @@ def test_four_against_four_can_be_rare() -> None:
 
 
 def test_three_against_three_are_judged_by_the_spread_of_all_columns() -> None:
-    """Two of 20 exchanges are no proof; a difference of 30 times the spread that other corners show is one."""
+    """Two of 20 exchanges are no proof; a difference of 30 times the spread that other corners show
+    is one.
+    """
     noise = np.random.default_rng(3).normal(0, 1, (6, 12))
     large, small = noise.copy(), noise.copy()
     large[:3, 0] += 30

@@ -1,4 +1,6 @@
-"""Laps laid over one another: deltas that end where the stopwatches do, and frames that say nothing left out."""
+"""Laps laid over one another: deltas that end where the stopwatches do, and frames that say nothing
+left out.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -43,14 +45,20 @@ def check_every_pair(laps: list[Trace]) -> int:
     return len(laps) * (len(laps) - 1) // 2
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the real recordings in {DATA.name}/ beside the checkout")
+@pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"needs the real recordings in {DATA.name}/ beside the checkout"
+)
 def test_every_pair_of_real_laps_ends_with_the_difference_of_their_times() -> None:
-    pairs = [check_every_pair(traces(drive.laps.flying())) for drive in analytics.open(DATA).sessions]
+    pairs = [
+        check_every_pair(traces(drive.laps.flying())) for drive in analytics.open(DATA).sessions
+    ]
     assert sum(pairs) > 100
 
 
 def test_a_simulated_lap_is_where_it_was_when_it_was(tmp_path: Path) -> None:
-    """Not only at the line: at every node of the circuit, to the millisecond that frames are stamped with."""
+    """Not only at the line: at every node of the circuit, to the millisecond that frames are
+    stamped with.
+    """
     circuit = val_sarine()
     path = record(tmp_path / "stint.parquet", circuit, seed=5, laps=3, started_at=NOON)
     laps = traces(analytics.open(path).laps.flying())
@@ -77,7 +85,9 @@ def test_time_is_nought_at_the_line_and_the_lap_time_at_the_next() -> None:
 
 
 def test_frames_on_the_other_side_of_the_line_are_not_the_laps() -> None:
-    """A game counts the line a frame early or late, and holds its position at 0 or 1 around the origin."""
+    """A game counts the line a frame early or late, and holds its position at 0 or 1 around the
+    origin.
+    """
     trace = of(a_lap([0.999, 0.0, 0.3, 0.7, 1.0, 0.002], every_ms=600))
 
     assert trace.backward_m == 0
@@ -92,7 +102,9 @@ def test_the_line_may_be_anywhere() -> None:
 
 
 def test_a_grid_before_the_line_is_behind_the_car_and_not_ahead() -> None:
-    """Where the lap is counted from the grid on, 0.97 is 3 % before the line, however long the car stood there."""
+    """Where the lap is counted from the grid on, 0.97 is 3 % before the line, however long the car
+    stood there.
+    """
     trace = of(a_lap([0.97, 0.97, 0.97, 0.25, 0.5, 0.75]), lap_time_s=6.5)
 
     assert trace.time_s[[25, 50, 75]] == pytest.approx([3.5, 4.5, 5.5])
@@ -136,7 +148,9 @@ def test_a_place_that_is_unknown_for_long_is_not_made_up() -> None:
 
 
 def test_a_hole_in_the_frames_makes_no_place_up_elsewhere() -> None:
-    """Over the hole every channel is drawn; where frames do not know a place there is none, however long the hole."""
+    """Over the hole every channel is drawn; where frames do not know a place there is none, however
+    long the hole.
+    """
     position = [share for share in np.linspace(0.01, 0.99, 99).tolist() if not 0.6 < share < 0.9]
 
     one = [10 * share if share != position[40] else None for share in position]
@@ -148,7 +162,10 @@ def test_a_hole_in_the_frames_makes_no_place_up_elsewhere() -> None:
 
 def test_what_places_a_frame_is_no_channel() -> None:
     """Whoever asks for all columns gets those that there are along a lap."""
-    trace = of(a_lap([0.1, 0.5, 0.9], gear=[2, 3, 4], sequence=[1, 2, 3]), channels=("time", "sequence", "gear"))
+    trace = of(
+        a_lap([0.1, 0.5, 0.9], gear=[2, 3, 4], sequence=[1, 2, 3]),
+        channels=("time", "sequence", "gear"),
+    )
 
     assert list(trace.channels) == ["gear"]
 

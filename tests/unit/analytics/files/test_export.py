@@ -52,8 +52,12 @@ def test_a_lap_alone_is_a_recording_too(drive: Session, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
-def test_times_that_were_stored_twice_are_written_once(drive: Session, tmp_path: Path, suffix: str) -> None:
-    """Two collectors may send one session, and the store keeps all; a recording has each time once, or nobody could open it."""
+def test_times_that_were_stored_twice_are_written_once(
+    drive: Session, tmp_path: Path, suffix: str
+) -> None:
+    """Two collectors may send one session, and the store keeps all; a recording has each time once,
+    or nobody could open it.
+    """
     frames = drive.telemetry()
     twice = frames.take(np.repeat(np.arange(len(frames)), 2))
 
@@ -77,15 +81,20 @@ def test_two_sessions_share_no_facts(drive: Session, tmp_path: Path) -> None:
     drive.export(tmp_path / "stint.parquet")
 
     with pytest.raises(
-        ExportError, match=r"stint\.csv: stint\.parquet lies there, of another driver; choose another name"
+        ExportError,
+        match=r"stint\.csv: stint\.parquet lies there, of another driver; choose another name",
     ):
-        export(tmp_path / "stint.csv", drive.telemetry(), replace(drive.facts, driver="somebody else"))
+        export(
+            tmp_path / "stint.csv", drive.telemetry(), replace(drive.facts, driver="somebody else")
+        )
 
     assert not (tmp_path / "stint.csv").exists()
 
 
 def test_what_a_motec_log_cannot_hold_is_refused(drive: Session, tmp_path: Path) -> None:
-    """A log has samples where there were no frames: a session whose key was used again a year later would be hundreds of GB."""
+    """A log has samples where there were no frames: a session whose key was used again a year later
+    would be hundreds of GB.
+    """
     frames = drive.telemetry()
     a_year_us = 365 * 86_400_000_000
     later = pc.add(frames["time"].cast(pa.int64()), a_year_us).cast(frames["time"].type)
@@ -110,7 +119,9 @@ def test_a_motec_log_holds_the_channels_at_a_steady_rate(drive: Session, tmp_pat
     assert (speed.unit, speed.rate_hz) == ("km/h", 20)
     assert speed.values[::100] == pytest.approx(frames["speed_kmh"].to_pylist()[::100], abs=0.01)
     assert max(throttle.values) == pytest.approx(100)
-    assert set(log.channels["Gear"].values) == {float(gear) for gear in set(frames["gear"].to_pylist())}
+    assert set(log.channels["Gear"].values) == {
+        float(gear) for gear in set(frames["gear"].to_pylist())
+    }
     assert len({len(channel.values) for channel in log.channels.values()}) == 1
 
 

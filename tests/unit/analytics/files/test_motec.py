@@ -1,4 +1,6 @@
-"""MoTeC logs hold what was driven: the rate, the time of each sample, values on both sides of a wrap, decimals and names."""
+"""MoTeC logs hold what was driven: the rate, the time of each sample, values on both sides of a
+wrap, decimals and names.
+"""
 
 from dataclasses import replace
 from math import pi
@@ -26,7 +28,9 @@ _SESSION = SessionInfo(1, "k", "", "g", "", "c", "", None, None, None, None, Non
 
 
 def _frames(time_ms: ArrayLike, **channels: ArrayLike | list[float | None]) -> pa.Table:
-    """Frames at times in ms since the start; channels that are not given stand at 0, optional ones are unknown."""
+    """Frames at times in ms since the start; channels that are not given stand at 0, optional ones
+    are unknown.
+    """
     time = (STARTED_AT_MS + np.asarray(time_ms, np.int64)) * 1000
     columns = []
     for field in FRAMES:
@@ -48,7 +52,9 @@ def _logged(path: Path, frames: pa.Table, *, driver: str = "", track: str = "") 
     return read_ld((path / "stint.ld").read_bytes())
 
 
-@pytest.mark.parametrize(("driven_hz", "rate_hz"), [(59.5, 60), (60, 60), (120, 120), (360, 360), (20, 20), (0.1, 1)])
+@pytest.mark.parametrize(
+    ("driven_hz", "rate_hz"), [(59.5, 60), (60, 60), (120, 120), (360, 360), (20, 20), (0.1, 1)]
+)
 def test_rate_is_the_frames_own(tmp_path: Path, driven_hz: float, rate_hz: int) -> None:
     """Times are whole ms: at 60 Hz the median step is 17 ms, which would be 59 Hz."""
     log = _logged(tmp_path, _frames(np.round(np.arange(1000) * 1000 / driven_hz)))
@@ -89,15 +95,31 @@ def test_channels_that_wrap_go_the_short_way(tmp_path: Path) -> None:
     turned = np.array(log.channels["Car Heading"].values) - 2 * pi * share
     assert np.abs((off + 0.5) % 1.0 - 0.5).max() < 1e-4
     assert np.abs((turned + pi) % (2 * pi) - pi).max() < 1e-3
-    assert 0 <= min(log.channels["Lap Position"].values) <= max(log.channels["Lap Position"].values) <= 100
-    assert -pi - 1e-4 <= min(log.channels["Car Heading"].values) <= max(log.channels["Car Heading"].values) <= pi + 1e-4
+    assert (
+        0
+        <= min(log.channels["Lap Position"].values)
+        <= max(log.channels["Lap Position"].values)
+        <= 100
+    )
+    assert (
+        -pi - 1e-4
+        <= min(log.channels["Car Heading"].values)
+        <= max(log.channels["Car Heading"].values)
+        <= pi + 1e-4
+    )
 
 
 def test_lap_clock_has_no_value_between_two_laps(tmp_path: Path) -> None:
-    """At 59.5 Hz a sample lies between the last frame of a lap and the first of the next; the clock was never at 5 s there."""
+    """At 59.5 Hz a sample lies between the last frame of a lap and the first of the next; the clock
+    was never at 5 s there.
+    """
     time_ms = np.round(np.arange(1800) * 1000 / 59.5)
 
-    clock = _logged(tmp_path, _frames(time_ms, lap_clock_ms=time_ms % 10_000)).channels["lap_clock_ms"].values
+    clock = (
+        _logged(tmp_path, _frames(time_ms, lap_clock_ms=time_ms % 10_000))
+        .channels["lap_clock_ms"]
+        .values
+    )
 
     last_or_first = np.array(clock)[np.abs((np.arange(len(clock)) * 1000 / 60 + 30) % 10_000) < 60]
     assert len(last_or_first) > 6
@@ -112,7 +134,10 @@ def test_unknown_values_pull_nothing_to_zero(tmp_path: Path) -> None:
 
 def test_decimals_are_the_channels(tmp_path: Path) -> None:
     """i2 shows as many as the header says; a log without them shows a throttle of 0 or 100 %."""
-    log = _logged(tmp_path, _frames([0, 100], speed_kmh=[123.45, 123.45], throttle=[0.5, 0.5], x_m=[1.2341, 1.2341]))
+    log = _logged(
+        tmp_path,
+        _frames([0, 100], speed_kmh=[123.45, 123.45], throttle=[0.5, 0.5], x_m=[1.2341, 1.2341]),
+    )
 
     decimals = {name: channel.decimals for name, channel in log.channels.items()}
     assert decimals["Ground Speed"] == decimals["Throttle Pos"] == 2
@@ -123,7 +148,11 @@ def test_decimals_are_the_channels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("Jürgen", "Jürgen"), ("Nu\u0308rburgring", "Nürburgring"), ("Łukasz Dvořák 🏁", "?ukasz Dvorák ?")],
+    [
+        ("Jürgen", "Jürgen"),
+        ("Nu\u0308rburgring", "Nürburgring"),
+        ("Łukasz Dvořák 🏁", "?ukasz Dvorák ?"),
+    ],
 )
 def test_names_keep_their_letters(tmp_path: Path, name: str, shown: str) -> None:
     log = _logged(tmp_path, _frames([0, 100]), driver=name, track=name)
@@ -132,8 +161,12 @@ def test_names_keep_their_letters(tmp_path: Path, name: str, shown: str) -> None
 
 
 def _lap(number: int, from_s: float, until_s: float, lap_time_ms: int | None, *flags: str) -> Lap:
-    """A lap between two instants since the start; its time is not the interval's length where it has a pause in it."""
-    started_at_us, ended_at_us = ((STARTED_AT_MS + round(1000 * s)) * 1000 for s in (from_s, until_s))
+    """A lap between two instants since the start; its time is not the interval's length where it
+    has a pause in it.
+    """
+    started_at_us, ended_at_us = (
+        (STARTED_AT_MS + round(1000 * s)) * 1000 for s in (from_s, until_s)
+    )
     return Lap(number, started_at_us, ended_at_us, lap_time_ms, None, (), "", flags, 0, 0, 0.0)
 
 
@@ -147,7 +180,11 @@ def _extra(folder: Path, last_s: float, laps: list[Lap]) -> tuple[list[float], d
 
 def test_pause_makes_no_lap(tmp_path: Path) -> None:
     """The lap of 95 s lasts 155 s with a pause of 60 s in it: its end is where the engine found it."""
-    laps = [_lap(1, 0, 100, 100_000), _lap(2, 100, 255, 95_000, "partial"), _lap(3, 255, 349, 94_000)]
+    laps = [
+        _lap(1, 0, 100, 100_000),
+        _lap(2, 100, 255, 95_000, "partial"),
+        _lap(3, 255, 349, 94_000),
+    ]
 
     beacons, details = _extra(tmp_path, 360, laps)
 
@@ -157,10 +194,14 @@ def test_pause_makes_no_lap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("apart_ms", [0, 2, 61, 72])
 def test_crossing_has_one_beacon(tmp_path: Path, apart_ms: int) -> None:
-    """By the game's lap times an end and the next start are up to 72 ms apart, in two of three real recordings."""
+    """By the game's lap times an end and the next start are up to 72 ms apart, in two of three real
+    recordings.
+    """
     next_from = 73.814 + apart_ms / 1000
 
-    beacons, details = _extra(tmp_path, 150, [_lap(1, 0, 73.814, 73_875, "out"), _lap(2, next_from, 137.08, 63_266)])
+    beacons, details = _extra(
+        tmp_path, 150, [_lap(1, 0, 73.814, 73_875, "out"), _lap(2, next_from, 137.08, 63_266)]
+    )
 
     assert beacons == [73.814, 137.08]
     assert (details["Total Laps"], details["Fastest Lap"]) == ("3", "1")
@@ -174,9 +215,12 @@ def test_lap_that_began_before_the_log_is_lap_0(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "laps", "fastest"), [("iracing_okayama_driverA", 15, "4"), ("acc_brands_hatch_mit_sessionA", 5, "3")]
+    ("name", "laps", "fastest"),
+    [("iracing_okayama_driverA", 15, "4"), ("acc_brands_hatch_mit_sessionA", 5, "3")],
 )
-def test_real_sessions_have_a_beacon_a_crossing(tmp_path: Path, name: str, laps: int, fastest: str) -> None:
+def test_real_sessions_have_a_beacon_a_crossing(
+    tmp_path: Path, name: str, laps: int, fastest: str
+) -> None:
     recording = SHARED / "data" / f"{name}.parquet"
     if not recording.is_file():
         pytest.skip(f"needs the real recording {recording.name} beside the checkout")

@@ -65,12 +65,24 @@ def test_plain_lists_come_in_chunks(tmp_path):
 
 def test_the_file_beside_it_says_what_was_driven(tmp_path):
     path = write(tmp_path / "drive.parquet", a_drive())
-    facts = {"game": "AC", "track": "Imola", "car": "GT3", "driver": "ann", "track_length_m": 4909, "extra": []}
+    facts = {
+        "game": "AC",
+        "track": "Imola",
+        "car": "GT3",
+        "driver": "ann",
+        "track_length_m": 4909,
+        "extra": [],
+    }
     path.with_suffix(".json").write_text(json.dumps(facts))
 
     recording = open_recording(path)
 
-    assert (recording.game, recording.track, recording.car, recording.driver) == ("AC", "Imola", "GT3", "ann")
+    assert (recording.game, recording.track, recording.car, recording.driver) == (
+        "AC",
+        "Imola",
+        "GT3",
+        "ann",
+    )
     assert recording.track_length_m == 4909.0
 
 
@@ -121,12 +133,16 @@ def test_a_bad_value_is_named_with_column_and_row(tmp_path, column, values, row,
     ],
 )
 def test_a_value_that_cannot_be_costs_no_recording(tmp_path, column, values, blanked):
-    """Real ACC has 110 pages of 3,496 with an engine speed below 0; such a file could not be opened until 622aa62."""
+    """Real ACC has 110 pages of 3,496 with an engine speed below 0; such a file could not be opened
+    until 622aa62.
+    """
     recording = open_recording(write(tmp_path / "drive.parquet", {**a_drive(), column: values}))
 
     kept = recording.table.column(column).to_pylist()
     low, high = next((c.low, c.high) for c in CHANNELS if c.name == column)
-    assert kept == [value if value is not None and low <= value <= high else None for value in values]
+    assert kept == [
+        value if value is not None and low <= value <= high else None for value in values
+    ]
     assert recording.blanked == ({column: blanked} if blanked else {})
 
 
@@ -141,7 +157,9 @@ def test_a_column_in_another_unit_is_refused(tmp_path):
 def test_times_in_another_unit_are_no_times(tmp_path, unit):
     """Of µs or ns no calendar could say on which day they were."""
     driven_ms = [1_777_636_800_000, 1_777_636_800_016, 1_777_636_800_033]
-    path = write(tmp_path / "drive.parquet", {**a_drive(), "timestamp_ms": [ms * unit for ms in driven_ms]})
+    path = write(
+        tmp_path / "drive.parquet", {**a_drive(), "timestamp_ms": [ms * unit for ms in driven_ms]}
+    )
 
     with pytest.raises(RecordingError, match="is no time in ms since 1970") as caught:
         open_recording(path)
@@ -212,18 +230,26 @@ def test_a_length_that_no_track_has_is_named(tmp_path, length):
         open_recording(path)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the real recordings in {DATA.name}/ beside the checkout")
+@pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"needs the real recordings in {DATA.name}/ beside the checkout"
+)
 def test_every_real_recording_opens():
     recordings = [open_recording(path) for path in sorted(DATA.glob("*.parquet"))]
 
     assert recordings
-    assert all(recording.track and len(recording.frames()) == len(recording) for recording in recordings)
+    assert all(
+        recording.track and len(recording.frames()) == len(recording) for recording in recordings
+    )
 
 
 @pytest.mark.parametrize("rate_hz", [60, 120, 360, 20])
 def test_rate_is_that_of_all_frames(tmp_path, rate_hz):
-    """In whole ms a frame of 60 Hz takes 16 or 17 of them: the middle step would make 58.82 Hz. A pause is no slow frame."""
+    """In whole ms a frame of 60 Hz takes 16 or 17 of them: the middle step would make 58.82 Hz. A
+    pause is no slow frame.
+    """
     drive = {name: values[:1] * 1000 for name, values in a_drive().items()}
     drive["timestamp_ms"] = [round(n * 1000 / rate_hz) + 60_000 * (n >= 500) for n in range(1000)]
 
-    assert open_recording(write(tmp_path / "drive.parquet", drive)).sample_rate_hz == pytest.approx(rate_hz, rel=0.001)
+    assert open_recording(write(tmp_path / "drive.parquet", drive)).sample_rate_hz == pytest.approx(
+        rate_hz, rel=0.001
+    )

@@ -12,7 +12,13 @@ def test_an_out_lap_that_the_game_does_not_count_moves_no_top_speed() -> None:
     laps, _ = advance(frames, None)
     sums = laps_of(frames, laps)
 
-    assert [(lap.lap_number, lap.max_speed_kmh) for lap in sums] == [(1, 150), (2, 210), (3, 220), (4, 230), (5, 120)]
+    assert [(lap.lap_number, lap.max_speed_kmh) for lap in sums] == [
+        (1, 150),
+        (2, 210),
+        (3, 220),
+        (4, 230),
+        (5, 120),
+    ]
     assert [lap.frames for lap in sums[1:4]] == [1900, 1880, 1920]
     assert [lap.lap_time_ms for lap in laps[1:]] == pytest.approx([95_000, 94_000, 96_000], abs=1)
 

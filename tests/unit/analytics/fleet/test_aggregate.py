@@ -1,4 +1,6 @@
-"""Partial results of a fleet: merged in any way they say the same, and their percentiles are those of all laps."""
+"""Partial results of a fleet: merged in any way they say the same, and their percentiles are those
+of all laps.
+"""
 
 from collections.abc import Sequence
 from functools import cache
@@ -23,8 +25,12 @@ from analytics.laps.best_laps import Category
 SCOPE = Category("game", "track", "car")
 
 
-def timesheet(session: int, laps: int, *, car: str = "car", kind: str = "flying", source: str = "game") -> pa.Table:
-    """Laps whose sectors and mini-sectors add up, drawn from the session's number; times repeat, so that there are ties."""
+def timesheet(
+    session: int, laps: int, *, car: str = "car", kind: str = "flying", source: str = "game"
+) -> pa.Table:
+    """Laps whose sectors and mini-sectors add up, drawn from the session's number; times repeat, so
+    that there are ties.
+    """
     draw = np.random.default_rng(session)
     minis = draw.integers(3_900, 4_100, (laps, 25)).astype(np.int32)
     speeds = draw.integers(60, 280, (laps, PLACES + 1)).astype(np.uint16)
@@ -78,7 +84,9 @@ def test_any_division_and_any_order_say_the_same() -> None:
 def test_lap_times_in_bands_are_those_that_numpy_finds_among_all() -> None:
     times = pa.concat_tables(stint()).column("time_ms").to_numpy()
     (row,) = lap_bands(fields(stint())).to_pylist()
-    assert [row[f"p{q}_ms"] for q in BANDS] == np.percentile(times, BANDS, method="inverted_cdf").tolist()
+    assert [row[f"p{q}_ms"] for q in BANDS] == np.percentile(
+        times, BANDS, method="inverted_cdf"
+    ).tolist()
     for laps in range(1, 45):
         ordered = np.sort(times[:laps])
         for q in (1, *BANDS, 100):
@@ -106,14 +114,19 @@ def test_mini_sectors_in_bands_leave_out_what_was_not_seen() -> None:
 def test_bests_add_up_and_name_who_drove_them() -> None:
     laps = pa.concat_tables(stint()).to_pylist()
     (row,) = bests(fields(stint())).to_pylist()
-    fastest = min(laps, key=lambda lap: (lap["time_ms"], lap["driver"], lap["session"], lap["lap_number"]))
+    fastest = min(
+        laps, key=lambda lap: (lap["time_ms"], lap["driver"], lap["session"], lap["lap_number"])
+    )
     assert [row[name] for name in ("best_ms", "driver", "session", "lap_number")] == [
         fastest[name] for name in ("time_ms", "driver", "session", "lap_number")
     ]
     sectors = np.array([lap["sector_times_ms"] for lap in laps])
     assert row["sector_bests_ms"] == sectors.min(axis=0).tolist()
     assert row["theoretical_ms"] == sectors.min(axis=0).sum()
-    assert row["mini_theoretical_ms"] == np.array([lap["mini_sector_times_ms"] for lap in laps]).min(axis=0).sum()
+    assert (
+        row["mini_theoretical_ms"]
+        == np.array([lap["mini_sector_times_ms"] for lap in laps]).min(axis=0).sum()
+    )
     assert (row["sessions"], row["drivers"], row["laps"], row["flying"]) == (50, 4, 600, 600)
 
 
@@ -121,13 +134,17 @@ def test_sectors_compare_where_most_laps_have_them() -> None:
     """The game's sectors may end elsewhere than ours: a short one of ours is no best of theirs."""
     few = timesheet(7, 2, source="computed")
     (row,) = bests(fields([few, timesheet(8, 5), timesheet(9, 5)])).to_pylist()
-    game = pa.concat_tables([timesheet(8, 5), timesheet(9, 5)]).column("sector_times_ms").to_pylist()
+    game = (
+        pa.concat_tables([timesheet(8, 5), timesheet(9, 5)]).column("sector_times_ms").to_pylist()
+    )
     assert row["sector_layout"] == "3 by the game"
     assert row["sector_bests_ms"] == np.array(game).min(axis=0).tolist()
 
 
 def test_nobody_is_faster_than_the_theoretical_best() -> None:
-    """An official time is not the sum of our sectors, and the fastest lap may have none in the layout that counts."""
+    """An official time is not the sum of our sectors, and the fastest lap may have none in the
+    layout that counts.
+    """
     alone = timesheet(7, 1)
     (row,) = bests(fields([alone])).to_pylist()
     assert row["best_ms"] < sum(row["sector_bests_ms"])

@@ -27,7 +27,14 @@ def driven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("driven")
     for seed, circuit in ((1, val_sarine()), (2, val_sarine()), (3, aldermoor_park())):
         at = datetime(2026, 5, seed, tzinfo=UTC)
-        record(folder / f"session_{seed}.parquet", circuit, seed=seed, laps=3, started_at=at, rate_hz=10)
+        record(
+            folder / f"session_{seed}.parquet",
+            circuit,
+            seed=seed,
+            laps=3,
+            started_at=at,
+            rate_hz=10,
+        )
     return folder
 
 
@@ -43,7 +50,9 @@ def run(recordings: Path, tmp_path: Path) -> Callable[[], tuple[Fleet, list[str]
     def once() -> tuple[Fleet, list[str]]:
         heard: list[JobReport] = []
         fleet = time_all(
-            recorded([recordings]), tmp_path / "results", on_progress=lambda done, of, report: heard.append(report)
+            recorded([recordings]),
+            tmp_path / "results",
+            on_progress=lambda done, of, report: heard.append(report),
         )
         return fleet, [report.name.partition("-")[0] for report in heard]
 
@@ -55,11 +64,23 @@ Run = Callable[[], tuple[Fleet, list[str]]]
 
 def test_laps_of_a_fleet_are_those_of_a_garage(run: Run, recordings: Path, tmp_path: Path) -> None:
     run()
-    laps = pa.concat_tables(map(pyarrow.parquet.read_table, sorted((tmp_path / "results" / "timesheets").iterdir())))
+    laps = pa.concat_tables(
+        map(pyarrow.parquet.read_table, sorted((tmp_path / "results" / "timesheets").iterdir()))
+    )
     theirs = analytics.open(recordings).laps.to_arrow()
-    shared = ["session", "lap_number", "started_at", "lap_time_ms", "official_lap_time_ms", "sector_times_ms"]
+    shared = [
+        "session",
+        "lap_number",
+        "started_at",
+        "lap_time_ms",
+        "official_lap_time_ms",
+        "sector_times_ms",
+    ]
     keys = [("session", "ascending"), ("lap_number", "ascending")]
-    assert laps.select(shared).sort_by(keys).to_pylist() == theirs.select(shared).sort_by(keys).to_pylist()
+    assert (
+        laps.select(shared).sort_by(keys).to_pylist()
+        == theirs.select(shared).sort_by(keys).to_pylist()
+    )
     assert set(laps.column("kind").to_pylist()) == {"out", "flying"}
 
 
@@ -88,7 +109,9 @@ def test_second_run_times_nothing_and_says_the_same(run: Run) -> None:
 def test_tables_are_kept_beside_the_timesheets(run: Run, tmp_path: Path) -> None:
     fleet, _ = run()
     for name in ("bests", "lap_bands", "mini_bands", "speed_bands", "failed"):
-        assert pyarrow.parquet.read_table(tmp_path / "results" / f"{name}.parquet") == getattr(fleet, name)
+        assert pyarrow.parquet.read_table(tmp_path / "results" / f"{name}.parquet") == getattr(
+            fleet, name
+        )
 
 
 def test_new_and_changed_recordings_are_timed(run: Run, recordings: Path) -> None:
@@ -141,7 +164,9 @@ def test_a_damaged_timesheet_is_named(run: Run, tmp_path: Path) -> None:
 
 def test_a_session_that_nobody_reported_on_has_failed(recordings: Path, tmp_path: Path) -> None:
     """Ray went on without it."""
-    fleet = time_all(recorded([recordings]), tmp_path / "results", team=lambda entries, sheets: iter(()))
+    fleet = time_all(
+        recorded([recordings]), tmp_path / "results", team=lambda entries, sheets: iter(())
+    )
     assert fleet.failed.num_rows == 3
     assert "nobody reported" in fleet.failed.column("reason")[0].as_py()
 
@@ -164,11 +189,15 @@ def test_a_timesheet_that_lies_on_another_node_is_missed(recordings: Path, tmp_p
     )
 
     assert (fleet.timed, fleet.frames) == (0, 0)
-    assert {"not in this folder" in reason for reason in fleet.failed.column("reason").to_pylist()} == {True}
+    assert {
+        "not in this folder" in reason for reason in fleet.failed.column("reason").to_pylist()
+    } == {True}
     assert fleet.failed.num_rows == 3
 
 
-def test_what_kills_each_process_is_given_up(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_kills_each_process_is_given_up(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where processes are replaced for ever, one such session would hold up all others."""
     (entry,) = recorded([recordings / "session_1.parquet"])
     with monkeypatch.context() as deadly:

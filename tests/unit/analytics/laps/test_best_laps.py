@@ -3,11 +3,21 @@
 from dataclasses import replace
 from itertools import permutations
 
-from analytics.laps.best_laps import EVERYBODY, BestTime, Colours, Driven, LapPart, colour_against, judge
+from analytics.laps.best_laps import (
+    EVERYBODY,
+    BestTime,
+    Colours,
+    Driven,
+    LapPart,
+    colour_against,
+    judge,
+)
 from analytics.model.lap import Lap
 
 
-def lap(number: int, time_ms: int, *, at_s: int, sectors: tuple[int, ...] = (), **changes: object) -> Lap:
+def lap(
+    number: int, time_ms: int, *, at_s: int, sectors: tuple[int, ...] = (), **changes: object
+) -> Lap:
     """A flying lap that began ``at_s`` seconds after 1970."""
     flying = Lap(
         number,
@@ -34,8 +44,14 @@ def colours_of(laps: list[Driven]) -> dict[tuple[str, int], str]:
 
 
 def test_purple_is_best_of_all_green_own_best_yellow_the_rest():
-    alice = [drove("alice", lap(n, time, at_s=100 * n)) for n, time in ((1, 90_000), (2, 89_000), (3, 89_500))]
-    bob = [drove("bob", lap(n, time, at_s=100 * n + 50)) for n, time in ((1, 95_000), (2, 94_000), (3, 88_000))]
+    alice = [
+        drove("alice", lap(n, time, at_s=100 * n))
+        for n, time in ((1, 90_000), (2, 89_000), (3, 89_500))
+    ]
+    bob = [
+        drove("bob", lap(n, time, at_s=100 * n + 50))
+        for n, time in ((1, 95_000), (2, 94_000), (3, 88_000))
+    ]
 
     assert colours_of(alice + bob) == {
         ("alice", 1): "purple",
@@ -49,10 +65,13 @@ def test_purple_is_best_of_all_green_own_best_yellow_the_rest():
 
 def test_the_order_in_which_laps_are_heard_of_does_not_matter():
     laps = [
-        drove(who, lap(1, time, at_s=at)) for who, time, at in (("a", 90_000, 1), ("b", 89_000, 2), ("c", 91_000, 3))
+        drove(who, lap(1, time, at_s=at))
+        for who, time, at in (("a", 90_000, 1), ("b", 89_000, 2), ("c", 91_000, 3))
     ]
 
-    assert len({tuple(sorted(colours_of(list(order)).items())) for order in permutations(laps)}) == 1
+    assert (
+        len({tuple(sorted(colours_of(list(order)).items())) for order in permutations(laps)}) == 1
+    )
 
 
 def test_what_counts_is_when_a_lap_ended():
@@ -66,7 +85,9 @@ def test_invalid_laps_have_no_colour_and_set_no_best():
     cut = drove("alice", lap(1, 70_000, at_s=0, flags=("invalid",)))
     untimed = drove("alice", lap(2, 0, at_s=100, lap_time_ms=None))
 
-    assert colours_of([cut, untimed, drove("bob", lap(1, 90_000, at_s=200))]) == {("bob", 1): "purple"}
+    assert colours_of([cut, untimed, drove("bob", lap(1, 90_000, at_s=200))]) == {
+        ("bob", 1): "purple"
+    }
 
 
 def test_a_tie_is_no_record():
@@ -93,9 +114,13 @@ def test_sectors_have_colours_of_their_own():
 
 def test_sectors_of_another_layout_are_not_compared():
     game = drove("alice", lap(1, 90_000, at_s=0, sectors=(30_000, 60_000)))
-    measured = drove("bob", lap(1, 95_000, at_s=50, sectors=(31_000, 64_000), sector_source="computed"))
+    measured = drove(
+        "bob", lap(1, 95_000, at_s=50, sectors=(31_000, 64_000), sector_source="computed")
+    )
 
-    assert {d.owner: c for d, c in judge([game, measured], [], since_us=0)[0]}["bob"].sectors == ("purple",) * 2
+    assert {d.owner: c for d, c in judge([game, measured], [], since_us=0)[0]}["bob"].sectors == (
+        "purple",
+    ) * 2
 
 
 def test_a_late_lap_corrects_those_after_it():
@@ -112,13 +137,19 @@ def test_a_late_lap_corrects_those_after_it():
     corrected, records = judge([late, after], standing, since_us=since_us)
 
     assert after.told.lap == "purple"
-    assert [(d.owner, c.lap, c.version) for d, c in corrected] == [("b", "purple", 1), ("c", "green", 2)]
+    assert [(d.owner, c.lap, c.version) for d, c in corrected] == [
+        ("b", "purple", 1),
+        ("c", "green", 2),
+    ]
     assert [r.session_id for r in records if r.owner == EVERYBODY] == [late.session_id]
 
 
 def test_a_lap_that_became_invalid_loses_its_colour():
     told = Colours("purple", ("purple", "yellow"), 1)
-    cut = replace(drove("alice", lap(1, 70_000, at_s=0, sectors=(30_000, 40_000), flags=("invalid",))), told=told)
+    cut = replace(
+        drove("alice", lap(1, 70_000, at_s=0, sectors=(30_000, 40_000), flags=("invalid",))),
+        told=told,
+    )
 
     ((_, colours),), records = judge([cut], [], since_us=0)
 
@@ -126,7 +157,10 @@ def test_a_lap_that_became_invalid_loses_its_colour():
 
 
 def test_records_from_before_stand():
-    standing = [BestTime(EVERYBODY, LapPart(0), 85_000, 0, 7, 1), BestTime("alice", LapPart(0), 91_000, 0, 8, 1)]
+    standing = [
+        BestTime(EVERYBODY, LapPart(0), 85_000, 0, 7, 1),
+        BestTime("alice", LapPart(0), 91_000, 0, 8, 1),
+    ]
 
     ((_, colours),), records = judge([drove("alice", lap(4, 90_000, at_s=9))], standing, since_us=1)
 

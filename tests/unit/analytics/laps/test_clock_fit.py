@@ -1,4 +1,6 @@
-"""Times inside a lap whose frames came late: sectors and mini-sectors are those of the lap, not of the network."""
+"""Times inside a lap whose frames came late: sectors and mini-sectors are those of the lap, not of
+the network.
+"""
 
 import numpy as np
 import pytest
@@ -27,9 +29,13 @@ def assert_same_parts(found: list[Lap], wanted: list[Lap]) -> None:
 
 
 @pytest.mark.parametrize(("rate_hz", "frames"), [(60.0, 12), (20.0, 4), (60.0, 40)])
-def test_laps_in_bursts_have_the_parts_of_the_laps_that_were_driven(rate_hz: float, frames: int) -> None:
+def test_laps_in_bursts_have_the_parts_of_the_laps_that_were_driven(
+    rate_hz: float, frames: int
+) -> None:
     """They were 54 ms RMS off, 148 at worst, and the first lap was 173 ms too long and had none."""
-    assert_same_parts(in_bursts(Session(rate_hz=rate_hz), frames).timed(), Session(rate_hz=rate_hz).timed())
+    assert_same_parts(
+        in_bursts(Session(rate_hz=rate_hz), frames).timed(), Session(rate_hz=rate_hz).timed()
+    )
 
 
 def test_sectors_of_the_game_in_bursts_are_by_its_clock() -> None:
@@ -59,19 +65,31 @@ def test_laps_in_bursts_come_out_the_same_wherever_they_are_cut() -> None:
         ended, carry = advance(frames.slice(first, 37), carry)
         laps |= {lap.lap_number: lap for lap in ended}
 
-    assert list(laps.values()) == list({lap.lap_number: lap for lap in advance(frames, None)[0]}.values())
+    assert list(laps.values()) == list(
+        {lap.lap_number: lap for lap in advance(frames, None)[0]}.values()
+    )
 
 
 def sums_of(stamp_us: np.ndarray, clock_ms: np.ndarray, share: np.ndarray) -> StepSums:
     speed = np.full(len(share) - 1, 180.0)
-    terms = step_terms(np.diff(stamp_us), np.diff(clock_ms), np.diff(share), speed, np.ones(len(share) - 1, np.bool_))
+    terms = step_terms(
+        np.diff(stamp_us),
+        np.diff(clock_ms),
+        np.diff(share),
+        speed,
+        np.ones(len(share) - 1, np.bool_),
+    )
     return StepSums(*terms.sum(axis=1).tolist())
 
 
 @pytest.mark.parametrize("clock", ["stands", "steps", "same"])
 def test_a_clock_that_is_no_better_is_not_believed(clock: str) -> None:
     time_us = np.arange(0, 20_000_000, 16_667)
-    reads_ms = {"stands": 0 * time_us + 12_345, "steps": time_us // 200_000 * 200, "same": time_us // 1_000}[clock]
+    reads_ms = {
+        "stands": 0 * time_us + 12_345,
+        "steps": time_us // 200_000 * 200,
+        "same": time_us // 1_000,
+    }[clock]
 
     assert not sums_of(time_us, reads_ms, time_us / 8e7).clock_is_better
 

@@ -49,7 +49,9 @@ def test_a_clock_in_steps_is_left_for_the_frames_times() -> None:
 def test_a_clock_that_stands_still_tells_nothing(reads: float) -> None:
     time_s, share, speed = driven()
 
-    assert elapsed_s(time_s, np.full(len(time_s), reads), share, speed, LAP_S) == pytest.approx(time_s)
+    assert elapsed_s(time_s, np.full(len(time_s), reads), share, speed, LAP_S) == pytest.approx(
+        time_s
+    )
 
 
 def test_a_clock_that_restarts_late_is_put_right_by_its_end() -> None:

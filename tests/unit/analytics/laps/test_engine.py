@@ -1,6 +1,8 @@
-"""The lap engine: what is a lap, how long it was, and that cutting or restarting a stream changes neither.
+"""The lap engine: what is a lap, how long it was, and that cutting or restarting a stream changes
+neither.
 
-Cars here drive a straight-line model: position is speed times time, so that every true crossing is known exactly.
+Cars here drive a straight-line model: position is speed times time, so that every true crossing is
+known exactly.
 """
 
 import json
@@ -27,7 +29,12 @@ from tests.paths import SHARED
 OPTIONAL = {channel.name for channel in CHANNELS if channel.optional} | {"sequence"}
 
 DATA = SHARED / "data"
-RECORDINGS = ["iracing_okayama_driverA", "ac_limerock_driverC", "ac_mugello_driver2", "ac_monza_rl_agent_1"]
+RECORDINGS = [
+    "iracing_okayama_driverA",
+    "ac_limerock_driverC",
+    "ac_mugello_driver2",
+    "ac_monza_rl_agent_1",
+]
 needs_recordings = pytest.mark.skipif(
     not DATA.is_dir(), reason=f"needs the real recordings in {DATA.name}/ beside the checkout"
 )
@@ -38,9 +45,13 @@ SPEED_KMH = 180.0
 
 
 class Drive:
-    """A car at constant speed on a lap of `LAP_MS`, as columns that a test may spoil. ``t`` is ms since the first line."""
+    """A car at constant speed on a lap of `LAP_MS`, as columns that a test may spoil. ``t`` is ms
+    since the first line.
+    """
 
-    def __init__(self, *, laps: float = 3.5, rate_hz: float = 60.0, start_ms: float = -500.0) -> None:
+    def __init__(
+        self, *, laps: float = 3.5, rate_hz: float = 60.0, start_ms: float = -500.0
+    ) -> None:
         self.t = np.arange(start_ms, laps * LAP_MS, 1000 / rate_hz).round()
         turns = np.floor(self.t / LAP_MS)
         self.columns = {
@@ -69,20 +80,27 @@ class Drive:
     def frames(self) -> pa.Table:
         known = {**self.columns, "time": self.columns["time"] * 1000}
         columns = [
-            pa.array(known[f.name]).cast(f.type) if f.name in known else _constant(f, len(self.t)) for f in FRAMES
+            pa.array(known[f.name]).cast(f.type) if f.name in known else _constant(f, len(self.t))
+            for f in FRAMES
         ]
         return pa.table(columns, schema=FRAMES)
 
 
 def _constant(field: pa.Field, rows: int) -> pa.Array:
-    return pa.nulls(rows, field.type) if (field.name in OPTIONAL) else pa.array(np.zeros(rows)).cast(field.type)
+    return (
+        pa.nulls(rows, field.type)
+        if (field.name in OPTIONAL)
+        else pa.array(np.zeros(rows)).cast(field.type)
+    )
 
 
 def timed(frames: pa.Table, course: TrackLayout = UNKNOWN) -> dict[int, Lap]:
     return {lap.lap_number: lap for lap in advance(frames, None, course)[0]}
 
 
-def timed_in_pieces(frames: pa.Table, cuts: list[int], course: TrackLayout = UNKNOWN) -> dict[int, Lap]:
+def timed_in_pieces(
+    frames: pa.Table, cuts: list[int], course: TrackLayout = UNKNOWN
+) -> dict[int, Lap]:
     laps: dict[int, Lap] = {}
     carry: EngineState | None = None
     edges = [0, *sorted(cuts), frames.num_rows]
@@ -95,9 +113,11 @@ def timed_in_pieces(frames: pa.Table, cuts: list[int], course: TrackLayout = UNK
 def restarted(
     frames: pa.Table, stops: Iterable[int], course: TrackLayout = UNKNOWN
 ) -> Iterator[tuple[int, dict[int, Lap], EngineState | None, EngineState | None]]:
-    """As ingest does it, for each of ``stops``: stop after so many frames, forget all, read back what `resume` wants.
+    """As ingest does it, for each of ``stops``: stop after so many frames, forget all, read back
+    what `resume` wants.
 
-    The stop, the laps until there, what was carried over there, and what is carried over after the restart.
+    The stop, the laps until there, what was carried over there, and what is carried over after the
+    restart.
     """
     time_us = frames["time"].cast(pa.int64()).to_numpy()
     laps: dict[int, Lap] = {}
@@ -107,7 +127,9 @@ def restarted(
         laps |= {lap.lap_number: lap for lap in ended}
         if laps:
             last = laps[max(laps)]
-            first = max(int(np.searchsorted(time_us[:stop], last.started_at_us - RESUME_MARGIN_US)) - 1, 0)
+            first = max(
+                int(np.searchsorted(time_us[:stop], last.started_at_us - RESUME_MARGIN_US)) - 1, 0
+            )
             again, going_on = resume(
                 frames.slice(first, stop - first),
                 lap_number=last.lap_number,
@@ -122,7 +144,13 @@ def restarted(
 
 def held(carry: EngineState | None) -> object:
     """All that a carry-over holds, to be compared."""
-    return carry and (carry.recent.whole.tolist(), carry.recent.real.tolist(), carry.open, carry.ended, carry.ahead)
+    return carry and (
+        carry.recent.whole.tolist(),
+        carry.recent.real.tolist(),
+        carry.open,
+        carry.ended,
+        carry.ahead,
+    )
 
 
 def test_a_lap_is_from_line_to_line():
@@ -186,7 +214,9 @@ def test_the_position_may_stick_around_the_origin():
     drive = Drive()
     drive["lap_clock_ms"] = 0
     position = drive["normalized_position"]
-    drive["normalized_position"] = np.where(position > 0.999, 1.0, np.where(position < 0.001, 0.0, position))
+    drive["normalized_position"] = np.where(
+        position > 0.999, 1.0, np.where(position < 0.001, 0.0, position)
+    )
 
     laps = timed(drive.frames())
 
@@ -323,7 +353,9 @@ def test_a_car_that_is_put_elsewhere_is_noticed(metres, flags):
 
 
 def test_a_restarted_game_takes_no_number_twice():
-    """Laps 2 and 3 are finished when the counter falls back to 1: the attempt at lap 4 is dropped, its number used again."""
+    """Laps 2 and 3 are finished when the counter falls back to 1: the attempt at lap 4 is dropped,
+    its number used again.
+    """
     first, second = Drive(laps=2.5), Drive(laps=2.5, start_ms=0)
     gap_ms = int(2.5 * LAP_MS) + 1_000
     second["time"] += gap_ms
@@ -353,7 +385,11 @@ def test_the_first_lap_driven_anew_is_dropped():
 
 def test_sectors_add_up_to_the_lap():
     drive = Drive()
-    drive["sector"] = 1 + (drive["normalized_position"] >= 0.3).astype(int) + (drive["normalized_position"] >= 0.7)
+    drive["sector"] = (
+        1
+        + (drive["normalized_position"] >= 0.3).astype(int)
+        + (drive["normalized_position"] >= 0.7)
+    )
 
     lap = timed(drive.frames())[3]
 
@@ -363,7 +399,9 @@ def test_sectors_add_up_to_the_lap():
 
 
 def test_a_clock_that_is_set_at_the_line_makes_no_lap_of_months():
-    """The store's columns hold 24 days of milliseconds, and a lap that does not fit would stop its partition."""
+    """The store's columns hold 24 days of milliseconds, and a lap that does not fit would stop its
+    partition.
+    """
     drive = Drive()
     drive["time"] = drive["time"] + np.where(drive.at(LAP_MS), 60 * 86_400_000, 0)
     laps = timed(drive.frames())
@@ -374,12 +412,19 @@ def test_a_clock_that_is_set_at_the_line_makes_no_lap_of_months():
 
 def test_a_sector_that_the_game_missed_is_measured():
     drive = Drive()
-    sector = 1 + (drive["normalized_position"] >= 0.3).astype(int) + (drive["normalized_position"] >= 0.7)
+    sector = (
+        1
+        + (drive["normalized_position"] >= 0.3).astype(int)
+        + (drive["normalized_position"] >= 0.7)
+    )
     drive["sector"] = np.where((drive["lap_number"] == 3) & (sector == 2), 1, sector)
 
     laps = timed(drive.frames())
 
-    assert (laps[3].sector_times_ms, laps[3].sector_source) == (laps[3].computed_sector_times_ms, "computed")
+    assert (laps[3].sector_times_ms, laps[3].sector_source) == (
+        laps[3].computed_sector_times_ms,
+        "computed",
+    )
     assert (len(laps[4].sector_times_ms), laps[4].sector_source) == (3, "game")
 
 
@@ -389,7 +434,9 @@ def test_late_frames_are_left_to_the_store():
     laps, carry = advance(frames, None)
 
     assert advance(frames.slice(100, 500), carry) == ([], carry)
-    shuffled = pa.concat_tables([frames.slice(0, 3_000), frames.slice(100, 900), frames.slice(3_000)])
+    shuffled = pa.concat_tables(
+        [frames.slice(0, 3_000), frames.slice(100, 900), frames.slice(3_000)]
+    )
     assert timed(shuffled) == {lap.lap_number: lap for lap in laps}
 
 
@@ -403,7 +450,9 @@ def test_no_frames_change_nothing():
 
 @st.composite
 def drives(draw: st.DrawFn) -> pa.Table:
-    """Sessions with everything that goes wrong: late counters and clocks, holes, pauses, jumps, restarts, official times."""
+    """Sessions with everything that goes wrong: late counters and clocks, holes, pauses, jumps,
+    restarts, official times.
+    """
     parts, offset_ms, sequence = [], 0, 0
     for _ in range(draw(st.integers(1, 3))):
         drive = Drive(
@@ -413,7 +462,9 @@ def drives(draw: st.DrawFn) -> pa.Table:
         )
         rows = len(drive.t)
         if draw(st.booleans()):
-            drive["lap_number"] = np.concatenate([drive["lap_number"][:1], drive["lap_number"][:-1]])
+            drive["lap_number"] = np.concatenate(
+                [drive["lap_number"][:1], drive["lap_number"][:-1]]
+            )
         if draw(st.booleans()):
             drive["lap_number"] = 1
         clock = draw(st.sampled_from(["good", "late", "none"]))
@@ -441,7 +492,9 @@ def drives(draw: st.DrawFn) -> pa.Table:
         drive["time"] += offset_ms - int(drive["time"][0]) + START_MS
         drive["sequence"] += sequence
         hole = draw(st.integers(0, rows - 1))
-        drive.without((np.arange(rows) > hole) & (np.arange(rows) <= hole + draw(st.integers(0, 12))))
+        drive.without(
+            (np.arange(rows) > hole) & (np.arange(rows) <= hole + draw(st.integers(0, 12)))
+        )
         offset_ms, sequence = (
             int(drive["time"][-1]) - START_MS + draw(st.integers(50, 3_000)),
             int(drive["sequence"][-1]),
@@ -451,16 +504,21 @@ def drives(draw: st.DrawFn) -> pa.Table:
 
 
 def places(frames: pa.Table) -> st.SearchStrategy[int]:
-    """Where a session may be cut: anywhere, and often within a few frames of the line, where it hurts most."""
+    """Where a session may be cut: anywhere, and often within a few frames of the line, where it
+    hurts most.
+    """
     position = frames["normalized_position"].to_numpy()
     lines = np.flatnonzero(np.abs(np.diff(position)) > 0.5).tolist() or [0]
     near_line = st.builds(
-        lambda line, k: min(max(line + k, 0), frames.num_rows), st.sampled_from(lines), st.integers(-6, 6)
+        lambda line, k: min(max(line + k, 0), frames.num_rows),
+        st.sampled_from(lines),
+        st.integers(-6, 6),
     )
     return st.one_of(st.integers(0, frames.num_rows), near_line)
 
 
-#: The line where these cars have it, and a track that says otherwise; sectors, and how far a car can have come.
+#: The line where these cars have it, and a track that says otherwise; sectors, and how far a car
+#: can have come.
 ELSEWHERE = TrackLayout(line=0.3, sectors=(0.2, 0.75), length_m=2_000.0)
 COURSES = st.sampled_from([UNKNOWN, ELSEWHERE])
 
@@ -480,9 +538,15 @@ def test_sessions_are_timed_together_as_each_alone(field, pieces):
     laps: list[dict[int, Lap]] = [{} for _ in field]
     carries: list[EngineState | None] = [None] * len(field)
     for n in range(pieces):
-        cuts = [(frames.num_rows * n // pieces, frames.num_rows * (n + 1) // pieces) for frames in field]
-        together = pa.concat_tables([frames.slice(a, b - a) for frames, (a, b) in zip(field, cuts, strict=True)])
-        answers = advance_each(together, np.cumsum([b - a for a, b in cuts]).tolist(), carries, courses)
+        cuts = [
+            (frames.num_rows * n // pieces, frames.num_rows * (n + 1) // pieces) for frames in field
+        ]
+        together = pa.concat_tables(
+            [frames.slice(a, b - a) for frames, (a, b) in zip(field, cuts, strict=True)]
+        )
+        answers = advance_each(
+            together, np.cumsum([b - a for a, b in cuts]).tolist(), carries, courses
+        )
         carries = [carry for _, carry in answers]
         for timed_so_far, (ended, _) in zip(laps, answers, strict=True):
             timed_so_far.update({lap.lap_number: lap for lap in ended})
@@ -515,17 +579,23 @@ def test_real_sessions_may_be_cut_and_restarted_anywhere(name):
     near_lines = [int(line + k) for line in lines[:6] for k in (-1, 0, 1, 2)]
 
     assert timed_in_pieces(frames, rng.integers(0, frames.num_rows, 500).tolist()) == whole
-    for stop, _, carry, going_on in restarted(frames, [*near_lines, *rng.integers(0, frames.num_rows, 30).tolist()]):
-        # The laps that follow are made of this and of frames: to drive on from each stop would say the same, and take long.
+    for stop, _, carry, going_on in restarted(
+        frames, [*near_lines, *rng.integers(0, frames.num_rows, 30).tolist()]
+    ):
+        # The laps that follow are made of this and of frames: to drive on from each stop would say
+        # the same, and take long.
         assert held(going_on) == held(carry), stop
 
 
 @needs_recordings
 @pytest.mark.parametrize(
-    ("name", "rms_ms", "worst_ms"), [("iracing_okayama_driverA", 3, 6), ("ac_limerock_driverC", 8, 15)]
+    ("name", "rms_ms", "worst_ms"),
+    [("iracing_okayama_driverA", 3, 6), ("ac_limerock_driverC", 8, 15)],
 )
 def test_real_laps_are_timed_as_the_game_does(name, rms_ms, worst_ms):
-    """The frames carry the jitter of the network that they came over; the game's own lap times do not."""
+    """The frames carry the jitter of the network that they came over; the game's own lap times do
+    not.
+    """
     recording = DATA / f"{name}.parquet"
     truth = {
         lap["lap_number"]: lap["lap_time_ms"]
@@ -549,7 +619,8 @@ def test_real_laps_without_a_clock_are_timed_by_position():
         frames.schema.get_field_index("lap_clock_ms"), frames.schema.field("lap_clock_ms"), no_clock
     )
     truth = {
-        lap["lap_number"]: lap["lap_time_ms"] for lap in json.loads((DATA / f"{name}.json").read_text())["true_laps"]
+        lap["lap_number"]: lap["lap_time_ms"]
+        for lap in json.loads((DATA / f"{name}.json").read_text())["true_laps"]
     }
 
     laps = timed(frames)

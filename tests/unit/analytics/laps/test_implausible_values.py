@@ -1,4 +1,6 @@
-"""A value that cannot be blanks its channel, never the frame, and is counted: the same for collectors, viewers and laps."""
+"""A value that cannot be blanks its channel, never the frame, and is counted: the same for
+collectors, viewers and laps.
+"""
 
 import json
 from math import inf, nan
@@ -39,7 +41,10 @@ def test_every_channel_has_limits_and_their_source():
 def test_both_judges_agree_at_the_limits(field):
     """One sees frames, the other columns of float32: a limit is the same number for both."""
     least, most, _ = LIMITS[field]
-    inside = [plausible_frame({"timestamp": NOON_MS, "sequence": 1, field: value}) for value in (least, most)]
+    inside = [
+        plausible_frame({"timestamp": NOON_MS, "sequence": 1, field: value})
+        for value in (least, most)
+    ]
     is_float = isinstance(getattr(TelemetryFrame(), field), float)
     step = float(np.spacing(np.float32(most))) if is_float else 1
     outside = [frame(**{field: most + step})] if is_float else [frame(**{field: int(most) + 1})]
@@ -102,7 +107,12 @@ def lap_frames(*, unknown_at: int | None = None) -> pa.Table:
             normalized_position=clock_ms / 20_000,
         )
         if i == unknown_at:
-            some.lap_number, some.lap_time, some.normalized_position, some.speed = -1, 2147483647, nan, 3.4e38
+            some.lap_number, some.lap_time, some.normalized_position, some.speed = (
+                -1,
+                2147483647,
+                nan,
+                3.4e38,
+            )
         values.append(some.SerializeToString())
     return decode(values, [b"a"] * len(values)).frames
 
@@ -117,7 +127,8 @@ def test_unknown_value_costs_no_lap(batch):
     whole, _ = advance(lap_frames(), None)
 
     assert [(lap.lap_number, lap.lap_time_ms, lap.flags) for lap in timed.values()] == [
-        (lap.lap_number, lap.lap_time_ms, lap.flags) for lap in {lap.lap_number: lap for lap in whole}.values()
+        (lap.lap_number, lap.lap_time_ms, lap.flags)
+        for lap in {lap.lap_number: lap for lap in whole}.values()
     ]
 
 

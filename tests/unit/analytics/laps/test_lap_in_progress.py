@@ -23,7 +23,9 @@ BATCH = 24  # frames at a time
 THIRDS_MS = (12_000, 16_000, 12_000)
 
 
-def followed(frames: pa.Table, course: TrackLayout = UNKNOWN) -> tuple[dict[int, Lap], list[LapInProgress]]:
+def followed(
+    frames: pa.Table, course: TrackLayout = UNKNOWN
+) -> tuple[dict[int, Lap], list[LapInProgress]]:
     """As ingest follows a session: the laps, and what was said of those in progress."""
     laps: dict[int, Lap] = {}
     said: list[LapInProgress] = []
@@ -114,7 +116,9 @@ def test_attempt_that_is_driven_anew_is_told_anew():
 
 
 def test_chunk_names_the_lap_of_which_a_sector_ended():
-    """In a batch of several sessions, once, and on the version of the track that the session is timed on."""
+    """In a batch of several sessions, once, and on the version of the track that the session is
+    timed on.
+    """
     entry, reader = 20, Reader()
     values = [
         frame(

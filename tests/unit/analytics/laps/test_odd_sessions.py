@@ -1,7 +1,8 @@
 """What real games and recorders do at the line, held against how the car was driven.
 
-Each case is a kind that public recordings show: counters, clocks, flags and official times that lag or lead, clocks that stand, pauses,
-holes, formation laps, and recordings that are slow or that end with their lap.
+Each case is a kind that public recordings show: counters, clocks, flags and official times that lag
+or lead, clocks that stand, pauses, holes, formation laps, and recordings that are slow or that end
+with their lap.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ LAPS_S = (60.0, 55.0, 54.0, 56.0)
 
 @dataclass
 class Session:
-    """Laps of even speed, as the columns of frames that a case may spoil; ``t`` is s since the first line."""
+    """Laps of even speed, as the columns of frames that a case may spoil; ``t`` is s since the
+    first line.
+    """
 
     laps_s: tuple[float, ...] = LAPS_S
     rate_hz: float = 20.0
@@ -43,7 +46,9 @@ class Session:
             "lap_clock_ms": np.floor(1000 * (self.t - begun)),
             "normalized_position": (self.t - begun) / taken,
             "speed_kmh": 3.6 * LENGTH_M / taken,
-            "last_lap_time_ms": np.concatenate([[0], np.round(1000 * np.array(self.laps_s))])[self.lap],
+            "last_lap_time_ms": np.concatenate([[0], np.round(1000 * np.array(self.laps_s))])[
+                self.lap
+            ],
             "validity": np.ones(len(self.t)),
         }
 
@@ -58,8 +63,14 @@ class Session:
         self.columns = {name: values[frames] for name, values in self.columns.items()}
 
     def frames(self) -> pa.Table:
-        known = {**self.columns, "time": self["time_ms"] * 1000, "sequence": np.arange(1, len(self.t) + 1)}
-        return pa.table([_column(one, known.get(one.name), len(self.t)) for one in FRAMES], schema=FRAMES)
+        known = {
+            **self.columns,
+            "time": self["time_ms"] * 1000,
+            "sequence": np.arange(1, len(self.t) + 1),
+        }
+        return pa.table(
+            [_column(one, known.get(one.name), len(self.t)) for one in FRAMES], schema=FRAMES
+        )
 
     def timed(self) -> list[Lap]:
         """The laps, each as it was emitted last."""
@@ -146,7 +157,9 @@ def test_a_pause_in_which_frames_went_on_is_no_part_of_the_lap() -> None:
     """The recorder writes the same frame again and again."""
     session = Session()
     row = int(np.searchsorted(session.t, 80))
-    session.keep(np.concatenate([np.arange(row), np.full(400, row), np.arange(row, len(session.t))]))
+    session.keep(
+        np.concatenate([np.arange(row), np.full(400, row), np.arange(row, len(session.t))])
+    )
     session["time_ms"] = START_MS + 50 * np.arange(len(session.t)) + 7
 
     assert session.times_s() == TRUE_S
@@ -226,7 +239,9 @@ def test_a_formation_lap_is_no_part_of_the_first_lap() -> None:
 
 @st.composite
 def odd_sessions(draw: st.DrawFn) -> Session:
-    """Counters, flags and official times each with a lag of its own, at some rate, with a pause or none."""
+    """Counters, flags and official times each with a lag of its own, at some rate, with a pause or
+    none.
+    """
     session = Session(rate_hz=draw(st.sampled_from([9.0, 20.0])), tail_s=12.0)
     ends_s, t = session.ends_s, session.t
     session["lap_number"] = np.searchsorted(ends_s + draw(st.floats(-3, 8)), t, side="right") + 1
@@ -235,7 +250,9 @@ def odd_sessions(draw: st.DrawFn) -> Session:
     invalid = (t > ends_s[1] - 20) & (t < ends_s[1] + draw(st.floats(0.0, 4.0)))
     session["validity"] = np.where(invalid, 2, 1)
     pause_at_s = draw(st.floats(70, 100))
-    session["time_ms"] = session["time_ms"] + 1000 * draw(st.sampled_from([0, 0, 30])) * (t > pause_at_s)
+    session["time_ms"] = session["time_ms"] + 1000 * draw(st.sampled_from([0, 0, 30])) * (
+        t > pause_at_s
+    )
     return session
 
 
@@ -262,7 +279,10 @@ def test_a_recording_that_stops_at_the_line_ends_with_a_lap(rate_hz: float) -> N
 
     laps = timed(session.frames())
 
-    assert [lap.lap_time_ms for lap in laps] == [pytest.approx(60_000, abs=2), pytest.approx(55_000, abs=4)]
+    assert [lap.lap_time_ms for lap in laps] == [
+        pytest.approx(60_000, abs=2),
+        pytest.approx(55_000, abs=4),
+    ]
     assert [lap.kind for lap in laps] == ["flying", "flying"]
 
 
@@ -279,14 +299,20 @@ def test_a_recording_that_stops_just_behind_the_line_ends_with_a_lap() -> None:
     session.keep(session.t < session.ends_s[-1] + 0.06)
     behind = session.lap == 2
     session["lap_number"] = np.where(behind, 2, session["lap_number"])
-    session["lap_clock_ms"] = np.where(behind, 55_000 + session["lap_clock_ms"], session["lap_clock_ms"])
+    session["lap_clock_ms"] = np.where(
+        behind, 55_000 + session["lap_clock_ms"], session["lap_clock_ms"]
+    )
 
-    assert [lap.lap_time_ms for lap in timed(session.frames())] == pytest.approx([60_000, 55_000], abs=4)
+    assert [lap.lap_time_ms for lap in timed(session.frames())] == pytest.approx(
+        [60_000, 55_000], abs=4
+    )
 
 
 @pytest.mark.parametrize("back_s", [3.0, 8.0, 20.0])
 def test_laps_do_not_overlap_after_going_back_over_the_line(back_s: float) -> None:
-    """Frames that were driven before the game was put back belong to one lap, and their number is that of the interval."""
+    """Frames that were driven before the game was put back belong to one lap, and their number is
+    that of the interval.
+    """
     session = Session()
     jump = int(np.searchsorted(session.t, session.ends_s[1] + 3.0))
     again = int(np.searchsorted(session.t, session.t[jump] - back_s))

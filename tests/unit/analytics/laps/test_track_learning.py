@@ -13,16 +13,23 @@ from tests.unit.analytics.laps.test_engine import DATA, LAP_MS, Drive, needs_rec
 
 
 def witnesses(drive: Drive) -> list[LapEvidence]:
-    return [LapEvidence(lap.line_position, lap.sector_positions) for lap in timed(drive.frames()).values()]
+    return [
+        LapEvidence(lap.line_position, lap.sector_positions)
+        for lap in timed(drive.frames()).values()
+    ]
 
 
 def drive_from(line: float, *, clock: bool, rate_hz: float) -> Drive:
-    """A track of ACC: the counter moves at ``line``, sectors at 0.3 and 0.7 of the lap, and the origin sticks for five metres."""
+    """A track of ACC: the counter moves at ``line``, sectors at 0.3 and 0.7 of the lap, and the
+    origin sticks for five metres.
+    """
     drive = Drive(laps=6.2, rate_hz=rate_hz)
     share = drive["normalized_position"]
     drive["sector"] = 1 + (share >= 0.3).astype(int) + (share >= 0.7)
     position = (share + line) % 1.0
-    drive["normalized_position"] = np.where(position > 0.999, 1.0, np.where(position < 0.001, 0.0, position))
+    drive["normalized_position"] = np.where(
+        position > 0.999, 1.0, np.where(position < 0.001, 0.0, position)
+    )
     if not clock:
         drive["lap_clock_ms"] = 0
     return drive
@@ -30,8 +37,15 @@ def drive_from(line: float, *, clock: bool, rate_hz: float) -> Drive:
 
 @pytest.mark.parametrize("line", [0.97905, 0.99616, 0.0])
 def test_line_and_sectors_are_found_from_laps(line):
-    """Silverstone's, Spa's, and the many at the origin; with a lap clock, and with nothing but the counter."""
-    for clock, rate_hz, within in ((True, 60, 2e-4), (False, 60, 4e-4), (True, 9, 5e-4), (False, 9, 2e-3)):
+    """Silverstone's, Spa's, and the many at the origin; with a lap clock, and with nothing but the
+    counter.
+    """
+    for clock, rate_hz, within in (
+        (True, 60, 2e-4),
+        (False, 60, 4e-4),
+        (True, 9, 5e-4),
+        (False, 9, 2e-3),
+    ):
         track = learn("acc", "somewhere", witnesses(drive_from(line, clock=clock, rate_hz=rate_hz)))
 
         assert track is not None
@@ -63,11 +77,16 @@ def test_what_is_known_stays_until_laps_say_otherwise():
     moved = learn("acc", "spa", [replace(same, line=0.98)] * 9, known)
     assert moved is not None
     assert (moved.line, moved.version) == (0.98, 4)
-    assert learn("acc", "spa", [replace(same, line=0.98)] * 9, replace(known, origin="authored")) is None
+    assert (
+        learn("acc", "spa", [replace(same, line=0.98)] * 9, replace(known, origin="authored"))
+        is None
+    )
 
 
 def test_a_course_of_a_track_has_its_parts_behind_the_line():
-    course = LearnedTrack("acc", "silverstone", line=0.979, sectors=(0.279, 0.679), version=2).course
+    course = LearnedTrack(
+        "acc", "silverstone", line=0.979, sectors=(0.279, 0.679), version=2
+    ).course
     assert course.sectors == pytest.approx((0.3, 0.7))
     assert LearnedTrack("ac", "imola").course.sectors == (1 / 3, 2 / 3)
 
@@ -91,7 +110,9 @@ def test_lines_of_real_tracks_are_at_the_origin():
         recording = open_recording(path)
         laps = timed(recording.frames()).values()
         seen = [LapEvidence(lap.line_position, length_m=recording.track_length_m) for lap in laps]
-        found[(recording.game, recording.track)] = found.get((recording.game, recording.track), []) + seen
+        found[(recording.game, recording.track)] = (
+            found.get((recording.game, recording.track), []) + seen
+        )
     learnt = [track for (game, name), seen in found.items() if (track := learn(game, name, seen))]
 
     assert len(learnt) >= 4

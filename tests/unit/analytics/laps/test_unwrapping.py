@@ -1,4 +1,6 @@
-"""A position made continuous along a lap, by the table of cases that the page's own unwrapping is held to as well."""
+"""A position made continuous along a lap, by the table of cases that the page's own unwrapping is
+held to as well.
+"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Axes per game, held against what the games themselves told: numbers read from captured pages of real sessions."""
+"""Axes per game, held against what the games themselves told: numbers read from captured pages of
+real sessions.
+"""
 
 from math import cos, hypot, pi, sin
 
@@ -11,9 +13,10 @@ from analytics.model.axes import AXES, UNKNOWN, axes_of
 from ingest.collectors.simulator.circuit import CIRCUITS
 from ingest.collectors.simulator.frames import GAME
 
-# Of each game's physics page: heading in rad; where the car looks, in x and z; and the way from the front left to the front
-# right tyre's contact point, in m. ACC: Spa at 165.9 km/h, forward is its velocity. Assetto Corsa: Imola, standing, forward is
-# the way from the rear left to the front left tyre.
+# Of each game's physics page: heading in rad; where the car looks, in x and z; and the way from the
+# front left to the front right tyre's contact point, in m. ACC: Spa at 165.9 km/h, forward is its
+# velocity. Assetto Corsa: Imola, standing, forward is the way from the rear left to the front left
+# tyre.
 PAGES = {
     "Assetto Corsa Competizione": (2.580050, (-24.474802, -38.985149), (1.485229, -0.935242)),
     "Assetto Corsa": (0.369289, (-0.825623, 2.138529), (-1.307678, -0.505611)),
@@ -32,7 +35,9 @@ def test_a_car_looks_where_the_table_says(game: str) -> None:
 
 @pytest.mark.parametrize("game", PAGES)
 def test_right_of_the_car_is_right_on_the_map(game: str) -> None:
-    """With z upwards, as every game was drawn until 622aa62, the right front tyre would be on the left of the car."""
+    """With z upwards, as every game was drawn until 622aa62, the right front tyre would be on the
+    left of the car.
+    """
     _, (x, z), (right_x, right_z) = PAGES[game]
     up = AXES[game].z
 

@@ -39,11 +39,15 @@ def lagging(name: str, lag_s: float, rate_hz: float) -> Session:
         ("lap_number", "lap_counter_s"),
     ],
 )
-def test_the_longest_lag_of_a_game_moves_no_lap(game: str, column: str, lag: str, rate_hz: float) -> None:
+def test_the_longest_lag_of_a_game_moves_no_lap(
+    game: str, column: str, lag: str, rate_hz: float
+) -> None:
     lag_s = getattr(CONVENTIONS[game], lag)
     laps = lagging(column, lag_s, rate_hz).timed()
 
-    assert [lap.lap_time_ms for lap in laps] == pytest.approx([1000 * lap_s for lap_s in LAPS_S], abs=30)
+    assert [lap.lap_time_ms for lap in laps] == pytest.approx(
+        [1000 * lap_s for lap_s in LAPS_S], abs=30
+    )
     assert [lap.official_lap_time_ms for lap in laps] == [round(1000 * lap_s) for lap_s in LAPS_S]
     invalid = [lap.lap_number for lap in laps if "invalid" in lap.flags]
     assert invalid == ([2] if column == "validity" else [])

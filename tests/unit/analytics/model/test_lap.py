@@ -1,6 +1,7 @@
 """Kinds of laps and their reasons, parts of a lap, and input that no car can have driven.
 
-Whatever comes in: a lap is flagged for it, nothing raises, and no time that was not driven is a flying lap's.
+Whatever comes in: a lap is flagged for it, nothing raises, and no time that was not driven is a
+flying lap's.
 """
 
 import numpy as np
@@ -55,7 +56,9 @@ def test_parts_begin_at_the_line_wherever_it_lies():
     assert known.computed_sector_times_ms == pytest.approx((12_000, 16_000, 12_000), abs=1)
     assert known.line_position == unknown.line_position == pytest.approx(0.97905, abs=1e-4)
     assert unknown.lap_time_ms == LAP_MS
-    assert unknown.mini_sector_times_ms == unknown.computed_sector_times_ms == (), "nobody knows where it begins"
+    assert unknown.mini_sector_times_ms == unknown.computed_sector_times_ms == (), (
+        "nobody knows where it begins"
+    )
 
 
 def test_a_line_elsewhere_is_where_laps_end_without_a_clock():
@@ -117,13 +120,16 @@ def test_how_far_a_car_can_have_come_depends_on_the_length_of_the_track():
     assert timed_on(Drive().frames(), TrackLayout(length_m=LENGTH_M))[3].flags == ()
 
 
-# --- bad input: flagged, never an exception, never a wrong best ----------------------------------------------------
+# --- bad input: flagged, never an exception, never a wrong best
+# ----------------------------------------------------
 
 
 def test_a_lap_driven_backwards_is_not_flying():
     drive = Drive()
     backwards = drive.at(LAP_MS, 2 * LAP_MS)
-    drive["normalized_position"] = np.where(backwards, 1 - drive["normalized_position"], drive["normalized_position"])
+    drive["normalized_position"] = np.where(
+        backwards, 1 - drive["normalized_position"], drive["normalized_position"]
+    )
 
     laps = timed(drive.frames())
 
@@ -135,7 +141,11 @@ def test_a_spin_passes_each_mark_once():
     """Half a kilometre back and on again: the lap took that long, and each of its parts has a time."""
     drive = Drive()
     t = drive.t - LAP_MS
-    way = np.where(t < 20_000, t, np.where(t < 22_000, 40_000 - t, np.where(t < 24_000, t - 4_000, t * 1.25 - 10_000)))
+    way = np.where(
+        t < 20_000,
+        t,
+        np.where(t < 22_000, 40_000 - t, np.where(t < 24_000, t - 4_000, t * 1.25 - 10_000)),
+    )
     on_lap = drive.at(LAP_MS, 2 * LAP_MS)
     drive["normalized_position"] = np.where(on_lap, way / LAP_MS, drive["normalized_position"])
 
@@ -157,7 +167,10 @@ def test_a_teleport_to_just_before_the_line_is_no_lap_record():
     drive["lap_number"] += drive.at(1.1 * LAP_MS).astype(int)
     drive["normalized_position"][drive.at(1.1 * LAP_MS - 20, 1.1 * LAP_MS)] = 0.999
 
-    assert min(lap.lap_time_ms or 0 for lap in timed(drive.frames()).values() if lap.kind == "flying") >= LAP_MS
+    assert (
+        min(lap.lap_time_ms or 0 for lap in timed(drive.frames()).values() if lap.kind == "flying")
+        >= LAP_MS
+    )
 
 
 def test_a_counter_that_moves_twice_at_one_line_counts_one_lap():
@@ -180,7 +193,9 @@ def test_a_counter_that_jumps_ahead_leaves_no_lap_between():
 
 def test_a_counter_reset_takes_no_time_from_a_lap_before():
     drive = Drive()
-    drive["lap_number"] = np.where(drive.at(1.5 * LAP_MS), drive["lap_number"] - 3, drive["lap_number"])
+    drive["lap_number"] = np.where(
+        drive.at(1.5 * LAP_MS), drive["lap_number"] - 3, drive["lap_number"]
+    )
 
     laps = timed(drive.frames())
 
@@ -226,6 +241,8 @@ def test_nonsense_raises_nothing():
         drive["normalized_position"] = rng.choice([-0.01, 0, 0.3, 0.999, 1.0, 1.01], rows)
         drive["speed_kmh"] = rng.choice([-200, 0, 700], rows)
         drive["last_lap_time_ms"] = rng.integers(0, 2**31 - 1, rows)
-        drive["pit"], drive["validity"], drive["sector"] = (rng.integers(0, 4, rows) for _ in range(3))
+        drive["pit"], drive["validity"], drive["sector"] = (
+            rng.integers(0, 4, rows) for _ in range(3)
+        )
 
         assert flying(timed(drive.frames())) == []

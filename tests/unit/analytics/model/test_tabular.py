@@ -1,4 +1,6 @@
-"""Laps and frames for those who use pandas or Polars: all rows, the types that Arrow had, and what is not known stays so."""
+"""Laps and frames for those who use pandas or Polars: all rows, the types that Arrow had, and what
+is not known stays so.
+"""
 
 from datetime import UTC, datetime
 from types import ModuleType
@@ -21,7 +23,9 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def pl() -> ModuleType:
-    """Imported where these tests run, and not in every process that collects them. (Arrow itself imports pandas there.)"""
+    """Imported where these tests run, and not in every process that collects them. (Arrow itself
+    imports pandas there.)
+    """
     import polars
 
     return polars
@@ -30,7 +34,9 @@ def pl() -> ModuleType:
 @pytest.fixture(scope="module")
 def drive(tmp_path_factory: pytest.TempPathFactory) -> Session:
     path = tmp_path_factory.mktemp("driven") / "stint.parquet"
-    return analytics.open(record(path, val_sarine(), seed=5, laps=3, started_at=NOON, rate_hz=10)).sessions.newest()
+    return analytics.open(
+        record(path, val_sarine(), seed=5, laps=3, started_at=NOON, rate_hz=10)
+    ).sessions.newest()
 
 
 def test_polars_takes_laps_as_they_are(drive: Session, pl: ModuleType) -> None:
@@ -41,7 +47,9 @@ def test_polars_takes_laps_as_they_are(drive: Session, pl: ModuleType) -> None:
     assert laps.schema["lap_time_ms"] == pl.Int32
     assert laps.schema["started_at"] == pl.Datetime("us", "UTC")
     assert laps.schema["sector_times_ms"] == pl.List(pl.Int32)
-    assert laps["flags"].to_list() == drive.laps.to_arrow()["flags"].to_pylist() == [["out"], [], []]
+    assert (
+        laps["flags"].to_list() == drive.laps.to_arrow()["flags"].to_pylist() == [["out"], [], []]
+    )
 
 
 def test_polars_looks_at_the_frames_where_they_are(drive: Session, pl: ModuleType) -> None:
@@ -66,7 +74,10 @@ def test_a_lap_and_a_session_are_their_frames(drive: Session, pl: ModuleType) ->
 
 
 def test_pandas_gets_times_with_their_zone_and_singles_as_singles(drive: Session) -> None:
-    frames, laps = drive.telemetry(["time", "speed_kmh", "gear", "x_m"]).to_pandas(), drive.laps.to_pandas()
+    frames, laps = (
+        drive.telemetry(["time", "speed_kmh", "gear", "x_m"]).to_pandas(),
+        drive.laps.to_pandas(),
+    )
 
     assert len(frames) == drive.facts.frames
     assert isinstance(frames["time"].dtype, pd.DatetimeTZDtype)
@@ -86,7 +97,11 @@ def test_what_is_not_known_is_null_and_not_zero(drive: Session, pl: ModuleType) 
     assert first.to_pandas()["last_lap_time_ms"].isna().all()
     not_done = sum(int((values != values).sum()) for values in driven.measures.values())
     assert not_done > 0
-    assert sum(pl.DataFrame(driven).null_count().row(0)) == int(driven.to_pandas().isna().sum().sum()) == not_done
+    assert (
+        sum(pl.DataFrame(driven).null_count().row(0))
+        == int(driven.to_pandas().isna().sum().sum())
+        == not_done
+    )
 
 
 def test_traces_are_tables_of_places(drive: Session, pl: ModuleType) -> None:

@@ -1,4 +1,6 @@
-"""What a game sends as the threshold has reached it, though frames hold float32 and constants float64."""
+"""What a game sends as the threshold has reached it, though frames hold float32 and constants
+float64.
+"""
 
 from collections.abc import Sequence
 
@@ -29,13 +31,17 @@ def a_lap(full: float) -> Trace:
     speed = 200 - 100 * np.exp(-(((at - 500) / 60) ** 2))
     time_s = np.concatenate([[0.0], np.cumsum(3.6 / speed[1:])])
     zero = np.zeros(len(at))
-    return Trace(axis, time_s, {"speed_kmh": speed, "throttle": throttle, "brake": brake, "steering": zero})
+    return Trace(
+        axis, time_s, {"speed_kmh": speed, "throttle": throttle, "brake": brake, "steering": zero}
+    )
 
 
 def measured(laps: Sequence[Trace]) -> tuple[Corners, dict[str, np.ndarray]]:
     corners = find_corners(laps)
     driven = cornering(laps, corners)
-    return corners, {name: driven[name] for name in ("lift_m", "full_throttle_m", "brake_m", "throttle_m")}
+    return corners, {
+        name: driven[name] for name in ("lift_m", "full_throttle_m", "brake_m", "throttle_m")
+    }
 
 
 def test_throttle_of_95_percent_is_full_and_a_brake_of_20_percent_is_meant() -> None:
@@ -55,7 +61,10 @@ def test_shares_of_a_lap_hold_the_threshold_itself() -> None:
         "rpm": pa.array(np.full(count, 7000, np.int32)),
         "throttle": pa.array(np.full(count, 0.98, np.float32)),
         "brake": pa.array(np.full(count, 0.02, np.float32)),
-        **{name: pa.array(np.zeros(count, np.float32)) for name in ("speed_kmh", "steering", "x_m", "z_m")},
+        **{
+            name: pa.array(np.zeros(count, np.float32))
+            for name in ("speed_kmh", "steering", "x_m", "z_m")
+        },
     }
     (lap,) = laps_of(pa.table(columns), [])
 

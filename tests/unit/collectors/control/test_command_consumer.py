@@ -48,7 +48,9 @@ def resend(*ranges: tuple[int, int], session: str = "s") -> bytes:
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: list(order)[-1])
 def test_command_for_this_user_is_understood(order):
-    assert understood(told(user_id="anna", **order), "anna") == Command(id="1", user_id="anna", **order)
+    assert understood(told(user_id="anna", **order), "anna") == Command(
+        id="1", user_id="anna", **order
+    )
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: list(order)[-1])
@@ -70,7 +72,12 @@ def test_no_other_order_is_for_everybody(order):
 
 
 def test_answer_is_no_command():
-    assert understood(CommandMessage(status_report=StatusReport(user_id="anna")).SerializeToString(), "anna") is None
+    assert (
+        understood(
+            CommandMessage(status_report=StatusReport(user_id="anna")).SerializeToString(), "anna"
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +90,10 @@ def test_answer_is_no_command():
         (b'{"pause": {}}', "no command"),
         (CommandMessage().SerializeToString() + b"\x78\x01", "no command"),
         (told(user_id="anna"), "an order that is not known"),
-        (told(user_id="anna", sample_rate=SampleRate(rate=float("nan"))), "a sample rate that no game has"),
+        (
+            told(user_id="anna", sample_rate=SampleRate(rate=float("nan"))),
+            "a sample rate that no game has",
+        ),
         (told(user_id="anna", sample_rate=SampleRate(rate=-1)), "a sample rate that no game has"),
         (told(user_id="anna", sample_rate=SampleRate(rate=1e9)), "a sample rate that no game has"),
         (resend((1, 2), session=""), "resend without a session"),
@@ -152,7 +162,9 @@ def test_any_damage_to_a_command_is_one_too(order, data):
 
 def test_a_certificate_that_cannot_be_read_is_said(tmp_path):
     """When the collector starts, not in the middle of a lap."""
-    settings = KafkaSettings(_env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem"))
+    settings = KafkaSettings(
+        _env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem")
+    )
 
     with pytest.raises(BrokerUnavailable, match=r"ssl\.ca\.location"):
         CommandConsumer(settings, "anna")

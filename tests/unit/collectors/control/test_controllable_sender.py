@@ -45,7 +45,12 @@ def car(arrivals: Arrivals) -> ControllableSender:
 
 
 def drive(car: ControllableSender, first_ms: int, last_ms: int) -> None:
-    collect((TelemetryFrame(timestamp=t) for t in range(first_ms, last_ms, 10)), car, speed=0, stop=lambda: False)
+    collect(
+        (TelemetryFrame(timestamp=t) for t in range(first_ms, last_ms, 10)),
+        car,
+        speed=0,
+        stop=lambda: False,
+    )
 
 
 def test_while_paused_frames_are_left_out(car: ControllableSender, arrivals: Arrivals) -> None:
@@ -59,7 +64,9 @@ def test_while_paused_frames_are_left_out(car: ControllableSender, arrivals: Arr
     assert arrivals.frames == [1_000, 1_010, 1_020, 1_060, 1_070, 1_080]
 
 
-def test_a_lower_rate_is_kept_to_and_in_the_facts(car: ControllableSender, arrivals: Arrivals) -> None:
+def test_a_lower_rate_is_kept_to_and_in_the_facts(
+    car: ControllableSender, arrivals: Arrivals
+) -> None:
     car.limit_rate(20)
     drive(car, 1_000, 2_000)
 
@@ -78,7 +85,9 @@ def test_without_a_limit_all_frames_come_again(car: ControllableSender, arrivals
 
 
 def test_help_says_which_recordings_are_moved_unasked() -> None:
-    """A recording whose times count from its start begins in 1970, which the store takes for no time."""
+    """A recording whose times count from its start begins in 1970, which the store takes for no
+    time.
+    """
     shown = " ".join(CliRunner().invoke(replay, ["--help"]).output.split())
 
     assert "it keeps its own time, unless that is before 2010" in shown

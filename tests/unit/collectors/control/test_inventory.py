@@ -1,4 +1,6 @@
-"""What of a spool can be sent again: as far as it was acknowledged, with the facts that were told last."""
+"""What of a spool can be sent again: as far as it was acknowledged, with the facts that were told
+last.
+"""
 
 from pathlib import Path
 
@@ -20,11 +22,18 @@ def spool(tmp_path: Path) -> SpoolFolder:
 
 
 def facts(track: str, encoding: records.Encoding) -> OutgoingRecord:
-    return OutgoingRecord(0, 1, records.facts_value(Session(id="a", user_id="anna", track=track), encoding))
+    return OutgoingRecord(
+        0, 1, records.facts_value(Session(id="a", user_id="anna", track=track), encoding)
+    )
 
 
 def drive(
-    spool: SpoolFolder, *, frames: int, acknowledged: int, user: str = "anna", encoding: records.Encoding = "protobuf"
+    spool: SpoolFolder,
+    *,
+    frames: int,
+    acknowledged: int,
+    user: str = "anna",
+    encoding: records.Encoding = "protobuf",
 ):
     """A session of so many frames that ended; its facts changed half way."""
     session = spool.begin(SpooledSession("a", user, encoding))

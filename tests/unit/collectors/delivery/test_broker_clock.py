@@ -1,4 +1,6 @@
-"""A collector finds out by itself that its PC's clock is wrong, from the broker's times in the reports of delivery."""
+"""A collector finds out by itself that its PC's clock is wrong, from the broker's times in the
+reports of delivery.
+"""
 
 import confluent_kafka
 import pytest

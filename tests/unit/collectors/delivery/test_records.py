@@ -15,7 +15,10 @@ from tests.unit.frames import NOON_MS, frame
 def test_session_key_names_user_and_start():
     start = datetime(2026, 3, 14, 16, 9, 26, tzinfo=timezone(timedelta(hours=1)))
 
-    assert records.new_session_key("anna", now=start, random=lambda _: "1f0c") == "anna-20260314T150926Z-1f0c"
+    assert (
+        records.new_session_key("anna", now=start, random=lambda _: "1f0c")
+        == "anna-20260314T150926Z-1f0c"
+    )
 
 
 def test_two_sessions_of_one_second_have_two_keys():
@@ -28,7 +31,9 @@ def test_two_sessions_of_one_second_have_two_keys():
 
 def test_keys_of_one_second_have_64_random_bits():
     asked = []
-    records.new_session_key("anna", now=datetime(2026, 3, 14, tzinfo=UTC), random=lambda n: asked.append(n) or "")
+    records.new_session_key(
+        "anna", now=datetime(2026, 3, 14, tzinfo=UTC), random=lambda n: asked.append(n) or ""
+    )
 
     assert asked == [8]
 

@@ -4,8 +4,19 @@ import json
 
 import pytest
 
-from ingest.collectors.games.ac.frames import facts_of_answer, facts_of_static, frame_of_car, frame_of_pages
-from ingest.collectors.games.ac.page_layout import AC_VERSION, SIZES, parse_graphics, parse_physics, parse_static
+from ingest.collectors.games.ac.frames import (
+    facts_of_answer,
+    facts_of_static,
+    frame_of_car,
+    frame_of_pages,
+)
+from ingest.collectors.games.ac.page_layout import (
+    AC_VERSION,
+    SIZES,
+    parse_graphics,
+    parse_physics,
+    parse_static,
+)
 from ingest.collectors.games.ac.udp_protocol import parse
 from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import PitState
@@ -36,14 +47,29 @@ def test_the_answer_to_a_handshake():
     name = "acudp_ps4_handshake_response_408.bin"
 
     assert parse(real(name)) == told(name, "carName", "driverName", "trackName", "trackConfig")
-    assert facts_of_answer(parse(real(name))).track == "ks_silverstone", "the layout of that name is the track itself"
+    assert facts_of_answer(parse(real(name))).track == "ks_silverstone", (
+        "the layout of that name is the track itself"
+    )
 
 
 def test_the_car():
     name = "acudp_ps4_rtcarinfo_328.bin"
-    fields = ("speed_Kmh", "isInPit", "lapTime", "lastLap", "lapCount", "gas", "brake", "engineRPM", "steer", "gear")
+    fields = (
+        "speed_Kmh",
+        "isInPit",
+        "lapTime",
+        "lastLap",
+        "lapCount",
+        "gas",
+        "brake",
+        "engineRPM",
+        "steer",
+        "gear",
+    )
 
-    assert parse(real(name)) == told(name, *fields, "carPositionNormalized") + tuple(*told(name, "carCoordinates"))
+    assert parse(real(name)) == told(name, *fields, "carPositionNormalized") + tuple(
+        *told(name, "carCoordinates")
+    )
 
 
 @pytest.mark.parametrize("name", LAPS)
@@ -52,7 +78,9 @@ def test_the_laps(name):
 
 
 def test_the_frame_of_the_car():
-    """It waits on the grid, in first gear, at 1283.04 rpm, which as an integer would be 1,151,361,388."""
+    """It waits on the grid, in first gear, at 1283.04 rpm, which as an integer would be
+    1,151,361,388.
+    """
     frame = frame_of_car(parse(real("acudp_ps4_rtcarinfo_328.bin")), steering=0.0, last_lap_ms=0)
 
     assert (frame.gear, frame.rpm, frame.lap_number, frame.lap_time) == (1, 1283, 1, 684_044)
@@ -67,7 +95,15 @@ def test_physics(dump):
 
 
 def test_graphics(dump):
-    fields = ("packetId", "status", "session", "completedLaps", "iCurrentTime", "iLastTime", "isInPit")
+    fields = (
+        "packetId",
+        "status",
+        "session",
+        "completedLaps",
+        "iCurrentTime",
+        "iLastTime",
+        "isInPit",
+    )
     fields += ("currentSectorIndex", "normalizedCarPosition")
     place = told(DUMPS.graphics, "carCoordinates")[0]
 
@@ -79,7 +115,14 @@ def test_graphics(dump):
 
 
 def test_static(dump):
-    fields = ("carModel", "track", "trackConfiguration", "playerName", "sectorCount", "trackSplineLength")
+    fields = (
+        "carModel",
+        "track",
+        "trackConfiguration",
+        "playerName",
+        "sectorCount",
+        "trackSplineLength",
+    )
 
     assert parse_static(dump.static) == told(DUMPS.static, *fields)
     assert dump.version == AC_VERSION == told(DUMPS.static, "smVersion")[0]
@@ -92,7 +135,12 @@ def test_the_frame_of_the_pages(dump):
     assert (frame.gear, frame.rpm, frame.lap_number, frame.lap_time) == (0, 850, 1, 103_398)
     assert (frame.x, frame.y, frame.z) == pytest.approx((-518.593, -82.326, -323.073), abs=0.001)
     assert (frame.sector, frame.heading) == (1, pytest.approx(0.369289, abs=1e-6))
-    assert (facts.track, facts.car, facts.driver, facts.sector_count) == ("imola", "abarth500", "Player", 3)
+    assert (facts.track, facts.car, facts.driver, facts.sector_count) == (
+        "imola",
+        "abarth500",
+        "Player",
+        3,
+    )
     assert facts.track_length == pytest.approx(4864.107, abs=0.001)
 
 

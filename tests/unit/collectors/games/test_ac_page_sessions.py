@@ -29,7 +29,9 @@ class Followed:
         self.clock_ms += 17 * graphics_moves
         shown = {"iCurrentTime": self.clock_ms} | (graphics or {})
         snapshot = ac.pages(self.physics_id, self.graphics_id, graphics=shown, **pages)
-        return self.sessions.take(snapshot, ClockReading(self.now_s, WALL_MS + round(self.now_s * 1000)))
+        return self.sessions.take(
+            snapshot, ClockReading(self.now_s, WALL_MS + round(self.now_s * 1000))
+        )
 
     def drive(self, looks, **pages):
         return [happening for _ in range(looks) for happening in self.look(**pages)]
@@ -46,14 +48,24 @@ def test_a_session_begins_when_something_moves(game):
 
     assert kinds([began, frame]) == "began frame"
     facts = began.facts
-    assert (facts.game, facts.track, facts.car, facts.driver) == ("Assetto Corsa", "imola", "abarth500", "Ada Lovelace")
+    assert (facts.game, facts.track, facts.car, facts.driver) == (
+        "Assetto Corsa",
+        "imola",
+        "abarth500",
+        "Ada Lovelace",
+    )
     assert (facts.track_length, facts.sector_count, facts.sample_rate) == (4864, 3, 60)
 
 
 def test_the_frame(game):
     (frame,) = frames(game.look(physics={"gear": 0}, graphics={"isInPitLane": 1}))
 
-    assert (frame.lap_number, frame.lap_time, frame.last_lap_time, frame.sector) == (3, game.clock_ms, 107_123, 2)
+    assert (frame.lap_number, frame.lap_time, frame.last_lap_time, frame.sector) == (
+        3,
+        game.clock_ms,
+        107_123,
+        2,
+    )
     assert (frame.gear, frame.rpm, frame.speed, frame.steering) == (-1, 7000, 180.0, -0.25)
     assert (frame.heading, frame.pit) == (0.5, PitState.PIT_STATE_PIT_LANE)
 
@@ -175,12 +187,19 @@ def test_implausible_value_costs_no_frame(game, fields, name):
 def test_unknown_place_costs_no_frame_and_no_session(game, fields, name):
     game.drive(2)
 
-    assert [blanked_fields(frame) for frame in frames(game.drive(3, graphics=fields))] == [(name,)] * 3
+    assert [blanked_fields(frame) for frame in frames(game.drive(3, graphics=fields))] == [
+        (name,)
+    ] * 3
     assert kinds(game.drive(2)) == "frame frame"
     assert game.complaints.counts == {}
 
 
-@given(st.lists(st.tuples(*[st.binary(min_size=size, max_size=size) for size in (592, 296, 688)]), max_size=5))
+@given(
+    st.lists(
+        st.tuples(*[st.binary(min_size=size, max_size=size) for size in (592, 296, 688)]),
+        max_size=5,
+    )
+)
 def test_any_bytes_are_frames_or_nothing(snapshots):
     game = Followed()
     for snapshot in snapshots:

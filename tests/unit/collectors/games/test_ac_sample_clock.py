@@ -28,7 +28,9 @@ def test_no_sample_was_taken_after_it_came():
 def test_after_a_pause_time_begins_anew():
     clock = SampleClock(now_s=10.0)
 
-    assert clock.place_s(20, now_s=10.030 + LONGEST_DELAY_S) == pytest.approx(10.030 + LONGEST_DELAY_S)
+    assert clock.place_s(20, now_s=10.030 + LONGEST_DELAY_S) == pytest.approx(
+        10.030 + LONGEST_DELAY_S
+    )
 
 
 def test_a_delay_that_every_sample_has_is_taken_out():

@@ -26,7 +26,12 @@ def test_requests(request_, operation):
 def test_a_car():
     car = parse(ac.info())
 
-    assert (car.speed_kmh, car.lap_time_ms, car.last_lap_ms, car.lap_count) == (180.0, 50_000, 107_123, 2)
+    assert (car.speed_kmh, car.lap_time_ms, car.last_lap_ms, car.lap_count) == (
+        180.0,
+        50_000,
+        107_123,
+        2,
+    )
     assert (car.rpm, car.steer_deg, car.gear, car.position) == (7000.25, -90.0, 5, 0.5)
     assert not car.in_pit
     assert parse(ac.info(isInPit=1)).in_pit
@@ -37,7 +42,9 @@ def test_the_frame_of_a_car():
 
     assert (frame.lap_number, frame.gear, frame.rpm, frame.last_lap_time) == (3, -1, 7000, 107_123)
     assert frame.steering == pytest.approx(-0.2)
-    assert (frame.heading, frame.sector, frame.validity) == (0, 0, 0), "what is not told is not known"
+    assert (frame.heading, frame.sector, frame.validity) == (0, 0, 0), (
+        "what is not told is not known"
+    )
 
 
 def test_a_layout_belongs_to_the_track():
@@ -106,7 +113,11 @@ def test_implausible_value_costs_no_frame(fields, name):
     assert frame.steering == 0.25
 
 
-@given(st.binary(max_size=500) | st.binary(min_size=212, max_size=212) | st.binary(min_size=408, max_size=408))
+@given(
+    st.binary(max_size=500)
+    | st.binary(min_size=212, max_size=212)
+    | st.binary(min_size=408, max_size=408)
+)
 def test_any_bytes_are_a_message_or_malformed(datagram):
     kind(datagram)
 
@@ -114,7 +125,11 @@ def test_any_bytes_are_a_message_or_malformed(datagram):
 @given(
     st.dictionaries(
         st.sampled_from(
-            [(f.name, f.kind) for f in CAR_INFO.fields.values() if f.count == 1 and f.kind in "if" and f.name != "size"]
+            [
+                (f.name, f.kind)
+                for f in CAR_INFO.fields.values()
+                if f.count == 1 and f.kind in "if" and f.name != "size"
+            ]
         ),
         st.integers(-(2**31), 2**31 - 1),
     )
@@ -122,8 +137,12 @@ def test_any_bytes_are_a_message_or_malformed(datagram):
 @example({("engineRPM", "f"): 0x7FC00000, ("lapCount", "i"): 2**31 - 1})
 def test_any_numbers_make_a_frame_that_ingest_takes(values):
     """Floats by their bits, so that there are NaNs, infinities and tiny ones."""
-    fields = {name: number if kind == "i" else _float(number) for (name, kind), number in values.items()}
-    frame = frame_of_car(parse(ac.info(**fields)), steering=0.0, last_lap_ms=fields.get("lastLap", 0))
+    fields = {
+        name: number if kind == "i" else _float(number) for (name, kind), number in values.items()
+    }
+    frame = frame_of_car(
+        parse(ac.info(**fields)), steering=0.0, last_lap_ms=fields.get("lastLap", 0)
+    )
     lap = fields.get("lapCount", 2) + 1
     counts = lap >= 1 and is_plausible("lap_number", lap)
     assert ("lap_number" in blanked_fields(frame)) is not counts

@@ -1,4 +1,6 @@
-"""Of Assetto Corsa's datagrams: where sessions begin and end, which frames there are, and when they were."""
+"""Of Assetto Corsa's datagrams: where sessions begin and end, which frames there are, and when they
+were.
+"""
 
 from itertools import pairwise
 
@@ -20,7 +22,11 @@ def test_a_session_begins_with_its_first_moving_moment():
     assert kinds(remote.here()) == "", "it may be paused"
     assert kinds(remote.drive(3)) == "began frame frame frame frame"
     facts = remote.said[0].facts
-    assert (facts.game, facts.car, facts.driver) == ("Assetto Corsa", "ks_ferrari_488_gt3", "Ada Lovelace")
+    assert (facts.game, facts.car, facts.driver) == (
+        "Assetto Corsa",
+        "ks_ferrari_488_gt3",
+        "Ada Lovelace",
+    )
     assert (facts.track, facts.started_at) == ("ks_nurburgring/layout_gp", WALL_MS + 1_000_000)
 
 
@@ -170,7 +176,9 @@ def test_one_moment_elsewhere_is_no_frame():
     ],
 )
 def test_unknown_value_costs_no_frame_and_no_session(fields, name, laps):
-    """What says no lap, clock or place was thrown away, and a place that cannot be was taken for a jump."""
+    """What says no lap, clock or place was thrown away, and a place that cannot be was taken for a
+    jump.
+    """
     remote, same = Remote(), Remote()
     for one, odd in ((remote, fields), (same, {})):
         one.lap_count = laps
@@ -181,8 +189,12 @@ def test_unknown_value_costs_no_frame_and_no_session(fields, name, laps):
     assert kinds(remote.said) == kinds(same.said)
     told = frames(remote.said)
     assert [blanked_fields(frame) for frame in told] == [()] * 50 + [(name,)] * 40 + [()] * 50
-    assert [f.timestamp for f in told] == pytest.approx([f.timestamp for f in frames(same.said)], abs=500)
-    assert [f.timestamp for f in told[90:]] == pytest.approx([f.timestamp for f in frames(same.said)][90:], abs=10)
+    assert [f.timestamp for f in told] == pytest.approx(
+        [f.timestamp for f in frames(same.said)], abs=500
+    )
+    assert [f.timestamp for f in told[90:]] == pytest.approx(
+        [f.timestamp for f in frames(same.said)][90:], abs=10
+    )
     assert remote.complaints.counts == {}
 
 
@@ -228,12 +240,18 @@ def test_the_wheel_is_told_in_shares_of_the_lock():
 
     assert [frame.steering for frame in frames(remote.drive(1, steer=-225.0))] == [-0.5]
     assert [frame.steering for frame in frames(remote.drive(1, steer=900.0))] == [1.0]
-    assert [frame.steering for frame in frames(remote.drive(1, steer=225.0))] == [0.25], "the lock is 900 as it seems"
-    assert [blanked_fields(frame) for frame in frames(remote.drive(1, steer=5000.0))] == [("steering",)]
+    assert [frame.steering for frame in frames(remote.drive(1, steer=225.0))] == [0.25], (
+        "the lock is 900 as it seems"
+    )
+    assert [blanked_fields(frame) for frame in frames(remote.drive(1, steer=5000.0))] == [
+        ("steering",)
+    ]
 
 
 def test_times_follow_the_lap_clock_through_a_jittering_network():
-    """Arrivals are late by up to 40 ms, differently each time; the times between frames are the game's."""
+    """Arrivals are late by up to 40 ms, differently each time; the times between frames are the
+    game's.
+    """
     remote = Remote()
     jitter = [0, 13, 40, 2, 27, 9, 38, 21]
     for step in range(600):
@@ -243,7 +261,9 @@ def test_times_follow_the_lap_clock_through_a_jittering_network():
 
     times = [frame.timestamp for frame in frames(remote.said)]
     assert {after - before for before, after in pairwise(times[8:])} == {18}
-    assert all(0 <= WALL_MS + 1_000_000 + 18 * step - time <= 1 for step, time in enumerate(times[8:], 8))
+    assert all(
+        0 <= WALL_MS + 1_000_000 + 18 * step - time <= 1 for step, time in enumerate(times[8:], 8)
+    )
 
 
 def test_a_pause_takes_its_time():

@@ -23,7 +23,11 @@ texts = st.text(max_size=40)
 laps = st.builds(lap, numbers, splits_ms=st.lists(numbers, max_size=5), invalid=st.integers(0, 1))
 sent = st.one_of(
     st.builds(
-        update, st.floats(width=32), best_lap=laps, camera=texts, replay=st.just(game.Replay(1.0, 2.0)) | st.none()
+        update,
+        st.floats(width=32),
+        best_lap=laps,
+        camera=texts,
+        replay=st.just(game.Replay(1.0, 2.0)) | st.none(),
     ),
     st.builds(car_update, numbers, car=shorts, best_lap=laps, last_lap=laps, current_lap=laps),
     st.builds(
@@ -45,7 +49,10 @@ sent = st.one_of(
         st.integers(0, 255),
         shorts,
         st.lists(
-            st.builds(game.Driver, texts, texts, texts, category=st.integers(0, 255), nationality=shorts), max_size=4
+            st.builds(
+                game.Driver, texts, texts, texts, category=st.integers(0, 255), nationality=shorts
+            ),
+            max_size=4,
         ),
     ),
 ).map(lambda message: message.encode())
@@ -95,7 +102,11 @@ def test_a_message_that_ends_early_is_refused(datagram, data):
 def test_random_bytes_are_refused_or_read_within_their_end(datagram):
     read, rest = read_or_refused(datagram)
 
-    assert not any(letter.isdigit() for letter in read) if isinstance(read, str) else len(rest) < len(datagram)
+    assert (
+        not any(letter.isdigit() for letter in read)
+        if isinstance(read, str)
+        else len(rest) < len(datagram)
+    )
 
 
 def test_a_string_longer_than_the_datagram_is_refused():
@@ -111,20 +122,28 @@ def test_half_a_character_is_replaced():
     assert broadcast_protocol.parse(datagram)[0].text == "caf\ufffd"
 
 
-@pytest.mark.parametrize(("datagram", "words"), [(b"", "empty datagram"), (b"\xff\0\0", "message of an unknown kind")])
+@pytest.mark.parametrize(
+    ("datagram", "words"), [(b"", "empty datagram"), (b"\xff\0\0", "message of an unknown kind")]
+)
 def test_what_is_no_message(datagram, words):
     with pytest.raises(broadcast_protocol.InvalidBroadcast, match=words):
         broadcast_protocol.parse(datagram)
 
 
 def test_zero_means_that_nothing_may_be_commanded():
-    datagram = game.registration_result(2, success=True, commands=False, error="readonly access granted")
+    datagram = game.registration_result(
+        2, success=True, commands=False, error="readonly access granted"
+    )
 
-    assert broadcast_protocol.parse(datagram)[0] == RegistrationResult(2, True, False, "readonly access granted")
+    assert broadcast_protocol.parse(datagram)[0] == RegistrationResult(
+        2, True, False, "readonly access granted"
+    )
 
 
 def test_lists():
-    crew = game.EntryListCar(7, 32, "Équipe", 51, 0, 1, 3, [game.Driver("A", "B", "AB"), game.Driver("C", "D", "CD")])
+    crew = game.EntryListCar(
+        7, 32, "Équipe", 51, 0, 1, 3, [game.Driver("A", "B", "AB"), game.Driver("C", "D", "CD")]
+    )
     track = game.TrackData(1, "Monza Circuit", 12, 5793, [("set", ["one", "two"])], ["HUD"])
 
     assert broadcast_protocol.parse(game.entry_list(1, [7, 3]))[0] == EntryList(1, (7, 3))

@@ -30,7 +30,9 @@ class Watched:
         self.now_s += 0.05
         message, _ = broadcast_protocol.parse(sent.encode())
         self.told.take(message, now_s=self.now_s)
-        return self.watching.take(message, now_s=self.now_s, wall_ms=round(self.now_s * 1000), told=self.told)
+        return self.watching.take(
+            message, now_s=self.now_s, wall_ms=round(self.now_s * 1000), told=self.told
+        )
 
 
 @pytest.fixture
@@ -39,7 +41,9 @@ def watched():
 
 
 def test_the_car_that_the_camera_follows_is_the_players(watched):
-    said = watched.hear(update(1000.0), car_update(500), car_update(500, car=7), update(1050.0), car_update(550))
+    said = watched.hear(
+        update(1000.0), car_update(500), car_update(500, car=7), update(1050.0), car_update(550)
+    )
 
     assert kinds(said) == "began frame frame"
     assert said[0].facts.sample_rate == 20
@@ -47,12 +51,22 @@ def test_the_car_that_the_camera_follows_is_the_players(watched):
 
 
 def test_what_a_frame_says(watched):
-    (frame,) = frames(watched.hear(update(1000.0), car_update(500, current_lap=lap(500, invalid=1))))
+    (frame,) = frames(
+        watched.hear(update(1000.0), car_update(500, current_lap=lap(500, invalid=1)))
+    )
 
-    assert (frame.lap_number, frame.lap_time, frame.last_lap_time, frame.gear) == (3, 500, 107_123, 3)
+    assert (frame.lap_number, frame.lap_time, frame.last_lap_time, frame.gear) == (
+        3,
+        500,
+        107_123,
+        3,
+    )
     assert (frame.speed, frame.normalized_position, frame.heading) == (180, 0.5, 1.5)
     assert (frame.x, frame.y, frame.z) == (100, 0, -200)
-    assert (frame.pit, frame.validity) == (PitState.PIT_STATE_ON_TRACK, LapValidity.LAP_VALIDITY_INVALID)
+    assert (frame.pit, frame.validity) == (
+        PitState.PIT_STATE_ON_TRACK,
+        LapValidity.LAP_VALIDITY_INVALID,
+    )
     assert [getattr(frame, name) for name in LACKING] == [0] * 6
 
 
@@ -75,11 +89,22 @@ def test_facts_come_when_they_are_told(watched):
 
 @pytest.mark.parametrize(
     "state",
-    [{"phase": 4}, {"phase": 8}, {"session_type": 14}, {"replay": game.Replay(1.0, 2.0)}, {"focused_car": -1}],
+    [
+        {"phase": 4},
+        {"phase": 8},
+        {"session_type": 14},
+        {"replay": game.Replay(1.0, 2.0)},
+        {"focused_car": -1},
+    ],
     ids=["before the start", "results", "replay session", "replay", "no car"],
 )
 def test_what_is_no_driving_says_nothing(watched, state):
-    assert watched.hear(update(1000.0, **state), car_update(500), update(1050.0, **state), car_update(550)) == []
+    assert (
+        watched.hear(
+            update(1000.0, **state), car_update(500), update(1050.0, **state), car_update(550)
+        )
+        == []
+    )
 
 
 def test_a_pause_says_nothing(watched):
@@ -100,7 +125,9 @@ def test_a_camera_that_looks_elsewhere_changes_no_car(watched):
     assert [frame.lap_time for frame in frames(said)] == [550]
 
 
-@pytest.mark.parametrize("then", [{"session": 1}, {"event": 1}, {"session_type": 4}, {"session_time_ms": 0.0}])
+@pytest.mark.parametrize(
+    "then", [{"session": 1}, {"event": 1}, {"session_type": 4}, {"session_time_ms": 0.0}]
+)
 def test_another_session(watched, then):
     watched.hear(update(90_000.0), car_update(500))
     state = update(90_050.0)._replace(**then)

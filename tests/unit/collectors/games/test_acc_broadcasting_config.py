@@ -1,4 +1,6 @@
-"""Where ACC's broadcasting server is: settings first, then the game's own file, wherever a player has it."""
+"""Where ACC's broadcasting server is: settings first, then the game's own file, wherever a player
+has it.
+"""
 
 import json
 import sys
@@ -25,19 +27,25 @@ def complaints():
 
 
 def find(complaints, tmp_path, **given):
-    return BroadcastingConfigReader(AccSettings.read(_env_file=None, **given), complaints, home=tmp_path).find()
+    return BroadcastingConfigReader(
+        AccSettings.read(_env_file=None, **given), complaints, home=tmp_path
+    ).find()
 
 
 def put(folder, content):
     path = folder / IN_DOCUMENTS
     path.parent.mkdir(parents=True)
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode("utf-16-le"))
+    path.write_bytes(
+        content if isinstance(content, bytes) else json.dumps(content).encode("utf-16-le")
+    )
     return path
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16", "utf-8", "utf-8-sig"])
 def test_the_file_is_read_as_the_game_or_an_editor_left_it(encoding):
-    assert read_config(json.dumps(GAMES_OWN, indent=4).encode(encoding)) == BroadcastingConfig(9232, "geheim")
+    assert read_config(json.dumps(GAMES_OWN, indent=4).encode(encoding)) == BroadcastingConfig(
+        9232, "geheim"
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +77,10 @@ def test_without_a_file_the_customary_port_is_tried(complaints, tmp_path):
 def test_the_file_of_a_proton_prefix_is_found(complaints, tmp_path):
     put(tmp_path / ".local/share/Steam" / PREFIX, GAMES_OWN)
 
-    assert (find(complaints, tmp_path).port, find(complaints, tmp_path).password) == (9232, "geheim")
+    assert (find(complaints, tmp_path).port, find(complaints, tmp_path).password) == (
+        9232,
+        "geheim",
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no prefixes on Windows")
@@ -86,7 +97,14 @@ def test_the_file_in_another_library_of_steam_is_found(complaints, tmp_path):
 
 def test_settings_win(complaints, tmp_path):
     path = put(tmp_path, GAMES_OWN)
-    access = find(complaints, tmp_path, broadcasting_json=str(path), broadcast_port=9777, password="other", host="pc")
+    access = find(
+        complaints,
+        tmp_path,
+        broadcasting_json=str(path),
+        broadcast_port=9777,
+        password="other",
+        host="pc",
+    )
 
     assert (access.host, access.port, access.password) == ("pc", 9777, "other")
 

@@ -17,7 +17,12 @@ from ingest.collectors.games.acc.broadcast_messages import (
 )
 from ingest.collectors.games.acc.broadcasting_config import read_config
 from ingest.collectors.games.acc.frames import build_frame
-from ingest.collectors.games.acc.page_layout import read_graphics, read_physics, read_place, read_static
+from ingest.collectors.games.acc.page_layout import (
+    read_graphics,
+    read_physics,
+    read_place,
+    read_static,
+)
 from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import LapValidity, PitState
 from tests.paths import SHARED
@@ -46,8 +51,23 @@ def test_physics(dump):
 
 def test_graphics(dump):
     told = fields("acc_shm_graphics_2048.bin")
-    names = ("status", "session", "completedLaps", "iCurrentTime", "iLastTime", "sessionTimeLeft", "isInPit")
-    names += ("currentSectorIndex", "normalizedCarPosition", "playerCarID", "isInPitLane", "sessionIndex", "isValidLap")
+    names = (
+        "status",
+        "session",
+        "completedLaps",
+        "iCurrentTime",
+        "iLastTime",
+        "sessionTimeLeft",
+        "isInPit",
+    )
+    names += (
+        "currentSectorIndex",
+        "normalizedCarPosition",
+        "playerCarID",
+        "isInPitLane",
+        "sessionIndex",
+        "isValidLap",
+    )
 
     assert read_graphics(dump) == tuple(told[name] for name in names)
     assert read_place(dump, told["playerCarID"]) == tuple(told["carCoordinates"][:3])
@@ -56,7 +76,11 @@ def test_graphics(dump):
 def test_static(dump):
     told, read = fields("acc_shm_static_2048.bin"), read_static(dump.static)
 
-    assert (read.version, read.car, read.track) == (told["smVersion"], told["carModel"], told["track"])
+    assert (read.version, read.car, read.track) == (
+        told["smVersion"],
+        told["carModel"],
+        told["track"],
+    )
     assert read.driver == f"{told['playerName']} {told['playerSurname']}"
     assert read.sector_count == told["sectorCount"]
     assert (read.configuration, read.skin) == (told["trackConfiguration"], told["carSkin"])
@@ -75,7 +99,10 @@ def test_the_frame_of_the_dump(dump):
     assert (frame.gear, frame.rpm, frame.lap_number, frame.lap_time) == (4, 6043, 2, 4910)
     assert (frame.last_lap_time, frame.sector) == (161_675, 1)
     assert frame.speed == pytest.approx(165.90, abs=0.01)
-    assert (frame.pit, frame.validity) == (PitState.PIT_STATE_ON_TRACK, LapValidity.LAP_VALIDITY_VALID)
+    assert (frame.pit, frame.validity) == (
+        PitState.PIT_STATE_ON_TRACK,
+        LapValidity.LAP_VALIDITY_VALID,
+    )
     assert (frame.x, frame.y, frame.z) == pytest.approx((-1195.92, 24.07, -2077.78), abs=0.01)
 
 
@@ -97,18 +124,31 @@ def assert_told(message, told):
                 told["errorMessage"],
             )
         case SessionUpdate():
-            assert (message.event_index, message.session_index) == (told["eventIndex"], told["sessionIndex"])
+            assert (message.event_index, message.session_index) == (
+                told["eventIndex"],
+                told["sessionIndex"],
+            )
             assert (message.session_type, message.phase) == (told["sessionType"], told["phase"])
-            assert (message.session_ms, message.remaining_ms) == (told["sessionTimeMs"], told["sessionEndTimeMs"])
+            assert (message.session_ms, message.remaining_ms) == (
+                told["sessionTimeMs"],
+                told["sessionEndTimeMs"],
+            )
             assert (message.focused_car, message.replay_plays) == (
                 told["focusedCarIndex"],
                 told["isReplayPlaying"] > 0,
             )
             assert_lap(message.best_lap, told["bestSessionLap"])
         case CarUpdate():
-            assert (message.car_index, message.driver_index) == (told["carIndex"], told["driverIndex"])
+            assert (message.car_index, message.driver_index) == (
+                told["carIndex"],
+                told["driverIndex"],
+            )
             assert (message.driver_count, message.gear) == (told["driverCount"], told["gear"])
-            assert (message.x_m, message.z_m, message.yaw_rad) == (told["worldPosX"], told["worldPosY"], told["yaw"])
+            assert (message.x_m, message.z_m, message.yaw_rad) == (
+                told["worldPosX"],
+                told["worldPosY"],
+                told["yaw"],
+            )
             assert (message.location, message.speed_kmh) == (told["carLocation"], told["kmh"])
             assert (message.spline_position, message.laps) == (told["splinePosition"], told["laps"])
             assert_lap(message.best_lap, told["bestSessionLap"])
@@ -117,7 +157,10 @@ def assert_told(message, told):
         case EntryList(connection, cars):
             assert (connection, list(cars)) == (told["connectionId"], told["carIndexes"])
         case EntryListCar():
-            assert (message.car_index, message.car_model) == (told["carIndex"], told["carModelType"])
+            assert (message.car_index, message.car_model) == (
+                told["carIndex"],
+                told["carModelType"],
+            )
             assert (message.team, message.race_number) == (told["teamName"], told["raceNumber"])
             assert message.driver_index == told["currentDriverIndex"]
             assert [(d.first_name, d.last_name, d.short_name) for d in message.drivers] == [
@@ -131,7 +174,12 @@ def assert_told(message, told):
                 told["trackMeters"],
             )
         case Event(kind, text, session_ms, car):
-            assert (kind, text, session_ms, car) == (told["type"], told["msg"], told["timeMs"], told["carId"])
+            assert (kind, text, session_ms, car) == (
+                told["type"],
+                told["msg"],
+                told["timeMs"],
+                told["carId"],
+            )
 
 
 def assert_lap(lap: LapTimes, told):
@@ -150,8 +198,14 @@ def assert_lap(lap: LapTimes, told):
 
 
 def test_requests_are_what_others_send():
-    assert broadcast_protocol.ask_entry_list(5) == (DATA / "acc_bc_out_10_request_entry_list.bin").read_bytes()
-    assert broadcast_protocol.ask_track_data(5) == (DATA / "acc_bc_out_11_request_track_data.bin").read_bytes()
+    assert (
+        broadcast_protocol.ask_entry_list(5)
+        == (DATA / "acc_bc_out_10_request_entry_list.bin").read_bytes()
+    )
+    assert (
+        broadcast_protocol.ask_track_data(5)
+        == (DATA / "acc_bc_out_11_request_track_data.bin").read_bytes()
+    )
     # But for the password of commands, which we have no use for: three bytes and their count.
     registration = (DATA / "acc_bc_out_1_register_prule_sim.bin").read_bytes()
     assert broadcast_protocol.register("Test", "asd", 1000) == registration[:-5] + b"\0\0"

@@ -10,7 +10,19 @@ from ingest.codec.blanking import blank_implausible, blanked_fields
 from ingest.collectors.games.acc import broadcast_protocol
 from ingest.telemetry_pb2 import LapValidity, PitState
 from tests.game_emulators import acc_messages as game
-from tests.unit.acc import LIVE, NONE_MS, OFF, PAUSE, REPLAY, Followed, car_update, frames, kinds, lap, pages
+from tests.unit.acc import (
+    LIVE,
+    NONE_MS,
+    OFF,
+    PAUSE,
+    REPLAY,
+    Followed,
+    car_update,
+    frames,
+    kinds,
+    lap,
+    pages,
+)
 
 UNKNOWN_PLACE = (0.0, 0.0, 0.0)
 
@@ -29,7 +41,11 @@ def test_a_session_begins_with_its_first_frame(followed):
 
     assert kinds(said) == "began frame frame"
     facts = began.facts
-    assert (facts.game, facts.track, facts.car) == ("Assetto Corsa Competizione", "monza", "ferrari_296_gt3")
+    assert (facts.game, facts.track, facts.car) == (
+        "Assetto Corsa Competizione",
+        "monza",
+        "ferrari_296_gt3",
+    )
     assert (facts.driver, facts.track_length, facts.sector_count) == ("Ada Lovelace", 5793, 3)
     assert facts.sample_rate == 60
     assert said[1].timestamp == facts.started_at
@@ -39,10 +55,24 @@ def test_a_session_begins_with_its_first_frame(followed):
 def test_what_a_frame_says(followed):
     frame = frames(followed.drive(3))[0]
 
-    assert (frame.lap_number, frame.lap_time, frame.last_lap_time, frame.sector) == (3, 50_000, 107_123, 2)
-    assert (frame.throttle, frame.brake, frame.speed, frame.gear, frame.rpm) == (0.5, 0.0, 180.0, 3, 7000)
+    assert (frame.lap_number, frame.lap_time, frame.last_lap_time, frame.sector) == (
+        3,
+        50_000,
+        107_123,
+        2,
+    )
+    assert (frame.throttle, frame.brake, frame.speed, frame.gear, frame.rpm) == (
+        0.5,
+        0.0,
+        180.0,
+        3,
+        7000,
+    )
     assert (frame.x, frame.y, frame.z) == (100.0, 5.0, -200.0)
-    assert (frame.pit, frame.validity) == (PitState.PIT_STATE_ON_TRACK, LapValidity.LAP_VALIDITY_VALID)
+    assert (frame.pit, frame.validity) == (
+        PitState.PIT_STATE_ON_TRACK,
+        LapValidity.LAP_VALIDITY_VALID,
+    )
 
 
 @pytest.mark.parametrize(("raw", "gear"), [(0, -1), (1, 0), (2, 1), (7, 6)])
@@ -85,7 +115,11 @@ def test_half_a_page_that_a_dead_game_left_is_never_told(followed):
     """The page is new and does not change any more: it looks as whole as any."""
     followed.drive()
     said = followed.look(physics={"speedKmh": 1.0})
-    said += [happening for _ in range(10) for happening in followed.look(moved=False, physics={"speedKmh": 1.0})]
+    said += [
+        happening
+        for _ in range(10)
+        for happening in followed.look(moved=False, physics={"speedKmh": 1.0})
+    ]
     said += followed.driving.gone("the game is gone")
 
     assert kinds(said) == "frame ended"
@@ -169,7 +203,10 @@ def test_a_restart_in_the_first_lap_is_seen_by_the_sessions_clock(followed):
     followed.drive(graphics=first)
 
     assert "ended" not in kinds(followed.drive(3, graphics=first | {"sessionTimeLeft": 503_000.0}))
-    assert kinds(followed.drive(3, graphics=first | {"sessionTimeLeft": 600_000.0})) == "frame ended began frame frame"
+    assert (
+        kinds(followed.drive(3, graphics=first | {"sessionTimeLeft": 600_000.0}))
+        == "frame ended began frame frame"
+    )
 
 
 def test_a_restart_of_the_game_is_seen_by_its_count_of_steps(followed):
@@ -177,7 +214,9 @@ def test_a_restart_of_the_game_is_seen_by_its_count_of_steps(followed):
     followed.drive(graphics={"completedLaps": 0})
     followed.packet_id = 0
 
-    assert kinds(followed.drive(3, graphics={"completedLaps": 0})) == "frame ended began frame frame"
+    assert (
+        kinds(followed.drive(3, graphics={"completedLaps": 0})) == "frame ended began frame frame"
+    )
 
 
 def test_steps_that_count_anew_within_a_session_end_nothing(followed):
@@ -208,7 +247,9 @@ def test_a_change_of_driver_is_a_fact(followed):
 
 
 @pytest.mark.parametrize(
-    "static", [{"smVersion": "1.7"}, {"smVersion": ""}, {"smVersion": "2.0"}], ids=["AC's", "blank", "unknown"]
+    "static",
+    [{"smVersion": "1.7"}, {"smVersion": ""}, {"smVersion": "2.0"}],
+    ids=["AC's", "blank", "unknown"],
 )
 def test_pages_that_are_not_accs(followed, static):
     assert followed.drive(5, static=static) == []
@@ -218,7 +259,10 @@ def test_pages_that_are_not_accs(followed, static):
 
 
 def test_an_unknown_version_with_accs_placeholders_is_acc(followed):
-    assert kinds(followed.drive(3, static={"smVersion": "1.8", "trackConfiguration": "track config"})) == "began frame"
+    assert (
+        kinds(followed.drive(3, static={"smVersion": "1.8", "trackConfiguration": "track config"}))
+        == "began frame"
+    )
 
 
 def test_broadcasts_tell_the_length_of_the_track(followed):
@@ -243,7 +287,9 @@ def test_a_lap_that_the_broadcasts_call_invalid_is_invalid(followed):
     assert frames(followed.drive())[0].validity == LapValidity.LAP_VALIDITY_INVALID
 
 
-@pytest.mark.parametrize("told", [{"car": 7}, {"laps": 1}], ids=["of another car", "of the lap before"])
+@pytest.mark.parametrize(
+    "told", [{"car": 7}, {"laps": 1}], ids=["of another car", "of the lap before"]
+)
 def test_what_is_said_of_others_counts_for_nothing(followed, told):
     hear(followed, car_update(1000, current_lap=lap(1000, invalid=1), **told))
 
@@ -267,7 +313,9 @@ def test_a_number_that_is_none_costs_no_frame(followed, value):
 
 
 def test_a_stalled_engine_turned_in_gear_costs_no_frame(followed):
-    """Real ACC tells -62, and down to -3,092 at up to 104 km/h: 110 of 3,496 pages of one capture were thrown away."""
+    """Real ACC tells -62, and down to -3,092 at up to 104 km/h: 110 of 3,496 pages of one capture
+    were thrown away.
+    """
     followed.drive()
     said = frames(followed.drive(3, physics={"rpms": -62, "speedKmh": 104.0}))
 
@@ -307,7 +355,12 @@ def test_strings_without_an_end_end_with_their_field(followed):
     assert began.facts.car == "x" * 33
 
 
-spoilt = st.tuples(st.integers(0, 799), st.binary(min_size=4, max_size=4), st.integers(0, 1587), st.binary(min_size=4))
+spoilt = st.tuples(
+    st.integers(0, 799),
+    st.binary(min_size=4, max_size=4),
+    st.integers(0, 1587),
+    st.binary(min_size=4),
+)
 statuses = st.sampled_from([LIVE, LIVE, LIVE, OFF, REPLAY, PAUSE])
 
 
@@ -321,7 +374,9 @@ def test_whatever_the_pages_hold_sessions_are_told_in_order(looks):
         followed.packet_id += 1
         snapshot = pages(followed.packet_id, graphics={"status": status, "sessionIndex": index})
         physics = (snapshot.physics[:at] + four + snapshot.physics[at + 4 :])[:800]
-        graphics = (snapshot.graphics[:there] + more + snapshot.graphics[there + len(more) :])[:1588]
+        graphics = (snapshot.graphics[:there] + more + snapshot.graphics[there + len(more) :])[
+            :1588
+        ]
         for happening in followed.at(snapshot._replace(physics=physics, graphics=graphics)):
             match kinds([happening]):
                 case "began":

@@ -33,7 +33,11 @@ def accept(registration, now_s=0.0):
 
 
 def refuse(registration, now_s, words="Wrong connection password"):
-    hear(registration, game.registration_result(-1, success=False, commands=False, error=words), now_s)
+    hear(
+        registration,
+        game.registration_result(-1, success=False, commands=False, error=words),
+        now_s,
+    )
 
 
 def test_registers_until_somebody_answers(registration):
@@ -63,7 +67,10 @@ def test_another_session_is_asked_about_anew(registration):
     hear(registration, game.entry_list(5, []), 0.1)
     hear(registration, update(1.0, session=1).encode(), 0.2)
 
-    assert registration.due(0.2) == [broadcast_protocol.ask_track_data(5), broadcast_protocol.ask_entry_list(5)]
+    assert registration.due(0.2) == [
+        broadcast_protocol.ask_track_data(5),
+        broadcast_protocol.ask_entry_list(5),
+    ]
 
 
 def test_a_car_that_no_list_has_is_asked_about_now_and_then(registration):
@@ -77,7 +84,11 @@ def test_a_car_that_no_list_has_is_asked_about_now_and_then(registration):
     assert registration.due(0.2) == []
     assert registration.due(2.0) == [broadcast_protocol.ask_entry_list(5)]
     hear(registration, game.entry_list(5, [3]), 2.1)
-    hear(registration, game.EntryListCar(3, 32, "", 1, 0, 0, 0, [game.Driver("A", "B", "C")]).encode(), 2.1)
+    hear(
+        registration,
+        game.EntryListCar(3, 32, "", 1, 0, 0, 0, [game.Driver("A", "B", "C")]).encode(),
+        2.1,
+    )
     hear(registration, car_update(1).encode(), 9.0)
     assert registration.due(9.0) == []
     hear(registration, car_update(1, driver_count=2).encode(), 9.0)

@@ -11,5 +11,8 @@ def test_a_kind_is_said_once_and_counted_always():
         complaints.add("truncated", "8 bytes")
         complaints.add("speed not finite")
 
-    assert [(line["kind"], line["detail"]) for line in said] == [("truncated", "7 bytes"), ("speed not finite", "")]
+    assert [(line["kind"], line["detail"]) for line in said] == [
+        ("truncated", "7 bytes"),
+        ("speed not finite", ""),
+    ]
     assert complaints.counts == {"truncated": 2, "speed not finite": 1}

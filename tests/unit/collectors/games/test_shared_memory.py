@@ -13,7 +13,9 @@ def write(folder, *, packet_id=1, version="1.9"):
     for name in SIZES._fields:
         (folder / f"acpmf_{name}").unlink(missing_ok=True)
         (folder / f"acpmf_{name}").write_bytes(packet_id.to_bytes(4, "little") + bytes(2044))
-    (folder / "acpmf_static").write_bytes(version.encode("utf-16-le") + bytes(2048 - 2 * len(version)))
+    (folder / "acpmf_static").write_bytes(
+        version.encode("utf-16-le") + bytes(2048 - 2 * len(version))
+    )
 
 
 @pytest.fixture

@@ -8,7 +8,13 @@ from ingest.collectors.simulator.car import GRAVITY_MPS2, GT3, GT4
 from ingest.collectors.simulator.circuit import val_sarine
 from ingest.collectors.simulator.controls import shift
 from ingest.collectors.simulator.lap import laps
-from ingest.collectors.simulator.speed_profile import Demand, brake_backwards, corner_energies, drive_forwards, smooth
+from ingest.collectors.simulator.speed_profile import (
+    Demand,
+    brake_backwards,
+    corner_energies,
+    drive_forwards,
+    smooth,
+)
 
 
 def flat_out(nodes: int) -> Demand:
@@ -19,7 +25,9 @@ def flat_out(nodes: int) -> Demand:
 def profile(curvature: list[float], *, speed_mps: float) -> list[float]:
     demand = flat_out(len(curvature))
     ceilings = brake_backwards(GT3, 2.0, curvature, demand, corner_energies(GT3, curvature, demand))
-    energies, _ = drive_forwards(GT3, 2.0, curvature, demand, ceilings, energy=speed_mps**2 / 2, gaining_mps2=0)
+    energies, _ = drive_forwards(
+        GT3, 2.0, curvature, demand, ceilings, energy=speed_mps**2 / 2, gaining_mps2=0
+    )
     return [(2 * energy) ** 0.5 for energy in energies]
 
 
@@ -74,10 +82,15 @@ def test_downshifts_come_one_by_one_under_braking():
 
     assert gears == sorted(gears, reverse=True)
     assert set(gears) == {6, 5, 4, 3, 2}
-    assert all(GT3.engine_rpm(72 - 15 * now, gear) < 7500 for now, gear in zip(clock[3:], gears[3:], strict=True))
+    assert all(
+        GT3.engine_rpm(72 - 15 * now, gear) < 7500
+        for now, gear in zip(clock[3:], gears[3:], strict=True)
+    )
 
 
 def test_the_lesser_car_takes_some_seconds_more():
-    best, lesser = (next(islice(laps(val_sarine(), seed=3, car=car), 1, None)).time_s for car in (GT3, GT4))
+    best, lesser = (
+        next(islice(laps(val_sarine(), seed=3, car=car), 1, None)).time_s for car in (GT3, GT4)
+    )
 
     assert best * 1.05 < lesser < best * 1.1

@@ -5,7 +5,15 @@ from math import hypot
 
 import pytest
 
-from ingest.collectors.simulator.circuit import CIRCUITS, Circuit, Straight, Turn, aldermoor_park, build, closing_error
+from ingest.collectors.simulator.circuit import (
+    CIRCUITS,
+    Circuit,
+    Straight,
+    Turn,
+    aldermoor_park,
+    build,
+    closing_error,
+)
 
 
 @pytest.fixture(params=sorted(CIRCUITS))
@@ -15,7 +23,15 @@ def circuit(request: pytest.FixtureRequest) -> Circuit:
 
 def square(*turns: Turn) -> Circuit:
     pieces = [piece for turn in turns for piece in (Straight(100), turn)]
-    return build("Square", pieces, sectors=(0.5,), origin_m=(0, 0), heading_rad=0, hills=((1, 0),), altitude_m=10)
+    return build(
+        "Square",
+        pieces,
+        sectors=(0.5,),
+        origin_m=(0, 0),
+        heading_rad=0,
+        hills=((1, 0),),
+        altitude_m=10,
+    )
 
 
 def test_line_ends_where_it_began(circuit):
@@ -29,7 +45,8 @@ def test_line_ends_where_it_began(circuit):
 def test_nodes_are_one_step_apart(circuit):
     """Chords are a little shorter than the arcs that they cut."""
     chords = [
-        hypot(x1 - x0, z1 - z0) for (x0, x1), (z0, z1) in zip(pairwise(circuit.x_m), pairwise(circuit.z_m), strict=True)
+        hypot(x1 - x0, z1 - z0)
+        for (x0, x1), (z0, z1) in zip(pairwise(circuit.x_m), pairwise(circuit.z_m), strict=True)
     ]
 
     assert max(chords) <= circuit.step_m + 1e-9

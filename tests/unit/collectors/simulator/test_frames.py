@@ -40,7 +40,10 @@ def of_lap(frames: list[TelemetryFrame], number: int) -> list[TelemetryFrame]:
 
 
 def test_frames_come_at_sixty_hertz(frames):
-    assert all(frame.timestamp == STARTED_AT_MS + round(count * 1000 / 60) for count, frame in enumerate(frames))
+    assert all(
+        frame.timestamp == STARTED_AT_MS + round(count * 1000 / 60)
+        for count, frame in enumerate(frames)
+    )
 
 
 def test_flying_lap_passes_the_whole_line(circuit, frames):
@@ -62,7 +65,9 @@ def test_position_only_grows_and_wraps_at_the_line(frames):
 
 
 def test_official_time_is_the_time_between_the_lines(frames, driven):
-    """The lap clock says how long ago the line was; its rounding and the time stamp's cost a millisecond at each line."""
+    """The lap clock says how long ago the line was; its rounding and the time stamp's cost a
+    millisecond at each line.
+    """
     firsts = [after for before, after in pairwise(frames) if after.lap_number != before.lap_number]
     lines = [STARTED_AT_MS, *(frame.timestamp - frame.lap_time for frame in firsts)]
 
@@ -80,7 +85,9 @@ def test_laps_join_without_a_gap(driven):
 
 
 def test_sectors_add_up_to_the_lap(driven):
-    assert all(len(lap.sector_times_ms) == 3 and sum(lap.sector_times_ms) == lap.time_ms for lap in driven)
+    assert all(
+        len(lap.sector_times_ms) == 3 and sum(lap.sector_times_ms) == lap.time_ms for lap in driven
+    )
 
 
 def test_sector_of_a_frame_follows_the_truth(frames, driven):
@@ -93,7 +100,9 @@ def test_sector_of_a_frame_follows_the_truth(frames, driven):
 
 def test_tyres_hold_what_is_asked_of_them(circuit, driven):
     for lap in driven:
-        for speed, curvature in zip(lap.speed_mps, circuit.curvature_per_m[lap.first_node :], strict=True):
+        for speed, curvature in zip(
+            lap.speed_mps, circuit.curvature_per_m[lap.first_node :], strict=True
+        ):
             assert speed**2 * abs(curvature) <= 1.005 * GT3.lateral_limit_mps2(speed)
 
 
@@ -140,12 +149,15 @@ def test_steering_turns_the_way_the_road_does(circuit, frames):
 
 
 def test_car_moves_where_it_points_as_fast_as_it_says(frames):
-    """World position, heading and speed are one motion; beside the line the way is a few per cent longer or shorter."""
+    """World position, heading and speed are one motion; beside the line the way is a few per cent
+    longer or shorter.
+    """
     for before, after in pairwise(of_lap(frames, 2)):
         dx, dz = after.x - before.x, after.z - before.z
         along, way = dx * sin(before.heading) + dz * cos(before.heading), before.speed / 3.6 / 60
 
-        # Not pytest.approx, which takes longer than to drive: these are twenty thousand comparisons.
+        # Not pytest.approx, which takes longer than to drive: these are twenty thousand
+        # comparisons.
         assert abs(along - way) <= max(0.12 * way, 0.05)
         assert abs(hypot(dx, dz) - along) <= max(0.01 * abs(along), 0.01)
         assert -pi <= after.heading <= pi
@@ -183,7 +195,9 @@ def test_spoilt_lap_is_invalid_from_the_cut_until_the_line(circuit):
     seed, rate_hz = SPOILS_ONE[circuit.name], 20
     truth = next(lap for lap in laps(circuit, seed=seed) if not lap.is_valid)
     count = round((truth.start_s + truth.time_s + 5) * rate_hz)
-    frames = list(islice(drive(circuit, seed=seed, started_at_ms=STARTED_AT_MS, rate_hz=rate_hz), count))
+    frames = list(
+        islice(drive(circuit, seed=seed, started_at_ms=STARTED_AT_MS, rate_hz=rate_hz), count)
+    )
 
     flags = [frame.validity for frame in of_lap(frames, truth.number)]
     assert flags == sorted(flags)
@@ -193,7 +207,10 @@ def test_spoilt_lap_is_invalid_from_the_cut_until_the_line(circuit):
 
 def test_same_seed_drives_the_same_session_to_the_byte():
     first, again, other = (
-        [frame.SerializeToString() for frame in islice(drive(aldermoor_park(), seed=seed, started_at_ms=1), 3000)]
+        [
+            frame.SerializeToString()
+            for frame in islice(drive(aldermoor_park(), seed=seed, started_at_ms=1), 3000)
+        ]
         for seed in (5, 5, 6)
     )
 
@@ -202,7 +219,9 @@ def test_same_seed_drives_the_same_session_to_the_byte():
 
 
 def test_drivers_have_names_and_their_own_pace(circuit):
-    field = {seed: min(lap.time_s for lap in islice(laps(circuit, seed=seed), 1, 4)) for seed in range(5)}
+    field = {
+        seed: min(lap.time_s for lap in islice(laps(circuit, seed=seed), 1, 4)) for seed in range(5)
+    }
 
     assert len({driver(seed).name for seed in range(5)}) > 3
     assert 0.2 < max(field.values()) - min(field.values()) < 4
@@ -222,8 +241,15 @@ def test_impossible_rate_is_refused(rate_hz):
 
 
 def test_facts_describe_the_session(circuit):
-    session = facts(circuit, session_id="s1", user_id="u1", driver="Ada", started_at_ms=STARTED_AT_MS)
+    session = facts(
+        circuit, session_id="s1", user_id="u1", driver="Ada", started_at_ms=STARTED_AT_MS
+    )
 
-    assert (session.id, session.user_id, session.driver, session.track) == ("s1", "u1", "Ada", circuit.name)
+    assert (session.id, session.user_id, session.driver, session.track) == (
+        "s1",
+        "u1",
+        "Ada",
+        circuit.name,
+    )
     assert session.track_length == pytest.approx(circuit.length_m, rel=1e-6)
     assert (session.sector_count, session.sample_rate, session.started_at) == (3, 60, STARTED_AT_MS)

@@ -37,7 +37,10 @@ def test_the_layout_is_length_crc_sequence_payload():
     payload = struct.pack("<q", 1_000) + b"frame"
     guarded = struct.pack("<IQ", len(payload), 7) + payload
 
-    assert encode(OutgoingRecord(7, 1_000, b"frame")) == struct.pack("<IIQ", 13, crc32c(guarded), 7) + payload
+    assert (
+        encode(OutgoingRecord(7, 1_000, b"frame"))
+        == struct.pack("<IIQ", 13, crc32c(guarded), 7) + payload
+    )
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62), st.binary(min_size=1, max_size=300))
@@ -86,10 +89,14 @@ def test_zeros_are_no_record():
 def write_segments(folder, *firsts, frames):
     for first, after in zip(firsts, [*firsts[1:], frames + 1], strict=True):
         numbers = [0, *range(first, after)]
-        segment_path(folder, first).write_bytes(b"".join(encode(OutgoingRecord(n, n, b"frame")) for n in numbers))
+        segment_path(folder, first).write_bytes(
+            b"".join(encode(OutgoingRecord(n, n, b"frame")) for n in numbers)
+        )
 
 
-@pytest.mark.parametrize(("first", "last"), [(1, 30), (5, 5), (9, 12), (10, 10), (20, 99), (31, 40), (12, 3)])
+@pytest.mark.parametrize(
+    ("first", "last"), [(1, 30), (5, 5), (9, 12), (10, 10), (20, 99), (31, 40), (12, 3)]
+)
 def test_a_range_is_read_from_the_segments_that_hold_it(tmp_path, first, last):
     write_segments(tmp_path, 1, 10, 20, frames=30)
 
@@ -98,7 +105,9 @@ def test_a_range_is_read_from_the_segments_that_hold_it(tmp_path, first, last):
 
 
 def test_of_many_ranges_each_segment_is_read_once(tmp_path, monkeypatch):
-    """A bad network leaves hundreds of holes; to look through a megabyte for each would take a processor for half a minute."""
+    """A bad network leaves hundreds of holes; to look through a megabyte for each would take a
+    processor for half a minute.
+    """
     write_segments(tmp_path, 1, 10, 20, frames=30)
     read, read_bytes = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))

@@ -1,4 +1,6 @@
-"""What a game gave is sent after the collector was killed, the disk lied or filled up; what is lost is counted and seen."""
+"""What a game gave is sent after the collector was killed, the disk lied or filled up; what is lost
+is counted and seen.
+"""
 
 import contextlib
 import errno
@@ -38,7 +40,9 @@ class Clock:
 
 
 def folder_at(path, *, max_bytes=10**8, keep_s=3600.0, clock=time.time):
-    return SpoolFolder(path, max_bytes=max_bytes, keep_s=keep_s, segment_bytes=SEGMENT_BYTES, wall_clock=clock)
+    return SpoolFolder(
+        path, max_bytes=max_bytes, keep_s=keep_s, segment_bytes=SEGMENT_BYTES, wall_clock=clock
+    )
 
 
 def record(sequence):
@@ -115,8 +119,9 @@ def test_a_killed_collectors_frames_are_sent_by_the_next(folder, tmp_path):
 
 
 def test_a_session_whose_end_the_disk_lost_is_never_continued(folder, written):
-    """A frame is sent before it is synced, so Kafka may have more than the disk. A sequence means one frame for ever: what comes
-    after a crash is another session, and of this one only what is whole is sent again, as it was.
+    """A frame is sent before it is synced, so Kafka may have more than the disk. A sequence means
+    one frame for ever: what comes after a crash is another session, and of this one only what is
+    whole is sent again, as it was.
     """
     last = segments(written)[-1]
     os.truncate(last, last.stat().st_size // 2)
@@ -170,7 +175,12 @@ def test_without_a_cursor_that_can_be_read_everything_is_sent(written):
 
 
 @pytest.mark.parametrize(
-    "cursor", [Cursor(SpoolPosition(21, 10_000)), Cursor(SpoolPosition(21, 300)), Cursor(SpoolPosition(99, 0))]
+    "cursor",
+    [
+        Cursor(SpoolPosition(21, 10_000)),
+        Cursor(SpoolPosition(21, 300)),
+        Cursor(SpoolPosition(99, 0)),
+    ],
 )
 def test_a_cursor_beyond_what_the_disk_kept_leaves_nothing(written, cursor):
     """The broker had acknowledged what a power cut then took."""
@@ -225,7 +235,9 @@ LAST = b"".join(map(encode, map(record, range(21, 31))))
 def test_a_torn_end_is_cut_and_counted(written, cut):
     last = segment_path(written, 21)
     last.write_bytes(LAST[:cut])
-    whole = [n for n in range(21, 31) if len(b"".join(map(encode, map(record, range(21, n + 1))))) <= cut]
+    whole = [
+        n for n in range(21, 31) if len(b"".join(map(encode, map(record, range(21, n + 1))))) <= cut
+    ]
 
     (earlier,) = folder_at(written.parent).left()
     assert take_all(earlier) == [*range(1, 21), *whole]
@@ -268,7 +280,9 @@ def test_a_segment_that_is_gone_costs_its_records(written):
 
 
 def test_while_the_disk_cannot_be_read_frames_wait_in_order(written):
-    """It may be readable again: a program that looks for viruses holds a file for a moment, a cable is loose."""
+    """It may be readable again: a program that looks for viruses holds a file for a moment, a cable
+    is loose.
+    """
     segment_path(written, 11).rename(written / "away")
     segment_path(written, 11).mkdir()
     (earlier,) = folder_at(written.parent).left()
@@ -296,16 +310,22 @@ def test_copies_that_other_programs_make_are_no_segments(written):
     folder = folder_at(written.parent, keep_s=0)
     folder.free()
 
-    assert [r.sequence for kept in folder.kept() for r in kept.read([(1, 30)])] == list(range(1, 31))
+    assert [r.sequence for kept in folder.kept() for r in kept.read([(1, 30)])] == list(
+        range(1, 31)
+    )
     assert left(folder) == {"s": list(range(1, 31))}
 
 
 @given(
-    steps=st.lists(st.sampled_from(["append", "append", "take", "acknowledge", "kill", "close"]), max_size=60),
+    steps=st.lists(
+        st.sampled_from(["append", "append", "take", "acknowledge", "kill", "close"]), max_size=60
+    ),
     tail=st.integers(0, 200),
 )
 def test_through_kills_and_torn_ends_nothing_unacknowledged_is_lost(tmp_path_factory, steps, tail):
-    """What the game gave is what was acknowledged or is still there; a torn end takes only what is torn."""
+    """What the game gave is what was acknowledged or is still there; a torn end takes only what is
+    torn.
+    """
     base = tmp_path_factory.mktemp("spool")
     folder = folder_at(base / "0")
     spool = folder.begin(SESSION)
@@ -348,7 +368,8 @@ def test_through_kills_and_torn_ends_nothing_unacknowledged_is_lost(tmp_path_fac
     assert len(set(found) - after) <= -(-tail // len(ALL[0]))
 
 
-# --- room -------------------------------------------------------------------------------------------------------------
+# --- room
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_acknowledged_is_freed_when_it_was_kept_long_enough(tmp_path):
@@ -360,11 +381,15 @@ def test_what_was_acknowledged_is_freed_when_it_was_kept_long_enough(tmp_path):
     await_cursor(tmp_path / "00000001", segment=31)
     clock.now += 7_199
     folder.free()
-    assert [r.sequence for kept in folder.kept() for r in kept.read([(1, 45)])] == list(range(1, 46))
+    assert [r.sequence for kept in folder.kept() for r in kept.read([(1, 45)])] == list(
+        range(1, 46)
+    )
 
     clock.now += 2
     folder.free()
-    assert [r.sequence for kept in folder.kept() for r in kept.read([(1, 45)])] == list(range(31, 46))
+    assert [r.sequence for kept in folder.kept() for r in kept.read([(1, 45)])] == list(
+        range(31, 46)
+    )
     assert take_all(spool) == list(range(36, 46))
     spool.close()
 
@@ -464,7 +489,9 @@ def few_held(monkeypatch):
 
 @pytest.mark.usefixtures("few_held")
 def test_a_full_spool_holds_some_in_memory_and_then_loses_all_but_the_newest(tmp_path):
-    """So that the first frame after the hole, here the last of all, tells the store what is missing."""
+    """So that the first frame after the hole, here the last of all, tells the store what is
+    missing.
+    """
     folder = folder_at(tmp_path, max_bytes=2 * SEGMENT_BYTES)
     spool = folder.begin(SESSION)
     fill(spool, 40)
@@ -508,7 +535,8 @@ def test_the_facts_of_a_session_are_not_lost_for_a_frame(tmp_path, few_held):
     earlier.close()
 
 
-# --- where ------------------------------------------------------------------------------------------------------------
+# --- where
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_folder_is_the_settings_or_the_users_own(tmp_path):
@@ -516,7 +544,9 @@ def test_the_folder_is_the_settings_or_the_users_own(tmp_path):
     assert SpoolFolder.of(chosen, {}).path == tmp_path / "mine"
 
     default = CollectorSettings(_env_file=None)
-    assert SpoolFolder.of(default, {"XDG_STATE_HOME": "/state"}).path == default_path({"XDG_STATE_HOME": "/state"})
+    assert SpoolFolder.of(default, {"XDG_STATE_HOME": "/state"}).path == default_path(
+        {"XDG_STATE_HOME": "/state"}
+    )
 
 
 def test_only_the_user_may_read_it(folder):
@@ -528,7 +558,9 @@ def test_only_the_user_may_read_it(folder):
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(Exception, match=r"frames cannot be kept in .*file/spool: Not a directory; make room there"):
+    with pytest.raises(
+        Exception, match=r"frames cannot be kept in .*file/spool: Not a directory; make room there"
+    ):
         folder_at(tmp_path / "file" / "spool").begin(SESSION)
 
 
@@ -548,4 +580,8 @@ def test_a_disk_that_knows_no_locks_is_said(folder, monkeypatch):
 
 
 def test_the_facts_beside_the_segments_are_readable(written):
-    assert json.loads(session_path(written).read_text()) == {"key": "s", "user_id": "anna", "encoding": "protobuf"}
+    assert json.loads(session_path(written).read_text()) == {
+        "key": "s",
+        "user_id": "anna",
+        "encoding": "protobuf",
+    }

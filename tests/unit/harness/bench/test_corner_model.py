@@ -1,4 +1,6 @@
-"""The comparison that decides whether a model ships: what it learns from, what it is told, and when it has won."""
+"""The comparison that decides whether a model ships: what it learns from, what it is told, and when
+it has won.
+"""
 
 from dataclasses import replace
 
@@ -71,7 +73,10 @@ def test_a_row_tells_what_was_done_and_not_what_came_of_it() -> None:
 
 def test_braking_early_is_a_loss_of_seconds_in_its_corner() -> None:
     early_m = np.array([5.0, 13.0, 5.0])
-    driven = cornering([a_lap(np.full(3, 5.0), np.array(SLOWEST_KMH)), a_lap(early_m, np.array(SLOWEST_KMH))], CORNERS)
+    driven = cornering(
+        [a_lap(np.full(3, 5.0), np.array(SLOWEST_KMH)), a_lap(early_m, np.array(SLOWEST_KMH))],
+        CORNERS,
+    )
 
     features, lost_s = against_fastest(driven)
 

@@ -20,16 +20,23 @@ def apart(measure: str, size: float, within: float = 1.0) -> Difference:
 def test_who_uses_more_of_the_brakes_brakes_later(size: float, is_true: bool) -> None:
     laps = a_driver(1, laps=14)
     late, early = Driven(LATE, laps, laps), Driven(EARLY, laps, laps)
-    told = Insight(CORNERS.corners[0], apart("time_s", -0.1), (apart("brake_m", size), apart("throttle_m", 5.0)))
+    told = Insight(
+        CORNERS.corners[0],
+        apart("time_s", -0.1),
+        (apart("brake_m", size), apart("throttle_m", 5.0)),
+    )
 
     assert [one.as_they_are for one in claims([told], late, early)] == [is_true, None]
     assert [one.as_they_are for one in claims([told], early, late)] == [not is_true, None]
 
 
 @pytest.mark.parametrize(
-    ("size", "right_way", "in_interval"), [(8.0, True, True), (11.0, True, False), (-8.0, False, False)]
+    ("size", "right_way", "in_interval"),
+    [(8.0, True, True), (11.0, True, False), (-8.0, False, False)],
 )
-def test_a_claim_is_held_against_laps_it_has_not_seen(size: float, right_way: bool, in_interval: bool) -> None:
+def test_a_claim_is_held_against_laps_it_has_not_seen(
+    size: float, right_way: bool, in_interval: bool
+) -> None:
     """The same laps, of which one driver's are braked 8 m later."""
     laps = a_driver(1, laps=14)
     later = replace(laps, measures=dict(laps.measures) | {"brake_m": laps["brake_m"] + 8.0})

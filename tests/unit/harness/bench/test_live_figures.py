@@ -5,7 +5,9 @@ import pytest
 from tests.bench.live_figures import Steps, figures, spread
 
 STEPS = Steps(
-    begun_s={"a": 100.0, "b": 100.01}, rate_hz=50.0, sent_s={"a": [100.001, 100.022, 100.043], "b": [100.012, 100.033]}
+    begun_s={"a": 100.0, "b": 100.01},
+    rate_hz=50.0,
+    sent_s={"a": [100.001, 100.022, 100.043], "b": [100.012, 100.033]},
 )
 
 
@@ -25,7 +27,13 @@ def test_steps_outside_of_the_time_that_counts_do_not():
 def test_each_viewer_counts_and_a_frame_that_nobody_got_is_missing():
     due = STEPS.between(100.0, 100.04)
     appended = {("a", 1): 100.003, ("a", 2): 100.024, ("b", 1): 100.014}
-    viewed = [(("a", 1), 100.005), (("a", 1), 100.007), (("a", 2), 100.025), (("b", 1), 100.016), (("a", 3), 100.05)]
+    viewed = [
+        (("a", 1), 100.005),
+        (("a", 1), 100.007),
+        (("a", 2), 100.025),
+        (("b", 1), 100.016),
+        (("a", 3), 100.05),
+    ]
 
     found = figures(due, appended, viewed)
 

@@ -1,4 +1,6 @@
-"""The played games write what the real ones wrote: values decoded from real dumps and datagrams give their bytes again."""
+"""The played games write what the real ones wrote: values decoded from real dumps and datagrams
+give their bytes again.
+"""
 
 import json
 import struct
@@ -7,7 +9,14 @@ from random import Random
 import pytest
 
 from tests.game_emulators import ac_packets, acc_messages, pages
-from tests.game_emulators.acc_messages import CarUpdate, Driver, EntryListCar, Lap, TrackData, Update
+from tests.game_emulators.acc_messages import (
+    CarUpdate,
+    Driver,
+    EntryListCar,
+    Lap,
+    TrackData,
+    Update,
+)
 from tests.game_emulators.layout import Field, Layout
 from tests.paths import SHARED
 
@@ -30,7 +39,9 @@ ODD = {"ac_shm_graphics_360.bin": slice(296, 300)}
 needs_dumps = pytest.mark.skipif(not SHEET.is_dir(), reason=f"no dumps of real games at {SHEET}")
 EXPECTED = json.loads((SHEET / "data" / "expected.json").read_text()) if SHEET.is_dir() else {}
 STRUCTURES = sorted(name for name, one in EXPECTED.items() if "struct" in one)
-MESSAGES = sorted(name for name in EXPECTED if name.startswith("acc_bc_") and not name.startswith("acc_bc_out"))
+MESSAGES = sorted(
+    name for name in EXPECTED if name.startswith("acc_bc_") and not name.startswith("acc_bc_out")
+)
 
 
 def real(name: str) -> bytes:
@@ -40,7 +51,9 @@ def real(name: str) -> bytes:
 def values(dump: str) -> dict[str, object]:
     """Of a structure, with "(177 zeros)" written out."""
     told = EXPECTED[dump]["fields"]
-    return {name: _whole(value) if isinstance(value, list) else value for name, value in told.items()}
+    return {
+        name: _whole(value) if isinstance(value, list) else value for name, value in told.items()
+    }
 
 
 def _whole(value: list) -> list:
@@ -61,7 +74,10 @@ def proven(layout: Layout, fields: dict[str, object], size: int) -> set[int]:
     return {
         at
         for name, value in fields.items()
-        for at in range(layout.fields[name].offset, layout.fields[name].offset + _told(layout.fields[name], value))
+        for at in range(
+            layout.fields[name].offset,
+            layout.fields[name].offset + _told(layout.fields[name], value),
+        )
         if at < size
     }
 
@@ -72,10 +88,15 @@ def _told(field: Field, value: object) -> int:
     return field.size
 
 
-@pytest.mark.parametrize(("layout", "size"), list(zip(LAYOUTS.values(), SIZES, strict=True)), ids=LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "size"), list(zip(LAYOUTS.values(), SIZES, strict=True)), ids=LAYOUTS
+)
 def test_structures_are_as_large_as_the_games_make_them(layout, size):
     assert layout.size == size
-    assert all(f.offset % (2 if f.kind == "w" else 4 if f.kind in "if" else 1) == 0 for f in layout.fields.values())
+    assert all(
+        f.offset % (2 if f.kind == "w" else 4 if f.kind in "if" else 1) == 0
+        for f in layout.fields.values()
+    )
 
 
 @needs_dumps
@@ -110,7 +131,9 @@ def test_what_no_value_decides_is_zero_in_a_dump_of_a_page(dump):
     layout = LAYOUTS[EXPECTED[dump]["struct"]]
     rest = bytearray(bytes_then)
     for field in layout.fields.values():
-        rest[field.offset : field.offset + field.size] = bytes(len(rest[field.offset : field.offset + field.size]))
+        rest[field.offset : field.offset + field.size] = bytes(
+            len(rest[field.offset : field.offset + field.size])
+        )
     if dump in ODD:
         assert struct.unpack("<i", bytes_then[ODD[dump]]) == (-1,)
         rest[ODD[dump]] = bytes(4)
@@ -180,11 +203,15 @@ def lap(f: dict) -> Lap:
 def test_a_real_registration_is_understood():
     told = EXPECTED["acc_bc_out_1_register_prule_sim.bin"]["fields"]
 
-    assert list(acc_messages.read_registration(real("acc_bc_out_1_register_prule_sim.bin"))) == list(told.values())
+    assert list(
+        acc_messages.read_registration(real("acc_bc_out_1_register_prule_sim.bin"))
+    ) == list(told.values())
 
 
 @needs_dumps
-@pytest.mark.parametrize("name", ["acc_bc_out_10_request_entry_list.bin", "acc_bc_out_11_request_track_data.bin"])
+@pytest.mark.parametrize(
+    "name", ["acc_bc_out_10_request_entry_list.bin", "acc_bc_out_11_request_track_data.bin"]
+)
 def test_real_requests_name_their_connection(name):
     assert acc_messages.read_connection(real(name)) == 5
 
@@ -222,7 +249,9 @@ def test_texts_end_before_their_place_does():
 def test_packets_are_padded_with_garbage():
     """A reader that takes padding for zero, or a text for one that NUL ends, must fail here."""
     drawn = Random(1)
-    many = [ac_packets.packet(ac_packets.CAR_INFO, {"identifier": ord("a")}, drawn) for _ in range(300)]
+    many = [
+        ac_packets.packet(ac_packets.CAR_INFO, {"identifier": ord("a")}, drawn) for _ in range(300)
+    ]
 
     assert {packet[0] for packet in many} == {ord("a")}
     assert all(len({packet[at] for packet in many}) > 100 for at in (1, 2, 3, 26, 27))

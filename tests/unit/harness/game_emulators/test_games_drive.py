@@ -1,4 +1,6 @@
-"""The played car crosses the line when its recording says so, and a game's course is what it was told."""
+"""The played car crosses the line when its recording says so, and a game's course is what it was
+told.
+"""
 
 import json
 from itertools import islice, pairwise
@@ -54,7 +56,9 @@ def test_a_recording_is_played_to_its_end(driven):
 
 
 def test_the_line_is_crossed_between_two_frames(driven):
-    (first, second) = [index for index, (a, b) in enumerate(pairwise(driven), 1) if b.lap_count > a.lap_count]
+    (first, second) = [
+        index for index, (a, b) in enumerate(pairwise(driven), 1) if b.lap_count > a.lap_count
+    ]
 
     assert (first * 10, second * 10) == (90_500, 181_000)
     assert driven[first].lap_clock_ms == 0
@@ -82,7 +86,9 @@ def test_sectors_add_up_to_the_lap(driven):
 
 
 def test_official_time_of_a_recording_is_the_game_s_own():
-    seen = moments(Drive(recorded_laps(), track_length_m=LENGTH_M, official_ms={1: 90_497}), step_ms=100)
+    seen = moments(
+        Drive(recorded_laps(), track_length_m=LENGTH_M, official_ms={1: 90_497}), step_ms=100
+    )
 
     assert {moment.last_lap_ms for moment in seen if moment.lap_count == 1} == {90_497}
 
@@ -123,7 +129,10 @@ def test_the_simulated_car_s_official_times_are_those_of_its_truth():
 @pytest.mark.skipif(not RECORDING.is_file(), reason=f"no recording at {RECORDING}")
 def test_a_recorded_session_has_the_lap_times_that_its_game_told():
     outing = recorded(RECORDING)
-    told = [lap["lap_time_ms"] for lap in json.loads(RECORDING.with_suffix(".json").read_text())["true_laps"]]
+    told = [
+        lap["lap_time_ms"]
+        for lap in json.loads(RECORDING.with_suffix(".json").read_text())["true_laps"]
+    ]
     seen = moments(outing.begin(), step_ms=100)
 
     assert (outing.track, outing.track_length_m) == ("brands_hatch", pytest.approx(3908, rel=0.01))
@@ -132,7 +141,9 @@ def test_a_recorded_session_has_the_lap_times_that_its_game_told():
 
 @pytest.fixture
 def playing() -> Playing:
-    outing = Outing("spa", "car", "A B", LENGTH_M, lambda: Drive(recorded_laps(), track_length_m=LENGTH_M))
+    outing = Outing(
+        "spa", "car", "A B", LENGTH_M, lambda: Drive(recorded_laps(), track_length_m=LENGTH_M)
+    )
     game = Playing([outing], load_s=1.0)
     game.start(100.0)
     return game
@@ -173,7 +184,9 @@ def test_a_replay_moves_and_leads_back_to_the_car(playing):
 
     assert playing.status is Status.LIVE
     assert len(shown) > 10
-    assert playing.moment.lap_clock_ms == at.lap_clock_ms + 200  # of the last two steps, one was before the replay
+    assert (
+        playing.moment.lap_clock_ms == at.lap_clock_ms + 200
+    )  # of the last two steps, one was before the replay
 
 
 def test_a_session_begins_anew_with_its_own_index(playing):

@@ -1,4 +1,6 @@
-"""The played games' shared memory, stepped through by hand and read by offset, as a collector would."""
+"""The played games' shared memory, stepped through by hand and read by offset, as a collector
+would.
+"""
 
 import struct
 from pathlib import Path
@@ -22,10 +24,14 @@ NONE_MS = 2**31 - 1
 class Screen:
     """A game in a folder, at a time of its own."""
 
-    def __init__(self, folder: Path, pages: AccPages | AcPages, tearing: Tearing | None = None) -> None:
+    def __init__(
+        self, folder: Path, pages: AccPages | AcPages, tearing: Tearing | None = None
+    ) -> None:
         self._folder = folder
         self.playing = Playing(iter([simulated(seed=1), simulated("sarine", seed=2)]), load_s=1.0)
-        shared = SharedMemory(folder, pages, self.playing, Ledger(folder / "ledger"), tearing=tearing)
+        shared = SharedMemory(
+            folder, pages, self.playing, Ledger(folder / "ledger"), tearing=tearing
+        )
         self.game = Game(self.playing, [shared])
         self.now_s = 500.0
         self.game.start(self.now_s)
@@ -117,12 +123,18 @@ def test_lap_times_come_at_the_line(acc):
 
     shown = acc.written(Kind.GRAPHICS)
     line = next(index for index, one in enumerate(shown) if one.lap_count == 1)
-    assert (shown[line - 1].last_lap_ms, shown[line].last_lap_ms) == (0, acc.number("graphics", 144))
+    assert (shown[line - 1].last_lap_ms, shown[line].last_lap_ms) == (
+        0,
+        acc.number("graphics", 144),
+    )
     assert shown[line].last_lap_ms == out_lap.time_ms
     assert shown[line].lap_clock_ms < 20
     assert acc.number("graphics", 132) == 1
     ms = int(acc.number("graphics", 144))
-    assert acc.text("graphics", 42, 15).split("\0")[0] == f"{ms // 60_000}:{ms // 1000 % 60:02}:{ms % 1000:03}"
+    assert (
+        acc.text("graphics", 42, 15).split("\0")[0]
+        == f"{ms // 60_000}:{ms // 1000 % 60:02}:{ms % 1000:03}"
+    )
 
 
 def test_physics_stands_still_in_a_pause_and_graphics_does_not(acc):
@@ -190,7 +202,8 @@ def test_a_killed_game_leaves_half_a_write(acc, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("id_first", "pieces"), [(True, ["new old old", "new new old"]), (False, ["old new old", "old new new"])]
+    ("id_first", "pieces"),
+    [(True, ["new old old", "new new old"]), (False, ["old new old", "old new new"])],
 )
 def test_a_torn_write_comes_in_three_pieces(tmp_path, monkeypatch, id_first, pieces):
     """packetId before the rest, or after it; a reader in the pauses finds the pieces of two writes."""
@@ -202,7 +215,10 @@ def test_a_torn_write_comes_in_three_pieces(tmp_path, monkeypatch, id_first, pie
     def look(pause_s):
         held = path.read_bytes()
         found.append(
-            " ".join("new" if part == b"\1" * len(part) else "old" for part in (held[:4], held[4:400], held[400:800]))
+            " ".join(
+                "new" if part == b"\1" * len(part) else "old"
+                for part in (held[:4], held[4:400], held[400:800])
+            )
         )
 
     monkeypatch.setattr(memory.time, "sleep", look)
@@ -245,9 +261,13 @@ def test_assetto_corsa_has_its_own_layout(ac):
     assert not any(ac.page("graphics")[296:])
 
 
-@pytest.mark.parametrize(("steering", "full"), [("normalised", 1), ("degrees", 450), ("radians", 7.853982)])
+@pytest.mark.parametrize(
+    ("steering", "full"), [("normalised", 1), ("degrees", 450), ("radians", 7.853982)]
+)
 def test_assetto_corsa_tells_the_wheel_in_three_ways(tmp_path, steering, full):
     screen = Screen(tmp_path, AcPages(steering=steering))
     screen.drive(11.0)
 
-    assert screen.number("physics", 24, "f") == pytest.approx(screen.written(Kind.PHYSICS)[-1].steering * full)
+    assert screen.number("physics", 24, "f") == pytest.approx(
+        screen.written(Kind.PHYSICS)[-1].steering * full
+    )

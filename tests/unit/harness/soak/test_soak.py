@@ -20,14 +20,24 @@ KINDS = tuple(Kind)
 
 def test_each_round_kills_each_kind_once():
     for turn in range(5):
-        fired = [firing(7, KINDS, number).kind for number in range(turn * len(KINDS), (turn + 1) * len(KINDS))]
+        fired = [
+            firing(7, KINDS, number).kind
+            for number in range(turn * len(KINDS), (turn + 1) * len(KINDS))
+        ]
         assert Counter(fired) == Counter(KINDS)
 
 
 def test_same_seed_kills_in_the_same_order_and_another_in_another():
-    assert [firing(7, KINDS, n) for n in range(30)] == [firing(7, KINDS[::-1], n) for n in range(30)]
-    assert [firing(7, KINDS, n).kind for n in range(30)] != [firing(8, KINDS, n).kind for n in range(30)]
-    assert all(1.0 <= firing(7, KINDS, n).pause_s <= 3.0 and 0.0 <= firing(7, KINDS, n).chance < 1.0 for n in range(30))
+    assert [firing(7, KINDS, n) for n in range(30)] == [
+        firing(7, KINDS[::-1], n) for n in range(30)
+    ]
+    assert [firing(7, KINDS, n).kind for n in range(30)] != [
+        firing(8, KINDS, n).kind for n in range(30)
+    ]
+    assert all(
+        1.0 <= firing(7, KINDS, n).pause_s <= 3.0 and 0.0 <= firing(7, KINDS, n).chance < 1.0
+        for n in range(30)
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +66,9 @@ def test_processes_are_recognised_by_name_and_command_line(name, command, kind):
 
 
 def test_a_process_is_replaced_by_one_that_did_not_run_at_the_kill():
-    """Others of its kind that live on, or the old ones of a Ray that is being taken down, are no sign of it."""
+    """Others of its kind that live on, or the old ones of a Ray that is being taken down, are no
+    sign of it.
+    """
     here, parent = psutil.Process(), psutil.Process(os.getppid())
     former = Former(here.pid, frozenset({here}))
     assert not former.replaced_by([])
@@ -162,7 +174,9 @@ def test_kill_without_recovery_and_processes_left_behind_fail_the_run():
 
 
 def test_unsound_session_fails_the_run():
-    verdicts = judge({"a": 100, "b": 5}, {"a": 100, "b": 5}, {"a": Stored(98, 97, 100), "b": Stored(5, 5, 5)})
+    verdicts = judge(
+        {"a": 100, "b": 5}, {"a": 100, "b": 5}, {"a": Stored(98, 97, 100), "b": Stored(5, 5, 5)}
+    )
     (sentence,) = violations([], [], verdicts)
     assert sentence.startswith("session a: of 100 acknowledged frames 3 lost, 1 twice")
 
@@ -180,7 +194,9 @@ def test_table_has_a_row_per_kind():
         ["4.0", "-"],
         ["9.0", "-"],
     ]
-    verdicts = judge({"a": 1_000}, {"a": 1_000}, {"a": Stored(1_000, 999, 1_000, laps_changed=(2,))})
+    verdicts = judge(
+        {"a": 1_000}, {"a": 1_000}, {"a": Stored(1_000, 999, 1_000, laps_changed=(2,))}
+    )
     assert audit_line(verdicts, laps=5) == (
         "1 sessions, 1,000 frames acknowledged: 1 lost, 1 twice, 0 out of order; 5 laps, 1 differ from a recompute"
     )

@@ -12,7 +12,11 @@ TELEMETRY_3 = Partition("telemetry", 3)
 
 def records(*offsets: int) -> Records:
     """Records whose value tells their offset."""
-    return Records([str(o).encode() for o in offsets], [b"car"] * len(offsets), np.array(offsets, dtype=np.int64))
+    return Records(
+        [str(o).encode() for o in offsets],
+        [b"car"] * len(offsets),
+        np.array(offsets, dtype=np.int64),
+    )
 
 
 def log(position: int = 0, *, max_records: int = 1000, max_age_s: float = 0.25) -> PartitionLog:
@@ -68,7 +72,9 @@ def test_repeated_record_is_dropped():
 
 
 def test_skipped_offsets_leave_no_hole_between_batches():
-    """Transactions and retention skip offsets; the fence compares where a batch starts with where the last one ended."""
+    """Transactions and retention skip offsets; the fence compares where a batch starts with where
+    the last one ended.
+    """
     waiting = log()
     waiting.append(records(0, 4), now=0.0)
     first = waiting.take()
@@ -124,7 +130,9 @@ def test_only_the_batch_that_is_out_can_be_stored():
     take_after=st.lists(st.booleans(), min_size=15, max_size=15),
 )
 def test_batches_tile_the_partition(start, runs, max_records, take_after):
-    """Whatever Kafka repeats or skips: every batch starts where the last ended, and each new record is in one of them."""
+    """Whatever Kafka repeats or skips: every batch starts where the last ended, and each new record
+    is in one of them.
+    """
     waiting = log(start, max_records=max_records)
     batches, expected, position = [], [], start
 

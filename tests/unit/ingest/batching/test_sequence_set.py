@@ -10,7 +10,10 @@ from ingest.batching.sequence_set import SequenceSet
 # Close together, so that ranges meet and overlap; and as far as a sequence can go.
 NUMBERS = st.one_of(st.integers(1, 60), st.integers(2**62 - 30, 2**62))
 ARRAYS = st.lists(st.lists(NUMBERS, max_size=40), max_size=6)
-RANGES = st.lists(st.tuples(st.integers(1, 60), st.integers(-3, 20)).map(lambda r: (r[0], r[0] + r[1])), max_size=6)
+RANGES = st.lists(
+    st.tuples(st.integers(1, 60), st.integers(-3, 20)).map(lambda r: (r[0], r[0] + r[1])),
+    max_size=6,
+)
 
 
 def array(numbers) -> np.ndarray:
@@ -30,7 +33,13 @@ def test_undisturbed_session_is_one_range():
 def test_resent_frames_are_seen():
     """A restarted collector sends its spool again."""
     stored = SequenceSet([(1, 501)])
-    assert stored.unseen(array([499, 500, 501, 501, 502])).tolist() == [False, False, True, False, True]
+    assert stored.unseen(array([499, 500, 501, 501, 502])).tolist() == [
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_missing_frames_are_a_hole_until_they_arrive():
@@ -53,7 +62,9 @@ def test_empty_set():
     assert SequenceSet.from_multirange("{}") == stored
 
 
-@pytest.mark.parametrize("text", ["", "[1,5)", "{(1,5)}", "{[1,5]}", "{[1,)}", "{[1,5),}", "{[1,5)[6,7)}"])
+@pytest.mark.parametrize(
+    "text", ["", "[1,5)", "{(1,5)}", "{[1,5]}", "{[1,)}", "{[1,5),}", "{[1,5)[6,7)}"]
+)
 def test_other_forms_of_multirange_are_refused(text):
     with pytest.raises(ValueError, match="multirange: expected ranges like"):
         SequenceSet.from_multirange(text)
@@ -78,7 +89,9 @@ def test_it_is_a_set(initial, arrays):
     assert len(stored) == len(model)
     assert {n for start, end in stored.ranges for n in range(start, end)} == model
     assert stored.highest == max(model, default=0)
-    assert all(end < start for (_, end), (start, _) in zip(stored.ranges, stored.ranges[1:], strict=False))
+    assert all(
+        end < start for (_, end), (start, _) in zip(stored.ranges, stored.ranges[1:], strict=False)
+    )
     assert SequenceSet.from_multirange(stored.to_multirange()) == stored
 
 

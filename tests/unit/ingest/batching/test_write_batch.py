@@ -1,4 +1,6 @@
-"""What a batch becomes: each frame once, in the order it was read, and every hole named when it opens."""
+"""What a batch becomes: each frame once, in the order it was read, and every hole named when it
+opens.
+"""
 
 import numpy as np
 import pytest
@@ -28,7 +30,9 @@ class Reader:
         keys = [key.encode() if isinstance(key, str) else key for key, _ in records]
         values = [value for _, value in records]
         start, self.offset = self.offset, self.offset + len(records)
-        batch = Batch(PARTITION, start, self.offset, Records(values, keys, np.arange(start, self.offset)))
+        batch = Batch(
+            PARTITION, start, self.offset, Records(values, keys, np.arange(start, self.offset))
+        )
         decoded = decode(values, keys)
         for key in decoded.sessions:
             self.sessions.setdefault(key, OpenSession(len(self.sessions) + 1, key, SequenceSet()))
@@ -50,7 +54,9 @@ def drove(sequence: int, *, at_ms: int | None = None, rpm: int = 7000) -> bytes:
 
 
 def facts(**known) -> bytes:
-    return TelemetryMessage(session=Session(**known), session_id=known.get("id", "")).SerializeToString()
+    return TelemetryMessage(
+        session=Session(**known), session_id=known.get("id", "")
+    ).SerializeToString()
 
 
 def column(chunk: WriteBatch, name: str) -> list:
@@ -58,7 +64,9 @@ def column(chunk: WriteBatch, name: str) -> list:
 
 
 def test_frames_of_each_session_stay_in_reading_order(reader):
-    chunk = reader.read(("a", drove(1)), ("b", drove(1)), ("a", drove(3)), ("b", drove(2)), ("a", drove(2)))
+    chunk = reader.read(
+        ("a", drove(1)), ("b", drove(1)), ("a", drove(3)), ("b", drove(2)), ("a", drove(2))
+    )
 
     ids = {key: session.id for key, session in reader.sessions.items()}
     assert column(chunk, "session_id") == [ids["a"]] * 3 + [ids["b"]] * 2
@@ -120,13 +128,18 @@ def test_frames_out_of_order_within_a_batch_open_no_gap(reader):
 
 def test_what_its_collector_sent_and_did_not_arrive_is_a_gap(reader):
     """And is not one again when the session jumps over it."""
-    assert reader.read(("a", drove(1)), ("a", facts(id="a", last_sequence=5))).gaps == (SequenceGap(1, 2, 5),)
+    assert reader.read(("a", drove(1)), ("a", facts(id="a", last_sequence=5))).gaps == (
+        SequenceGap(1, 2, 5),
+    )
     assert reader.read(("a", facts(id="a", last_sequence=5))).gaps == ()
     assert reader.arrive(3, 8).gaps == (SequenceGap(1, 6, 7),)
 
 
 def test_what_was_sent_before_the_facts_may_be_read_with_them(reader):
-    assert reader.read(("a", facts(id="a", last_sequence=2)), ("a", drove(1)), ("a", drove(2))).gaps == ()
+    assert (
+        reader.read(("a", facts(id="a", last_sequence=2)), ("a", drove(1)), ("a", drove(2))).gaps
+        == ()
+    )
 
 
 def test_frames_behind_later_ones_are_late(reader):
@@ -188,14 +201,18 @@ def test_tombstone_is_a_dead_letter_without_value(reader):
 
 
 def test_facts_set_the_start_of_their_session(reader):
-    chunk = reader.read(("a", facts(id="a", track="Imola", started_at=NOON_MS - 5000)), ("a", drove(1)))
+    chunk = reader.read(
+        ("a", facts(id="a", track="Imola", started_at=NOON_MS - 5000)), ("a", drove(1))
+    )
 
     assert reader.sessions["a"].started_at_ms == NOON_MS - 5000
     assert [(id, told.track) for id, told in chunk.facts] == [(1, "Imola")]
 
 
 def test_only_facts_that_are_news_of_a_session_under_way_move_its_laps(reader):
-    """Collectors say the same again whenever they are asked; to look for laps that are judged wrongly takes the store long."""
+    """Collectors say the same again whenever they are asked; to look for laps that are judged
+    wrongly takes the store long.
+    """
     known = {"id": "a", "track": "Imola", "car": "gt3", "driver": "Anna"}
     assert not reader.read(("a", facts(**known)), ("a", drove(1))).moved
     assert not reader.read(("a", facts(**known, last_sequence=1))).moved
@@ -244,7 +261,13 @@ def test_batch_of_garbage_moves_on_and_writes_letters_alone(reader):
 def assert_says_nothing(chunk: WriteBatch) -> None:
     assert chunk.start == chunk.end
     assert chunk.frames == FRAMES.empty_table()
-    assert (chunk.progress, chunk.facts, chunk.laps, chunk.gaps, chunk.dead_letters) == ((), (), (), (), ())
+    assert (chunk.progress, chunk.facts, chunk.laps, chunk.gaps, chunk.dead_letters) == (
+        (),
+        (),
+        (),
+        (),
+        (),
+    )
     assert chunk.resent == 0
 
 
@@ -254,7 +277,9 @@ _CUTS = st.lists(st.integers(1, 12), max_size=60)
 
 @given(arrivals=_ARRIVALS, cuts=_CUTS)
 def test_however_a_stream_is_cut_each_frame_is_stored_once_by_first_arrival(arrivals, cuts):
-    """Sessions interleave, frames come late, twice and with holes; what is kept does not depend on where batches end."""
+    """Sessions interleave, frames come late, twice and with holes; what is kept does not depend on
+    where batches end.
+    """
     reader = Reader()
     stored: dict[str, list] = {"a": [], "b": [], "c": []}
     gaps: dict[str, list] = {"a": [], "b": [], "c": []}
@@ -272,7 +297,9 @@ def test_however_a_stream_is_cut_each_frame_is_stored_once_by_first_arrival(arri
                 first.setdefault(sequence, place)
         assert stored[key] == list(first.items())
         assert len(set(gaps[key])) == len(gaps[key]), "a gap opened twice"
-        assert set(range(1, max(first, default=0))) - first.keys() <= set(gaps[key]), "a hole that is not named"
+        assert set(range(1, max(first, default=0))) - first.keys() <= set(gaps[key]), (
+            "a hole that is not named"
+        )
 
 
 @given(arrivals=_ARRIVALS, cuts=_CUTS)
@@ -282,7 +309,9 @@ def test_progress_adds_up_to_what_is_remembered(arrivals, cuts):
     told: dict[int, list] = {}
     for chunk in chunks_of(reader, arrivals, cuts):
         for progress in chunk.progress:
-            told.setdefault(progress.id, []).extend(SequenceSet.from_multirange(progress.received).ranges)
+            told.setdefault(progress.id, []).extend(
+                SequenceSet.from_multirange(progress.received).ranges
+            )
 
     for session in reader.sessions.values():
         assert SequenceSet(told[session.id]) == session.received
@@ -291,7 +320,8 @@ def test_progress_adds_up_to_what_is_remembered(arrivals, cuts):
 
 def chunks_of(reader: Reader, arrivals, cuts):
     records = [
-        (key, drove(number, at_ms=NOON_MS + 16 * place, rpm=place)) for place, (key, number) in enumerate(arrivals)
+        (key, drove(number, at_ms=NOON_MS + 16 * place, rpm=place))
+        for place, (key, number) in enumerate(arrivals)
     ]
     for size in [*cuts, len(records)]:
         batch, records = records[:size], records[size:]

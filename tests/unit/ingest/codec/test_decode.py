@@ -57,7 +57,9 @@ def message(**fields: object) -> bytes:
 
 
 def test_frame_becomes_a_row():
-    row = decoded(frame(x=1.5, pit=PitState.PIT_STATE_PIT_LANE).SerializeToString()).frames.to_pylist()[0]
+    row = decoded(
+        frame(x=1.5, pit=PitState.PIT_STATE_PIT_LANE).SerializeToString()
+    ).frames.to_pylist()[0]
     assert row == {
         "record": 0,
         "session": 0,
@@ -111,7 +113,9 @@ def test_all_forms_bring_the_same_row():
 
 def test_columns_are_sorted_by_kind_as_single_values_are():
     values = [bytes([first]) for first in range(256)]
-    is_frame, is_other = _sort(pa.array(values, pa.large_binary()), np.ones(256, dtype=np.bool_), {})
+    is_frame, is_other = _sort(
+        pa.array(values, pa.large_binary()), np.ones(256, dtype=np.bool_), {}
+    )
     assert is_frame.tolist() == [kind_of(v) is Kind.FRAME for v in values]
     assert is_other.tolist() == [kind_of(v) in (Kind.MESSAGE, Kind.JSON) for v in values]
 
@@ -128,7 +132,9 @@ def test_frames_of_a_message_keep_their_place():
 def test_facts_of_a_session():
     facts = Session(id="spa-1", track="Spa", car="GT3", track_length=7004, started_at=NOON_MS)
     answer = decoded(message(session=facts, session_id="spa-1"))
-    assert [(f.record, answer.sessions[f.session_index], f.message) for f in answer.facts] == [(0, "spa-1", facts)]
+    assert [(f.record, answer.sessions[f.session_index], f.message) for f in answer.facts] == [
+        (0, "spa-1", facts)
+    ]
 
 
 def test_sessions_are_told_apart_by_key():
@@ -151,8 +157,14 @@ def test_bad_keys_are_dead_letters():
 
 
 def test_message_of_another_session_is_refused():
-    assert reason(message(telemetry=frame(), session_id="b")) == "key: the message names another session, 'b'"
-    assert reason(message(session=Session(id="b\n"))) == r"key: the message names another session, 'b\n'"
+    assert (
+        reason(message(telemetry=frame(), session_id="b"))
+        == "key: the message names another session, 'b'"
+    )
+    assert (
+        reason(message(session=Session(id="b\n")))
+        == r"key: the message names another session, 'b\n'"
+    )
 
 
 def test_no_records():
@@ -170,7 +182,10 @@ def test_only_dead_letters():
         (b"", "empty: no value"),
         (b"\x0b\x0c", "empty: no known field is set"),
         (TelemetryFrame(timestamp=NOON_MS).SerializeToString(), "empty: nothing but a timestamp"),
-        (TelemetryFrame(timestamp=NOON_MS, brake=-0.0).SerializeToString(), "empty: nothing but a timestamp"),
+        (
+            TelemetryFrame(timestamp=NOON_MS, brake=-0.0).SerializeToString(),
+            "empty: nothing but a timestamp",
+        ),
         (message(telemetry=TelemetryFrame()), "empty: no known field is set"),
         (message(lap=Lap(lap_number=1)), "empty: neither frames nor session facts"),
         (b"{}", "empty: no known field is set"),
@@ -193,9 +208,18 @@ def test_record_that_is_no_telemetry(value, why):
     ("changes", "why"),
     [
         ({"timestamp": 0}, "time: no timestamp"),
-        ({"timestamp": NOON_MS // 1000}, f"time: {NOON_MS // 1000} looks like seconds, not milliseconds"),
-        ({"timestamp": NOON_MS * 1000}, f"time: {NOON_MS}000 looks like microseconds, not milliseconds"),
-        ({"timestamp": NOON_MS * 10**6}, f"time: {NOON_MS}000000 looks like nanoseconds, not milliseconds"),
+        (
+            {"timestamp": NOON_MS // 1000},
+            f"time: {NOON_MS // 1000} looks like seconds, not milliseconds",
+        ),
+        (
+            {"timestamp": NOON_MS * 1000},
+            f"time: {NOON_MS}000 looks like microseconds, not milliseconds",
+        ),
+        (
+            {"timestamp": NOON_MS * 10**6},
+            f"time: {NOON_MS}000000 looks like nanoseconds, not milliseconds",
+        ),
         ({"timestamp": 2**63 - 1}, "time: 9223372036854775807 ms is no date"),
         ({"sequence": -1}, "value: sequence=-1 is outside 1..2^53"),
         ({"sequence": 2**53}, "value: sequence=9007199254740992 is outside 1..2^53"),
@@ -235,8 +259,13 @@ def test_one_absurd_frame_costs_its_whole_message():
 )
 def test_value_that_cannot_be_costs_no_frame(field, value, column):
     """It was a dead letter until 622aa62."""
-    answer = decoded(frame(**{field: value}).SerializeToString(), frame(sequence=2).SerializeToString())
-    whole, blanked = decoded(frame().SerializeToString()).frames.to_pylist()[0], answer.frames.to_pylist()[0]
+    answer = decoded(
+        frame(**{field: value}).SerializeToString(), frame(sequence=2).SerializeToString()
+    )
+    whole, blanked = (
+        decoded(frame().SerializeToString()).frames.to_pylist()[0],
+        answer.frames.to_pylist()[0],
+    )
 
     assert answer.rejected == []
     assert blanked == {**whole, column: None}
@@ -262,7 +291,10 @@ def test_value_that_the_collector_blanked_is_unknown():
         ({"track": "\N{SNOWMAN}" * 86}, "facts: track has 258 bytes, more than 256"),
         ({"track_length": float("nan")}, "facts: track_length=nan is outside 0..1e+06"),
         ({"sector_count": -1}, "facts: sector_count=-1 is outside 0..100"),
-        ({"started_at": NOON_MS // 1000}, f"facts: started_at: {NOON_MS // 1000} looks like seconds, not milliseconds"),
+        (
+            {"started_at": NOON_MS // 1000},
+            f"facts: started_at: {NOON_MS // 1000} looks like seconds, not milliseconds",
+        ),
     ],
 )
 def test_facts_that_cannot_be(facts, why):
@@ -315,17 +347,24 @@ def check_row(row: dict[str, object], some: TelemetryFrame) -> None:
             assert row[c.name] is None
             continue
         assert row[c.name] == (None if c.optional and sent == 0 else sent)
-        assert sent != 0 or row[c.name] is None or str(row[c.name]) == str(sent), "the sign of zero is kept"
+        assert sent != 0 or row[c.name] is None or str(row[c.name]) == str(sent), (
+            "the sign of zero is kept"
+        )
 
 
 @given(st.lists(st.one_of(DRIVEN_FRAME, ANY_FRAME, st.binary(max_size=60)), max_size=6))
 def test_decode_agrees_with_the_official_parser(sent):
-    """Every value is either the row that the official parser would make of it, or a dead letter with a reason."""
+    """Every value is either the row that the official parser would make of it, or a dead letter
+    with a reason.
+    """
     values = [v if isinstance(v, bytes) else v.SerializeToString() for v in sent]
     answer = decoded(*values)
-    # In whole µs: a float of seconds is too coarse for the times that a wrong clock shows, and datetime knows no year 10,000.
+    # In whole µs: a float of seconds is too coarse for the times that a wrong clock shows, and
+    # datetime knows no year 10,000.
     times_us = answer.frames.column("time").cast(pa.int64())
-    frames = answer.frames.set_column(answer.frames.schema.get_field_index("time"), "time", times_us)
+    frames = answer.frames.set_column(
+        answer.frames.schema.get_field_index("time"), "time", times_us
+    )
     rows = {row["record"]: row for row in frames.to_pylist()}
     for record, value in enumerate(values):
         if kind_of(value) is not Kind.FRAME:
@@ -345,7 +384,12 @@ def test_driven_frames_are_all_stored(driven):
     assert decoded(*(f.SerializeToString() for f in driven)).rejected == []
 
 
-@given(st.lists(st.none() | st.binary(max_size=100) | st.binary(max_size=90).map(lambda b: b"{" + b), max_size=4))
+@given(
+    st.lists(
+        st.none() | st.binary(max_size=100) | st.binary(max_size=90).map(lambda b: b"{" + b),
+        max_size=4,
+    )
+)
 def test_any_bytes_are_a_frame_or_have_a_reason(values):
     decoded(*values)
 
@@ -365,7 +409,12 @@ def test_any_json(content):
         decoded(json.dumps(content).encode())
 
 
-@given(st.lists(st.none() | st.binary(max_size=12) | st.sampled_from([b"spa", b"monza", b"k" * 257]), max_size=6))
+@given(
+    st.lists(
+        st.none() | st.binary(max_size=12) | st.sampled_from([b"spa", b"monza", b"k" * 257]),
+        max_size=6,
+    )
+)
 def test_any_keys(keys):
     check(decode(frames(len(keys)), keys), len(keys))
 

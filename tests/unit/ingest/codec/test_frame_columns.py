@@ -49,7 +49,9 @@ def bits(field: FieldDescriptor, number: float) -> object:
 
 def check_against_judge(values: list[bytes]) -> None:
     wire = read_columns(pa.array(values, pa.binary()))
-    judged = {place: f for place, value in enumerate(values) if (f := officially(value)) is not None}
+    judged = {
+        place: f for place, value in enumerate(values) if (f := officially(value)) is not None
+    }
     assert wire.places.tolist() == list(judged)
     assert {place for place, _ in wire.refused} == set(range(len(values))) - set(judged)
     for field in FIELDS:
@@ -70,7 +72,10 @@ def test_any_bytes(values):
 
 @given(
     st.lists(
-        st.tuples(ANY_FRAME, st.lists(st.tuples(st.just(0) | st.integers(0, 200), ODDITIES), max_size=3)), max_size=4
+        st.tuples(
+            ANY_FRAME, st.lists(st.tuples(st.just(0) | st.integers(0, 200), ODDITIES), max_size=3)
+        ),
+        max_size=4,
     )
 )
 def test_frames_with_oddities_inside(mutants):
@@ -100,11 +105,15 @@ def test_one_byte_changed(some, place, byte):
 
 @given(ANY_FRAME)
 def test_no_frame_is_shorter_than_the_shortest(some):
-    """What makes the judge's absence safe: only bytes beyond the shortest form can hold what ptars overlooks."""
+    """What makes the judge's absence safe: only bytes beyond the shortest form can hold what ptars
+    overlooks.
+    """
     value = some.SerializeToString()
     shortest = shortest_lengths(read_columns(pa.array([value], pa.binary())).columns)[0]
     cut_negatives = sum(
-        f.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_ENUM) and getattr(some, f.name) < 0 for f in FIELDS
+        f.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_ENUM)
+        and getattr(some, f.name) < 0
+        for f in FIELDS
     )
     assert shortest == len(value) - 5 * cut_negatives
 

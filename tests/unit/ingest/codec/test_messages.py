@@ -17,7 +17,12 @@ def test_zeros_are_written():
 
     frame = json.loads(json_text(message))["telemetry"]
 
-    assert (frame["throttle"], frame["gear"], frame["lapTime"], frame["normalizedPosition"]) == (0, 0, 0, 0)
+    assert (frame["throttle"], frame["gear"], frame["lapTime"], frame["normalizedPosition"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 def test_names_are_those_of_the_contract():
@@ -61,7 +66,9 @@ def test_an_envelope_names_only_what_it_carries():
 
 
 def test_numbers_are_short_and_exact():
-    message = TelemetryMessage(telemetry=TelemetryFrame(timestamp=1_700_000_000_123, throttle=0.3, speed=287.65))
+    message = TelemetryMessage(
+        telemetry=TelemetryFrame(timestamp=1_700_000_000_123, throttle=0.3, speed=287.65)
+    )
 
     text = json_text(message)
 
@@ -83,15 +90,27 @@ def test_what_is_no_number_is_null():
 FLOATS = st.floats(-(2.0**127), 2.0**127, width=32)
 
 
-@given(st.builds(TelemetryFrame, timestamp=st.integers(0, 2**53), speed=FLOATS, x=FLOATS, gear=st.integers(-1, 9)))
+@given(
+    st.builds(
+        TelemetryFrame,
+        timestamp=st.integers(0, 2**53),
+        speed=FLOATS,
+        x=FLOATS,
+        gear=st.integers(-1, 9),
+    )
+)
 def test_json_reads_back_as_the_same_message(frame):
-    message = TelemetryMessage(telemetry=frame, session=Session(track="Monza"), frames=[frame, frame])
+    message = TelemetryMessage(
+        telemetry=frame, session=Session(track="Monza"), frames=[frame, frame]
+    )
 
     assert Parse(json_text(message), TelemetryMessage()) == message
 
 
 def test_the_text_is_made_once():
-    envelope = OutgoingMessage(TelemetryMessage(session_id="monza").SerializeToString(), session="monza")
+    envelope = OutgoingMessage(
+        TelemetryMessage(session_id="monza").SerializeToString(), session="monza"
+    )
 
     assert envelope.payload(as_text=True) is envelope.payload(as_text=True)
     assert envelope.payload(as_text=False) is envelope.binary
@@ -99,4 +118,6 @@ def test_the_text_is_made_once():
 
 def test_words_about_the_stream():
     assert json.loads(status("demo", detail="for you").text())["status"]["state"] == "demo"
-    assert json.loads(missed(12).text()) == {"status": {"state": "live", "missedFrames": 12, "detail": ""}}
+    assert json.loads(missed(12).text()) == {
+        "status": {"state": "live", "missedFrames": 12, "detail": ""}
+    }

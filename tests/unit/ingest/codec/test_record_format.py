@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.codec.record_format import InvalidRecord, Kind, frame_in_envelope, guess_encoding, kind_of, session_of
+from ingest.codec.record_format import (
+    InvalidRecord,
+    Kind,
+    frame_in_envelope,
+    guess_encoding,
+    kind_of,
+    session_of,
+)
 from ingest.telemetry_pb2 import Session, Status, TelemetryFrame, TelemetryMessage
 from tests.unit.frames import ANY_FRAME, frame
 

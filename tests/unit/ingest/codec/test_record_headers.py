@@ -1,4 +1,6 @@
-"""Headers are read once a message: what the client cannot decode is no headers, and costs no record."""
+"""Headers are read once a message: what the client cannot decode is no headers, and costs no
+record.
+"""
 
 import pytest
 
@@ -21,7 +23,9 @@ class Decodable:
         return [("userId", "anna"), ("traceparent", b"\x00\x01"), ("empty", None)]
 
 
-@pytest.mark.parametrize("error", [SystemError("no header"), UnicodeDecodeError("utf-8", b"", 0, 1, "no header")])
+@pytest.mark.parametrize(
+    "error", [SystemError("no header"), UnicodeDecodeError("utf-8", b"", 0, 1, "no header")]
+)
 def test_headers_that_cannot_be_decoded_are_read_once(error):
     message = Undecodable(error)
 
@@ -30,4 +34,8 @@ def test_headers_that_cannot_be_decoded_are_read_once(error):
 
 
 def test_headers_are_bytes_in_their_order():
-    assert read_headers(Decodable()) == [("userId", b"anna"), ("traceparent", b"\x00\x01"), ("empty", None)]
+    assert read_headers(Decodable()) == [
+        ("userId", b"anna"),
+        ("traceparent", b"\x00\x01"),
+        ("empty", None),
+    ]

@@ -14,13 +14,20 @@ class Watching:
     """A hub with a viewer of one session, and what it is sent. Times are ms after noon."""
 
     def __init__(self) -> None:
-        self.hub, self.viewer = Hub(), Viewer(as_text=False, wake=lambda: None, close=lambda _: None)
+        self.hub, self.viewer = (
+            Hub(),
+            Viewer(as_text=False, wake=lambda: None, close=lambda _: None),
+        )
         self.hub.join(self.viewer)
         self.hub.watch(self.viewer, Subscription("session", "spa"), now=0)
 
-    def sent(self, message: TelemetryMessage | TelemetryFrame, *, at: int | None, behind: int = 0) -> TelemetryMessage:
+    def sent(
+        self, message: TelemetryMessage | TelemetryFrame, *, at: int | None, behind: int = 0
+    ) -> TelemetryMessage:
         appended_ms = 0 if at is None else NOON_MS + at
-        self.hub.publish([LiveRecord("spa", "anna", message.SerializeToString(), appended_ms, behind)], now=0)
+        self.hub.publish(
+            [LiveRecord("spa", "anna", message.SerializeToString(), appended_ms, behind)], now=0
+        )
         envelope = self.viewer.queue.take(now=0)
         return TelemetryMessage.FromString(envelope.payload(as_text=False))
 
@@ -47,7 +54,9 @@ def test_clock_that_is_ahead(watching):
 
 
 def test_clock_that_goes_back_while_the_sequences_go_on(watching):
-    """The page draws no frame that is older than the one before: it would stand still for as long as the clock went back."""
+    """The page draws no frame that is older than the one before: it would stand still for as long
+    as the clock went back.
+    """
     assert watching.frames({1: 16, 2: 32, 3: -9_968, 4: -9_952}, at=40) == [16, 32, 48, 64]
 
 
@@ -75,7 +84,9 @@ def test_start_of_the_facts_is_not_in_the_future(watching):
 
 def test_what_ingest_refuses_is_not_shown(watching):
     in_seconds = TelemetryFrame(timestamp=NOON_MS // 1000, sequence=1, lap_number=1, rpm=7000)
-    watching.hub.publish([LiveRecord("spa", "anna", in_seconds.SerializeToString(), NOON_MS)], now=0)
+    watching.hub.publish(
+        [LiveRecord("spa", "anna", in_seconds.SerializeToString(), NOON_MS)], now=0
+    )
     assert watching.viewer.queue.take(now=0) is None
     assert watching.hub.unreadable == 1
 

@@ -1,4 +1,6 @@
-"""Times that no driver can have driven at: the frames stay, in their order and spacing, at the broker's time, and are marked."""
+"""Times that no driver can have driven at: the frames stay, in their order and spacing, at the
+broker's time, and are marked.
+"""
 
 from itertools import pairwise
 
@@ -31,7 +33,9 @@ class Session60Hz:
         self.last: Decoded
 
     def read(self, times: dict[int, int] | list[int], *, at: int, behind: int = 0) -> list[int]:
-        """Where frames with these times, by sequence or without, are placed when the broker gets them ``at``."""
+        """Where frames with these times, by sequence or without, are placed when the broker gets
+        them ``at``.
+        """
         numbered = times.items() if isinstance(times, dict) else ((0, t) for t in times)
         values = [frame(timestamp=NOON_MS + t, sequence=n).SerializeToString() for n, t in numbered]
         return self.read_values(values, at=at, behind=behind)
@@ -40,7 +44,9 @@ class Session60Hz:
         decoded = decode(values, [b"spa"] * len(values))
         appended_ms = np.full(len(values), NOON_MS + at)
         cars = dict.fromkeys(decoded.sessions, self.car)
-        self.last, corrections = place_in_time(decoded, cars, appended_ms, {"spa": behind} if behind else {})
+        self.last, corrections = place_in_time(
+            decoded, cars, appended_ms, {"spa": behind} if behind else {}
+        )
         self.corrections += corrections
         sequences = self.last.frames["sequence"].drop_null().to_numpy()
         self.car.received.add(sequences)
@@ -75,7 +81,8 @@ def test_clock_may_be_five_minutes_ahead(session):
 
 
 @pytest.mark.parametrize(
-    "ahead", [5 * MINUTE_MS + 200, 6 * MINUTE_MS, 3 * HOUR_MS, 2 * YEAR_MS, 80 * YEAR_MS, -20 * YEAR_MS]
+    "ahead",
+    [5 * MINUTE_MS + 200, 6 * MINUTE_MS, 3 * HOUR_MS, 2 * YEAR_MS, 80 * YEAR_MS, -20 * YEAR_MS],
 )
 def test_frames_of_a_wrong_clock_are_kept_in_order_and_spacing(session, ahead):
     placed = session.read(steps(1, 3, ahead=ahead), at=100)
@@ -83,13 +90,20 @@ def test_frames_of_a_wrong_clock_are_kept_in_order_and_spacing(session, ahead):
 
     assert placed == [100, 116, 132, 148, 164, 180]
     (correction,) = session.corrections
-    assert (correction.session_id, correction.from_sequence, correction.offset_ms) == (7, 0, 84 - ahead)
+    assert (correction.session_id, correction.from_sequence, correction.offset_ms) == (
+        7,
+        0,
+        84 - ahead,
+    )
     assert correction.placed_ms == NOON_MS + 100
     assert session.rejected == []
 
 
 def test_clock_that_starts_in_1970_is_a_wrong_clock(session):
-    assert session.read({1: 5 * HOUR_MS - NOON_MS, 2: 5 * HOUR_MS - NOON_MS + STEP_MS}, at=0) == [0, STEP_MS]
+    assert session.read({1: 5 * HOUR_MS - NOON_MS, 2: 5 * HOUR_MS - NOON_MS + STEP_MS}, at=0) == [
+        0,
+        STEP_MS,
+    ]
 
 
 def test_frames_that_are_sent_again_come_to_the_same_time(session):
@@ -134,7 +148,9 @@ def test_pause_during_which_the_clock_was_set_is_as_long_as_the_broker_saw(sessi
 
 
 def test_fast_clock_is_no_jump(session):
-    """Frames that drift over the limit, or a recording that is sent quicker than it was driven, go on as they are."""
+    """Frames that drift over the limit, or a recording that is sent quicker than it was driven, go
+    on as they are.
+    """
     placed = session.read({n: n * MINUTE_MS for n in range(1, 30)}, at=SECOND_MS)
     assert placed == [n * MINUTE_MS for n in range(1, 30)]
     assert session.corrections == []
@@ -164,7 +180,9 @@ def test_frame_before_its_session_began_is_placed_by_the_broker(session):
 
 def test_recorded_session_of_years_ago_is_fine(session):
     """A replay keeps its own times."""
-    assert session.read(steps(1, 3, ahead=-5 * YEAR_MS), at=0) == [n * STEP_MS - 5 * YEAR_MS for n in (1, 2, 3)]
+    assert session.read(steps(1, 3, ahead=-5 * YEAR_MS), at=0) == [
+        n * STEP_MS - 5 * YEAR_MS for n in (1, 2, 3)
+    ]
 
 
 def test_frames_without_a_sequence_are_kept_too(session):
@@ -191,14 +209,18 @@ def test_start_of_the_facts_follows_the_frames(session):
 
     session.read_values([facts(HOUR_MS)], at=0)
     assert starts() == [0], "not known: nothing has said yet how wrong the clock is"
-    session.read_values([facts(HOUR_MS), frame(timestamp=NOON_MS + HOUR_MS, sequence=1).SerializeToString()], at=10)
+    session.read_values(
+        [facts(HOUR_MS), frame(timestamp=NOON_MS + HOUR_MS, sequence=1).SerializeToString()], at=10
+    )
     assert starts() == [NOON_MS + 10]
     session.read_values([facts(HOUR_MS)], at=2 * HOUR_MS)
     assert starts() == [NOON_MS + 10], "a collector that tells again says the same"
 
 
 def test_facts_of_a_right_clock_are_what_they_are(session):
-    message = TelemetryMessage(session=Session(track="Spa", started_at=NOON_MS - 5)).SerializeToString()
+    message = TelemetryMessage(
+        session=Session(track="Spa", started_at=NOON_MS - 5)
+    ).SerializeToString()
     session.read_values([message], at=0)
     assert session.last.facts[0].message.started_at == NOON_MS - 5
 
@@ -207,8 +229,13 @@ def test_clock_that_is_years_behind_from_the_start_is_moved_by_as_much(session):
     """Its frames waited an hour for the broker: the spacing and the hour stay."""
     late = {n: time - HOUR_MS for n, time in steps(1, 3, ahead=-10 * YEAR_MS).items()}
     assert session.read(late, at=60, behind=10 * YEAR_MS) == [t - HOUR_MS for t in (16, 32, 48)]
-    assert session.read(steps(4, 2, ahead=-10 * YEAR_MS - HOUR_MS), at=90) == [64 - HOUR_MS, 80 - HOUR_MS]
-    ((first, offset_ms, reason),) = [(c.from_sequence, c.offset_ms, c.reason) for c in session.corrections]
+    assert session.read(steps(4, 2, ahead=-10 * YEAR_MS - HOUR_MS), at=90) == [
+        64 - HOUR_MS,
+        80 - HOUR_MS,
+    ]
+    ((first, offset_ms, reason),) = [
+        (c.from_sequence, c.offset_ms, c.reason) for c in session.corrections
+    ]
     assert (first, offset_ms, reason) == (0, 10 * YEAR_MS, "315360000 s behind the broker's clock")
 
 
@@ -224,8 +251,13 @@ def test_recording_on_a_pc_whose_clock_is_behind_is_not_moved_into_the_future(se
 
 
 def test_facts_of_a_clock_that_is_behind_are_moved_with_the_frames(session):
-    told = TelemetryMessage(session=Session(track="Spa", started_at=NOON_MS - YEAR_MS)).SerializeToString()
-    started = [session.last.facts[0].message.started_at for _ in [session.read_values([told], at=5, behind=YEAR_MS)]]
+    told = TelemetryMessage(
+        session=Session(track="Spa", started_at=NOON_MS - YEAR_MS)
+    ).SerializeToString()
+    started = [
+        session.last.facts[0].message.started_at
+        for _ in [session.read_values([told], at=5, behind=YEAR_MS)]
+    ]
     session.read(steps(1, 2, ahead=-YEAR_MS), at=60)
     session.read_values([told], at=90)
     assert [*started, session.last.facts[0].message.started_at] == [NOON_MS, NOON_MS]
@@ -234,14 +266,21 @@ def test_facts_of_a_clock_that_is_behind_are_moved_with_the_frames(session):
 def test_sessions_are_judged_by_themselves():
     cars = {key: OpenSession(n, key, SequenceSet()) for n, key in enumerate(["spa", "monza"])}
     values = [frame(timestamp=NOON_MS + t, sequence=1).SerializeToString() for t in (HOUR_MS, 5)]
-    decoded, corrections = place_in_time(decode(values, [b"spa", b"monza"]), cars, np.full(2, NOON_MS))
+    decoded, corrections = place_in_time(
+        decode(values, [b"spa", b"monza"]), cars, np.full(2, NOON_MS)
+    )
 
-    assert [int(t.timestamp() * 1000) - NOON_MS for t in decoded.frames["time"].to_pylist()] == [0, 5]
+    assert [int(t.timestamp() * 1000) - NOON_MS for t in decoded.frames["time"].to_pylist()] == [
+        0,
+        5,
+    ]
     assert [c.session_id for c in corrections] == [0]
 
 
 def test_earlier_rejections_are_kept(session):
-    session.read_values([b"\x0c", frame(timestamp=NOON_MS + HOUR_MS, sequence=1).SerializeToString()], at=0)
+    session.read_values(
+        [b"\x0c", frame(timestamp=NOON_MS + HOUR_MS, sequence=1).SerializeToString()], at=0
+    )
     assert [record for record, _ in session.rejected] == [0]
 
 
@@ -250,11 +289,16 @@ def test_nothing_to_judge(session):
 
 
 @given(
-    st.lists(st.sampled_from([STEP_MS, STEP_MS, STEP_MS, 6 * MINUTE_MS, -10 * SECOND_MS, -3 * HOUR_MS]), max_size=30),
+    st.lists(
+        st.sampled_from([STEP_MS, STEP_MS, STEP_MS, 6 * MINUTE_MS, -10 * SECOND_MS, -3 * HOUR_MS]),
+        max_size=30,
+    ),
     st.integers(1, 7),
 )
 def test_placed_frames_go_on_and_the_batches_do_not_matter_to_those_sent_again(jumps, batch):
-    """Whatever the clock does: no frame before the one that it follows, and each at one time for ever."""
+    """Whatever the clock does: no frame before the one that it follows, and each at one time for
+    ever.
+    """
     session, clock, sent = Session60Hz(), 0, {}
     for n, jump in enumerate(jumps, 1):
         clock += jump if n > 1 else STEP_MS

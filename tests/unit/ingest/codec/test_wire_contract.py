@@ -7,7 +7,11 @@ from ingest import telemetry_pb2
 from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
 from tests.paths import ROOT
 
-_LENGTH_DELIMITED = {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES, FieldDescriptor.TYPE_MESSAGE}
+_LENGTH_DELIMITED = {
+    FieldDescriptor.TYPE_STRING,
+    FieldDescriptor.TYPE_BYTES,
+    FieldDescriptor.TYPE_MESSAGE,
+}
 
 PUBLISHED = {
     1: ("timestamp", FieldDescriptor.TYPE_INT64),
@@ -28,13 +32,20 @@ def test_generated_code_is_that_of_the_proto_file(name, tmp_path):
     """Nobody edits or reformats it, and nobody forgets to generate it again."""
     protoc = pytest.importorskip("grpc_tools.protoc", reason="grpcio-tools is not installed")
     proto = ROOT / "proto" / "telemetry.proto"
-    arguments = [f"--proto_path={proto.parent}", f"--python_out={tmp_path}", f"--pyi_out={tmp_path}", str(proto)]
+    arguments = [
+        f"--proto_path={proto.parent}",
+        f"--python_out={tmp_path}",
+        f"--pyi_out={tmp_path}",
+        str(proto),
+    ]
     assert protoc.main(["protoc", *arguments]) == 0
     assert (ROOT / "ingest" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_published_fields_of_a_frame_keep_number_name_and_type():
-    fields = {f.number: (f.json_name, f.type) for f in TelemetryFrame.DESCRIPTOR.fields if f.number <= 10}
+    fields = {
+        f.number: (f.json_name, f.type) for f in TelemetryFrame.DESCRIPTOR.fields if f.number <= 10
+    }
     assert fields == PUBLISHED
 
 
@@ -50,7 +61,11 @@ def test_package_is_published_too():
 
 def test_first_byte_tells_a_frame_from_a_message():
     """A frame never begins with a length-delimited field, a message always does."""
-    assert not {f.name for f in TelemetryFrame.DESCRIPTOR.fields if f.type in _LENGTH_DELIMITED or f.is_repeated}
+    assert not {
+        f.name
+        for f in TelemetryFrame.DESCRIPTOR.fields
+        if f.type in _LENGTH_DELIMITED or f.is_repeated
+    }
     assert all(f.type in _LENGTH_DELIMITED for f in TelemetryMessage.DESCRIPTOR.fields)
 
 

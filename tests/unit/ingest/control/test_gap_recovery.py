@@ -55,12 +55,17 @@ def test_a_session_is_asked_once_for_all_that_is_missing():
         ]
     )
 
-    asked = {(c.user_id, c.session_id): [(r.from_sequence, r.to_sequence) for r in c.resend.ranges] for c in commands}
+    asked = {
+        (c.user_id, c.session_id): [(r.from_sequence, r.to_sequence) for r in c.resend.ranges]
+        for c in commands
+    }
     assert asked == {("anna", "a"): [(7, 9), (30, 39), (50, 50)], ("ben", "b"): [(1, 4)]}
     assert len({c.id for c in commands}) == 2
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 1000)), max_size=1500))
 def test_what_ingest_asks_a_collector_understands(holes):
-    for command in resend_commands([Missing(1, "a", "anna", tuple((first, first + more) for first, more in holes))]):
+    for command in resend_commands(
+        [Missing(1, "a", "anna", tuple((first, first + more) for first, more in holes))]
+    ):
         assert understood(CommandMessage(command=command).SerializeToString(), "anna") == command

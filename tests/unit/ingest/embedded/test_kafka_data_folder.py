@@ -4,7 +4,12 @@ import base64
 
 import pytest
 
-from ingest.embedded.kafka.data_folder import format_from, is_formatted, keep_snapshot, new_directory_id
+from ingest.embedded.kafka.data_folder import (
+    format_from,
+    is_formatted,
+    keep_snapshot,
+    new_directory_id,
+)
 
 SNAPSHOT = "__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"
 
@@ -17,7 +22,10 @@ def test_a_folder_is_made_from_what_was_kept_of_another(tmp_path):
     format_from(tmp_path / "kept", tmp_path / "new", cluster_id="a-cluster", node_id=2)
 
     assert (tmp_path / "new" / SNAPSHOT).read_bytes() == b"features"
-    facts = dict(line.split("=", 1) for line in (tmp_path / "new" / "meta.properties").read_text().splitlines())
+    facts = dict(
+        line.split("=", 1)
+        for line in (tmp_path / "new" / "meta.properties").read_text().splitlines()
+    )
     assert facts.pop("directory.id")
     assert facts == {"version": "1", "cluster.id": "a-cluster", "node.id": "2"}
     assert is_formatted(tmp_path / "new")

@@ -1,4 +1,6 @@
-"""Keys find the partition that Java's clients give them. Against librdkafka itself: tests/contract/test_records.py."""
+"""Keys find the partition that Java's clients give them. Against librdkafka itself:
+tests/contract/test_records.py.
+"""
 
 import pytest
 

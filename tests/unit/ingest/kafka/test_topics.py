@@ -59,7 +59,9 @@ def test_pattern_finds_topics_of_frames(name):
     assert re.match(telemetry_pattern(kafka()), name)
 
 
-@pytest.mark.parametrize("name", ["telemetry2", "telemetry-user-", "old-telemetry", "laps", "telemetry-users"])
+@pytest.mark.parametrize(
+    "name", ["telemetry2", "telemetry-user-", "old-telemetry", "laps", "telemetry-users"]
+)
 def test_pattern_leaves_other_topics_alone(name):
     assert not re.match(telemetry_pattern(kafka()), name)
 
@@ -86,9 +88,14 @@ def test_differences_are_said_in_words():
     spec = topic_specs(kafka())[0]
     config = spec.config | {"retention.ms": "604800000"}
 
-    assert list(shape_differences(spec, topic(4, copies=3))) == ["4 partitions, want 10", "replication 3, want 1"]
+    assert list(shape_differences(spec, topic(4, copies=3))) == [
+        "4 partitions, want 10",
+        "replication 3, want 1",
+    ]
     assert list(config_differences(spec, config)) == ["retention.ms is 604800000, want 3600000"]
-    assert list(config_differences(spec, "Broker: not allowed")) == ["config unknown: Broker: not allowed"]
+    assert list(config_differences(spec, "Broker: not allowed")) == [
+        "config unknown: Broker: not allowed"
+    ]
 
 
 def test_a_topic_as_specified_has_no_differences():

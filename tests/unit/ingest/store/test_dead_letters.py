@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from ingest.batching.write_batch import DeadLetter
 from ingest.control.dead_letter_replay import Outcome, StoredLetter, headers_again, obstacle
 from ingest.settings import DeadLetterQuota
-from ingest.store.dead_letters import ALWAYS_KEPT, MOST_HEADER_BYTES, NotKept, admitted, headers_as_json, kind_of_reason
+from ingest.store.dead_letters import (
+    ALWAYS_KEPT,
+    MOST_HEADER_BYTES,
+    NotKept,
+    admitted,
+    headers_as_json,
+    kind_of_reason,
+)
 from ingest.telemetry_pb2 import TelemetryFrame
 from serve.cli.dead_letters import described, hex_lines, printable, since, state, summed_up
 
@@ -29,12 +36,15 @@ def stored(**changes) -> StoredLetter:
     return StoredLetter(**one | changes)
 
 
-# --- the quota ----------------------------------------------------------------------------------------------------
+# --- the quota
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_first_of_each_kind_are_kept_and_the_rest_counted():
     quota = DeadLetterQuota(per_kind=2)
-    kept, left = admitted(letters("json: a", "json: b", "json: c", "key: d", "json: e"), {"key": 1}, 0, quota)
+    kept, left = admitted(
+        letters("json: a", "json: b", "json: c", "key: d", "json: e"), {"key": 1}, 0, quota
+    )
 
     assert [d.reason for d in kept] == ["json: a", "json: b", "key: d"]
     assert left == [NotKept("json", 2, "json: e")]
@@ -42,7 +52,9 @@ def test_the_first_of_each_kind_are_kept_and_the_rest_counted():
 
 def test_a_flood_of_one_kind_hides_no_other():
     full = DeadLetterQuota(per_kind=1000, max_bytes=100)
-    kept, left = admitted(letters(*["decode: x"] * 50, *["value: y"] * 50), {"decode": 1000}, 10**9, full)
+    kept, left = admitted(
+        letters(*["decode: x"] * 50, *["value: y"] * 50), {"decode": 1000}, 10**9, full
+    )
 
     assert [d.reason for d in kept] == ["value: y"] * ALWAYS_KEPT
     assert {one.kind: one.count for one in left} == {"decode": 50, "value": 50 - ALWAYS_KEPT}
@@ -60,15 +72,20 @@ def test_all_together_have_a_size():
     st.integers(0, 400),
 )
 def test_each_has_a_place_or_is_counted(came, per_kind, max_bytes):
-    given_letters = [DeadLetter(n, b"", b"x" * size, f"{kind}: {n}") for n, (kind, size) in enumerate(came)]
-    kept, left = admitted(given_letters, {}, 0, DeadLetterQuota(per_kind=per_kind, max_bytes=max_bytes))
+    given_letters = [
+        DeadLetter(n, b"", b"x" * size, f"{kind}: {n}") for n, (kind, size) in enumerate(came)
+    ]
+    kept, left = admitted(
+        given_letters, {}, 0, DeadLetterQuota(per_kind=per_kind, max_bytes=max_bytes)
+    )
 
     assert len(kept) + sum(one.count for one in left) == len(came)
     kinds = [kind_of_reason(d.reason) for d in kept]
     assert all(kinds.count(kind) <= per_kind for kind in kinds)
 
 
-# --- sent again ---------------------------------------------------------------------------------------------------
+# --- sent again
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -77,7 +94,10 @@ def test_each_has_a_place_or_is_counted(came, per_kind, max_bytes):
         ({}, None),
         ({"value": None}, "it has no value"),
         ({"key": None}, "it has no key"),
-        ({"reason": "oversize: 70000 bytes are more than 65536"}, "only the beginning of it is kept"),
+        (
+            {"reason": "oversize: 70000 bytes are more than 65536"},
+            "only the beginning of it is kept",
+        ),
         ({"replayed_at": NOON}, "it was replayed at 2026-03-14 12:00:00"),
         ({"of_replay": True}, "it was replayed already and is bad still"),
     ],
@@ -116,8 +136,9 @@ def test_headers_of_its_own_go_with_it_again():
         ("replayed", b"telemetry[3]@17"),
     ]  # fmt: skip
     assert headers_again(stored(headers=[])) == [("resent", b"1"), ("replayed", b"telemetry[3]@17")]
-    assert "headers  userId=anna, trace=\\x00\\\\xff, trace=–, resent=1, replayed=t[0]@3, =" in described(
-        letter, whole=False
+    assert (
+        "headers  userId=anna, trace=\\x00\\\\xff, trace=–, resent=1, replayed=t[0]@3, ="
+        in described(letter, whole=False)
     )
 
 
@@ -139,7 +160,8 @@ def test_outcomes_are_summed_up_with_a_place_to_look_at():
     ]
 
 
-# --- shown --------------------------------------------------------------------------------------------------------
+# --- shown
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_moment_is_so_long_ago_or_a_time():
@@ -162,7 +184,11 @@ def test_state():
 
 @given(st.binary(max_size=600))
 def test_foreign_bytes_do_nothing_to_a_terminal(raw):
-    shown = [printable(raw), *hex_lines(raw, limit=None), *described(stored(key=raw, value=raw), whole=False)]
+    shown = [
+        printable(raw),
+        *hex_lines(raw, limit=None),
+        *described(stored(key=raw, value=raw), whole=False),
+    ]
     assert all(line.isascii() and line.isprintable() for line in shown if "…" not in line)
 
 
@@ -175,7 +201,9 @@ def test_every_byte_is_there_in_hexadecimal():
 
 def test_what_can_be_read_is_read():
     value = TelemetryFrame(timestamp=5, rpm=99_999).SerializeToString()
-    lines = described(stored(value=value, reason="value: rpm=99999 is outside 0..30000"), whole=False)
+    lines = described(
+        stored(value=value, reason="value: rpm=99999 is outside 0..30000"), whole=False
+    )
     assert "place    telemetry[3]@17" in lines
     assert [line.strip() for line in lines if "99999" in line] == [
         "reason   value: rpm=99999 is outside 0..30000",

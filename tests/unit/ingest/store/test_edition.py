@@ -25,14 +25,18 @@ def test_apache_has_the_hypertable() -> None:
     edition = made("2.23.0", licensed=False)
 
     assert (edition.hypertable, edition.community) == (True, False)
-    assert edition.off == ("columnstore, policies, continuous aggregates: the Apache edition has none",)
+    assert edition.off == (
+        "columnstore, policies, continuous aggregates: the Apache edition has none",
+    )
 
 
 def test_community_before_the_columnstore_is_used_like_apache() -> None:
     edition = made("2.9.3", licensed=True)
 
     assert (edition.hypertable, edition.community) == (True, False)
-    assert edition.off == ("columnstore, policies, continuous aggregates: 2.9.3 is older than 2.19",)
+    assert edition.off == (
+        "columnstore, policies, continuous aggregates: 2.9.3 is older than 2.19",
+    )
 
 
 def test_plain_says_what_the_server_could_do() -> None:
@@ -42,13 +46,22 @@ def test_plain_says_what_the_server_could_do() -> None:
 
 @pytest.mark.parametrize(
     ("made_with", "available", "pending"),
-    [("2.19.3", "2.19.3", False), ("2.9.3", "2.19.3", True), ("2.19.2", "2.19.3", True), ("", "2.19.3", False)],
+    [
+        ("2.19.3", "2.19.3", False),
+        ("2.9.3", "2.19.3", True),
+        ("2.19.2", "2.19.3", True),
+        ("", "2.19.3", False),
+    ],
 )
-def test_update_is_pending_where_the_library_is_newer(made_with: str, available: str, pending: bool) -> None:
+def test_update_is_pending_where_the_library_is_newer(
+    made_with: str, available: str, pending: bool
+) -> None:
     edition = Edition(17, timescaledb=made_with, available=available, preloaded=True, licensed=True)
 
     assert edition.update_pending is pending
-    assert [("purple-sector database upgrade updates it" in line) for line in edition.warnings] == [True] * pending
+    assert [("purple-sector database upgrade updates it" in line) for line in edition.warnings] == [
+        True
+    ] * pending
 
 
 def test_licence_that_was_lost_is_a_warning() -> None:

@@ -60,11 +60,22 @@ def test_as_many_workers_as_cpus_unless_told():
 
 
 def test_a_surplus_counts_when_it_has_lasted():
-    """Ray 2.60 counts the CPUs of a killed node for some seconds: a cluster of two nodes had three workers for ever."""
+    """Ray 2.60 counts the CPUs of a killed node for some seconds: a cluster of two nodes had three
+    workers for ever.
+    """
     timer = SurplusTimer(grace_s=10)
 
-    assert [timer.expired(running=3, wanted=2, now=now) for now in (0, 9, 10, 11)] == [False, False, True, False]
+    assert [timer.expired(running=3, wanted=2, now=now) for now in (0, 9, 10, 11)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
     assert not timer.expired(running=2, wanted=2, now=12)
-    assert not timer.expired(running=3, wanted=2, now=13), "a node that comes back takes the time back"
+    assert not timer.expired(running=3, wanted=2, now=13), (
+        "a node that comes back takes the time back"
+    )
     assert timer.expired(running=4, wanted=2, now=23)
-    assert [timer.expired(running=3, wanted=2, now=now) for now in (24, 33)] == [False, True], "one at a time"
+    assert [timer.expired(running=3, wanted=2, now=now) for now in (24, 33)] == [False, True], (
+        "one at a time"
+    )

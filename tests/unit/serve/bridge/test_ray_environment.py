@@ -29,30 +29,44 @@ def test_the_mode_in_which_a_slow_viewer_makes_the_sender_wait(tmp_path):
 def test_clusters_on_one_machine_share_no_file(tmp_path):
     one, other = environment_in(tmp_path / "a"), environment_in(tmp_path / "b")
 
-    assert all(one[name] != other[name] for name in one if name.endswith(("_PATH", "_LOC", "_FILE", "_BASE")))
+    assert all(
+        one[name] != other[name]
+        for name in one
+        if name.endswith(("_PATH", "_LOC", "_FILE", "_BASE"))
+    )
 
 
 def test_a_clusters_ports_are_distinct(tmp_path):
     environment = environment_in(tmp_path)
-    ports = [v for name, v in environment.items() if name.endswith("_PORT") and "DIRECT_INGRESS" not in name]
+    ports = [
+        v
+        for name, v in environment.items()
+        if name.endswith("_PORT") and "DIRECT_INGRESS" not in name
+    ]
 
     assert len(ports) == len(set(ports)) == 4
 
 
 def test_replica_ports_are_a_range(tmp_path):
     environment = environment_in(tmp_path)
-    first, last = (int(environment[f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT"]) for end in ("MIN", "MAX"))
+    first, last = (
+        int(environment[f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT"]) for end in ("MIN", "MAX")
+    )
 
     assert 1024 < first < last <= 65535
 
 
 def test_a_range_of_ports_ends_where_ports_end(tmp_path):
-    environment = cluster_environment(tmp_path, ports=[1, 2, 3, 4, 65_530, 65_531], open_files=20_000)
+    environment = cluster_environment(
+        tmp_path, ports=[1, 2, 3, 4, 65_530, 65_531], open_files=20_000
+    )
 
     assert environment["RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT"] == "65535"
 
 
-@pytest.mark.parametrize(("open_files", "sockets"), [(1024, 329), (20_000, 7_920), (1_048_576, 10_000), (-1, 10_000)])
+@pytest.mark.parametrize(
+    ("open_files", "sockets"), [(1024, 329), (20_000, 7_920), (1_048_576, 10_000), (-1, 10_000)]
+)
 def test_haproxy_takes_no_more_files_than_it_may_have(open_files, sockets):
     assert sockets_allowed(open_files) == sockets
 
@@ -79,11 +93,19 @@ def test_haproxy_is_run_with_its_statistics_on_the_loopback(tmp_path, monkeypatc
     """Ray 2.60 binds them to every address, and has no setting for it."""
     monkeypatch.setattr("serve.bridge.ray_environment.get_haproxy_binary", lambda: "/bin/cat")
     config = tmp_path / "haproxy.cfg"
-    config.write_text(f"frontend http_frontend\n    bind 0.0.0.0:8000\nlisten stats\n  {bind}\n  bind 0.0.0.0:8000\n")
+    config.write_text(
+        f"frontend http_frontend\n    bind 0.0.0.0:8000\nlisten stats\n  {bind}\n  bind 0.0.0.0:8000\n"
+    )
 
     command = write_haproxy_command(tmp_path, most_per_address=100)
-    runs = [subprocess.run([command, str(config)], capture_output=True, text=True, check=True) for _ in range(2)]
+    runs = [
+        subprocess.run([command, str(config)], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
 
     assert runs[0].stdout.endswith("listen stats\n  bind 127.0.0.1:8404\n  bind 0.0.0.0:8000\n")
-    assert "reject if { sc0_conn_cur gt 100 } !{ src 127.0.0.1 ::1 }\n    bind 0.0.0.0:8000\n" in runs[0].stdout
+    assert (
+        "reject if { sc0_conn_cur gt 100 } !{ src 127.0.0.1 ::1 }\n    bind 0.0.0.0:8000\n"
+        in runs[0].stdout
+    )
     assert runs[1].stdout == runs[0].stdout, "Ray gives it the same file to check and to run"

@@ -10,7 +10,14 @@ def test_openapi_has_the_types_of_answers() -> None:
     app.include_router(router)
     schemas = app.openapi()["components"]["schemas"]
 
-    assert {"SessionPage", "SessionRow", "LapList", "LapRow", "LapSummaries", "LapSummary"} <= schemas.keys()
+    assert {
+        "SessionPage",
+        "SessionRow",
+        "LapList",
+        "LapRow",
+        "LapSummaries",
+        "LapSummary",
+    } <= schemas.keys()
     assert schemas["LapRow"]["properties"]["started_at"] == {
         "type": "string",
         "format": "date-time",

@@ -1,4 +1,6 @@
-"""Simulated cars of one process: they neither step together nor keep the interpreter from each other."""
+"""Simulated cars of one process: they neither step together nor keep the interpreter from each
+other.
+"""
 
 import sys
 
@@ -17,13 +19,20 @@ BEGUN = Instant(1_750_000_000_000, 100.0)
 
 
 def drive(cars: int, stop=lambda: True) -> list[Session]:
-    """The facts of the sessions that were opened, in the order of their drivers' seeds; no frame is sent."""
+    """The facts of the sessions that were opened, in the order of their drivers' seeds; no frame is
+    sent.
+    """
     opened: dict[str, Session] = {}
 
     def open_sender(told: Session, *, linger_ms: float) -> Sender:
         opened[told.driver] = told
         # Nobody listens there, and nobody is asked: the cars stop before their first frame.
-        return Sender(KafkaSettings.read(brokers="127.0.0.1:1"), CollectorSettings.read(), told, linger_ms=linger_ms)
+        return Sender(
+            KafkaSettings.read(brokers="127.0.0.1:1"),
+            CollectorSettings.read(),
+            told,
+            linger_ms=linger_ms,
+        )
 
     outing = Outing(val_sarine(), 1, RATE_HZ, 1.0, None, 0)
     drive_cars(outing, cars, "tests", open_sender, begun=BEGUN, stop=stop, quiet=True, obeying=[])
@@ -40,7 +49,9 @@ def test_a_car_begins_at_the_same_moment_on_both_clocks():
     begun = [BEGUN.of_car(car, cars=3, rate_hz=60.0) for car in range(3)]
 
     assert [one.wall_ms - BEGUN.wall_ms for one in begun] == [0, 6, 11]
-    assert [one.monotonic_s - BEGUN.monotonic_s for one in begun] == pytest.approx([0, 0.006, 0.011])
+    assert [one.monotonic_s - BEGUN.monotonic_s for one in begun] == pytest.approx(
+        [0, 0.006, 0.011]
+    )
 
 
 def test_threads_get_the_interpreter_soon_while_cars_are_driven_and_only_then():
@@ -63,6 +74,8 @@ def test_the_interpreter_is_given_up_as_before_where_a_car_cannot_be_driven():
     before, outing = sys.getswitchinterval(), Outing(val_sarine(), 1, RATE_HZ, 1.0, None, 0)
 
     with pytest.raises(PurpleSectorError, match="no room"):
-        drive_cars(outing, 1, "tests", open_sender, begun=BEGUN, stop=lambda: True, quiet=True, obeying=[])
+        drive_cars(
+            outing, 1, "tests", open_sender, begun=BEGUN, stop=lambda: True, quiet=True, obeying=[]
+        )
 
     assert sys.getswitchinterval() == before

@@ -1,4 +1,6 @@
-"""Arguments that are no numbers to count to are refused where they are given, as every wrong one is."""
+"""Arguments that are no numbers to count to are refused where they are given, as every wrong one
+is.
+"""
 
 import pytest
 from click.testing import CliRunner

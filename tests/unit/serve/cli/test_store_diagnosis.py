@@ -8,12 +8,18 @@ from serve.cli.store_diagnosis import Lacking, explain_job_error, explain_schedu
 @pytest.mark.parametrize(
     ("code", "message", "meaning"),
     [
-        ("24000", 'cannot drop portal "" while it is being set up', "its work was done and committed"),
+        (
+            "24000",
+            'cannot drop portal "" while it is being set up',
+            "its work was done and committed",
+        ),
         ("40P01", "deadlock detected", "waited for each other; it is run again by itself"),
         ("55P03", "canceling statement due to lock timeout", "what it needs was locked"),
     ],
 )
-def test_message_of_a_failed_job_comes_with_what_it_means(code: str, message: str, meaning: str) -> None:
+def test_message_of_a_failed_job_comes_with_what_it_means(
+    code: str, message: str, meaning: str
+) -> None:
     told = explain_job_error(code, message)
 
     assert told.startswith(f"{code}: {message}: ")
@@ -30,11 +36,16 @@ def test_database_without_a_scheduler_is_said_with_the_settings() -> None:
     told = explain_scheduler(here=0, **limits)
 
     assert "none of its jobs is run: 16 schedulers run in 20 databases" in told
-    assert "raise timescaledb.max_background_workers (now 16) and max_worker_processes (now 24)" in told
+    assert (
+        "raise timescaledb.max_background_workers (now 16) and max_worker_processes (now 24)"
+        in told
+    )
     assert explain_scheduler(here=1, **limits) == ""
 
 
 def test_frames_that_lack_name_a_session() -> None:
     told = str(Lacking(sessions=2, frames=4_500, first="spa"))
 
-    assert told.startswith("4,500 frames of 2 sessions were stored once and are not there, of 'spa' among them")
+    assert told.startswith(
+        "4,500 frames of 2 sessions were stored once and are not there, of 'spa' among them"
+    )

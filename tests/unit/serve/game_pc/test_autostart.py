@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from ingest.errors import PurpleSectorError, SettingsError
 from ingest.settings import CollectorSettings, KafkaSettings
-from serve.game_pc.autostart import GAMES, how_to_start, service_name, service_text, settings_text, write_new
+from serve.game_pc.autostart import (
+    GAMES,
+    how_to_start,
+    service_name,
+    service_text,
+    settings_text,
+    write_new,
+)
 
 TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 AWKWARD = Path('/srv/the driver\'s 100 % $HOME "pc"/purple')
@@ -36,7 +43,10 @@ def test_settings_are_read_as_they_were_given(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("KAFKA_", "USER_ID"))]:
         monkeypatch.delenv(name)
     given_ = kafka(
-        security_protocol="SASL_SSL", username="anna", password="o'b\"r#i n\\", ca_file=r"C:\Users\Anna\ca.pem"
+        security_protocol="SASL_SSL",
+        username="anna",
+        password="o'b\"r#i n\\",
+        ca_file=r"C:\Users\Anna\ca.pem",
     )
     file = tmp_path / ".env"
     write_new(file, settings_text(given_, ANNA), force=False, mode=0o600)
@@ -88,7 +98,12 @@ def test_a_folder_that_cannot_be_is_one_line(tmp_path):
 
 def service(platform, *, python=Path("/usr/bin/python3"), folder=AWKWARD):
     return service_text(
-        "acc", platform=platform, python=python, folder=folder, log_file=folder / "acc.log", account="PC\\Anna & Bert"
+        "acc",
+        platform=platform,
+        python=python,
+        folder=folder,
+        log_file=folder / "acc.log",
+        account="PC\\Anna & Bert",
     )
 
 
@@ -137,15 +152,55 @@ def test_the_task_says_what_is_run_where():
 # What Microsoft's description of the schema allows below each element, as far as the task uses it.
 SCHEMA = {
     "Task": {"RegistrationInfo", "Triggers", "Settings", "Data", "Principals", "Actions"},
-    "RegistrationInfo": {"URI", "SecurityDescriptor", "Source", "Date", "Author", "Version", "Description"},
-    "Triggers": {"BootTrigger", "RegistrationTrigger", "IdleTrigger", "TimeTrigger", "EventTrigger", "LogonTrigger"},
-    "LogonTrigger": {"Enabled", "StartBoundary", "EndBoundary", "Repetition", "ExecutionTimeLimit", "UserId", "Delay"},
+    "RegistrationInfo": {
+        "URI",
+        "SecurityDescriptor",
+        "Source",
+        "Date",
+        "Author",
+        "Version",
+        "Description",
+    },
+    "Triggers": {
+        "BootTrigger",
+        "RegistrationTrigger",
+        "IdleTrigger",
+        "TimeTrigger",
+        "EventTrigger",
+        "LogonTrigger",
+    },
+    "LogonTrigger": {
+        "Enabled",
+        "StartBoundary",
+        "EndBoundary",
+        "Repetition",
+        "ExecutionTimeLimit",
+        "UserId",
+        "Delay",
+    },
     "Principals": {"Principal"},
     "Principal": {"UserId", "LogonType", "GroupId", "DisplayName", "RunLevel"},
     "Settings": {
-        *("AllowStartOnDemand", "RestartOnFailure", "MultipleInstancesPolicy", "DisallowStartIfOnBatteries"),
-        *("StopIfGoingOnBatteries", "AllowHardTerminate", "StartWhenAvailable", "NetworkProfileName"),
-        *("RunOnlyIfNetworkAvailable", "WakeToRun", "Enabled", "Hidden", "DeleteExpiredTaskAfter", "IdleSettings"),
+        *(
+            "AllowStartOnDemand",
+            "RestartOnFailure",
+            "MultipleInstancesPolicy",
+            "DisallowStartIfOnBatteries",
+        ),
+        *(
+            "StopIfGoingOnBatteries",
+            "AllowHardTerminate",
+            "StartWhenAvailable",
+            "NetworkProfileName",
+        ),
+        *(
+            "RunOnlyIfNetworkAvailable",
+            "WakeToRun",
+            "Enabled",
+            "Hidden",
+            "DeleteExpiredTaskAfter",
+            "IdleSettings",
+        ),
         *("NetworkSettings", "ExecutionTimeLimit", "Priority", "RunOnlyIfIdle"),
     },
     "RestartOnFailure": {"Interval", "Count"},
@@ -153,7 +208,16 @@ SCHEMA = {
     "Exec": {"Command", "Arguments", "WorkingDirectory"},
 }
 # A logon trigger is a sequence: what all triggers have, then what is its own.
-SEQUENCES = {"LogonTrigger": ["Enabled", "StartBoundary", "EndBoundary", "Repetition", "ExecutionTimeLimit", "UserId"]}
+SEQUENCES = {
+    "LogonTrigger": [
+        "Enabled",
+        "StartBoundary",
+        "EndBoundary",
+        "Repetition",
+        "ExecutionTimeLimit",
+        "UserId",
+    ]
+}
 
 
 def test_the_task_keeps_to_its_schema():

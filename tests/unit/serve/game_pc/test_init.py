@@ -74,7 +74,8 @@ def test_a_wrong_answer_is_one_line_and_writes_nothing(bare):
 
 
 @pytest.mark.parametrize(
-    ("platform", "name", "word"), [("linux", "acc.service", "systemctl"), ("win32", "acc.xml", "schtasks")]
+    ("platform", "name", "word"),
+    [("linux", "acc.service", "systemctl"), ("win32", "acc.xml", "schtasks")],
 )
 def test_a_service_is_added_to_settings_that_are_there(bare, monkeypatch, platform, name, word):
     assert run(*GIVEN).exit_code == 0

@@ -13,7 +13,9 @@ entered: list[str] = []
 
 
 @contextmanager
-def service(name: str, *, fails: bool = False, meet: threading.Barrier | None = None) -> Iterator[str]:
+def service(
+    name: str, *, fails: bool = False, meet: threading.Barrier | None = None
+) -> Iterator[str]:
     if meet:
         meet.wait(60)
     if fails:

@@ -77,7 +77,9 @@ def test_note_of_a_crash_is_not_believed_though_its_process_number_is_in_use_aga
     assert Instance.find(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"pid": 1}', '{"pid": "x", "page": 1, "more": 2}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"pid": 1}', '{"pid": "x", "page": 1, "more": 2}']
+)
 def test_note_that_cannot_be_read_is_no_system(home, text):
     """Half a file, or that of another version."""
     (home / "running.json").write_text(text)
@@ -89,7 +91,9 @@ def test_there_is_one_system_at_a_time(home):
     write_note(NOTE, home)
 
     with (
-        pytest.raises(PurpleSectorError, match=f"already running as process {NOTE.pid}, on {NOTE.page}"),
+        pytest.raises(
+            PurpleSectorError, match=f"already running as process {NOTE.pid}, on {NOTE.page}"
+        ),
         single_instance(home, looks_last_s=0.1),
     ):
         pass
@@ -99,7 +103,10 @@ def test_there_is_one_system_at_a_time(home):
 
 def test_one_that_is_still_starting_counts_too(home):
     """Until it is up there is no note, and two at once would write over each other's data."""
-    with pytest.raises(PurpleSectorError, match="already starting"), single_instance(home, looks_last_s=0.1):
+    with (
+        pytest.raises(PurpleSectorError, match="already starting"),
+        single_instance(home, looks_last_s=0.1),
+    ):
         pass
 
 
@@ -128,7 +135,9 @@ def test_addresses_fill_what_the_environment_leaves_open():
 
 
 def test_chosen_folder_wins():
-    assert state_folder({"PURPLE_SECTOR_HOME": "/chosen", "XDG_STATE_HOME": "/state"}) == Path("/chosen")
+    assert state_folder({"PURPLE_SECTOR_HOME": "/chosen", "XDG_STATE_HOME": "/state"}) == Path(
+        "/chosen"
+    )
 
 
 def test_folder_of_a_user_and_of_root(monkeypatch):

@@ -1,4 +1,6 @@
-"""The page's logic, tested by Node's own test runner: the modules are the ones that the browser loads."""
+"""The page's logic, tested by Node's own test runner: the modules are the ones that the browser
+loads.
+"""
 
 import shutil
 import subprocess
@@ -16,7 +18,9 @@ PAGE = ROOT / "serve" / "page"
 
 
 def test_pages_logic() -> None:
-    """What is drawn follows from modules that know no document; every fact about them is in tests/unit/page."""
+    """What is drawn follows from modules that know no document; every fact about them is in
+    tests/unit/page.
+    """
     node = shutil.which("node")
     if node is None:
         pytest.skip("the page's logic is JavaScript and node is not installed")
@@ -26,14 +30,18 @@ def test_pages_logic() -> None:
 
 
 def test_page_loads_nothing_from_elsewhere() -> None:
-    """The page works on a machine without internet, and its policy is default-src 'self': no inline code or style."""
+    """The page works on a machine without internet, and its policy is default-src 'self': no inline
+    code or style.
+    """
     page = (PAGE / "index.html").read_text(encoding="utf-8")
     assert "<style" not in page
     assert " style=" not in page
     assert "//" not in page
     for file in (file for file in PAGE.rglob("*") if file.is_file()):
         text = file.read_text(encoding="utf-8")
-        foreign = [word for word in ("https://", "@import", "new Function", "eval(") if word in text]
+        foreign = [
+            word for word in ("https://", "@import", "new Function", "eval(") if word in text
+        ]
         assert not foreign, f"{file.name} has {foreign}"
 
 

@@ -10,13 +10,20 @@ from serve.bridge.access.admission import (
     client_address,
 )
 
-SMALL = AdmissionLimits(sockets=5, sockets_per_address=2, handshakes_per_s=2, demos=3, demos_per_address=1)
+SMALL = AdmissionLimits(
+    sockets=5, sockets_per_address=2, handshakes_per_s=2, demos=3, demos_per_address=1
+)
 
 
 def test_an_address_at_its_cap_keeps_nobody_else_out():
     admission = Admission(SMALL)
 
-    assert [admission.enter("a") for _ in range(4)] == [None, None, TOO_MANY_OF_ADDRESS, TOO_MANY_OF_ADDRESS]
+    assert [admission.enter("a") for _ in range(4)] == [
+        None,
+        None,
+        TOO_MANY_OF_ADDRESS,
+        TOO_MANY_OF_ADDRESS,
+    ]
     assert admission.enter("b") is None
     assert admission.sockets == 3
 
@@ -72,7 +79,11 @@ PROXIES = frozenset({"127.0.0.1", "10.0.0.1"})
     ("peer", "forwarded", "address"),
     [
         ("10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
-        ("10.0.0.1", ["198.51.100.1", "203.0.113.9"], "203.0.113.9"),  # the client's own comes first
+        (
+            "10.0.0.1",
+            ["198.51.100.1", "203.0.113.9"],
+            "203.0.113.9",
+        ),  # the client's own comes first
         ("10.0.0.1", ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
         ("192.0.2.7", ["203.0.113.9"], "192.0.2.7"),  # no proxy of ours
         ("10.0.0.1", [], "10.0.0.1"),

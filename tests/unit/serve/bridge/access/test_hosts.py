@@ -97,7 +97,12 @@ def status_of(scope):
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_requests_and_handshakes_for_another_host_get_nothing(kind):
-    scope = {"type": kind, "method": "GET", "path": "/", "extensions": {"websocket.http.response": {}}}
+    scope = {
+        "type": kind,
+        "method": "GET",
+        "path": "/",
+        "extensions": {"websocket.http.response": {}},
+    }
 
     assert status_of(scope | {"headers": [(b"host", b"evil.example")]}) == 421
     assert status_of(scope | {"headers": []}) == 421

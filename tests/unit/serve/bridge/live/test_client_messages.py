@@ -27,7 +27,10 @@ from serve.bridge.live.hub import Subscription
     [
         ('{"type": "subscribe", "session": "monza"}', Subscribe(Subscription("session", "monza"))),
         ('{"type": "subscribe", "userId": "anna"}', Subscribe(Subscription("user", "anna"))),
-        ('{"type": "unsubscribe", "session": "monza"}', Unsubscribe(Subscription("session", "monza"))),
+        (
+            '{"type": "unsubscribe", "session": "monza"}',
+            Unsubscribe(Subscription("session", "monza")),
+        ),
         ('{"type": "start_demo"}', StartDemo()),
         ('{"type": "START_DEMO"}', StartDemo()),
         ('{"type": "start_demo", "seed": 7}', StartDemo(7)),
@@ -73,11 +76,15 @@ def test_what_is_refused_and_why(text, words):
         parse(text)
 
 
-@pytest.mark.parametrize("key", [256 * "x", "ann\u00a0lee", "\u5c71\u7530\u3000\u592a\u90ce", "\ue000", "a/b"])
+@pytest.mark.parametrize(
+    "key", [256 * "x", "ann\u00a0lee", "\u5c71\u7530\u3000\u592a\u90ce", "\ue000", "a/b"]
+)
 def test_what_a_record_can_name_can_be_watched(key):
     """A session that is stored and shown in the list is of no use if the bridge refuses its name."""
     assert session_of(key.encode()) == key
-    assert parse(json.dumps({"type": "subscribe", "session": key})) == Subscribe(Subscription("session", key))
+    assert parse(json.dumps({"type": "subscribe", "session": key})) == Subscribe(
+        Subscription("session", key)
+    )
 
 
 @given(st.text())
@@ -110,7 +117,11 @@ def test_a_refusal_is_short_whatever_was_sent():
 def test_a_reply_is_the_same_text_in_both_formats():
     reply = Reply("error", error="no")
 
-    assert reply.payload(as_text=True) == reply.payload(as_text=False) == '{"type":"error","error":"no"}'
+    assert (
+        reply.payload(as_text=True)
+        == reply.payload(as_text=False)
+        == '{"type":"error","error":"no"}'
+    )
 
 
 def test_a_burst_is_fine_and_a_stream_is_not():

@@ -6,13 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.telemetry_pb2 import Lap, LapInProgress, Session, Status, TelemetryFrame, TelemetryMessage
+from ingest.telemetry_pb2 import (
+    Lap,
+    LapInProgress,
+    Session,
+    Status,
+    TelemetryFrame,
+    TelemetryMessage,
+)
 from serve.bridge.live.hub import Hub, LiveRecord, Subscription
 from serve.bridge.live.viewer import TOO_SLOW, Patience, Viewer, ViewerQueue
 
 
 def frame(session, *, user="anna", time_ms=1_700_000_000_000, **values):
-    return LiveRecord(session, user, TelemetryFrame(timestamp=time_ms, lap_number=1, **values).SerializeToString())
+    return LiveRecord(
+        session, user, TelemetryFrame(timestamp=time_ms, lap_number=1, **values).SerializeToString()
+    )
 
 
 def message(key, *, user="anna", **fields):
@@ -24,7 +33,12 @@ class Seat:
 
     def __init__(self, hub, *watches, as_text=False, patience=None):
         self.closed = []
-        self.viewer = Viewer(as_text=as_text, wake=lambda: None, close=self.closed.append, queue=ViewerQueue(patience))
+        self.viewer = Viewer(
+            as_text=as_text,
+            wake=lambda: None,
+            close=self.closed.append,
+            queue=ViewerQueue(patience),
+        )
         hub.join(self.viewer)
         for watch in watches:
             hub.watch(self.viewer, watch, now=0.0)
@@ -58,7 +72,9 @@ def user(name):
 def test_a_viewer_of_a_session_sees_that_session_only(hub):
     seat = Seat(hub, session("monza"))
 
-    hub.publish([frame("monza", speed=100), frame("spa", speed=200), frame("monza", speed=101)], now=1.0)
+    hub.publish(
+        [frame("monza", speed=100), frame("spa", speed=200), frame("monza", speed=101)], now=1.0
+    )
 
     assert seat.speeds() == [100, 101]
 
@@ -66,7 +82,10 @@ def test_a_viewer_of_a_session_sees_that_session_only(hub):
 def test_a_viewer_of_a_user_sees_all_of_their_sessions(hub):
     seat = Seat(hub, user("anna"))
 
-    hub.publish([frame("monza", speed=1), frame("spa", user="bert", speed=2), frame("imola", speed=3)], now=1.0)
+    hub.publish(
+        [frame("monza", speed=1), frame("spa", user="bert", speed=2), frame("imola", speed=3)],
+        now=1.0,
+    )
 
     assert seat.speeds() == [1, 3]
 
@@ -100,7 +119,10 @@ def test_two_viewers_share_one_message(hub):
 
 
 def test_a_late_viewer_hears_the_facts_first(hub):
-    hub.publish([message("monza", session=Session(track="Monza", user_id="anna")), frame("monza", speed=1)], now=1.0)
+    hub.publish(
+        [message("monza", session=Session(track="Monza", user_id="anna")), frame("monza", speed=1)],
+        now=1.0,
+    )
 
     facts, live = Seat(hub), Seat(hub, user("anna"))
     hub.publish([frame("monza", speed=2)], now=2.0)
@@ -112,13 +134,17 @@ def test_a_late_viewer_hears_the_facts_first(hub):
 
 def test_a_late_viewer_hears_the_sectors_of_the_running_lap(hub):
     def sectors(*times_ms, lap=7):
-        return message("monza", lap_in_progress=LapInProgress(lap_number=lap, sector_times=times_ms))
+        return message(
+            "monza", lap_in_progress=LapInProgress(lap_number=lap, sector_times=times_ms)
+        )
 
     def finished(lap):
         return message("monza", lap=Lap(lap_number=lap))
 
     def heard():
-        return [list(m.lap_in_progress.sector_times) for m in Seat(hub, session("monza")).messages()]
+        return [
+            list(m.lap_in_progress.sector_times) for m in Seat(hub, session("monza")).messages()
+        ]
 
     hub.publish([sectors(29_000, lap=6), frame("monza"), finished(6)], now=1.0)
     assert heard() == []
@@ -134,7 +160,13 @@ def test_a_user_known_from_facts_alone_is_enough(hub):
     """A collector may write no headers."""
     seat = Seat(hub, user("anna"))
 
-    hub.publish([message("monza", user="", session=Session(user_id="anna")), frame("monza", user="", speed=3)], now=1.0)
+    hub.publish(
+        [
+            message("monza", user="", session=Session(user_id="anna")),
+            frame("monza", user="", speed=3),
+        ],
+        now=1.0,
+    )
 
     assert seat.speeds() == [0, 3]
 
@@ -170,7 +202,9 @@ def test_a_sector_reaches_viewers_in_both_formats(hub):
 
 def test_a_lap_makes_no_session_live(hub):
     ended = LapInProgress(lap_number=4)
-    hub.publish([message("monza", lap=Lap(lap_number=4)), message("monza", lap_in_progress=ended)], now=1.0)
+    hub.publish(
+        [message("monza", lap=Lap(lap_number=4)), message("monza", lap_in_progress=ended)], now=1.0
+    )
 
     assert hub.sessions == {}
 
@@ -187,7 +221,13 @@ def test_live_is_judged_by_arrival(hub):
 
 def test_frames_are_counted_in_batches_too(hub):
     hub.publish(
-        [message("monza", frames=[TelemetryFrame(timestamp=5, gear=1), TelemetryFrame(timestamp=6, gear=1)])], now=1.0
+        [
+            message(
+                "monza",
+                frames=[TelemetryFrame(timestamp=5, gear=1), TelemetryFrame(timestamp=6, gear=1)],
+            )
+        ],
+        now=1.0,
     )
     hub.publish([frame("monza", time_ms=7)], now=1.5)
 
@@ -197,8 +237,13 @@ def test_frames_are_counted_in_batches_too(hub):
 def test_json_records_arrive_as_protobuf(hub):
     seat = Seat(hub, session("monza"))
 
-    hub.publish([LiveRecord("monza", "anna", b'{"timestamp": 5, "speed": 90.5, "note": "from Node"}')], now=1.0)
-    hub.publish([LiveRecord("monza", "anna", b'{"telemetry": {"timestamp": "6", "speed": 91}}')], now=1.0)
+    hub.publish(
+        [LiveRecord("monza", "anna", b'{"timestamp": 5, "speed": 90.5, "note": "from Node"}')],
+        now=1.0,
+    )
+    hub.publish(
+        [LiveRecord("monza", "anna", b'{"telemetry": {"timestamp": "6", "speed": 91}}')], now=1.0
+    )
 
     assert seat.speeds() == [90.5, 91]
 
@@ -206,7 +251,14 @@ def test_json_records_arrive_as_protobuf(hub):
 def test_a_collector_cannot_speak_for_the_bridge(hub):
     seat = Seat(hub, session("monza"))
 
-    hub.publish([message("monza", telemetry=TelemetryFrame(timestamp=5, gear=1), status=Status(state="live"))], now=1.0)
+    hub.publish(
+        [
+            message(
+                "monza", telemetry=TelemetryFrame(timestamp=5, gear=1), status=Status(state="live")
+            )
+        ],
+        now=1.0,
+    )
 
     assert not seat.messages()[0].HasField("status")
 
@@ -214,7 +266,9 @@ def test_a_collector_cannot_speak_for_the_bridge(hub):
 def test_the_key_says_whose_record_it_is(hub):
     seat = Seat(hub, session("monza"))
 
-    hub.publish([message("monza", telemetry=TelemetryFrame(timestamp=5, gear=1), session_id="spa")], now=1.0)
+    hub.publish(
+        [message("monza", telemetry=TelemetryFrame(timestamp=5, gear=1), session_id="spa")], now=1.0
+    )
 
     assert seat.messages()[0].session_id == "monza"
 

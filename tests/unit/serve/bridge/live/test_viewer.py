@@ -9,7 +9,9 @@ from serve.bridge.live.client_messages import Reply
 from serve.bridge.live.outgoing import OutgoingMessage
 from serve.bridge.live.viewer import TOO_SLOW, Close, Patience, Viewer, ViewerQueue
 
-SMALL = Patience(waiting_messages=4, waiting_bytes=10_000, kept_bytes=1_000, stalled_s=10.0, tell_every_s=1.0)
+SMALL = Patience(
+    waiting_messages=4, waiting_bytes=10_000, kept_bytes=1_000, stalled_s=10.0, tell_every_s=1.0
+)
 
 
 def frame(name, session="car-1", size=10):
@@ -98,7 +100,11 @@ def test_laps_survive_where_frames_are_missed(queue):
         queue.offer(frame(f"frame {number}"), now=0.0)
         queue.offer(lap(number), now=0.0)
 
-    laps = [TelemetryMessage.FromString(m.binary).lap.lap_number for m in drain(queue) if m.binary[:1] == b"\x1a"]
+    laps = [
+        TelemetryMessage.FromString(m.binary).lap.lap_number
+        for m in drain(queue)
+        if m.binary[:1] == b"\x1a"
+    ]
 
     assert laps == list(range(1, 20))
 
@@ -145,7 +151,10 @@ def test_a_close_prints_as_code_and_reason():
 def test_a_viewer_that_must_go_is_not_woken():
     said = []
     viewer = Viewer(
-        as_text=False, wake=lambda: said.append("wake"), close=lambda c: said.append(str(c)), queue=ViewerQueue(SMALL)
+        as_text=False,
+        wake=lambda: said.append("wake"),
+        close=lambda c: said.append(str(c)),
+        queue=ViewerQueue(SMALL),
     )
 
     assert viewer.offer(frame("a"), now=0.0)
@@ -153,12 +162,18 @@ def test_a_viewer_that_must_go_is_not_woken():
     assert said == ["wake", "4008 (too slow)"]
 
 
-STEPS = st.lists(st.one_of(st.tuples(st.just("frame"), st.integers(0, 3)), st.just(("lap", 0)), st.just(("take", 0))))
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("frame"), st.integers(0, 3)), st.just(("lap", 0)), st.just(("take", 0))
+    )
+)
 
 
 @given(STEPS)
 def test_every_frame_is_sent_or_counted_as_missed(steps):
-    """Whatever a viewer reads and when: nothing vanishes silently, order holds within a car, and little waits."""
+    """Whatever a viewer reads and when: nothing vanishes silently, order holds within a car, and
+    little waits.
+    """
     queue = ViewerQueue(SMALL)
     offered, out = 0, []
     for number, (step, car) in enumerate(steps):
