@@ -53,7 +53,7 @@ _LAPS_OF_SESSION = LAPS + " WHERE session_id = %(session_id)s"
 _GAPS = """
 SELECT g.id, s.key AS session_key, from_sequence, to_sequence, g.topic, g.partition, from_offset, to_offset, reason, seen_at
   FROM gaps g LEFT JOIN sessions s ON s.id = g.session_id
- WHERE healed_at IS NULL ORDER BY g.id DESC LIMIT %(limit)s
+ WHERE resolved_at IS NULL ORDER BY g.id DESC LIMIT %(limit)s
 """
 
 _LAP_BOUNDS = """
@@ -182,11 +182,11 @@ def open_gaps(conn: Connection, *, limit: int = 100) -> list[Gap]:
         return cursor.execute(_GAPS, {"limit": limit}).fetchall()
 
 
-def positions(conn: Connection) -> list[PartitionOffset]:
+def partition_offsets(conn: Connection) -> list[PartitionOffset]:
     """Return the offset that ingest has reached in every partition."""
     with conn.cursor(row_factory=class_row(PartitionOffset)) as cursor:
         return cursor.execute(
-            "SELECT topic, partition, next_offset, owner, heartbeat FROM positions ORDER BY topic, partition"
+            "SELECT topic, partition, next_offset, owner, heartbeat FROM partition_offsets ORDER BY topic, partition"
         ).fetchall()
 
 

@@ -64,7 +64,7 @@ UPDATE dead_letters SET replayed_offset = %(to)s WHERE (topic, partition, "offse
 _NOT_SENT = """
 UPDATE dead_letters SET replayed_at = NULL WHERE (topic, partition, "offset") = (%(topic)s, %(partition)s, %(offset)s)
 """
-_POSITION = "SELECT next_offset FROM positions WHERE topic = %s AND partition = %s"
+_POSITION = "SELECT next_offset FROM partition_offsets WHERE topic = %s AND partition = %s"
 _AGAIN = 'SELECT reason FROM dead_letters WHERE (topic, partition, "offset") = (%s, %s, %s)'
 
 

@@ -52,7 +52,7 @@ _MISSING = """
 WITH open AS (
     SELECT g.id, g.session_id, int8range(g.from_sequence, g.to_sequence, '[]') AS range
       FROM gaps g JOIN sessions s ON s.id = g.session_id
-     WHERE g.healed_at IS NULL AND s.user_id <> '' AND g.seen_at > now() - %(keep_s)s * interval '1 second'
+     WHERE g.resolved_at IS NULL AND s.user_id <> '' AND g.seen_at > now() - %(keep_s)s * interval '1 second'
      ORDER BY g.id DESC LIMIT %(rows)s
 ),
 there AS MATERIALIZED (
@@ -66,20 +66,20 @@ SELECT open.id, key, user_id,
 """
 
 _LOST = """
-SELECT id FROM gaps WHERE healed_at IS NULL AND session_id IS NULL AND seen_at > now() - %(keep_s)s * interval '1 second'
+SELECT id FROM gaps WHERE resolved_at IS NULL AND session_id IS NULL AND seen_at > now() - %(keep_s)s * interval '1 second'
 """
 
 # The contents of a lost log are unknown. Its loss is repaired when nothing is missing of any
 # session that was being written to it then, or has been since. Each such session's collector must
 # have stated it after the loss.
 _HEAL_LOST = """
-UPDATE gaps g SET healed_at = clock_timestamp()
- WHERE g.healed_at IS NULL AND g.session_id IS NULL AND g.seen_at > now() - %(keep_s)s * interval '1 second'
+UPDATE gaps g SET resolved_at = clock_timestamp()
+ WHERE g.resolved_at IS NULL AND g.session_id IS NULL AND g.seen_at > now() - %(keep_s)s * interval '1 second'
    AND EXISTS (SELECT FROM sessions s
-                WHERE s.topic = g.topic AND s.partition = g.partition AND s.told_at > g.seen_at)
+                WHERE s.topic = g.topic AND s.partition = g.partition AND s.reported_at > g.seen_at)
    AND NOT EXISTS (SELECT FROM sessions s
                     WHERE s.topic = g.topic AND s.partition = g.partition AND s.updated_at > g.seen_at - interval '5 minutes'
-                      AND (s.told_at IS NULL OR s.told_at <= g.seen_at
+                      AND (s.reported_at IS NULL OR s.reported_at <= g.seen_at
                            OR NOT s.received @> int8range(1, s.last_sequence + 1)))
 RETURNING g.topic, g.partition, g.from_offset, g.to_offset
 """

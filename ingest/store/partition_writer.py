@@ -77,18 +77,18 @@ COPY_FRAMES = _COPY.format(sql.Identifier("telemetry"), _COLUMNS)
 _COPY_PENDING = _COPY.format(sql.Identifier("telemetry_pending"), _COLUMNS)
 
 _TAKE_OVER = """
-INSERT INTO positions (topic, partition, next_offset, fence, owner, backend_pid, backend_start, topic_id)
+INSERT INTO partition_offsets (topic, partition, next_offset, fence, owner, backend_pid, backend_start, topic_id)
 SELECT %(topic)s, %(index)s, %(first)s, 1, %(owner)s, pid, backend_start, %(topic_id)s
   FROM pg_stat_activity WHERE pid = pg_backend_pid()
 ON CONFLICT (topic, partition) DO UPDATE
-   SET fence = positions.fence + 1, owner = excluded.owner, backend_pid = excluded.backend_pid,
+   SET fence = partition_offsets.fence + 1, owner = excluded.owner, backend_pid = excluded.backend_pid,
        backend_start = excluded.backend_start, heartbeat = clock_timestamp(),
-       topic_id = coalesce(positions.topic_id, excluded.topic_id)
+       topic_id = coalesce(partition_offsets.topic_id, excluded.topic_id)
 RETURNING next_offset, fence, topic_id
 """
 
 _RESUME = """
-UPDATE positions p SET backend_pid = a.pid, backend_start = a.backend_start, heartbeat = clock_timestamp()
+UPDATE partition_offsets p SET backend_pid = a.pid, backend_start = a.backend_start, heartbeat = clock_timestamp()
   FROM pg_stat_activity a
  WHERE a.pid = pg_backend_pid() AND p.topic = %(topic)s AND p.partition = %(index)s AND p.fence = %(fence)s
 RETURNING next_offset, topic_id
@@ -97,7 +97,7 @@ RETURNING next_offset, topic_id
 # Runs in the transaction that moves the position. The fencing token refuses it as a whole if this
 # worker was replaced.
 _SET_TOPIC_ID = """
-UPDATE positions SET topic_id = %(topic_id)s WHERE topic = %(topic)s AND partition = %(index)s AND fence = %(fence)s
+UPDATE partition_offsets SET topic_id = %(topic_id)s WHERE topic = %(topic)s AND partition = %(index)s AND fence = %(fence)s
 """
 
 _SAVE_LOST = """
@@ -107,7 +107,7 @@ VALUES (%(topic)s, %(index)s, %(from_offset)s, %(to_offset)s, %(reason)s)
 
 _END_PREDECESSOR = """
 SELECT pg_terminate_backend(a.pid, 5000)
-  FROM positions p JOIN pg_stat_activity a ON a.pid = p.backend_pid AND a.backend_start = p.backend_start
+  FROM partition_offsets p JOIN pg_stat_activity a ON a.pid = p.backend_pid AND a.backend_start = p.backend_start
  WHERE p.topic = %(topic)s AND p.partition = %(index)s AND a.pid <> pg_backend_pid()
 """
 

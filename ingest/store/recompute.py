@@ -34,7 +34,7 @@ SELECT id, key, frames, frames > 0 AND updated_at > now() - interval '1 minute',
 # Raises the fencing token as a takeover does. The worker ends, and its host starts another. That
 # one reads the session's laps, and the track they are timed on.
 _END_OWNERSHIP = """
-UPDATE positions p SET fence = fence + 1 FROM sessions s WHERE s.id = %s AND (p.topic, p.partition) = (s.topic, s.partition)
+UPDATE partition_offsets p SET fence = fence + 1 FROM sessions s WHERE s.id = %s AND (p.topic, p.partition) = (s.topic, s.partition)
 """
 
 _FRAMES = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"

@@ -21,7 +21,7 @@ WITH told AS (
            sector_count = coalesce(nullif(%(sector_count)s, 0), s.sector_count),
            sample_rate_hz = coalesce(nullif(%(sample_rate)s, 0), s.sample_rate_hz),
            started_at = coalesce(to_timestamp(nullif(%(started_at)s, 0) / 1000.0), s.started_at),
-           told_at = CASE WHEN %(last_sequence)s > 0 THEN clock_timestamp() ELSE s.told_at END,
+           reported_at = CASE WHEN %(last_sequence)s > 0 THEN clock_timestamp() ELSE s.reported_at END,
            last_sequence = greatest(s.last_sequence, %(last_sequence)s)
       FROM sessions was
      WHERE s.id = %(id)s AND was.id = s.id

@@ -91,7 +91,7 @@ def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
         asking_store(database.address),
         psycopg.connect(database.url.get_secret_value(), connect_timeout=3) as conn,
     ):
-        positions = conn.execute(_POSITIONS).fetchall()
+        offsets = conn.execute(_OFFSETS).fetchall()
         sessions = (
             conn.cursor(row_factory=class_row(SessionStatus))
             .execute(_LAST_SESSIONS, [_SESSIONS])
@@ -105,33 +105,33 @@ def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
         topics=topics,
         store=store,
         counts=counts,
-        partitions=tuple(_with_ends(kafka, positions)),
+        partitions=tuple(_with_ends(kafka, offsets)),
         sessions=tuple(sessions),
     )
 
 
-_POSITIONS = """
+_OFFSETS = """
 SELECT topic, partition, next_offset, owner, extract(epoch FROM clock_timestamp() - heartbeat)::float
-  FROM positions ORDER BY topic, partition
+  FROM partition_offsets ORDER BY topic, partition
 """
 
 _LAST_SESSIONS = """
 SELECT key, driver, car, track, frames, updated_at,
        (SELECT count(*) FROM laps l WHERE l.session_id = s.id) AS laps,
-       (SELECT count(*) FROM gaps g WHERE g.session_id = s.id AND healed_at IS NULL) AS open_gaps,
+       (SELECT count(*) FROM gaps g WHERE g.session_id = s.id AND resolved_at IS NULL) AS open_gaps,
        (SELECT count(*) FROM clock_corrections c WHERE c.session_id = s.id) AS clock_corrections
   FROM sessions s ORDER BY updated_at DESC LIMIT %s
 """
 
 
-def _with_ends(kafka: KafkaSettings, positions: list[tuple[Any, ...]]) -> list[PartitionStatus]:
+def _with_ends(kafka: KafkaSettings, offsets: list[tuple[Any, ...]]) -> list[PartitionStatus]:
     consumer = Consumer(kafka.client(QUIET | {"group.id": f"{kafka.consumer_group}-status"}))
     try:
         return [
             PartitionStatus(
                 topic, partition, next_offset, _end(consumer, kafka, topic, partition), owner, age_s
             )
-            for topic, partition, next_offset, owner, age_s in positions
+            for topic, partition, next_offset, owner, age_s in offsets
         ]
     finally:
         consumer.close()

@@ -147,6 +147,6 @@ def empty(database: DatabaseSettings) -> None:
     """Leave nothing in the store."""
     with psycopg.connect(database.url.get_secret_value(), autocommit=True) as conn:
         conn.execute(
-            "TRUNCATE telemetry, sessions, laps, lap_colours, bests, tracks, gaps, dead_letters, positions"
+            "TRUNCATE telemetry, sessions, laps, lap_colours, bests, tracks, gaps, dead_letters, partition_offsets"
         )
         conn.execute("CHECKPOINT")

@@ -224,7 +224,7 @@ def measure_cases(
 def await_owners(database: DatabaseSettings, partitions: int) -> None:
     """Wait until every partition has a worker: to start them takes both CPUs for seconds."""
     with psycopg.connect(database.url.get_secret_value(), autocommit=True) as conn:
-        while conn.execute("SELECT count(*) FROM positions").fetchone() != (partitions,):
+        while conn.execute("SELECT count(*) FROM partition_offsets").fetchone() != (partitions,):
             time.sleep(0.1)
 
 

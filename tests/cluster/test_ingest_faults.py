@@ -183,7 +183,7 @@ def test_database_killed_in_the_middle_of_copies(undergo, own_postgres):
 def owners(url: str) -> dict[int, str]:
     with psycopg.connect(url) as conn:
         return dict(
-            conn.execute("SELECT partition, owner || fence::text FROM positions").fetchall()
+            conn.execute("SELECT partition, owner || fence::text FROM partition_offsets").fetchall()
         )
 
 

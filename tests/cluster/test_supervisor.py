@@ -70,7 +70,7 @@ def test_topics_of_others_are_left_alone(database, settings, others, supervisor)
     wait_for_frames(database.url, {"ours": 1})
     wait_until(lambda: len(partitions_read(supervisor)) == 2)
 
-    assert rows(database.url, "SELECT DISTINCT topic FROM positions") == [
+    assert rows(database.url, "SELECT DISTINCT topic FROM partition_offsets") == [
         (settings.topic_telemetry,)
     ]
     assert rows(database.url, "SELECT key FROM sessions") == [("ours",)]

@@ -53,7 +53,7 @@ def test_late_frames_go_where_they_belong(database, owner):
     owner.write(*on_day(0, "early", 4, 3))
 
     assert days(database.url) == [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (7, 1)]
-    assert rows(database.url, "SELECT count(*) FROM gaps WHERE healed_at IS NULL") == [(0,)]
+    assert rows(database.url, "SELECT count(*) FROM gaps WHERE resolved_at IS NULL") == [(0,)]
     assert chunks(database.url) in (2, None)
 
 
@@ -133,7 +133,9 @@ def test_two_workers_make_days_at_once(database):
     )
     assert counts == [(2 * DAYS, 2 * DAYS)]
     assert rows(database.url, "SELECT sum(frames) FROM sessions") == [(2 * DAYS,)]
-    assert rows(database.url, "SELECT partition, next_offset FROM positions ORDER BY 1") == [
+    assert rows(
+        database.url, "SELECT partition, next_offset FROM partition_offsets ORDER BY 1"
+    ) == [
         (3, DAYS),
         (4, DAYS),
     ]

@@ -16,7 +16,7 @@ from tests.service.audit import assert_each_frame_once, laps_of
 from tests.service.owner import Owner, Record, drove, rows, told
 
 FRAMES = 19_000  # a lap out of the pits, and two flying ones
-GAPS = "SELECT from_sequence, to_sequence, reason, healed_at IS NOT NULL FROM gaps ORDER BY 1"
+GAPS = "SELECT from_sequence, to_sequence, reason, resolved_at IS NOT NULL FROM gaps ORDER BY 1"
 
 
 @pytest.fixture(scope="module")

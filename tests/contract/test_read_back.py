@@ -152,7 +152,7 @@ def test_session_has_its_facts_and_its_books(driven, conn):
     assert session.started_at.timestamp() * 1000 == STARTED_AT_MS
     assert session.last_frame_at == driven["time"][-1].as_py()
     assert store.open_gaps(conn) == []
-    assert [(p.partition, p.next_offset, p.owner) for p in store.positions(conn)] == [
+    assert [(p.partition, p.next_offset, p.owner) for p in store.partition_offsets(conn)] == [
         (3, FRAMES_DRIVEN + 1, "test")
     ]
 

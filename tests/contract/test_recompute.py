@@ -135,11 +135,11 @@ def test_a_batch_that_is_under_way_does_not_end_it(conn, database):
     done = recompute(conn, session)
     batch = {
         "first": "UPDATE sessions SET driver = 'anna'",
-        "then": "UPDATE positions SET heartbeat = now()",
+        "then": "UPDATE partition_offsets SET heartbeat = now()",
     }
     wait_until(lambda: goes_on_after_a_deadlock(database.url, lambda: write(conn, done), **batch))
 
-    assert rows(database.url, "SELECT FROM positions WHERE fence > 1")
+    assert rows(database.url, "SELECT FROM partition_offsets WHERE fence > 1")
 
 
 def test_session_that_is_being_driven_says_so(conn):

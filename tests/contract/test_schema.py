@@ -99,6 +99,31 @@ def test_upgrade_lets_channels_be_unknown(database, owner):
     ]
 
 
+def test_upgrade_renames_what_older_stores_called_otherwise(database, owner):
+    """Rows keep their values, and the session goes on where the store had it."""
+    owner.write(*drove("a", 1, 2, 5))
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute("UPDATE sessions SET reported_at = '2026-01-02'")
+        conn.execute("ALTER TABLE sessions RENAME COLUMN reported_at TO told_at")
+        conn.execute("ALTER TABLE gaps RENAME COLUMN resolved_at TO healed_at")
+        conn.execute("ALTER INDEX gaps_open_seen_at RENAME TO gaps_asked_for")
+        conn.execute("ALTER TABLE partition_offsets RENAME TO positions")
+        conn.execute("ALTER INDEX partition_offsets_pkey RENAME TO positions_pkey")
+        before = conn.execute("SELECT next_offset, fence FROM positions").fetchall()
+        migrate(conn)
+
+    assert rows(database.url, "SELECT next_offset, fence FROM partition_offsets") == before
+    assert rows(database.url, "SELECT reported_at::date::text FROM sessions") == [("2026-01-02",)]
+    with Owner(database.url) as later:
+        later.write(*drove("a", 3, 4))
+    assert rows(database.url, SEQUENCES) == [(n,) for n in range(1, 6)]
+    assert rows(
+        database.url, "SELECT from_sequence, to_sequence, resolved_at IS NULL FROM gaps"
+    ) == [(3, 4, False)]
+    indexes = "SELECT indexname FROM pg_indexes WHERE tablename = 'partition_offsets'"
+    assert rows(database.url, indexes) == [("partition_offsets_pkey",)]
+
+
 def test_session_goes_on_after_a_new_channel_came(database, owner):
     """Its first frames know nothing of the channel."""
     owner.write(*drove("a", 1, 2))

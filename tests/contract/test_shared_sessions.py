@@ -15,7 +15,7 @@ from tests.service.audit import assert_each_frame_once, laps_of
 from tests.service.owner import Owner, Record, drove, rows, told
 
 FRAMES = 13_000  # a lap out of the pits, a flying one, and the start of the next
-OPEN_GAPS = "SELECT from_sequence, to_sequence FROM gaps WHERE healed_at IS NULL"
+OPEN_GAPS = "SELECT from_sequence, to_sequence FROM gaps WHERE resolved_at IS NULL"
 
 
 @pytest.fixture(scope="module")

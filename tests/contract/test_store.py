@@ -21,7 +21,7 @@ from tests.service.owner import PARTITION, STARTED_AT_MS, Owner, drove, rows, to
 from tests.waiting import WITHIN_S
 
 SEQUENCES = "SELECT sequence FROM telemetry ORDER BY sequence"
-POSITION = "SELECT next_offset, fence FROM positions"
+POSITION = "SELECT next_offset, fence FROM partition_offsets"
 
 
 # --- who owns the partition
@@ -41,7 +41,7 @@ def test_each_owner_raises_the_fence_and_goes_on_where_the_store_stands(database
         ownership = store.take_over("second", first_offset=0)
 
     assert (ownership.fence, ownership.next_offset) == (2, 3)
-    assert rows(database.url, "SELECT owner FROM positions") == [("second",)]
+    assert rows(database.url, "SELECT owner FROM partition_offsets") == [("second",)]
 
 
 def test_partitions_have_owners_of_their_own(database, owner):
@@ -49,7 +49,9 @@ def test_partitions_have_owners_of_their_own(database, owner):
         other.write(*drove("b", 1))
         owner.write(*drove("a", 1))
 
-    assert rows(database.url, "SELECT partition, next_offset, fence FROM positions ORDER BY 1") == [
+    assert rows(
+        database.url, "SELECT partition, next_offset, fence FROM partition_offsets ORDER BY 1"
+    ) == [
         (3, 1, 1),
         (4, 1, 1),
     ]
@@ -177,7 +179,9 @@ def test_sequences_that_are_stored_already_change_nothing(database, owner):
         ("a", 4),
         ("b", 0),
     ]
-    assert rows(database.url, "SELECT next_offset FROM positions WHERE partition = 3") == [(3,)]
+    assert rows(database.url, "SELECT next_offset FROM partition_offsets WHERE partition = 3") == [
+        (3,)
+    ]
 
 
 def test_session_that_was_deleted_is_a_change_too(database, owner):
@@ -200,7 +204,7 @@ def test_session_may_arrive_by_two_partitions(database, owner):
 
     assert rows(database.url, SEQUENCES) == [(1,), (2,), (3,), (4,), (5,)]
     assert rows(database.url, "SELECT frames, received::text FROM sessions") == [(5, "{[1,6)}")]
-    assert rows(database.url, "SELECT count(*) FROM gaps WHERE healed_at IS NULL") == [(0,)]
+    assert rows(database.url, "SELECT count(*) FROM gaps WHERE resolved_at IS NULL") == [(0,)]
 
 
 def test_facts_update_the_session(database, owner):
@@ -241,7 +245,9 @@ def test_session_without_facts_has_the_user_of_its_records(database, owner):
 
 
 def test_missing_sequences_are_a_row_and_late_frames_heal_it(database, owner):
-    healed = "SELECT from_sequence, to_sequence, reason, healed_at IS NOT NULL FROM gaps ORDER BY 1"
+    healed = (
+        "SELECT from_sequence, to_sequence, reason, resolved_at IS NOT NULL FROM gaps ORDER BY 1"
+    )
     owner.write(*drove("a", 1, 5, 8))
     assert rows(database.url, healed) == [(2, 4, "missing", False), (6, 7, "missing", False)]
 
@@ -267,7 +273,7 @@ def test_what_came_by_another_partition_is_not_missing(database, owner):
         other.write(*drove("b", 1), *drove("c", 2))
     owner.write(told("c", last_sequence=2), *drove("c", 3))
     assert rows(
-        database.url, "SELECT from_sequence, to_sequence, healed_at IS NULL FROM gaps ORDER BY id"
+        database.url, "SELECT from_sequence, to_sequence, resolved_at IS NULL FROM gaps ORDER BY id"
     ) == [
         (2, 6, True),
         (1, 1, False),
@@ -298,7 +304,7 @@ def test_a_batch_of_old_and_new_frames_looks_at_none_of_the_gaps_between_them(da
         )
     owner.write(*drove("a", 2, 6))
 
-    assert rows(database.url, "SELECT from_sequence FROM gaps WHERE healed_at IS NULL") == [(4,)]
+    assert rows(database.url, "SELECT from_sequence FROM gaps WHERE resolved_at IS NULL") == [(4,)]
 
 
 def gaps_looked_at(url: str, owner: Owner) -> int:
@@ -461,7 +467,7 @@ def test_database_that_is_down_is_named_without_its_password():
 
 def test_connection_that_was_cut_is_a_database_that_is_away(database, owner):
     with psycopg.connect(database.url, autocommit=True) as conn:
-        conn.execute("SELECT pg_terminate_backend(backend_pid, 5000) FROM positions")
+        conn.execute("SELECT pg_terminate_backend(backend_pid, 5000) FROM partition_offsets")
 
     for call in (lambda: owner.write(*drove("a", 1)), lambda: owner.store.beat(owner.fence)):
         with pytest.raises(StoreUnavailable, match="no database answers"):

@@ -48,7 +48,7 @@ def assert_each_frame_once(database_url: str, expected: Mapping[str, int]) -> No
             assert received == f"{{[1,{count + 1})}}", f"session {key}: sessions.received"
             assert disorder == 0, f"session {key}: frames out of order"
         open_gaps = conn.execute(
-            "SELECT count(*) FROM gaps JOIN sessions s ON s.id = session_id WHERE s.key = ANY (%s) AND healed_at IS NULL",
+            "SELECT count(*) FROM gaps JOIN sessions s ON s.id = session_id WHERE s.key = ANY (%s) AND resolved_at IS NULL",
             [list(expected)],
         ).fetchone()
         assert open_gaps == (0,)

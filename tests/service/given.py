@@ -139,7 +139,7 @@ def open_gaps(database_url: str, key: str) -> list[tuple[int, int]]:
     with psycopg.connect(database_url) as conn:
         return conn.execute(
             "SELECT from_sequence, to_sequence FROM gaps JOIN sessions s ON s.id = session_id"
-            " WHERE s.key = %s AND healed_at IS NULL ORDER BY 1",
+            " WHERE s.key = %s AND resolved_at IS NULL ORDER BY 1",
             [key],
         ).fetchall()
 

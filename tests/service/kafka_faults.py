@@ -159,7 +159,7 @@ def assert_nothing_given_up(database_url: str) -> None:
     """No record was skipped, refused or read out of a log that was lost."""
     with psycopg.connect(database_url) as conn:
         assert conn.execute("SELECT reason, topic, partition FROM dead_letters").fetchall() == []
-        assert conn.execute("SELECT * FROM gaps WHERE healed_at IS NULL").fetchall() == []
+        assert conn.execute("SELECT * FROM gaps WHERE resolved_at IS NULL").fetchall() == []
 
 
 def repeats_in_log(kafka: KafkaSettings, expected: Mapping[str, int]) -> int:

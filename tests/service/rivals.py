@@ -171,7 +171,7 @@ def _stored(database_url: str) -> int:
 
 def _judge(database_url: str, cuts: int, takeovers: int) -> Verdict:
     with psycopg.connect(database_url) as conn:
-        (position,) = conn.execute("SELECT next_offset FROM positions").fetchone() or (0,)
+        (position,) = conn.execute("SELECT next_offset FROM partition_offsets").fetchone() or (0,)
         stored = [offset for (offset,) in conn.execute("SELECT lap_clock_ms FROM telemetry")]
         (frames,) = conn.execute("SELECT frames FROM sessions").fetchone() or (0,)
     distinct = set(stored)
@@ -194,7 +194,7 @@ class NoGrip(PartitionWriter):
     def take_over(self, owner: str, *, first_offset: int) -> Ownership:
         with self._reachable():
             # The row names a connection that is nobody's.
-            self._conn.execute("UPDATE positions SET backend_start = 'epoch'")
+            self._conn.execute("UPDATE partition_offsets SET backend_start = 'epoch'")
         return super().take_over(owner, first_offset=first_offset)
 
 

@@ -182,7 +182,7 @@ def test_a_restarted_engine_goes_on_where_it_was(conn, stored):
 def test_only_open_gaps_are_told(conn):
     session_id = keep(conn, "spa", drive(laps=0.1), [])
     conn.execute(
-        "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason, healed_at)"
+        "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason, resolved_at)"
         " VALUES (%s, 5, 9, 'missing', NULL), (%s, 20, 21, 'missing', now())",
         [session_id, session_id],
     )
@@ -200,11 +200,11 @@ def test_only_open_gaps_are_told(conn):
 
 def test_positions_say_how_far_ingest_has_come(conn):
     conn.execute(
-        "INSERT INTO positions (topic, partition, next_offset, fence, owner, backend_pid, backend_start, heartbeat)"
+        "INSERT INTO partition_offsets (topic, partition, next_offset, fence, owner, backend_pid, backend_start, heartbeat)"
         " VALUES ('telemetry', 1, 42, 1, 'worker', 1, now(), '2024-01-01T00:00:00Z')"
     )
 
-    (position,) = store.positions(conn)
+    (position,) = store.partition_offsets(conn)
 
     assert (position.topic, position.partition, position.next_offset) == ("telemetry", 1, 42)
     assert position.heartbeat == datetime(2024, 1, 1, tzinfo=UTC)

@@ -108,7 +108,7 @@ def test_what_was_not_stored_of_the_old_topic_is_a_row(kafka, database, partitio
         make_anew(kafka.brokers, partition.topic)
         wait_until(lambda: replaced(database) == [(0, FRAMES - 1)])
 
-    assert rows(database, "SELECT next_offset FROM positions") == [(0,)]
+    assert rows(database, "SELECT next_offset FROM partition_offsets") == [(0,)]
     assert rows(database, "SELECT count(*) FROM telemetry") == [(0,)]
 
 
@@ -132,15 +132,15 @@ def test_store_without_topic_ids_takes_the_id_that_it_finds(kafka, database, par
     with working(kafka, database, partition):
         wait_until(lambda: stored(database, "s") == FRAMES)
     with psycopg.connect(database.url) as conn:
-        conn.execute("UPDATE positions SET topic_id = NULL")
+        conn.execute("UPDATE partition_offsets SET topic_id = NULL")
 
     produce(kafka.brokers, partition.topic, "s", FRAMES + 1, begin=FRAMES + 1)
     with working(kafka, database, partition):
         wait_until(lambda: stored(database, "s") == FRAMES + 1)
     assert replaced(database) == []
-    assert rows(database, "SELECT next_offset FROM positions WHERE topic_id IS NOT NULL") == [
-        (FRAMES + 1,)
-    ]
+    assert rows(
+        database, "SELECT next_offset FROM partition_offsets WHERE topic_id IS NOT NULL"
+    ) == [(FRAMES + 1,)]
 
 
 def create(brokers: str, topic: str) -> None:
@@ -213,7 +213,7 @@ def replaced(database) -> list[tuple]:
 
 
 def position(database) -> int:
-    return rows(database, "SELECT next_offset FROM positions")[0][0]
+    return rows(database, "SELECT next_offset FROM partition_offsets")[0][0]
 
 
 def rows(database, query: str, values: list | None = None) -> list[tuple]:

@@ -68,9 +68,7 @@ def test_records_that_retention_took_are_a_row_and_reading_goes_on(kafka, databa
         wait_for_frames(database.url, {"a": 160})
     query = "SELECT topic, partition, from_offset, to_offset FROM gaps WHERE reason = 'retention'"
     assert rows(database.url, query) == [(settings.topic_telemetry, 0, 100, 149)]
-    query = (
-        "SELECT from_sequence, to_sequence FROM gaps WHERE reason = 'missing' AND healed_at IS NULL"
-    )
+    query = "SELECT from_sequence, to_sequence FROM gaps WHERE reason = 'missing' AND resolved_at IS NULL"
     assert rows(database.url, query) == [(101, 150)]
     assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,101),[151,211)}",)]
 
@@ -161,7 +159,7 @@ def test_session_that_comes_by_two_partitions_is_stored_once(database, settings)
 
     assert_each_frame_once(database.url, {"a": FRAMES})
     assert rows(database.url, "SELECT count(*) FROM dead_letters") == [(0,)]
-    assert rows(database.url, "SELECT count(*) FROM gaps WHERE healed_at IS NULL") == [(0,)]
+    assert rows(database.url, "SELECT count(*) FROM gaps WHERE resolved_at IS NULL") == [(0,)]
 
 
 def test_lap_is_announced_when_it_is_stored(database, settings):
@@ -279,9 +277,9 @@ def test_group_offset_follows_the_store(database, settings):
     publish(settings, drove("a", *range(1, FRAMES + 1)))
     with hosting(settings, database.url, partitions=2):
         wait_until(lambda: committed(settings, 0) == FRAMES)
-        assert rows(database.url, "SELECT next_offset FROM positions WHERE partition = 0") == [
-            (FRAMES,)
-        ]
+        assert rows(
+            database.url, "SELECT next_offset FROM partition_offsets WHERE partition = 0"
+        ) == [(FRAMES,)]
 
     assert committed(settings, 1) == 0
 

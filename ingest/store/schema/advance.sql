@@ -19,7 +19,7 @@ DECLARE
     updated integer[];
     shared integer[];
 BEGIN
-    UPDATE positions SET next_offset = in_end, heartbeat = clock_timestamp()
+    UPDATE partition_offsets SET next_offset = in_end, heartbeat = clock_timestamp()
      WHERE topic = in_topic AND partition = in_partition AND fence = in_fence AND next_offset = in_start;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'fence % at offset % is not in force', in_fence, in_start USING ERRCODE = 'PS001';
@@ -52,9 +52,9 @@ BEGIN
 
     -- A gap that another worker has filled while this one wrote it down is none.
     IF cardinality(shared) > 0 THEN
-        UPDATE gaps g SET healed_at = clock_timestamp()
+        UPDATE gaps g SET resolved_at = clock_timestamp()
           FROM sessions s
-         WHERE s.id = ANY (shared) AND g.session_id = s.id AND g.healed_at IS NULL
+         WHERE s.id = ANY (shared) AND g.session_id = s.id AND g.resolved_at IS NULL
            AND s.received @> int8range(g.from_sequence, g.to_sequence, '[]');
     END IF;
 
@@ -63,11 +63,11 @@ BEGIN
     WITH met AS MATERIALIZED (
         SELECT g.id, g.session_id, int8range(g.from_sequence, g.to_sequence, '[]') AS missing
           FROM unnest(in_sessions, in_received) AS batch(id, received)
-          JOIN gaps g ON g.session_id = batch.id AND g.healed_at IS NULL
+          JOIN gaps g ON g.session_id = batch.id AND g.resolved_at IS NULL
            AND g.to_sequence >= lower(batch.received) AND g.from_sequence < upper(batch.received)  -- by the index
            AND batch.received && int8range(g.from_sequence, g.to_sequence, '[]')
     )
-    UPDATE gaps g SET healed_at = clock_timestamp()
+    UPDATE gaps g SET resolved_at = clock_timestamp()
       FROM met JOIN sessions s ON s.id = met.session_id
      WHERE g.id = met.id AND s.received @> met.missing;
     RETURN shared;

@@ -28,6 +28,14 @@ _MIGRATION_LOCK = 7_205_759_403
 # days too.
 CHUNK_HOURS = 24
 
+# Names of older versions, and of this one.
+_RENAMED_COLUMNS = (("sessions", "told_at", "reported_at"), ("gaps", "healed_at", "resolved_at"))
+_RENAMED_TABLES = (("positions", "partition_offsets"),)
+_RENAMED_INDEXES = (
+    ("positions_pkey", "partition_offsets_pkey"),
+    ("gaps_asked_for", "gaps_open_seen_at"),
+)
+
 _KEEP_ALL = Retention()
 
 
@@ -57,6 +65,7 @@ def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
 
 def migrate_to(conn: psycopg.Connection, edition: Edition, retention: Retention) -> None:
     """Bring the database to the schema of an edition, within a transaction."""
+    _rename_old(conn)
     for name in ("schema.sql", "advance.sql", "expire.sql"):
         conn.execute(files("ingest.store.schema").joinpath(name).read_bytes())
     _migrate_telemetry(conn)
@@ -66,6 +75,27 @@ def migrate_to(conn: psycopg.Connection, edition: Edition, retention: Retention)
     if edition.community:
         migrate_columnstore(conn)
         migrate_policies(conn, retention)
+
+
+def _rename_old(conn: psycopg.Connection) -> None:
+    """Give tables, columns and indexes of an older version's store their names of today. Rows stay
+    as they are.
+    """
+    for table, old, new in _RENAMED_COLUMNS:
+        if old in _columns(conn, table):
+            names = map(sql.Identifier, (table, old, new))
+            conn.execute(sql.SQL("ALTER TABLE {} RENAME COLUMN {} TO {}").format(*names))
+    for old, new in _RENAMED_TABLES:
+        if _columns(conn, old):
+            conn.execute(
+                sql.SQL("ALTER TABLE {} RENAME TO {}").format(*map(sql.Identifier, (old, new)))
+            )
+    for old, new in _RENAMED_INDEXES:
+        conn.execute(
+            sql.SQL("ALTER INDEX IF EXISTS {} RENAME TO {}").format(
+                *map(sql.Identifier, (old, new))
+            )
+        )
 
 
 def _migrate_telemetry(conn: psycopg.Connection) -> None:

@@ -22,12 +22,12 @@ CREATE TABLE IF NOT EXISTS sessions (
     partition      integer NOT NULL,
     updated_at     timestamptz NOT NULL DEFAULT now(),    -- when ingest last wrote to it, by the server's clock
     last_sequence  bigint NOT NULL DEFAULT 0,             -- the highest one that its collector said it had sent
-    told_at        timestamptz,                           -- when it said so last
+    reported_at        timestamptz,                           -- when it said so last
     late_from      timestamptz,                           -- the laps from here on lack frames that came late (NULL: none do)
     track_id       integer                                -- the version of its track that its laps are timed on (NULL: none was known)
 );
 ALTER TABLE sessions ADD COLUMN IF NOT EXISTS last_sequence bigint NOT NULL DEFAULT 0,
-                     ADD COLUMN IF NOT EXISTS told_at timestamptz,
+                     ADD COLUMN IF NOT EXISTS reported_at timestamptz,
                      ADD COLUMN IF NOT EXISTS late_from timestamptz,
                      ADD COLUMN IF NOT EXISTS track_id integer;
 CREATE INDEX IF NOT EXISTS sessions_track ON sessions (game, track, id);
@@ -188,11 +188,11 @@ CREATE TABLE IF NOT EXISTS gaps (
     to_offset     bigint,                                 -- both included; NULL: how many there were is not known
     reason        text NOT NULL,                          -- missing, retention, replaced (the topic was made anew)
     seen_at       timestamptz NOT NULL DEFAULT now(),
-    healed_at     timestamptz
+    resolved_at     timestamptz
 );
-CREATE INDEX IF NOT EXISTS gaps_open_up_to ON gaps (session_id, to_sequence) WHERE healed_at IS NULL;
+CREATE INDEX IF NOT EXISTS gaps_open_up_to ON gaps (session_id, to_sequence) WHERE resolved_at IS NULL;
 DROP INDEX IF EXISTS gaps_open;  -- did the same, without the sequence
-CREATE INDEX IF NOT EXISTS gaps_asked_for ON gaps (seen_at) WHERE healed_at IS NULL;
+CREATE INDEX IF NOT EXISTS gaps_open_seen_at ON gaps (seen_at) WHERE resolved_at IS NULL;
 
 -- Records that cannot be stored, within a quota (ingest/store/dead_letters.py); `purple-sector dead-letters` lists, shows and replays them.
 CREATE TABLE IF NOT EXISTS dead_letters (
@@ -227,7 +227,7 @@ CREATE TABLE IF NOT EXISTS dead_letters_not_kept (
 );
 
 -- The only offsets that ingest believes. fence counts the owners; next_offset is the next record to read.
-CREATE TABLE IF NOT EXISTS positions (
+CREATE TABLE IF NOT EXISTS partition_offsets (
     topic         text NOT NULL,
     partition     integer NOT NULL,
     next_offset   bigint NOT NULL,
@@ -239,4 +239,4 @@ CREATE TABLE IF NOT EXISTS positions (
     topic_id      text,                                   -- Kafka's; another id is another log (NULL: not known)
     PRIMARY KEY (topic, partition)
 );
-ALTER TABLE positions ADD COLUMN IF NOT EXISTS topic_id text;
+ALTER TABLE partition_offsets ADD COLUMN IF NOT EXISTS topic_id text;
