@@ -90,6 +90,8 @@ class OpenSession:
             for name in _JUDGED_BY
             if (told := getattr(facts, name)) not in ("", getattr(self, name))
         }
+        if self.user_id:
+            news.pop("user_id", None)  # a session keeps its first user
         for name, told in news.items():
             setattr(self, name, told)
         return bool(news) and self.carry is not None

@@ -10,7 +10,7 @@ frame costs its message all frames and facts. An implausible value is NULL and c
 kept.
 
 A reason is a stable code, a colon and a text. The codes are key, empty, oversize, decode, encoding,
-json, time, value and facts.
+json, time, value and facts; `ingest.codec.session_owner` adds owner.
 """
 
 from collections.abc import Mapping, Sequence

@@ -27,7 +27,7 @@ from ingest.codec.record_format import MAX_KEY_BYTES, has_controls
 from ingest.codec.record_headers import HeaderReader, behind_of, read_headers
 from ingest.errors import BrokerUnavailable, OffsetsLost, TopicReplaced
 from ingest.kafka.topic_id import Question, identity_of
-from ingest.kafka.topics import QUIET
+from ingest.kafka.topics import QUIET, topic_owner
 from ingest.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -66,7 +66,11 @@ class PartitionConsumer:
 
     def __init__(self, settings: KafkaSettings, partition: Partition) -> None:
         self.partition = partition
+        #: The user whose topic this is; see `topic_owner`.
+        self.owner = topic_owner(settings, partition.topic)
         self.users: dict[str, str] = {}
+        #: The users that headers name on a topic whose owner is known otherwise, by session.
+        self.claims: dict[str, str] = {}
         #: How far the clocks of collectors are behind the broker's, by session, where that is a
         #: fault.
         self.behind_ms: dict[str, int] = {}
@@ -219,15 +223,21 @@ class PartitionConsumer:
             user = _text(dict(headers).get("userId") or b"")
             if behind_ms := behind_of(headers, message.timestamp()):
                 self.behind_ms[_text(key)] = behind_ms
-            self.users[_text(key)] = (
-                "" if has_controls(user) else user
-            )  # facts may hold no control characters either
+            self._note_user(_text(key), "" if has_controls(user) else user)  # as in facts
         if len(self._seen) > _REMEMBERED:
             # Sessions end without a notice. One that goes on is noted again; the newest may still
             # wait to be stored.
             self._seen &= set(keys)
             self.users = dict(list(self.users.items())[-_REMEMBERED // 2 :])
+            self.claims = dict(list(self.claims.items())[-_REMEMBERED // 2 :])
             self.behind_ms = dict(list(self.behind_ms.items())[-_REMEMBERED // 2 :])
+
+    def _note_user(self, session: str, header: str) -> None:
+        if self.owner is None:
+            self.users[session] = header
+        else:
+            self.users[session] = self.owner
+            self.claims[session] = header
 
     def _complain(self, error: KafkaError) -> None:
         if not self._complained.is_set():

@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # their packa
     TopicMetadata,
 )
 
+from ingest.codec.session_owner import NOBODY
 from ingest.errors import BrokerUnavailable, SettingsError
 from ingest.kafka.partitioner import partition_of
 from ingest.settings import KafkaSettings
@@ -38,6 +39,7 @@ __all__ = [
     "telemetry_pattern",
     "telemetry_spec",
     "telemetry_topic",
+    "topic_owner",
     "topic_specs",
 ]
 
@@ -141,6 +143,28 @@ def telemetry_topic(settings: KafkaSettings, user_id: str) -> str:
         )
         raise SettingsError("USER_ID", user_id, accepted)
     return name
+
+
+def topic_owner(settings: KafkaSettings, topic: str) -> str | None:
+    """Return the user whose records a topic holds, proved by the topic's access rules.
+
+    Returns `NOBODY` for a shared topic where each user has a topic, and None where headers name
+    the user. A topic of one user names it in both cases.
+    """
+    user = topic.removeprefix(f"{settings.topic_telemetry}-user-")
+    if user not in ("", topic):
+        return user
+    return NOBODY if settings.topic_per_user and topic == settings.topic_telemetry else None
+
+
+def refuse_unproved_users(settings: KafkaSettings, auth_mode: str) -> None:
+    """Refuse an access mode with logins on topics that prove no user. Raises SettingsError."""
+    if auth_mode != "none" and not settings.topic_per_user:
+        raise SettingsError(
+            "KAFKA_TOPIC_PER_USER",
+            "false",
+            f"want true with AUTH_MODE={auth_mode}: on a shared topic anyone may write as anybody",
+        )
 
 
 def telemetry_pattern(settings: KafkaSettings) -> str:

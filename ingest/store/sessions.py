@@ -1,6 +1,7 @@
 """Stores the facts that collectors report about a session in the session's row.
 
-Rule: a fact that a collector no longer reports does not erase the fact that it reported before.
+Rules: a fact that a collector no longer reports does not erase the fact that it reported before. A
+session keeps its first user.
 """
 
 from collections.abc import Iterable
@@ -10,11 +11,13 @@ import psycopg
 
 from ingest.telemetry_pb2 import Session
 
-# If a session's car, track or driver changes, its laps were judged in the wrong scope.
+# A session keeps its first user. If its car, track or driver changes, its laps were judged in the
+# wrong scope.
 _SAVE_FACTS = """
 WITH told AS (
     UPDATE sessions s
-       SET user_id = coalesce(nullif(%(user_id)s, ''), s.user_id), game = coalesce(nullif(%(game)s, ''), s.game),
+       SET user_id = coalesce(nullif(s.user_id, ''), %(user_id)s),
+           game = coalesce(nullif(%(game)s, ''), s.game),
            track = coalesce(nullif(%(track)s, ''), s.track), car = coalesce(nullif(%(car)s, ''), s.car),
            driver = coalesce(nullif(%(driver)s, ''), s.driver),
            track_length_m = coalesce(nullif(%(track_length)s, 0), s.track_length_m),

@@ -18,6 +18,7 @@ import structlog
 from analytics.laps.best_laps import Category
 from analytics.laps.engine import last_lap
 from ingest.batching.clock_corrections import place_in_time
+from ingest.batching.foreign_records import reject_false_claims, reject_taken
 from ingest.batching.late_sessions import LateSessions
 from ingest.batching.partition_log import Batch, Partition, PartitionLog
 from ingest.batching.poison_search import PoisonSearch
@@ -312,8 +313,7 @@ class RunLoop:
             self._lateness.note(self._store.late_sessions(), now=now)
 
     def _keep(self, batch: Batch) -> None:
-        decoded = decode(batch.records.values, batch.records.keys)
-        self._open(decoded.sessions)
+        decoded = self._read_owned(batch)
         appended_ms = batch.records.appended_ms
         # A topic that keeps its producers' times has no append times of its own.
         appended_ms = np.where(appended_ms > 0, appended_ms, time.time_ns() // 1_000_000)
@@ -346,6 +346,14 @@ class RunLoop:
         for progress in chunk.progress:
             self._silence.note(progress.key, now=time.monotonic())
         self._count(chunk)
+
+    def _read_owned(self, batch: Batch) -> Decoded:
+        """Decode a batch and open its sessions, without records of other users' sessions."""
+        keys, owner = batch.records.keys, self._source.owner
+        decoded = decode(batch.records.values, keys)
+        decoded = reject_false_claims(decoded, keys, owner, self._source.claims)
+        self._open(decoded.sessions)
+        return reject_taken(decoded, keys, owner, self._sessions)
 
     def _with_headers(self, chunk: WriteBatch) -> WriteBatch:
         """Add the original headers to those dead letters that may have a place."""
@@ -503,7 +511,9 @@ class RunLoop:
             self._sessions = {key: self._sessions[key] for key in keys if key in self._sessions}
         new = [key for key in keys if key not in self._sessions]
         if new:
-            self._sessions |= self._store.open_sessions(new, self._source.users)
+            owner = self._source.owner
+            users = self._source.users if owner is None else dict.fromkeys(new, owner)
+            self._sessions |= self._store.open_sessions(new, users)
 
     def _count(self, chunk: WriteBatch) -> None:
         progress = self._progress

@@ -14,6 +14,7 @@ from typing import Literal
 
 import structlog
 
+from ingest.codec.session_owner import owner_fault
 from ingest.codec.session_times import Placing, SessionTimes
 from ingest.codec.timestamps import AHEAD_MS, BEHIND_MS, time_fault
 from serve.bridge.live.decode import LiveMessage, UndecodableRecord, moved, read
@@ -21,6 +22,10 @@ from serve.bridge.live.outgoing import OutgoingMessage
 from serve.bridge.live.viewer import Viewer
 
 log = structlog.get_logger()
+
+# Owners of sessions. They are remembered for longer than sessions are live, so that nobody takes a
+# session after a pause.
+_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ class LiveRecord:
 
     ``appended_ms`` is the time when the broker received it; 0 is unknown. An empty ``user`` is
     unknown. ``behind_ms`` is how far its sender's clock was behind the broker's, if that is a
-    fault; else it is 0.
+    fault; else it is 0. ``proved``: the topic's access rules prove the user. ``fault`` is why
+    viewers must not see it.
     """
 
     session: str
@@ -49,6 +55,8 @@ class LiveRecord:
     value: bytes
     appended_ms: int = 0
     behind_ms: int = 0
+    proved: bool = False
+    fault: str | None = None
 
 
 @dataclass(slots=True)
@@ -78,6 +86,9 @@ class Hub:
         self._watching: dict[Subscription, set[Viewer]] = {}
         self.received = 0
         self.unreadable = 0
+        #: Counts records of one user for a session of another. Ingest makes them dead letters.
+        self.foreign = 0
+        self._owners: dict[str, str] = {}  # of sessions, where a topic proves the user
         #: Counts values that no car can have sent, by field. Viewers received them as unknown.
         self.blanked: Counter[str] = Counter()
 
@@ -128,7 +139,11 @@ class Hub:
         for record in records:
             self.received += 1
             try:
-                message = self._in_time(record, read(record.value, record.session), now)
+                read_message = read(record.value, record.session)
+                if self._is_foreign(record, read_message):
+                    self.foreign += 1
+                    continue
+                message = self._in_time(record, read_message, now)
             except UndecodableRecord:
                 self.unreadable += 1
                 continue
@@ -142,6 +157,19 @@ class Hub:
         for key in gone:
             del self._sessions[key]
         return gone
+
+    def _is_foreign(self, record: LiveRecord, message: LiveMessage) -> bool:
+        """Return whether one user claims the session of another.
+
+        A session keeps its first proved user.
+        """
+        if not record.proved:
+            return False
+        if record.fault or owner_fault(record.user, "", facts=message.user):
+            return True
+        if len(self._owners) > _REMEMBERED:
+            self._owners = dict(list(self._owners.items())[-_REMEMBERED // 2 :])
+        return self._owners.setdefault(record.session, record.user) != record.user
 
     def _count_blanked(self, record: LiveRecord, message: LiveMessage) -> None:
         for name in set(message.blanked) - self.blanked.keys():

@@ -27,7 +27,9 @@ from confluent_kafka.admin import AdminClient
 
 from ingest.codec.record_format import InvalidRecord, session_of
 from ingest.codec.record_headers import behind_of, read_headers
+from ingest.codec.session_owner import owner_fault
 from ingest.collectors.delivery.records import RESENT
+from ingest.kafka.topics import topic_owner
 from ingest.settings import KafkaSettings
 from serve.bridge.live.hub import LiveRecord
 
@@ -44,11 +46,12 @@ _MOST_AHEAD_BYTES = 4 * 2**20
 _OBJECTS_BYTES = 500  # the memory of a record beside its value
 
 
-def record_of(message: Message) -> LiveRecord | None:
+def record_of(message: Message, owner: str | None = None) -> LiveRecord | None:
     """Return a record with the names that its key and headers carry, and the time of its append.
 
-    An invalid name is empty. Return None for a resend that ingest requested. It is old, and a
-    session that ended must not become live again because of it.
+    ``owner`` is the user of its topic, as `topic_owner` returns it. An invalid name is empty.
+    Return None for a resend that ingest requested. It is old, and a session that ended must not
+    become live again because of it.
     """
     headers = read_headers(message) or []
     if RESENT in headers:
@@ -56,8 +59,13 @@ def record_of(message: Message) -> LiveRecord | None:
     kind, time_ms = message.timestamp()
     # A topic that keeps its producers' times has no time of the broker.
     appended_ms = time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else time.time_ns() // 1_000_000
-    user, behind_ms = _name(dict(headers).get("userId")), behind_of(headers, (kind, time_ms))
-    return LiveRecord(_name(message.key()), user, message.value() or b"", appended_ms, behind_ms)
+    session, user = _name(message.key()), _name(dict(headers).get("userId"))
+    behind_ms = behind_of(headers, (kind, time_ms))
+    value = message.value() or b""
+    if owner is None:
+        return LiveRecord(session, user, value, appended_ms, behind_ms)
+    fault = owner_fault(owner, session, header=user)
+    return LiveRecord(session, owner, value, appended_ms, behind_ms, proved=True, fault=fault)
 
 
 def _name(value: str | bytes | None) -> str:
@@ -79,6 +87,7 @@ class LiveReader:
         self._wanted = re.compile(
             f"({re.escape(settings.topic_telemetry)}(-user-.+)?|{re.escape(settings.topic_laps)})"
         )
+        self._owners: dict[str, str | None] = {}  # of topics
         self._stopping = threading.Event()
         self._ahead_bytes = 0
         self._room = threading.Condition()
@@ -170,7 +179,7 @@ class LiveReader:
         log.info("partitions_followed", new=len(new), gone=len(gone), all=len(found))
 
     def _hand_over(self, messages: list[Message]) -> None:
-        records = [r for m in messages if m.error() is None and (r := record_of(m)) is not None]
+        records = [r for m in messages if m.error() is None and (r := self._record(m)) is not None]
         if not records:
             return
         size_bytes = sum(len(record.value) + _OBJECTS_BYTES for record in records)
@@ -185,6 +194,12 @@ class LiveReader:
             self._loop.call_soon_threadsafe(self._arrive, records, size_bytes)
         except RuntimeError:  # the loop is closed: nothing is left to deliver to
             self._stopping.set()
+
+    def _record(self, message: Message) -> LiveRecord | None:
+        topic = message.topic() or ""
+        if topic not in self._owners:
+            self._owners[topic] = topic_owner(self._settings, topic)
+        return record_of(message, self._owners[topic])
 
     def _arrive(self, records: list[LiveRecord], size_bytes: int) -> None:
         try:

@@ -10,9 +10,11 @@ from ingest.kafka.topics import (
     TopicOutcome,
     TopicReport,
     config_differences,
+    refuse_unproved_users,
     shape_differences,
     telemetry_pattern,
     telemetry_topic,
+    topic_owner,
     topic_specs,
 )
 from ingest.settings import KafkaSettings
@@ -82,6 +84,33 @@ def test_a_user_has_a_topic_only_where_that_is_wanted():
 def test_a_topic_name_that_kafka_refuses_is_refused_here(user):
     with pytest.raises(SettingsError, match="USER_ID"):
         telemetry_topic(kafka(topic_per_user=True), user)
+
+
+@pytest.mark.parametrize("user", ["anna", "a.b_C-d", "x-user-y"])
+@pytest.mark.parametrize("per_user", [True, False])
+def test_a_topic_of_a_user_names_its_owner(user, per_user):
+    settings = kafka(topic_per_user=per_user)
+
+    assert topic_owner(settings, telemetry_topic(kafka(topic_per_user=True), user)) == user
+
+
+def test_a_shared_topic_has_no_owner():
+    assert topic_owner(kafka(), "telemetry") is None
+    assert topic_owner(kafka(topic_per_user=True), "telemetry") == ""
+
+
+@pytest.mark.parametrize("topic", ["laps", "telemetry-user-"])
+@pytest.mark.parametrize("per_user", [True, False])
+def test_other_topics_have_no_owner_to_prove(topic, per_user):
+    assert topic_owner(kafka(topic_per_user=per_user), topic) is None
+
+
+@pytest.mark.parametrize("mode", ["keys", "jwt"])
+def test_logins_need_topics_that_prove_users(mode):
+    with pytest.raises(SettingsError, match="KAFKA_TOPIC_PER_USER.*AUTH_MODE=" + mode):
+        refuse_unproved_users(kafka(), mode)
+    refuse_unproved_users(kafka(topic_per_user=True), mode)
+    refuse_unproved_users(kafka(), "none")
 
 
 def test_differences_are_said_in_words():

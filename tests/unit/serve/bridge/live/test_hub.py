@@ -1,11 +1,13 @@
 """Who gets what, and which sessions are live."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.codec.session_owner import FOREIGN_HEADER
 from ingest.telemetry_pb2 import (
     Lap,
     LapInProgress,
@@ -351,3 +353,49 @@ def test_watching_needs_joining(hub):
 
     with pytest.raises(ValueError, match="joins before it watches"):
         hub.watch(viewer, session("monza"), now=0.0)
+
+
+def proved(record, **more):
+    """A record from a topic of its user's own."""
+    return replace(record, proved=True, **more)
+
+
+def test_session_shows_only_records_of_its_first_proved_user(hub):
+    """Even after a pause in which the session was forgotten."""
+    seat = Seat(hub, session("monza"))
+    hub.publish([proved(frame("monza", speed=1))], now=1.0)
+    hub.publish([proved(frame("monza", user="bob", speed=2))], now=1.0)
+    assert seat.speeds() == [1]
+    hub.expire(now=100.0)
+    hub.publish([proved(frame("monza", user="bob", speed=3))], now=100.0)
+    hub.publish([proved(frame("monza", speed=4))], now=100.0)
+
+    assert (hub.foreign, seat.speeds()) == (2, [4])
+
+
+def test_record_with_a_false_claim_claims_no_session(hub):
+    seat = Seat(hub, session("monza"))
+    told = Session(track="Monza", user_id="anna")
+    hub.publish(
+        [
+            proved(frame("monza", user="bob", speed=1), fault=FOREIGN_HEADER),
+            proved(message("monza", user="bob", session=told)),
+            proved(frame("monza", speed=2)),
+        ],
+        now=1.0,
+    )
+
+    assert (hub.foreign, seat.speeds(), hub.sessions["monza"].user) == (2, [2], "anna")
+
+
+def test_remembered_owners_are_bounded(hub):
+    hub.publish([proved(frame(f"s{n}")) for n in range(20_100)], now=1.0)
+
+    assert 10_000 <= len(hub._owners) <= 20_001
+
+
+def test_headers_name_the_user_where_no_topic_proves_it(hub):
+    seat = Seat(hub, user("bob"))
+    hub.publish([frame("monza", speed=1), frame("monza", user="bob", speed=2)], now=1.0)
+
+    assert (hub.foreign, seat.speeds()) == (0, [2])
