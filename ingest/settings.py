@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError
@@ -92,6 +92,9 @@ class _Environment(BaseSettings):
         populate_by_name=True,
     )
     _file: str = PrivateAttr(_ENV_FILE)
+    #: Heading and readers of the group, for .env.example and docs/reference/settings.md.
+    title: ClassVar[str]
+    read_by: ClassVar[str]
 
     @classmethod
     def read(cls, **given: Any) -> Self:
@@ -188,29 +191,83 @@ def _first_error(wrong: ValidationError) -> SettingsError:
 class KafkaSettings(_Environment):
     """Settings for the connection to Kafka, and the names of topics and consumer group."""
 
+    title: ClassVar[str] = "Kafka"
+    read_by: ClassVar[str] = "collectors, ingest, the page, and commands"
+
     brokers: Annotated[str, AfterValidator(_broker_list)] = Field(
-        "127.0.0.1:9092", alias="KAFKA_BROKERS"
+        "127.0.0.1:9092",
+        alias="KAFKA_BROKERS",
+        description="Brokers to start from: host:port[,host:port...]",
     )
-    client_id: str = Field("purple-sector", alias="KAFKA_CLIENT_ID", min_length=1)
+    client_id: str = Field(
+        "purple-sector",
+        alias="KAFKA_CLIENT_ID",
+        min_length=1,
+        description="The name in the broker's logs and quotas",
+    )
     topic_telemetry: str = Field(
-        "telemetry", alias="KAFKA_TOPIC_TELEMETRY", pattern=r"^[A-Za-z0-9._-]{1,200}$"
+        "telemetry",
+        alias="KAFKA_TOPIC_TELEMETRY",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="Topic of the frames; collectors write it, ingest and bridge read it",
     )
     topic_commands: str = Field(
-        "commands", alias="KAFKA_TOPIC_COMMANDS", pattern=r"^[A-Za-z0-9._-]{1,200}$"
+        "commands",
+        alias="KAFKA_TOPIC_COMMANDS",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="Topic of the commands to collectors",
     )
-    topic_laps: str = Field("laps", alias="KAFKA_TOPIC_LAPS", pattern=r"^[A-Za-z0-9._-]{1,200}$")
-    topic_per_user: bool = Field(False, alias="KAFKA_TOPIC_PER_USER")
-    consumer_group: str = Field("telemetry-processors", alias="KAFKA_CONSUMER_GROUP", min_length=1)
-    replication: int = Field(1, alias="KAFKA_REPLICATION", ge=1, le=10)
+    topic_laps: str = Field(
+        "laps",
+        alias="KAFKA_TOPIC_LAPS",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="Topic of the laps, finished and in progress",
+    )
+    topic_per_user: bool = Field(
+        False,
+        alias="KAFKA_TOPIC_PER_USER",
+        description="true: collectors write to `<telemetry topic>-user-<USER_ID>`, so that the"
+        " broker can limit each user",
+    )
+    consumer_group: str = Field(
+        "telemetry-processors",
+        alias="KAFKA_CONSUMER_GROUP",
+        min_length=1,
+        description="Group under which offsets are committed for lag dashboards; ingest itself "
+        "reads only the database's",
+    )
+    replication: int = Field(
+        1,
+        alias="KAFKA_REPLICATION",
+        ge=1,
+        le=10,
+        description="Copies of each partition of the topics that we create; 3 in production",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", alias="KAFKA_SECURITY_PROTOCOL"
+        "PLAINTEXT",
+        alias="KAFKA_SECURITY_PROTOCOL",
+        description="How clients connect to the brokers",
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", alias="KAFKA_SECURITY_SASL_MECHANISM"
+        "SCRAM-SHA-512",
+        alias="KAFKA_SECURITY_SASL_MECHANISM",
+        description="With SASL: how the password is proved",
     )
-    username: str = Field("", alias="KAFKA_SECURITY_USERNAME")
-    password: SecretStr = Field(SecretStr(""), alias="KAFKA_SECURITY_PASSWORD")
-    ca_file: str = Field("", alias="KAFKA_SECURITY_CA")
+    username: str = Field(
+        "",
+        alias="KAFKA_SECURITY_USERNAME",
+        description="With SASL: the user",
+    )
+    password: SecretStr = Field(
+        SecretStr(""),
+        alias="KAFKA_SECURITY_PASSWORD",
+        description="With SASL: the user's password",
+    )
+    ca_file: str = Field(
+        "",
+        alias="KAFKA_SECURITY_CA",
+        description="With SSL: file with the brokers' authority; empty: the system's",
+    )
 
     def client(self, more: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the librdkafka configuration of a client, with the properties in ``more`` added."""
@@ -256,16 +313,59 @@ _Days = Annotated[int, Field(ge=0, le=36_500)]
 class DatabaseSettings(_Environment):
     """Settings for the address of the store, and for how long it keeps its rows."""
 
+    title: ClassVar[str] = "Database"
+    read_by: ClassVar[str] = "ingest, the page, commands, and `analytics.connect()`"
+
     url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
-        SecretStr(DEVELOPMENT_DATABASE), alias="DATABASE_URL"
+        SecretStr(DEVELOPMENT_DATABASE),
+        alias="DATABASE_URL",
+        description="Where sessions, frames and laps are kept. In a password, / is %2F, @ is %40,"
+        " ? is %3F, # is %23, % is %25, and a space is %20",
     )
-    telemetry_days: _Days = Field(0, alias="RETENTION_TELEMETRY_DAYS")
-    summaries_days: _Days = Field(0, alias="RETENTION_SUMMARIES_DAYS")
-    laps_days: _Days = Field(0, alias="RETENTION_LAPS_DAYS")
-    gaps_days: _Days = Field(0, alias="RETENTION_GAPS_DAYS")
-    dead_letters_days: _Days = Field(30, alias="RETENTION_DEAD_LETTERS_DAYS")
-    dead_letters_per_kind: int = Field(1000, alias="DEAD_LETTERS_PER_KIND", ge=0, le=1_000_000)
-    dead_letters_max_mb: int = Field(512, alias="DEAD_LETTERS_MAX_MB", ge=0, le=1_000_000)
+    telemetry_days: _Days = Field(
+        0,
+        alias="RETENTION_TELEMETRY_DAYS",
+        description="Days for which frames are kept, by whole chunks, from when they were driven;"
+        " 0: for ever. Sessions are always kept. The retention of frames, summaries, "
+        "laps and gaps needs TimescaleDB's Community edition: `purple-sector database"
+        " upgrade` makes its jobs",
+    )
+    summaries_days: _Days = Field(
+        0,
+        alias="RETENTION_SUMMARIES_DAYS",
+        description="Days for which the sums of each second and lap are kept; they may outlive "
+        "their frames; 0: for ever",
+    )
+    laps_days: _Days = Field(
+        0,
+        alias="RETENTION_LAPS_DAYS",
+        description="Days for which laps are kept; 0: for ever",
+    )
+    gaps_days: _Days = Field(
+        0,
+        alias="RETENTION_GAPS_DAYS",
+        description="Days for which gaps are kept; 0: for ever",
+    )
+    dead_letters_days: _Days = Field(
+        30,
+        alias="RETENTION_DEAD_LETTERS_DAYS",
+        description="Days for which records that could not be stored are kept; 0: for ever. "
+        "Workers delete them, in every edition",
+    )
+    dead_letters_per_kind: int = Field(
+        1000,
+        alias="DEAD_LETTERS_PER_KIND",
+        ge=0,
+        le=1_000_000,
+        description="How many dead letters of a kind a topic keeps; more are counted",
+    )
+    dead_letters_max_mb: int = Field(
+        512,
+        alias="DEAD_LETTERS_MAX_MB",
+        ge=0,
+        le=1_000_000,
+        description="How large all dead letters together may be",
+    )
 
     @property
     def retention(self) -> Retention:
@@ -301,8 +401,20 @@ class DatabaseSettings(_Environment):
 class EmbeddedSettings(_Environment):
     """Settings for the services that this machine starts where none are named."""
 
-    brokers: Annotated[int, AfterValidator(_broker_count)] = Field(1, alias="EMBEDDED_BROKERS")
-    database: Literal["postgresql", "timescaledb"] = Field("postgresql", alias="EMBEDDED_DATABASE")
+    title: ClassVar[str] = "Embedded services"
+    read_by: ClassVar[str] = "`up` and `demo`"
+
+    brokers: Annotated[int, AfterValidator(_broker_count)] = Field(
+        1,
+        alias="EMBEDDED_BROKERS",
+        description="Brokers to start where KAFKA_BROKERS is not set: 1, or 3 of which one may die",
+    )
+    database: Literal["postgresql", "timescaledb"] = Field(
+        "postgresql",
+        alias="EMBEDDED_DATABASE",
+        description="Where DATABASE_URL is not set, `up` and `demo` start this; elsewhere than on"
+        " Debian, TimescaleDB must be installed",
+    )
 
 
 class IngestSettings(_Environment):
@@ -310,26 +422,80 @@ class IngestSettings(_Environment):
     frames.
     """
 
-    batch_max_rows: int = Field(20_000, alias="INGEST_BATCH_MAX_ROWS", ge=1, le=1_000_000)
-    batch_max_age_ms: int = Field(250, alias="INGEST_BATCH_MAX_AGE_MS", ge=1, le=60_000)
+    title: ClassVar[str] = "Ingest"
+    read_by: ClassVar[str] = "ingest: `up`, `demo` and `cluster start`"
+
+    batch_max_rows: int = Field(
+        20_000,
+        alias="INGEST_BATCH_MAX_ROWS",
+        ge=1,
+        le=1_000_000,
+        description="A batch is stored when it has this many rows",
+    )
+    batch_max_age_ms: int = Field(
+        250,
+        alias="INGEST_BATCH_MAX_AGE_MS",
+        ge=1,
+        le=60_000,
+        description="A batch is stored when its oldest row is this old",
+    )
     partitions_per_actor: int = Field(
-        0, alias="PARTITIONS_PER_ACTOR", ge=0
-    )  # 0: spread over the cluster's CPUs
+        0,
+        alias="PARTITIONS_PER_ACTOR",
+        ge=0,
+        description="Partitions that one actor hosts; 0 spreads them over the cluster's CPUs",
+    )
     spool_keep_s: int = Field(
-        7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000
-    )  # the same as for collectors
+        7200,
+        alias="SPOOL_KEEP_S",
+        ge=0,
+        le=31_536_000,
+        description="Seconds for which collectors keep frames that Kafka acknowledged, and for "
+        "which ingest requests missing ones",
+    )
 
 
 class CollectorSettings(_Environment):
     """Settings for the user, the encoding of frames, and the spool where frames wait for Kafka."""
 
-    user_id: str = Field("driver", alias="USER_ID", pattern=r"^[A-Za-z0-9._-]{1,100}$")
-    protobuf_enabled: bool = Field(True, alias="PROTOBUF_ENABLED")
+    title: ClassVar[str] = "Collector"
+    read_by: ClassVar[str] = "`collect`"
+
+    user_id: str = Field(
+        "driver",
+        alias="USER_ID",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="Who drives",
+    )
+    protobuf_enabled: bool = Field(
+        True,
+        alias="PROTOBUF_ENABLED",
+        description="false: frames are written as JSON, larger and readable",
+    )
     spool_dir: str = Field(
-        "", alias="SPOOL_DIR"
-    )  # empty: the folder where the user's programs keep their state
-    spool_max_mb: int = Field(1000, alias="SPOOL_MAX_MB", ge=8, le=1_000_000)
-    spool_keep_s: int = Field(7200, alias="SPOOL_KEEP_S", ge=0, le=31_536_000)
+        "",
+        alias="SPOOL_DIR",
+        description="Where frames wait until Kafka has them, a folder for each session; several "
+        "collectors may share it. Empty: %LOCALAPPDATA%\\purple-sector\\spool, or "
+        "~/.local/state/purple-sector/spool",
+    )
+    spool_max_mb: int = Field(
+        1000,
+        alias="SPOOL_MAX_MB",
+        ge=8,
+        le=1_000_000,
+        description="How large the spool may become; an hour at 60 Hz takes some 30 MB. When it "
+        "is full, only what Kafka has is deleted. New frames are then held in memory "
+        "for a minute and a half; after that they are lost and counted",
+    )
+    spool_keep_s: int = Field(
+        7200,
+        alias="SPOOL_KEEP_S",
+        ge=0,
+        le=31_536_000,
+        description="Seconds for which collectors keep frames that Kafka acknowledged, and for "
+        "which ingest requests missing ones",
+    )
 
 
 class AccSettings(_Environment):
@@ -337,45 +503,188 @@ class AccSettings(_Environment):
     automatically.
     """
 
-    rate_hz: int = Field(60, alias="ACC_RATE_HZ", ge=1, le=400)
-    shared_memory: str = Field("", alias="ACC_SHARED_MEMORY")
-    host: str = Field("127.0.0.1", alias="ACC_HOST", min_length=1)
-    broadcast_port: int = Field(0, alias="ACC_BROADCAST_PORT", ge=0, le=65535)
-    udp_port: int = Field(0, alias="ACC_UDP_PORT", ge=0, le=65535)
-    display_name: str = Field(
-        "Purple Sector", alias="ACC_DISPLAY_NAME", min_length=1, max_length=100
+    title: ClassVar[str] = "Assetto Corsa Competizione"
+    read_by: ClassVar[str] = "`collect acc` and `collect doctor`"
+
+    rate_hz: int = Field(
+        60,
+        alias="ACC_RATE_HZ",
+        ge=1,
+        le=400,
+        description="Frames a second from the shared memory; the game writes some 400. Broadcasts"
+        " alone give at most 20",
     )
-    password: SecretStr = Field(SecretStr(""), alias="ACC_PASSWORD")
-    broadcasting_json: str = Field("", alias="ACC_BROADCASTING_JSON")
+    shared_memory: str = Field(
+        "",
+        alias="ACC_SHARED_MEMORY",
+        description="Folder with the files acpmf_physics, acpmf_graphics and acpmf_static; empty:"
+        " /dev/shm, on Windows the game's own memory",
+    )
+    host: str = Field(
+        "127.0.0.1",
+        alias="ACC_HOST",
+        min_length=1,
+        description="Where the game's broadcasting server is",
+    )
+    broadcast_port: int = Field(
+        0,
+        alias="ACC_BROADCAST_PORT",
+        ge=0,
+        le=65535,
+        description="Port of the broadcasting server; 0: that of broadcasting.json, else 9000",
+    )
+    udp_port: int = Field(
+        0,
+        alias="ACC_UDP_PORT",
+        ge=0,
+        le=65535,
+        description="The collector's own port, for a firewall; 0: any. Never the game's own",
+    )
+    display_name: str = Field(
+        "Purple Sector",
+        alias="ACC_DISPLAY_NAME",
+        min_length=1,
+        max_length=100,
+        description="The name of the collector in the game's log",
+    )
+    password: SecretStr = Field(
+        SecretStr(""),
+        alias="ACC_PASSWORD",
+        description="connectionPassword of broadcasting.json; empty: as in that file",
+    )
+    broadcasting_json: str = Field(
+        "",
+        alias="ACC_BROADCASTING_JSON",
+        description="Path of broadcasting.json; empty: where the game has it",
+    )
 
 
 class AcSettings(_Environment):
     """Settings for following the first Assetto Corsa."""
 
-    host: str = Field("127.0.0.1", alias="AC_HOST", min_length=1)
-    udp_port: int = Field(9996, alias="AC_UDP_PORT", ge=1, le=65535)
-    rate_hz: int = Field(60, alias="AC_RATE_HZ", ge=1, le=333)
-    shared_memory: str = Field("", alias="AC_SHARED_MEMORY")
-    steering_lock_deg: int = Field(0, alias="AC_STEERING_LOCK_DEG", ge=0, le=1080)
+    title: ClassVar[str] = "Assetto Corsa, the first one"
+    read_by: ClassVar[str] = "`collect ac` and `collect doctor`"
+
+    host: str = Field(
+        "127.0.0.1",
+        alias="AC_HOST",
+        min_length=1,
+        description="Where the game runs. On this machine its shared memory is read if it has "
+        "one; another machine or a console sends UDP",
+    )
+    udp_port: int = Field(
+        9996,
+        alias="AC_UDP_PORT",
+        ge=1,
+        le=65535,
+        description="The port of the game's remote telemetry",
+    )
+    rate_hz: int = Field(
+        60,
+        alias="AC_RATE_HZ",
+        ge=1,
+        le=333,
+        description="Frames a second from the shared memory; the game writes 333. The game sets "
+        "the rate of its remote telemetry",
+    )
+    shared_memory: str = Field(
+        "",
+        alias="AC_SHARED_MEMORY",
+        description="Folder with the files acpmf_physics, acpmf_graphics and acpmf_static; empty:"
+        " /dev/shm, on Windows the game's own memory",
+    )
+    steering_lock_deg: int = Field(
+        0,
+        alias="AC_STEERING_LOCK_DEG",
+        ge=0,
+        le=1080,
+        description="How far the car's steering wheel turns to one side, for the remote "
+        "telemetry; 0: 450, or as far as it is seen to turn",
+    )
 
 
 class ServeSettings(_Environment):
     """Settings for the address that viewers connect to, and for its limits."""
 
-    host: str = Field("127.0.0.1", alias="WS_HOST", min_length=1)
-    port: int = Field(8000, alias="WS_PORT", ge=1, le=65535)
-    allowed_hosts: Annotated[str, AfterValidator(_host_list)] = Field("", alias="ALLOWED_HOSTS")
-    sockets: int = Field(2000, alias="WS_SOCKETS", ge=1)
-    sockets_per_address: int = Field(64, alias="WS_SOCKETS_PER_ADDRESS", ge=1)
-    handshakes_per_s: float = Field(20.0, alias="WS_HANDSHAKES_PER_S", gt=0)
-    demos: int = Field(32, alias="WS_DEMOS", ge=0)
-    demos_per_address: int = Field(4, alias="WS_DEMOS_PER_ADDRESS", ge=0)
+    title: ClassVar[str] = "Viewers"
+    read_by: ClassVar[str] = "the page: `up`, `demo` and `cluster start`"
+
+    host: str = Field(
+        "127.0.0.1",
+        alias="WS_HOST",
+        min_length=1,
+        description="Address of the page and of the WebSocket; 0.0.0.0 lets other machines in",
+    )
+    port: int = Field(
+        8000,
+        alias="WS_PORT",
+        ge=1,
+        le=65535,
+        description="Port of the page and of the WebSocket",
+    )
+    allowed_hosts: Annotated[str, AfterValidator(_host_list)] = Field(
+        "",
+        alias="ALLOWED_HOSTS",
+        description="Names of the page besides addresses and localhost: "
+        "name[:port][,name[:port]...]. Requests for others are refused. Behind a "
+        "proxy: its public name, with the port where it is not 80 or 443",
+    )
+    sockets: int = Field(
+        2000,
+        alias="WS_SOCKETS",
+        ge=1,
+        description="How many sockets a replica holds",
+    )
+    sockets_per_address: int = Field(
+        64,
+        alias="WS_SOCKETS_PER_ADDRESS",
+        ge=1,
+        description="How many of them may be of one address (of IPv6: of one /64)",
+    )
+    handshakes_per_s: float = Field(
+        20.0,
+        alias="WS_HANDSHAKES_PER_S",
+        gt=0,
+        description="How often a second one address may connect; twice as many at once",
+    )
+    demos: int = Field(
+        32,
+        alias="WS_DEMOS",
+        ge=0,
+        description="How many demos play at once; each takes about 1 % of a core",
+    )
+    demos_per_address: int = Field(
+        4,
+        alias="WS_DEMOS_PER_ADDRESS",
+        ge=0,
+        description="How many demos play at once for one address",
+    )
 
 
 class LogSettings(_Environment):
     """Settings for the level, the format and the destination of logs."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL")
-    format: Literal["simple", "json"] = Field("simple", alias="LOG_FORMAT")
-    service_name: str = Field("purple-sector", alias="SERVICE_NAME", min_length=1)
-    file: str = Field("", alias="LOG_FILE")
+    title: ClassVar[str] = "Logs"
+    read_by: ClassVar[str] = "all programs"
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO",
+        alias="LOG_LEVEL",
+        description="The least severe lines that are written",
+    )
+    format: Literal["simple", "json"] = Field(
+        "simple",
+        alias="LOG_FORMAT",
+        description="simple for people, json for collectors of logs",
+    )
+    service_name: str = Field(
+        "purple-sector",
+        alias="SERVICE_NAME",
+        min_length=1,
+        description="The name that each line of a json log carries",
+    )
+    file: str = Field(
+        "",
+        alias="LOG_FILE",
+        description="A file for the lines too; it is rotated at 2 MB, and four old ones are kept",
+    )
