@@ -71,6 +71,10 @@ docs: $(VENV)/made.stamp  ## build the documentation as a site, in build/docs
 	$(PIP_INSTALL) --editable '.[docs]' --constraint constraints.txt
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 
+.PHONY: reference
+reference: $(VENV)/test.stamp  ## write .env.example and the generated parts of docs/reference from the code
+	$(BIN)/python -m tests.reference
+
 .PHONY: constraints
 constraints:  ## write constraints.txt anew, from an empty environment
 	rm -rf build/constraints && $(PYTHON) -m venv build/constraints

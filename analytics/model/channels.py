@@ -206,16 +206,6 @@ def column_definitions() -> list[str]:
     ]
 
 
-def markdown_table() -> str:
-    """Return the channels as the Markdown table that the documentation contains."""
-    rows = ["| column | unit | between samples | what it is |", "| --- | --- | --- | --- |"]
-    rows += [
-        f"| `{c.name}` | {c.unit} | {c.interpolation} | {c.about}{' (NULL: unknown)' if c.optional else ''} |"
-        for c in CHANNELS
-    ]
-    return "\n".join(rows)
-
-
 def schema_of(columns: Sequence[str]) -> pa.Schema:
     """Return the given columns of FRAMES, in the given order. Raises UnknownChannel."""
     for name in columns:

@@ -13,8 +13,16 @@ from ipaddress import IPv6Address, ip_address
 from serve.bridge.live.client_messages import TokenBucket
 from serve.bridge.live.viewer import Close
 
-TOO_MANY_OF_ADDRESS = Close(4030, "too many sockets from this address")
-TOO_MANY_SOCKETS = Close(4031, "too many sockets")
+TOO_MANY_OF_ADDRESS = Close(
+    4030,
+    "too many sockets from this address",
+    "The address has as many sockets as WS_SOCKETS_PER_ADDRESS allows.",
+)
+TOO_MANY_SOCKETS = Close(
+    4031,
+    "too many sockets",
+    "All addresses together have as many sockets as WS_SOCKETS allows.",
+)
 
 #: Bounds the memory of the handshake throttle, too.
 #: If more addresses than this come in one second, each would be let in once more.

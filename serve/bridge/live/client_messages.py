@@ -22,27 +22,33 @@ class InvalidMessage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
+    """Starts the frames and laps of a session, or of a user's sessions. Reply: `subscribed`."""
+
     watch: Subscription
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
+    """Ends them. Reply: `unsubscribed`."""
+
     watch: Subscription
 
 
 @dataclass(frozen=True, slots=True)
 class StartDemo:
+    """Plays a simulated lap for this viewer alone; the same seed drives the same lap."""
+
     seed: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class StopDemo:
-    pass
+    """Ends the demo. Reply: `demo_stopped`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    pass
+    """Keeps the connection open through proxies. Reply: `pong`."""
 
 
 Request = Subscribe | Unsubscribe | StartDemo | StopDemo | Ping

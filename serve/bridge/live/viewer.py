@@ -16,22 +16,39 @@ from serve.bridge.live.outgoing import OutgoingMessage, missed
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The code and reason of a socket's end.
+    """The code and reason of a socket's end, and for the documentation ``when`` it is sent.
 
     With a code below 4400 the viewer may reconnect. From 4400 on, a reconnect changes nothing.
     """
 
     code: int
     reason: str
+    when: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.code} ({self.reason})"
 
 
-TOO_SLOW = Close(4008, "too slow")
-TOO_MANY_MESSAGES = Close(4029, "too many messages")
-BAD_REQUEST = Close(4400, "bad request")
-FOREIGN_ORIGIN = Close(4403, "foreign origin")
+TOO_SLOW = Close(
+    4008,
+    "too slow",
+    "The viewer takes nothing, or too much waits that must arrive.",
+)
+TOO_MANY_MESSAGES = Close(
+    4029,
+    "too many messages",
+    "Too many frames came from the viewer. Messages, fragments, pings and pongs count alike.",
+)
+BAD_REQUEST = Close(
+    4400,
+    "bad request",
+    "The query of the address is wrong; the reason is the sentence that names the fault.",
+)
+FOREIGN_ORIGIN = Close(
+    4403,
+    "foreign origin",
+    "The page that opened the socket is of another origin.",
+)
 
 
 class Outgoing(Protocol):

@@ -2,21 +2,14 @@
 
 import pyarrow as pa
 
-from analytics.model.channels import CHANNELS, FRAMES, column_definitions, markdown_table
+from analytics.model.channels import CHANNELS, FRAMES, column_definitions
 from ingest.telemetry_pb2 import TelemetryFrame
-from tests.paths import ROOT
-
-STORE = ROOT / "docs" / "reference" / "store.md"
 
 
 def test_every_field_of_the_wire_is_a_channel_or_places_a_frame():
     fields = {field.name for field in TelemetryFrame.DESCRIPTOR.fields}
 
     assert fields == {c.wire for c in CHANNELS} | {"timestamp", "sequence", "blanked"}
-
-
-def test_documentation_is_the_list():
-    assert f"<!-- channels -->\n{markdown_table()}\n<!-- /channels -->" in STORE.read_text()
 
 
 def test_wide_columns_come_before_narrow_ones():

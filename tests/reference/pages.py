@@ -1,0 +1,37 @@
+"""Find the generated pages, and write or compare them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.paths import ROOT
+from tests.reference import channels, cli, rest, settings, websocket, wire
+from tests.reference.markdown import replaced
+
+FOLDER = ROOT / "docs" / "reference"
+ENV_EXAMPLE = ROOT / ".env.example"
+
+#: What needs no service. The tables of the store come from a database: `tests.reference.store`.
+PARTS: dict[str, Callable[[], str]] = {
+    "overview of commands": cli.overview,
+    "commands": cli.commands,
+    "settings": settings.tables,
+    "viewer messages": websocket.messages,
+    "close codes": websocket.close_codes,
+    "viewer limits": websocket.limits,
+    "routes": rest.routes,
+    "answers": rest.types,
+    "wire messages": wire.messages,
+    "channels": channels.channels,
+}
+
+
+def pages() -> list[Path]:
+    """Return the pages of the reference."""
+    return sorted(FOLDER.glob("*.md"))
+
+
+def generated(parts: dict[str, Callable[[], str]] = PARTS) -> Iterator[tuple[Path, str]]:
+    """Yield each file with the text that the code gives it now."""
+    yield ENV_EXAMPLE, settings.env_example()
+    for page in pages():
+        yield page, replaced(page.read_text(encoding="utf-8"), parts)
