@@ -140,9 +140,7 @@ def kafka(service_folder: Path, pytestconfig: pytest.Config) -> "Iterator[Broker
         broker = start_broker(service_folder / "kafka")
     except ServiceUnavailable as missing:
         pytest.skip(f"no broker: {missing}")
-    _report(
-        pytestconfig, f"tests ran against {broker.name} ({broker.version}) {broker.costs}".rstrip()
-    )
+    _report(pytestconfig, f"tests ran against {broker.name} ({broker.version})")
     with broker:
         yield broker
 

@@ -10,9 +10,7 @@ from ingest.embedded.timescale import fetch_packages
 
 
 def main() -> None:
-    """Fetch each. A missing one is printed and is no failure: a substitute is used, or it is
-    skipped.
-    """
+    """Fetch each. A missing one is printed and is no failure: tests that need it are skipped."""
     for fetch in (kafka_jars, fetch_packages):
         try:
             _say(str(fetch(progress=_tell)))

@@ -198,7 +198,7 @@ def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Itera
     # broker.
     place = folder if count == 1 else folder.with_name(f"{folder.name}-{count}")
     broker = start_broker(place, brokers=count, progress=progress)
-    tell(f"{broker.name}, at {broker.brokers}{broker.costs and chr(10)}{broker.costs}")
+    tell(f"{broker.name}, at {broker.brokers}")
     _tell_changes(broker.changes, tell)
     try:
         with supervised(_processes(broker), tell):

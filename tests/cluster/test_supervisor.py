@@ -7,7 +7,6 @@ import pytest
 import ray
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from ingest.embedded.mesh import MeshBroker
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings, LogSettings
 from ingest.workers.supervisor import ClusterSettings, start_ingest, stop_ingest
 from tests.service.audit import assert_each_frame_once, wait_for_frames
@@ -57,11 +56,10 @@ def test_partitions_and_topics_that_are_added_are_read(kafka, database, settings
     wait_for_frames(database.url, {"jo": FRAMES})
 
     expected = {"first": FRAMES, "jo": FRAMES}
-    if not isinstance(kafka, MeshBroker):  # whose topics do not grow
-        grow(settings, to=4)
-        publish(settings, drove("late", *range(1, FRAMES + 1)), partition=3)
-        expected |= {"late": FRAMES}
-        wait_for_frames(database.url, expected)
+    grow(settings, to=4)
+    publish(settings, drove("late", *range(1, FRAMES + 1)), partition=3)
+    expected |= {"late": FRAMES}
+    wait_for_frames(database.url, expected)
     assert_each_frame_once(database.url, expected)
 
 

@@ -1,9 +1,4 @@
-"""The contract runs on everything that may stand in its place: both brokers, and every edition of
-the store.
-
-What one of them cannot do is a strict xfail with the reason, written above the fact that it breaks:
-it fails on the day that it holds.
-"""
+"""The contract runs on every edition of the store, and on our broker or the environment's."""
 
 import os
 from collections.abc import Iterator
@@ -14,15 +9,11 @@ import pytest
 from ingest.batching.partition_log import Partition
 from ingest.embedded.broker import Broker
 from ingest.embedded.kafka.server import Kafka, Node
-from ingest.embedded.mesh import MeshBroker
-from ingest.embedded.process import ServiceUnavailable
 from ingest.settings import KafkaSettings
 from tests.conftest import Database, Elsewhere
 from tests.contract.clients import disconnect
-from tests.contract.gaps import BROKERS
 from tests.contract.topics import new_partition, settings_of
 from tests.service.owner import Owner
-from tests.waiting import WITHIN_S
 
 SERVERS = ["postgresql_server", "timescaledb_server"]
 
@@ -31,54 +22,18 @@ DELETES_SOON = {"log.retention.check.interval.ms": "500", "log.initial.task.dela
 
 
 @pytest.fixture(scope="session")
-def apache_kafka(kafka: Broker | Elsewhere) -> Iterator[Broker | Elsewhere]:
-    """Apache Kafka and nothing that stands in for it."""
-    if isinstance(kafka, MeshBroker):
-        pytest.skip(
-            f"no Apache Kafka: tests have {kafka.name} instead; `purple-sector up` says why"
-        )
+def broker(kafka: Broker | Elsewhere) -> Iterator[Broker | Elsewhere]:
+    """A broker that other tests use too: topics are one's own, and it is not stopped."""
     yield kafka
     disconnect()
 
 
-@pytest.fixture(scope="session")
-def mesh(service_folder: Path) -> Iterator[MeshBroker]:
-    """The broker in memory."""
-    try:
-        broker = MeshBroker.start(service_folder / "mesh")
-    except ServiceUnavailable as missing:
-        pytest.skip(str(missing))
-    with broker:
-        yield broker
-        disconnect()
-
-
-@pytest.fixture
-def patience_s(request: pytest.FixtureRequest) -> float:
-    """What is known not to come about is not waited for as long as the rest."""
-    return 10.0 if request.node.get_closest_marker("xfail") else WITHIN_S
-
-
-@pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Broker | Elsewhere:
-    """A broker that other tests use too: topics are one's own, and it is not stopped."""
-    found: Broker | Elsewhere = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture(params=BROKERS, scope="module")
-def own_broker(request: pytest.FixtureRequest, service_folder: Path) -> Iterator[Broker]:
+@pytest.fixture(scope="module")
+def own_broker(kafka: Broker | Elsewhere, service_folder: Path) -> Iterator[Broker]:
     """A broker that may be killed, and that deletes old records soon."""
-    folder = service_folder / f"own-{request.param}"
-    if request.param == "mesh":
-        request.getfixturevalue("mesh")
-        started: Broker = MeshBroker.start(folder)
-    else:
-        shared = request.getfixturevalue("apache_kafka")
-        if isinstance(shared, Elsewhere):
-            pytest.skip(f"the brokers at {shared.brokers} are not ours to kill")
-        started = Kafka.start(folder, node=Node(settings=DELETES_SOON))
-    with started:
+    if isinstance(kafka, Elsewhere):
+        pytest.skip(f"the brokers at {kafka.brokers} are not ours to kill")
+    with Kafka.start(service_folder / "own-broker", node=Node(settings=DELETES_SOON)) as started:
         yield started
         disconnect()
 

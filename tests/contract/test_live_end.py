@@ -12,7 +12,6 @@ from ingest.collectors.delivery.records import RESENT
 from ingest.kafka.topics import create_topics
 from serve.bridge.live.kafka_reader import LiveReader
 from tests.contract.clients import numbered, produce
-from tests.contract.gaps import gap_of_mesh
 from tests.contract.topics import new_partition
 from tests.waiting import wait_until
 
@@ -67,7 +66,6 @@ def test_what_was_there_before_is_not_live(settings, partition):
     assert_only_new_frames_come(settings, partition)
 
 
-@gap_of_mesh("takes the middle of the last batch for the end")
 def test_no_part_of_the_last_batch_is_live(settings, partition):
     produce(settings, partition, numbered(100))
 

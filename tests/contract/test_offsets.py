@@ -5,13 +5,12 @@ that are gone.
 import time
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 
 from ingest.errors import OffsetsLost
 from ingest.kafka.partition_consumer import PartitionConsumer
 from ingest.kafka.topics import open_admin
 from tests.contract.clients import numbered, produce, read
-from tests.contract.gaps import gap_of_mesh
 from tests.waiting import WITHIN_S
 
 QUIET_S = 0.5  # with nothing to read
@@ -45,14 +44,12 @@ def test_end_is_after_the_last_record(settings, partition, source):
     assert source.offsets() == (0, 3)
 
 
-@gap_of_mesh("says that the end is after the first record of the last batch")
 def test_end_is_after_the_last_record_of_a_batch(settings, partition, source):
     produce(settings, partition, numbered(100))
 
     assert source.offsets() == (0, 100)
 
 
-@gap_of_mesh("deletes no records, and cuts off who asks for it", raises=KafkaException)
 def test_log_begins_after_what_was_deleted(settings, partition, source):
     produce(settings, partition, numbered(100))
     delete_before(settings, partition, 40)
@@ -107,32 +104,30 @@ def test_what_was_read_can_be_read_again(settings, partition, source):
     assert read(source, 800) == (list(range(200, 1_000)), numbered(800, first=200))
 
 
-def read_until_lost(source, within_s):
+def read_until_lost(source):
     """A consumer of Kafka's would go to either end of the log by itself."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + WITHIN_S
     while time.monotonic() < deadline:
         assert len(source.read(100, QUIET_S)) == 0
 
 
-@gap_of_mesh("says nothing of an offset that it does not have", raises=pytest.fail.Exception)
-def test_offset_beyond_the_end_is_lost(settings, partition, source, patience_s):
+def test_offset_beyond_the_end_is_lost(settings, partition, source):
     """The broker lost its last records, or the log is another one."""
     produce(settings, partition, numbered(10))
     source.read_from(11)
 
     with pytest.raises(OffsetsLost):
-        read_until_lost(source, patience_s)
+        read_until_lost(source)
 
 
-@gap_of_mesh("deletes no records, and cuts off who asks for it", raises=KafkaException)
-def test_offset_before_the_beginning_is_lost(settings, partition, source, patience_s):
+def test_offset_before_the_beginning_is_lost(settings, partition, source):
     """Retention was quicker than the worker."""
     produce(settings, partition, numbered(100))
     delete_before(settings, partition, 40)
     source.read_from(39)
 
     with pytest.raises(OffsetsLost):
-        read_until_lost(source, patience_s)
+        read_until_lost(source)
 
 
 # --- offsets of the group, which are for people

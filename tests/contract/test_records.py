@@ -13,7 +13,6 @@ from ingest.collectors.delivery.records import LARGEST_RECORD_BYTES, headers
 from ingest.kafka.partition_consumer import PartitionConsumer
 from ingest.kafka.topics import QUIET, partition_of
 from tests.contract.clients import numbered, produce, read
-from tests.contract.gaps import gap_of_mesh
 from tests.waiting import WITHIN_S
 
 EVERY_BYTE = bytes(range(256))
@@ -76,7 +75,6 @@ def test_users_are_those_of_keys_that_can_be_sessions(settings, partition, sourc
     assert source.users == {"spa": "anna", "ring": ""}
 
 
-@gap_of_mesh("keeps the producer's time")
 def test_the_broker_dates_records(settings, partition):
     """A game PC's broken clock must not decide what is deleted."""
     produce(settings, partition, [b"frame"], timestamp=1)
@@ -130,7 +128,6 @@ def test_largest_record_of_ours_is_taken(settings, partition, source):
     assert read(source, 1) == ([0], [value])
 
 
-@gap_of_mesh("takes a record of any size")
 def test_record_that_is_too_large_is_refused_alone(settings, partition, source):
     """The error says that it will never be taken, and the next one is."""
     too_large = Producer(settings.client(PRODUCER | {"message.max.bytes": 8_000_000}))
@@ -185,7 +182,6 @@ def write_in(transaction, partition, *values):
     transaction.flush(WITHIN_S)
 
 
-@gap_of_mesh("hands out what was aborted")
 def test_aborted_records_are_not_read(partition, source, transaction):
     """They and the mark of the abort keep their offsets."""
     write_in(transaction, partition, *numbered(3))

@@ -6,7 +6,6 @@ from confluent_kafka import Consumer, TopicPartition
 from ingest.kafka.partition_consumer import PartitionConsumer
 from ingest.kafka.topics import Cluster
 from tests.contract.clients import disconnect, numbered, produce, read
-from tests.contract.gaps import gap_of_mesh
 from tests.contract.topics import await_leader, new_partition, settings_of
 from tests.waiting import WITHIN_S, wait_until
 
@@ -39,8 +38,7 @@ def identify(settings, partition):
         return source.identify()
 
 
-@gap_of_mesh("forgets all that it had", broker="own_broker")
-def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partition, patience_s):
+def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partition):
     """Records, the topic with its id, and the offset of the group: after kill -9, and after an
     orderly end.
     """
@@ -54,7 +52,7 @@ def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partiti
         own_broker.restart()
         wait_until(
             lambda: partition.topic in Cluster(settings, timeout_s=WITHIN_S).topics(),
-            within_s=patience_s,
+            within_s=WITHIN_S,
         )
         await_leader(settings, partition)
 
@@ -67,13 +65,10 @@ def test_what_was_acknowledged_outlives_the_broker(own_broker, settings, partiti
     assert produce(settings, partition, [b"next"]) == [KEPT]
 
 
-@gap_of_mesh("deletes nothing", broker="own_broker")
-def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(
-    own_broker, settings, patience_s
-):
+def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(own_broker, settings):
     partition = new_partition(settings, **{"retention.ms": "1000", "segment.ms": "500"})
     produce(settings, partition, numbered(100))
 
     with PartitionConsumer(settings, partition) as source:
-        wait_until(lambda: source.offsets() == (100, 100), within_s=patience_s)
+        wait_until(lambda: source.offsets() == (100, 100), within_s=WITHIN_S)
     assert produce(settings, partition, [b"next"]) == [100]

@@ -6,7 +6,6 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewPartitions, NewTopic
 
 from ingest.batching.partition_log import Partition
@@ -15,7 +14,6 @@ from ingest.kafka.partition_consumer import PartitionConsumer
 from ingest.kafka.topics import Cluster, cluster_of, create_topics, describe_topics, open_admin
 from ingest.settings import KafkaSettings
 from tests.contract.clients import disconnect, numbered, produce, read
-from tests.contract.gaps import gap_of_mesh
 from tests.contract.topics import await_leader, delete_topic, new_partition
 from tests.waiting import WITHIN_S, wait_until
 
@@ -98,7 +96,6 @@ def grow(settings, name, partitions):
     )
 
 
-@gap_of_mesh("adds no partitions", raises=KafkaException)
 def test_topic_that_grows_keeps_its_records_and_takes_new_ones(settings, partition):
     produce(settings, partition, numbered(10))
     added = Partition(partition.topic, 11)
@@ -133,7 +130,6 @@ def test_topic_that_was_made_anew_has_another_id_and_is_empty(settings, partitio
         assert source.offsets() == (0, 0)
 
 
-@gap_of_mesh("makes every topic that is asked for by name")
 def test_asking_for_a_topic_does_not_make_it(settings):
     """A mistyped name is an error, and not a topic of one partition."""
     admin = open_admin(settings)

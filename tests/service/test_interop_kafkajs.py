@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import settings as effort
 
 from ingest.collectors.delivery.records import LAST_PUBLISHED_FIELD
-from ingest.embedded.mesh import MeshBroker
 from ingest.kafka.topics import create_topics, partition_of
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
@@ -71,10 +70,6 @@ def there_and_back(program: Path, proto: Path) -> Iterator[ThereAndBack]:
 @pytest.fixture
 def settings(kafka) -> KafkaSettings:
     """Topics of the test's own, as they should be."""
-    if isinstance(kafka, MeshBroker):
-        pytest.skip(
-            f"{kafka.name} takes seconds to let a consumer join a group, and KafkaJS knows no other way"
-        )
     fresh = settings_of(kafka.brokers)
     create_topics(fresh)
     return fresh

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import pytest
 
 from ingest.collectors.delivery.records import facts_value, frame_encoder
-from ingest.embedded.mesh import MeshBroker
 from ingest.kafka.topics import create_topics, partition_of
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import TelemetryFrame, TelemetryMessage
@@ -39,8 +38,6 @@ class Read(NamedTuple):
 @pytest.fixture
 def settings(kafka) -> KafkaSettings:
     """Topics of the test's own, as they should be."""
-    if isinstance(kafka, MeshBroker):
-        pytest.skip(f"kcat cannot connect to {kafka.name}")
     fresh = settings_of(kafka.brokers)
     create_topics(fresh)
     return fresh

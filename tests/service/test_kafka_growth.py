@@ -8,7 +8,6 @@ import pytest
 from confluent_kafka.admin import NewPartitions
 
 from ingest.batching.partition_log import Partition
-from ingest.embedded.mesh import MeshBroker
 from ingest.kafka.topics import Cluster, create_topics, open_admin, partition_of
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import TelemetryMessage
@@ -26,8 +25,6 @@ SESSIONS = 20
 
 @pytest.fixture
 def settings(kafka) -> KafkaSettings:
-    if isinstance(kafka, MeshBroker):
-        pytest.skip(f"{kafka.name} adds no partitions")
     settings = settings_of(kafka.brokers)
     create_topics(settings)
     return settings

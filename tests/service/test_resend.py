@@ -22,7 +22,6 @@ from ingest.collectors.simulator.lap import laps
 from ingest.collectors.spool.folder import SpoolFolder
 from ingest.control.gap_recovery import GapRecovery
 from ingest.embedded.kafka.server import Kafka
-from ingest.embedded.mesh import MeshBroker
 from ingest.embedded.process import ServiceUnavailable, quiet
 from ingest.kafka.topics import create_topics, open_admin
 from ingest.settings import CollectorSettings, DatabaseSettings, IngestSettings, KafkaSettings
@@ -173,8 +172,6 @@ def test_records_that_retention_took_come_back(kafka, database, spool):
     """The worker was away for longer than the broker keeps what it should have read; the collector
     keeps it for longer.
     """
-    if isinstance(kafka, MeshBroker):
-        pytest.skip(f"{kafka.name} deletes no records")
     settings = settings_of(kafka.brokers)
     create_topics(settings, timeout_s=WITHIN_S)
     car = Car(settings, spool, "s")

@@ -22,11 +22,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ingest.embedded import timescale
-from ingest.embedded.broker import start_broker
 from ingest.embedded.cache import cache_folder
 from ingest.embedded.kafka.jars import kafka_jars, wanted
-from ingest.embedded.kafka.server import Kafka, Node, find_java, lists_topics
-from ingest.embedded.mesh import COSTS, MeshBroker
+from ingest.embedded.kafka.server import Kafka, Node, find_java
 from ingest.embedded.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.embedded.process import Process, ServiceUnavailable, Step, free_port
 from ingest.embedded.timescale import timescale_programs
@@ -293,27 +291,10 @@ def test_three_brokers_share_voters_and_copies(folder: Path) -> None:
     assert "transaction.state.log.min.isr=2\n" in properties
 
 
-def test_the_broker_in_memory_carries_records(folder: Path) -> None:
-    with MeshBroker.start(folder) as broker:
-        pid, port = broker.pid, broker.port
-        make_topic(broker.brokers, "telemetry")
-        produce(broker.brokers, "telemetry", records=10)
-
-        consumer = Consumer({"bootstrap.servers": broker.brokers, "group.id": "nobody"} | QUIET)
-        consumer.assign([TopicPartition("telemetry", 0, 0)])
-        values = [record.value() for record in consumer.consume(10, timeout=WITHIN_S)]
-        consumer.close()
-
-        assert values == [str(number).encode() for number in range(10)]
-    assert gone(pid)
-    assert can_listen(port)
-
-
 OWNER = """
 import sys, time
 from pathlib import Path
 from ingest.embedded.kafka.server import Kafka
-from ingest.embedded.mesh import MeshBroker
 from ingest.embedded.postgres import Postgres
 service = {service}.start(Path(sys.argv[1]))
 sys.stderr.write(f"STARTED {{service.pid}}\\n")
@@ -321,7 +302,7 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("service", ["Postgres", "Kafka", "MeshBroker"])
+@pytest.mark.parametrize("service", ["Postgres", "Kafka"])
 def test_nothing_outlives_an_owner_that_is_killed(
     service_folder: Path, jars: Path, service: str
 ) -> None:
@@ -451,16 +432,9 @@ def test_a_registry_that_cannot_be_reached_is_named_in_the_error(tmp_path: Path)
     assert [file.suffix for file in tmp_path.iterdir()] == [".lock"]
 
 
-def test_without_jars_the_broker_in_memory_steps_in_and_says_so(
-    folder: Path, tmp_path: Path
-) -> None:
-    steps: list[Step] = []
-
-    with start_broker(folder, cache=tmp_path, offline=True, progress=steps.append) as broker:
-        assert lists_topics(broker.brokers)
-        assert broker.costs == COSTS
-
-    assert any(COSTS in str(step) and "fetching was ruled out" in str(step) for step in steps)
+def test_jars_that_may_not_be_fetched_are_named_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(ServiceUnavailable, match="fetching was ruled out"):
+        kafka_jars(tmp_path, offline=True)
 
 
 def test_the_cache_is_where_the_user_says() -> None:

