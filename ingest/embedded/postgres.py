@@ -21,29 +21,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg
-import structlog
 
 from ingest.embedded.cache import filled
 from ingest.embedded.ports import keep_ports
-from ingest.embedded.process import (
-    Cancelled,
-    Process,
-    Progress,
-    ServiceUnavailable,
-    Step,
-    User,
-    never,
-    quiet,
-)
+from ingest.embedded.process import Progress, ServiceUnavailable, Step, User, quiet
+from ingest.embedded.service import EmbeddedService
 
 NAME = "PostgreSQL"
-READY_WITHIN_S = (
-    120.0  # recovery after a crash reads the log since the last checkpoint: 3 s per million rows
-)
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -56,8 +43,6 @@ _SETTINGS = {
 # Only for data that nobody would miss after a power cut. Commits stay synchronous: kill -9 loses
 # none of them.
 _THROW_AWAY = {"fsync": "off", "full_page_writes": "off"}
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +61,26 @@ class Programs:
 FindPrograms = Callable[[Path, User | None, Progress], Programs]
 
 
-class Postgres:
+class Postgres(EmbeddedService):
     """A PostgreSQL server in a folder of its own. Use `start`, then `stop`; or a ``with`` block."""
+
+    service = NAME
+    log_name = "postgres.log"
+    # Recovery after a crash reads the log since the last checkpoint: 3 s per million rows.
+    ready_within_s = 120.0
+    stop_signal = signal.SIGINT  # cuts clients off
 
     def __init__(
         self, folder: Path, *, programs: Programs, user: User | None, durable: bool, temporary: bool
     ) -> None:
-        self.folder = folder
+        super().__init__(folder, user=user)
         ports = keep_ports(folder, [NAME])
         self.port = ports.by_name[NAME]
-        self.changes = ports.changes  # of its port since the last start, in words
+        self.changes = ports.changes
         self.name = programs.name
         self._programs = programs
-        self._user = user
         self._durable = durable
         self._temporary = temporary
-        self._process: Process | None = None
 
     @classmethod
     def start(
@@ -135,55 +124,15 @@ class Postgres:
         """Return the address for clients, as the superuser."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
-    @property
-    def running(self) -> bool:
-        """Return whether its process runs: it was not stopped and has not ended."""
-        return self._process is not None and self._process.running
-
-    @property
-    def pid(self) -> int:
-        """Return the server's process id. Raises ServiceUnavailable if it was stopped."""
-        return self._running().pid
-
     def stop(self) -> None:
-        """End it in order: clients are cut off, all commits are on disk."""
-        if self._process is not None:
-            self._process.stop(signal.SIGINT)
-            self._process = None
+        """End it in order: clients are cut off, all commits are on disk. Remove a temporary folder."""
+        super().stop()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def kill(self) -> None:
-        """End it as a crash would, with all connections; `restart` recovers."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def restart(self, *, progress: Progress = quiet, cancelled: Cancelled = never) -> None:
-        """Start it again on the same port and data, stopping it first if it runs."""
-        if self._process is not None:
-            self._process.stop(signal.SIGINT)
-        self._launch(progress, cancelled)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def _data(self) -> Path:
         return self.folder / "data"
-
-    def _running(self) -> Process:
-        if self._process is None:
-            raise ServiceUnavailable(NAME, f"the server on {self.folder} is stopped")
-        return self._process
 
     def _create_data(self, progress: Progress) -> None:
         if self._data.exists():
@@ -228,29 +177,19 @@ class Postgres:
         if made.returncode != 0:
             raise ServiceUnavailable(NAME, f"initdb failed: {made.stderr.strip()}")
 
-    def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
+    def _command(self) -> list[str]:
         _drop_stale_lock(self._data)
         settings = (
             _SETTINGS | dict(self._programs.settings) | ({} if self._durable else _THROW_AWAY)
         )
         settings |= {"port": str(self.port)}
         command = [str(self._programs.folder / "postgres"), "-D", str(self._data)]
-        for name, value in settings.items():
-            command += ["-c", f"{name}={value}"]
-        self._process = Process.start(
-            NAME, command, log_file=self.folder / "postgres.log", user=self._user
-        )
-        self._process.await_ready(
-            self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled
-        )
-        log.info(
-            "postgresql started",
-            programs=self.name,
-            port=self.port,
-            pid=self.pid,
-            folder=str(self.folder),
-            durable=self._durable,
-        )
+        return command + [
+            part for name, value in settings.items() for part in ("-c", f"{name}={value}")
+        ]
+
+    def _facts(self) -> dict[str, object]:
+        return {"programs": self.name, "port": self.port, "durable": self._durable}
 
     def _answers(self) -> bool:
         try:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import structlog
@@ -29,6 +28,7 @@ from ingest.embedded.kafka.jars import NAME, VERSION, kafka_jars
 from ingest.embedded.kafka.server import Kafka, Node, find_java
 from ingest.embedded.ports import keep_ports
 from ingest.embedded.process import Progress, ServiceUnavailable, free_port, quiet
+from ingest.embedded.service import Stoppable
 
 ADMIN = "admin"
 IN_SYNC_WITHIN_S = 60.0
@@ -96,7 +96,7 @@ class Security:
         }
 
 
-class KafkaCluster:
+class KafkaCluster(Stoppable):
     """Runs the brokers of one cluster. Use `start`, then `stop`; or a ``with`` block."""
 
     name = NAME
@@ -184,17 +184,6 @@ class KafkaCluster:
     def stop(self) -> None:
         """End all brokers."""
         _at_once(Kafka.stop, self.nodes)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _behind(self) -> int:
         """Count the partitions that lack a copy in sync; -1 while no broker answers."""

@@ -10,36 +10,24 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ingest.embedded.kafka.data_folder import format_from, is_formatted, keep_snapshot
 from ingest.embedded.kafka.jars import NAME, VERSION, kafka_jars
 from ingest.embedded.ports import keep_ports
-from ingest.embedded.process import (
-    Cancelled,
-    Process,
-    Progress,
-    ServiceUnavailable,
-    Step,
-    free_port,
-    never,
-    quiet,
-)
+from ingest.embedded.process import Progress, ServiceUnavailable, Step, free_port, quiet
+from ingest.embedded.service import EmbeddedService
 
 READY_WITHIN_S = 90.0
-STOPPED_WITHIN_S = 60.0  # the first stop writes the class archive: 5 s
 _OLDEST_JAVA = 17
 # Any id works, as long as all brokers of a cluster have the same.
 _CLUSTER_ID = "cHVycGxlLXNlY3Rvci0wMQ"
@@ -92,8 +80,6 @@ _JVM = (
     "-Djava.awt.headless=true",
 )
 
-log = structlog.get_logger()
-
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -137,16 +123,18 @@ class Node:
         )
 
 
-class Kafka:
+class Kafka(EmbeddedService):
     """A Kafka broker in a folder of its own. Use `start`, then `stop`; or a ``with`` block."""
 
-    name = NAME
+    service = name = NAME
     version = VERSION
+    log_name = "kafka.log"
+    ready_within_s = READY_WITHIN_S
+    stopped_within_s = 60.0  # the first stop writes the class archive: 5 s
 
     def __init__(self, folder: Path, *, node: Node, java: Path, jars: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.node = node
-        self.changes = ""  # of its ports since the last start, in words
         young_mb = max(node.heap_mb // 3, node.heap_mb - _OLD_MB)
         self._java = [
             str(java),
@@ -161,7 +149,6 @@ class Kafka:
         self._archive = jars.with_name(f"{jars.name}-java{java_version(java)}.jsa")
         self._new_archive = folder / "classes.jsa"
         self._snapshot = jars.with_name(f"{jars.name}.checkpoint")
-        self._process: Process | None = None
 
     @classmethod
     def start(
@@ -199,47 +186,6 @@ class Kafka:
     def brokers(self) -> str:
         """Return the bootstrap address for clients."""
         return self.node.advertised or f"127.0.0.1:{self.node.port}"
-
-    @property
-    def running(self) -> bool:
-        """Return whether its process runs: it was not stopped and has not ended."""
-        return self._process is not None and self._process.running
-
-    @property
-    def pid(self) -> int:
-        """Return the broker's process id. Raises ServiceUnavailable if it was stopped."""
-        if self._process is None:
-            raise ServiceUnavailable(NAME, f"the broker on {self.folder} is stopped")
-        return self._process.pid
-
-    def stop(self) -> None:
-        """End it in order, which takes a second or two."""
-        if self._process is not None:
-            if self._process.stop(signal.SIGTERM, patience_s=STOPPED_WITHIN_S):
-                self._keep_archive()
-            self._process = None
-
-    def kill(self) -> None:
-        """End it as a crash would; `restart` recovers."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def restart(self, *, progress: Progress = quiet, cancelled: Cancelled = never) -> None:
-        """Start it again on the same port and data, stopping it first if it runs."""
-        self.stop()
-        self._launch(progress, cancelled)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def _data(self) -> Path:
@@ -280,7 +226,7 @@ class Kafka:
                 NAME, f"could not format {self._data}: {(done.stdout + done.stderr).strip()}"
             )
 
-    def _launch(self, progress: Progress, cancelled: Cancelled = never) -> None:
+    def _command(self) -> list[str]:
         logging = files("ingest.embedded.kafka").joinpath("kafka_log4j2.xml")
         archive = self._use_archive() or [f"-XX:ArchiveClassesAtExit={self._new_archive}"]
         command = [
@@ -289,25 +235,15 @@ class Kafka:
             *archive,
             *self._class_path,
         ]
-        command += ["kafka.Kafka", str(self._properties)]
-        self._process = Process.start(NAME, command, log_file=self.folder / "kafka.log")
-        self._process.await_ready(
-            self._answers, deadline_s=READY_WITHIN_S, progress=progress, cancelled=cancelled
-        )
-        log.info(
-            "kafka started",
-            brokers=self.brokers,
-            pid=self.pid,
-            version=VERSION,
-            folder=str(self.folder),
-        )
+        return [*command, "kafka.Kafka", str(self._properties)]
 
     def _use_archive(self) -> list[str]:
         return [f"-XX:SharedArchiveFile={self._archive}"] if self._archive.exists() else []
 
-    def _keep_archive(self) -> None:
-        """Move this run's class archive into the cache, whole or not at all. A read-only cache gets
-        none.
+    def _ended_in_order(self) -> None:
+        """Move this run's class archive into the cache, whole or not at all.
+
+        A read-only cache gets none.
         """
         if self._new_archive.exists():
             with contextlib.suppress(OSError):
@@ -315,6 +251,9 @@ class Kafka:
                 shutil.copyfile(self._new_archive, arriving)
                 arriving.replace(self._archive)
             self._new_archive.unlink(missing_ok=True)
+
+    def _facts(self) -> dict[str, object]:
+        return {"brokers": self.brokers, "version": VERSION}
 
     def _answers(self) -> bool:
         return lists_topics(
