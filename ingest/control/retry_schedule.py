@@ -6,8 +6,11 @@ Pure: time is an argument.
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ingest.backoff import Backoff
+
 #: Frames that only took another route have arrived by then.
 FIRST_S = 3.0
+_BACKOFF = Backoff(FIRST_S)
 #: With pauses that double, the last request comes after some seven hours.
 MOST = 13
 
@@ -35,5 +38,5 @@ class RetrySchedule:
         }
         for id in due:
             times = self._asked[id].times + 1
-            self._asked[id] = _Asked(times, now + FIRST_S * 2**times)
+            self._asked[id] = _Asked(times, now + _BACKOFF.pause_s(times + 1))
         return due

@@ -17,6 +17,7 @@ import structlog
 
 from analytics.laps.best_laps import Category
 from analytics.laps.engine import last_lap
+from ingest.backoff import Backoff
 from ingest.batching.clock_corrections import place_in_time
 from ingest.batching.foreign_records import reject_false_claims, reject_taken
 from ingest.batching.late_sessions import LateSessions
@@ -57,7 +58,7 @@ _READ_S = (
     0.05  # how long a read may wait: short, so that a batch closes on time and a stop takes effect
 )
 _HEARTBEAT_S = 2.0
-_BACKOFF_S = (0.1, 5.0)
+_RETRY = Backoff(first_s=0.1, longest_s=5.0)
 _REMEMBERED = 2_000  # sessions
 _LEARN_EVERY_S = 10.0  # a track
 _MOVE_EVERY_S = 5.0  # frames that waited for a locked chunk
@@ -122,7 +123,7 @@ class PartitionWorker:
         """Own the partition until ``stop`` is set or a takeover; outlive failures of brokers and
         databases.
         """
-        delay_s = _BACKOFF_S[0]
+        failures = 0
         while not stop.is_set():
             batches_before, narrowing = self.progress.batches, False
             try:
@@ -142,10 +143,8 @@ class PartitionWorker:
                 self._log.exception("unexpected")
                 self._note(repr(error))
             ahead = narrowing or self.progress.batches > batches_before
-            delay_s = _BACKOFF_S[0] if ahead else min(delay_s * 2, _BACKOFF_S[1])
-            # Backoff with jitter: workers of one database that failed together should not retry
-            # together.
-            stop.wait(delay_s * random.uniform(0.5, 1.0))
+            failures = 1 if ahead else failures + 1
+            stop.wait(_RETRY.pause_s(failures, jitter=random.random()))
         self.progress.state = "stopped"
 
     def _note(self, error: str) -> None:

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from ingest.backoff import Backoff
 from ingest.embedded.process import Cancelled, never
 from ingest.errors import PurpleSectorError
 
 _LOOK_EVERY_S = 0.2
-_LONGEST_PAUSE_S = 30.0
+_RETRY = Backoff(first_s=1.0, longest_s=30.0)
 
 
 class Service(Protocol):
@@ -29,15 +30,6 @@ class Service(Protocol):
         """Start it on the same port and data. Raises PurpleSectorError, also soon after it is
         ``cancelled``.
         """
-
-
-def pause_s(failures: int) -> float:
-    """Return the backoff in seconds after ``failures`` failed starts: 0 for none, then 1, 2, 4 and
-    at most 30.
-    """
-    # The exponent is bounded too. After 1,025 failures, which take one night, the power would
-    # exceed a float.
-    return min(2.0 ** min(failures - 1, 10), _LONGEST_PAUSE_S) if failures else 0.0
 
 
 @dataclass(slots=True)
@@ -70,7 +62,7 @@ class ServiceWatch:
             if self.cancelled():
                 return
             self.failures += 1
-            self.next_start_s = clock() + pause_s(self.failures)
+            self.next_start_s = clock() + _RETRY.pause_s(self.failures)
             if self.failures == 1:
                 report(f"{self.name} does not start, and is tried until it does: {error}")
             return

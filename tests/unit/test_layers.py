@@ -36,6 +36,7 @@ COLLECTORS_MAY_IMPORT = {
     "analytics.model.game_conventions",
     "analytics.model.limits",
     "ingest.codec.blanking",
+    "ingest.backoff",
     "ingest.collectors",
     "ingest.errors",
     "ingest.codec.timestamps",

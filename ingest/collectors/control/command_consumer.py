@@ -14,7 +14,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from google.protobuf.message import DecodeError
 
-from ingest.collectors.delivery.producer import Backoff
+from ingest.backoff import Backoff
 from ingest.errors import BrokerUnavailable
 from ingest.kafka.topics import QUIET, error_of, partition_of
 from ingest.settings import KafkaSettings
@@ -28,6 +28,7 @@ HIGHEST_RATE_HZ = 500.0
 _SEQUENCES_END = 2**53
 
 _LOOK_EVERY_S = 300.0  # interval of the check whether the topic has grown
+_RETRY = Backoff(first_s=0.5, longest_s=30.0)
 _LOOK_WITHIN_S = 1.0  # the client goes on connecting after this timeout
 _CONSUMER = QUIET | {
     "enable.auto.commit": False,
@@ -121,7 +122,7 @@ class CommandConsumer:
         self._place: TopicPartition | None = None
         self._partitions: int | None = None  # None: not known yet
         self._look_at = 0.0
-        self._backoff = Backoff()
+        self._failures = 0
 
     @property
     def listening(self) -> bool:
@@ -176,12 +177,13 @@ class CommandConsumer:
                     partition_of(self._user_id.encode(), partitions), new_from=self._partitions
                 )
         except KafkaException:
-            self._look_at = self._clock() + self._backoff.pause_s(random.random())
+            self._look_at = self._clock() + _RETRY.pause_s(self._failures, jitter=random.random())
+            self._failures += 1
             return
         if not partitions and self._partitions is None:
             log.info("there are no commands yet", topic=self._topic)
         self._partitions = partitions
-        self._backoff.failures = 0
+        self._failures = 0
         self._look_at = self._clock() + (_LOOK_EVERY_S if partitions else _LOOK_EVERY_S / 10)
 
     def _listen_on(self, partition: int, *, new_from: int | None) -> None:

@@ -11,11 +11,11 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from ingest.backoff import Backoff
 from ingest.collectors.delivery.broker_clock import THIS_PC
 from ingest.collectors.delivery.in_flight import InFlightWindow, OutgoingRecord
 from ingest.collectors.delivery.records import SENT_AT, Headers
@@ -26,6 +26,7 @@ from ingest.settings import KafkaSettings
 log = structlog.get_logger()
 
 FIND_TIMEOUT_S = 3.0
+_RETRY = Backoff(first_s=0.5, longest_s=30.0)
 #: An idempotent producer sends nothing while five messages or more are in flight. As long as
 #: another one waits in it, its thread spins. That takes a quarter of a core behind a broker that is
 #: 80 ms away.
@@ -50,22 +51,6 @@ PRODUCER = QUIET | {
     "reconnect.backoff.max.ms": 2000,
     "socket.keepalive.enable": True,
 }
-
-
-@dataclass(slots=True)
-class Backoff:
-    """Backoff between attempts: none, then 0.5 s doubling up to ``longest_s``, each pause shortened
-    at random.
-    """
-
-    longest_s: float = 30.0
-    failures: int = 0
-
-    def pause_s(self, jitter: float) -> float:
-        """Return the pause before the next attempt; ``jitter`` 0..1 takes up to a half of it away."""
-        pause = min(self.longest_s, 0.5 * 2 ** (self.failures - 1)) if self.failures else 0.0
-        self.failures = min(self.failures + 1, 16)
-        return pause * (1 - jitter / 2)
 
 
 def find_partitions(settings: KafkaSettings, spec: TopicSpec, *, timeout_s: float) -> int:
@@ -116,7 +101,7 @@ class ResilientProducer:
         self._broken: KafkaError | None = None
         self._search: Future[int] | None = None
         self._searcher = ThreadPoolExecutor(1, thread_name_prefix="find-topic")
-        self._backoff, self._retry_at = Backoff(), 0.0
+        self._failures, self._retry_at = 0, 0.0
         self._silent = False
 
     @property
@@ -205,7 +190,7 @@ class ResilientProducer:
             partitions = search.result()
             producer = Producer(self._config)
         except (BrokerUnavailable, TopicUnavailable, KafkaException) as failure:
-            self._retry_at = now + self._backoff.pause_s(random.random())
+            self._put_off(now=now)
             self._fall_silent(str(failure))
             return
         # The choice is made once, so that partitions added later move no running session. A smaller
@@ -221,7 +206,7 @@ class ResilientProducer:
             self._break(error)
             return
         THIS_PC.note(message.timestamp(), wall_ms=time.time_ns() // 1_000_000)
-        if self._silent or self._backoff.failures:
+        if self._silent or self._failures:
             self._recover()
         self._shows_clock = False
         self._confirmed()
@@ -241,8 +226,13 @@ class ResilientProducer:
     def _abandon(self, *, now: float) -> None:
         self._drop_producer()
         self._broken = None
-        self._retry_at = now + self._backoff.pause_s(random.random())
+        self._put_off(now=now)
         self._lost()
+
+    def _put_off(self, *, now: float) -> None:
+        """Put the next attempt off. The first follows the first failure at once."""
+        self._retry_at = now + _RETRY.pause_s(self._failures, jitter=random.random())
+        self._failures += 1
 
     def _drop_producer(self) -> None:
         if self._producer is None:
@@ -263,4 +253,4 @@ class ResilientProducer:
         if self._silent:
             log.info("broker answers again", brokers=self._settings.brokers)
         self._silent = False
-        self._backoff.failures = 0
+        self._failures = 0

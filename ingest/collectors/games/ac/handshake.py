@@ -5,8 +5,11 @@ listeners. So the handshake is repeated after a short silence, with backoff whil
 or no data. Data that the game sends before the handshake is lost, so the pauses stay short.
 """
 
+from ingest.backoff import Backoff
+
 SILENCE_S = 1.0
 LONGEST_PAUSE_S = 3.0
+_BACKOFF = Backoff(SILENCE_S, LONGEST_PAUSE_S)
 
 
 class HandshakeSchedule:
@@ -15,7 +18,7 @@ class HandshakeSchedule:
     def __init__(self) -> None:
         self.answered = False
         self._at_s = float("-inf")
-        self._pause_s = SILENCE_S
+        self._unanswered = 0
         self._in_vain = 1  # an earlier collector with our port may have left a subscription behind
 
     def due(self, now_s: float) -> bool:
@@ -29,13 +32,13 @@ class HandshakeSchedule:
         """
         anew, self._in_vain = self._in_vain > 0, self._in_vain + 1
         self.answered = False
-        self._at_s = now_s + self._pause_s
-        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self._unanswered += 1
+        self._at_s = now_s + _BACKOFF.pause_s(self._unanswered)
         return anew
 
     def heard(self, now_s: float) -> None:
         """Note that the subscribed data arrives."""
-        self._pause_s, self._in_vain = SILENCE_S, 0
+        self._unanswered = self._in_vain = 0
         self._at_s = now_s + SILENCE_S
 
     def again(self) -> None:

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collectors.delivery.in_flight import InFlightWindow, OutgoingRecord
-from ingest.collectors.delivery.producer import Backoff
 
 
 def record(sequence):
@@ -75,10 +74,3 @@ def test_whatever_happens_frames_are_confirmed_once_and_in_order(steps):
             outbox.rewind()
 
     assert confirmed + outbox.frames() == list(range(1, added + 1))
-
-
-def test_attempts_come_ever_more_rarely():
-    backoff = Backoff(longest_s=4.0)
-
-    assert [backoff.pause_s(0) for _ in range(6)] == [0, 0.5, 1, 2, 4, 4]
-    assert backoff.pause_s(1) == 2

@@ -4,7 +4,7 @@ import threading
 from itertools import pairwise
 
 from ingest.embedded.process import ServiceUnavailable
-from serve.local.supervision import ServiceWatch, pause_s, supervised
+from serve.local.supervision import ServiceWatch, supervised
 
 
 class Fragile:
@@ -29,11 +29,6 @@ def watched(service, seconds, said, watch=None):
         watch.step(lambda: service.now_s, said.append)
         service.now_s = round(service.now_s + 0.1, 1)
     return watch
-
-
-def test_pauses_grow_to_half_a_minute():
-    assert [pause_s(failures) for failures in range(8)] == [0, 1, 2, 4, 8, 16, 30, 30]
-    assert pause_s(100_000) == 30
 
 
 def test_what_runs_is_left_alone():
