@@ -64,6 +64,7 @@ from ingest.store.locked_chunks import (
     move_pending,
     split_frames,
 )
+from ingest.store.orphaned_sessions import adopt_orphans
 from ingest.store.schema.edition import refuse_lost_licence
 from ingest.store.schema.timescale_policies import COLUMNSTORE_AFTER
 from ingest.store.sessions import save_facts
@@ -490,6 +491,13 @@ class PartitionWriter:
                 return move_pending(self._conn, self._place)
         except StoreBusy:
             return 0  # locked between two statements: next time
+
+    def adopt_orphans(self) -> list[str]:
+        """Make unfinished sessions of partitions without a worker this one's, and return their
+        keys.
+        """
+        with self._reachable():
+            return adopt_orphans(self._conn, self._place)
 
     def skip_lost(self, fence: int, position: int, earliest: int) -> None:
         """Continue at ``earliest``: retention removed the records from ``position`` on before they

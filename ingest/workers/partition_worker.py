@@ -307,8 +307,13 @@ class RunLoop:
         if now < self._move_at:
             return
         self._move_at = now + _MOVE_EVERY_S
-        if frames := self._store.move_pending():
+        adopted = self._store.adopt_orphans()
+        if adopted:
+            log.info("sessions taken from partitions without a worker", sessions=adopted[:10])
+        frames = self._store.move_pending()
+        if frames:
             log.info("frames stored that waited for a locked chunk", frames=frames)
+        if adopted or frames:
             self._lateness.note(self._store.late_sessions(), now=now)
 
     def _keep(self, batch: Batch) -> None:
@@ -440,8 +445,9 @@ class RunLoop:
             # laps must be timed.
             self._lateness.note([late], now=time.monotonic())
             return
-        if late.session_key in self._sessions:
-            self._sessions[late.session_key].carry = carry
+        # Without its scope the laps are not judged. No batch of this worker may have opened it.
+        self._open([late.session_key])
+        self._sessions[late.session_key].carry = carry
         self._silence.note(late.session_key, now=time.monotonic())
         log.info(
             "laps timed again, with frames that came late", session=late.session_key, laps=len(laps)

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from ingest.batching.partition_log import Partition
 from ingest.errors import PartitionTaken, StoreBusy
-from tests.service.owner import Owner, drove, rows
+from tests.service.owner import PARTITION, Owner, drove, rows
 
 NOW_MS = time.time_ns() // 1_000_000
 STORED = (
@@ -91,6 +92,67 @@ def test_who_was_replaced_puts_nothing_aside(database, owner: Owner) -> None:
     with Owner(database.url) as last:
         assert last.store.move_pending() == 1
     assert rows(database.url, STORED) == of("late", 1, 2, 3)
+
+
+RENAMED = Partition("renamed", 0)
+WHO_HAS_IT = "SELECT topic, partition FROM sessions WHERE key = 'late'"
+LONG_AGO = "UPDATE positions SET heartbeat = now() - interval '1 hour' WHERE topic = %s"
+
+
+def leave_waiting(url: str, owner: Owner) -> None:
+    """Frames 3 and 4 wait for the chunk of session "late"."""
+    owner.write(*drove("late", 1, 2))
+    with locked(url, "late"):
+        owner.write(*drove("late", 3, 4))
+
+
+def age_heartbeat(url: str, partition: Partition) -> None:
+    with psycopg.connect(url) as conn:
+        conn.execute(LONG_AGO, [partition.topic])
+
+
+def test_frames_that_wait_outlive_the_name_of_their_topic(database) -> None:
+    with Owner(database.url) as before:
+        leave_waiting(database.url, before)
+    age_heartbeat(database.url, PARTITION)
+
+    with (
+        Owner(database.url, RENAMED) as after,
+        Owner(database.url, Partition("renamed", 1)) as other,
+    ):
+        assert after.store.adopt_orphans() == ["late"]
+        assert other.store.adopt_orphans() == []
+        assert after.store.move_pending() == 2
+        assert other.store.move_pending() == 0
+        assert [late.session_key for late in after.store.late_sessions()] == ["late"]
+    assert rows(database.url, STORED) == of("late", 1, 2, 3, 4)
+    assert rows(database.url, PENDING) == NOTHING
+
+
+def test_sessions_of_a_worker_that_runs_stay_with_it(database, owner: Owner) -> None:
+    leave_waiting(database.url, owner)
+
+    with Owner(database.url, RENAMED) as other:
+        assert other.store.adopt_orphans() == []
+    assert rows(database.url, WHO_HAS_IT) == [(PARTITION.topic, PARTITION.index)]
+    assert owner.store.move_pending() == 2
+
+
+def test_who_was_only_frozen_reads_sessions_again_that_were_taken_from_it(
+    database, owner: Owner
+) -> None:
+    """What it remembers lacks the frames that another worker has moved."""
+    leave_waiting(database.url, owner)
+    age_heartbeat(database.url, PARTITION)
+    with Owner(database.url, RENAMED) as other:
+        assert other.store.adopt_orphans() == ["late"]
+        assert other.store.move_pending() == 2
+
+    with pytest.raises(PartitionTaken):
+        owner.write(*drove("late", 5))
+    with Owner(database.url) as again:
+        again.write(*drove("late", 5))
+    assert rows(database.url, STORED) == of("late", 1, 2, 3, 4, 5)
 
 
 def test_other_lock_is_named(database, owner: Owner) -> None:

@@ -304,6 +304,37 @@ def test_partition_that_is_not_wanted_any_more_is_left(database, settings):
         host.stop()
 
 
+WITHOUT_THESE = """
+WITH moved AS (DELETE FROM telemetry RETURNING *) INSERT INTO telemetry_pending SELECT * FROM moved;
+DELETE FROM laps;
+DELETE FROM lap_colours;
+DELETE FROM bests;
+UPDATE positions SET heartbeat = now() - interval '1 hour';
+"""
+
+
+def test_frames_that_wait_for_a_partition_without_a_worker_are_stored_and_timed(database, settings):
+    """As after its topic was renamed: no worker reads what it is called now, and no frame of it
+    comes again.
+    """
+    values = serialized_session(13_000)
+    facts = told("a", game="simulator", track="aldermoor", car="gt3")
+    publish(settings, [facts, *((b"a", value) for value in values)])
+    with hosting(settings, database.url):
+        wait_for_frames(database.url, {"a": len(values)})
+    with psycopg.connect(database.url) as conn:
+        conn.execute(WITHOUT_THESE)
+
+    host = host_of(settings, database.url)
+    try:
+        host.host([Partition(settings.topic_telemetry, 1)])
+        purple = "SELECT FROM lap_colours WHERE lap_number = 2 AND colour = 'purple'"
+        wait_until(lambda: rows(database.url, purple))
+    finally:
+        host.stop()
+    assert_each_frame_once(database.url, {"a": len(values)})
+
+
 def publish(settings: KafkaSettings, records: list[Record], *, partition: int = 0) -> None:
     producer = Producer({"bootstrap.servers": settings.brokers, "acks": "all", "linger.ms": 20})
     for key, value in records:

@@ -31,6 +31,7 @@ ALTER TABLE sessions ADD COLUMN IF NOT EXISTS last_sequence bigint NOT NULL DEFA
                      ADD COLUMN IF NOT EXISTS late_from timestamptz,
                      ADD COLUMN IF NOT EXISTS track_id integer;
 CREATE INDEX IF NOT EXISTS sessions_track ON sessions (game, track, id);
+CREATE INDEX IF NOT EXISTS sessions_late ON sessions (id) WHERE late_from IS NOT NULL;
 
 -- Sessions whose clock was wrong: from that sequence on, up to the next row's, offset_ms was added to the times that the frames came
 -- with, so that they lie where the broker got them, in their order and spacing. A session without a row has the times of its clock.
