@@ -58,7 +58,10 @@ class TimedLap(Tabular):
     source: Source = field(repr=False)
 
     def __str__(self) -> str:
-        return f"{self.session.driver or self.session.key}, lap {self.lap.lap_number}, {lap_time(self.time_ms)}"
+        return (
+            f"{self.session.driver or self.session.key}, lap {self.lap.lap_number},"
+            f" {lap_time(self.time_ms)}"
+        )
 
     @property
     def number(self) -> int:

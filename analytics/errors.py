@@ -115,8 +115,8 @@ class NoDatabase(AnalyticsError, LookupError):
 
     def __init__(self) -> None:
         super().__init__(
-            "no database is named, and no system runs here: give connect() a postgresql:// URL, set DATABASE_URL,"
-            " or start one with purple-sector up"
+            "no database is named, and no system runs here: give connect() a postgresql:// URL, set"
+            " DATABASE_URL, or start one with purple-sector up"
         )
 
 

@@ -19,8 +19,8 @@ class Backoff:
     def pause_s(self, failures: int, *, jitter: float = 0.0) -> float:
         """Return the pause in seconds after ``failures`` in a row; 0 for none.
 
-        ``jitter``, 0 to 1, takes up to half of it away. Clients that failed together should not retry
-        together.
+        ``jitter``, 0 to 1, takes up to half of it away. Clients that failed together should not
+        retry together.
         """
         if not failures:
             return 0.0

@@ -57,7 +57,8 @@ class SpoolUnavailable(PurpleSectorError):
 
     def __init__(self, folder: str, reason: str) -> None:
         super().__init__(
-            f"frames cannot be kept in {folder}: {reason}; make room there, or set SPOOL_DIR to a folder of yours"
+            f"frames cannot be kept in {folder}: {reason}; make room there, or set SPOOL_DIR to a"
+            " folder of yours"
         )
         self.folder = folder
         self.reason = reason
@@ -95,7 +96,8 @@ class StoreFull(StoreUnavailable):
     def __init__(self, address: str, reason: str) -> None:
         PurpleSectorError.__init__(
             self,
-            f"the database at {address} has no room: {reason}; make room on its disk, and storing goes on by itself",
+            f"the database at {address} has no room: {reason}; make room on its disk, and storing"
+            " goes on by itself",
         )
         self.address = address
         self.reason = reason
@@ -106,7 +108,8 @@ class NotAllowed(PurpleSectorError):
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(
-            f"the database at {address} refuses this user: {reason}; grant it, or name another user in DATABASE_URL"
+            f"the database at {address} refuses this user: {reason}; grant it, or name another user"
+            " in DATABASE_URL"
         )
         self.address = address
         self.reason = reason
@@ -131,9 +134,9 @@ class LicenceLost(PurpleSectorError):
 
     def __init__(self, kept: Sequence[str]) -> None:
         super().__init__(
-            f"TimescaleDB's licence is apache, and this store has {', '.join(kept)}, which only the Community edition"
-            " can write to: frames are refused until timescaledb.license = 'timescale' is in the server's configuration"
-            " file again, and the server restarted"
+            f"TimescaleDB's licence is apache, and this store has {', '.join(kept)}, which only the"
+            " Community edition can write to: frames are refused until timescaledb.license ="
+            " 'timescale' is in the server's configuration file again, and the server restarted"
         )
         self.kept = tuple(kept)
 
@@ -143,7 +146,8 @@ class SchemaOutdated(PurpleSectorError):
 
     def __init__(self, address: str, lacking: str) -> None:
         super().__init__(
-            f"the database at {address} lacks what this version reads: {lacking}; run purple-sector database upgrade"
+            f"the database at {address} lacks what this version reads: {lacking}; run purple-sector"
+            " database upgrade"
         )
         self.address = address
         self.lacking = lacking
@@ -176,7 +180,8 @@ class SessionWentOn(PurpleSectorError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"session {key!r} went on while its laps were timed again: nothing of it was written; try again"
+            f"session {key!r} went on while its laps were timed again: nothing of it was written;"
+            " try again"
         )
 
 
@@ -198,7 +203,8 @@ class StoreBusy(PurpleSectorError):
 
     def __init__(self, partition: object, reason: str) -> None:
         super().__init__(
-            f"{partition}: the database answers, and what is to be written is locked: {reason}; trying again"
+            f"{partition}: the database answers, and what is to be written is locked: {reason};"
+            " trying again"
         )
         self.partition = partition
         self.reason = reason

@@ -66,8 +66,10 @@ def _versions(url: str) -> str:
     """What answers there: the server, and TimescaleDB with its edition if it has it."""
     with psycopg.connect(url, connect_timeout=10) as conn:
         row = conn.execute("""
-            SELECT current_setting('server_version'), default_version, current_setting('timescaledb.license', true)
-              FROM (VALUES ('timescaledb')) AS wanted(name) LEFT JOIN pg_available_extensions USING (name)
+            SELECT current_setting('server_version'), default_version,
+                   current_setting('timescaledb.license', true)
+              FROM (VALUES ('timescaledb')) AS wanted(name) LEFT
+              JOIN pg_available_extensions USING (name)
         """).fetchone()
     assert row is not None
     server, timescaledb, edition = row

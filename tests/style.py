@@ -19,7 +19,8 @@ from tests.paths import ROOT
 PACKAGES = ("analytics", "ingest", "serve")
 #: A docstring that begins with one of these is a fragment, not a sentence.
 FRAGMENTS = re.compile(
-    r"(Of|With|What|Those|These|The same|Where|As|All|Who|Whoever|Whether|How|Which|In|To|From|By|That)\b"
+    r"(Of|With|What|Those|These|The"
+    r" same|Where|As|All|Who|Whoever|Whether|How|Which|In|To|From|By|That)\b"
 )
 METAPHORS = re.compile(
     r"\b(told|tells?|telling|says?|said|saying|hears?|heard|hearing|asks?|asked|asking)\b",
@@ -170,7 +171,8 @@ def main() -> int:
     for figure in figures:
         mark = "over" if figure.exceeded else "ok"
         sys.stdout.write(
-            f"{figure.name:<44}{figure.value:>8g}  limit {figure.limit:<6g}{mark:<5}{figure.worst}\n"
+            f"{figure.name:<44}{figure.value:>8g}  limit"
+            f" {figure.limit:<6g}{mark:<5}{figure.worst}\n"
         )
     return int(any(figure.exceeded for figure in figures))
 

@@ -51,9 +51,9 @@ class Consistency:
 
     def __str__(self) -> str:
         return (
-            f"{self.n} laps, median {self.median_s:.3f} s ± {self.spread_s:.3f} s, "
-            f"± {self.detrended_spread_s:.3f} s without a slope of {1000 * self.slope_s:+.0f} ms a lap; "
-            f"{self.close:.0%} within 0.5 % of the best"
+            f"{self.n} laps, median {self.median_s:.3f} s ± {self.spread_s:.3f} s, ±"
+            f" {self.detrended_spread_s:.3f} s without a slope of {1000 * self.slope_s:+.0f} ms a"
+            f" lap; {self.close:.0%} within 0.5 % of the best"
         )
 
 
@@ -89,7 +89,8 @@ def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
     sessions = {lap.session.key for lap in laps}
     if len(sessions) > 1:
         raise ValueError(
-            f"laps of {len(sessions)} sessions are no stint; take those of one, catalog.sessions[key].laps"
+            f"laps of {len(sessions)} sessions are no stint; take those of one,"
+            " catalog.sessions[key].laps"
         )
     flying = [lap.time_ms for lap in laps if not lap.flags and lap.time_ms]
     slowest_ms = _IN_EARNEST * min(flying, default=0)

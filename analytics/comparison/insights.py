@@ -124,7 +124,10 @@ class Insight:
         low, high = sorted((abs(self.time.low), abs(self.time.high)))
         counts = f"{self.time.n} laps against {self.time.n_reference}"
         where = "".join(f", {part}" for part in self._named_parts())
-        return f"{self.corner}: {how}; {abs(self.time.size):.2f} s {verb} ({low:.2f} to {high:.2f} s, {counts}){where}"
+        return (
+            f"{self.corner}: {how}; {abs(self.time.size):.2f} s {verb} ({low:.2f} to {high:.2f} s,"
+            f" {counts}){where}"
+        )
 
     def _named_parts(self) -> list[CornerPart]:
         named = [part for part in self.parts if part.time_s / self.time.size >= _SHARE_NAMED]

@@ -74,7 +74,8 @@ def _check_same(path: Path, beside: Path, facts: dict[str, object]) -> None:
     other = [name for name, value in facts.items() if said.get(name) != value]
     if other:
         raise ExportError(
-            f"{path}: {beside.name} lies there, of another {' and '.join(other)}; choose another name"
+            f"{path}: {beside.name} lies there, of another {' and '.join(other)}; choose another"
+            " name"
         )
 
 

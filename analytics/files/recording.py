@@ -179,7 +179,10 @@ def _check_index(path: Path, table: pa.Table) -> None:
     """Refuse frames that pandas indexed by time without a name for the index."""
     index = unnamed_index(table)
     if index and _TIME not in table.column_names:
-        problem = f"is missing; the index, stored as {index}, has no name: name it {_TIME} if that is the time in ms"
+        problem = (
+            f"is missing; the index, stored as {index}, has no name: name it {_TIME} if that is the"
+            " time in ms"
+        )
         raise RecordingError(path, problem, column=_TIME)
 
 
@@ -270,7 +273,10 @@ def _check_order(path: Path, time: pa.ChunkedArray) -> None:
     back = np.flatnonzero(np.diff(values) <= 0)
     if len(back):
         row = int(back[0]) + 2
-        problem = f"{values[row - 1]} is not later than {values[row - 2]}; sort the frames by time and drop doubles"
+        problem = (
+            f"{values[row - 1]} is not later than {values[row - 2]}; sort the frames by time and"
+            " drop doubles"
+        )
         raise RecordingError(path, problem, column=_TIME, row=row)
 
 

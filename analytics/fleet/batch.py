@@ -45,7 +45,10 @@ _DEADLY = (
     f"each of {_TRIES} processes that timed it died; has the machine memory for all of its frames?"
 )
 _UNHEARD = "nobody reported on it; Ray's log says what became of its task"
-_ELSEWHERE = "it was timed, but its timesheet is not in this folder; every node has to see the results under the same name"
+_ELSEWHERE = (
+    "it was timed, but its timesheet is not in this folder; every node has to see the results under"
+    " the same name"
+)
 
 
 @dataclass(frozen=True, slots=True)

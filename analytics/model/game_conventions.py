@@ -38,7 +38,10 @@ CONVENTIONS: dict[str, Conventions] = {
         validity_s=0.0,
         lap_clock_s=0.0,
         lap_counter_s=0.11,
-        source="12 crossings recorded at 9 Hz: the counter rises one frame after the position in 4. It judges no lap",
+        source=(
+            "12 crossings recorded at 9 Hz: the counter rises one frame after the position in 4. It"
+            " judges no lap"
+        ),
     ),
     "Assetto Corsa Competizione": Conventions(
         frozenset({_NONE_MS}),
@@ -48,7 +51,10 @@ CONVENTIONS: dict[str, Conventions] = {
         validity_s=0.1,
         lap_clock_s=0.0,
         lap_counter_s=0.05,
-        source="captured pages and broadcasts; on 22 of 25 tracks the counter rises within a frame of the origin",
+        source=(
+            "captured pages and broadcasts; on 22 of 25 tracks the counter rises within a frame of"
+            " the origin"
+        ),
     ),
     "iRacing": Conventions(
         frozenset({-1, 0}),
@@ -56,8 +62,10 @@ CONVENTIONS: dict[str, Conventions] = {
         validity_s=4.0,
         lap_clock_s=1.9,
         lap_counter_s=0.0,
-        source="sessions recorded over a network, read from files: last lap time 1.6 to 4.7 s late, lap clock 0.1 to 1.9 s,"
-        " and the flag outlives its lap by 1 to 4 s in four of them",
+        source=(
+            "sessions recorded over a network, read from files: last lap time 1.6 to 4.7 s late,"
+            " lap clock 0.1 to 1.9 s, and the flag outlives its lap by 1 to 4 s in four of them"
+        ),
     ),
 }
 

@@ -36,7 +36,8 @@ SELECT lap_number, colour, sector_colours, version
 """
 
 _BESTS = """
-SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, set_at, s.key AS session_key, lap_number
+SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, set_at, s.key AS session_key,
+       lap_number
   FROM bests b JOIN sessions s ON s.id = b.session_id
  WHERE b.game = %s AND b.track = %s AND b.car = %s
  ORDER BY owner, part, layout, time_ms

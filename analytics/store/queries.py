@@ -23,7 +23,8 @@ Connection = psycopg.Connection[Any]
 
 
 SESSION = """
-SELECT id, key, user_id, game, track, car, driver, track_length_m, sector_count, sample_rate_hz, started_at, last_frame_at, frames
+SELECT id, key, user_id, game, track, car, driver, track_length_m, sector_count, sample_rate_hz,
+       started_at, last_frame_at, frames
   FROM sessions
 """
 
@@ -44,20 +45,23 @@ _PAGE_OF_SESSIONS = (
 LAPS = """
 SELECT session_id, lap_number, (extract(epoch FROM started_at) * 1000000)::bigint AS started_at_us,
        (extract(epoch FROM ended_at) * 1000000)::bigint AS ended_at_us, lap_time_ms,
-       official_lap_time_ms, sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh, max_speed_position, reasons,
+       official_lap_time_ms, sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh,
+       max_speed_position, reasons,
        computed_sector_times_ms, mini_sector_times_ms, line_position, sector_positions, engine
   FROM laps
 """
 _LAPS_OF_SESSION = LAPS + " WHERE session_id = %(session_id)s"
 
 _GAPS = """
-SELECT g.id, s.key AS session_key, from_sequence, to_sequence, g.topic, g.partition, from_offset, to_offset, reason, seen_at
+SELECT g.id, s.key AS session_key, from_sequence, to_sequence, g.topic, g.partition, from_offset,
+       to_offset, reason, seen_at
   FROM gaps g LEFT JOIN sessions s ON s.id = g.session_id
  WHERE resolved_at IS NULL ORDER BY g.id DESC LIMIT %(limit)s
 """
 
 _LAP_BOUNDS = """
-SELECT started_at, ended_at FROM laps WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s
+SELECT started_at, ended_at FROM laps WHERE session_id = %(session_id)s
+   AND lap_number = %(lap_number)s
 """
 
 # The lap in progress begins where the last finished one ended.
@@ -65,7 +69,8 @@ _OPEN_LAP_BOUNDS = """
 SELECT ended_at AS started_at, NULL::timestamptz AS ended_at
   FROM laps
  WHERE session_id = %(session_id)s AND lap_number = %(lap_number)s - 1
-   AND NOT EXISTS (SELECT FROM laps WHERE session_id = %(session_id)s AND lap_number > %(lap_number)s)
+   AND NOT EXISTS (SELECT FROM laps WHERE session_id = %(session_id)s
+       AND lap_number > %(lap_number)s)
 """
 
 _IN_LAP = """
@@ -74,7 +79,8 @@ time >= %(started_at)s AND time < coalesce(%(ended_at)s::timestamptz, 'infinity'
 """
 
 _TO_RESUME = """
-time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_id)s AND time < to_timestamp(%(margin_us)s / 1e6)), '-infinity')
+time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_id)s
+    AND time < to_timestamp(%(margin_us)s / 1e6)), '-infinity')
 """
 
 
@@ -186,7 +192,8 @@ def partition_offsets(conn: Connection) -> list[PartitionOffset]:
     """Return the offset that ingest has reached in every partition."""
     with conn.cursor(row_factory=class_row(PartitionOffset)) as cursor:
         return cursor.execute(
-            "SELECT topic, partition, next_offset, owner, heartbeat FROM partition_offsets ORDER BY topic, partition"
+            "SELECT topic, partition, next_offset, owner, heartbeat FROM partition_offsets ORDER BY"
+            " topic, partition"
         ).fetchall()
 
 

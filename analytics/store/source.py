@@ -29,7 +29,8 @@ _SESSIONS = (
     SESSION
     + """
  WHERE (%(keys)s::text[] IS NULL OR key = ANY (%(keys)s))
-   AND (%(drivers)s::text[] IS NULL OR lower(driver) = ANY (%(drivers)s) OR lower(user_id) = ANY (%(drivers)s))
+   AND (%(drivers)s::text[] IS NULL OR lower(driver) = ANY (%(drivers)s)
+       OR lower(user_id) = ANY (%(drivers)s))
    AND strpos(lower(track), lower(%(track)s)) > 0
    AND strpos(lower(car), lower(%(car)s)) > 0
 """
@@ -48,8 +49,10 @@ _LAPS_OF_SESSIONS = (
    AND (%(since)s::timestamptz IS NULL OR started_at >= %(since)s)
    AND (%(until)s::timestamptz IS NULL OR started_at < %(until)s)
    AND (%(numbers)s::integer[] IS NULL OR lap_number = ANY (%(numbers)s))
-   AND (NOT %(flying)s OR (flags = '{}' AND coalesce(official_lap_time_ms, lap_time_ms) IS NOT NULL))
- ORDER BY CASE WHEN %(fastest_first)s THEN coalesce(official_lap_time_ms, lap_time_ms) END NULLS LAST, laps.started_at
+   AND (NOT %(flying)s OR (flags = '{}' AND coalesce(official_lap_time_ms,
+       lap_time_ms) IS NOT NULL))
+ ORDER BY CASE WHEN %(fastest_first)s THEN coalesce(official_lap_time_ms,
+     lap_time_ms) END NULLS LAST, laps.started_at
  LIMIT %(limit)s
 """
 )
@@ -59,7 +62,10 @@ SELECT s.id, t.line_position, t.sector_positions, t.length_m, t.version
   FROM sessions s JOIN tracks t ON t.id = s.track_id WHERE s.id = ANY (%s)
 """
 
-_RECEIVED = "SELECT received::text, (received - %(seen)s::int8multirange)::text FROM sessions WHERE id = %(session_id)s"
+_RECEIVED = (
+    "SELECT received::text, (received - %(seen)s::int8multirange)::text FROM sessions WHERE id ="
+    " %(session_id)s"
+)
 
 _LATE = "time <= %(last)s AND sequence <@ %(missed)s::int8multirange"
 
@@ -166,6 +172,7 @@ class PostgresFrameFeed:
         if self._last is None or missed == "{}":
             return self._schema.empty_table(), received
         where = {"last": self._last, "missed": missed}
-        return frames(
-            self._conn, self._schema, self._session_id, condition=_LATE, where=where
-        ), received
+        return (
+            frames(self._conn, self._schema, self._session_id, condition=_LATE, where=where),
+            received,
+        )

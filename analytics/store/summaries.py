@@ -22,7 +22,8 @@ from analytics.store.queries import session
 # A function, because a condition on the seconds or minutes of a view reaches no index on time
 # (`ingest.store.schema.continuous_aggregates`).
 _SECONDS_OF_SESSION = """
-  FROM telemetry_1s_of(%(session_id)s, coalesce(%(since)s::timestamptz, '-infinity'), coalesce(%(until)s::timestamptz, 'infinity'))
+  FROM telemetry_1s_of(%(session_id)s, coalesce(%(since)s::timestamptz, '-infinity'),
+      coalesce(%(until)s::timestamptz, 'infinity'))
  ORDER BY second
 """
 
@@ -33,7 +34,8 @@ count(*) AS frames,
 min(speed_kmh) AS min_speed_kmh,
 avg(speed_kmh) AS avg_speed_kmh,
 max(speed_kmh) AS max_speed_kmh,
-(count(*) FILTER (WHERE throttle >= {full_throttle}))::float8 / nullif(count(*), 0)::float8 AS full_throttle_share,
+(count(*) FILTER (WHERE throttle >= {full_throttle}))::float8 / nullif(count(*), 0)::float8
+    AS full_throttle_share,
 (count(*) FILTER (WHERE brake >= {braking}))::float8 / nullif(count(*), 0)::float8 AS braking_share,
 max(rpm) AS max_rpm
 """
@@ -46,12 +48,14 @@ SELECT l.session_id, l.lap_number, s.*
   LEFT JOIN lap_sums k ON (k.session_id, k.lap_number, k.started_at, k.ended_at, k.lap_frames)
                         = (l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames)
  CROSS JOIN LATERAL (
-       SELECT k.first_frame_at, k.last_frame_at, k.frames, k.min_speed_kmh, k.avg_speed_kmh, k.max_speed_kmh,
+       SELECT k.first_frame_at, k.last_frame_at, k.frames, k.min_speed_kmh, k.avg_speed_kmh,
+              k.max_speed_kmh,
               k.full_throttle_share, k.braking_share, k.max_rpm
         WHERE k.frames > 0
        UNION ALL
        SELECT {sums} FROM telemetry t
-        WHERE k.session_id IS NULL AND t.session_id = l.session_id AND t.time >= l.started_at AND t.time < l.ended_at {within}
+        WHERE k.session_id IS NULL AND t.session_id = l.session_id AND t.time >= l.started_at
+          AND t.time < l.ended_at {within}
        HAVING count(*) > 0) AS s
 """
 
@@ -59,14 +63,16 @@ SELECT l.session_id, l.lap_number, s.*
 _BOUNDS = """
 SELECT min(started_at) FILTER (WHERE wanted) AS since, max(ended_at) FILTER (WHERE wanted) AS until,
        max(lap_number) + 1 AS next, max(ended_at) AS begun
-  FROM (SELECT *, lap_number BETWEEN coalesce(%(first)s::numeric, -2147483648) AND coalesce(%(last)s::numeric, 2147483647) AS wanted
+  FROM (SELECT *, lap_number BETWEEN coalesce(%(first)s::numeric, -2147483648)
+      AND coalesce(%(last)s::numeric, 2147483647) AS wanted
           FROM laps WHERE session_id = %(session_id)s) AS l
 """
 
 # Before the first lap is over, the lap in progress has the game's number.
 _FIRST_NUMBER = """
 SELECT lap_number FROM telemetry
- WHERE session_id = %(session_id)s AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity') AND lap_number IS NOT NULL
+ WHERE session_id = %(session_id)s AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity')
+   AND lap_number IS NOT NULL
  ORDER BY time LIMIT 1
 """
 
@@ -76,14 +82,16 @@ SELECT lap_number FROM telemetry
 _LAPS_OF_SESSION = """
 SELECT lap_number, {columns} FROM ({finished}) AS f
  WHERE session_id = %(session_id)s
-   AND lap_number BETWEEN coalesce(%(first)s::numeric, -2147483648) AND coalesce(%(last)s::numeric, 2147483647)
+   AND lap_number BETWEEN coalesce(%(first)s::numeric, -2147483648)
+   AND coalesce(%(last)s::numeric, 2147483647)
 UNION ALL
 SELECT %(next)s::integer, {columns}
   FROM (SELECT {sums} FROM telemetry
          WHERE session_id = %(session_id)s AND time >= coalesce(%(begun)s::timestamptz, '-infinity')
            AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity')
         HAVING count(*) > 0) AS s
- WHERE %(next)s BETWEEN coalesce(%(first)s::numeric, -2147483648) AND coalesce(%(last)s::numeric, 2147483647)
+ WHERE %(next)s BETWEEN coalesce(%(first)s::numeric, -2147483648)
+   AND coalesce(%(last)s::numeric, 2147483647)
  ORDER BY lap_number
 """
 

@@ -46,8 +46,8 @@ class Records:
             object.__setattr__(self, "appended_ms", np.zeros(len(self.offsets), dtype=np.int64))
         if not len(self.values) == len(self.keys) == len(self.offsets):
             raise ValueError(
-                f"records: {len(self.values)} values, {len(self.keys)} keys and {len(self.offsets)} offsets"
-                " are not as many"
+                f"records: {len(self.values)} values, {len(self.keys)} keys and {len(self.offsets)}"
+                " offsets are not as many"
             )
 
     def __len__(self) -> int:

@@ -100,7 +100,8 @@ class OpenSession:
         """Time its laps on this version of its track, from the first frame on."""
         if self.carry is not None:
             raise ValueError(
-                f"session {self.key}: expected to get its course before its first frame, not under way"
+                f"session {self.key}: expected to get its course before its first frame, not"
+                " under way"
             )
         self.track_id, self.course = track_id, course
 

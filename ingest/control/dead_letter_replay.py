@@ -37,7 +37,8 @@ Connection = psycopg.Connection[Any]
 _LETTERS = """
 SELECT topic, partition, "offset", key, value, reason, user_id, headers, seen_at, replayed_at,
        EXISTS (SELECT FROM dead_letters o
-                WHERE (o.topic, o.partition, o.replayed_offset) = (d.topic, d.partition, d."offset")) AS of_replay
+                WHERE (o.topic, o.partition, o.replayed_offset) = (d.topic, d.partition,
+                    d."offset")) AS of_replay
   FROM dead_letters d
  WHERE (%(reason)s::text IS NULL OR starts_with(reason, %(reason)s))
    AND (%(topic)s::text IS NULL OR topic = %(topic)s)
@@ -50,19 +51,23 @@ SELECT topic, partition, "offset", key, value, reason, user_id, headers, seen_at
 
 _NOT_KEPT = """
 SELECT topic, kind, sum(count)::bigint AS count, max(last_at) AS last_at FROM dead_letters_not_kept
- WHERE (%(topic)s::text IS NULL OR topic = %(topic)s) AND (%(reason)s::text IS NULL OR starts_with(%(reason)s, kind))
+ WHERE (%(topic)s::text IS NULL OR topic = %(topic)s)
+   AND (%(reason)s::text IS NULL OR starts_with(%(reason)s, kind))
  GROUP BY topic, kind ORDER BY topic, kind
 """
 
 _CLAIM = """
 UPDATE dead_letters SET replayed_at = clock_timestamp(), replayed_offset = NULL
- WHERE (topic, partition, "offset") = (%(topic)s, %(partition)s, %(offset)s) AND (replayed_at IS NULL OR %(again)s)
+ WHERE (topic, partition, "offset") = (%(topic)s, %(partition)s, %(offset)s)
+   AND (replayed_at IS NULL OR %(again)s)
 """
 _SENT = """
-UPDATE dead_letters SET replayed_offset = %(to)s WHERE (topic, partition, "offset") = (%(topic)s, %(partition)s, %(offset)s)
+UPDATE dead_letters SET replayed_offset = %(to)s
+ WHERE (topic, partition, "offset") = (%(topic)s, %(partition)s, %(offset)s)
 """
 _NOT_SENT = """
-UPDATE dead_letters SET replayed_at = NULL WHERE (topic, partition, "offset") = (%(topic)s, %(partition)s, %(offset)s)
+UPDATE dead_letters SET replayed_at = NULL
+ WHERE (topic, partition, "offset") = (%(topic)s, %(partition)s, %(offset)s)
 """
 _POSITION = "SELECT next_offset FROM partition_offsets WHERE topic = %s AND partition = %s"
 _AGAIN = 'SELECT reason FROM dead_letters WHERE (topic, partition, "offset") = (%s, %s, %s)'
@@ -263,8 +268,10 @@ def _send(
     finally:
         for one in letters:
             values = _place(one)
-            conn.execute(_SENT, values | {"to": sent[one]}) if one in sent else conn.execute(
-                _NOT_SENT, values
+            (
+                conn.execute(_SENT, values | {"to": sent[one]})
+                if one in sent
+                else conn.execute(_NOT_SENT, values)
             )
     if len(sent) < len(letters):
         raise BrokerUnavailable(kafka.brokers, refused[0] if refused else "no acknowledgement")

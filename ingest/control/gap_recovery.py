@@ -52,21 +52,25 @@ _MISSING = """
 WITH open AS (
     SELECT g.id, g.session_id, int8range(g.from_sequence, g.to_sequence, '[]') AS range
       FROM gaps g JOIN sessions s ON s.id = g.session_id
-     WHERE g.resolved_at IS NULL AND s.user_id <> '' AND g.seen_at > now() - %(keep_s)s * interval '1 second'
+     WHERE g.resolved_at IS NULL AND s.user_id <> ''
+       AND g.seen_at > now() - %(keep_s)s * interval '1 second'
      ORDER BY g.id DESC LIMIT %(rows)s
 ),
 there AS MATERIALIZED (
-    SELECT s.id, s.key, s.user_id, s.received * int8multirange(range_merge(range_agg(open.range))) AS received
+    SELECT s.id, s.key, s.user_id, s.received * int8multirange(range_merge(range_agg(open.range)))
+           AS received
       FROM open JOIN sessions s ON s.id = open.session_id GROUP BY s.id
 )
 SELECT open.id, key, user_id,
-       CASE WHEN received && range THEN int8multirange(range) - received ELSE int8multirange(range) END::text
+       CASE WHEN received && range THEN int8multirange(range) - received ELSE int8multirange(range)
+       END::text
   FROM open JOIN there ON there.id = open.session_id
  ORDER BY open.id DESC
 """
 
 _LOST = """
-SELECT id FROM gaps WHERE resolved_at IS NULL AND session_id IS NULL AND seen_at > now() - %(keep_s)s * interval '1 second'
+SELECT id FROM gaps WHERE resolved_at IS NULL AND session_id IS NULL
+   AND seen_at > now() - %(keep_s)s * interval '1 second'
 """
 
 # The contents of a lost log are unknown. Its loss is repaired when nothing is missing of any
@@ -74,11 +78,13 @@ SELECT id FROM gaps WHERE resolved_at IS NULL AND session_id IS NULL AND seen_at
 # have stated it after the loss.
 _HEAL_LOST = """
 UPDATE gaps g SET resolved_at = clock_timestamp()
- WHERE g.resolved_at IS NULL AND g.session_id IS NULL AND g.seen_at > now() - %(keep_s)s * interval '1 second'
+ WHERE g.resolved_at IS NULL AND g.session_id IS NULL
+   AND g.seen_at > now() - %(keep_s)s * interval '1 second'
    AND EXISTS (SELECT FROM sessions s
                 WHERE s.topic = g.topic AND s.partition = g.partition AND s.reported_at > g.seen_at)
    AND NOT EXISTS (SELECT FROM sessions s
-                    WHERE s.topic = g.topic AND s.partition = g.partition AND s.updated_at > g.seen_at - interval '5 minutes'
+                    WHERE s.topic = g.topic AND s.partition = g.partition
+                      AND s.updated_at > g.seen_at - interval '5 minutes'
                       AND (s.reported_at IS NULL OR s.reported_at <= g.seen_at
                            OR NOT s.received @> int8range(1, s.last_sequence + 1)))
 RETURNING g.topic, g.partition, g.from_offset, g.to_offset

@@ -26,7 +26,8 @@ class KeptPorts:
     def changes(self) -> str:
         """Return one sentence about each port that has changed; empty if there is none."""
         return "; ".join(
-            f"port {port} of before is taken by another process, so {name} is on {self.by_name[name]}"
+            f"port {port} of before is taken by another process, so {name} is on"
+            f" {self.by_name[name]}"
             for name, port in self.taken.items()
         )
 

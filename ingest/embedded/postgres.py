@@ -215,7 +215,10 @@ def _server_user() -> User | None:
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:
-        reason = f"user id {os.geteuid()} has no name on this machine, and initdb refuses that; add it to /etc/passwd"
+        reason = (
+            f"user id {os.geteuid()} has no name on this machine, and initdb refuses that; add it"
+            " to /etc/passwd"
+        )
         raise ServiceUnavailable(NAME, reason) from None
     return None
 
@@ -236,7 +239,10 @@ def embedded_programs(folder: Path, user: User | None, _: Progress) -> Programs:
 def place_for(folder: Path, user: User) -> Path:
     """Return ``folder`` if that user can enter it. Raises ServiceUnavailable if not."""
     if not open_to_all(folder):
-        reason = f"as root it runs as user id {user.uid}, who cannot enter {folder}; name a folder outside of closed ones"
+        reason = (
+            f"as root it runs as user id {user.uid}, who cannot enter {folder}; name a folder"
+            " outside of closed ones"
+        )
         raise ServiceUnavailable(NAME, reason)
     return folder
 

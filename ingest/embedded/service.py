@@ -1,7 +1,7 @@
 """Starts, stops and restarts a service that is one child process in a folder of its own.
 
-Knows no Kafka and no PostgreSQL: a subclass gives the command and checks readiness. Data stay in the
-folder, so a service that was stopped or killed can start again on them.
+Knows no Kafka and no PostgreSQL: a subclass gives the command and checks readiness. Data stay in
+the folder, so a service that was stopped or killed can start again on them.
 """
 
 import signal
@@ -46,10 +46,11 @@ class Stoppable(ABC):
 
 
 class EmbeddedService(Stoppable):
-    """Runs a server process in ``folder``. Use `start` of a subclass, then `stop`; or a ``with`` block.
+    """Runs a server process in ``folder``. Use `start` of a subclass, then `stop`; or a ``with``
+    block.
 
-    ``changes`` describes ports that changed since the last start. The process runs as ``user``; None is
-    ourselves.
+    ``changes`` describes ports that changed since the last start. The process runs as ``user``;
+    None is ourselves.
     """
 
     service: ClassVar[str]

@@ -33,13 +33,19 @@ from ingest.batching.write_batch import RunningLap
 # A lap that takes longer than this is not judged again when an earlier lap is corrected.
 _LONGEST_LAP_US = 3_600_000_000
 
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', %s::text, %s::text, %s::text), 0))"
+_LOCK = (
+    "SELECT pg_try_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', %s::text,"
+    " %s::text, %s::text), 0))"
+)
 
 _DRIVEN = sql.SQL("""
-SELECT l.*, s.key, coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key) AS owner, coalesce(s.track_id, 0) AS course,
-       coalesce(c.colour, '') AS colour, coalesce(c.sector_colours, '{{}}') AS sector_colours, coalesce(c.version, 0) AS version,
+SELECT l.*, s.key, coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key) AS owner,
+       coalesce(s.track_id, 0) AS course,
+       coalesce(c.colour, '') AS colour, coalesce(c.sector_colours, '{{}}') AS sector_colours,
+       coalesce(c.version, 0) AS version,
        c.time_ms AS judged_ms
-  FROM ({laps} WHERE started_at >= to_timestamp(%(since_us)s / 1e6) - %(longest_us)s * interval '1 microsecond') l
+  FROM ({laps} WHERE started_at >= to_timestamp(%(since_us)s / 1e6) - %(longest_us)s * interval
+      '1 microsecond') l
   JOIN sessions s ON s.id = l.session_id
   LEFT JOIN lap_colours c ON c.session_id = l.session_id AND c.lap_number = l.lap_number
  WHERE s.game = %(game)s AND s.track = %(track)s AND s.car = %(car)s
@@ -47,18 +53,22 @@ SELECT l.*, s.key, coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key) 
 """).format(laps=sql.SQL(LAPS))
 
 _STANDING = """
-SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, 0, session_id, lap_number FROM bests
- WHERE game = %(game)s AND track = %(track)s AND car = %(car)s AND set_at < to_timestamp(%(since_us)s / 1e6)
+SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, 0, session_id, lap_number
+  FROM bests
+ WHERE game = %(game)s AND track = %(track)s AND car = %(car)s
+   AND set_at < to_timestamp(%(since_us)s / 1e6)
  ORDER BY owner, part, layout, time_ms
 """
 
 # Records that stood when a sector ended: the overall best, and the best of this driver.
 _BEATEN = """
-SELECT w.session_id, w.time_ms, min(b.time_ms) FILTER (WHERE b.owner = ''), min(b.time_ms) FILTER (WHERE b.owner <> '')
+SELECT w.session_id, w.time_ms, min(b.time_ms) FILTER (WHERE b.owner = ''), min(b.time_ms)
+       FILTER (WHERE b.owner <> '')
   FROM unnest(%s::integer[], %s::integer[], %s::text[], %s::integer[], %s::bigint[])
        AS w(session_id, part, layout, time_ms, ended_at_us)
   JOIN sessions s ON s.id = w.session_id AND s.track <> ''
-  LEFT JOIN bests b ON b.game = s.game AND b.track = s.track AND b.car = s.car AND b.part = w.part AND b.layout = w.layout
+  LEFT JOIN bests b ON b.game = s.game AND b.track = s.track AND b.car = s.car AND b.part = w.part
+   AND b.layout = w.layout
    AND b.owner IN ('', coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key))
    AND b.set_at < to_timestamp(w.ended_at_us / 1e6)
  GROUP BY w.session_id, w.part, w.time_ms
@@ -67,7 +77,8 @@ SELECT w.session_id, w.time_ms, min(b.time_ms) FILTER (WHERE b.owner = ''), min(
 
 _FORGET = """
 DELETE FROM bests
- WHERE game = %(game)s AND track = %(track)s AND car = %(car)s AND set_at >= to_timestamp(%(since_us)s / 1e6)
+ WHERE game = %(game)s AND track = %(track)s AND car = %(car)s
+   AND set_at >= to_timestamp(%(since_us)s / 1e6)
 """
 
 _SAVE_RECORD = """
@@ -76,9 +87,11 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, to_timestamp(%s / 1e6), %s, %s)
 """
 
 _SAVE_COLOURS = """
-INSERT INTO lap_colours AS c (session_id, lap_number, colour, sector_colours, version, time_ms) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO lap_colours AS c (session_id, lap_number, colour, sector_colours, version, time_ms)
+    VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (session_id, lap_number) DO UPDATE
-   SET colour = excluded.colour, sector_colours = excluded.sector_colours, version = excluded.version, time_ms = excluded.time_ms
+   SET colour = excluded.colour, sector_colours = excluded.sector_colours,
+       version = excluded.version, time_ms = excluded.time_ms
  WHERE (c.version, c.time_ms) IS DISTINCT FROM (excluded.version, excluded.time_ms)
 """
 
@@ -88,7 +101,8 @@ ON CONFLICT (session_id, lap_number) DO UPDATE
 _UNJUDGED = """
 WITH own AS (
     SELECT *, coalesce(nullif(user_id, ''), nullif(driver, ''), key) AS owner
-      FROM sessions WHERE topic = %(topic)s AND partition = %(index)s AND updated_at > now() - interval '1 day'
+      FROM sessions WHERE topic = %(topic)s AND partition = %(index)s
+       AND updated_at > now() - interval '1 day'
 ),
 found AS (
     SELECT s.game, s.track, s.car, l.started_at AS since
@@ -104,7 +118,8 @@ found AS (
       FROM own s JOIN bests b ON b.session_id = s.id
      WHERE (b.game, b.track, b.car) <> (s.game, s.track, s.car) OR b.owner NOT IN ('', s.owner)
 )
-SELECT game, track, car, (extract(epoch FROM min(since)) * 1000000)::bigint FROM found GROUP BY game, track, car
+SELECT game, track, car, (extract(epoch FROM min(since)) * 1000000)::bigint FROM found
+ GROUP BY game, track, car
 """
 
 

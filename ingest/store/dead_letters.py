@@ -27,28 +27,34 @@ _LETTERS_AT_ONCE = (
 )
 
 _KEPT = """
-SELECT kind, count(*) FILTER (WHERE topic = %(topic)s), coalesce(sum(bytes), 0)::bigint FROM dead_letters
+SELECT kind, count(*) FILTER (WHERE topic = %(topic)s), coalesce(sum(bytes), 0)::bigint
+  FROM dead_letters
  WHERE replayed_at IS NULL GROUP BY kind
 """
 
 # A log that begins again has its own record at an offset where the old log had a dead letter.
 _SAVE = """
 INSERT INTO dead_letters (topic, partition, "offset", key, value, reason, user_id, headers)
-SELECT %s, %s, * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %s::text[], %s::text[], %s::jsonb[])
+SELECT %s, %s, * FROM unnest(%s::bigint[], %b::bytea[], %b::bytea[], %s::text[], %s::text[],
+       %s::jsonb[])
 ON CONFLICT (topic, partition, "offset") DO UPDATE
-   SET key = excluded.key, value = excluded.value, reason = excluded.reason, user_id = excluded.user_id,
+   SET key = excluded.key, value = excluded.value, reason = excluded.reason,
+       user_id = excluded.user_id,
        headers = excluded.headers, seen_at = now(),
        replayed_at = NULL, replayed_offset = NULL
 """
 
 _COUNT = """
-INSERT INTO dead_letters_not_kept AS n (topic, partition, kind, count, last_reason) VALUES (%s, %s, %s, %s, %s)
+INSERT INTO dead_letters_not_kept AS n (topic, partition, kind, count, last_reason)
+    VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (topic, partition, kind) DO UPDATE
-   SET count = n.count + excluded.count, last_at = clock_timestamp(), last_reason = excluded.last_reason
+   SET count = n.count + excluded.count, last_at = clock_timestamp(),
+       last_reason = excluded.last_reason
 """
 
 _EXPIRE = """
-DELETE FROM dead_letters WHERE topic = %s AND partition = %s AND seen_at < now() - make_interval(days => %s)
+DELETE FROM dead_letters WHERE topic = %s AND partition = %s
+   AND seen_at < now() - make_interval(days => %s)
 """
 
 

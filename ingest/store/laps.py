@@ -30,7 +30,8 @@ _LAP_VALUES = (
 _SAVE_LAP = sql.SQL("""
 INSERT INTO laps (session_id, lap_number, started_at, ended_at, {columns})
 VALUES (%s, %s, to_timestamp(%s / 1e6), to_timestamp(%s / 1e6), {values})
-ON CONFLICT (session_id, lap_number) DO UPDATE SET started_at = excluded.started_at, ended_at = excluded.ended_at, {renewed}
+ON CONFLICT (session_id, lap_number) DO UPDATE SET started_at = excluded.started_at,
+    ended_at = excluded.ended_at, {renewed}
 """).format(
     columns=sql.SQL(", ").join(map(sql.Identifier, _LAP_VALUES)),
     values=sql.SQL(", ").join(sql.Placeholder() * len(_LAP_VALUES)),

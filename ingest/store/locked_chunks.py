@@ -40,7 +40,8 @@ SELECT DISTINCT ON (chunk_schema, chunk_name) chunk_schema || '.' || chunk_name 
 _LOCKED_TABLES = """
 SELECT format('table %s is locked (%s) by process %s (%s)', r.relname, l.mode, l.pid,
               coalesce(nullif(a.application_name, ''), 'no name'))
-  FROM pg_locks l JOIN pg_class r ON r.oid = l.relation LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+  FROM pg_locks l JOIN pg_class r ON r.oid = l.relation LEFT JOIN pg_stat_activity a
+    ON a.pid = l.pid
  WHERE l.locktype = 'relation' AND l.pid <> pg_backend_pid() AND l.granted AND r.relkind = 'r'
    AND r.relnamespace = current_schema()::regnamespace
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -54,25 +55,25 @@ _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
 
 # One statement that commits on its own: a frame is in exactly one of both tables at any time. The
 # laps of these sessions were timed without the frames.
-_MOVE = sql.SQL(
-    """
+_MOVE = sql.SQL("""
 WITH chosen AS (
     SELECT p.ctid
       FROM telemetry_pending p JOIN sessions s ON s.id = p.session_id
      WHERE s.topic = %(topic)s AND s.partition = %(index)s
        AND NOT EXISTS (
-             SELECT FROM unnest(%(from_us)s::bigint[], %(to_us)s::bigint[]) AS locked(from_us, to_us)
+             SELECT FROM unnest(%(from_us)s::bigint[], %(to_us)s::bigint[])
+                    AS locked(from_us, to_us)
               WHERE p.time >= timestamptz 'epoch' + locked.from_us * interval '1 microsecond'
                 AND p.time < timestamptz 'epoch' + locked.to_us * interval '1 microsecond')
      LIMIT %(rows)s FOR UPDATE OF p SKIP LOCKED),
 moved AS (DELETE FROM telemetry_pending p USING chosen WHERE p.ctid = chosen.ctid RETURNING p.*),
 stored AS (INSERT INTO telemetry ({columns}) SELECT {columns} FROM moved)
 UPDATE sessions s SET late_from = least(s.late_from, m.first)
-  FROM (SELECT session_id, min(time) AS first, count(*) AS frames FROM moved GROUP BY session_id) AS m
+  FROM (SELECT session_id, min(time) AS first, count(*) AS frames FROM moved GROUP BY session_id)
+      AS m
  WHERE s.id = m.session_id
 RETURNING m.frames
-"""
-).format(columns=_COLUMNS)
+""").format(columns=_COLUMNS)
 _ROWS_AT_ONCE = 20_000
 
 

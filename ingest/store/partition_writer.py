@@ -78,27 +78,32 @@ COPY_FRAMES = _COPY.format(sql.Identifier("telemetry"), _COLUMNS)
 _COPY_PENDING = _COPY.format(sql.Identifier("telemetry_pending"), _COLUMNS)
 
 _TAKE_OVER = """
-INSERT INTO partition_offsets (topic, partition, next_offset, fence, owner, backend_pid, backend_start, topic_id)
+INSERT INTO partition_offsets (topic, partition, next_offset, fence, owner, backend_pid,
+    backend_start, topic_id)
 SELECT %(topic)s, %(index)s, %(first)s, 1, %(owner)s, pid, backend_start, %(topic_id)s
   FROM pg_stat_activity WHERE pid = pg_backend_pid()
 ON CONFLICT (topic, partition) DO UPDATE
-   SET fence = partition_offsets.fence + 1, owner = excluded.owner, backend_pid = excluded.backend_pid,
+   SET fence = partition_offsets.fence + 1, owner = excluded.owner,
+       backend_pid = excluded.backend_pid,
        backend_start = excluded.backend_start, heartbeat = clock_timestamp(),
        topic_id = coalesce(partition_offsets.topic_id, excluded.topic_id)
 RETURNING next_offset, fence, topic_id
 """
 
 _RESUME = """
-UPDATE partition_offsets p SET backend_pid = a.pid, backend_start = a.backend_start, heartbeat = clock_timestamp()
+UPDATE partition_offsets p SET backend_pid = a.pid, backend_start = a.backend_start,
+    heartbeat = clock_timestamp()
   FROM pg_stat_activity a
- WHERE a.pid = pg_backend_pid() AND p.topic = %(topic)s AND p.partition = %(index)s AND p.fence = %(fence)s
+ WHERE a.pid = pg_backend_pid() AND p.topic = %(topic)s AND p.partition = %(index)s
+   AND p.fence = %(fence)s
 RETURNING next_offset, topic_id
 """
 
 # Runs in the transaction that moves the position. The fencing token refuses it as a whole if this
 # worker was replaced.
 _SET_TOPIC_ID = """
-UPDATE partition_offsets SET topic_id = %(topic_id)s WHERE topic = %(topic)s AND partition = %(index)s AND fence = %(fence)s
+UPDATE partition_offsets SET topic_id = %(topic_id)s WHERE topic = %(topic)s
+   AND partition = %(index)s AND fence = %(fence)s
 """
 
 _SAVE_LOST = """
@@ -108,7 +113,8 @@ VALUES (%(topic)s, %(index)s, %(from_offset)s, %(to_offset)s, %(reason)s)
 
 _END_PREDECESSOR = """
 SELECT pg_terminate_backend(a.pid, 5000)
-  FROM partition_offsets p JOIN pg_stat_activity a ON a.pid = p.backend_pid AND a.backend_start = p.backend_start
+  FROM partition_offsets p JOIN pg_stat_activity a ON a.pid = p.backend_pid
+   AND a.backend_start = p.backend_start
  WHERE p.topic = %(topic)s AND p.partition = %(index)s AND a.pid <> pg_backend_pid()
 """
 
@@ -122,14 +128,17 @@ ON CONFLICT (key) DO NOTHING
 """
 
 _OPEN_SESSIONS = """
-SELECT key, s.id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames, last_sequence,
-       (extract(epoch FROM last_frame_at) * 1000)::bigint, (extract(epoch FROM updated_at) * 1000)::bigint, s.game, track, car,
+SELECT key, s.id, received::text, (extract(epoch FROM started_at) * 1000)::bigint, frames,
+       last_sequence,
+       (extract(epoch FROM last_frame_at) * 1000)::bigint,
+       (extract(epoch FROM updated_at) * 1000)::bigint, s.game, track, car,
        user_id, driver, t.id, t.line_position, t.sector_positions, t.length_m, t.version
   FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE key = ANY (%s)
 """
 
 _CORRECTIONS = """
-SELECT s.key, from_sequence, offset_ms FROM clock_corrections c JOIN sessions s ON s.id = c.session_id
+SELECT s.key, from_sequence, offset_ms FROM clock_corrections c JOIN sessions s
+    ON s.id = c.session_id
  WHERE s.key = ANY (%s) ORDER BY from_sequence
 """
 
@@ -138,14 +147,16 @@ _SAVE_CORRECTIONS = """
 INSERT INTO clock_corrections (session_id, from_sequence, offset_ms, placed_at, reason)
 VALUES (%s, %s, %s, to_timestamp(%s / 1e3), %s)
 ON CONFLICT (session_id, from_sequence) DO UPDATE
-   SET offset_ms = excluded.offset_ms, placed_at = excluded.placed_at, reason = excluded.reason, seen_at = now()
+   SET offset_ms = excluded.offset_ms, placed_at = excluded.placed_at, reason = excluded.reason,
+       seen_at = now()
 """
 
 # Reads the version of the row as well. When another worker moves frames that waited for a locked
 # chunk, it changes the row. It does not change their number, nor late_from where that is early
 # enough already.
 _LATE_FROM = """
-SELECT xmin::text, least((extract(epoch FROM late_from) * 1000000)::bigint, %s) FROM sessions WHERE id = %s
+SELECT xmin::text, least((extract(epoch FROM late_from) * 1000000)::bigint, %s) FROM sessions
+ WHERE id = %s
 """
 
 _COURSE_OF = """
@@ -170,16 +181,19 @@ _FRAMES_OF = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
 # A worker that was replaced may not have stored the laps that these sessions ended with.
 _RECENT_SESSIONS = """
 SELECT key FROM sessions
- WHERE topic = %(topic)s AND partition = %(index)s AND frames > 0 AND updated_at > now() - interval '10 minutes' ORDER BY updated_at
+ WHERE topic = %(topic)s AND partition = %(index)s AND frames > 0
+   AND updated_at > now() - interval '10 minutes' ORDER BY updated_at
 """
 
 # Laps that were split at missing frames, or counted from another start, no longer exist.
 _DROP_LAPS = """
-DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer AND NOT lap_number = ANY (%(numbers)s)
+DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer
+   AND NOT lap_number = ANY (%(numbers)s)
 """
 
 _ADVANCE_AND_COMMIT = """
-SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigint[], %s::bigint[], %s::bigint[],
+SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigint[], %s::bigint[],
+       %s::bigint[],
                %s::bigint[], %s::bigint[]);
 COMMIT
 """
@@ -187,13 +201,16 @@ COMMIT
 # Frames that came by another partition are not missing. If a session lacks every other frame, its
 # received ranges are long. They are read once, not once per gap.
 _SAVE_GAPS = """
-WITH new AS (SELECT * FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS g(session_id, from_sequence, to_sequence)),
+WITH new AS (SELECT * FROM unnest(%s::integer[], %s::bigint[], %s::bigint[])
+    AS g(session_id, from_sequence, to_sequence)),
 there AS MATERIALIZED (
-    SELECT s.id, s.received * int8multirange(int8range(min(from_sequence), max(to_sequence), '[]')) AS received
+    SELECT s.id, s.received * int8multirange(int8range(min(from_sequence), max(to_sequence), '[]'))
+           AS received
       FROM new JOIN sessions s ON s.id = new.session_id GROUP BY s.id
 )
 INSERT INTO gaps (session_id, from_sequence, to_sequence, reason)
-SELECT there.id, from_sequence, to_sequence, 'missing' FROM new JOIN there ON there.id = new.session_id
+SELECT there.id, from_sequence, to_sequence, 'missing' FROM new JOIN there
+    ON there.id = new.session_id
  WHERE NOT there.received @> int8range(from_sequence, to_sequence, '[]')
  ORDER BY there.id, from_sequence
 """

@@ -27,14 +27,16 @@ from ingest.store.laps import save_laps
 from ingest.store.tracks import StoredTrack, newest_tracks
 
 _SESSIONS = """
-SELECT id, key, frames, frames > 0 AND updated_at > now() - interval '1 minute', game, track, car FROM sessions
+SELECT id, key, frames, frames > 0 AND updated_at > now() - interval '1 minute', game, track, car
+  FROM sessions
  WHERE %(key)s::text IS NULL OR key = %(key)s ORDER BY id
 """
 
 # Raises the fencing token as a takeover does. The worker ends, and its host starts another. That
 # one reads the session's laps, and the track they are timed on.
 _END_OWNERSHIP = """
-UPDATE partition_offsets p SET fence = fence + 1 FROM sessions s WHERE s.id = %s AND (p.topic, p.partition) = (s.topic, s.partition)
+UPDATE partition_offsets p SET fence = fence + 1 FROM sessions s WHERE s.id = %s
+   AND (p.topic, p.partition) = (s.topic, s.partition)
 """
 
 _FRAMES = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
@@ -45,7 +47,8 @@ class FramesGone(PurpleSectorError):
 
     def __init__(self, key: str, stored: int, left: int) -> None:
         super().__init__(
-            f"session {key!r}: of its {stored} frames {left} are left, which do not make its laps again"
+            f"session {key!r}: of its {stored} frames {left} are left, which do not make its laps"
+            " again"
         )
 
 

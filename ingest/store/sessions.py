@@ -18,18 +18,21 @@ WITH told AS (
     UPDATE sessions s
        SET user_id = coalesce(nullif(s.user_id, ''), %(user_id)s),
            game = coalesce(nullif(%(game)s, ''), s.game),
-           track = coalesce(nullif(%(track)s, ''), s.track), car = coalesce(nullif(%(car)s, ''), s.car),
+           track = coalesce(nullif(%(track)s, ''), s.track),
+           car = coalesce(nullif(%(car)s, ''), s.car),
            driver = coalesce(nullif(%(driver)s, ''), s.driver),
            track_length_m = coalesce(nullif(%(track_length)s, 0), s.track_length_m),
            sector_count = coalesce(nullif(%(sector_count)s, 0), s.sector_count),
            sample_rate_hz = coalesce(nullif(%(sample_rate)s, 0), s.sample_rate_hz),
            started_at = coalesce(to_timestamp(nullif(%(started_at)s, 0) / 1000.0), s.started_at),
-           reported_at = CASE WHEN %(last_sequence)s > 0 THEN clock_timestamp() ELSE s.reported_at END,
+           reported_at = CASE WHEN %(last_sequence)s > 0
+           THEN clock_timestamp() ELSE s.reported_at END,
            last_sequence = greatest(s.last_sequence, %(last_sequence)s)
       FROM sessions was
      WHERE s.id = %(id)s AND was.id = s.id
     RETURNING s.id, (s.game, s.track, s.car, s.user_id, s.driver)
-                    IS DISTINCT FROM (was.game, was.track, was.car, was.user_id, was.driver) AS moved
+                    IS DISTINCT FROM (was.game, was.track, was.car, was.user_id, was.driver)
+                    AS moved
 )
 UPDATE lap_colours c SET time_ms = NULL FROM told WHERE told.moved AND c.session_id = told.id
 """

@@ -18,7 +18,8 @@ from analytics.model.track_layout import UNKNOWN, TrackLayout
 Place = tuple[str, str]  # game and track
 
 _NEWEST = """
-SELECT DISTINCT ON (game, name) id, game, name, line_position, sector_positions, length_m, origin, version, laps, spread
+SELECT DISTINCT ON (game, name) id, game, name, line_position, sector_positions, length_m, origin,
+       version, laps, spread
   FROM tracks WHERE (game, name) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
  ORDER BY game, name, version DESC
 """
@@ -27,13 +28,15 @@ SELECT DISTINCT ON (game, name) id, game, name, line_position, sector_positions,
 # do.
 _WITNESSES = """
 SELECT l.line_position, l.sector_positions, s.track_length_m
-  FROM (SELECT id, track_length_m FROM sessions WHERE game = %s AND track = %s ORDER BY id DESC LIMIT 20) s
+  FROM (SELECT id, track_length_m FROM sessions WHERE game = %s AND track = %s ORDER BY id DESC
+      LIMIT 20) s
   JOIN laps l ON l.session_id = s.id
  WHERE l.line_position IS NOT NULL LIMIT 100
 """
 
 _SAVE = """
-INSERT INTO tracks (game, name, version, origin, line_position, sector_positions, length_m, laps, spread)
+INSERT INTO tracks (game, name, version, origin, line_position, sector_positions, length_m, laps,
+    spread)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (game, name, version) DO NOTHING
 """
 

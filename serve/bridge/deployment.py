@@ -152,7 +152,8 @@ def _await_proxy() -> None:
     while ProxyStatus.HEALTHY not in ray.serve.status().proxies.values():
         if time.monotonic() > deadline:
             raise PurpleSectorError(
-                f"Ray Serve started no proxy within {_PROXY_WITHIN_S:.0f} s; a machine with less to do may be quicker"
+                f"Ray Serve started no proxy within {_PROXY_WITHIN_S:.0f} s; a machine with less to"
+                " do may be quicker"
             )
         time.sleep(0.2)
 

@@ -43,7 +43,9 @@ MODE = {
     # Ray's template writes this value unchanged into HAProxy's defaults, so two more lines can
     # follow it. Ray has no setting for them: the client's address of a request (`forwardfor`), and
     # 10 s for a request's head. A half-sent head would hold its place for an hour.
-    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure\n    option forwardfor\n    timeout http-request 10s",
+    "RAY_SERVE_HAPROXY_RETRY_ON": (
+        "conn-failure\n    option forwardfor\n    timeout http-request 10s"
+    ),
     # Ray starts its workers with niceness 15. On a busy machine a frame then waits behind
     # everything else.
     "RAY_worker_niceness": "0",
@@ -67,10 +69,12 @@ _HAPROXY_COMMAND = "haproxy-on-loopback"
 _ON_LOOPBACK = """#!/bin/sh
 for argument; do
     case $argument in *.cfg)
-        grep -q sc0_conn_cur "$argument" || sed -E -e 's/^( *bind )[*]?:([0-9]+)/\\1127.0.0.1:\\2/' -e '/^frontend http_frontend$/a\\
+        grep -q sc0_conn_cur "$argument" || sed -E -e 's/^( *bind )[*]?:([0-9]+)/\\1127.0.0.1:\\2/'
+        -e '/^frontend http_frontend$/a\\
     stick-table type ipv6 size 100k expire 60s store conn_cur\\
     tcp-request connection track-sc0 src\\
-    tcp-request connection reject if {{ sc0_conn_cur gt {most} }} !{{ src 127.0.0.1 ::1 }}' "$argument" >"$argument.loopback" \\
+    tcp-request connection reject if {{ sc0_conn_cur gt {most} }} !{{ src 127.0.0.1 ::1
+        }}' "$argument" >"$argument.loopback" \\
         && mv "$argument.loopback" "$argument";;
     esac
 done

@@ -39,7 +39,8 @@ _HEADERS = [
 ]
 
 _UNKNOWN_HOST = PlainTextResponse(
-    "the Host of this request is none of this page's: ALLOWED_HOSTS names them, besides addresses and localhost\n",
+    "the Host of this request is none of this page's: ALLOWED_HOSTS names them, besides addresses"
+    " and localhost\n",
     421,
 )
 

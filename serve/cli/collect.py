@@ -168,8 +168,10 @@ def simulate(
 @click.option(
     "--now",
     is_flag=True,
-    help="Move it in time, so that it is driven now; without it, it keeps its own time, unless that is before 2010:"
-    " times that count from the start of a recording name no day.",
+    help=(
+        "Move it in time, so that it is driven now; without it, it keeps its own time, unless that"
+        " is before 2010: times that count from the start of a recording name no day."
+    ),
 )
 @click.option("--session", default="", help="The session's key; a new one by default.")
 @click.option("--user", help="Whose session; USER_ID by default.")
@@ -196,7 +198,8 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
         kafka, collector, metadata, linger_ms=_LIVE_LINGER_MS if speed == 1 else _FAST_LINGER_MS
     )
     click.echo(
-        f"session {sender.key}: {len(recording):,} frames, {recording.duration_s:.0f} s at {speed:g} times real time"
+        f"session {sender.key}: {len(recording):,} frames, {recording.duration_s:.0f} s at"
+        f" {speed:g} times real time"
     )
     with (
         stop_on_signals() as stop,
@@ -250,7 +253,8 @@ def _first_timestamp_ms(
 
     if not now and recording.started_at_ms < EARLIEST_MS:
         click.echo(
-            "its times are before 2010 and do not say on which day it was driven, so it is driven now"
+            "its times are before 2010 and do not say on which day it was driven, so it is"
+            " driven now"
         )
         now = True
     return (
@@ -436,7 +440,8 @@ def _close(sender: Sender) -> None:
     left = sender.close(timeout_s=_ACKNOWLEDGED_WITHIN_S)
     if left is not None:
         raise PurpleSectorError(
-            f"session {sender.key}: {left}; the broker did not answer within {_ACKNOWLEDGED_WITHIN_S:.0f} s"
+            f"session {sender.key}: {left}; the broker did not answer within"
+            f" {_ACKNOWLEDGED_WITHIN_S:.0f} s"
         )
 
 

@@ -38,7 +38,8 @@ class Since(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it with
             return since(str(value), now=datetime.now(UTC))
         except (ValueError, OverflowError):
             self.fail(
-                f"{value!r} is neither 90s, 15m, 2h or 7d ago nor a time such as 2026-03-14T15:09:26",
+                f"{value!r} is neither 90s, 15m, 2h or 7d ago nor a time such as"
+                " 2026-03-14T15:09:26",
                 param,
                 ctx,
             )
@@ -151,7 +152,8 @@ def list_letters(limit: int, **which: Any) -> None:
         )
     for count in counts:
         click.echo(
-            f"{count.topic}: {count.count:,} more of kind {count.kind} had no place, the last {count.last_at:%Y-%m-%d %H:%M:%S}"
+            f"{count.topic}: {count.count:,} more of kind {count.kind} had no place, the last"
+            f" {count.last_at:%Y-%m-%d %H:%M:%S}"
         )
 
 
@@ -216,7 +218,8 @@ def replay_letters(
         letters = stored(conn, place or wanted, limit=limit)
         if not letters:
             raise PurpleSectorError(
-                "there are no such dead letters; purple-sector dead-letters list shows those that there are"
+                "there are no such dead letters; purple-sector dead-letters list shows those that"
+                " there are"
             )
         if not yes and len(letters) > 1:
             click.confirm(f"send {len(letters)} records again?", abort=True)
@@ -247,7 +250,8 @@ def hex_lines(raw: bytes, *, limit: int | None) -> list[str]:
     """
     shown = raw[:limit]
     lines = [
-        f"  {start:08x}  {part.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in part)}"
+        f"  {start:08x}  {part.hex(' '):<47} "
+        f" {''.join(chr(b) if 32 <= b < 127 else '.' for b in part)}"
         for start in range(0, len(shown), 16)
         if (part := shown[start : start + 16])
     ]
@@ -273,7 +277,10 @@ def described(letter: "StoredLetter", *, whole: bool) -> list[str]:
         f"place    {letter.place}",
         f"reason   {letter.reason}",
         f"seen     {letter.seen_at.isoformat(timespec='seconds')}",
-        f"replayed {letter.replayed_at.isoformat(timespec='seconds') if letter.replayed_at else 'no'}",
+        (
+            "replayed"
+            f" {letter.replayed_at.isoformat(timespec='seconds') if letter.replayed_at else 'no'}"
+        ),
         f"key      {printable(letter.key)}",
         f"headers  {', '.join(names)}{origin}",
         f"value    {'none' if letter.value is None else f'{len(letter.value):,} bytes'}",

@@ -149,5 +149,6 @@ def _show(done: "Fleet", sessions: int, results: Path) -> None:
         else ""
     )
     click.echo(
-        f"{sessions:,} sessions, {done.timed:,} of them timed now{failed}; the tables are in {results}"
+        f"{sessions:,} sessions, {done.timed:,} of them timed now{failed}; the tables are in"
+        f" {results}"
     )

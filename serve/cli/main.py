@@ -83,7 +83,10 @@ def _lacking(error: ModuleNotFoundError) -> str:
     """
     if error.name in _POSIX:
         return _NEEDS_POSIX
-    return f"{error.name} is not installed: pip install 'purple-sector[cluster,embedded]' has all of it"
+    return (
+        f"{error.name} is not installed: pip install 'purple-sector[cluster,embedded]' has all"
+        " of it"
+    )
 
 
 def _complain(sentence: str, code: int) -> int:
@@ -204,7 +207,8 @@ def down() -> None:
     while Instance.find(folder):
         if time.monotonic() > deadline:
             raise PurpleSectorError(
-                f"process {running.pid} has not stopped within {_STOP_WITHIN_S:.0f} s; see its output"
+                f"process {running.pid} has not stopped within {_STOP_WITHIN_S:.0f} s; see its"
+                " output"
             )
         time.sleep(0.1)
     click.echo("stopped")

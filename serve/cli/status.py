@@ -111,7 +111,8 @@ def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
 
 
 _OFFSETS = """
-SELECT topic, partition, next_offset, owner, extract(epoch FROM clock_timestamp() - heartbeat)::float
+SELECT topic, partition, next_offset, owner,
+       extract(epoch FROM clock_timestamp() - heartbeat)::float
   FROM partition_offsets ORDER BY topic, partition
 """
 

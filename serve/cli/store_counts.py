@@ -16,10 +16,12 @@ SELECT (SELECT count(*) FROM dead_letters) AS dead_letters,
        (SELECT max(last_at) FROM dead_letters_not_kept) AS not_kept_at,
        (SELECT count(*) FROM clock_corrections) AS clock_corrections,
        (SELECT count(DISTINCT session_id) FROM clock_corrections) AS corrected_sessions,
-       coalesce(s.key, '') AS corrected_last, coalesce(c.reason, '') AS corrected_why, c.seen_at AS corrected_at
+       coalesce(s.key, '') AS corrected_last, coalesce(c.reason, '') AS corrected_why, c.seen_at
+       AS corrected_at
   FROM (VALUES (1)) AS one
   LEFT JOIN LATERAL (
-       SELECT session_id, reason, seen_at FROM clock_corrections ORDER BY seen_at DESC, session_id DESC, from_sequence DESC LIMIT 1
+       SELECT session_id, reason, seen_at FROM clock_corrections ORDER BY seen_at DESC,
+              session_id DESC, from_sequence DESC LIMIT 1
   ) AS c ON true
   LEFT JOIN sessions s ON s.id = c.session_id
 """
@@ -46,7 +48,10 @@ class StoreCounts:
         """
         words = f"{self.dead_letters:,} dead letters"
         if self.dead_letters_not_kept:
-            words += f" and {self.dead_letters_not_kept:,} that were not kept (the last at {_instant(self.not_kept_at)})"
+            words += (
+                f" and {self.dead_letters_not_kept:,} that were not kept (the last at"
+                f" {_instant(self.not_kept_at)})"
+            )
         any_of_them = self.dead_letters or self.dead_letters_not_kept
         return f"{words}: purple-sector dead-letters list" if any_of_them else words
 
@@ -61,8 +66,8 @@ class StoreCounts:
             f"session {self.corrected_last}" if self.corrected_last else "a session that is gone"
         )
         return (
-            f"{self.clock_corrections:,} clock corrections in {self.corrected_sessions:,} sessions; the last at"
-            f" {_instant(self.corrected_at)}, {session}: {self.corrected_why}"
+            f"{self.clock_corrections:,} clock corrections in {self.corrected_sessions:,} sessions;"
+            f" the last at {_instant(self.corrected_at)}, {session}: {self.corrected_why}"
         )
 
 

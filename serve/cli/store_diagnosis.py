@@ -11,8 +11,10 @@ import psycopg
 _LACKING = """
 WITH there AS (
     SELECT session_id, count(*) AS frames
-      FROM (SELECT session_id FROM telemetry UNION ALL SELECT session_id FROM telemetry_pending) AS f GROUP BY session_id)
-SELECT count(*) AS sessions, coalesce(sum(s.frames - coalesce(there.frames, 0)), 0)::bigint AS frames, min(s.key) AS first
+      FROM (SELECT session_id FROM telemetry UNION ALL SELECT session_id FROM telemetry_pending)
+          AS f GROUP BY session_id)
+SELECT count(*) AS sessions, coalesce(sum(s.frames - coalesce(there.frames, 0)), 0)::bigint
+       AS frames, min(s.key) AS first
   FROM sessions s LEFT JOIN there ON there.session_id = s.id
  WHERE s.frames > coalesce(there.frames, 0)
    AND (%(kept)s::interval IS NULL OR s.started_at > now() - %(kept)s::interval)
@@ -20,14 +22,17 @@ SELECT count(*) AS sessions, coalesce(sum(s.frames - coalesce(there.frames, 0)),
 
 _KEPT = """
 SELECT config ->> 'drop_after' FROM timescaledb_information.jobs
- WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema() AND hypertable_name = 'telemetry'
+ WHERE proc_name = 'policy_retention' AND hypertable_schema = current_schema()
+   AND hypertable_name = 'telemetry'
 """
 
 # Each database with TimescaleDB has one scheduler. It starts the workers that run its jobs.
 _SCHEDULER = """
 SELECT (SELECT count(*) FROM pg_stat_activity
-         WHERE backend_type = 'TimescaleDB Background Worker Scheduler' AND datname = current_database()) AS here,
-       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'TimescaleDB Background Worker Scheduler') AS everywhere,
+         WHERE backend_type = 'TimescaleDB Background Worker Scheduler'
+           AND datname = current_database()) AS here,
+       (SELECT count(*) FROM pg_stat_activity
+           WHERE backend_type = 'TimescaleDB Background Worker Scheduler') AS everywhere,
        (SELECT count(*) FROM pg_database WHERE datallowconn) AS databases,
        current_setting('timescaledb.max_background_workers', true) AS background_workers,
        current_setting('max_worker_processes') AS processes
@@ -46,8 +51,9 @@ class Lacking:
 
     def __str__(self) -> str:
         return (
-            f"{self.frames:,} frames of {self.sessions} sessions were stored once and are not there, of {self.first!r}"
-            " among them: a restore without timescaledb_pre_restore() loses frames so (docs/backup.md)"
+            f"{self.frames:,} frames of {self.sessions} sessions were stored once and are not"
+            f" there, of {self.first!r} among them: a restore without timescaledb_pre_restore()"
+            " loses frames so (docs/backup.md)"
         )
 
 
@@ -59,8 +65,9 @@ def explain_job_error(code: str | None, message: str) -> str:
     """
     if code == "24000" and "cannot drop portal" in message:
         meaning = (
-            "its work was done and committed: PostgreSQL 17.12 with TimescaleDB up to 2.29.2 marks every job so, and runs it"
-            " less and less often, at last at five times its interval; another PostgreSQL release ends that"
+            "its work was done and committed: PostgreSQL 17.12 with TimescaleDB up to 2.29.2 marks"
+            " every job so, and runs it less and less often, at last at five times its interval;"
+            " another PostgreSQL release ends that"
         )
     elif code == "40P01":
         meaning = "it and another transaction waited for each other; it is run again by itself"
@@ -79,8 +86,9 @@ def explain_scheduler(
         return ""
     return (
         "TimescaleDB runs no scheduler for this database, so that none of its jobs is run:"
-        f" {everywhere} schedulers run in {databases} databases; raise timescaledb.max_background_workers"
-        f" (now {background_workers or 'not set'}) and max_worker_processes (now {processes}), which the jobs need too"
+        f" {everywhere} schedulers run in {databases} databases; raise"
+        f" timescaledb.max_background_workers (now {background_workers or 'not set'}) and"
+        f" max_worker_processes (now {processes}), which the jobs need too"
     )
 
 

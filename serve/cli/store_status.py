@@ -17,37 +17,48 @@ _HYPERTABLE_SIZE = "SELECT hypertable_size('telemetry')"
 _FRAMES = "SELECT coalesce(sum(frames), 0)::bigint FROM sessions"
 
 _CHUNKS = """
-SELECT time_interval AS covers, count(chunk_name) AS count, count(*) FILTER (WHERE is_compressed) AS compressed
-  FROM timescaledb_information.dimensions d LEFT JOIN timescaledb_information.chunks c USING (hypertable_schema, hypertable_name)
+SELECT time_interval AS covers, count(chunk_name) AS count, count(*) FILTER (WHERE is_compressed)
+       AS compressed
+  FROM timescaledb_information.dimensions d LEFT
+  JOIN timescaledb_information.chunks c USING (hypertable_schema, hypertable_name)
  WHERE hypertable_schema = current_schema() AND hypertable_name = 'telemetry'
  GROUP BY time_interval
 """
 
 _COMPRESSION = """
-SELECT before_compression_total_bytes::bigint AS before_bytes, after_compression_total_bytes::bigint AS after_bytes
+SELECT before_compression_total_bytes::bigint AS before_bytes, after_compression_total_bytes::bigint
+       AS after_bytes
   FROM hypertable_columnstore_stats('telemetry') WHERE after_compression_total_bytes > 0
 """
 
 # hypertable_name is that of a continuous aggregate or of the table behind it, depending on
 # TimescaleDB's version.
 _JOBS = """
-SELECT CASE j.proc_name WHEN 'policy_compression' THEN 'compresses chunks older than ' || (j.config ->> 'compress_after')
-                        WHEN 'policy_retention' THEN 'drops chunks older than ' || (j.config ->> 'drop_after')
-                        WHEN 'policy_refresh_continuous_aggregate' THEN 'sums up what is older than ' || (j.config ->> 'end_offset')
-                        WHEN 'expire' THEN 'deletes rows older than ' || (j.config ->> 'days') || ' days'
+SELECT CASE j.proc_name WHEN 'policy_compression'
+       THEN 'compresses chunks older than ' || (j.config ->> 'compress_after')
+                        WHEN 'policy_retention'
+                        THEN 'drops chunks older than ' || (j.config ->> 'drop_after')
+                        WHEN 'policy_refresh_continuous_aggregate'
+                        THEN 'sums up what is older than ' || (j.config ->> 'end_offset')
+                        WHEN 'expire' THEN 'deletes rows older than ' || (j.config ->> 'days') ||
+                        ' days'
                         WHEN 'sum_up_laps' THEN 'keeps what laps came to'
        END AS does,
        coalesce(a.view_name, j.hypertable_name, j.config ->> 'table') AS relation,
-       j.schedule_interval AS every, nullif(s.last_run_started_at, '-infinity') AS last_run_at, s.last_run_status AS last_status,
+       j.schedule_interval AS every, nullif(s.last_run_started_at, '-infinity') AS last_run_at,
+       s.last_run_status AS last_status,
        e.sqlerrcode AS error_code, e.err_message AS error
   FROM timescaledb_information.jobs j
   LEFT JOIN timescaledb_information.job_stats s USING (job_id)
   LEFT JOIN LATERAL (
        SELECT sqlerrcode, err_message FROM timescaledb_information.job_errors e
-        WHERE e.job_id = j.job_id AND s.last_run_status = 'Failed' ORDER BY finish_time DESC LIMIT 1) AS e ON true
+        WHERE e.job_id = j.job_id AND s.last_run_status = 'Failed' ORDER BY finish_time DESC
+            LIMIT 1) AS e ON true
   LEFT JOIN timescaledb_information.continuous_aggregates a
-         ON a.materialization_hypertable_schema = j.hypertable_schema AND a.materialization_hypertable_name = j.hypertable_name
- WHERE j.proc_name IN ('policy_compression', 'policy_retention', 'policy_refresh_continuous_aggregate', 'expire', 'sum_up_laps')
+         ON a.materialization_hypertable_schema = j.hypertable_schema
+        AND a.materialization_hypertable_name = j.hypertable_name
+ WHERE j.proc_name IN ('policy_compression', 'policy_retention',
+     'policy_refresh_continuous_aggregate', 'expire', 'sum_up_laps')
  ORDER BY relation, does
 """
 
@@ -122,11 +133,13 @@ class StoreStatus:
         if self.chunks:
             covers = f"{self.chunks.covers / timedelta(hours=1):g} h"
             told.append(
-                f"{self.chunks.count} chunks of {covers}, {self.chunks.compressed} of them compressed"
+                f"{self.chunks.count} chunks of {covers}, {self.chunks.compressed} of them"
+                " compressed"
             )
         if self.compression:
             told.append(
-                f"compressed: {_mb(self.compression.before_bytes)} to {_mb(self.compression.after_bytes)}"
+                f"compressed: {_mb(self.compression.before_bytes)} to"
+                f" {_mb(self.compression.after_bytes)}"
             )
         return told + [_job(job) for job in self.jobs]
 

@@ -115,7 +115,8 @@ def _write_service(game: str, folder: Path, *, force: bool) -> None:
     # Windows reads its task files as UTF-16.
     write_new(file, text, force=force, encoding="utf-8" if platform == "linux" else "utf-16")
     click.echo(
-        f"{file}: to start it with your session, type once\n  {how_to_start(file, game, platform=platform)}"
+        f"{file}: to start it with your session, type once\n "
+        f" {how_to_start(file, game, platform=platform)}"
     )
 
 
@@ -184,7 +185,8 @@ def _wrong_setting(wrong: SettingsError) -> Finding:
 
 def _say(finding: Finding) -> None:
     click.echo(
-        f"{click.style(f'{finding.level:7}', fg=_COLOURS[finding.level])}  {finding.check:8}  {finding.seen}"
+        f"{click.style(f'{finding.level:7}', fg=_COLOURS[finding.level])}  {finding.check:8} "
+        f" {finding.seen}"
     )
     if finding.to_do:
         click.echo(f"{'':19}→ {finding.to_do}")

@@ -53,6 +53,7 @@ def single_instance(state_folder: Path, *, looks_last_s: float = 1.0) -> Iterato
 def _runs_already(state_folder: Path) -> PurpleSectorError:
     if running := Instance.find(state_folder):
         return PurpleSectorError(
-            f"already running as process {running.pid}, on {running.page}; purple-sector down stops it"
+            f"already running as process {running.pid}, on {running.page}; purple-sector down"
+            " stops it"
         )
     return PurpleSectorError("already starting or stopping; try again when that is done")

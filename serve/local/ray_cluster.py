@@ -29,8 +29,8 @@ _TRIES = 4
 # together with this machine.
 _TRIES_TO_JOIN = "1"
 _TOKEN = (
-    "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token or RAY_AUTH_TOKEN, which have to be as on its nodes; "
-    "the Ray of `up` lets nobody in, and RAY_ADDRESS names yours"
+    "RAY_AUTH_MODE=token takes it from ~/.ray/auth_token or RAY_AUTH_TOKEN, which have to be as on"
+    " its nodes; the Ray of `up` lets nobody in, and RAY_ADDRESS names yours"
 )
 # Ray 2.60 turns `_node_ip_address="127.0.0.1"` into the machine's own address, and then listens on
 # all addresses. This setting is Ray's default on Windows and macOS. No other setting keeps GCS,
@@ -145,7 +145,8 @@ def connect_ray(tell: Callable[[str], None]) -> None:
         ) from error
     except ConnectionError as error:
         raise PurpleSectorError(
-            f"the Ray cluster was not joined: {error}; has it ended, or does it want a token? {_TOKEN}"
+            f"the Ray cluster was not joined: {error}; has it ended, or does it want a token?"
+            f" {_TOKEN}"
         ) from error
     except (RuntimeError, ValueError) as error:  # another version, or an invalid address
         raise PurpleSectorError(
@@ -155,7 +156,8 @@ def connect_ray(tell: Callable[[str], None]) -> None:
     if any(_OWN.items() <= node["Labels"].items() for node in ray.nodes()):
         ray.shutdown()
         raise PurpleSectorError(
-            "the Ray that runs here is of `purple-sector up`, or another of its commands, and ends with it; RAY_ADDRESS names yours"
+            "the Ray that runs here is of `purple-sector up`, or another of its commands, and ends"
+            " with it; RAY_ADDRESS names yours"
         )
     tell(f"Ray {ray.__version__}, {_size(ray.nodes())}")
 
@@ -168,7 +170,10 @@ def _a_node() -> bool:
 def _size(nodes: list[dict[str, Any]]) -> str:
     alive = [node for node in nodes if node["Alive"]]
     cpus = sum(node["Resources"].get("CPU", 0) for node in alive)
-    size = f"{len(alive)} {'node' if len(alive) == 1 else 'nodes'} with {cpus:g} {'CPU' if cpus == 1 else 'CPUs'}"
+    size = (
+        f"{len(alive)} {'node' if len(alive) == 1 else 'nodes'} with {cpus:g}"
+        f" {'CPU' if cpus == 1 else 'CPUs'}"
+    )
     return size if cpus else f"{size} yet: waiting for one that has some"
 
 

@@ -106,7 +106,8 @@ def run_local(
         serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
         if serve.port != wanted.port:
             tell(
-                f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another"
+                f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses"
+                " another"
             )
         progress(Step("ingest and the page", "starting"))
         stack.enter_context(
@@ -176,7 +177,8 @@ def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
             others = replace(settings.retention, dead_letters_days=0)
             if others != Retention() and not edition.community:
                 tell(
-                    "nothing is dropped, whatever RETENTION_… says: only TimescaleDB's Community edition has the jobs for it"
+                    "nothing is dropped, whatever RETENTION_… says: only TimescaleDB's Community"
+                    " edition has the jobs for it"
                 )
     except psycopg.OperationalError as error:
         raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
@@ -238,7 +240,8 @@ def _ingest(
     while not ray.get(supervisor.stats.remote())["workers"]:
         if time.monotonic() > deadline:
             raise PurpleSectorError(
-                f"no ingest worker started within {_FIRST_ANSWER_WITHIN_S:.0f} s; Ray's logs are below {tempfile.gettempdir()}"
+                f"no ingest worker started within {_FIRST_ANSWER_WITHIN_S:.0f} s; Ray's logs are"
+                f" below {tempfile.gettempdir()}"
             )
         time.sleep(0.1)
     tell("ingest")
@@ -339,7 +342,10 @@ def _left_alone(what: str, differing: Callable[[], list[str]]) -> str:
     except (
         Exception
     ) as error:  # the running code may be older, and Ray's exceptions have no narrower type
-        return f"{what} runs already, and is left alone; whether with these settings it did not say ({type(error).__name__})"
+        return (
+            f"{what} runs already, and is left alone; whether with these settings it did not say"
+            f" ({type(error).__name__})"
+        )
     if not names:
         return f"{what} runs already, and is left alone"
     return (

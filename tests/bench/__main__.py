@@ -114,7 +114,10 @@ def _table(report: dict[str, Any]) -> Table:
     table.add_row("ingest / COPY over two connections", f"{ingest['parallel_ratio']:.2f}", "")
     add_rows(table, report["live"])
     for name, figure in (("p50", "p50_s"), ("p99", "p99_s"), ("max", "max_s")):
-        what = f"{steady['cars']:,} cars, {steady['frames_per_s']:,.0f} frames/s: frame → visible, {name}"
+        what = (
+            f"{steady['cars']:,} cars, {steady['frames_per_s']:,.0f} frames/s: frame → visible,"
+            f" {name}"
+        )
         table.add_row(what, f"{steady[figure]:.2f} s", f"≤ {BUDGETS['visible_s']} s")
     for name, (first_mb, last_mb) in steady["memory_mb"].items():
         cpus = steady["cpus"].get(name, 0.0)

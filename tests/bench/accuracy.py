@@ -202,8 +202,9 @@ def main(folder: Path) -> None:
     console.print(f"an hour of 60 Hz: {took['hour_s']:.2f} s (≤ 1 s)")
     share = took["engine_s"] / BATCH_ROWS * 250_000
     console.print(
-        f"the lap engine: {took['frames_per_s']:,.0f} frames/s, {100 * share:.1f} % of a core at 250,000 frames/s;"
-        f" decoding and encoding take {took['rest_s'] / took['engine_s']:.0f} times as long"
+        f"the lap engine: {took['frames_per_s']:,.0f} frames/s, {100 * share:.1f} % of a core at"
+        f" 250,000 frames/s; decoding and encoding take {took['rest_s'] / took['engine_s']:.0f}"
+        " times as long"
     )
 
 

@@ -157,9 +157,16 @@ def _round(
     ended_at = time.perf_counter()
     first_at = heard[0][0] if heard else ended_at
     laps = sum(laps for _, laps in heard)
-    return Round(
-        laps, fleet.frames, ended_at - started_at, first_at - started_at, _spent_s(watch) - cpu_s
-    ), fleet
+    return (
+        Round(
+            laps,
+            fleet.frames,
+            ended_at - started_at,
+            first_at - started_at,
+            _spent_s(watch) - cpu_s,
+        ),
+        fleet,
+    )
 
 
 def _spent_s(watch: Watch | None) -> float:
@@ -251,10 +258,13 @@ def _extrapolate(ray: Round, again: Round, sheets_mb: float, cpus: int) -> None:
     times = MILLION / ray.laps
     timing_h = (ray.seconds - ray.first_s - again.seconds) * times / 3600
     console.print(
-        f"A million laps: {timing_h:.1f} h of timing on these {cpus} CPUs, {(ray.cpu_s - again.cpu_s) * times / 3600:.1f} h of CPU time; "
-        f"then {again.seconds * times / 60:.0f} min in one process for the tables; {sheets_mb * times / 1000:.1f} GB of timesheets. "
-        f"Assumed: laps of {ray.frames / ray.laps:,.0f} frames, {LAPS_A_SESSION} to a session; recordings read as fast as here, from "
-        "the page cache; more CPUs share the work as evenly as these; what Ray takes to begin is not repeated.",
+        f"A million laps: {timing_h:.1f} h of timing on these {cpus} CPUs,"
+        f" {(ray.cpu_s - again.cpu_s) * times / 3600:.1f} h of CPU time; then"
+        f" {again.seconds * times / 60:.0f} min in one process for the tables;"
+        f" {sheets_mb * times / 1000:.1f} GB of timesheets. Assumed: laps of"
+        f" {ray.frames / ray.laps:,.0f} frames, {LAPS_A_SESSION} to a session; recordings read as"
+        " fast as here, from the page cache; more CPUs share the work as evenly as these; what Ray"
+        " takes to begin is not repeated.",
         soft_wrap=True,
     )
 

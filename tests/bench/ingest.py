@@ -147,6 +147,7 @@ def empty(database: DatabaseSettings) -> None:
     """Leave nothing in the store."""
     with psycopg.connect(database.url.get_secret_value(), autocommit=True) as conn:
         conn.execute(
-            "TRUNCATE telemetry, sessions, laps, lap_colours, bests, tracks, gaps, dead_letters, partition_offsets"
+            "TRUNCATE telemetry, sessions, laps, lap_colours, bests, tracks, gaps, dead_letters,"
+            " partition_offsets"
         )
         conn.execute("CHECKPOINT")

@@ -46,9 +46,10 @@ def main(seconds: int, folder: Path | None) -> None:
     spool.close()
     waits_s.sort()
     sys.stdout.write(
-        f"{len(values)} frames in {lasted_s:.0f} s: {100 * used_s / lasted_s:.2f} % of a core, of which waiting to be due too;"
-        f" append to acknowledged: median {waits_s[len(waits_s) // 2] * 1e6:.0f} µs,"
-        f" p99 {waits_s[len(waits_s) * 99 // 100] * 1e6:.0f} µs, longest {waits_s[-1] * 1e3:.1f} ms;"
+        f"{len(values)} frames in {lasted_s:.0f} s: {100 * used_s / lasted_s:.2f} % of a core, of"
+        " which waiting to be due too; append to acknowledged: median"
+        f" {waits_s[len(waits_s) // 2] * 1e6:.0f} µs, p99"
+        f" {waits_s[len(waits_s) * 99 // 100] * 1e6:.0f} µs, longest {waits_s[-1] * 1e3:.1f} ms;"
         f" {os.cpu_count()} CPUs\n"
     )
 

@@ -190,6 +190,7 @@ def owners(url: str) -> dict[int, str]:
 def copies(url: str) -> int:
     with psycopg.connect(url) as conn:
         row = conn.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY \"telemetry\"%'"
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY"
+            ' "telemetry"%\''
         )
         return row.fetchone()[0]

@@ -35,5 +35,8 @@ def goes_on_after_a_deadlock(
 
 def waiting_for_locks(url: str) -> int:
     """How many connections to the database do."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname ="
+        " current_database()"
+    )
     return int(rows(url, query)[0][0])

@@ -85,10 +85,10 @@ def test_lap_is_read_from_its_day_alone(database, owner, lap_number):
     began_at = datetime.fromtimestamp((STARTED_AT_MS + 30 * DAY_MS) / 1000, UTC)
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute(
-            "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps, max_speed_kmh)"
-            " SELECT id, lap, %(began)s::timestamptz + (lap - 1) * interval '88 ms',"
-            " %(began)s::timestamptz + lap * interval '88 ms', 88, 5, 0, 200"
-            " FROM sessions, generate_series(1, 2) AS lap WHERE key = 'day 30'",
+            "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames,"
+            " gaps, max_speed_kmh) SELECT id, lap, %(began)s::timestamptz + (lap - 1) * interval"
+            " '88 ms', %(began)s::timestamptz + lap * interval '88 ms', 88, 5, 0, 200 FROM"
+            " sessions, generate_series(1, 2) AS lap WHERE key = 'day 30'",
             {"began": began_at},
         )
     with psycopg.connect(database.url) as conn:
@@ -128,8 +128,8 @@ def test_two_workers_make_days_at_once(database):
     # until they are moved.
     counts = rows(
         database.url,
-        "SELECT count(*), count(DISTINCT (session_id, sequence)) FROM (SELECT session_id, sequence FROM telemetry"
-        " UNION ALL SELECT session_id, sequence FROM telemetry_pending) AS f",
+        "SELECT count(*), count(DISTINCT (session_id, sequence)) FROM (SELECT session_id, sequence"
+        " FROM telemetry UNION ALL SELECT session_id, sequence FROM telemetry_pending) AS f",
     )
     assert counts == [(2 * DAYS, 2 * DAYS)]
     assert rows(database.url, "SELECT sum(frames) FROM sessions") == [(2 * DAYS,)]

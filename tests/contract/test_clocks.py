@@ -12,11 +12,13 @@ from tests.service.owner import STARTED_AT_MS, Owner, Record, drove, rows, told
 
 MINUTES_6_MS = 6 * 60_000
 SINCE_START = """
-SELECT (extract(epoch FROM time) * 1000)::bigint - %s FROM telemetry t JOIN sessions s ON s.id = session_id
+SELECT (extract(epoch FROM time) * 1000)::bigint - %s FROM telemetry t JOIN sessions s
+    ON s.id = session_id
  WHERE key = 'a' ORDER BY sequence
 """
 CORRECTIONS = """
-SELECT key, from_sequence, offset_ms, reason FROM clock_corrections c JOIN sessions s ON s.id = session_id ORDER BY 1, 2
+SELECT key, from_sequence, offset_ms, reason FROM clock_corrections c JOIN sessions s
+    ON s.id = session_id ORDER BY 1, 2
 """
 
 

@@ -44,7 +44,10 @@ def keep(owner: Owner, key: str, *laps: Lap) -> int:
 
 
 def colours_of(url: str) -> dict[tuple[str, int], tuple[str, int]]:
-    query = "SELECT key, lap_number, colour, c.version FROM lap_colours c JOIN sessions s ON s.id = session_id"
+    query = (
+        "SELECT key, lap_number, colour, c.version FROM lap_colours c JOIN sessions s ON s.id ="
+        " session_id"
+    )
     return {(key, number): (colour, version) for key, number, colour, version in rows(url, query)}
 
 
@@ -103,7 +106,10 @@ def test_lap_that_becomes_invalid_gives_the_record_back(database, owner):
 def test_scope_that_is_being_judged_is_left_for_later(database, owner):
     since_us = keep(owner, "alice", lap(1, 90_000, at_s=0))
     with psycopg.connect(database.url) as rival:
-        lock = "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', 'acc', 'spa', 'porsche'), 0))"
+        lock = (
+            "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'bests', 'acc',"
+            " 'spa', 'porsche'), 0))"
+        )
         rival.execute(lock)
         assert owner.store.judge(SCOPE, since_us) is None
 

@@ -17,7 +17,10 @@ NOW_MS = time.time_ns() // 1_000_000
 STORED = (
     "SELECT key, sequence FROM telemetry t JOIN sessions s ON s.id = t.session_id ORDER BY 1, 2"
 )
-PENDING = "SELECT key, sequence FROM telemetry_pending t JOIN sessions s ON s.id = t.session_id ORDER BY 1, 2"
+PENDING = (
+    "SELECT key, sequence FROM telemetry_pending t JOIN sessions s ON s.id = t.session_id ORDER BY"
+    " 1, 2"
+)
 NOTHING: list[tuple[str, int]] = []
 
 
@@ -32,7 +35,8 @@ def locked(url: str, session: str) -> Iterator[None]:
     """The chunk with a session's frames, locked as the columnstore job does."""
     with psycopg.connect(url, application_name="Columnstore Policy [1000]") as conn:
         (chunk,) = conn.execute(
-            "SELECT DISTINCT t.tableoid::regclass::text FROM telemetry t JOIN sessions s ON s.id = session_id WHERE key = %s",
+            "SELECT DISTINCT t.tableoid::regclass::text FROM telemetry t JOIN sessions s ON s.id ="
+            " session_id WHERE key = %s",
             [session],
         ).fetchone() or ("",)
         conn.execute(f"LOCK TABLE {chunk} IN EXCLUSIVE MODE".encode())

@@ -115,7 +115,8 @@ def test_laps_whose_frames_retention_took_are_left_alone(conn, database, monkeyp
 def test_record_of_a_lap_that_is_none_any_more_is_given_back(conn, database, owner):
     """It lies before all that are left."""
     conn.execute(
-        "UPDATE laps SET lap_number = 90, started_at = started_at - interval '1 day', lap_time_ms = 1000 WHERE lap_number = 2"
+        "UPDATE laps SET lap_number = 90, started_at = started_at - interval '1 day', lap_time_ms ="
+        " 1000 WHERE lap_number = 2"
     )
     scope = owner.sessions["a"].scope
     owner.store.judge(scope, 0)

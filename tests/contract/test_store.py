@@ -148,7 +148,7 @@ def test_owner_resumes_over_a_new_connection_with_what_is_stored(database, owner
 
 
 # --- sessions
-# -----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_session_keeps_the_books_of_its_frames(database, owner):
@@ -227,7 +227,10 @@ def test_unknown_facts_are_null_and_keep_user_and_start(database, owner):
     owner.write(told("a", user_id="jo", started_at=STARTED_AT_MS), *drove("a", 1))
     owner.write(told("a", track="Imola"))
 
-    query = "SELECT user_id, track, track_length_m, sector_count, sample_rate_hz, started_at IS NULL FROM sessions"
+    query = (
+        "SELECT user_id, track, track_length_m, sector_count, sample_rate_hz, started_at IS NULL"
+        " FROM sessions"
+    )
     assert rows(database.url, query) == [("jo", "Imola", None, None, None, False)]
 
 
@@ -241,7 +244,7 @@ def test_session_without_facts_has_the_user_of_its_records(database, owner):
 
 
 # --- losses
-# -------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_missing_sequences_are_a_row_and_late_frames_heal_it(database, owner):
@@ -300,7 +303,8 @@ def test_a_batch_of_old_and_new_frames_looks_at_none_of_the_gaps_between_them(da
     owner.write(*drove("a", 1, 3, 4, 5))
     with psycopg.connect(database.url) as conn:
         conn.execute(
-            "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason) SELECT id, 4, 4, 'missing' FROM sessions"
+            "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason) SELECT id, 4, 4,"
+            " 'missing' FROM sessions"
         )
     owner.write(*drove("a", 2, 6))
 
@@ -412,7 +416,7 @@ def test_a_batch_may_be_garbage_from_end_to_end(database, owner):
 
 
 # --- laps
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_corrected_lap_replaces_the_first_one(database, owner):
@@ -441,8 +445,9 @@ def test_corrected_lap_replaces_the_first_one(database, owner):
         )
 
     query = (
-        "SELECT lap_number, (extract(epoch FROM started_at) * 1000)::bigint, lap_time_ms, official_lap_time_ms,"
-        " sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh FROM laps"
+        "SELECT lap_number, (extract(epoch FROM started_at) * 1000)::bigint, lap_time_ms,"
+        " official_lap_time_ms, sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh"
+        " FROM laps"
     )
     assert rows(database.url, query) == [
         (2, STARTED_AT_MS, 90_501, 90_502, [30_000, 60_500], "game", [], 5430, 1, 250.5)

@@ -14,14 +14,20 @@ from serve.bridge.rest.answers import TRACE
 from serve.bridge.rest.routes import add_routes
 from serve.bridge.rest.store_reader import StoreReader
 
-SESSION = "INSERT INTO sessions (key, user_id, track, topic, partition, frames) VALUES (%s, 'anna', 'Monza', 'telemetry', 0, 3)"
+SESSION = (
+    "INSERT INTO sessions (key, user_id, track, topic, partition, frames) VALUES (%s, 'anna',"
+    " 'Monza', 'telemetry', 0, 3)"
+)
 LAP = """
-INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps, max_speed_kmh)
+INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps,
+    max_speed_kmh)
 VALUES (1, 4, '2024-05-04 10:00Z', '2024-05-04 10:01:20.123Z', 80123, 3, 0, 301.5)
 """
 FRAME = """
-INSERT INTO telemetry (time, session_id, sequence, lap_number, lap_clock_ms, normalized_position, speed_kmh, throttle, brake, steering, rpm, gear)
-SELECT '2024-05-04 10:00Z'::timestamptz + n * interval '16 ms', 1, n, 4, n * 16, n / 10.0, 200 + n, 1, 0, 0, 7000, 5 FROM generate_series(0, 2) n
+INSERT INTO telemetry (time, session_id, sequence, lap_number, lap_clock_ms, normalized_position,
+    speed_kmh, throttle, brake, steering, rpm, gear)
+SELECT '2024-05-04 10:00Z'::timestamptz + n * interval '16 ms', 1, n, 4, n * 16, n / 10.0, 200 + n,
+       1, 0, 0, 7000, 5 FROM generate_series(0, 2) n
 """
 
 
@@ -167,7 +173,8 @@ def test_seconds_come_from_where_the_reader_has_come_to(rest):
 def test_long_session_comes_an_hour_at_a_time(rest, database):
     with psycopg.connect(database.url) as conn:
         conn.execute(
-            "UPDATE sessions SET started_at = '2024-05-04 10:00Z', last_frame_at = '2024-05-04 11:30Z'"
+            "UPDATE sessions SET started_at = '2024-05-04 10:00Z', last_frame_at = '2024-05-04"
+            " 11:30Z'"
         )
         conn.execute(FRAME.replace("10:00Z", "11:30Z"))
     first = rest.get("/api/sessions/monza/seconds").json()
@@ -196,9 +203,9 @@ def many(rest, database):
     """Two hundred sessions after the first one, every second one Bo's."""
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute(
-            "INSERT INTO sessions (key, user_id, driver, car, track, topic, partition)"
-            " SELECT 'race ' || n, '', CASE n % 2 WHEN 0 THEN 'Bo Öst' ELSE 'Cy' END, 'Ferrari 296', 'Spa', 'telemetry', 0"
-            " FROM generate_series(1, 200) n"
+            "INSERT INTO sessions (key, user_id, driver, car, track, topic, partition) SELECT 'race"
+            " ' || n, '', CASE n % 2 WHEN 0 THEN 'Bo Öst' ELSE 'Cy' END, 'Ferrari 296', 'Spa',"
+            " 'telemetry', 0 FROM generate_series(1, 200) n"
         )
     return rest
 

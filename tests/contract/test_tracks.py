@@ -13,7 +13,8 @@ from tests.service.owner import Owner, drove, rows, told
 
 SILVERSTONE = ("acc", "silverstone")
 LAPS = """
-INSERT INTO laps (session_id, lap_number, started_at, frames, gaps, max_speed_kmh, line_position, sector_positions)
+INSERT INTO laps (session_id, lap_number, started_at, frames, gaps, max_speed_kmh, line_position,
+    sector_positions)
 SELECT id, n, now(), 1, 0, 200, 0.97905, '{0.279, 0.679}' FROM sessions, generate_series(1, 4) n
 """
 

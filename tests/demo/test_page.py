@@ -46,7 +46,8 @@ let drawn = 0, like = 0;
 for (let i = 0; i < data.length; i += 4) {
   if (data[i + 3] < 100) continue;
   drawn += 1;
-  if (colour && Math.abs(data[i] - colour[0]) + Math.abs(data[i + 1] - colour[1]) + Math.abs(data[i + 2] - colour[2]) < 40) like += 1;
+  if (colour && Math.abs(data[i] - colour[0]) + Math.abs(data[i + 1] - colour[1]) +
+      Math.abs(data[i + 2] - colour[2]) < 40) like += 1;
 }
 return [drawn, like];
 """
@@ -186,7 +187,10 @@ def test_session_is_drawn_by_the_second_and_goes_on(page: webdriver.Chrome) -> N
 
 def test_pages_session_is_asked_for_once_and_then_only_what_is_new(page: webdriver.Chrome) -> None:
     show_session(page)
-    asked = "return performance.getEntriesByType('resource').map(e => e.name).filter(n => n.split('?')[0].endsWith('/seconds'))"
+    asked = (
+        "return performance.getEntriesByType('resource').map(e => e.name).filter(n =>"
+        " n.split('?')[0].endsWith('/seconds'))"
+    )
     until(page, "it has been asked for again", lambda: len(page.execute_script(asked)) >= 3)
     first, *others = page.execute_script(asked)
     assert first.endswith("/seconds")
@@ -218,7 +222,10 @@ def test_laps_say_what_they_came_to(page: webdriver.Chrome, page_url: str) -> No
     """Highest speed and share at full throttle, as the store sums them up; a narrow window has no
     room for them.
     """
-    cells = "return [...document.querySelectorAll('#laps tbody tr')].map(r => [0, 4, 5].map(i => r.cells[i].innerText))"
+    cells = (
+        "return [...document.querySelectorAll('#laps tbody tr')].map(r => [0, 4, 5].map(i =>"
+        " r.cells[i].innerText))"
+    )
     until(
         page,
         "laps are summed up",
@@ -334,8 +341,14 @@ def test_what_cannot_be_drawn_is_shown_and_ends_nothing(page: webdriver.Chrome) 
 
 def test_flags_of_a_lap_are_cut_off_nowhere(page: webdriver.Chrome) -> None:
     until(page, "a lap is listed", lambda: len(rows(page)) > 0)
-    worst = "document.querySelector('#laps tbody tr td:last-child').textContent = 'out, in, partial, invalid';"
-    hidden = "const list = document.querySelector('.laps .scroll'); return list.scrollWidth - list.clientWidth;"
+    worst = (
+        "document.querySelector('#laps tbody tr td:last-child').textContent = 'out, in, partial,"
+        " invalid';"
+    )
+    hidden = (
+        "const list = document.querySelector('.laps .scroll'); return list.scrollWidth -"
+        " list.clientWidth;"
+    )
     try:
         for width in (1920, 1600, 1366, 1100, 800):
             page.set_window_size(width, 900)

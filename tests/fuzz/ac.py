@@ -77,7 +77,10 @@ class Ac:
     def summary(self) -> str:
         pages, alone = self._told
         counts = sum((Counter(one.counts) for one in self._games), Counter())
-        told = f"with pages: {pages.sessions} sessions, {pages.frames} frames; without: {alone.sessions}, {alone.frames}"
+        told = (
+            f"with pages: {pages.sessions} sessions, {pages.frames} frames; without:"
+            f" {alone.sessions}, {alone.frames}"
+        )
         return "\n".join([told, *(f"{count:9} {kind}" for kind, count in counts.most_common())])
 
     def step(self) -> None:

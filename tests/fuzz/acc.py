@@ -90,7 +90,10 @@ class Acc:
     def summary(self) -> str:
         pages, alone = self._told
         counts = sum((Counter(one.counts) for one in self._games), Counter())
-        told = f"pages: {pages.sessions} sessions, {pages.frames} frames; broadcasts alone: {alone.sessions}, {alone.frames}"
+        told = (
+            f"pages: {pages.sessions} sessions, {pages.frames} frames; broadcasts alone:"
+            f" {alone.sessions}, {alone.frames}"
+        )
         return "\n".join([told, *(f"{count:9} {kind}" for kind, count in counts.most_common())])
 
     def step(self) -> None:

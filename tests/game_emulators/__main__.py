@@ -47,7 +47,10 @@ _drive_options = _options(
         "files",
         multiple=True,
         type=_FILE,
-        help="A recorded session, Parquet or CSV; more are the sessions after it. Without one, a simulated car drives for ever.",
+        help=(
+            "A recorded session, Parquet or CSV; more are the sessions after it. Without one, a"
+            " simulated car drives for ever."
+        ),
     ),
     click.option(
         "--circuit", default="aldermoor", show_default=True, type=click.Choice(tuple(CIRCUITS))

@@ -103,6 +103,9 @@ def stored(database_url: str, key: str) -> list[str]:
     columns = sql.SQL(", ").join(
         sql.Identifier(name) for name in STORED.names if name != "session_id"
     )
-    query = "SELECT ROW({})::text FROM telemetry WHERE session_id = (SELECT id FROM sessions WHERE key = %s) ORDER BY time"
+    query = (
+        "SELECT ROW({})::text FROM telemetry WHERE session_id = (SELECT id FROM sessions WHERE key"
+        " = %s) ORDER BY time"
+    )
     with psycopg.connect(database_url) as conn:
         return [row for (row,) in conn.execute(sql.SQL(query).format(columns), [key])]

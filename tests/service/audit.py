@@ -48,7 +48,8 @@ def assert_each_frame_once(database_url: str, expected: Mapping[str, int]) -> No
             assert received == f"{{[1,{count + 1})}}", f"session {key}: sessions.received"
             assert disorder == 0, f"session {key}: frames out of order"
         open_gaps = conn.execute(
-            "SELECT count(*) FROM gaps JOIN sessions s ON s.id = session_id WHERE s.key = ANY (%s) AND resolved_at IS NULL",
+            "SELECT count(*) FROM gaps JOIN sessions s ON s.id = session_id WHERE s.key = ANY (%s)"
+            " AND resolved_at IS NULL",
             [list(expected)],
         ).fetchone()
         assert open_gaps == (0,)
@@ -58,19 +59,21 @@ def laps_of(database_url: str, key: str) -> list[tuple[Any, ...]]:
     """A session's laps without what names the session."""
     with psycopg.connect(database_url) as conn:
         return conn.execute(
-            "SELECT lap_number, l.started_at, lap_time_ms, official_lap_time_ms, sector_times_ms, sector_source, flags,"
-            " l.frames, gaps, max_speed_kmh FROM laps l JOIN sessions s ON s.id = l.session_id WHERE s.key = %s"
-            " ORDER BY lap_number",
+            "SELECT lap_number, l.started_at, lap_time_ms, official_lap_time_ms, sector_times_ms,"
+            " sector_source, flags, l.frames, gaps, max_speed_kmh FROM laps l JOIN sessions s ON"
+            " s.id = l.session_id WHERE s.key = %s ORDER BY lap_number",
             [key],
         ).fetchall()
 
 
 _LEDGER = """
-SELECT count(t.*), count(DISTINCT t.sequence), min(t.sequence), max(t.sequence), s.frames, s.received::text,
+SELECT count(t.*), count(DISTINCT t.sequence), min(t.sequence), max(t.sequence), s.frames,
+       s.received::text,
        count(*) FILTER (WHERE t.step <> 1)
   FROM sessions s
   LEFT JOIN LATERAL (
-       SELECT sequence, sequence - lag(sequence) OVER (ORDER BY time) AS step FROM telemetry WHERE session_id = s.id
+       SELECT sequence, sequence - lag(sequence) OVER (ORDER BY time) AS step FROM telemetry
+        WHERE session_id = s.id
   ) t ON true
  WHERE s.key = %s
  GROUP BY s.id

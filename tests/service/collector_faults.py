@@ -199,7 +199,10 @@ class Course:
             folder.mkdir()
             with PowerSupply(folder / "disk") as power:
                 lost_s.append(self._power_cut(folder, power))
-        return f"{times} power cuts, at most {max(lost_s) * 1000:.0f} ms of driving lost, and 0 of what was synced"
+        return (
+            f"{times} power cuts, at most {max(lost_s) * 1000:.0f} ms of driving lost, and 0 of"
+            " what was synced"
+        )
 
     def _power_cut(self, folder: Path, power: PowerSupply) -> float:
         self.line.cut()

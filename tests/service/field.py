@@ -35,7 +35,8 @@ def driven(*, days_ago: float, seed: int = 1) -> pa.Table:
 def keep(conn: Conn, key: str, frames: pa.Table) -> pa.Table:
     """Store a session as ingest would, but without COPY; its frames as they are stored."""
     row = conn.execute(
-        "INSERT INTO sessions (key, frames, topic, partition) VALUES (%s, %s, 'telemetry', 0) RETURNING id",
+        "INSERT INTO sessions (key, frames, topic, partition) VALUES (%s, %s, 'telemetry', 0)"
+        " RETURNING id",
         [key, frames.num_rows],
     ).fetchone()
     assert row is not None
@@ -43,8 +44,9 @@ def keep(conn: Conn, key: str, frames: pa.Table) -> pa.Table:
     insert_frames(conn, frames)
     for lap in advance(frames, None)[0]:
         conn.execute(
-            "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps, max_speed_kmh)"
-            " VALUES (%s, %s, to_timestamp(%s / 1e6), to_timestamp(%s / 1e6), %s, %s, %s, %s)",
+            "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames,"
+            " gaps, max_speed_kmh) VALUES (%s, %s, to_timestamp(%s / 1e6), to_timestamp(%s / 1e6),"
+            " %s, %s, %s, %s)",
             [
                 row[0],
                 lap.lap_number,

@@ -140,7 +140,8 @@ def assert_stored(database_url: str, sessions: dict[str, list[TelemetryFrame]]) 
 
 
 _STORED = """
-SELECT sequence, (extract(epoch FROM time) * 1000)::bigint, lap_clock_ms, speed_kmh::float8, rpm, lap_number
+SELECT sequence, (extract(epoch FROM time) * 1000)::bigint, lap_clock_ms, speed_kmh::float8, rpm,
+       lap_number
   FROM telemetry JOIN sessions s ON s.id = session_id WHERE s.key = %s ORDER BY sequence
 """
 

@@ -126,7 +126,8 @@ def stored(database_url: str, key: str) -> SequenceSet:
     """The sequences of a session that the store has, as its rows say, each once."""
     with psycopg.connect(database_url) as conn:
         rows = conn.execute(
-            "SELECT sequence FROM telemetry JOIN sessions s ON s.id = session_id WHERE s.key = %s ORDER BY sequence",
+            "SELECT sequence FROM telemetry JOIN sessions s ON s.id = session_id WHERE s.key = %s"
+            " ORDER BY sequence",
             [key],
         ).fetchall()
     sequences = [sequence for (sequence,) in rows]

@@ -53,7 +53,10 @@ class Ledger:
             for fault, of in self.pauses_s.items()
         )
         sent = f"{sum(self.frames.values())} frames of {len(self.frames)} sessions"
-        return f"{pauses}; {sent} acknowledged, 0 lost, 0 twice ({self.produced_twice} dropped as sent again), in order"
+        return (
+            f"{pauses}; {sent} acknowledged, 0 lost, 0 twice ({self.produced_twice} dropped as sent"
+            " again), in order"
+        )
 
 
 class Course:

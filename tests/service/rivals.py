@@ -153,8 +153,9 @@ def _cut_connections(database_url: str, chance: random.Random, duration_s: float
         while time.monotonic() < deadline:
             time.sleep(chance.uniform(0.01, 0.08))
             cuts += conn.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND application_name LIKE 'purple-sector %' ORDER BY random() LIMIT 1"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
+                " current_database() AND pid <> pg_backend_pid() AND application_name LIKE"
+                " 'purple-sector %' ORDER BY random() LIMIT 1"
             ).rowcount
     return cuts
 

@@ -21,7 +21,10 @@ from tests.service.owner import Owner, drove, rows
 from tests.service.test_edition import fresh_database
 
 EXTENSION = "SELECT FROM pg_extension WHERE extname = 'timescaledb'"
-DRIVEN = "SELECT sequence FROM telemetry JOIN sessions s ON s.id = session_id WHERE key = 'car' ORDER BY sequence"
+DRIVEN = (
+    "SELECT sequence FROM telemetry JOIN sessions s ON s.id = session_id WHERE key = 'car' ORDER BY"
+    " sequence"
+)
 
 
 @pytest.fixture(params=["postgresql", "timescaledb"])
@@ -102,7 +105,8 @@ def test_restore_that_lost_frames_is_not_called_healthy(
         restore(programs, dump, restored, timescaledb=bool(rows(store, EXTENSION)))
         with psycopg.connect(restored, autocommit=True) as conn:
             conn.execute(
-                "DELETE FROM telemetry WHERE time < now() - interval '5 days' AND time > now() - interval '12 days'"
+                "DELETE FROM telemetry WHERE time < now() - interval '5 days' AND time > now() -"
+                " interval '12 days'"
             )
             (fault,) = read_store_status(conn).faults
 

@@ -409,9 +409,9 @@ def test_a_handshake_that_the_library_does_not_take_is_answered(bridge):
     takes 8 KiB a line.
     """
     head = (
-        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{bridge.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
-        f"Cookie: a={'x' * 9000}\r\n\r\n"
+        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{bridge.port}\r\nConnection: Upgrade\r\nUpgrade:"
+        " websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key:"
+        f" MDEyMzQ1Njc4OWFiY2RlZg==\r\nCookie: a={'x' * 9000}\r\n\r\n"
     )
     assert asyncio.run(answered(bridge, head.encode())).startswith(b"HTTP/1.1 400 ")
 

@@ -64,7 +64,8 @@ def drive(*, laps: float = 3.5, session_id: int = 1) -> pa.Table:
 def keep(conn: psycopg.Connection[Any], key: str, frames: pa.Table, laps: list[Lap]) -> int:
     """Store as ingest would; the session's id."""
     row = conn.execute(
-        "INSERT INTO sessions (key, track, frames, topic, partition) VALUES (%s, 'Spa', %s, 'telemetry', 0) RETURNING id",
+        "INSERT INTO sessions (key, track, frames, topic, partition) VALUES (%s, 'Spa', %s,"
+        " 'telemetry', 0) RETURNING id",
         [key, frames.num_rows],
     ).fetchone()
     assert row is not None
@@ -187,7 +188,8 @@ def test_only_open_gaps_are_told(conn):
         [session_id, session_id],
     )
     conn.execute(
-        "INSERT INTO gaps (topic, partition, from_offset, to_offset, reason) VALUES ('telemetry', 3, 0, 99, 'retention')"
+        "INSERT INTO gaps (topic, partition, from_offset, to_offset, reason) VALUES ('telemetry',"
+        " 3, 0, 99, 'retention')"
     )
 
     lost = store.open_gaps(conn)
@@ -200,8 +202,9 @@ def test_only_open_gaps_are_told(conn):
 
 def test_positions_say_how_far_ingest_has_come(conn):
     conn.execute(
-        "INSERT INTO partition_offsets (topic, partition, next_offset, fence, owner, backend_pid, backend_start, heartbeat)"
-        " VALUES ('telemetry', 1, 42, 1, 'worker', 1, now(), '2024-01-01T00:00:00Z')"
+        "INSERT INTO partition_offsets (topic, partition, next_offset, fence, owner, backend_pid,"
+        " backend_start, heartbeat) VALUES ('telemetry', 1, 42, 1, 'worker', 1, now(),"
+        " '2024-01-01T00:00:00Z')"
     )
 
     (position,) = store.partition_offsets(conn)

@@ -47,7 +47,8 @@ def make_letter(
     """What an older version refused, and this one can read."""
     with psycopg.connect(database_url) as conn:
         conn.execute(
-            'INSERT INTO dead_letters (topic, partition, "offset", key, value, reason, user_id) VALUES (%s, 0, %s, %s, %s, %s, %s)',
+            'INSERT INTO dead_letters (topic, partition, "offset", key, value, reason, user_id)'
+            " VALUES (%s, 0, %s, %s, %s, %s, %s)",
             [settings.topic_telemetry, offset, b"a", value, reason, "anna"],
         )
 

@@ -171,9 +171,9 @@ def test_laps_that_are_asked_for_are_read_from_their_frames_alone(conn: Conn) ->
     conn.execute("UPDATE telemetry SET lap_number = 1 + (sequence - 1) / 1200")
     conn.execute("DELETE FROM laps")
     conn.execute(
-        "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps, max_speed_kmh)"
-        " SELECT session_id, lap_number, min(time), max(time) + interval '1 ms', 20000, count(*), 0, 0"
-        "   FROM telemetry GROUP BY 1, 2"
+        "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms, frames, gaps,"
+        " max_speed_kmh) SELECT session_id, lap_number, min(time), max(time) + interval '1 ms',"
+        " 20000, count(*), 0, 0   FROM telemetry GROUP BY 1, 2"
     )
     conn.execute("ANALYZE")
     laps = summaries.lap_summaries(conn, "spa")
@@ -198,7 +198,8 @@ def test_pieces_make_up_the_session(conn: Conn) -> None:
     keep(conn, "spa", driven(days_ago=1))
     whole, length = summaries.seconds(conn, "spa"), timedelta(minutes=1)
     conn.execute(
-        "UPDATE sessions SET (started_at, last_frame_at) = (SELECT min(time), max(time) FROM telemetry)"
+        "UPDATE sessions SET (started_at, last_frame_at) = (SELECT min(time), max(time) FROM"
+        " telemetry)"
     )
     pieces = [summaries.seconds_from(conn, "spa", None, length=length)]
     while (following := pieces[-1].next) is not None:
@@ -366,10 +367,13 @@ def test_library_that_is_not_preloaded_is_said_and_done_without(service_folder: 
 # What the Community edition leaves in the catalog when the server comes back under the Apache
 # licence.
 COLUMNSTORE_POLICY = """
-INSERT INTO _timescaledb_config.bgw_job (application_name, schedule_interval, max_runtime, max_retries, retry_period,
+INSERT INTO _timescaledb_config.bgw_job (application_name, schedule_interval, max_runtime,
+    max_retries, retry_period,
        proc_schema, proc_name, owner, scheduled, fixed_schedule, hypertable_id, config)
-SELECT 'Columnstore Policy [1000]', '12 h', '0', -1, '1 h', '_timescaledb_functions', 'policy_compression',
-       current_user::regrole, false, false, id, jsonb_build_object('hypertable_id', id, 'compress_after', '1 day')
+SELECT 'Columnstore Policy [1000]', '12 h', '0', -1, '1 h', '_timescaledb_functions',
+       'policy_compression',
+       current_user::regrole, false, false, id,
+       jsonb_build_object('hypertable_id', id, 'compress_after', '1 day')
   FROM _timescaledb_catalog.hypertable WHERE table_name = 'telemetry'
 """
 
@@ -406,7 +410,8 @@ def behind(url: str) -> None:
     """
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(
-            "UPDATE _timescaledb_catalog.metadata SET value = '2.19.2' WHERE key = 'timescaledb_version'"
+            "UPDATE _timescaledb_catalog.metadata SET value = '2.19.2' WHERE key ="
+            " 'timescaledb_version'"
         )
         conn.execute("UPDATE pg_extension SET extversion = '2.19.2' WHERE extname = 'timescaledb'")
 

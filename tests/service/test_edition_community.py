@@ -28,8 +28,10 @@ START = datetime.now(UTC) - timedelta(days=5)
 JOBS = "SELECT job_id FROM timescaledb_information.jobs WHERE proc_name = %s ORDER BY job_id"
 # As version 2 of the lap engine had it.
 LAP_MINUTES = """
-CREATE MATERIALIZED VIEW lap_minutes WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
-SELECT session_id, lap_number, time_bucket(interval '1 minute', time, timestamptz 'epoch') AS minute, count(*) AS frames,
+CREATE MATERIALIZED VIEW lap_minutes WITH (timescaledb.continuous,
+    timescaledb.materialized_only = false) AS
+SELECT session_id, lap_number, time_bucket(interval '1 minute', time, timestamptz 'epoch')
+       AS minute, count(*) AS frames,
        min(time) AS first_frame_at, max(time) AS last_frame_at, min(speed_kmh) AS min_speed_kmh,
        sum(speed_kmh::float8) AS sum_speed_kmh, max(speed_kmh) AS max_speed_kmh,
        count(*) FILTER (WHERE throttle >= 0.98) AS full_throttle_frames,
@@ -44,15 +46,22 @@ STATISTICS = {
     "consecutive_failures": 1, "consecutive_crashes": 0, "flags": 0,
 }  # fmt: skip
 HOURS = """
-SELECT j.proc_name, extract(hour FROM initial_start AT TIME ZONE 'UTC')::integer, schedule_interval, fixed_schedule, s.next_start
-  FROM timescaledb_information.jobs j JOIN _timescaledb_internal.bgw_job_stat s ON s.job_id = j.job_id
- WHERE hypertable_name = 'telemetry' AND proc_name IN ('policy_compression', 'policy_retention') ORDER BY 1
+SELECT j.proc_name, extract(hour FROM initial_start AT TIME ZONE 'UTC')::integer, schedule_interval,
+       fixed_schedule, s.next_start
+  FROM timescaledb_information.jobs j JOIN _timescaledb_internal.bgw_job_stat s
+    ON s.job_id = j.job_id
+ WHERE hypertable_name = 'telemetry' AND proc_name IN ('policy_compression', 'policy_retention')
+ ORDER BY 1
 """
 # As ingest keeps them.
 TIMES = """
-UPDATE sessions s SET (started_at, last_frame_at) = (SELECT min(time), max(time) FROM telemetry WHERE session_id = s.id)
+UPDATE sessions s SET (started_at, last_frame_at) = (SELECT min(time), max(time) FROM telemetry
+    WHERE session_id = s.id)
 """
-CHUNKS = "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'telemetry' ORDER BY range_start"
+CHUNKS = (
+    "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'telemetry'"
+    " ORDER BY range_start"
+)
 
 
 @pytest.fixture
@@ -238,7 +247,8 @@ def test_summaries_and_small_tables_have_their_own_time(conn: Conn) -> None:
             [f"{days}", timedelta(days=days)],
         )
         conn.execute(
-            "INSERT INTO dead_letters (topic, partition, \"offset\", reason, seen_at) VALUES ('t', 0, %s, 'r', now() - %s)",
+            "INSERT INTO dead_letters (topic, partition, \"offset\", reason, seen_at) VALUES ('t',"
+            " 0, %s, 'r', now() - %s)",
             [days, timedelta(days=days)],
         )
     migrate(conn, Retention(summaries_days=10, laps_days=10, gaps_days=10, dead_letters_days=30))
@@ -332,9 +342,11 @@ def test_what_the_licence_is_needed_for_is_counted(plain: Conn) -> None:
 
 
 FAILED_JOB = """
-INSERT INTO _timescaledb_internal.bgw_job_stat_history (job_id, pid, execution_start, execution_finish, succeeded, data)
+INSERT INTO _timescaledb_internal.bgw_job_stat_history (job_id, pid, execution_start,
+    execution_finish, succeeded, data)
 VALUES (%(job)s, 1, now() - interval '1 s', now(), false,
-        jsonb_build_object('job', jsonb_build_object('proc_name', 'policy_compression'), 'error_data', jsonb_build_object(
+        jsonb_build_object('job', jsonb_build_object('proc_name', 'policy_compression'),
+            'error_data', jsonb_build_object(
             'sqlerrcode', '24000', 'message', 'cannot drop portal "" while it is being set up')));
 """
 
@@ -348,8 +360,8 @@ def test_status_says_why_a_job_failed_and_what_it_means(conn: Conn) -> None:
     # A job on a fixed schedule has a row before its first run.
     conn.execute("DELETE FROM _timescaledb_internal.bgw_job_stat WHERE job_id = %s", [job])
     conn.execute(
-        "INSERT INTO _timescaledb_internal.bgw_job_stat SELECT (jsonb_populate_record(NULL::_timescaledb_internal.bgw_job_stat,"
-        " %s)).*",
+        "INSERT INTO _timescaledb_internal.bgw_job_stat SELECT"
+        " (jsonb_populate_record(NULL::_timescaledb_internal.bgw_job_stat, %s)).*",
         [Jsonb(STATISTICS | {"job_id": job})],
     )
     (line,) = [
@@ -357,8 +369,8 @@ def test_status_says_why_a_job_failed_and_what_it_means(conn: Conn) -> None:
     ]
 
     assert (
-        'Failed: 24000: cannot drop portal "" while it is being set up: its work was done and committed'
-        in line
+        'Failed: 24000: cannot drop portal "" while it is being set up: its work was done and'
+        " committed" in line
     )
 
 

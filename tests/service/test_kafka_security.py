@@ -130,7 +130,10 @@ def java_properties(settings: KafkaSettings) -> str:
         [
             "security.protocol=SASL_SSL",
             "sasl.mechanism=SCRAM-SHA-512",
-            f'sasl.jaas.config={module} required username="{settings.username}" password="{password}";',
+            (
+                f'sasl.jaas.config={module} required username="{settings.username}"'
+                f' password="{password}";'
+            ),
             "ssl.truststore.type=PEM",
             f"ssl.truststore.location={settings.ca_file}",
         ]

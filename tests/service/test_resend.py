@@ -217,5 +217,6 @@ def healed(database_url: str, reason: str, count: int) -> bool:
 HEALED = """
 SELECT resolved_at IS NOT NULL FROM gaps g
  WHERE reason = %s
-   AND (session_id IS NOT NULL OR EXISTS (SELECT FROM sessions s WHERE (s.topic, s.partition) = (g.topic, g.partition)))
+   AND (session_id IS NOT NULL OR EXISTS (SELECT FROM sessions s
+       WHERE (s.topic, s.partition) = (g.topic, g.partition)))
 """

@@ -82,8 +82,9 @@ def get_driven(get, database):
     """
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute(
-            "INSERT INTO sessions (key, topic, partition, started_at, last_frame_at)"
-            " SELECT key, 'telemetry', 0, '2026-01-01 10:00Z', '2026-01-01 18:00Z' FROM unnest(ARRAY['s', 'team/ann']) key"
+            "INSERT INTO sessions (key, topic, partition, started_at, last_frame_at) SELECT key,"
+            " 'telemetry', 0, '2026-01-01 10:00Z', '2026-01-01 18:00Z' FROM unnest(ARRAY['s',"
+            " 'team/ann']) key"
         )
     return get
 

@@ -65,7 +65,10 @@ def test_records_that_retention_took_are_a_row_and_reading_goes_on(kafka, databa
         wait_for_frames(database.url, {"a": 160})
     query = "SELECT topic, partition, from_offset, to_offset FROM gaps WHERE reason = 'retention'"
     assert rows(database.url, query) == [(settings.topic_telemetry, 0, 100, 149)]
-    query = "SELECT from_sequence, to_sequence FROM gaps WHERE reason = 'missing' AND resolved_at IS NULL"
+    query = (
+        "SELECT from_sequence, to_sequence FROM gaps WHERE reason = 'missing' AND resolved_at IS"
+        " NULL"
+    )
     assert rows(database.url, query) == [(101, 150)]
     assert rows(database.url, "SELECT received::text FROM sessions") == [("{[1,101),[151,211)}",)]
 
@@ -125,7 +128,8 @@ def test_frames_of_a_clock_that_is_ahead_are_stored(database, settings):
     assert rows(database.url, "SELECT count(*) FROM dead_letters") == [(0,)]
     ((offset_ms, span_ms),) = rows(
         database.url,
-        "SELECT offset_ms, (extract(epoch FROM (SELECT max(time) - min(time) FROM telemetry)) * 1000)::bigint FROM clock_corrections",
+        "SELECT offset_ms, (extract(epoch FROM (SELECT max(time) - min(time) FROM telemetry)) *"
+        " 1000)::bigint FROM clock_corrections",
     )
     assert -7 * 60_000 < offset_ms < -5 * 60_000
     assert span_ms == 16 * (FRAMES - 1)
@@ -165,7 +169,8 @@ def test_lap_is_announced_when_it_is_stored(database, settings):
         heard = next_lap()
         stored = rows(
             database.url,
-            "SELECT key, lap_number, lap_time_ms FROM laps JOIN sessions ON sessions.id = session_id WHERE lap_number = %s",
+            "SELECT key, lap_number, lap_time_ms FROM laps JOIN sessions ON sessions.id ="
+            " session_id WHERE lap_number = %s",
             [heard.lap.lap_number],
         )
 
@@ -374,7 +379,8 @@ def hosting(
 
 
 MOVED = """
-SELECT user_id, frames, (extract(epoch FROM started_at) * 1000)::bigint, (extract(epoch FROM last_frame_at) * 1000)::bigint
+SELECT user_id, frames, (extract(epoch FROM started_at) * 1000)::bigint,
+       (extract(epoch FROM last_frame_at) * 1000)::bigint
   FROM sessions
 """
 

@@ -98,6 +98,7 @@ def _sentence(verdict: Verdict) -> str:
         else ""
     )
     return (
-        f"session {verdict.session}: of {verdict.acknowledged} acknowledged frames {verdict.lost} lost,"
-        f" {verdict.twice} twice, {verdict.disordered} out of order, {verdict.invented} never given{laps}"
+        f"session {verdict.session}: of {verdict.acknowledged} acknowledged frames {verdict.lost}"
+        f" lost, {verdict.twice} twice, {verdict.disordered} out of order, {verdict.invented} never"
+        f" given{laps}"
     )

@@ -35,6 +35,6 @@ def audit_line(verdicts: Sequence[Verdict], laps: int) -> str:
     changed = sum(len(v.laps_changed) for v in verdicts)
     acknowledged = sum(v.acknowledged for v in verdicts)
     return (
-        f"{len(verdicts)} sessions, {acknowledged:,} frames acknowledged: {lost} lost, {twice} twice,"
-        f" {disordered} out of order; {laps} laps, {changed} differ from a recompute"
+        f"{len(verdicts)} sessions, {acknowledged:,} frames acknowledged: {lost} lost, {twice}"
+        f" twice, {disordered} out of order; {laps} laps, {changed} differ from a recompute"
     )

@@ -25,7 +25,8 @@ SELECT s.id, s.key, count(t.*), count(DISTINCT t.sequence), coalesce(max(t.seque
   FROM sessions s
   LEFT JOIN tracks k ON k.id = s.track_id
   LEFT JOIN LATERAL (
-       SELECT sequence, sequence - lag(sequence) OVER (ORDER BY time) AS step FROM telemetry WHERE session_id = s.id
+       SELECT sequence, sequence - lag(sequence) OVER (ORDER BY time) AS step FROM telemetry
+        WHERE session_id = s.id
   ) t ON true
  WHERE s.key = ANY (%s)
  GROUP BY s.id, k.id

@@ -35,7 +35,10 @@ class Unacknowledged:
     last_sequence: int
 
     def __str__(self) -> str:
-        return f"{self.frames} frames not acknowledged, sequences {self.first_sequence} to {self.last_sequence}"
+        return (
+            f"{self.frames} frames not acknowledged, sequences {self.first_sequence} to"
+            f" {self.last_sequence}"
+        )
 
 
 class Sender:

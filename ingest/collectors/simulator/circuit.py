@@ -210,9 +210,11 @@ def _closed(pieces: Sequence[Piece], heading_rad: float) -> list[Piece]:
     along_x = (zz * missing_x - xz * missing_z) / determinant
     along_z = (xx * missing_z - xz * missing_x) / determinant
     return [
-        _stretched(p, p.length_m * (sin(d) * along_x + cos(d) * along_z))
-        if isinstance(p, Straight)
-        else p
+        (
+            _stretched(p, p.length_m * (sin(d) * along_x + cos(d) * along_z))
+            if isinstance(p, Straight)
+            else p
+        )
         for p, d in zip(pieces, directions, strict=True)
     ]
 
@@ -233,7 +235,8 @@ def _directions(pieces: Sequence[Piece], heading_rad: float) -> list[float]:
 def _stretched(straight: Straight, by_m: float) -> Straight:
     if straight.length_m + by_m < _SHORTEST_STRAIGHT_M:
         raise ValueError(
-            f"closing the circuit would change a straight of {straight.length_m:g} m by {by_m:.0f} m"
+            f"closing the circuit would change a straight of {straight.length_m:g} m by"
+            f" {by_m:.0f} m"
         )
     return Straight(straight.length_m + by_m)
 

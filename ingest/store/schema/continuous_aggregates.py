@@ -55,12 +55,15 @@ SUMMARIES = (SECONDS,)
 # a run finishes in seconds. Frames older than ``days`` are gone; 0 means that none are.
 _SUM_UP_LAPS = """
 INSERT INTO lap_sums
-SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames, s.first_frame_at, s.last_frame_at,
-       s.min_speed_kmh, s.avg_speed_kmh, s.max_speed_kmh, s.full_throttle_share, s.braking_share, s.max_rpm
+SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames, s.first_frame_at,
+       s.last_frame_at,
+       s.min_speed_kmh, s.avg_speed_kmh, s.max_speed_kmh, s.full_throttle_share, s.braking_share,
+       s.max_rpm
   FROM (SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames
           FROM laps l
          WHERE l.ended_at < now() - interval '10 minutes'
-           AND (0 = (config ->> 'days')::integer OR l.started_at > now() - (config ->> 'days')::integer * interval '1 day')
+           AND (0 = (config ->> 'days')::integer
+               OR l.started_at > now() - (config ->> 'days')::integer * interval '1 day')
            AND NOT EXISTS (SELECT FROM telemetry_pending p WHERE p.session_id = l.session_id)
            AND NOT EXISTS (
                  SELECT FROM lap_sums k
@@ -71,10 +74,13 @@ SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames,
        SELECT {sums} FROM telemetry t
         WHERE t.session_id = l.session_id AND t.time >= l.started_at AND t.time < l.ended_at) AS s
     ON CONFLICT (session_id, lap_number) DO UPDATE
-   SET (started_at, ended_at, lap_frames, frames, first_frame_at, last_frame_at, min_speed_kmh, avg_speed_kmh, max_speed_kmh,
+   SET (started_at, ended_at, lap_frames, frames, first_frame_at, last_frame_at, min_speed_kmh,
+       avg_speed_kmh, max_speed_kmh,
         full_throttle_share, braking_share, max_rpm)
-     = (excluded.started_at, excluded.ended_at, excluded.lap_frames, excluded.frames, excluded.first_frame_at,
-        excluded.last_frame_at, excluded.min_speed_kmh, excluded.avg_speed_kmh, excluded.max_speed_kmh,
+     = (excluded.started_at, excluded.ended_at, excluded.lap_frames, excluded.frames,
+         excluded.first_frame_at,
+        excluded.last_frame_at, excluded.min_speed_kmh, excluded.avg_speed_kmh,
+        excluded.max_speed_kmh,
         excluded.full_throttle_share, excluded.braking_share, excluded.max_rpm)
 """
 
@@ -82,14 +88,17 @@ SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, s.frames,
 # counter. If their number of frames differs from the lap's, nothing is kept of them.
 _KEEP_LAP_MINUTES = """
 INSERT INTO lap_sums
-SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, sum(m.frames), min(first_frame_at), max(last_frame_at),
+SELECT l.session_id, l.lap_number, l.started_at, l.ended_at, l.frames, sum(m.frames),
+       min(first_frame_at), max(last_frame_at),
        min(min_speed_kmh), sum(sum_speed_kmh) / sum(m.frames)::float8, max(m.max_speed_kmh),
-       sum(full_throttle_frames)::float8 / sum(m.frames)::float8, sum(braking_frames)::float8 / sum(m.frames)::float8, max(max_rpm)
+       sum(full_throttle_frames)::float8 / sum(m.frames)::float8,
+       sum(braking_frames)::float8 / sum(m.frames)::float8, max(max_rpm)
   FROM laps l
   JOIN lap_minutes m ON m.session_id = l.session_id
                     AND m.first_frame_at >= l.started_at - interval '1 second'
                     AND m.last_frame_at < l.ended_at + interval '1 second'
-                    AND m.first_frame_at + (m.last_frame_at - m.first_frame_at) / 2 BETWEEN l.started_at AND l.ended_at
+                    AND m.first_frame_at + (m.last_frame_at - m.first_frame_at) / 2 BETWEEN
+                        l.started_at AND l.ended_at
  WHERE l.ended_at IS NOT NULL
  GROUP BY 1, 2, 3, 4, 5
 HAVING abs(sum(m.frames) - l.frames) <= 0.01 * l.frames
@@ -125,13 +134,15 @@ EXISTS (SELECT FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation
 
 # Retention has dropped the frames of earlier seconds. The values computed from those stay valid.
 _FIRST_FRAME = """
-(SELECT coalesce(date_bin(interval '1 second', min(time), timestamptz 'epoch'), 'infinity') FROM telemetry
+(SELECT coalesce(date_bin(interval '1 second', min(time), timestamptz 'epoch'), 'infinity')
+    FROM telemetry
   WHERE session_id = of_session)
 """
 
 _NOTES_STALE = """
 SELECT count(*) = 3 FROM pg_attribute
- WHERE attrelid = to_regclass('_timescaledb_catalog.continuous_aggs_hypertable_invalidation_log') AND NOT attisdropped
+ WHERE attrelid = to_regclass('_timescaledb_catalog.continuous_aggs_hypertable_invalidation_log')
+   AND NOT attisdropped
    AND attname IN ('hypertable_id', 'lowest_modified_value', 'greatest_modified_value')
 """
 
@@ -157,7 +168,8 @@ def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
     conn.execute(sql.SQL("CREATE OR REPLACE VIEW lap_summary AS {}").format(finished_laps()))
     conn.execute(
         sql.SQL(
-            "CREATE OR REPLACE PROCEDURE sum_up_laps(job_id integer, config jsonb) LANGUAGE sql AS {}"
+            "CREATE OR REPLACE PROCEDURE sum_up_laps(job_id integer, config jsonb) LANGUAGE sql"
+            " AS {}"
         ).format(sql.Literal(sql.SQL(_SUM_UP_LAPS).format(sums=sums).as_string()))
     )
     _drop_laps_by_counter(conn, "lap_minutes" in computed)
@@ -176,7 +188,8 @@ def _drop_laps_by_counter(conn: psycopg.Connection, computed: bool) -> None:
 
 def _computed(conn: psycopg.Connection) -> set[str]:
     rows = conn.execute(
-        "SELECT view_name FROM timescaledb_information.continuous_aggregates WHERE view_schema = current_schema()"
+        "SELECT view_name FROM timescaledb_information.continuous_aggregates WHERE view_schema ="
+        " current_schema()"
     )
     return {name for (name,) in rows}
 
@@ -184,7 +197,8 @@ def _computed(conn: psycopg.Connection) -> set[str]:
 def _as_aggregate(summary: Summary) -> sql.Composed:
     # Without data: the policy computes it, and it reads from the frames until then.
     return sql.SQL(
-        "CREATE MATERIALIZED VIEW {} WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS {} WITH NO DATA"
+        "CREATE MATERIALIZED VIEW {} WITH (timescaledb.continuous, timescaledb.materialized_only ="
+        " false) AS {} WITH NO DATA"
     ).format(sql.Identifier(summary.name), _query(summary, sql.SQL("time_bucket")))
 
 
@@ -232,7 +246,8 @@ def _make_function(conn: psycopg.Connection, name: str, body: sql.Composed) -> N
 
 def _query(summary: Summary, bucket: sql.SQL, where: LiteralString = "") -> sql.Composed:
     return sql.SQL(
-        "SELECT session_id, {}({}, time, timestamptz 'epoch') AS {}, {} FROM telemetry{} GROUP BY session_id, {}"
+        "SELECT session_id, {}({}, time, timestamptz 'epoch') AS {}, {} FROM telemetry{} GROUP BY"
+        " session_id, {}"
     ).format(
         bucket,
         sql.SQL("interval '{}'").format(sql.SQL(summary.width)),

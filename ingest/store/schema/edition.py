@@ -20,7 +20,8 @@ SELECT current_setting('server_version_num')::integer / 10000 AS postgresql,
        coalesce(extversion, '') AS timescaledb,
        coalesce(default_version, '') AS available,
        current_setting('timescaledb.max_background_workers', true) IS NOT NULL AS preloaded,
-       extversion IS NOT NULL AND coalesce(current_setting('timescaledb.license', true) = 'timescale', false) AS licensed
+       extversion IS NOT NULL AND coalesce(current_setting('timescaledb.license',
+           true) = 'timescale', false) AS licensed
   FROM (VALUES ('timescaledb')) AS wanted(name)
   LEFT JOIN pg_extension ON extname = name
   LEFT JOIN pg_available_extensions USING (name)
@@ -30,14 +31,17 @@ SELECT current_setting('server_version_num')::integer / 10000 AS postgresql,
 _COMMUNITY_ONLY = """
 SELECT format('%s compressed chunks', count(*)) AS kept
   FROM timescaledb_information.chunks
- WHERE is_compressed AND hypertable_schema = current_schema() AND hypertable_name = 'telemetry' HAVING count(*) > 0
+ WHERE is_compressed AND hypertable_schema = current_schema() AND hypertable_name = 'telemetry'
+HAVING count(*) > 0
 UNION ALL
 SELECT format('%s continuous aggregates', count(*))
-  FROM timescaledb_information.continuous_aggregates WHERE view_schema = current_schema() HAVING count(*) > 0
+  FROM timescaledb_information.continuous_aggregates WHERE view_schema = current_schema()
+HAVING count(*) > 0
 UNION ALL
 SELECT format('%s policies', count(*))
   FROM timescaledb_information.jobs
- WHERE proc_name IN ('policy_compression', 'policy_retention', 'policy_refresh_continuous_aggregate')
+ WHERE proc_name IN ('policy_compression', 'policy_retention',
+     'policy_refresh_continuous_aggregate')
     OR (proc_name IN ('expire', 'sum_up_laps') AND proc_schema = current_schema())
 HAVING count(*) > 0
 """
@@ -117,7 +121,10 @@ class Edition:
 
     def __str__(self) -> str:
         if not self.hypertable:
-            return f"PostgreSQL {self.postgresql}, without TimescaleDB: an ordinary table, no compression"
+            return (
+                f"PostgreSQL {self.postgresql}, without TimescaleDB: an ordinary table, no"
+                " compression"
+            )
         kind = "Community edition" if self.licensed else "Apache edition"
         kind += ": a hypertable, " + (
             "compressed when it is old" if self.community else "no compression"

@@ -121,7 +121,8 @@ def _migrate_telemetry(conn: psycopg.Connection) -> None:
 def _allow_unknown(conn: psycopg.Connection) -> None:
     """Allow channels to be NULL in a store made when some of them were required."""
     required = conn.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('telemetry') AND attnotnull AND attname = ANY(%s)",
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('telemetry') AND attnotnull"
+        " AND attname = ANY(%s)",
         [[channel.name for channel in CHANNELS]],
     ).fetchall()
     if required:
@@ -152,7 +153,8 @@ def _migrate_hypertable(conn: psycopg.Connection) -> None:
 
 def _columns(conn: psycopg.Connection, table: str = "telemetry") -> set[str]:
     rows = conn.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT"
+        " attisdropped",
         [table],
     )
     return {name for (name,) in rows}

@@ -85,14 +85,18 @@ def _keep(conn: psycopg.Connection, relation: str, days: int) -> None:
 
 
 _START_AT = """
-SELECT alter_job(job_id, fixed_schedule => true, initial_start => today + make_interval(days => 1, hours => %(hour)s),
+SELECT alter_job(job_id, fixed_schedule => true, initial_start => today + make_interval(days => 1,
+       hours => %(hour)s),
                  next_start => (SELECT min(at)
-                                  FROM generate_series(today + make_interval(hours => %(hour)s), today + interval '3 days',
+                                  FROM generate_series(today + make_interval(hours => %(hour)s),
+                                      today + interval '3 days',
                                                        schedule_interval) AS at
                                  WHERE at > now()))
   FROM timescaledb_information.jobs, date_trunc('day', now(), 'UTC') AS today
- WHERE proc_name = %(proc)s AND hypertable_schema = current_schema() AND hypertable_name = 'telemetry'
-   AND (NOT fixed_schedule OR initial_start IS NULL OR extract(hour FROM initial_start AT TIME ZONE 'UTC') <> %(hour)s)
+ WHERE proc_name = %(proc)s AND hypertable_schema = current_schema()
+   AND hypertable_name = 'telemetry'
+   AND (NOT fixed_schedule OR initial_start IS NULL OR extract(hour
+       FROM initial_start AT TIME ZONE 'UTC') <> %(hour)s)
 """
 
 
@@ -113,8 +117,8 @@ def _keep_computed(conn: psycopg.Connection, summary: str, frames_days: int) -> 
     # seconds. It covers all time since the oldest frame, driven or not. Measured for three days
     # with one session: over ten minutes by default, 0.07 s in one batch.
     conn.execute(
-        "SELECT add_continuous_aggregate_policy(%s, start_offset => %s::interval, end_offset => %s::interval,"
-        " schedule_interval => %s::interval, buckets_per_batch => 0)",
+        "SELECT add_continuous_aggregate_policy(%s, start_offset => %s::interval, end_offset =>"
+        " %s::interval, schedule_interval => %s::interval, buckets_per_batch => 0)",
         [summary, since, _COMPUTED_UP_TO, _COMPUTED_EVERY],
     )
 
@@ -134,7 +138,8 @@ def _job(
 ) -> None:
     """Add, replace or delete our job for the table that its configuration names."""
     job = conn.execute(
-        "SELECT job_id, config = %s FROM timescaledb_information.jobs WHERE proc_name = %s AND config ->> 'table' = %s",
+        "SELECT job_id, config = %s FROM timescaledb_information.jobs WHERE proc_name = %s AND"
+        " config ->> 'table' = %s",
         [Jsonb(config), proc, config["table"]],
     ).fetchone()
     if job and not (wanted and job[1]):
@@ -149,7 +154,8 @@ _OFFSET = """
 SELECT (config ->> %(offset)s)::interval
   FROM timescaledb_information.jobs j
   LEFT JOIN timescaledb_information.continuous_aggregates a
-         ON a.materialization_hypertable_schema = j.hypertable_schema AND a.materialization_hypertable_name = j.hypertable_name
+         ON a.materialization_hypertable_schema = j.hypertable_schema
+        AND a.materialization_hypertable_name = j.hypertable_name
  WHERE proc_name = %(proc)s AND coalesce(a.view_name, j.hypertable_name) = %(relation)s
 """
 

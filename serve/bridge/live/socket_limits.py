@@ -30,8 +30,8 @@ _HANDSHAKE_S = 5.0
 #: viewer is served.
 _PARSED_BYTES = 1024
 _REFUSAL = (
-    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 22\r\n\r\n"
-    b"not a usable handshake"
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length:"
+    b" 22\r\n\r\nnot a usable handshake"
 )
 
 _DEFAULTS = {

@@ -10,7 +10,8 @@ import importlib, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"ray", "pandas", "polars", "fastapi", "confluent_kafka", "matplotlib"}:
+        if name.partition(".")[0] in {"ray", "pandas", "polars", "fastapi", "confluent_kafka",
+        "matplotlib"}:
             raise ModuleNotFoundError(f"{name} is not in the extra analyst", name=name)
 
 sys.meta_path.insert(0, Absent())

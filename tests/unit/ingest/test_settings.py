@@ -197,7 +197,10 @@ def test_a_file_is_read_in_the_encoding_that_its_mark_says(tmp_path, encoding):
     [
         (
             "cp1252",
-            r"is not UTF-8: line 2 has the byte 0xfc, as Windows-1252 \(ANSI\) has it; save it as UTF-8",
+            (
+                r"is not UTF-8: line 2 has the byte 0xfc, as Windows-1252 \(ANSI\) has it; save it"
+                r" as UTF-8"
+            ),
         ),
         ("utf-16-le", "has zero bytes, as UTF-16 without a byte order mark; save it as UTF-8"),
     ],

@@ -100,7 +100,10 @@ def test_an_index_without_a_name_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(
         RecordingError,
-        match="column timestamp_ms: is missing; the index, stored as __index_level_0__, has no name: name it timestamp_ms",
+        match=(
+            "column timestamp_ms: is missing; the index, stored as __index_level_0__, has no name:"
+            " name it timestamp_ms"
+        ),
     ):
         open_recording(_by_pandas(tmp_path, "__index_level_0__", drive))
 

@@ -33,9 +33,10 @@ def test_the_kind_of_time_is_the_librarys():
 
 def test_a_clock_that_is_ahead_is_said_once_and_at_once():
     (line,) = told(*[6 * 60_000] * 40)
-    assert line == (
-        "this PC's clock is 360.00 s ahead of the broker's: frames are kept, with the times at which the broker gets them;"
-        " set the clock; let the PC do it by itself"
+    assert (
+        line
+        == "this PC's clock is 360.00 s ahead of the broker's: frames are kept, with the times at"
+        " which the broker gets them; set the clock; let the PC do it by itself"
     )
 
 

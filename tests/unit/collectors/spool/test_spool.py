@@ -206,7 +206,7 @@ def test_a_session_that_is_held_is_nobody_elses(folder):
     assert left(folder) == {}
     spool.close()
 
-    (first, *none) = folder.left()
+    first, *none = folder.left()
     assert list(folder.left()) == none == []
     first.close()
     assert left(folder) == {"s": [1, 2, 3]}
@@ -369,7 +369,7 @@ def test_through_kills_and_torn_ends_nothing_unacknowledged_is_lost(tmp_path_fac
 
 
 # --- room
-# -------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_what_was_acknowledged_is_freed_when_it_was_kept_long_enough(tmp_path):
@@ -536,7 +536,7 @@ def test_the_facts_of_a_session_are_not_lost_for_a_frame(tmp_path, few_held):
 
 
 # --- where
-# ------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_folder_is_the_settings_or_the_users_own(tmp_path):

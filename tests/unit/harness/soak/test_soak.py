@@ -197,6 +197,8 @@ def test_table_has_a_row_per_kind():
     verdicts = judge(
         {"a": 1_000}, {"a": 1_000}, {"a": Stored(1_000, 999, 1_000, laps_changed=(2,))}
     )
-    assert audit_line(verdicts, laps=5) == (
-        "1 sessions, 1,000 frames acknowledged: 1 lost, 1 twice, 0 out of order; 5 laps, 1 differ from a recompute"
+    assert (
+        audit_line(verdicts, laps=5)
+        == "1 sessions, 1,000 frames acknowledged: 1 lost, 1 twice, 0 out of order; 5 laps, 1"
+        " differ from a recompute"
     )

@@ -16,8 +16,10 @@ def test_community_has_everything(version: str) -> None:
     edition = made(version, licensed=True)
 
     assert edition.off == ()
-    assert str(edition) == (
-        f"PostgreSQL 17 with TimescaleDB {version}, Community edition: a hypertable, compressed when it is old"
+    assert (
+        str(edition)
+        == f"PostgreSQL 17 with TimescaleDB {version}, Community edition: a hypertable, compressed"
+        " when it is old"
     )
 
 

@@ -94,7 +94,8 @@ def test_haproxy_is_run_with_its_statistics_on_the_loopback(tmp_path, monkeypatc
     monkeypatch.setattr("serve.bridge.ray_environment.get_haproxy_binary", lambda: "/bin/cat")
     config = tmp_path / "haproxy.cfg"
     config.write_text(
-        f"frontend http_frontend\n    bind 0.0.0.0:8000\nlisten stats\n  {bind}\n  bind 0.0.0.0:8000\n"
+        f"frontend http_frontend\n    bind 0.0.0.0:8000\nlisten stats\n  {bind}\n  bind"
+        " 0.0.0.0:8000\n"
     )
 
     command = write_haproxy_command(tmp_path, most_per_address=100)

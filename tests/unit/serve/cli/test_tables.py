@@ -53,8 +53,8 @@ def test_status_shows_what_was_not_kept_and_whose_clock_was_wrong(
     shown = capsys.readouterr().out
     assert "12 dead letters and 1,180 that were not kept (the last at 2026-05-01 12:00:00)" in shown
     assert (
-        "3 clock corrections in 2 sessions; the last at 2026-05-01 12:00:00, session ann:[7]: 359 s ahead"
-        in shown
+        "3 clock corrections in 2 sessions; the last at 2026-05-01 12:00:00, session ann:[7]: 359 s"
+        " ahead" in shown
     )
     assert "clock corrections" in shown.splitlines()[-2]
     assert "      2 " in shown.splitlines()[-1]

@@ -129,8 +129,8 @@ def test_the_unit_says_what_is_run_where():
 
     assert 'WorkingDirectory=/srv/the driver\'s 100 %% $HOME "pc"/purple' in lines
     (command,) = [line for line in lines if line.startswith("ExecStart=")]
-    assert command == (
-        "ExecStart=/usr/bin/python3 -m serve.cli.main collect acc --log-file"
+    assert (
+        command == "ExecStart=/usr/bin/python3 -m serve.cli.main collect acc --log-file"
         ' "/srv/the driver\'s 100 %% $$HOME \\"pc\\"/purple/acc.log"'
     )
 
@@ -143,7 +143,9 @@ def test_the_task_says_what_is_run_where():
 
     assert {element.tag.removeprefix(TASK): element.text for element in run} == {
         "Command": r"C:\Python 3\pythonw.exe",
-        "Arguments": r'-m serve.cli.main collect acc --log-file "C:\Users\Anna & Bert\purple\acc.log"',
+        "Arguments": (
+            r'-m serve.cli.main collect acc --log-file "C:\Users\Anna & Bert\purple\acc.log"'
+        ),
         "WorkingDirectory": r"C:\Users\Anna & Bert\purple",
     }
     assert task.findtext(f"{TASK}Principals/{TASK}Principal/{TASK}UserId") == "PC\\Anna & Bert"

@@ -61,8 +61,14 @@ def test_what_is_still_starting_is_not_found(home):
 
 def test_note_of_a_system_that_was_killed_is_no_system(tmp_path):
     """Its process number may be somebody else's by now; the lock went with the process."""
-    dies = "import os, sys, pathlib; from serve.local.instance import *; home = pathlib.Path(sys.argv[1]);"
-    dies += "lock = single_instance(home); lock.__enter__(); write_note(Instance(1, '', '', ''), home); os._exit(9)"
+    dies = (
+        "import os, sys, pathlib; from serve.local.instance import *; home ="
+        " pathlib.Path(sys.argv[1]);"
+    )
+    dies += (
+        "lock = single_instance(home); lock.__enter__(); write_note(Instance(1, '', '', ''), home);"
+        " os._exit(9)"
+    )
     subprocess.run([sys.executable, "-c", dies, str(tmp_path)], check=False)
 
     assert (tmp_path / "running.json").exists()

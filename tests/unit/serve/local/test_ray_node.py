@@ -24,7 +24,10 @@ def test_ray_starts_the_unused_processes_by_the_methods_that_are_replaced():
 
 
 def test_ray_serve_is_imported_without_pandas_where_a_worker_is_told_so():
-    script = "import serve.bridge.without_pandas, ray.serve, sys; print(sys.modules['pandas'], 'pandas.core' in sys.modules)"
+    script = (
+        "import serve.bridge.without_pandas, ray.serve, sys; print(sys.modules['pandas'],"
+        " 'pandas.core' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
