@@ -9,6 +9,7 @@ A process that unpickles settings reads the secrets where it runs. It takes them
 environment, or from the file with the path of this one.
 """
 
+import ipaddress
 import re
 import socket
 from collections.abc import Iterable
@@ -47,6 +48,29 @@ def _host_list(value: str) -> str:
         if not _HOST.fullmatch(name.strip()):
             raise ValueError(f"want name[:port][,name[:port]...], and {name.strip()!r} is not one")
     return value
+
+
+def _absolute(value: str) -> str:
+    # A worker of Ray has another current folder than the command that passes the path on.
+    return str(Path(value).expanduser().absolute()) if value else ""
+
+
+def _issuer(value: str) -> str:
+    parts = urlsplit(value)
+    secure = parts.scheme == "https" or (
+        parts.scheme == "http" and is_loopback(parts.hostname or "")
+    )
+    if value and not (secure and parts.hostname and not parts.query and not parts.fragment):
+        raise ValueError("want https://name[/path], exactly as the tokens have it in iss")
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches the host."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _broker_count(value: int) -> int:
@@ -604,7 +628,7 @@ class AcSettings(_Environment):
 
 
 class ServeSettings(_Environment):
-    """Settings for the address that viewers connect to, and for its limits."""
+    """Settings for the address that viewers connect to, for its limits, and for logins."""
 
     title: ClassVar[str] = "Viewers"
     read_by: ClassVar[str] = "the page: `up`, `demo` and `cluster start`"
@@ -658,6 +682,57 @@ class ServeSettings(_Environment):
         alias="WS_DEMOS_PER_ADDRESS",
         ge=0,
         description="How many demos play at once for one address",
+    )
+    sockets_per_caller: int = Field(
+        8,
+        alias="WS_SOCKETS_PER_CALLER",
+        ge=1,
+        description="How many sockets one name that has logged in may hold",
+    )
+    auth_mode: Literal["none", "keys", "jwt"] = Field(
+        "none",
+        alias="AUTH_MODE",
+        description="Logins (docs/access.md). none: no login, on the loopback only; keys: names "
+        "and keys in a file; jwt: tokens of an OpenID Connect issuer",
+    )
+    auth_keys_file: Annotated[str, AfterValidator(_absolute)] = Field(
+        "",
+        alias="AUTH_KEYS_FILE",
+        description="keys: the file that `purple-sector access add` writes; mode 0600, on every "
+        "node that has a replica",
+    )
+    auth_issuer: Annotated[str, AfterValidator(_issuer)] = Field(
+        "",
+        alias="AUTH_ISSUER",
+        description="jwt: the issuer (https://...), exactly as the tokens have it in iss",
+    )
+    auth_audience: str = Field(
+        "",
+        alias="AUTH_AUDIENCE",
+        description="jwt: the audience, exactly as the tokens have it in aud",
+    )
+    auth_algorithms: Literal["RS", "PS", "ES", "EdDSA"] = Field(
+        "RS",
+        alias="AUTH_ALGORITHMS",
+        description="jwt: the one family of algorithms that signs",
+    )
+    auth_name_claim: str = Field(
+        "sub",
+        alias="AUTH_NAME_CLAIM",
+        min_length=1,
+        description="jwt: the claim that holds the user, as collectors have it in USER_ID",
+    )
+    auth_role_claim: str = Field(
+        "role",
+        alias="AUTH_ROLE_CLAIM",
+        min_length=1,
+        description="jwt: the claim that holds the role, or a list with roles",
+    )
+    auth_client_id: str = Field(
+        "",
+        alias="AUTH_CLIENT_ID",
+        description="jwt: the client id of the page; with it the page logs in by code and PKCE, "
+        "without it a token is pasted",
     )
 
 

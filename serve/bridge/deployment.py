@@ -22,6 +22,7 @@ from ingest.logging_setup import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings, differing
 from serve.bridge.access.admission import AdmissionLimits
 from serve.bridge.access.hosts import Hosts
+from serve.bridge.access.logins import check_logins
 from serve.bridge.live.socket_limits import limit_sockets
 from serve.bridge.ray_environment import SAME_LOOP
 from serve.bridge.web_app import make_app
@@ -171,6 +172,7 @@ def _limits(serve: ServeSettings) -> AdmissionLimits:
 def _bind(
     kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, *, replicas: int = 1
 ) -> ray.serve.Application:
+    check_logins(serve)
     deployment = ray.serve.deployment(ray.serve.ingress()(BridgeReplica), name="Bridge", **_OPTIONS)
     return deployment.options(num_replicas=replicas).bind(
         kafka, database, LogSettings.read(), serve

@@ -26,6 +26,7 @@ from analytics.store.instance import Instance, state_folder
 from ingest.errors import PurpleSectorError, SettingsError, SettingsFileError
 from ingest.logging_setup import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
+from serve.cli.access.commands import access
 from serve.cli.collect import collect
 from serve.cli.collectors import collectors
 from serve.cli.dead_letters import dead_letters
@@ -110,6 +111,7 @@ def command() -> None:
     """
 
 
+command.add_command(access)
 command.add_command(collect)
 command.add_command(export)
 command.add_command(collectors)

@@ -38,6 +38,7 @@ from ingest.settings import (
 )
 from ingest.store.schema.edition import read_edition, update_extension
 from ingest.store.schema.migrations import migrate
+from serve.bridge.access.logins import check_logins
 from serve.local.concurrent_contexts import at_once, unless_cancelled
 from serve.local.listeners import listening, summary
 from serve.local.ray_cluster import connect_ray, run_ray
@@ -91,6 +92,7 @@ def run_local(
     advice, when something is not available.
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
+    check_logins(wanted)
     shutdown = shutdown or ShutdownSignal()
     ray_part = RayLifecycle(lambda: run_ray(tell, pandas=False), tell, shutdown)
     with _last_words_unheard() as stack:
@@ -302,6 +304,7 @@ def start_on_cluster(env_file: str | None, tell: Tell) -> None:
         DatabaseSettings.read(**from_file),
         ServeSettings.read(),
     )
+    check_logins(serve)
     for outcome in create_topics(kafka):
         tell(str(outcome))
     prepare_database(database, tell)

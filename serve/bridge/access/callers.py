@@ -20,13 +20,16 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A name that was proved, and its role. ``expires_at_s`` is in seconds since 1970; None: the
-    proof has no end.
+    """A name that was proved, and its role.
+
+    ``expires_at_s`` is in seconds since 1970; None: the proof has no end. ``key_id`` names the key
+    that proved it, where keys can be revoked. It is no secret.
     """
 
     name: str
     role: Role
     expires_at_s: float | None = None
+    key_id: str = ""
 
     def expired(self, now_s: float) -> bool:
         """Return whether the proof has ended."""
@@ -47,6 +50,7 @@ class Refusal(StrEnum):
     MALFORMED = "malformed"
     UNKNOWN_KEY = "unknown_key"
     KEYS_UNAVAILABLE = "keys_unavailable"
+    WRONG_TYPE = "wrong_type"
     WRONG_ALGORITHM = "wrong_algorithm"
     UNKNOWN_SIGNING_KEY = "unknown_signing_key"
     BAD_SIGNATURE = "bad_signature"
@@ -82,6 +86,18 @@ class Authenticator(Protocol):
         """
         ...
 
+    def still_valid(self, caller: Caller, now_s: float) -> bool:
+        """Return whether a caller of earlier would be let in again: neither expired nor revoked."""
+        ...
+
+    def start(self) -> None:
+        """Begin to fetch what logins need."""
+        ...
+
+    def stop(self) -> None:
+        """End what `start` began."""
+        ...
+
 
 class NoLogin:
     """Implements AUTH_MODE=none: everybody may do everything, on the loopback."""
@@ -91,3 +107,13 @@ class NoLogin:
     def authenticate(self, credential: str, now_s: float) -> Caller:
         """Return `ANYONE`, whatever the credential is."""
         return ANYONE
+
+    def still_valid(self, caller: Caller, now_s: float) -> bool:
+        """Return True."""
+        return True
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,58 @@
+"""Makes the logins that the settings choose, and refuses settings that let everybody in."""
+
+from pathlib import Path
+
+from ingest.errors import SettingsError
+from ingest.settings import ServeSettings, is_loopback
+from serve.bridge.access.callers import Authenticator, NoLogin
+from serve.bridge.access.key_file import KeyLogins, read_keys
+
+
+def make_logins(serve: ServeSettings) -> Authenticator:
+    """Return the logins of AUTH_MODE; they are not started.
+
+    Raises SettingsError where a setting is missing or lets everybody in.
+    """
+    match serve.auth_mode:
+        case "keys":
+            return _keys(serve)
+        case "jwt":
+            return _tokens(serve)
+        case _:
+            return _none(serve)
+
+
+def check_logins(serve: ServeSettings) -> None:
+    """Check the settings of logins, before anything is started.
+
+    Raises what `make_logins` raises, and KeyFileError. A page that runs goes on without the file.
+    """
+    make_logins(serve)
+    if serve.auth_mode == "keys":
+        read_keys(Path(serve.auth_keys_file))
+
+
+def _none(serve: ServeSettings) -> Authenticator:
+    if not is_loopback(serve.host):
+        raise SettingsError(
+            "AUTH_MODE",
+            "none",
+            f"lets everybody in who reaches WS_HOST={serve.host}: set AUTH_MODE=keys and"
+            " AUTH_KEYS_FILE (purple-sector access add), or AUTH_MODE=jwt; or WS_HOST=127.0.0.1",
+        )
+    return NoLogin()
+
+
+def _keys(serve: ServeSettings) -> Authenticator:
+    if not serve.auth_keys_file:
+        raise SettingsError(
+            "AUTH_KEYS_FILE", "", "AUTH_MODE=keys wants a file; purple-sector access add makes it"
+        )
+    return KeyLogins(Path(serve.auth_keys_file))
+
+
+def _tokens(serve: ServeSettings) -> Authenticator:
+    for name, value in (("AUTH_ISSUER", serve.auth_issuer), ("AUTH_AUDIENCE", serve.auth_audience)):
+        if not value:
+            raise SettingsError(name, "", "AUTH_MODE=jwt wants it, as the tokens have it")
+    raise SettingsError("AUTH_MODE", "jwt", "not there yet")
