@@ -199,7 +199,7 @@ class StoreRefused(PurpleSectorError):
 
 
 class StoreBusy(PurpleSectorError):
-    """The database answers, but another client locks the rows to be written; nothing was written."""
+    """The database answers, but another client locks the rows; nothing was written."""
 
     def __init__(self, partition: object, reason: str) -> None:
         super().__init__(

@@ -294,7 +294,7 @@ class KafkaSettings(_Environment):
     )
 
     def client(self, more: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the librdkafka configuration of a client, with the properties in ``more`` added."""
+        """Return the librdkafka configuration of a client, with the properties in ``more``."""
         config: dict[str, Any] = {
             "bootstrap.servers": self.brokers,
             "client.id": self.client_id,
@@ -313,7 +313,7 @@ class KafkaSettings(_Environment):
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The number of days for which the store keeps the rows of each table with a time; 0: for ever."""
+    """The number of days for which the store keeps the rows of a table; 0: for ever."""
 
     telemetry_days: int = 0
     summaries_days: int = 0

@@ -1,4 +1,6 @@
-"""Node programs of the tests, with the packages that their package.json names, in the cache folder."""
+"""Node programs of the tests, with the packages that their package.json names, in the cache
+folder.
+"""
 
 import hashlib
 import shutil

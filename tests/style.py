@@ -34,7 +34,9 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A measured value and the limit that it must not exceed. ``worst`` names where it comes from."""
+    """A measured value and the limit that it must not exceed. ``worst`` names where it comes
+    from.
+    """
 
     name: str
     value: float

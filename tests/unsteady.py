@@ -24,7 +24,9 @@ _REPORT = ROOT / "build" / "unsteady.xml"
 
 @contextmanager
 def quota(cpus: float) -> Iterator[Path]:
-    """Make a cgroup that gets so many CPUs, and remove it. Raises OSError without root or cgroups."""
+    """Make a cgroup that gets so many CPUs, and remove it. Raises OSError without root or
+    cgroups.
+    """
     second = (_CGROUPS / "cgroup.controllers").exists()
     group = (_CGROUPS if second else _CGROUPS / "cpu") / f"unsteady-{os.getpid()}"
     group.mkdir()

@@ -190,7 +190,7 @@ def _by_curvature(curvature: Reals, axis: Axis) -> list[_Bend]:
 
 
 def _runs(mask: Mask, sign: Reals) -> list[tuple[int, int]]:
-    """Return the first and last index of each stretch in which the mask holds and the sign stays."""
+    """Return the first and last index of each stretch in which the mask holds with one sign."""
     signed = np.where(mask, sign, 0)
     edges = np.flatnonzero(np.diff(signed, prepend=0, append=0))
     return [(int(a), int(b) - 1) for a, b in pairwise(edges) if signed[a]]
@@ -226,7 +226,7 @@ def _minima(speed: Reals) -> list[int]:
 
 
 def _is_driven(laps: Sequence[Trace], place: int, near: int) -> bool:
-    """Return whether most laps are off the throttle there: a straight into the wind is no corner."""
+    """Return whether most laps are off the throttle there: a straight into the wind is none."""
     around = slice(max(place - near, 0), place + near)
     lifted = (stacked(laps, "throttle")[:, around] < _LIFTED).any(axis=1)
     return bool(lifted.mean() >= _PRESENT_IN)

@@ -176,7 +176,7 @@ class _Comparison:
         self._null = null_distribution(self._values, len(ours), groups, draw)
 
     def times(self) -> Iterator[tuple[int, Difference]]:
-        """Yield the column and the difference of each corner whose times chance does not explain."""
+        """Yield the column and the difference of each corner that chance does not explain."""
         for difference, column in self._found(range(self._corners)):
             if abs(difference.size) >= _SMALLEST_S:
                 yield column, difference

@@ -190,7 +190,7 @@ def driven_m(frames: pa.Table) -> float:
 
 
 def median_line(positions: Iterable[float | None]) -> float:
-    """Return the median position at which the laps began: 0.999 and 0.001 are both near the origin."""
+    """Return the median position at which the laps began: 0.999 and 0.001 are near each other."""
     off_origin = [position - round(position) for position in positions if position is not None]
     return float(np.median(off_origin)) % 1.0 if off_origin else 0.0
 

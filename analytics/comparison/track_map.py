@@ -42,7 +42,10 @@ class TrackMap:
 
 
 def track_map(laps: Sequence[Trace]) -> TrackMap:
-    """Draw the map of these laps together, which are on one axis. Raises ValueError without a lap."""
+    """Draw the map of these laps together, which are on one axis.
+
+    Raises ValueError without a lap.
+    """
     if not laps:
         raise ValueError("a map is drawn from laps, and there is none")
     axes = _axes_of(laps)

@@ -30,14 +30,17 @@ from analytics.model.session import SessionInfo
 _HEADER = np.dtype(
     {
         "names": [
-            "marker", "channels_at", "data_at", "event_at", "signature", "serial", "device", "version", "signature_2",
+            "marker", "channels_at", "data_at", "event_at", "signature", "serial",
+            "device", "version", "signature_2",
             "channel_count", "date", "time", "driver", "vehicle", "venue", "comment",
         ],
         "formats": [
-            "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "S8", "<u2", "<u2", "<u4", "S16", "S16", "S64", "S64", "S64", "S64",
+            "<u4", "<u4", "<u4", "<u4", "<u4", "<u4", "S8", "<u2", "<u2", "<u4",
+            "S16", "S16", "S64", "S64", "S64", "S64",
         ],
         "offsets": [
-            0x000, 0x008, 0x00C, 0x024, 0x042, 0x046, 0x04A, 0x052, 0x054, 0x056, 0x05E, 0x07E, 0x09E, 0x0DE, 0x15E, 0x624,
+            0x000, 0x008, 0x00C, 0x024, 0x042, 0x046, 0x04A, 0x052, 0x054, 0x056,
+            0x05E, 0x07E, 0x09E, 0x0DE, 0x15E, 0x624,
         ],
         "itemsize": 0x6E2,
     }
@@ -45,9 +48,12 @@ _HEADER = np.dtype(
 _EVENT = np.dtype([("name", "S64"), ("session", "S64"), ("comment", "S1024"), ("venue_at", "<u2")])
 _CHANNEL = np.dtype(
     [
-        ("previous_at", "<u4"), ("next_at", "<u4"), ("data_at", "<u4"), ("samples", "<u4"), ("id", "<u2"),
-        ("type", "<u2"), ("sample_bytes", "<u2"), ("rate_hz", "<u2"), ("shift", "<i2"), ("multiplier", "<i2"),
-        ("scale", "<i2"), ("decimals", "<i2"), ("name", "S32"), ("short_name", "S8"), ("unit", "S12"), ("rest", "V40"),
+        ("previous_at", "<u4"), ("next_at", "<u4"), ("data_at", "<u4"), ("samples", "<u4"),
+        ("id", "<u2"),
+        ("type", "<u2"), ("sample_bytes", "<u2"), ("rate_hz", "<u2"), ("shift", "<i2"),
+        ("multiplier", "<i2"),
+        ("scale", "<i2"), ("decimals", "<i2"), ("name", "S32"), ("short_name", "S8"),
+        ("unit", "S12"), ("rest", "V40"),
     ]
 )  # fmt: skip
 

@@ -75,7 +75,7 @@ class Recording:
             yield batch.to_pydict()
 
     def frames(self, *, session_id: int = 0) -> pa.Table:
-        """Return the frames in the columns of `analytics.model.channels.FRAMES`, without sequences."""
+        """Return the frames in the columns of `channels.FRAMES`, without sequences."""
         count = len(self)
         # The conversion starts from int64. An Arrow cast from ms to µs that does not fit raises,
         # while a product would wrap.

@@ -124,7 +124,7 @@ class FrameArrays:
         return cls(np.hstack([s.whole for s in stretches]), np.hstack([s.real for s in stretches]))
 
     def after(self, time_us: int | None) -> Self:
-        """Return the frames that are later than ``time_us`` and than every frame before them here."""
+        """Return the frames that are later than ``time_us`` and than every frame before them."""
         time = self.time
         if len(self) and (time_us is None or time[0] > time_us) and (time[1:] > time[:-1]).all():
             return self

@@ -267,7 +267,7 @@ class SessionTimer:
         self.open = self.open.driven(self.stretch, slice(a, b), tally, splits=splits, marks=marks)
 
     def _splits(self, a: int, b: int) -> tuple[Split, ...]:
-        """Return the changes of the game's sector, each half way between the two frames around it."""
+        """Return the changes of the game's sector, each half way between two frames."""
         splits, stretch = self.open.splits, self.stretch
         for j in (np.flatnonzero(self.happenings.bits[a:b] & SECTOR) + a).tolist():
             # The first frames of a lap may still carry the last sector of the lap before. Only the

@@ -78,7 +78,10 @@ class LapFilter:
         )
 
     def in_order(self, found: Iterable[SessionLap]) -> list[SessionLap]:
-        """Return at most ``limit`` laps, sorted by start or by time. Laps without a time come last."""
+        """Return at most ``limit`` laps, sorted by start or by time.
+
+        Laps without a time come last.
+        """
         laps = sorted(found, key=lambda one: one[1].started_at_us)
         if self.fastest_first:
             laps.sort(key=lambda one: one[1].time_ms or float("inf"))

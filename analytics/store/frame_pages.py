@@ -60,7 +60,7 @@ def pages(
     condition: LiteralString = "true",
     where: Where | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield all frames of a session for which ``condition`` holds, as tables that are never empty."""
+    """Yield all frames of a session for which ``condition`` holds, as tables with rows."""
     timed = schema if "time" in schema.names else schema.append(FRAMES.field("time"))
     after: datetime | None = None
     while True:

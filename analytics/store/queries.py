@@ -119,7 +119,7 @@ def laps(conn: Connection, key: str) -> list[Lap]:
 
 
 def open_lap(finished: Sequence[Lap]) -> int | None:
-    """Return the number of the lap in progress after these laps; None before the first one ended."""
+    """Return the number of the lap in progress after these laps; None before the first."""
     return finished[-1].lap_number + 1 if finished else None
 
 

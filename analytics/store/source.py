@@ -143,7 +143,10 @@ class PostgresSource:
 
 
 class PostgresFrameFeed:
-    """New frames of a session in the store. Frames without a sequence are new by their time alone."""
+    """New frames of a session in the store.
+
+    Frames without a sequence are new by their time alone.
+    """
 
     def __init__(self, conn: Connection, session_id: int, columns: Sequence[str]) -> None:
         self._conn = conn

@@ -70,12 +70,15 @@ class OpenSession:
 
     @property
     def scope(self) -> Category | None:
-        """Return the category that its laps are compared within; None where the track is unknown."""
+        """Return the category that its laps are compared within; None on an unknown track."""
         return Category(self.game, self.track, self.car) if self.track else None
 
     @property
     def known(self) -> int:
-        """Return the highest sequence that is known to exist. Gaps below it are recorded already."""
+        """Return the highest sequence that is known to exist.
+
+        Gaps below it are recorded already.
+        """
         return max(self.told, self.received.highest)
 
     def heed(self, facts: SessionFacts) -> bool:
@@ -135,7 +138,10 @@ class SessionProgress:
 
 @dataclass(frozen=True, slots=True)
 class FinishedLap:
-    """A lap and the session in which it was driven. Its colours are None until it has been judged."""
+    """A lap and the session in which it was driven.
+
+    Its colours are None until it has been judged.
+    """
 
     session_id: int
     session_key: str
@@ -160,7 +166,7 @@ class RunningLap:
 
 @dataclass(frozen=True, slots=True)
 class SequenceGap:
-    """A gap: sequences ``from_sequence`` to ``to_sequence``, both included, that have not arrived."""
+    """A gap: sequences ``from_sequence`` to ``to_sequence``, both included, that are missing."""
 
     session_id: int
     from_sequence: int

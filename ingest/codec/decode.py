@@ -134,7 +134,7 @@ def _open(
     sessions: list[str],
     faults: dict[int, str],
 ) -> tuple[pa.BinaryArray, _Ints, list[Facts]]:
-    """Return the serialized frames of all records, the record of each frame, and the session facts."""
+    """Return the serialized frames of all records, the record of each frame, and the facts."""
     column = pa.array(values, pa.large_binary())
     is_frame, is_other = _sort(column, session_of_record >= 0, faults)
     if is_frame.all():

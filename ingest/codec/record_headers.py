@@ -18,7 +18,10 @@ from ingest.settings import KafkaSettings
 
 
 def read_headers(message: Message) -> Headers | None:
-    """Return the headers in order; None where their names cannot be read. Call it once per message."""
+    """Return the headers in order; None where their names cannot be read.
+
+    Call it once per message.
+    """
     try:
         found = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
     except (

@@ -66,7 +66,7 @@ class SessionTimes:
         return self.offsets[place - 1] if place else 0
 
     def correct(self, from_sequence: int, offset_ms: int) -> None:
-        """Add a correction that holds from ``from_sequence`` on, which is not before the last one."""
+        """Add a correction that holds from ``from_sequence`` on, not before the last one."""
         if self.starts and self.starts[-1] == from_sequence:
             self.offsets[-1] = offset_ms
         else:

@@ -112,7 +112,7 @@ class Follower:
         return {**self._game.counts, **self._complaints.counts}
 
     def step(self, timeout_s: float) -> None:
-        """Take the game's happenings, waiting at most ``timeout_s`` for them, and poll the sender."""
+        """Take the game's happenings, waiting ``timeout_s`` at most, and poll the sender."""
         for happening in self._game.poll(timeout_s):
             self._take(happening)
         self._note_game()

@@ -173,7 +173,7 @@ def original_headers(letter: StoredLetter) -> Headers:
 
 
 def headers_again(letter: StoredLetter) -> Headers:
-    """Return the headers for the replay: the letter's own, the not-live mark, and its former place."""
+    """Return the headers for the replay: its own, the not-live mark, and its place."""
     own = [
         (name, value)
         for name, value in original_headers(letter)

@@ -17,7 +17,10 @@ _FILE = "ports.json"
 
 @dataclass(frozen=True, slots=True)
 class KeptPorts:
-    """TCP ports on the loopback by name. ``taken`` are earlier ones that another process has now."""
+    """TCP ports on the loopback by name.
+
+    ``taken`` are earlier ones that another process has now.
+    """
 
     by_name: dict[str, int]
     taken: dict[str, int]

@@ -125,7 +125,10 @@ class Postgres(EmbeddedService):
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def stop(self) -> None:
-        """End it in order: clients are cut off, all commits are on disk. Remove a temporary folder."""
+        """End it in order: clients are cut off, all commits are on disk.
+
+        Remove a temporary folder.
+        """
         super().stop()
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -149,7 +152,10 @@ class Postgres(EmbeddedService):
         unfinished.rename(self._data)
 
     def _check_release(self) -> None:
-        """Raise ServiceUnavailable if another release made the data. The server would only log it."""
+        """Raise ServiceUnavailable if another release made the data.
+
+        The server would only log it.
+        """
         release = (self._data / "PG_VERSION").read_text().strip()
         if f"PostgreSQL {release}" not in self.name:
             raise ServiceUnavailable(

@@ -209,7 +209,7 @@ class PartitionConsumer:
         return [m for m in messages if not m.error()]
 
     def _note_users(self, keys: list[bytes | None], messages: list[Message]) -> None:
-        """Remember the user of each new key: a session without facts has its user in a header only."""
+        """Remember the user of each new key: without facts only a header has it."""
         for key in set(keys) - self._seen:
             # A longer key names no session, and many keys of a megabyte each are too much to
             # remember.

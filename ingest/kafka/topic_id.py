@@ -39,7 +39,10 @@ class TopicId:
         self._question: Question | None = None
 
     def ask(self, timeout_s: float) -> Question:
-        """Return the query that is under way, or a new one. The next method waits for its answer."""
+        """Return the query that is under way, or a new one.
+
+        The next method waits for its answer.
+        """
         with self._asking:
             if self._question is None or self._question.done():
                 asked = self._admin.describe_topics(

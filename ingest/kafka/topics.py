@@ -54,7 +54,10 @@ QUIET = {"log_level": 2}
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """The specification of a topic. ``config`` has Kafka's names and values as Kafka writes them."""
+    """The specification of a topic.
+
+    ``config`` has Kafka's names and values as Kafka writes them.
+    """
 
     name: str
     partitions: int

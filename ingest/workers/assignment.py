@@ -1,4 +1,7 @@
-"""Assigns partitions to workers. Pure functions: the supervisor calls them and acts on the result."""
+"""Assigns partitions to workers.
+
+Pure functions: the supervisor calls them and acts on the result.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 

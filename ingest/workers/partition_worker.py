@@ -95,7 +95,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A partition to carry, with the settings for it. ``owner`` is the worker's name in the store."""
+    """A partition to carry, with the settings for it.
+
+    ``owner`` is the worker's name in the store.
+    """
 
     partition: Partition
     owner: str
@@ -303,7 +306,7 @@ class RunLoop:
                 self._tell(())
 
     def _move_pending(self, now: float) -> None:
-        """Store frames that waited for a locked chunk, and time the laps of their sessions again."""
+        """Store frames that waited for a locked chunk, and time their sessions' laps again."""
         if now < self._move_at:
             return
         self._move_at = now + _MOVE_EVERY_S

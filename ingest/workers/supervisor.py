@@ -181,7 +181,7 @@ class Supervisor:
         ).start()
 
     async def stats(self) -> dict[str, Any]:
-        """Return each worker's process and the progress of its partitions, as of its last answer."""
+        """Return each worker's process and the its partitions' progress, as last reported."""
         workers = {name: staff.answer for name, staff in self._staff.items() if staff.answer}
         return {"pid": os.getpid(), "partitions": len(self._partitions), "workers": workers}
 

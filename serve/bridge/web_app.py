@@ -149,7 +149,7 @@ async def _expire(bridge: Bridge) -> None:
 
 
 class KnownHosts:
-    """Middleware that refuses HTTP and WebSocket requests for a name that the page does not have."""
+    """Middleware that refuses HTTP and WebSocket requests for a name that is not ours."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app = app

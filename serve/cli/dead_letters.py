@@ -63,7 +63,10 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has it with
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> "Filter":
-        """Return the filter that only this dead letter passes. Fails with an error text for people."""
+        """Return the filter that only this dead letter passes.
+
+        Fails with an error text for people.
+        """
         from ingest.control.dead_letter_replay import Filter
 
         found = _PLACE.fullmatch(str(value))

@@ -1,4 +1,7 @@
-"""Times all sessions, recorded or stored, on Ray for bests and bands: ``purple-sector laps fleet``."""
+"""Times all sessions, recorded or stored, on Ray for bests and bands:
+
+``purple-sector laps fleet``.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -121,7 +121,10 @@ laps.add_command(fleet)
 
 
 def _embedded(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of the commands that start services. They win over the environment and .env."""
+    """Add the options of the commands that start services.
+
+    They win over the environment and .env.
+    """
     brokers = click.option(
         "--brokers",
         type=click.Choice(["1", "3"]),

@@ -62,7 +62,10 @@ class BrokerProbe:
         return len(cluster_of(self._admin, self._settings, timeout_s=self._timeout_s).brokers)
 
     def topic(self, name: str) -> Topic:
-        """Return the partitions of a topic and the right to write to it. Raises BrokerUnavailable."""
+        """Return the partitions of a topic and the right to write to it.
+
+        Raises BrokerUnavailable.
+        """
         found = cluster_of(self._admin, self._settings, timeout_s=self._timeout_s).topics.get(name)
         if found is None or found.error is not None:
             return Topic(name, 0, None)

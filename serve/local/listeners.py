@@ -41,7 +41,10 @@ class ListeningSocket:
 
 
 def summary(listeners: list[ListeningSocket]) -> str:
-    """Name port and content of each socket that other machines reach. Empty where they reach none."""
+    """Name port and content of each socket that other machines reach.
+
+    Empty where they reach none.
+    """
     beyond = [f"{one.port} ({one.content})" for one in listeners if not one.on_loopback]
     return f"open to other machines: {', '.join(beyond)}" if beyond else ""
 

@@ -163,7 +163,10 @@ def connect_ray(tell: Callable[[str], None]) -> None:
 
 
 def _a_node() -> bool:
-    """Return whether a Ray runs on this machine. Only a process on a node of a cluster can join it."""
+    """Return whether a Ray runs on this machine.
+
+    Only a process on a node of a cluster can join it.
+    """
     return any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"]))
 
 

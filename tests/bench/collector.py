@@ -51,7 +51,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used since it was started, and the frames that it has taken from its game."""
+    """What a process has used since it was started, and the frames that it has taken from its
+    game.
+    """
 
     at_s: float
     cpu_s: float

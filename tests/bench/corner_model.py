@@ -58,7 +58,9 @@ def usual(learn: Rows, held_out: Rows) -> Reals:
 
 
 def rule(learn: Rows, held_out: Rows) -> Reals:
-    """One difference by its median slope: the one which is nearest in the sessions to learn from."""
+    """One difference by its median slope: the one which is nearest in the sessions to learn
+    from.
+    """
     slopes = {name: _slope(learn, name) for name in (*WORDED, *IN_SECONDS)}
     off = {
         name: np.abs(learn.lost_s - slope * learn[(name,)][:, 0]).mean()

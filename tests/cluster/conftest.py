@@ -1,4 +1,6 @@
-"""A Ray cluster, which ends with these tests: beside it others would find a machine that is busy."""
+"""A Ray cluster, which ends with these tests: beside it others would find a machine that is
+busy.
+"""
 
 from collections.abc import Iterator
 

@@ -106,7 +106,9 @@ def a_worker(supervisor, chance: random.Random) -> int:
 
 
 def test_calm_laps_are_the_laps_that_were_driven(calm_laps):
-    """The oracle of the other tests is itself checked: the simulator says how long its laps took."""
+    """The oracle of the other tests is itself checked: the simulator says how long its laps
+    took.
+    """
     for car, laps in calm_laps.items():
         driven = list(itertools.islice(frames.laps(val_sarine(), seed=car), len(laps)))
         assert [lap[0] for lap in laps] == [1, 2]

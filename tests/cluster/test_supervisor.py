@@ -27,7 +27,9 @@ def settings(kafka) -> KafkaSettings:
 
 @pytest.fixture
 def others(settings) -> KafkaSettings:
-    """A topic that is not ours, whose name begins like ours; there before anybody looks for topics."""
+    """A topic that is not ours, whose name begins like ours; there before anybody looks for
+    topics.
+    """
     others = settings.model_copy(update={"topic_telemetry": f"{settings.topic_telemetry}-archive"})
     create(others, others.topic_telemetry)
     publish(others, drove("other", 1))

@@ -69,7 +69,9 @@ def test_status_counts_the_corrections_and_names_the_last(database, owner):
 
 
 def test_next_owner_goes_on_as_the_one_before(database, owner):
-    """The store decides: what is sent again, later and to another worker, comes to the same time."""
+    """The store decides: what is sent again, later and to another worker, comes to the same
+    time.
+    """
     owner.write(*wrong("a", 1, 2), appended_ms=STARTED_AT_MS)
     with Owner(database.url) as successor:
         chunk = successor.write(*wrong("a", 2, 3, 4), appended_ms=STARTED_AT_MS + 90_000)

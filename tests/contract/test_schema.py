@@ -1,4 +1,6 @@
-"""The schema: made once by whoever comes first, and brought up to date under frames that are there."""
+"""The schema: made once by whoever comes first, and brought up to date under frames that are
+there.
+"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -210,9 +210,19 @@ def test_session_may_arrive_by_two_partitions(database, owner):
 def test_facts_update_the_session(database, owner):
     owner.write(*drove("a", 1))
     owner.write(
-        told("a", user_id="jo", game="acc", track="Imola", car="GT3", driver="Jo", track_length=4909, sector_count=3,
-             sample_rate=60, started_at=STARTED_AT_MS - 1000)
-    )  # fmt: skip
+        told(
+            "a",
+            user_id="jo",
+            game="acc",
+            track="Imola",
+            car="GT3",
+            driver="Jo",
+            track_length=4909,
+            sector_count=3,
+            sample_rate=60,
+            started_at=STARTED_AT_MS - 1000,
+        )
+    )
 
     query = (
         "SELECT user_id, game, track, car, driver, track_length_m, sector_count, sample_rate_hz,"

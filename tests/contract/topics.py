@@ -32,7 +32,9 @@ def new_partition(settings: KafkaSettings, **config: str) -> Partition:
 
 
 def await_leader(settings: KafkaSettings, partition: Partition) -> None:
-    """A broker is named leader of a new partition a moment before it is; a worker tries again, too."""
+    """A broker is named leader of a new partition a moment before it is; a worker tries again,
+    too.
+    """
 
     def answers() -> bool:
         with contextlib.suppress(BrokerUnavailable):

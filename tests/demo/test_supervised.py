@@ -48,7 +48,9 @@ def test_a_stop_does_not_wait_for_a_restart_of_ray(demo, demo_home):
 
 
 def main_process(root: int, command: str) -> psutil.Process | None:
-    """The first of a service's processes: its guardian has its command line too, behind Python's."""
+    """The first of a service's processes: its guardian has its command line too, behind
+    Python's.
+    """
     for process in psutil.Process(root).children(recursive=True):
         try:
             line, name = " ".join(process.cmdline()), process.name()

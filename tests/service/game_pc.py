@@ -147,7 +147,9 @@ SELECT sequence, (extract(epoch FROM time) * 1000)::bigint, lap_clock_ms, speed_
 
 
 def assert_given(frames: Iterable[TelemetryFrame], written: Iterable[Written]) -> None:
-    """Each frame is something that the game showed, in the game's order, and none is there twice."""
+    """Each frame is something that the game showed, in the game's order, and none is there
+    twice.
+    """
     ahead = iter(written)
     for frame in frames:
         seen = (frame.speed, frame.throttle, frame.brake, frame.rpm)

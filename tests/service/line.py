@@ -15,7 +15,9 @@ _RESET = struct.pack(
 
 
 class Line:
-    """Connections to ``address`` lead to ``port`` of this machine for as long as the line is whole."""
+    """Connections to ``address`` lead to ``port`` of this machine for as long as the line is
+    whole.
+    """
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))

@@ -67,7 +67,9 @@ class Owner(AbstractContextManager["Owner"]):
         return make_chunk(batch, placed, self.sessions, corrections)
 
     def write(self, *records: Record, appended_ms: int | None = None) -> WriteBatch:
-        """Store these records; forget the sessions that another owner writes to, as a worker does."""
+        """Store these records; forget the sessions that another owner writes to, as a worker
+        does.
+        """
         chunk = self.chunk(*records, appended_ms=appended_ms)
         self.shared = self.store.write(chunk, self.fence)
         self.sessions = {

@@ -40,8 +40,10 @@ SELECT session_id, lap_number, time_bucket(interval '1 minute', time, timestampt
 """
 # Of a job that has run once, and failed.
 STATISTICS = {
-    "last_start": "2026-01-01T00:00:00Z", "last_finish": "2026-01-01T00:00:01Z", "next_start": "2026-01-01T05:00:00Z",
-    "last_successful_finish": "-infinity", "last_run_success": False, "total_runs": 1, "total_duration": "1 s",
+    "last_start": "2026-01-01T00:00:00Z", "last_finish": "2026-01-01T00:00:01Z",
+    "next_start": "2026-01-01T05:00:00Z",
+    "last_successful_finish": "-infinity", "last_run_success": False,
+    "total_runs": 1, "total_duration": "1 s",
     "total_duration_failures": "1 s", "total_successes": 0, "total_failures": 1, "total_crashes": 0,
     "consecutive_failures": 1, "consecutive_crashes": 0, "flags": 0,
 }  # fmt: skip

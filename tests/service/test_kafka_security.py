@@ -243,7 +243,8 @@ def delete_records(settings: KafkaSettings, topic: str) -> None:
 
 def grant(settings: KafkaSettings, user: str) -> None:
     everything = AclBinding(
-        ResourceType.TOPIC, "telemetry", ResourcePatternType.LITERAL, f"User:{user}", "*", AclOperation.ALL,
+        ResourceType.TOPIC, "telemetry", ResourcePatternType.LITERAL, f"User:{user}",
+        "*", AclOperation.ALL,
         AclPermissionType.ALLOW,
     )  # fmt: skip
     admin = admin_of(settings)
@@ -367,7 +368,9 @@ def test_session_arrives_with_the_least_rights(secured, database):
 
 
 def test_what_is_missing_is_asked_for_with_the_least_rights(secured, database, tmp_path):
-    """Kafka deletes the first half of a session before anybody read it; the collector has it still."""
+    """Kafka deletes the first half of a session before anybody read it; the collector has it
+    still.
+    """
     collector, ingest = secured.settings("collector"), secured.settings("ingest")
     spool = SpoolFolder(tmp_path / "spool", max_bytes=100_000_000, keep_s=7200)
     with asking(ingest, database.url), on_air(collector, spool):

@@ -113,7 +113,9 @@ def test_what_was_not_stored_of_the_old_topic_is_a_row(kafka, database, partitio
 
 
 def test_session_that_goes_on_in_the_new_topic_is_one_session(kafka, database, partition):
-    """Its last frames of before are sent again, as after every failure: the store has them already."""
+    """Its last frames of before are sent again, as after every failure: the store has them
+    already.
+    """
     produce(kafka.brokers, partition.topic, "s", FRAMES)
     with working(kafka, database, partition):
         wait_until(lambda: stored(database, "s") == FRAMES)

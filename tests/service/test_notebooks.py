@@ -103,7 +103,9 @@ def run(names: Sequence[str], into: Path, url: str) -> dict[str, list[Output]]:
 
 
 def said(outputs: list[Output]) -> str:
-    """All text, and that there was nothing but text and figures: no warning, no trace of an error."""
+    """All text, and that there was nothing but text and figures: no warning, no trace of an
+    error.
+    """
     assert [
         one for one in outputs if one["output_type"] not in {"display_data", "execute_result"}
     ] == []
@@ -155,7 +157,9 @@ def test_notebooks_read_the_store(database: Database, tmp_path: Path) -> None:
 
 
 def test_notebooks_read_recordings_without_a_server(tmp_path: Path) -> None:
-    """Without DATABASE_URL, and where no system runs, they drive sessions into files of their own."""
+    """Without DATABASE_URL, and where no system runs, they drive sessions into files of their
+    own.
+    """
     ran = run(ALL, tmp_path, "")
 
     check(ran, driver(9).name)

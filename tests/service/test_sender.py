@@ -316,7 +316,9 @@ def test_a_certificate_that_is_gone_keeps_frames_waiting(tmp_path):
 
 
 def test_a_game_without_a_disk_and_a_broker_is_not_kept_waiting(tmp_path):
-    """Its frames are in memory only; when that is full, the first ones and the last one are kept."""
+    """Its frames are in memory only; when that is full, the first ones and the last one are
+    kept.
+    """
     (tmp_path / "file").write_text("")
     folder = SpoolFolder(tmp_path / "file", max_bytes=10**9, keep_s=7200)
     sender = _open_sender(settings_for("127.0.0.1:9"), ANNA, folder, Session())

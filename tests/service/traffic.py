@@ -1,4 +1,6 @@
-"""A field of cars whose every frame is known, for tests that disturb the pipeline while it works."""
+"""A field of cars whose every frame is known, for tests that disturb the pipeline while it
+works.
+"""
 
 import itertools
 import threading

@@ -44,7 +44,9 @@ class Car:
         return self._book
 
     def _note(self, text: bytes) -> None:
-        """Take in the whole lines of what the book has anew: half an hour of driving makes 200,000."""
+        """Take in the whole lines of what the book has anew: half an hour of driving makes
+        200,000.
+        """
         lines, newline, _ = text.rpartition(b"\n")
         self._read_to += len(lines) + len(newline)
         for line in lines.decode().splitlines():

@@ -1,4 +1,6 @@
-"""The storm in a table: per kind, how often it was killed and how long the system took to recover."""
+"""The storm in a table: per kind, how often it was killed and how long the system took to
+recover.
+"""
 
 import statistics
 from collections.abc import Iterable, Sequence

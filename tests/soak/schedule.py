@@ -1,4 +1,6 @@
-"""Which kind is killed when: in rounds that hold each kind once, in an order that the seed chooses."""
+"""Which kind is killed when: in rounds that hold each kind once, in an order that the seed
+chooses.
+"""
 
 import random
 from collections.abc import Sequence

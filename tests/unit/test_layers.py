@@ -76,7 +76,9 @@ def _tree(path: Path) -> ast.Module:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is asked of a file. Its tree is not kept: those of all files are half a million objects."""
+    """What is asked of a file. Its tree is not kept: those of all files are half a million
+    objects.
+    """
 
     imports: frozenset[str]
     environment: tuple[str, ...]  # read at import
@@ -176,7 +178,9 @@ def test_few_files_know_ray() -> None:
 
 
 def test_a_notebook_gets_no_ray() -> None:
-    """Who times a fleet on Ray names the file that does it; nothing else of analytics leads there."""
+    """Who times a fleet on Ray names the file that does it; nothing else of analytics leads
+    there.
+    """
     assert _importing({"analytics.fleet.ray_data"}, _sources("analytics")) == set()
 
 

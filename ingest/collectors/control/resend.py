@@ -24,7 +24,10 @@ _WINDOW_RECORDS = 1_000
 
 
 class Resending:
-    """Resends the held and acknowledged frames in ``ranges``. ``clock`` is monotonic, in seconds."""
+    """Resends the held and acknowledged frames in ``ranges``.
+
+    ``clock`` is monotonic, in seconds.
+    """
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class Resending:
         return self._records is None and not len(self._outbox)
 
     def poll(self, timeout_s: float) -> None:
-        """Produce due records and handle delivery reports; wait at most ``timeout_s`` for reports."""
+        """Produce due records and handle delivery reports; wait ``timeout_s`` at most."""
         now = self._clock()
         self._uplink.tend(now=now)
         if self._uplink.ready:

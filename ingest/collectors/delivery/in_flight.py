@@ -19,7 +19,7 @@ class OutgoingRecord(NamedTuple):
 
 
 class InFlightWindow:
-    """Window of at most ``capacity`` waiting records; the caller checks `full` before it adds one."""
+    """Window of at most ``capacity`` waiting records; check `full` before adding one."""
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:

@@ -81,7 +81,7 @@ class DeliveryPump:
             self._uplink.poll(timeout_s)
 
     def await_all(self, *, timeout_s: float) -> bool:
-        """Wait at most ``timeout_s`` until all records are acknowledged; return whether they are."""
+        """Wait at most ``timeout_s`` until all records are acknowledged; return if so."""
         deadline = self._clock() + timeout_s
         while not (done := self._spool.drained) and (left_s := deadline - self._clock()) > 0:
             self.poll(min(_POLL_S, left_s))

@@ -115,7 +115,10 @@ class Sender:
         self._add(frame)
 
     def describe(self, facts: Session) -> None:
-        """Send the session's new facts if they differ from the old ones. Key, user and start stay."""
+        """Send the session's new facts if they differ from the old ones.
+
+        Key, user and start stay.
+        """
         changed = Session()
         changed.CopyFrom(facts)
         changed.id, changed.user_id, changed.started_at = (

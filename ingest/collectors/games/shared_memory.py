@@ -58,7 +58,7 @@ class Page(Protocol):
     """One page, open for reading."""
 
     def copy(self) -> bytes:
-        """Return the bytes of the page; fewer than requested when another process made it shorter."""
+        """Return the bytes of the page; fewer where another process made it shorter."""
         ...
 
     def replaced(self) -> bool:

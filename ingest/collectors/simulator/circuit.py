@@ -67,7 +67,7 @@ class CircuitCorner:
 
 @dataclass(frozen=True, slots=True)
 class PitLane:
-    """The way out of the pits, in nodes: box, end of the speed limit, and junction with the line."""
+    """The way out of the pits, in nodes: box, end of the limit, and junction with the line."""
 
     box: int
     exit: int

@@ -75,7 +75,10 @@ class WideMoment:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The demand of one lap on the car, and its path. Lists have an entry per step of the circuit."""
+    """The demand of one lap on the car, and its path.
+
+    Lists have an entry per step of the circuit.
+    """
 
     demand: Demand
     offset_m: list[float]  # from the line, right positive

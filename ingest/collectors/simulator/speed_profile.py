@@ -54,7 +54,7 @@ class Demand:
 
 
 def corner_energies(car: Car, curvature_per_m: Sequence[float], demand: Demand) -> list[float]:
-    """Return v²/2 of each node at the limit of lateral grip, or at the limit that the demand sets."""
+    """Return v²/2 of each node at the limit of lateral grip, or at the demanded limit."""
     friction, downforce = car.lateral_friction, car.downforce_per_m
     ceilings = []
     for curvature, grip, limit in zip(curvature_per_m, demand.grip, demand.limit_mps, strict=True):

@@ -212,7 +212,7 @@ class DiskSpool:
             self._changed.set()
 
     def _give_way(self) -> None:
-        """Remove acknowledged segments from a full disk, so that unacknowledged records have room."""
+        """Remove acknowledged segments from a full disk, so that others have room."""
         with contextlib.suppress(OSError):  # a disk that fails has no room to free
             done = [
                 path

@@ -73,7 +73,7 @@ class Spool(Protocol):
         ...
 
     def take(self) -> OutgoingRecord | None:
-        """Return the oldest record that was not taken yet; None where there is none at the moment."""
+        """Return the oldest record that was not taken yet; None if there is none now."""
         ...
 
     def acknowledge(self) -> None:

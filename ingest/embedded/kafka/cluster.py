@@ -144,7 +144,7 @@ class KafkaCluster(Stoppable):
         return ",".join(broker.brokers for broker in self.nodes)
 
     def broker(self, id: int) -> Kafka:
-        """Return the broker of that id, from 1, for example to kill it, restart it or read its pid."""
+        """Return the broker of that id, from 1, for example to kill or restart it."""
         return self.nodes[id - 1]
 
     def add_user(self, name: str) -> SecretStr:

@@ -148,7 +148,10 @@ SELECT count(*) = 3 FROM pg_attribute
 
 
 def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
-    """Make absent summaries. A view becomes a continuous aggregate where that has become possible."""
+    """Make absent summaries.
+
+    A view becomes a continuous aggregate where that has become possible.
+    """
     computed = _computed(conn) if edition.hypertable else set()
     for summary in SUMMARIES:
         if summary.name in computed:

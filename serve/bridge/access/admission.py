@@ -8,7 +8,7 @@ that the others find room.
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from serve.bridge.live.client_messages import TokenBucket
 from serve.bridge.live.viewer import Close
@@ -127,5 +127,5 @@ def _subscriber(address: str) -> str:
     if isinstance(found, IPv6Address):
         if found.ipv4_mapped is not None:
             return str(found.ipv4_mapped)
-        return f"{IPv6Address(int(found) >> _IPV6_SUBSCRIBER_BITS << _IPV6_SUBSCRIBER_BITS)}/{_IPV6_SUBSCRIBER_BITS}"
+        return str(IPv6Network((int(found), _IPV6_SUBSCRIBER_BITS), strict=False))
     return str(found)

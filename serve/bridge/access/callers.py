@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Role(StrEnum):
-    """The roles, from the least rights to the most; `serve.bridge.access.policy` has their rights."""
+    """The roles, from the least rights to the most; `policy` has their rights."""
 
     VIEWER = "viewer"
     DRIVER = "driver"
@@ -64,7 +64,10 @@ class Refusal(StrEnum):
 
 
 class NotAuthenticated(Exception):
-    """A credential is refused. ``reason`` is the stable code, and the sentence shows nothing else."""
+    """A credential is refused.
+
+    ``reason`` is the stable code, and the sentence shows nothing else.
+    """
 
     def __init__(self, reason: Refusal) -> None:
         super().__init__(f"the login is refused: {reason.value}")

@@ -39,7 +39,10 @@ class SessionRow(SessionInfo):
 
 @dataclass(frozen=True, slots=True)
 class SessionPage:
-    """Sessions, newest first. ``older`` is the ``before`` of the next page, None on the last one."""
+    """Sessions, newest first.
+
+    ``older`` is the ``before`` of the next page, None on the last one.
+    """
 
     sessions: list[SessionRow]
     older: int | None

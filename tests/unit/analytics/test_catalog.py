@@ -120,7 +120,9 @@ def test_what_is_not_there_is_said(catalog: Catalog, tmp_path: Path) -> None:
 
 
 def test_two_files_of_one_name_are_two_sessions(catalog: Catalog, tmp_path: Path) -> None:
-    """An export beside what it was made of: asked for one of them, nobody wants the laps of both."""
+    """An export beside what it was made of: asked for one of them, nobody wants the laps of
+    both.
+    """
     drive = catalog.sessions["noon"]
     drive.export(tmp_path / "noon.csv")
     drive.export(tmp_path / "noon.parquet")

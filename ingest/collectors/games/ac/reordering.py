@@ -42,7 +42,7 @@ class ReceivedFrame(NamedTuple):
 
     @property
     def known(self) -> TelemetryFrame:
-        """Return the frame that shows the car's lap and place: the filled one, where there is one."""
+        """Return the frame that shows the car's lap and place: the filled one, if any."""
         return self.frame if self.filled is None else self.filled
 
     def after(self, before: "ReceivedFrame | None") -> "ReceivedFrame":
@@ -73,7 +73,7 @@ def stands(before: ReceivedFrame, moment: ReceivedFrame) -> bool:
 
 
 def goes_on(before: ReceivedFrame, moment: ReceivedFrame) -> bool:
-    """Return whether ``moment`` can come after ``before``; others between them may have been lost."""
+    """Return whether ``moment`` can come after ``before``; others between may be lost."""
     laps = _laps(before, moment)
     since_ms = moment.known.lap_time - before.known.lap_time
     most_ms = _waited_ms(before, moment) + SLACK_MS

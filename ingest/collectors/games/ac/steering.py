@@ -16,7 +16,10 @@ _FARTHEST = 1080.0
 
 
 class Steering:
-    """Steering of one car. ``lock`` is in the unit of the angles: degrees, or shares of the lock."""
+    """Steering of one car.
+
+    ``lock`` is in the unit of the angles: degrees, or shares of the lock.
+    """
 
     def __init__(self, lock: float) -> None:
         self._lock = lock

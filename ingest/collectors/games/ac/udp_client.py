@@ -101,7 +101,7 @@ class UdpClient:
         self._sessions = UdpSessions(complaints, steering_lock_deg=steering_lock_deg)
 
     def take(self, now: ClockReading) -> list[Happening]:
-        """Return the happenings since the last call; repeat the handshake where the game is silent."""
+        """Return the happenings since the last call; repeat the handshake in silence."""
         if self._left:
             self._left = False
             for line in self._lines:  # datagrams received meanwhile are outdated

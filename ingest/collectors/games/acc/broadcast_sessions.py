@@ -67,7 +67,7 @@ class BroadcastSessions:
                 return []
 
     def gone(self, reason: str) -> Sequence[Happening]:
-        """End the session, because the game sends nothing any more or went on to another session."""
+        """End the session, because the game sends nothing any more or another session."""
         self._update, self.car_index, self._seen = None, None, None
         return self._session.end(reason)
 

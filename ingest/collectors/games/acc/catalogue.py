@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class CatalogueTrack(NamedTuple):
-    """A track of the game, with its names in the pages and in the broadcasts, and its length in m."""
+    """A track of the game, with its names in pages and broadcasts, and its length in m."""
 
     name: str
     full_name: str

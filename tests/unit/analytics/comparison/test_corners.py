@@ -233,7 +233,9 @@ def test_a_map_says_what_it_was_made_of(laps: list[Trace]) -> None:
 
 
 def test_corners_of_a_real_session() -> None:
-    """Okayama's short layout by speed alone: the real drivers' laps agree on five braked corners."""
+    """Okayama's short layout by speed alone: the real drivers' laps agree on five braked
+    corners.
+    """
     if not OKAYAMA.is_file():
         pytest.skip(f"needs the real recording {OKAYAMA.name} beside the checkout")
     real = traces(analytics.open(OKAYAMA).laps.flying())

@@ -179,7 +179,9 @@ def _extra(folder: Path, last_s: float, laps: list[Lap]) -> tuple[list[float], d
 
 
 def test_pause_makes_no_lap(tmp_path: Path) -> None:
-    """The lap of 95 s lasts 155 s with a pause of 60 s in it: its end is where the engine found it."""
+    """The lap of 95 s lasts 155 s with a pause of 60 s in it: its end is where the engine found
+    it.
+    """
     laps = [
         _lap(1, 0, 100, 100_000),
         _lap(2, 100, 255, 95_000, "partial"),

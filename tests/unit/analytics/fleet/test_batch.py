@@ -180,7 +180,9 @@ def test_results_that_a_node_does_not_see_are_a_reason(recordings: Path, tmp_pat
 
 
 def test_a_timesheet_that_lies_on_another_node_is_missed(recordings: Path, tmp_path: Path) -> None:
-    """The node has a folder of that name, and it is its own: nobody would find the timesheet there."""
+    """The node has a folder of that name, and it is its own: nobody would find the timesheet
+    there.
+    """
     (tmp_path / "on_node").mkdir()
     fleet = time_all(
         recorded([recordings]),

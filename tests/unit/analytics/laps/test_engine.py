@@ -372,7 +372,9 @@ def test_a_restarted_game_takes_no_number_twice():
 
 
 def test_the_first_lap_driven_anew_is_dropped():
-    """Restarting within lap 1 moves no counter: the clock restarts, and the car stands elsewhere."""
+    """Restarting within lap 1 moves no counter: the clock restarts, and the car stands
+    elsewhere.
+    """
     first, second = Drive(laps=0.5, start_ms=0), Drive(laps=1.2, start_ms=0)
     second["time"] += 21_000
 
@@ -631,7 +633,9 @@ def test_real_laps_without_a_clock_are_timed_by_position():
 
 @needs_recordings
 def test_the_grid_before_the_line_is_no_lap():
-    """Assetto Corsa's position runs 0.99, 1.0, 0 on the way from the grid over the line, in lap 1."""
+    """Assetto Corsa's position runs 0.99, 1.0, 0 on the way from the grid over the line, in lap
+    1.
+    """
     laps = timed(open_recording(DATA / "ac_imola_driver1.parquet").frames())
 
     assert sorted(laps) == [1, 2, 3]

@@ -13,7 +13,9 @@ def test_every_field_of_the_wire_is_a_channel_or_places_a_frame():
 
 
 def test_wide_columns_come_before_narrow_ones():
-    """PostgreSQL pads a column to its alignment: the order of the list is a part of the row's size."""
+    """PostgreSQL pads a column to its alignment: the order of the list is a part of the row's
+    size.
+    """
     widths = [c.arrow.bit_width for c in CHANNELS]
 
     assert widths == sorted(widths, reverse=True)

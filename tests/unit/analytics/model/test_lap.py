@@ -138,7 +138,9 @@ def test_a_lap_driven_backwards_is_not_flying():
 
 
 def test_a_spin_passes_each_mark_once():
-    """Half a kilometre back and on again: the lap took that long, and each of its parts has a time."""
+    """Half a kilometre back and on again: the lap took that long, and each of its parts has a
+    time.
+    """
     drive = Drive()
     t = drive.t - LAP_MS
     way = np.where(

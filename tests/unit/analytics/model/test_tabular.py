@@ -88,7 +88,9 @@ def test_pandas_gets_times_with_their_zone_and_singles_as_singles(drive: Session
 
 
 def test_what_is_not_known_is_null_and_not_zero(drive: Session, pl: ModuleType) -> None:
-    """The game told no official time before the first line; who never brakes has no braking point."""
+    """The game told no official time before the first line; who never brakes has no braking
+    point.
+    """
     first = drive.telemetry(["last_lap_time_ms"]).slice(0, 5)
     laps = traces(drive.laps)
     driven = cornering(laps, find_corners(laps))

@@ -1,4 +1,6 @@
-"""Commands to collectors: which are for this user, and what becomes of those that nobody can mean."""
+"""Commands to collectors: which are for this user, and what becomes of those that nobody can
+mean.
+"""
 
 import pytest
 from hypothesis import given
@@ -131,7 +133,8 @@ def _with(message: bytes, more: bytes) -> bytes:
 
 KINDS = {
     "empty", "too large", "no command", "an order that is not known", "an order to everybody",
-    "a sample rate that no game has", "resend without a session", "resend of nothing", "resend of too many ranges",
+    "a sample rate that no game has", "resend without a session", "resend of nothing",
+    "resend of too many ranges",
     "resend of a range that is none",
 }  # fmt: skip
 

@@ -565,7 +565,9 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
 
 
 def test_a_disk_that_knows_no_locks_is_said(folder, monkeypatch):
-    """Where nobody can tell whether a folder is held, the game must not wait for one that is free."""
+    """Where nobody can tell whether a folder is held, the game must not wait for one that is
+    free.
+    """
 
     asked = iter(range(100))
 

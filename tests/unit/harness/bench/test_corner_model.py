@@ -57,7 +57,9 @@ def test_a_model_wins_when_it_is_better_in_session_after_session() -> None:
 
 
 def test_a_row_tells_what_was_done_and_not_what_came_of_it() -> None:
-    """A lap's own speed at the end of the straight, and its time, leave its features as they were."""
+    """A lap's own speed at the end of the straight, and its time, leave its features as they
+    were.
+    """
     driven = a_driver(1, laps=4)
     features, lost_s = against_fastest(driven)
     reference = int(np.argmin([lap.lap_time_s for lap in driven.laps]))

@@ -1,4 +1,6 @@
-"""Insights held against what simulated drivers are, and against laps that insights have not seen."""
+"""Insights held against what simulated drivers are, and against laps that insights have not
+seen.
+"""
 
 from dataclasses import replace
 

@@ -206,7 +206,9 @@ def test_a_killed_game_leaves_half_a_write(acc, tmp_path):
     [(True, ["new old old", "new new old"]), (False, ["old new old", "old new new"])],
 )
 def test_a_torn_write_comes_in_three_pieces(tmp_path, monkeypatch, id_first, pieces):
-    """packetId before the rest, or after it; a reader in the pauses finds the pieces of two writes."""
+    """packetId before the rest, or after it; a reader in the pauses finds the pieces of two
+    writes.
+    """
     path = tmp_path / "page"
     page = Page(path)
     page.write(bytearray(800))

@@ -304,7 +304,9 @@ def test_however_a_stream_is_cut_each_frame_is_stored_once_by_first_arrival(arri
 
 @given(arrivals=_ARRIVALS, cuts=_CUTS)
 def test_progress_adds_up_to_what_is_remembered(arrivals, cuts):
-    """The store adds the batches' ranges; the worker has them in memory: both must be the same set."""
+    """The store adds the batches' ranges; the worker has them in memory: both must be the same
+    set.
+    """
     reader = Reader()
     told: dict[int, list] = {}
     for chunk in chunks_of(reader, arrivals, cuts):

@@ -103,10 +103,23 @@ def test_all_forms_bring_the_same_row():
         b"\r\n " + json_format.MessageToJson(some).encode(),
         b"\t" + json_format.MessageToJson(whole).encode(),
         json_format.MessageToJson(some).encode("utf-8-sig"),
-        json.dumps({"timestamp": NOON_MS, "sessionId": "spa-1", "speed": 212.5, "lapTime": 65250, "throttle": 0.75,
-                    "gear": 5, "rpm": 7350, "normalizedPosition": 0.375, "lapNumber": 3, "sequence": 1,
-                    "validity": "LAP_VALIDITY_VALID", "tyreWear": [1, 2]}).encode(),
-    ]  # fmt: skip
+        json.dumps(
+            {
+                "timestamp": NOON_MS,
+                "sessionId": "spa-1",
+                "speed": 212.5,
+                "lapTime": 65250,
+                "throttle": 0.75,
+                "gear": 5,
+                "rpm": 7350,
+                "normalizedPosition": 0.375,
+                "lapNumber": 3,
+                "sequence": 1,
+                "validity": "LAP_VALIDITY_VALID",
+                "tyreWear": [1, 2],
+            }
+        ).encode(),
+    ]
     rows = decoded(*forms).frames.drop_columns(["record"]).to_pylist()
     assert rows == [rows[0]] * len(forms)
 
@@ -121,7 +134,9 @@ def test_columns_are_sorted_by_kind_as_single_values_are():
 
 
 def test_frames_of_a_message_keep_their_place():
-    """Old frames in a message between single frames: everything stays in the order of the records."""
+    """Old frames in a message between single frames: everything stays in the order of the
+    records.
+    """
     one, two, three, four = frames(4)
     middle = message(frames=[TelemetryFrame.FromString(two), TelemetryFrame.FromString(three)])
     table = decoded(one, middle, four).frames
@@ -399,10 +414,22 @@ def test_long_values_too(length, pattern):
     decoded((pattern * (length // len(pattern) + 1))[:length])
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                        st.sampled_from([f.json_name for f in TelemetryMessage.DESCRIPTOR.fields]
-                                        + [f.json_name for f in TelemetryFrame.DESCRIPTOR.fields]), inner, max_size=4)))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [f.json_name for f in TelemetryMessage.DESCRIPTOR.fields]
+                    + [f.json_name for f in TelemetryFrame.DESCRIPTOR.fields]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+    )
+)
 def test_any_json(content):
     decoded(json.dumps({"telemetry": content}).encode(), json.dumps({"speed": content}).encode())
     if isinstance(content, dict):

@@ -8,7 +8,9 @@ from ingest.codec.record_headers import read_headers
 
 
 class Undecodable:
-    """A message whose headers the client cannot decode: reading them twice would end the process."""
+    """A message whose headers the client cannot decode: reading them twice would end the
+    process.
+    """
 
     def __init__(self, error: Exception) -> None:
         self.reads, self._error = 0, error

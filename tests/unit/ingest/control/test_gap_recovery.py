@@ -28,7 +28,9 @@ def test_nothing_is_asked_for_for_ever():
 
 
 def test_what_has_healed_is_forgotten():
-    """Rows have numbers of their own, so that it does not come again; memory is not held for ever."""
+    """Rows have numbers of their own, so that it does not come again; memory is not held for
+    ever.
+    """
     reminders = RetrySchedule()
     reminders.due([7], now=0.0)
     reminders.due([], now=1.0)

@@ -30,7 +30,8 @@ def letters(*reasons: str, size: int = 10) -> list[DeadLetter]:
 
 def stored(**changes) -> StoredLetter:
     one = {
-        "topic": "telemetry", "partition": 3, "offset": 17, "key": b"spa", "value": b"\x08\x01", "reason": "decode: no",
+        "topic": "telemetry", "partition": 3, "offset": 17, "key": b"spa", "value": b"\x08\x01",
+        "reason": "decode: no",
         "user_id": "anna", "seen_at": NOON, "replayed_at": None, "of_replay": False,
     }  # fmt: skip
     return StoredLetter(**one | changes)

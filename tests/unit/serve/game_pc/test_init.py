@@ -1,4 +1,6 @@
-"""``purple-sector collect init``: asks for what it needs, once, and keeps the password to itself."""
+"""``purple-sector collect init``: asks for what it needs, once, and keeps the password to
+itself.
+"""
 
 import os
 import sys

@@ -1,4 +1,6 @@
-"""What a Ray of ours starts, and what its workers import: names that Ray may change in any version."""
+"""What a Ray of ours starts, and what its workers import: names that Ray may change in any
+version.
+"""
 
 import subprocess
 import sys

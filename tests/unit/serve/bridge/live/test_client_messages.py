@@ -80,7 +80,9 @@ def test_what_is_refused_and_why(text, words):
     "key", [256 * "x", "ann\u00a0lee", "\u5c71\u7530\u3000\u592a\u90ce", "\ue000", "a/b"]
 )
 def test_what_a_record_can_name_can_be_watched(key):
-    """A session that is stored and shown in the list is of no use if the bridge refuses its name."""
+    """A session that is stored and shown in the list is of no use if the bridge refuses its
+    name.
+    """
     assert session_of(key.encode()) == key
     assert parse(json.dumps({"type": "subscribe", "session": key})) == Subscribe(
         Subscription("session", key)
