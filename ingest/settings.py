@@ -241,6 +241,12 @@ class KafkaSettings(_Environment):
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
         description="Topic of the commands to collectors",
     )
+    topic_status_reports: str = Field(
+        "status-reports",
+        alias="KAFKA_TOPIC_STATUS_REPORTS",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="Topic of the collectors' answers to a query for their status",
+    )
     topic_laps: str = Field(
         "laps",
         alias="KAFKA_TOPIC_LAPS",
@@ -251,7 +257,7 @@ class KafkaSettings(_Environment):
         False,
         alias="KAFKA_TOPIC_PER_USER",
         description="true: collectors write to `<telemetry topic>-user-<USER_ID>`, so that the"
-        " broker can limit each user",
+        " broker's rules prove each user (docs/kafka-access.md)",
     )
     consumer_group: str = Field(
         "telemetry-processors",

@@ -1,5 +1,6 @@
 """Sends a person's commands to collectors on the topic `commands`, and receives their answers.
 
+Answers come on a topic of their own, so that no collector needs the right to command others.
 `ingest.control.gap_recovery` does the same for ingest, which requests frames. Rule: a command goes
 to all collectors of one user; a collector that is not connected does not receive it.
 """
@@ -29,16 +30,7 @@ class CollectorClient:
 
     def __init__(self, settings: KafkaSettings, user_id: str, *, timeout_s: float = 10.0) -> None:
         self._settings, self._user_id, self._timeout_s = settings, user_id, timeout_s
-        partitions = Cluster(settings, timeout_s=timeout_s).await_partitions(
-            settings.topic_commands
-        )
-        if not partitions:
-            raise TopicUnavailable(
-                settings.topic_commands, "it is not there: purple-sector topics create"
-            )
-        self._place = TopicPartition(
-            settings.topic_commands, partition_of(user_id.encode(), partitions)
-        )
+        self._place = self._partition(settings.topic_commands)
 
     def send(self, command: Command) -> None:
         """Put the command on the topic; its id and user are filled in."""
@@ -65,25 +57,37 @@ class CollectorClient:
         """Return the collectors' answers that arrive within that time, in order of arrival; perhaps
         none.
         """
+        place = self._partition(self._settings.topic_status_reports)
         consumer = Consumer(self._settings.client(_CONSUMER))
         try:
-            _, end = consumer.get_watermark_offsets(self._place, timeout=self._timeout_s)
-            consumer.assign([TopicPartition(self._place.topic, self._place.partition, end)])
+            _, place.offset = consumer.get_watermark_offsets(place, timeout=self._timeout_s)
+            consumer.assign([place])
             command = Command(id=uuid.uuid4().hex[:16], get_status=GetStatus())
             self.send(command)
-            return _answers(consumer, command.id, until=time.monotonic() + within_s)
+            return _answers(consumer, command, until=time.monotonic() + within_s)
         except KafkaException as failure:
             raise BrokerUnavailable(self._settings.brokers, error_of(failure).str()) from failure
         finally:
             consumer.close()
 
+    def _partition(self, topic: str) -> TopicPartition:
+        """Return the partition with the user's records. Raises TopicUnavailable."""
+        partitions = Cluster(self._settings, timeout_s=self._timeout_s).await_partitions(topic)
+        if not partitions:
+            raise TopicUnavailable(topic, "it is not there: purple-sector topics create")
+        return TopicPartition(topic, partition_of(self._user_id.encode(), partitions))
 
-def _answers(consumer: Consumer, command_id: str, *, until: float) -> list[StatusReport]:
+
+def _answers(consumer: Consumer, command: Command, *, until: float) -> list[StatusReport]:
     answers = []
     while (left_s := until - time.monotonic()) > 0:
         message = consumer.poll(left_s)
         answer = _answer(message) if message is not None and message.error() is None else None
-        if answer is not None and answer.command_id == command_id:
+        # Other users' collectors read the command too: they must not answer in this user's name.
+        if answer is not None and (answer.command_id, answer.user_id) == (
+            command.id,
+            command.user_id,
+        ):
             answers.append(answer)
     return answers
 

@@ -104,12 +104,14 @@ def topic_specs(settings: KafkaSettings) -> tuple[TopicSpec, ...]:
         telemetry_spec(settings, settings.topic_telemetry),
         _spec(settings, settings.topic_commands, 3, 24 * HOUR_MS),
         _spec(settings, settings.topic_laps, 10, 24 * HOUR_MS),
+        _spec(settings, settings.topic_status_reports, 3, HOUR_MS),
     )
 
 
 def telemetry_spec(settings: KafkaSettings, name: str) -> TopicSpec:
-    """Return the specification of a topic of frames, shared or of one user."""
-    return _spec(settings, name, 10, HOUR_MS, {"compression.type": "lz4"})
+    """Return the specification of a topic of frames: a user needs one partition, all need ten."""
+    partitions = 1 if topic_owner(settings, name) else 10
+    return _spec(settings, name, partitions, HOUR_MS, {"compression.type": "lz4"})
 
 
 def _spec(

@@ -2,8 +2,8 @@
 clock.
 
 Needs only the rights that a collector needs. Rule: no record goes to the topic of the frames. To
-read the broker's clock, the probe sends answers without a command to the topic `commands`. Every
-reader of that topic skips them.
+read the broker's clock, the probe sends answers without a command to the topic of the status
+reports. Every reader of that topic skips them.
 """
 
 import time

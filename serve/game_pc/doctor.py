@@ -90,7 +90,8 @@ def check_broker(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator
             "broker", "ok", f"{kafka.brokers} answers in {took_ms:.0f} ms; {brokers} in all"
         )
         yield _topic_of_frames(reach.topic(topic))
-        yield from _commands(reach, reach.topic(kafka.topic_commands))
+        yield _commands(reach.topic(kafka.topic_commands))
+        yield _clock(reach, reach.topic(kafka.topic_status_reports))
     except SettingsError as wrong:
         yield Finding("broker", "error", str(wrong), "correct the setting")
     except BrokerUnavailable as away:
@@ -117,17 +118,20 @@ def _topic_of_frames(topic: Topic) -> Finding:
     return Finding("topic", "ok", f"{topic.name} has {topic.partitions} partitions and {written}")
 
 
-def _commands(reach: BrokerProbe, topic: Topic) -> Iterator[Finding]:
+def _commands(topic: Topic) -> Finding:
     if not topic.partitions:
         seen = (
             f"{topic.name} is not there, or hidden: what the broker loses cannot be asked for again"
         )
-        yield Finding(
-            "commands", "warning", seen, f"{_WHO_MAKES_TOPICS}, and grants Read and Write on it"
-        )
-        return
-    yield Finding("commands", "ok", f"{topic.name} has {topic.partitions} partitions")
-    yield clock_finding(reach.clock_offset(topic.name))
+        return Finding("commands", "warning", seen, f"{_WHO_MAKES_TOPICS}, and grants Read on it")
+    return Finding("commands", "ok", f"{topic.name} has {topic.partitions} partitions")
+
+
+def _clock(reach: BrokerProbe, topic: Topic) -> Finding:
+    if not topic.partitions:
+        seen = f"not compared with the broker's: {topic.name} is not there, or hidden"
+        return Finding("clock", "warning", seen, f"{_WHO_MAKES_TOPICS}, and grants Write on it")
+    return clock_finding(reach.clock_offset(topic.name))
 
 
 def clock_finding(offset: Offset | str) -> Finding:

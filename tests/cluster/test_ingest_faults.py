@@ -42,6 +42,7 @@ def kafka_settings(kafka) -> KafkaSettings:
         brokers=kafka.brokers,
         topic_telemetry="faults",
         topic_commands="faults-commands",
+        topic_status_reports="faults-status-reports",
         topic_laps="faults-laps",
     )
     create_topics(settings)

@@ -106,6 +106,7 @@ def test_the_system_on_a_cluster(
         brokers=kafka.brokers,
         topic_telemetry="spread",
         topic_commands="spread-commands",
+        topic_status_reports="spread-status-reports",
         topic_laps="spread-laps",
     )
     page = f"http://127.0.0.1:{(port := free_port())}/"
@@ -113,6 +114,7 @@ def test_the_system_on_a_cluster(
         "KAFKA_BROKERS": settings.brokers,
         "KAFKA_TOPIC_TELEMETRY": settings.topic_telemetry,
         "KAFKA_TOPIC_COMMANDS": settings.topic_commands,
+        "KAFKA_TOPIC_STATUS_REPORTS": settings.topic_status_reports,
         "KAFKA_TOPIC_LAPS": settings.topic_laps,
         "DATABASE_URL": database.url,
         "WS_PORT": str(port),

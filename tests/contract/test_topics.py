@@ -26,18 +26,18 @@ def by_hand(settings, name, partitions, config):
 
 
 def test_topics_are_created_as_specified(settings):
-    assert [o.created for o in create_topics(settings)] == [True, True, True]
+    assert [o.created for o in create_topics(settings)] == [True] * 4
 
     reports = describe_topics(settings)
-    assert [r.partitions for r in reports] == [10, 3, 10]
-    assert [r.differences for r in reports] == [(), (), ()]
+    assert [r.partitions for r in reports] == [10, 3, 10, 3]
+    assert [r.differences for r in reports] == [()] * 4
 
 
 def test_creating_again_changes_nothing(settings):
     create_topics(settings)
     again = create_topics(settings)
 
-    assert [(o.created, o.problem, o.differences) for o in again] == [(False, "", ())] * 3
+    assert [(o.created, o.problem, o.differences) for o in again] == [(False, "", ())] * 4
 
 
 def test_two_that_create_at_once(settings):
@@ -75,7 +75,7 @@ def test_topics_of_users_are_described_too(settings):
     by_hand(settings, anna, 2, {})
 
     (report,) = [r for r in describe_topics(settings) if r.name == anna]
-    assert "2 partitions, want 10" in report.differences
+    assert "2 partitions, want 1" in report.differences
 
 
 def test_nobody_answers():

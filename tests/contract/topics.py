@@ -15,7 +15,10 @@ from tests.waiting import WITHIN_S, wait_until
 def settings_of(brokers: str) -> KafkaSettings:
     """Names of topics and of a group that are nobody else's."""
     mine = uuid.uuid4().hex[:8]
-    names = {f"topic_{name}": f"{name}-{mine}" for name in ("telemetry", "commands", "laps")}
+    names = {
+        f"topic_{name}": f"{name}-{mine}"
+        for name in ("telemetry", "commands", "status_reports", "laps")
+    }
     return KafkaSettings(_env_file=None, brokers=brokers, consumer_group=f"group-{mine}", **names)
 
 

@@ -137,7 +137,7 @@ def test_topics_are_as_specified(demo):
 
     assert created.returncode == described.returncode == 0
     assert described.stdout.splitlines() == [
-        f"{name}: as specified" for name in ("telemetry", "commands", "laps")
+        f"{name}: as specified" for name in ("telemetry", "commands", "laps", "status-reports")
     ]
 
 

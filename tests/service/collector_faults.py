@@ -269,6 +269,7 @@ class Course:
             "KAFKA_BROKERS": self.kafka.brokers,
             "KAFKA_TOPIC_TELEMETRY": self.kafka.topic_telemetry,
             "KAFKA_TOPIC_COMMANDS": self.kafka.topic_commands,
+            "KAFKA_TOPIC_STATUS_REPORTS": self.kafka.topic_status_reports,
             "USER_ID": "anna",
             "SPOOL_DIR": str(spool or folder / "spool"),
         }

@@ -36,6 +36,7 @@ class GamePc:
             "KAFKA_BROKERS": kafka.brokers,
             "KAFKA_TOPIC_TELEMETRY": kafka.topic_telemetry,
             "KAFKA_TOPIC_COMMANDS": kafka.topic_commands,
+            "KAFKA_TOPIC_STATUS_REPORTS": kafka.topic_status_reports,
             "KAFKA_TOPIC_LAPS": kafka.topic_laps,
             "USER_ID": "anna",
             "SPOOL_DIR": str(folder / "spool"),

@@ -134,9 +134,10 @@ def run_faults(
         replication=3,
         topic_telemetry=name,
         topic_commands=f"{name}-commands",
+        topic_status_reports=f"{name}-status-reports",
         topic_laps=f"{name}-laps",
     )
-    assert [outcome.problem for outcome in create_topics(kafka)] == [""] * 3
+    assert [outcome.problem for outcome in create_topics(kafka)] == [""] * 4
     host = WorkerThreads(
         name=name,
         kafka=kafka,

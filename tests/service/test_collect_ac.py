@@ -59,10 +59,10 @@ class Pits:
     """Somebody who gives orders to anna's collector, and hears what it answers."""
 
     def __init__(self, kafka):
-        self._topic = kafka.topic_commands
+        self._topic, reports = kafka.topic_commands, kafka.topic_status_reports
         self._producer = Producer(kafka.client({"partitioner": "murmur2_random"}))
         self._consumer = Consumer(kafka.client({"group.id": "pits"}))
-        self._consumer.assign([TopicPartition(self._topic, p, 0) for p in range(3)])
+        self._consumer.assign([TopicPartition(reports, p, 0) for p in range(3)])
 
     def order(self, **order):
         command = Command(id=uuid.uuid4().hex, user_id="anna", **order)
@@ -85,11 +85,7 @@ class Pits:
         def answer():
             asked.add(self.order(get_status=GetStatus()))
             for record in self._consumer.consume(100, 1.0):
-                said = (
-                    CommandMessage.FromString(record.value())
-                    if record.value() != MUMBLED
-                    else CommandMessage()
-                )
+                said = CommandMessage.FromString(record.value())
                 if said.status_report.command_id in asked:
                     return said.status_report
             return None

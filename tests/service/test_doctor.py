@@ -28,7 +28,10 @@ ANNA = CollectorSettings(_env_file=None, user_id="anna")
 
 def settings_for(brokers):
     mine = uuid4().hex[:8]
-    names = {f"topic_{name}": f"{name}{mine}" for name in ("telemetry", "commands", "laps")}
+    names = {
+        f"topic_{name}": f"{name}{mine}"
+        for name in ("telemetry", "commands", "status_reports", "laps")
+    }
     return KafkaSettings(_env_file=None, brokers=brokers, **names)
 
 
@@ -67,6 +70,7 @@ def test_topics_that_are_missing(kafka):
         "broker": "ok",
         "topic": "warning",
         "commands": "warning",
+        "clock": "warning",
     }
 
 

@@ -99,7 +99,7 @@ def secured(service_folder: Path, tools: list[str]) -> Iterator[Secured]:
     with cluster:
         users = (ADMIN, "collector", "ingest", "bridge")
         secured = Secured(cluster, {user: cluster.add_user(user) for user in users})
-        assert [outcome.problem for outcome in create_topics(secured.settings(ADMIN))] == [""] * 3
+        assert [outcome.problem for outcome in create_topics(secured.settings(ADMIN))] == [""] * 4
         grant_as_documented(secured, tools, service_folder / "secured")
         yield secured
 
@@ -111,7 +111,7 @@ def grant_as_documented(secured: Secured, tools: list[str], folder: Path) -> Non
     commands = [
         line for line in DOCUMENT.read_text().splitlines() if line.startswith("kafka-acls.sh ")
     ]
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         words = shlex.split(command.replace('"$KAFKA_BROKERS"', secured.cluster.brokers))[1:]
         done = subprocess.run(
@@ -284,6 +284,8 @@ def change_password(settings: KafkaSettings, user: str) -> None:
         ("collector", delete, "telemetry", TOPIC),
         ("collector", delete_records, "telemetry", TOPIC),
         ("collector", write, "laps", TOPIC),
+        ("collector", write, "commands", TOPIC),
+        ("collector", read, "status-reports", TOPIC),
         ("collector", delete, "commands", TOPIC),
         ("collector", alter, "commands", TOPIC),
         ("collector", describe, "laps", TOPIC),
@@ -321,7 +323,7 @@ def test_what_is_not_granted_is_refused(
         ("collector", write, "telemetry"),
         ("collector", describe, "telemetry"),
         ("collector", read, "commands"),
-        ("collector", write, "commands"),
+        ("collector", write, "status-reports"),
         ("ingest", write, "commands"),
         ("ingest", read, "telemetry"),
         ("ingest", describe, "telemetry"),

@@ -144,7 +144,7 @@ def test_what_concerns_the_game_is_passed_on_in_order(settings, radio):
     assert driven.told == ["pause", "resume", 20]
 
 
-def test_status_is_answered_on_the_same_topic(settings, radio):
+def test_status_is_answered_on_a_topic_of_its_own(settings, radio):
     driven = Driven()
     say(settings, told(pause=Pause()), told(get_status=GetStatus()))
     place = partition_of(b"anna", COMMANDS_PARTITIONS)
@@ -154,7 +154,8 @@ def test_status_is_answered_on_the_same_topic(settings, radio):
         return radio._producer is not None
 
     wait_until(answered)
-    *_, asked, answer = records(settings, settings.topic_commands, place, at_least=3)
+    *_, asked = records(settings, settings.topic_commands, place, at_least=2)
+    (answer,) = records(settings, settings.topic_status_reports, place, at_least=1)
     said = CommandMessage.FromString(answer.value()).status_report
     assert answer.key() == b"anna"
     assert said.command_id == CommandMessage.FromString(asked.value()).command.id
@@ -397,6 +398,7 @@ def test_a_person_tells_and_asks(settings, radio, monkeypatch):
     """
     monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
     monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
+    monkeypatch.setenv("KAFKA_TOPIC_STATUS_REPORTS", settings.topic_status_reports)
     driven = Driven()
     with followed(radio, driven):
         assert run("rate", "anna", "20") == (0, "sent to the collectors of anna")
@@ -415,6 +417,7 @@ def test_replays_and_simulated_cars_obey_and_answer(settings, tmp_path, monkeypa
     """Whoever tries the system without a game can be asked how he is."""
     monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
     monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
+    monkeypatch.setenv("KAFKA_TOPIC_STATUS_REPORTS", settings.topic_status_reports)
     monkeypatch.setenv("KAFKA_TOPIC_TELEMETRY", settings.topic_telemetry)
     stint, cars = tmp_path / "stint.parquet", 1 if what == "replay" else 2
     record(
@@ -446,6 +449,7 @@ def _states(settings: KafkaSettings) -> list[str]:
 def test_who_is_not_there_does_not_answer(settings, monkeypatch):
     monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
     monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
+    monkeypatch.setenv("KAFKA_TOPIC_STATUS_REPORTS", settings.topic_status_reports)
     with pytest.raises(PurpleSectorError, match=r"no collector of zoe answered within 0\.5 s"):
         collectors.main(["status", "zoe", "--wait", "0.5"], standalone_mode=False)
 

@@ -54,9 +54,7 @@ class InvalidCommand(ValueError):
 
 
 def understood(value: bytes | None, user_id: str) -> Command | None:
-    """Return the command in a record; None where it is for another user, or an answer. Raises
-    InvalidCommand.
-    """
+    """Return the command in a record; None where it is for another user. Raises InvalidCommand."""
     if not value or len(value) > LARGEST_COMMAND_BYTES:
         raise InvalidCommand("empty" if not value else "too large")
     try:
@@ -64,8 +62,6 @@ def understood(value: bytes | None, user_id: str) -> Command | None:
     except DecodeError:
         raise InvalidCommand("no command") from None
     if not message.HasField("command"):
-        if message.HasField("status_report"):
-            return None
         raise InvalidCommand("no command")
     command = message.command
     order = command.WhichOneof("order")

@@ -171,7 +171,10 @@ class CommandHandler:
                     self._kafka.client(_ANSWERS | {"error_cb": lambda _: None})
                 )
             self._producer.produce(
-                self._kafka.topic_commands, value, self._user_id.encode(), on_delivery=_note_answer
+                self._kafka.topic_status_reports,
+                value,
+                self._user_id.encode(),
+                on_delivery=_note_answer,
             )
         except (
             BufferError,

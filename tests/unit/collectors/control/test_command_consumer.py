@@ -74,12 +74,9 @@ def test_no_other_order_is_for_everybody(order):
 
 
 def test_answer_is_no_command():
-    assert (
-        understood(
-            CommandMessage(status_report=StatusReport(user_id="anna")).SerializeToString(), "anna"
-        )
-        is None
-    )
+    answer = CommandMessage(status_report=StatusReport(user_id="anna"))
+    with pytest.raises(InvalidCommand, match="no command"):
+        understood(answer.SerializeToString(), "anna")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ingest.kafka.topics import (
     refuse_unproved_users,
     shape_differences,
     telemetry_pattern,
+    telemetry_spec,
     telemetry_topic,
     topic_owner,
     topic_specs,
@@ -33,12 +34,15 @@ def topic(partitions, copies):
 
 
 def test_specification_of_the_topics():
-    telemetry, commands, laps = topic_specs(kafka())
+    telemetry, commands, laps, reports = topic_specs(kafka())
 
-    assert [(t.name, t.partitions, t.replication) for t in (telemetry, commands, laps)] == [
+    assert [
+        (t.name, t.partitions, t.replication) for t in (telemetry, commands, laps, reports)
+    ] == [
         ("telemetry", 10, 1),
         ("commands", 3, 1),
         ("laps", 10, 1),
+        ("status-reports", 3, 1),
     ]
     assert telemetry.config["retention.ms"] == "3600000"
     assert telemetry.config["compression.type"] == "lz4"
@@ -78,6 +82,11 @@ def test_pattern_takes_a_dot_for_a_dot():
 def test_a_user_has_a_topic_only_where_that_is_wanted():
     assert telemetry_topic(kafka(), "anna") == "telemetry"
     assert telemetry_topic(kafka(topic_per_user=True), "anna") == "telemetry-user-anna"
+
+
+def test_a_topic_of_a_user_has_one_partition():
+    """A thousand users would be ten thousand otherwise."""
+    assert telemetry_spec(kafka(), "telemetry-user-anna").partitions == 1
 
 
 @pytest.mark.parametrize("user", ["a" * 240, "Änne", "a b", ""])
