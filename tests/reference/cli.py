@@ -45,7 +45,7 @@ def _section(one: click.Command, context: click.Context) -> str:
     options = [param for param in one.get_params(context) if isinstance(param, click.Option)]
     records = filter(None, [option.get_help_record(context) for option in options])
     rows = [(code(name), about) for name, about in records if not name.endswith("--help")]
-    parts = [f"## {context.command_path}", f"```\n{usage}\n```", _text(one)]
+    parts = [f"## {context.command_path}", f"```text\n{usage}\n```", _text(one)]
     return "\n\n".join([*parts, table(("option", "meaning"), rows)] if rows else parts)
 
 

@@ -1,25 +1,30 @@
-"""Dump and restore as docs/backup.md has them, by PostgreSQL's own programs; ingest goes on in what
-was restored.
-"""
+"""The commands of docs/backup.md, run as they stand there; ingest goes on in what was restored."""
 
+import os
+import shlex
 import subprocess
+import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from ingest.embedded.postgres import embedded_programs
 from ingest.embedded.process import quiet
 from ingest.errors import PurpleSectorError
-from ingest.settings import DatabaseSettings
 from ingest.store.schema.migrations import migrate
 from serve.cli.store_status import read_store_status
-from serve.local.system import prepare_database
+from tests.documented import steps
+from tests.paths import ROOT
 from tests.service.field import answers, driven, keep
 from tests.service.owner import Owner, drove, rows
 from tests.service.test_edition import fresh_database
 
+PAGE = ROOT / "docs" / "backup.md"
 EXTENSION = "SELECT FROM pg_extension WHERE extname = 'timescaledb'"
 DRIVEN = (
     "SELECT sequence FROM telemetry JOIN sessions s ON s.id = session_id WHERE key = 'car' ORDER BY"
@@ -55,60 +60,64 @@ def programs(tmp_path: Path) -> Path:
         pytest.skip(str(missing))
 
 
-def run(*command: object) -> None:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+@pytest.fixture
+def restored(server: str, store: str, programs: Path, tmp_path: Path) -> Iterator[str]:
+    """The store after the steps of the page for its edition, in a database of another name."""
+    timescaledb = bool(rows(store, EXTENSION))
+    section = "TimescaleDB, Apache or Community edition" if timescaledb else "plain PostgreSQL"
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    url = f"{server.rpartition('/')[0]}/{name}"
+    for step in steps(PAGE, "Dump"):
+        run(programs, step.replace('"$DATABASE_URL"', store), url, tmp_path)
+    for step in steps(PAGE, f"Restore: {section}"):
+        run(programs, step.replace("purple_sector", name), url, tmp_path)
+    yield url
+    drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(drop)
+
+
+def run(programs: Path, step: str, url: str, folder: Path) -> None:
+    """Run PostgreSQL's programs from their folder, and our own command from here."""
+    parts = urlsplit(url)
+    server = {"PGHOST": parts.hostname, "PGPORT": str(parts.port), "PGUSER": parts.username}
+    name, *arguments = shlex.split(step)
+    ours = [sys.executable, "-m", "serve.cli.main"]
+    own = {"DATABASE_URL": url, "PYTHONPATH": str(ROOT), "PURPLE_SECTOR_HOME": str(folder)}
+    done = subprocess.run(
+        [*(ours if name == "purple-sector" else [programs / name]), *arguments],
+        cwd=folder,
+        env=os.environ | server | own,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
-def restore(programs: Path, dump: Path, url: str, *, timescaledb: bool) -> None:
-    """The steps of docs/backup.md."""
-    with psycopg.connect(url, autocommit=True) as conn:
-        if timescaledb:
-            conn.execute("CREATE EXTENSION timescaledb")
-            conn.execute("SELECT timescaledb_pre_restore()")
-    run(programs / "pg_restore", "--no-owner", f"--dbname={url}", dump)
-    with psycopg.connect(url, autocommit=True) as conn:
-        if timescaledb:
-            conn.execute("SELECT timescaledb_post_restore()")
-    prepare_database(DatabaseSettings.read(url=url), lambda _: None)
+def test_restored_store_answers_alike_and_takes_what_comes_next(store: str, restored: str) -> None:
+    with psycopg.connect(store) as before, psycopg.connect(restored) as after:
+        assert [answers(after, f"day {days}") for days in (1, 9)] == [
+            answers(before, f"day {days}") for days in (1, 9)
+        ]
+        assert read_store_status(after).faults == []
+        assert read_store_status(after).chunks == read_store_status(before).chunks
+    with Owner(restored) as owner:
+        assert owner.position == 3
+        owner.write(*drove("car", 3, 4))
+
+    assert rows(restored, DRIVEN) == [(1,), (2,), (3,), (4,)]
 
 
-def test_restored_store_answers_alike_and_takes_what_comes_next(
-    server: str, store: str, programs: Path, tmp_path: Path
-) -> None:
-    dump = tmp_path / "purple-sector.dump"
-    run(programs / "pg_dump", "--format=custom", f"--file={dump}", store)
-    with fresh_database(server) as restored:
-        restore(programs, dump, restored, timescaledb=bool(rows(store, EXTENSION)))
-        with psycopg.connect(store) as before, psycopg.connect(restored) as after:
-            assert [answers(after, f"day {days}") for days in (1, 9)] == [
-                answers(before, f"day {days}") for days in (1, 9)
-            ]
-            assert read_store_status(after).faults == []
-            assert read_store_status(after).chunks == read_store_status(before).chunks
-        with Owner(restored) as owner:
-            assert owner.position == 3
-            owner.write(*drove("car", 3, 4))
-
-        assert rows(restored, DRIVEN) == [(1,), (2,), (3,), (4,)]
-
-
-def test_restore_that_lost_frames_is_not_called_healthy(
-    server: str, store: str, programs: Path, tmp_path: Path
-) -> None:
+def test_restore_that_lost_frames_is_not_called_healthy(restored: str) -> None:
     """As one without timescaledb_pre_restore() does in the Community edition: sessions are whole,
     chunks are not.
     """
-    dump = tmp_path / "purple-sector.dump"
-    run(programs / "pg_dump", "--format=custom", f"--file={dump}", store)
-    with fresh_database(server) as restored:
-        restore(programs, dump, restored, timescaledb=bool(rows(store, EXTENSION)))
-        with psycopg.connect(restored, autocommit=True) as conn:
-            conn.execute(
-                "DELETE FROM telemetry WHERE time < now() - interval '5 days' AND time > now() -"
-                " interval '12 days'"
-            )
-            (fault,) = read_store_status(conn).faults
+    with psycopg.connect(restored, autocommit=True) as conn:
+        conn.execute(
+            "DELETE FROM telemetry"
+            " WHERE time < now() - interval '5 days' AND time > now() - interval '12 days'"
+        )
+        (fault,) = read_store_status(conn).faults
 
     assert fault.startswith(
         "9,000 frames of 1 sessions were stored once and are not there, of 'day 9' among them"
