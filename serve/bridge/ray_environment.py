@@ -69,12 +69,13 @@ _HAPROXY_COMMAND = "haproxy-on-loopback"
 _ON_LOOPBACK = """#!/bin/sh
 for argument; do
     case $argument in *.cfg)
-        grep -q sc0_conn_cur "$argument" || sed -E -e 's/^( *bind )[*]?:([0-9]+)/\\1127.0.0.1:\\2/'
-        -e '/^frontend http_frontend$/a\\
+        grep -q sc0_conn_cur "$argument" || sed -E \\
+            -e 's/^( *bind )[*]?:([0-9]+)/\\1127.0.0.1:\\2/' \\
+            -e '/^frontend http_frontend$/a\\
     stick-table type ipv6 size 100k expire 60s store conn_cur\\
     tcp-request connection track-sc0 src\\
-    tcp-request connection reject if {{ sc0_conn_cur gt {most} }} !{{ src 127.0.0.1 ::1
-        }}' "$argument" >"$argument.loopback" \\
+    tcp-request connection reject if {{ sc0_conn_cur gt {most} }} !{{ src 127.0.0.1 ::1 }}' \\
+            "$argument" >"$argument.loopback" \\
         && mv "$argument.loopback" "$argument";;
     esac
 done
