@@ -43,7 +43,7 @@ class Source(Protocol):
         self, session: SessionInfo, lap_number: int, columns: Sequence[str]
     ) -> pa.Table: ...
     def frames(self, session: SessionInfo, columns: Sequence[str]) -> pa.Table: ...
-    def news(self, session: SessionInfo, columns: Sequence[str]) -> FrameFeed: ...
+    def feed(self, session: SessionInfo, columns: Sequence[str]) -> FrameFeed: ...
     def close(self) -> None: ...
 
 
@@ -237,7 +237,7 @@ class Session(Tabular):
         is there. Ends when nothing has come for ``quiet_s``, or never. Raises UnknownChannel at
         once.
         """
-        return _followed(self.source.news(self.facts, _known(channels)), every_s, quiet_s)
+        return _followed(self.source.feed(self.facts, _known(channels)), every_s, quiet_s)
 
     def export(self, path: "str | os.PathLike[str]") -> Path:
         """Write its frames to a ``.parquet``, ``.csv``, ``.arrow`` or MoTeC ``.ld`` file. Raises
@@ -258,10 +258,10 @@ class Sessions(_Selection):
 
     def newest(self) -> Session:
         """Return the session that came last. Raises NoSession."""
-        drive = next(iter(self._with(limit=1)), None)
-        if drive is None:
+        session = next(iter(self._with(limit=1)), None)
+        if session is None:
             raise NoSession(self.wanted)
-        return drive
+        return session
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,13 +318,13 @@ def _known(channels: Sequence[str]) -> Sequence[str]:
     return channels
 
 
-def _followed(news: FrameFeed, every_s: float, quiet_s: float | None) -> Iterator[pa.Table]:
-    heard_at = time.monotonic()
-    while quiet_s is None or time.monotonic() - heard_at < quiet_s:
-        frames = news.poll()
+def _followed(feed: FrameFeed, every_s: float, quiet_s: float | None) -> Iterator[pa.Table]:
+    received_at = time.monotonic()
+    while quiet_s is None or time.monotonic() - received_at < quiet_s:
+        frames = feed.poll()
         if frames.num_rows:
             yield frames
-            heard_at = time.monotonic()
+            received_at = time.monotonic()
         else:
             time.sleep(every_s)
 

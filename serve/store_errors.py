@@ -17,7 +17,7 @@ _LACKING = (
 
 
 @contextmanager
-def asking_store(address: str) -> Iterator[None]:
+def translate_database_errors(address: str) -> Iterator[None]:
     """Convert the errors of queries to the database at ``address``.
 
     Raises StoreUnavailable, SchemaOutdated, NotAllowed.

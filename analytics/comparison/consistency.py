@@ -16,7 +16,7 @@ from analytics.errors import TooFewLaps
 from analytics.model.arrays import Reals
 
 #: The 107 % rule of qualifying: a slower lap was not driven in earnest.
-_IN_EARNEST = 1.07
+_REPRESENTATIVE = 1.07
 _CLOSE = 1.005
 #: Fewer laps give no spread.
 LEAST_LAPS = 5
@@ -62,7 +62,7 @@ def consistency(laps: Sequence[TimedLap]) -> Consistency:
 
     Raises TooFewLaps, and ValueError for laps of several sessions.
     """
-    left_out, counted = why_not(laps), in_earnest(laps)
+    left_out, counted = exclusion_reasons(laps), representative_laps(laps)
     if len(counted) < LEAST_LAPS:
         raise TooFewLaps(len(counted), LEAST_LAPS, left_out)
     times_s = np.array([(lap.time_ms or 0) / 1000 for lap in counted])
@@ -81,7 +81,7 @@ def consistency(laps: Sequence[TimedLap]) -> Consistency:
     )
 
 
-def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
+def exclusion_reasons(laps: Sequence[TimedLap]) -> dict[int, str]:
     """Return the reason for each lap of one session that does not qualify, by lap number.
 
     Raises ValueError for laps of several sessions.
@@ -93,18 +93,18 @@ def why_not(laps: Sequence[TimedLap]) -> dict[int, str]:
             " catalog.sessions[key].laps"
         )
     flying = [lap.time_ms for lap in laps if not lap.flags and lap.time_ms]
-    slowest_ms = _IN_EARNEST * min(flying, default=0)
+    slowest_ms = _REPRESENTATIVE * min(flying, default=0)
     reasons = ((lap.number, _reason(lap, slowest_ms)) for lap in laps)
     return {number: reason for number, reason in reasons if reason}
 
 
-def in_earnest(laps: Sequence[TimedLap]) -> list[TimedLap]:
+def representative_laps(laps: Sequence[TimedLap]) -> list[TimedLap]:
     """Return the laps of one session that qualify, which can be compared with another driver's
     laps.
 
-    Raises ValueError as `why_not` does.
+    Raises ValueError as `exclusion_reasons` does.
     """
-    left_out = why_not(laps)
+    left_out = exclusion_reasons(laps)
     return [lap for lap in laps if lap.number not in left_out]
 
 

@@ -116,8 +116,8 @@ def traces(
     columns = list(dict.fromkeys([*_NEEDED, "speed_kmh", *channels]))
     frames = [lap.telemetry(columns) for lap in timed]
     if axis is None and timed:
-        told = [lap.session.track_length_m for lap in timed if lap.session.track_length_m]
-        length_m = told[0] if told else float(np.median([driven_m(one) for one in frames]))
+        reported = [lap.session.track_length_m for lap in timed if lap.session.track_length_m]
+        length_m = reported[0] if reported else float(np.median([driven_m(one) for one in frames]))
         axis = Axis(length_m, line=median_line([lap.lap.line_position for lap in timed]))
     return [
         _of_lap(lap, table, axis, channels)

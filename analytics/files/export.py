@@ -68,10 +68,10 @@ def _check_same(path: Path, beside: Path, facts: dict[str, object]) -> None:
     describe another session.
     """
     try:
-        said = facts_in(path.with_suffix(".json"))
+        exported = facts_in(path.with_suffix(".json"))
     except RecordingError as error:
         raise ExportError(str(error)) from error
-    other = [name for name, value in facts.items() if said.get(name) != value]
+    other = [name for name, value in facts.items() if exported.get(name) != value]
     if other:
         raise ExportError(
             f"{path}: {beside.name} lies there, of another {' and '.join(other)}; choose another"

@@ -70,7 +70,7 @@ class FileSource:
         """Return all frames of a session in order of time."""
         return self._recorded[session.id - 1].frames.select(list(columns))
 
-    def news(self, session: SessionInfo, columns: Sequence[str]) -> "FileFrameFeed":
+    def feed(self, session: SessionInfo, columns: Sequence[str]) -> "FileFrameFeed":
         """Return a feed that gives all recorded frames at the first poll."""
         return FileFrameFeed(self.frames(session, columns), schema_of(columns).empty_table())
 
@@ -98,7 +98,7 @@ class _Recorded:
 
     @cached_property
     def laps(self) -> list[Lap]:
-        return timed(self.frames, own_course(self.session, self.frames))
+        return timed(self.frames, own_layout(self.session, self.frames))
 
     def rows(self, lap_number: int) -> tuple[int, int]:
         """Return the first row of a lap's frames and their number. Raises UnknownLap.
@@ -120,15 +120,15 @@ class _Recorded:
         return int(np.searchsorted(self._time_us, time_us))
 
 
-def own_course(session: SessionInfo, frames: pa.Table) -> TrackLayout:
+def own_layout(session: SessionInfo, frames: pa.Table) -> TrackLayout:
     """Return the track layout with the line that a recording's own laps show: no store has learnt
     it.
 
     The layout is empty where the line is at the origin.
     """
     laps, _ = advance(frames, None)
-    witnesses = [LapEvidence(lap.line_position, length_m=session.track_length_m) for lap in laps]
-    track = learn(session.game, session.track, witnesses)
+    evidences = [LapEvidence(lap.line_position, length_m=session.track_length_m) for lap in laps]
+    track = learn(session.game, session.track, evidences)
     return (
         TrackLayout(line=track.line, length_m=track.length_m) if track and track.line else UNKNOWN
     )

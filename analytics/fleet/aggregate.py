@@ -124,8 +124,8 @@ def merged(fields: Iterable[CarTrackAggregate]) -> CarTrackAggregate:
             for layout, same in _alike(part.sectors for part in parts).items()
         },
         minis_ms={
-            course: np.concatenate(same)
-            for course, same in _alike(part.minis_ms for part in parts).items()
+            track_version: np.concatenate(same)
+            for track_version, same in _alike(part.minis_ms for part in parts).items()
         },
         speeds=_summed([part.speeds for part in parts]),
     )
@@ -167,10 +167,12 @@ def _sectors(flying: pa.Table) -> dict[str, Sectors]:
 
     The number of sectors is part of the layout.
     """
-    source, course = (flying.column(name).to_pylist() for name in ("sector_source", "course"))
+    source, track_version = (
+        flying.column(name).to_pylist() for name in ("sector_source", "track_version")
+    )
     times = flying.column("sector_times_ms").to_pylist()
     rows: dict[str, list[int]] = defaultdict(list)
-    for i, (by, version, each) in enumerate(zip(source, course, times, strict=True)):
+    for i, (by, version, each) in enumerate(zip(source, track_version, times, strict=True)):
         if each:
             rows[
                 f"{len(each)} by the game"
@@ -197,7 +199,9 @@ def _minis(flying: pa.Table) -> dict[int, Times]:
     if not whole.num_rows:
         return {}
     parts = pc.list_flatten(whole.column("mini_sector_times_ms")).fill_null(0).to_numpy()
-    return {whole.column("course")[0].as_py(): parts.astype(np.int32).reshape(-1, MINI_SECTORS)}
+    return {
+        whole.column("track_version")[0].as_py(): parts.astype(np.int32).reshape(-1, MINI_SECTORS)
+    }
 
 
 def _counted(speeds: pa.ChunkedArray) -> Counts:

@@ -44,7 +44,7 @@ _TRIES = 3
 _DEADLY = (
     f"each of {_TRIES} processes that timed it died; has the machine memory for all of its frames?"
 )
-_UNHEARD = "nobody reported on it; Ray's log says what became of its task"
+_UNREPORTED = "nobody reported on it; Ray's log says what became of its task"
 _ELSEWHERE = (
     "it was timed, but its timesheet is not in this folder; every node has to see the results under"
     " the same name"
@@ -130,8 +130,10 @@ def time_one(entry: TimingJob, sheets: Path) -> JobReport:
         _write(done.timesheet, _sheet(sheets, entry.name))
     except psycopg.Error as error:
         # The error text may contain the connection string, and with it the password.
-        said = error.diag.message_primary or "the database that DATABASE_URL names does not answer"
-        return JobReport(entry.name, reason=f"{type(error).__name__}: {said}")
+        reason = (
+            error.diag.message_primary or "the database that DATABASE_URL names does not answer"
+        )
+        return JobReport(entry.name, reason=f"{type(error).__name__}: {reason}")
     except Exception as error:
         return JobReport(entry.name, reason=str(error) or type(error).__name__)
     return JobReport(entry.name, done.timesheet.num_rows, done.frames)
@@ -187,7 +189,7 @@ def _kept(
         try:
             yield pyarrow.parquet.read_table(sheet)
         except FileNotFoundError:
-            reasons[name] = _ELSEWHERE if name in reported else _UNHEARD
+            reasons[name] = _ELSEWHERE if name in reported else _UNREPORTED
         except (pa.ArrowInvalid, OSError) as error:
             reasons[name] = (
                 f"its timesheet {sheet} cannot be read ({error}); delete it and run again"

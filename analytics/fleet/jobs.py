@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from analytics.errors import NoFrames, RecordingError
 from analytics.files.recording import open_recording, recordings_at
-from analytics.files.source import own_course, session_of
+from analytics.files.source import own_layout, session_of
 from analytics.fleet.timesheet import LAYOUT, timesheet
 from analytics.laps.frame_arrays import COLUMNS
 from analytics.model.lap import ENGINE
@@ -68,12 +68,12 @@ def recorded(paths: Iterable[Path]) -> list[TimingJob]:
 def stored(store: PostgresSource, wanted: LapFilter = EVERYTHING) -> list[TimingJob]:
     """Return the jobs of stored sessions, the oldest first."""
     sessions = store.sessions(wanted)[::-1]
-    courses = store.courses(sessions)
+    layouts = store.layouts(sessions)
     return [
         TimingJob(
             one.key,
             "",
-            f"{one.frames} frames until {one.last_frame_at} on {courses.get(one.id, UNKNOWN)}",
+            f"{one.frames} frames until {one.last_frame_at} on {layouts.get(one.id, UNKNOWN)}",
         )
         for one in sessions
     ]
@@ -90,7 +90,7 @@ def timed(entry: TimingJob) -> TimedSession:
 def _timed_recording(path: Path) -> TimedSession:
     recording = open_recording(path)
     session, frames = session_of(recording), recording.frames()
-    return TimedSession(timesheet(session, frames, own_course(session, frames)), frames.num_rows)
+    return TimedSession(timesheet(session, frames, own_layout(session, frames)), frames.num_rows)
 
 
 def _timed_from_store(key: str) -> TimedSession:
@@ -99,8 +99,8 @@ def _timed_from_store(key: str) -> TimedSession:
         frames = store.frames(session, COLUMNS) if session else None
         if not session or not frames:
             raise NoFrames(key)
-        course = store.courses([session]).get(session.id, UNKNOWN)
-        return TimedSession(timesheet(session, frames, course), frames.num_rows)
+        layout = store.layouts([session]).get(session.id, UNKNOWN)
+        return TimedSession(timesheet(session, frames, layout), frames.num_rows)
 
 
 def _recorded(path: Path) -> TimingJob:

@@ -24,9 +24,9 @@ PLACES = 200
 SPEEDS = 512
 #: The version of the columns below and of their content. Raise it with every change, because
 #: timesheets are kept.
-LAYOUT = 1
+LAYOUT = 2
 
-#: One row for each finished lap, in order. ``course`` is the version of the track that its parts
+#: One row for each finished lap, in order. ``layout`` is the version of the track that its parts
 #: were timed on. It is 0 where the version is not known.
 TIMESHEET = pa.schema(
     [
@@ -42,7 +42,7 @@ TIMESHEET = pa.schema(
         ("lap_time_ms", pa.int32()),
         ("official_lap_time_ms", pa.int32()),
         ("sector_source", pa.string()),
-        ("course", pa.int32()),
+        ("track_version", pa.int32()),
         ("sector_times_ms", pa.list_(pa.int32())),
         ("mini_sector_times_ms", pa.list_(pa.int32())),
         ("speed_kmh", pa.list_(pa.uint16())),
@@ -53,13 +53,13 @@ TIMESHEET = pa.schema(
 _LENGTH = float(PLACES)
 
 
-def timesheet(session: SessionInfo, frames: pa.Table, course: TrackLayout = UNKNOWN) -> pa.Table:
+def timesheet(session: SessionInfo, frames: pa.Table, layout: TrackLayout = UNKNOWN) -> pa.Table:
     """Return the finished laps of a session as `TIMESHEET`.
 
     ``frames`` are all frames of the session, in driven order. They have the columns
     `analytics.laps.frame_arrays.COLUMNS`.
     """
-    laps = timed(frames, course)
+    laps = timed(frames, layout)
     axis = Axis(_LENGTH, line=median_line([lap.line_position for lap in laps]))
     facts = {
         name: [getattr(session, name)] * len(laps) for name in ("game", "track", "car", "driver")
@@ -69,7 +69,7 @@ def timesheet(session: SessionInfo, frames: pa.Table, course: TrackLayout = UNKN
     }
     whose = {
         "session": [session.key] * len(laps),
-        "course": [course.version] * len(laps),
+        "track_version": [layout.version] * len(laps),
         "started_at": [lap.started_at_us for lap in laps],
         "speed_kmh": _speeds(frames, laps, axis),
     }

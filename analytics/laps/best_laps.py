@@ -17,7 +17,7 @@ from analytics.model.lap import Lap
 PURPLE, GREEN, YELLOW = "purple", "green", "yellow"
 
 #: The owner of a record over all drivers.
-EVERYBODY = ""
+ALL_OWNERS = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,14 @@ class Colours:
 class Driven:
     """A lap to be judged, with its owner and the colours published last.
 
-    ``owner`` drove it in session ``session_id``, on version ``course`` of the track.
+    ``owner`` drove it in session ``session_id``, on version ``track_version`` of the track.
     """
 
     session_id: int
     owner: str
-    course: int
+    track_version: int
     lap: Lap
-    told: Colours = Colours()
+    assigned: Colours = Colours()
 
     @property
     def counts(self) -> bool:
@@ -80,7 +80,7 @@ class Driven:
 
 @dataclass(frozen=True, slots=True)
 class BestTime:
-    """A record: when it was set, ``owner`` (or EVERYBODY) had driven nothing as fast."""
+    """A record: when it was set, ``owner`` (or ALL_OWNERS) had driven nothing as fast."""
 
     owner: str
     part: LapPart
@@ -122,13 +122,15 @@ def judge(
     for run in runs:
         set_by = [
             owner
-            for owner in (EVERYBODY, run.driven.owner)
+            for owner in (ALL_OWNERS, run.driven.owner)
             if _beats(best, owner, run.part, run.time_ms)
         ]
         colours[_place(run.driven, run.part.index)] = _colour(set_by)
         records += [_record(owner, run) for owner in set_by]
-    answers = ((driven, _told_again(driven, colours)) for driven in judged)
-    return [(driven, told) for driven, told in answers if told != driven.told], records
+    answers = ((driven, _reassigned(driven, colours)) for driven in judged)
+    return [
+        (driven, assigned) for driven, assigned in answers if assigned != driven.assigned
+    ], records
 
 
 def colour_against(time_ms: int, *, of_all_ms: int | None, own_ms: int | None) -> str:
@@ -142,11 +144,11 @@ def colour_against(time_ms: int, *, of_all_ms: int | None, own_ms: int | None) -
     return GREEN if _is_record(time_ms, own_ms) else YELLOW
 
 
-def layout_of(source: str, course: int) -> str:
+def layout_of(source: str, track_version: int) -> str:
     """Return the sector layout of a `Lap.sector_source`: the game's, or that of this version of the
     track.
     """
-    return source if source == "game" else f"{source} {course}"
+    return source if source == "game" else f"{source} {track_version}"
 
 
 def _beats(best: dict[tuple[str, LapPart], int], owner: str, part: LapPart, time_ms: int) -> bool:
@@ -161,7 +163,7 @@ def _is_record(time_ms: int, before_ms: int | None) -> bool:
 
 
 def _colour(set_by: list[str]) -> str:
-    return PURPLE if EVERYBODY in set_by else GREEN if set_by else YELLOW
+    return PURPLE if ALL_OWNERS in set_by else GREEN if set_by else YELLOW
 
 
 def _record(owner: str, run: _Run) -> BestTime:
@@ -179,7 +181,7 @@ def _runs(driven: Driven) -> list[_Run]:
     if not driven.counts:
         return []
     lap = driven.lap
-    layout = layout_of(lap.sector_source, driven.course)
+    layout = layout_of(lap.sector_source, driven.track_version)
     ends = accumulate(lap.sector_times_ms)
     sectors = [
         _Run(driven, LapPart(k, layout), time_ms, lap.started_at_us + 1000 * end_ms)
@@ -188,16 +190,20 @@ def _runs(driven: Driven) -> list[_Run]:
     return [*sectors, _Run(driven, LapPart(0), lap.time_ms or 0, driven.ended_at_us)]
 
 
-def _told_again(driven: Driven, colours: Mapping[tuple[int, int, int], str]) -> Colours:
+def _reassigned(driven: Driven, colours: Mapping[tuple[int, int, int], str]) -> Colours:
     """Return the colours after this judgement. Parts that it did not judge keep theirs.
 
     The version rises if any colour changes.
     """
-    told, sectors = driven.told, len(driven.lap.sector_times_ms) if driven.counts else 0
-    before = [*told.sectors, *[""] * sectors][:sectors]
-    lap = colours.get(_place(driven, 0), told.lap if driven.counts else "")
+    assigned, sectors = driven.assigned, len(driven.lap.sector_times_ms) if driven.counts else 0
+    before = [*assigned.sectors, *[""] * sectors][:sectors]
+    lap = colours.get(_place(driven, 0), assigned.lap if driven.counts else "")
     now = tuple(colours.get(_place(driven, k), colour) for k, colour in enumerate(before, 1))
-    return told if (lap, now) == (told.lap, told.sectors) else Colours(lap, now, told.version + 1)
+    return (
+        assigned
+        if (lap, now) == (assigned.lap, assigned.sectors)
+        else Colours(lap, now, assigned.version + 1)
+    )
 
 
 def _place(driven: Driven, index: int) -> tuple[int, int, int]:

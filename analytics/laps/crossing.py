@@ -37,14 +37,14 @@ def from_line(since_line: Reals) -> Reals:
     return since_line - np.rint(since_line)
 
 
-def reach(stretch: FrameArrays, length_m: Reals | float) -> Reals:
+def reach(arrays: FrameArrays, length_m: Reals | float) -> Reals:
     """Return the farthest that a car can have moved between frame i and i+1, in laps.
 
     A car that moved farther was put there. ``length_m`` of the track is one value, or one for each
     frame. It is 0 where the length is not known.
     """
-    speed = np.abs(stretch.speed_kmh)
-    metres = np.maximum(speed[1:], speed[:-1]) / 3.6 * np.diff(stretch.time) / 1e6
+    speed = np.abs(arrays.speed_kmh)
+    metres = np.maximum(speed[1:], speed[:-1]) / 3.6 * np.diff(arrays.time) / 1e6
     length = np.atleast_1d(length_m)
     known = length > 0
     share = np.where(known, 1.0, _ASSUMED_MARGIN) / np.where(known, length, _ASSUMED_LENGTH_M)
@@ -54,47 +54,47 @@ def reach(stretch: FrameArrays, length_m: Reals | float) -> Reals:
     return metres * share[-len(metres) :] + margin[-len(metres) :]
 
 
-def clock_restarts(stretch: FrameArrays) -> Mask:
+def clock_restarts(arrays: FrameArrays) -> Mask:
     """Return whether the lap clock went back to about zero between frame i and i+1."""
-    clock = stretch.lap_clock_ms
-    return (clock[1:] < clock[:-1]) & (clock[1:] <= np.diff(stretch.time) // 1000 + _LATE_MS)
+    clock = arrays.lap_clock_ms
+    return (clock[1:] < clock[:-1]) & (clock[1:] <= np.diff(arrays.time) // 1000 + _LATE_MS)
 
 
-def crossing_us(stretch: FrameArrays, i: int) -> int:
+def crossing_us(arrays: FrameArrays, i: int) -> int:
     """Return when the car crossed the line, in µs since the Unix epoch.
 
     Frame ``i`` is the first that the game counts to the new lap. The game's clock gives the time
     where it restarted. Otherwise position and speed give it. Failing both, it is half way between
     the frames.
     """
-    t0, t1 = int(stretch.time[i - 1]), int(stretch.time[i])
-    if clock_restarts(stretch.take(slice(i - 1, i + 1)))[0] and not _runs_in_steps(stretch, i):
-        return t1 - 1000 * int(stretch.lap_clock_ms[i])
-    by_position = _crossing_by_position(stretch, i)
+    t0, t1 = int(arrays.time[i - 1]), int(arrays.time[i])
+    if clock_restarts(arrays.take(slice(i - 1, i + 1)))[0] and not _runs_in_steps(arrays, i):
+        return t1 - 1000 * int(arrays.lap_clock_ms[i])
+    by_position = _crossing_by_position(arrays, i)
     return (t0 + t1) // 2 if by_position is None else by_position
 
 
-def _runs_in_steps(stretch: FrameArrays, i: int) -> bool:
+def _runs_in_steps(arrays: FrameArrays, i: int) -> bool:
     """Return whether the lap clock is coarser than the frames.
 
     It is if, in the second before frame ``i``, it often stood while the car moved on.
     """
-    near = _before(stretch, i).take(slice(None, -1))
+    near = _before(arrays, i).take(slice(None, -1))
     if len(near) < _FEWEST_STEPS:
         return False
     stood = (np.diff(near.lap_clock_ms) == 0) & (np.diff(near.since_line) != 0)
     return bool(2 * np.count_nonzero(stood) >= len(stood))
 
 
-def _before(stretch: FrameArrays, i: int) -> FrameArrays:
+def _before(arrays: FrameArrays, i: int) -> FrameArrays:
     """Return the frames within `LOOKBACK_US` before frame ``i``, and that frame."""
-    return stretch.take(
-        slice(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i + 1)
+    return arrays.take(
+        slice(int(np.searchsorted(arrays.time, arrays.time[i] - LOOKBACK_US)), i + 1)
     )
 
 
-def _crossing_by_position(stretch: FrameArrays, i: int) -> int | None:
-    near = _before(stretch, i)
+def _crossing_by_position(arrays: FrameArrays, i: int) -> int | None:
+    near = _before(arrays, i)
     # Games hold the position at exactly 1.0 and then 0.0 over some metres around the origin. Those
     # frames are left out.
     moving = near.take((near.normalized_position > 0) & (near.normalized_position < 1))
@@ -102,12 +102,12 @@ def _crossing_by_position(stretch: FrameArrays, i: int) -> int | None:
         return None
     distance = from_line(moving.since_line)
     if (
-        moving.time[-1] == stretch.time[i]
-        and moving.time[-2] == stretch.time[i - 1]
+        moving.time[-1] == arrays.time[i]
+        and moving.time[-2] == arrays.time[i - 1]
         and distance[-2] <= 0 < distance[-1]
     ):
         return _between(*_pair(moving.time, -2), *_pair(moving.speed_kmh, -2), *_pair(distance, -2))
-    return _beyond(moving.time[-2:], distance[-2:], int(stretch.time[i]))
+    return _beyond(moving.time[-2:], distance[-2:], int(arrays.time[i]))
 
 
 def _pair(column: Integers | Reals, i: int) -> tuple[Any, Any]:
@@ -141,14 +141,14 @@ def _beyond(time: Integers, distance: Reals, first_us: int) -> int | None:
     return line if abs(line - first_us) <= LOOKBACK_US else None
 
 
-def line_at_end_us(stretch: FrameArrays) -> int | None:
+def line_at_end_us(arrays: FrameArrays) -> int | None:
     """Return when the car reaches the line, at its pace, after the last frames of a recording.
 
     None if the line is farther away. A log that stops at the line has its last frame a step or two
     before it. Where the game counts late, the last frame is just behind the line.
     """
     # Games hold the position at the origin for some metres, as in `_crossing_by_position`.
-    moving = stretch.take((stretch.normalized_position > 0) & (stretch.normalized_position < 1))
+    moving = arrays.take((arrays.normalized_position > 0) & (arrays.normalized_position < 1))
     if len(moving) < 2:
         return None
     last = moving.take(slice(-2, None))
@@ -160,7 +160,7 @@ def line_at_end_us(stretch: FrameArrays) -> int | None:
     return int(last.time[1]) - round(float(distance[1]) / pace)
 
 
-def clock_at_line_ms(stretch: FrameArrays, i: int) -> int | None:
+def clock_at_line_ms(arrays: FrameArrays, i: int) -> int | None:
     """Return the lap clock when the car crossed the line; None if unknown.
 
     Frame ``i`` is the first one after the line, or does not exist at the end of a recording. The
@@ -168,8 +168,8 @@ def clock_at_line_ms(stretch: FrameArrays, i: int) -> int | None:
     depend on the frames' times. The last frames are extended to the line. Where the clock has
     restarted, they are extended to frame ``i``, less the reading of the new clock.
     """
-    first = int(np.searchsorted(stretch.time[:i], stretch.time[i - 1] - LOOKBACK_US))
-    near = stretch.take(slice(first, i))
+    first = int(np.searchsorted(arrays.time[:i], arrays.time[i - 1] - LOOKBACK_US))
+    near = arrays.take(slice(first, i))
     running = near.take(
         slice(int(np.flatnonzero(np.diff(near.lap_clock_ms, prepend=0) < 0)[-1:].sum()), None)
     )
@@ -183,40 +183,40 @@ def clock_at_line_ms(stretch: FrameArrays, i: int) -> int | None:
     )
     way, new_ms = -float(from_line(last.since_line[-1:])[0]), 0
     if (
-        i < len(stretch)
-        and clock_restarts(stretch.take(slice(i - 1, i + 1)))[0]
-        and 0 < stretch.normalized_position[i] < 1
+        i < len(arrays)
+        and clock_restarts(arrays.take(slice(i - 1, i + 1)))[0]
+        and 0 < arrays.normalized_position[i] < 1
     ):
         way, new_ms = (
-            float(from_line(stretch.since_line[i : i + 1] - last.since_line[-1])[0]),
-            int(stretch.lap_clock_ms[i]),
+            float(from_line(arrays.since_line[i : i + 1] - last.since_line[-1])[0]),
+            int(arrays.lap_clock_ms[i]),
         )
     if pace <= 0 or abs(way) > pace * LOOKBACK_US / 1000:
         return None
     return int(last.lap_clock_ms[-1]) + round(way / pace) - new_ms
 
 
-def mark_us(stretch: FrameArrays, i: int, share: float) -> int:
+def mark_us(arrays: FrameArrays, i: int, share: float) -> int:
     """Return when the car passed ``share`` of the lap, by the frames' times.
 
     The place lies between frame ``i - 1`` and frame ``i``.
     """
-    return _at_share(stretch, i, share, stretch.time)
+    return _at_share(arrays, i, share, arrays.time)
 
 
-def mark_clock_us(stretch: FrameArrays, i: int, share: float) -> int:
+def mark_clock_us(arrays: FrameArrays, i: int, share: float) -> int:
     """Return the reading of the lap clock, in µs, when the car passed ``share`` of the lap."""
-    return _at_share(stretch, i, share, 1000 * stretch.lap_clock_ms)
+    return _at_share(arrays, i, share, 1000 * arrays.lap_clock_ms)
 
 
-def _at_share(stretch: FrameArrays, i: int, share: float, clock_us: Integers) -> int:
-    d0, d1 = _pair(stretch.since_line, i - 1)
+def _at_share(arrays: FrameArrays, i: int, share: float, clock_us: Integers) -> int:
+    d0, d1 = _pair(arrays.since_line, i - 1)
     return _between(
-        *_pair(clock_us, i - 1), *_pair(stretch.speed_kmh, i - 1), d0 - share, d1 - share
+        *_pair(clock_us, i - 1), *_pair(arrays.speed_kmh, i - 1), d0 - share, d1 - share
     )
 
 
-def share_at_crossing(stretch: FrameArrays, i: int, line_us: int) -> float:
+def share_at_crossing(arrays: FrameArrays, i: int, line_us: int) -> float:
     """Return the car's position at a crossing, as a share of the lap, -0.5..0.5.
 
     Frame ``i`` is the first one after the crossing. The moment when the clock restarted is known to
@@ -224,8 +224,8 @@ def share_at_crossing(stretch: FrameArrays, i: int, line_us: int) -> float:
     crossing. Such a crossing is no evidence of the line's position. The result is then half way
     between the two frames where the counter rises.
     """
-    first = min(int(np.searchsorted(stretch.time, stretch.time[i] - LOOKBACK_US)), i - 1)
-    near = stretch.take(slice(first, i + 1))
+    first = min(int(np.searchsorted(arrays.time, arrays.time[i] - LOOKBACK_US)), i - 1)
+    near = arrays.take(slice(first, i + 1))
     driven = unwrapped(near.since_line)
     if clock_restarts(near.take(slice(-2, None)))[0]:
         share = float(np.interp(line_us, near.time, driven))

@@ -1,7 +1,7 @@
 """Computes laps from frames, with the same result live or all at once: the lap engine.
 
-`advance` takes a session's next frames and the carry-over of the frames before. `resume` makes that
-carry-over again from stored frames. Neither uses a clock, a database or a broker. Rules:
+`advance` takes a session's next frames and the state of the frames before. `resume` makes that
+state again from stored frames. Neither uses a clock, a database or a broker. Rules:
 
 * A lap ends where the game's lap counter rises. Where the counter stands still, it ends where the
   lap clock restarts at the line.
@@ -37,78 +37,78 @@ RESUME_MARGIN_US = 2 * LOOKBACK_US
 
 
 def advance(
-    frames: pa.Table, carry: EngineState | None, course: TrackLayout = UNKNOWN
+    frames: pa.Table, state: EngineState | None, layout: TrackLayout = UNKNOWN
 ) -> tuple[list[Lap], EngineState | None]:
-    """Return the laps that these frames end or correct, and the carry-over for the next frames.
+    """Return the laps that these frames end or correct, and the state for the next frames.
 
     ``frames`` has the columns of `analytics.model.channels.FRAMES` and holds one session in driven
     order. A lap may appear again, in this result or a later one: the last emission counts. The
     carry is None only before the first frame.
     """
-    return advance_each(frames, [frames.num_rows], [carry], [course])[0]
+    return advance_each(frames, [frames.num_rows], [state], [layout])[0]
 
 
 def advance_each(
     frames: pa.Table,
     ends: Sequence[int],
-    carries: Sequence[EngineState | None],
-    courses: Sequence[TrackLayout] | None = None,
+    states: Sequence[EngineState | None],
+    layouts: Sequence[TrackLayout] | None = None,
 ) -> list[tuple[list[Lap], EngineState | None]]:
     """Run `advance` for several sessions at once.
 
     The cost is hardly higher than for one session with as many frames. The frames of session i are
     those from ``ends[i - 1]`` (0 for the first) to before ``ends[i]``. ``carries[i]`` is its
-    carry-over. ``courses[i]`` is the course that it is timed on from its first frame on.
+    state. ``layouts[i]`` is the track layout that it is timed on from its first frame on.
     """
-    courses = courses or [UNKNOWN] * len(ends)
+    layouts = layouts or [UNKNOWN] * len(ends)
     recent = [
-        (start, carry.recent if carry else None)
-        for start, carry in zip([0, *ends], carries, strict=False)
+        (start, state.recent if state else None)
+        for start, state in zip([0, *ends], states, strict=False)
     ]
-    everything = FrameArrays.of(frames, _lines(ends, courses), recent)
-    answers: list[tuple[list[Lap], EngineState | None]] = [([], carry) for carry in carries]
+    everything = FrameArrays.of(frames, _lines(ends, layouts), recent)
+    answers: list[tuple[list[Lap], EngineState | None]] = [([], state) for state in states]
     pieces: list[FrameArrays] = []
     moving: list[tuple[int, EngineState, int]] = []
-    for i, (start, end, carry) in enumerate(zip([0, *ends], ends, carries, strict=False)):
+    for i, (start, end, state) in enumerate(zip([0, *ends], ends, states, strict=False)):
         driven = everything.take(slice(start, end)).after(
-            int(carry.recent.time[-1]) if carry else None
+            int(state.recent.time[-1]) if state else None
         )
         if len(driven):
-            carry = carry or EngineState(
+            state = state or EngineState(
                 driven.take(slice(0)), attempt(driven, 0, int(driven.lap_number[0]))
             )
-            pieces += [carry.recent, driven]
-            moving.append((i, carry, len(carry.recent) + len(driven)))
+            pieces += [state.recent, driven]
+            moving.append((i, state, len(state.recent) + len(driven)))
     if not moving:
         return answers
-    stretch = FrameArrays.joined(pieces)
+    arrays = FrameArrays.joined(pieces)
     lengths = np.array([length for _, _, length in moving])
     edges = np.append(0, np.cumsum(lengths))
-    happenings = FrameEvents.of(stretch, edges[:-1], lengths, [courses[i] for i, _, _ in moving])
-    firsts = edges[:-1] + [len(carry.recent) for _, carry, _ in moving]
-    counts = tallies(stretch, happenings, firsts, edges[1:])
-    for (i, carry, length), start, tally in zip(moving, edges.tolist(), counts, strict=False):
+    events = FrameEvents.of(arrays, edges[:-1], lengths, [layouts[i] for i, _, _ in moving])
+    firsts = edges[:-1] + [len(state.recent) for _, state, _ in moving]
+    counts = tallies(arrays, events, firsts, edges[1:])
+    for (i, state, length), start, tally in zip(moving, edges.tolist(), counts, strict=False):
         rows = slice(start, start + length)
-        mine = stretch.take(rows)
-        if not tally.bits & LOUD and not carry.ended:
+        mine = arrays.take(rows)
+        if not tally.bits & LOUD and not state.ended:
             # This is nearly always so, and then no frame needs to be examined singly.
-            before, new = carry.open, slice(len(carry.recent), length)
+            before, new = state.open, slice(len(state.recent), length)
             lap = before.driven(mine, new, tally, splits=before.splits, marks=before.marks)
             answers[i] = (
                 [],
-                EngineState(mine.recent(LOOKBACK_US, least=LEAST_RECENT), lap, None, carry.ahead),
+                EngineState(mine.recent(LOOKBACK_US, least=LEAST_RECENT), lap, None, state.ahead),
             )
         else:
-            answers[i] = SessionTimer(mine, happenings.take(rows), carry, courses[i]).run(
-                len(carry.recent), tally
+            answers[i] = SessionTimer(mine, events.take(rows), state, layouts[i]).run(
+                len(state.recent), tally
             )
     return answers
 
 
 def resume(
-    frames: pa.Table, *, lap_number: int, started_at_us: int, course: TrackLayout = UNKNOWN
+    frames: pa.Table, *, lap_number: int, started_at_us: int, layout: TrackLayout = UNKNOWN
 ) -> tuple[list[Lap], EngineState | None]:
-    """Return the carry-over from stored frames, and their laps from ``lap_number`` on.
+    """Return the state from stored frames, and their laps from ``lap_number`` on.
 
     The result is as if `advance` had never stopped. ``lap_number`` and ``started_at_us`` are those
     of the last finished lap in the store. ``frames`` are all stored frames of the session in order
@@ -118,47 +118,47 @@ def resume(
     entered it. The lap that they make is discarded. The result is exact if laps are longer than ten
     seconds and no resend filled a hole meanwhile.
     """
-    laps, carry = advance(frames, None, course)
-    if carry is None:
+    laps, state = advance(frames, None, layout)
+    if state is None:
         return [], None
-    starts: Sequence[Lap | OpenLap] = [*laps, carry.open]
+    starts: Sequence[Lap | OpenLap] = [*laps, state.open]
     same = min(starts, key=lambda lap: abs(lap.started_at_us - started_at_us))
     shift = lap_number - same.lap_number
     laps = [replace(lap, lap_number=lap.lap_number + shift) for lap in laps]
-    return [lap for lap in laps if lap.lap_number >= lap_number], carry.renumbered(shift)
+    return [lap for lap in laps if lap.lap_number >= lap_number], state.renumbered(shift)
 
 
-def timed(frames: pa.Table, course: TrackLayout = UNKNOWN) -> list[Lap]:
+def timed(frames: pa.Table, layout: TrackLayout = UNKNOWN) -> list[Lap]:
     """Return the laps of a whole session, each once, in order; ``frames`` as for `advance`.
 
     The lap that ends with the recording is included if the car reached the line in it.
     """
-    laps, carry = advance(frames, None, course)
+    laps, state = advance(frames, None, layout)
     found = {lap.lap_number: lap for lap in laps}
-    if carry and (last := last_lap(carry, course)):
+    if state and (last := last_lap(state, layout)):
         found[last.lap_number] = last
     return list(found.values())
 
 
-def last_lap(carry: EngineState, course: TrackLayout = UNKNOWN) -> Lap | None:
+def last_lap(state: EngineState, layout: TrackLayout = UNKNOWN) -> Lap | None:
     """Return the lap in progress as an ended one, if the recording's last frames reach the line;
     else None.
 
     Call it only where no more frames follow.
     """
-    line_us = line_at_end_us(carry.recent)
-    if line_us is None or line_us <= carry.open.started_at_us:
+    line_us = line_at_end_us(state.recent)
+    if line_us is None or line_us <= state.open.started_at_us:
         return None
-    lap = finished(carry.open, course, carry.recent, len(carry.recent), 0, line_us)
+    lap = finished(state.open, layout, state.recent, len(state.recent), 0, line_us)
     return lap if lap.lap_time_ms is not None and lap.lap_time_ms >= SHORTEST_LAP_MS else None
 
 
 def sector_ended(
-    before: EngineState | None, now: EngineState | None, course: TrackLayout = UNKNOWN
+    before: EngineState | None, now: EngineState | None, layout: TrackLayout = UNKNOWN
 ) -> LapInProgress | None:
-    """Return the lap in progress if one of its sectors ended between two carry-overs; else None.
+    """Return the lap in progress if one of its sectors ended between two states; else None.
 
-    Both carry-overs are of the same session.
+    Both states are of the same session.
     """
     if now is None or (
         before and before.open.splits is now.open.splits and before.open.marks is now.open.marks
@@ -166,14 +166,14 @@ def sector_ended(
         # This is nearly always so: `advance` makes new ones only where the car passed a mark or a
         # sector's end.
         return None
-    lap = in_progress(now.open, course)
+    lap = in_progress(now.open, layout)
     begun = before.open if before and before.open.started_at_us == lap.started_at_us else None
-    known = in_progress(begun, course).sector_times_ms if begun else ()
+    known = in_progress(begun, layout).sector_times_ms if begun else ()
     return lap if len(lap.sector_times_ms) > len(known) else None
 
 
-def _lines(ends: Sequence[int], courses: Sequence[TrackLayout]) -> Reals | float:
+def _lines(ends: Sequence[int], layouts: Sequence[TrackLayout]) -> Reals | float:
     """Return the line of each frame, or one for all."""
-    if not any(course.line for course in courses):
+    if not any(layout.line for layout in layouts):
         return 0.0
-    return np.repeat([course.line for course in courses], np.diff(ends, prepend=0))
+    return np.repeat([layout.line for layout in layouts], np.diff(ends, prepend=0))

@@ -94,24 +94,24 @@ class FrameEvents:
     @classmethod
     def of(
         cls,
-        stretch: FrameArrays,
+        arrays: FrameArrays,
         starts: Integers,
         lengths: Integers,
-        courses: Sequence[TrackLayout],
+        layouts: Sequence[TrackLayout],
     ) -> "FrameEvents":
         """Return the events of sessions that lie one after the other.
 
-        Each session has a course, a first frame from ``starts`` and a number of frames from
+        Each session has a track layout, a first frame from ``starts`` and a number of frames from
         ``lengths``.
         """
-        length_m = _of_frames([course.length_m or 0.0 for course in courses], lengths)
-        far = np.zeros(len(stretch))
-        far[1:] = reach(stretch, length_m)
-        bits, still_us = _own(stretch), np.zeros(len(stretch), np.int64)
-        fit_terms = np.zeros((len(StepSums._fields), len(stretch)), np.int64)
-        between, still_us[1:], fit_terms[:, 1:] = _between(stretch, far[1:], length_m, starts)
+        length_m = _of_frames([layout.length_m or 0.0 for layout in layouts], lengths)
+        far = np.zeros(len(arrays))
+        far[1:] = reach(arrays, length_m)
+        bits, still_us = _own(arrays), np.zeros(len(arrays), np.int64)
+        fit_terms = np.zeros((len(StepSums._fields), len(arrays)), np.int64)
+        between, still_us[1:], fit_terms[:, 1:] = _between(arrays, far[1:], length_m, starts)
         bits[1:] |= between
-        bits[_passed(stretch, lengths, courses, bits)] |= MARK
+        bits[_passed(arrays, lengths, layouts, bits)] |= MARK
         bits[starts] &= FAR_SIDE
         far[starts] = 0
         still_us[starts] = 0
@@ -130,13 +130,13 @@ class FrameEvents:
         """
         return StepSums(*self.fit_terms[:, first:end].sum(axis=1).tolist())
 
-    def forget(self, i: int, what: int) -> None:
+    def clear(self, i: int, what: int) -> None:
         """Clear the events ``what`` before frame ``i``."""
         self.bits[i] &= ~what
 
 
 def tallies(
-    stretch: FrameArrays, happenings: FrameEvents, firsts: Integers, ends: Integers
+    arrays: FrameArrays, events: FrameEvents, firsts: Integers, ends: Integers
 ) -> list[Tally]:
     """Return a tally of frames ``firsts[i]`` to before ``ends[i]`` for each i.
 
@@ -149,16 +149,16 @@ def tallies(
     inside = slice(first, last)
     places = np.column_stack([firsts, ends]).ravel()
     places = places[places < last] - first
-    bits = happenings.bits
+    bits = events.bits
     answers = (
         np.bitwise_or.reduceat(bits[inside], places),
         np.add.reduceat((bits[inside] & HOLE) // HOLE, places, dtype=np.int64),
-        np.maximum.reduceat(stretch.speed_kmh[inside], places),
-        np.maximum.reduceat(stretch.sector[inside], places),
-        np.add.reduceat(happenings.still_us[inside], places),
+        np.maximum.reduceat(arrays.speed_kmh[inside], places),
+        np.maximum.reduceat(arrays.sector[inside], places),
+        np.add.reduceat(events.still_us[inside], places),
     )
-    validity = stretch.validity[ends - 1].tolist()
-    fits = np.add.reduceat(happenings.fit_terms[:, inside], places, axis=1)[:, ::2].T.tolist()
+    validity = arrays.validity[ends - 1].tolist()
+    fits = np.add.reduceat(events.fit_terms[:, inside], places, axis=1)[:, ::2].T.tolist()
     columns = (
         *(answer[::2].tolist() for answer in answers),
         validity,
@@ -167,30 +167,30 @@ def tallies(
     return [Tally(*row) for row in zip(*columns, strict=True)]
 
 
-def _own(stretch: FrameArrays) -> Bits:
-    far_side = np.abs(from_line(stretch.since_line)) > 0.4
+def _own(arrays: FrameArrays) -> Bits:
+    far_side = np.abs(from_line(arrays.since_line)) > 0.4
     bits: Bits = far_side * np.int16(FAR_SIDE)
     return bits
 
 
 def _between(
-    stretch: FrameArrays, far: Reals, length_m: Reals | float, starts: Integers
+    arrays: FrameArrays, far: Reals, length_m: Reals | float, starts: Integers
 ) -> tuple[Bits, Integers, Integers]:
     """Return the events between each frame and the next, the still times and the fit terms."""
-    whole = np.diff(stretch.whole)
+    whole = np.diff(arrays.whole)
     time, sequence, counter, clock, sector = whole[0], whole[1], whole[2], whole[3], whole[5]
-    step = np.diff(stretch.since_line)
+    step = np.diff(arrays.since_line)
     moved = step - np.rint(step)
     jump = np.abs(moved) > far
-    moved_m, speeds = _moved_m(moved, length_m), np.abs(stretch.speed_kmh)
+    moved_m, speeds = _moved_m(moved, length_m), np.abs(arrays.speed_kmh)
     speed = np.maximum(speeds[1:], speeds[:-1])
     unseen = _unseen(time, 1000 * clock, moved_m, speed, starts)
     still = (moved_m <= _STILL * speed / 3.6 * time / 1e6) | (speed < _STANDING_KMH)
-    missing = (sequence > 1) & (stretch.sequence[:-1] > 0)
-    in_pit = stretch.pit >= IN_PIT
-    not_valid = stretch.validity == NOT_VALID
-    clock_starts = (stretch.lap_clock_ms[:-1] == 0) & (clock > 0)
-    bits: Bits = ((counter != 0) | clock_restarts(stretch) | clock_starts) * np.int16(EVENT)
+    missing = (sequence > 1) & (arrays.sequence[:-1] > 0)
+    in_pit = arrays.pit >= IN_PIT
+    not_valid = arrays.validity == NOT_VALID
+    clock_starts = (arrays.lap_clock_ms[:-1] == 0) & (clock > 0)
+    bits: Bits = ((counter != 0) | clock_restarts(arrays) | clock_starts) * np.int16(EVENT)
     for mask, bit in (
         (unseen | missing, HOLE),
         (unseen, LONG_HOLE),
@@ -201,7 +201,7 @@ def _between(
         (not_valid[1:] & ~not_valid[:-1], INVALID),
     ):
         bits |= mask * np.int16(bit)
-    held = stuck(stretch.normalized_position)
+    held = stuck(arrays.normalized_position)
     seen = ~(unseen | jump | held[1:] | held[:-1])
     return bits, still * time, step_terms(time, clock, moved, (speeds[1:] + speeds[:-1]) / 2, seen)
 
@@ -232,18 +232,18 @@ def _unseen(
 
 
 def _passed(
-    stretch: FrameArrays, lengths: Integers, courses: Sequence[TrackLayout], bits: Bits
+    arrays: FrameArrays, lengths: Integers, layouts: Sequence[TrackLayout], bits: Bits
 ) -> Integers:
-    """Return the frames before which the car passed a mark of its course, forwards and seen."""
-    different = {id(course): course for course in courses}
-    # The marks of course k lie between k and k+1, so that one search finds all marks.
-    marks = np.concatenate([np.add(course.marks, k) for k, course in enumerate(different.values())])
-    where = {course: float(k) for k, course in enumerate(different)}
-    shift = _of_frames([where[id(course)] for course in courses], lengths)
-    cell = np.searchsorted(marks, stretch.since_line + shift, side="right")
+    """Return the frames before which the car passed a mark of its track, forwards and seen."""
+    different = {id(layout): layout for layout in layouts}
+    # The marks of layout k lie between k and k+1, so that one search finds all marks.
+    marks = np.concatenate([np.add(layout.marks, k) for k, layout in enumerate(different.values())])
+    where = {layout: float(k) for k, layout in enumerate(different)}
+    shift = _of_frames([where[id(layout)] for layout in layouts], lengths)
+    cell = np.searchsorted(marks, arrays.since_line + shift, side="right")
     passed = np.flatnonzero(cell[1:] > cell[:-1]) + 1
-    step = stretch.since_line[passed] - stretch.since_line[passed - 1]
-    held = stuck(stretch.normalized_position)
+    step = arrays.since_line[passed] - arrays.since_line[passed - 1]
+    held = stuck(arrays.normalized_position)
     seen = (bits[passed] & (JUMP | LONG_HOLE)) == 0
     answer: Integers = passed[seen & (step < 0.5) & ~held[passed] & ~held[passed - 1]]
     return answer

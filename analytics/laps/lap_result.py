@@ -45,10 +45,10 @@ _PAUSE_MS = 250
 # The number of mini-sector marks that a lap may miss and still count as driven round. A short hole
 # hides a mark, as does a position that the game holds.
 _UNSEEN_MARKS = 2
-# A game that counts laps this far from the course's line uses another line.
+# A game that counts laps this far from the track's line uses another line.
 _OFF_LINE = 0.01
 
-_SAYS = (
+_REASON_OF_EVENT = (
     (LONG_HOLE, "frames_missing"),
     (JUMP, "position_jump"),
     (INVALID, "game_invalidated"),
@@ -57,25 +57,27 @@ _SAYS = (
 
 
 def finished(
-    lap: OpenLap, course: TrackLayout, stretch: FrameArrays, i: int, bits: int, line_us: int
+    lap: OpenLap, layout: TrackLayout, arrays: FrameArrays, i: int, bits: int, line_us: int
 ) -> Lap:
     """Return the lap that ended at ``line_us``, before frame ``i``.
 
     ``bits`` are the events between that frame and the one before.
     """
-    reasons = _reasons(lap, course, bits, ends_in_pit=bool(stretch.pit[i - 1] >= IN_PIT))
+    reasons = _reasons(lap, layout, bits, ends_in_pit=bool(arrays.pit[i - 1] >= IN_PIT))
     flags = flags_of(reasons)
-    by_clock_ms = _by_clock_ms(lap, stretch, i, line_us)
-    lap_time_ms = _lap_time_ms(lap, stretch, i, line_us) if by_clock_ms is None else by_clock_ms
+    by_clock_ms = _by_clock_ms(lap, arrays, i, line_us)
+    lap_time_ms = _lap_time_ms(lap, arrays, i, line_us) if by_clock_ms is None else by_clock_ms
     # The marks of such a lap are by its clock, too.
     end_us = (
-        lap.clock_zero_us + 1000 * lap_time_ms if lap_time_ms and lap.believes_clock else line_us
+        lap.clock_zero_us + 1000 * lap_time_ms
+        if lap_time_ms and lap.has_reliable_clock
+        else line_us
     )
     whole = "partial" not in flags and _ms(end_us - lap.clock_zero_us) == lap_time_ms
-    told = _told_sectors_ms(lap, end_us) if whole else ()
+    official = _official_sectors_ms(lap, end_us) if whole else ()
     measured = whole and abs(lap.off_line or 0.0) <= _OFF_LINE
-    computed = _between_marks_ms(lap, course.sector_marks, end_us) if measured else ()
-    minis = _between_marks_ms(lap, course.mini_marks, end_us) if measured else ()
+    computed = _between_marks_ms(lap, layout.sector_marks, end_us) if measured else ()
+    minis = _between_marks_ms(lap, layout.mini_marks, end_us) if measured else ()
     computed = () if None in computed else computed
     return Lap(
         lap_number=lap.lap_number,
@@ -83,8 +85,8 @@ def finished(
         ended_at_us=line_us,
         lap_time_ms=lap_time_ms,
         official_lap_time_ms=None,
-        sector_times_ms=told or _known(computed),
-        sector_source="game" if told else "computed" if computed else "",
+        sector_times_ms=official or _known(computed),
+        sector_source="game" if official else "computed" if computed else "",
         flags=flags,
         frames=lap.frames,
         gaps=lap.gaps + int(bool(bits & HOLE)),
@@ -96,30 +98,30 @@ def finished(
         mini_sector_times_ms=minis,
         line_position=None
         if lap.off_line is None
-        else round((course.line + lap.off_line) % 1.0, 6),
+        else round((layout.line + lap.off_line) % 1.0, 6),
         sector_positions=tuple(round(split.position, 6) for split in lap.splits),
     )
 
 
-def in_progress(lap: OpenLap, course: TrackLayout) -> LapInProgress:
+def in_progress(lap: OpenLap, layout: TrackLayout) -> LapInProgress:
     """Return a lap in progress with its ended sectors, to the millisecond as it will have them.
 
     There are two exceptions. A lap that turns out partial has no sectors. If the game later skips a
     sector, the lap has measured sectors.
     """
     flags = flags_of(_seen(lap, lap.bits) | ({"through_pits"} if lap.bits & PIT_ENTRY else set()))
-    told = _game_tells_sectors(lap)
-    ends_us = [split.at_us for split in lap.splits] if told else _measured_ends_us(lap, course)
+    official = _has_official_sectors(lap)
+    ends_us = [split.at_us for split in lap.splits] if official else _measured_ends_us(lap, layout)
     return LapInProgress(
         lap_number=lap.lap_number,
         started_at_us=lap.started_at_us,
         sector_times_ms=() if "partial" in flags else _known(_parts_ms(lap.clock_zero_us, ends_us)),
-        sector_source="game" if told else "computed",
+        sector_source="game" if official else "computed",
         flags=flags,
     )
 
 
-def official_ms(ended: EndedLap, told_ms: Integers) -> int | None:
+def official_ms(ended: EndedLap, reported_ms: Integers) -> int | None:
     """Return the official time of the lap that ended; None if no time belongs to it.
 
     This is the last time that fits ours and differs from the one before the line. Failing that, it
@@ -127,17 +129,17 @@ def official_ms(ended: EndedLap, told_ms: Integers) -> int | None:
     "none", and correct a time seconds later. Two laps may have the same time.
     """
     ours, lap = ended.lap.lap_time_ms, ended.lap
-    told_ms = told_ms[(told_ms > 0) & (told_ms <= _LONGEST_LAP_MS)]
+    reported_ms = reported_ms[(reported_ms > 0) & (reported_ms <= _LONGEST_LAP_MS)]
     if ours is not None:
-        off = np.abs(told_ms - ours)
-        told_ms = told_ms[off <= (_FITS_PARTIAL_MS if "partial" in lap.flags else _FITS_MS)]
-    changed = told_ms[told_ms != ended.official_before_ms]
+        off = np.abs(reported_ms - ours)
+        reported_ms = reported_ms[off <= (_FITS_PARTIAL_MS if "partial" in lap.flags else _FITS_MS)]
+    changed = reported_ms[reported_ms != ended.official_before_ms]
     if not len(changed) and ours is not None and lap.official_lap_time_ms is None:
-        changed = told_ms[np.abs(told_ms - ours) <= _SAME_MS]
+        changed = reported_ms[np.abs(reported_ms - ours) <= _SAME_MS]
     return int(changed[-1]) if len(changed) else None
 
 
-def _reasons(lap: OpenLap, course: TrackLayout, bits: int, *, ends_in_pit: bool) -> frozenset[str]:
+def _reasons(lap: OpenLap, layout: TrackLayout, bits: int, *, ends_in_pit: bool) -> frozenset[str]:
     # A hole or a jump over the line belongs to both laps. All other events at the first frame after
     # the line belong to the next lap.
     happened = lap.bits | bits & (LONG_HOLE | JUMP)
@@ -151,7 +153,7 @@ def _reasons(lap: OpenLap, course: TrackLayout, bits: int, *, ends_in_pit: bool)
     if not lap.timed_from_line and not lap.bits & FAR_SIDE:
         reasons.add("early_count")
     passed = {mark for mark, _ in lap.marks}
-    unseen = sum(mark not in passed for mark in course.mini_marks)
+    unseen = sum(mark not in passed for mark in layout.mini_marks)
     if unseen > _UNSEEN_MARKS and (lap.timed_from_line or not reasons):
         reasons.add("marks_missed")
     return frozenset(reasons)
@@ -162,10 +164,10 @@ def _seen(lap: OpenLap, happened: int) -> frozenset[str]:
     # An invalid flag left over from the lap before counts only if it lasts to the end. Such a flag
     # outlives its lap by up to 4 s (iRacing).
     invalid = {"game_invalidated"} if lap.validity == NOT_VALID else set()
-    return lap.reasons | invalid | {reason for bit, reason in _SAYS if happened & bit}
+    return lap.reasons | invalid | {reason for bit, reason in _REASON_OF_EVENT if happened & bit}
 
 
-def _game_tells_sectors(lap: OpenLap) -> bool:
+def _has_official_sectors(lap: OpenLap) -> bool:
     """Return whether the game reports sectors.
 
     Some games report sector 1 all around the lap, and some tracks have no other. Those sectors are
@@ -176,50 +178,50 @@ def _game_tells_sectors(lap: OpenLap) -> bool:
     )
 
 
-def _measured_ends_us(lap: OpenLap, course: TrackLayout) -> list[int]:
-    """Return when the sectors of the course ended, up to the first end that was not seen."""
+def _measured_ends_us(lap: OpenLap, layout: TrackLayout) -> list[int]:
+    """Return when the sectors of the track layout ended, up to the first end that was not seen."""
     if abs(lap.off_line or 0.0) > _OFF_LINE:
         return []
     passed = dict(lap.marks)
-    return [passed[mark] for mark in takewhile(passed.__contains__, course.sector_marks)]
+    return [passed[mark] for mark in takewhile(passed.__contains__, layout.sector_marks)]
 
 
-def _lap_time_ms(lap: OpenLap, stretch: FrameArrays, i: int, line_us: int) -> int | None:
+def _lap_time_ms(lap: OpenLap, arrays: FrameArrays, i: int, line_us: int) -> int | None:
     """Return the time from line to line, or the game's clock at the line.
 
     The clock is used if the lap began elsewhere or the game was paused. It may lack the time in
     which the car did not move. A clock that lacks more stood still itself.
     """
     passed_ms = _ms(line_us - lap.clock_zero_us)
-    clock_ms = int(stretch.lap_clock_ms[i - 1]) + _ms(line_us - int(stretch.time[i - 1]))
+    clock_ms = int(arrays.lap_clock_ms[i - 1]) + _ms(line_us - int(arrays.time[i - 1]))
     # A game that puts the car back puts its clock back.
     lacking_ms = passed_ms if lap.bits & JUMP_BACK else _ms(lap.still_us) + _PAUSE_MS
-    believed = passed_ms - lacking_ms <= clock_ms <= passed_ms + _PAUSE_MS
+    reliable = passed_ms - lacking_ms <= clock_ms <= passed_ms + _PAUSE_MS
     if not lap.timed_from_line:
         return (
             clock_ms
-            if believed and lap.first_clock_ms + _LEAST_TIMED_MS < clock_ms <= _LONGEST_LAP_MS
+            if reliable and lap.first_clock_ms + _LEAST_TIMED_MS < clock_ms <= _LONGEST_LAP_MS
             else None
         )
-    paused = believed and SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
+    paused = reliable and SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
     lap_time_ms = clock_ms if paused else passed_ms
     return lap_time_ms if 0 < lap_time_ms <= _LONGEST_LAP_MS else None
 
 
-def _by_clock_ms(lap: OpenLap, stretch: FrameArrays, i: int, line_us: int) -> int | None:
+def _by_clock_ms(lap: OpenLap, arrays: FrameArrays, i: int, line_us: int) -> int | None:
     """Return the lap clock at the line where frames arrive in bursts and the clock agrees with the
     car; else None.
 
     Where the frames' times only jitter, the times at the line are better than the car's position.
     For 13 iRacing laps, they are 2.2 ms off the game's time, not 9.9.
     """
-    clock_ms = clock_at_line_ms(stretch, i) if lap.believes_clock and lap.fit.in_bursts else None
+    clock_ms = clock_at_line_ms(arrays, i) if lap.has_reliable_clock and lap.fit.in_bursts else None
     if clock_ms is None or not lap.clock_fits(line_us - lap.clock_zero_us, 1000 * clock_ms):
         return None
     return clock_ms if lap.first_clock_ms + _LEAST_TIMED_MS < clock_ms <= _LONGEST_LAP_MS else None
 
 
-def _told_sectors_ms(lap: OpenLap, line_us: int) -> tuple[int, ...]:
+def _official_sectors_ms(lap: OpenLap, line_us: int) -> tuple[int, ...]:
     """Return the sectors that the game reported; none if one was missed."""
     if not lap.splits or len(lap.splits) + 1 != lap.last_sector:
         return ()

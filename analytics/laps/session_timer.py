@@ -49,23 +49,23 @@ _STANDING_KMH = 5.0
 _SAME_US = 2_000
 
 
-def attempt(stretch: FrameArrays, i: int, number: int) -> OpenLap:
+def attempt(arrays: FrameArrays, i: int, number: int) -> OpenLap:
     """Return a lap that frame ``i`` begins without a line before it.
 
     It is the session's first lap, or the first one after a restart.
     """
-    off_line = float(from_line(stretch.since_line[i : i + 1])[0])
-    clock_ms = int(stretch.lap_clock_ms[i])
-    standing = abs(stretch.speed_kmh[i]) < _STANDING_KMH and abs(off_line) < 0.1
+    off_line = float(from_line(arrays.since_line[i : i + 1])[0])
+    clock_ms = int(arrays.lap_clock_ms[i])
+    standing = abs(arrays.speed_kmh[i]) < _STANDING_KMH and abs(off_line) < 0.1
     at_line = 0 <= off_line < 0.02 and clock_ms <= 1000
-    if stretch.pit[i] >= IN_PIT:
+    if arrays.pit[i] >= IN_PIT:
         reasons = ["left_pits"]
     else:
         reasons = ["standing_start"] if standing else [] if at_line else ["joined_mid_lap"]
     return OpenLap(
         lap_number=number,
-        started_at_us=int(stretch.time[i]) - 1000 * clock_ms,
-        official_before_ms=int(stretch.last_lap_time_ms[i]),
+        started_at_us=int(arrays.time[i]) - 1000 * clock_ms,
+        official_before_ms=int(arrays.last_lap_time_ms[i]),
         timed_from_line=False,
         zero_by_clock=True,
         first_clock_ms=clock_ms,
@@ -76,19 +76,19 @@ def attempt(stretch: FrameArrays, i: int, number: int) -> OpenLap:
 class SessionTimer:
     """Times the laps of one session in one batch.
 
-    ``stretch`` is the end of the earlier frames, then the batch. ``happenings`` are the events of
+    ``arrays`` is the end of the earlier frames, then the batch. ``events`` are the events of
     all of it.
     """
 
     def __init__(
-        self, stretch: FrameArrays, happenings: FrameEvents, carry: EngineState, course: TrackLayout
+        self, arrays: FrameArrays, events: FrameEvents, state: EngineState, layout: TrackLayout
     ) -> None:
-        self.stretch = stretch
-        self.happenings = happenings
-        self.course = course
-        self.open = carry.open
-        self.ended = carry.ended
-        self.ahead = carry.ahead
+        self.arrays = arrays
+        self.events = events
+        self.layout = layout
+        self.open = state.open
+        self.ended = state.ended
+        self.ahead = state.ahead
         self.laps: dict[int, Lap] = {}
 
     def run(self, first: int, tally: Tally) -> tuple[list[Lap], EngineState]:
@@ -96,39 +96,38 @@ class SessionTimer:
         if tally.bits & EVENT:
             self._from_event_to_event(first)
         else:
-            self._drive(first, len(self.stretch), tally)
-        recent = self.stretch.recent(LOOKBACK_US, least=LEAST_RECENT)
+            self._advance(first, len(self.arrays), tally)
+        recent = self.arrays.recent(LOOKBACK_US, least=LEAST_RECENT)
         return list(self.laps.values()), EngineState(recent, self.open, self.ended, self.ahead)
 
     def _from_event_to_event(self, first: int) -> None:
         start = first
-        for event in (np.flatnonzero(self.happenings.bits[first:] & EVENT) + first).tolist():
-            self._drive(start, event)
-            self._meet(event)
+        for event in (np.flatnonzero(self.events.bits[first:] & EVENT) + first).tolist():
+            self._advance(start, event)
+            self._handle(event)
             start = event
-        self._drive(start, len(self.stretch))
+        self._advance(start, len(self.arrays))
 
-    def _meet(self, i: int) -> None:
+    def _handle(self, i: int) -> None:
         """Decide the meaning of a counter that moves or a clock that restarts at frame ``i``."""
-        counted = int(self.stretch.lap_number[i] - self.stretch.lap_number[i - 1])
-        if counted < 0 or (counted == 0 and self.happenings.bits[i] & JUMP):
+        counted = int(self.arrays.lap_number[i] - self.arrays.lap_number[i - 1])
+        if counted < 0 or (counted == 0 and self.events.bits[i] & JUMP):
             self._restart(i)
         elif counted > 0 and self._same_crossing(i):
             self.ahead -= counted
         elif counted > 0:
-            self._cross(i, int(self.stretch.lap_number[i]) + self.ahead, by_clock=False)
+            self._cross(i, int(self.arrays.lap_number[i]) + self.ahead, by_clock=False)
         elif self._clock_starts(i):
             self._begin_by_clock(i)
         elif self._counted_early(i):
             self._cross_later(i)
-        elif self._clock_says_line(i):
+        elif self._clock_restarts_at(i):
             self.ahead += 1
             self._cross(i, self.open.lap_number + 1, by_clock=True)
 
     def _same_crossing(self, i: int) -> bool:
         return (
-            self.open.timed_from_line
-            and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US
+            self.open.timed_from_line and self.arrays.time[i] - self.open.started_at_us < _WITHIN_US
         )
 
     def _clock_starts(self, i: int) -> bool:
@@ -139,16 +138,16 @@ class SessionTimer:
         if (
             self.open.timed_from_line
             or self.open.first_clock_ms != 0
-            or self.stretch.lap_clock_ms[i - 1] != 0
+            or self.arrays.lap_clock_ms[i - 1] != 0
         ):
             return False
         # Some games show the running clock seconds late, and then show all the time that has
         # passed.
-        passed_ms = int(self.stretch.time[i] - self.stretch.time[i - 1]) // 1000
-        return bool(0 < self.stretch.lap_clock_ms[i] <= passed_ms + _SHOWN_LATE_MS)
+        passed_ms = int(self.arrays.time[i] - self.arrays.time[i - 1]) // 1000
+        return bool(0 < self.arrays.lap_clock_ms[i] <= passed_ms + _SHOWN_LATE_MS)
 
     def _begin_by_clock(self, i: int) -> None:
-        begun, before = (attempt(self.stretch, j, self.open.lap_number) for j in (i, i - 1))
+        begun, before = (attempt(self.arrays, j, self.open.lap_number) for j in (i, i - 1))
         kept = before.reasons & {"standing_start", "left_pits"} | self.open.reasons & {"restarted"}
         self.open = replace(begun, reasons=begun.reasons | kept)
 
@@ -156,44 +155,41 @@ class SessionTimer:
         """Return whether the counter rose early, away from the line, and the clock now restarts at
         the line.
         """
-        stretch = self.stretch
+        arrays = self.arrays
         if (
             not self.ended
             or not self.ended.as_counted
-            or stretch.time[i] - self.ended.ended_at_us > _WITHIN_US
+            or arrays.time[i] - self.ended.ended_at_us > _WITHIN_US
         ):
             return False
-        if stretch.lap_clock_ms[i] >= stretch.lap_clock_ms[i - 1] or not self._at_line(i):
+        if arrays.lap_clock_ms[i] >= arrays.lap_clock_ms[i - 1] or not self._at_line(i):
             return False
-        off_line = share_at_crossing(stretch, i, crossing_us(stretch, i))
+        off_line = share_at_crossing(arrays, i, crossing_us(arrays, i))
         return abs(off_line) + _EARLY < abs(self.open.off_line or 0.0)
 
     def _at_line(self, i: int) -> bool:
-        off_line = abs(float(from_line(self.stretch.since_line[i : i + 1])[0]))
-        ran = self.stretch.lap_clock_ms[i - 1] >= SHORTEST_LAP_MS
-        moves = self.stretch.speed_kmh[i] >= _STANDING_KMH
-        return bool(ran and moves and off_line <= 0.02 + self.happenings.reach[i])
+        off_line = abs(float(from_line(self.arrays.since_line[i : i + 1])[0]))
+        ran = self.arrays.lap_clock_ms[i - 1] >= SHORTEST_LAP_MS
+        moves = self.arrays.speed_kmh[i] >= _STANDING_KMH
+        return bool(ran and moves and off_line <= 0.02 + self.events.reach[i])
 
-    def _clock_says_line(self, i: int) -> bool:
+    def _clock_restarts_at(self, i: int) -> bool:
         """Return whether the restart of the clock at frame ``i`` is a crossing of the line.
 
         A clock also restarts when the lights go green. It may restart seconds after the line if the
         game shows it late.
         """
-        if (
-            self.open.timed_from_line
-            and self.stretch.time[i] - self.open.started_at_us < _WITHIN_US
-        ):
+        if self.open.timed_from_line and self.arrays.time[i] - self.open.started_at_us < _WITHIN_US:
             return False
-        restarts = self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1]
+        restarts = self.arrays.lap_clock_ms[i] < self.arrays.lap_clock_ms[i - 1]
         return bool(restarts) and self._at_line(i)
 
     def _restart(self, i: int) -> None:
         number = self.open.lap_number
-        begun = attempt(self.stretch, i, number)
+        begun = attempt(self.arrays, i, number)
         # Frames before belong to the earlier attempt, although a clock that was put back counts
         # some of its time again.
-        starts_us = max(begun.started_at_us, int(self.stretch.time[i - 1]) + 1)
+        starts_us = max(begun.started_at_us, int(self.arrays.time[i - 1]) + 1)
         self.open = replace(
             begun,
             started_at_us=starts_us,
@@ -201,38 +197,34 @@ class SessionTimer:
             reasons=begun.reasons | {"restarted"},
         )
         self.ended = None
-        self.ahead = number - int(self.stretch.lap_number[i])
-        self.happenings.forget(i, HOLE | LONG_HOLE | JUMP | JUMP_BACK | PIT_ENTRY | MARK)
+        self.ahead = number - int(self.arrays.lap_number[i])
+        self.events.clear(i, HOLE | LONG_HOLE | JUMP | JUMP_BACK | PIT_ENTRY | MARK)
 
     def _cross(self, i: int, number: int, *, by_clock: bool) -> None:
-        line_us = crossing_us(self.stretch, i)
+        line_us = crossing_us(self.arrays, i)
         before = (
-            int(self.stretch.last_lap_time_ms[i - 1])
-            if self.ended
-            else self.open.official_before_ms
+            int(self.arrays.last_lap_time_ms[i - 1]) if self.ended else self.open.official_before_ms
         )
-        lap = finished(
-            self.open, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us
-        )
+        lap = finished(self.open, self.layout, self.arrays, i, int(self.events.bits[i]), line_us)
         self.laps[lap.lap_number] = lap
-        restarts = bool(self.stretch.lap_clock_ms[i] < self.stretch.lap_clock_ms[i - 1])
+        restarts = bool(self.arrays.lap_clock_ms[i] < self.arrays.lap_clock_ms[i - 1])
         self.ended = EndedLap(lap, line_us, before, None if by_clock or restarts else self.open)
         number = max(number, lap.lap_number + 1)
-        self.ahead = number - int(self.stretch.lap_number[i])
+        self.ahead = number - int(self.arrays.lap_number[i])
         self.open = OpenLap(
             number,
             line_us,
             before,
             zero_by_clock=restarts and line_us == self._clock_zero_us(i),
-            reasons=frozenset(["left_pits"] if self.stretch.pit[i] >= IN_PIT else []),
-            off_line=share_at_crossing(self.stretch, i, line_us),
+            reasons=frozenset(["left_pits"] if self.arrays.pit[i] >= IN_PIT else []),
+            off_line=share_at_crossing(self.arrays, i, line_us),
             last_sector_before=self.open.last_sector,
         )
         # An event between these two frames lies on both sides of the line.
-        self.happenings.forget(i, PIT_ENTRY | MARK)
+        self.events.clear(i, PIT_ENTRY | MARK)
 
     def _clock_zero_us(self, i: int) -> int:
-        return int(self.stretch.time[i]) - 1000 * int(self.stretch.lap_clock_ms[i])
+        return int(self.arrays.time[i]) - 1000 * int(self.arrays.lap_clock_ms[i])
 
     def _cross_later(self, i: int) -> None:
         """End the lap at frame ``i``, and not where the counter rose."""
@@ -240,8 +232,8 @@ class SessionTimer:
         assert ended is not None
         assert ended.as_counted is not None
         whole = ended.as_counted.going_on(self.open)
-        line_us = crossing_us(self.stretch, i)
-        lap = finished(whole, self.course, self.stretch, i, int(self.happenings.bits[i]), line_us)
+        line_us = crossing_us(self.arrays, i)
+        lap = finished(whole, self.layout, self.arrays, i, int(self.events.bits[i]), line_us)
         self.laps[lap.lap_number] = lap
         self.ended = EndedLap(lap, line_us, ended.official_before_ms)
         self.open = OpenLap(
@@ -249,37 +241,37 @@ class SessionTimer:
             line_us,
             ended.official_before_ms,
             zero_by_clock=line_us == self._clock_zero_us(i),
-            reasons=frozenset(["left_pits"] if self.stretch.pit[i] >= IN_PIT else []),
-            off_line=share_at_crossing(self.stretch, i, line_us),
+            reasons=frozenset(["left_pits"] if self.arrays.pit[i] >= IN_PIT else []),
+            off_line=share_at_crossing(self.arrays, i, line_us),
             last_sector_before=whole.last_sector,
         )
-        self.happenings.forget(i, PIT_ENTRY | MARK)
+        self.events.clear(i, PIT_ENTRY | MARK)
 
-    def _drive(self, a: int, b: int, tally: Tally | None = None) -> None:
+    def _advance(self, a: int, b: int, tally: Tally | None = None) -> None:
         """Add frames a..b-1 to the open lap; ``tally`` summarizes them, if it is known."""
         if a == b:
             return
         self._listen(a, b)
         if tally is None:
-            (tally,) = tallies(self.stretch, self.happenings, np.array([a]), np.array([b]))
+            (tally,) = tallies(self.arrays, self.events, np.array([a]), np.array([b]))
         splits = self._splits(a, b) if tally.bits & SECTOR else self.open.splits
         marks = self._marks(a, b) if tally.bits & MARK else self.open.marks
-        self.open = self.open.driven(self.stretch, slice(a, b), tally, splits=splits, marks=marks)
+        self.open = self.open.driven(self.arrays, slice(a, b), tally, splits=splits, marks=marks)
 
     def _splits(self, a: int, b: int) -> tuple[Split, ...]:
         """Return the changes of the game's sector, each half way between two frames."""
-        splits, stretch = self.open.splits, self.stretch
-        for j in (np.flatnonzero(self.happenings.bits[a:b] & SECTOR) + a).tolist():
+        splits, arrays = self.open.splits, self.arrays
+        for j in (np.flatnonzero(self.events.bits[a:b] & SECTOR) + a).tolist():
             # The first frames of a lap may still carry the last sector of the lap before. Only the
             # next sector in order counts.
-            if stretch.sector[j] == len(splits) + 2 and stretch.sector[j - 1] == len(splits) + 1:
+            if arrays.sector[j] == len(splits) + 2 and arrays.sector[j - 1] == len(splits) + 1:
                 around = slice(j - 1, j + 1)
                 by_frames_us, clock_us = (
-                    int(stretch.time[around].sum()) // 2,
-                    500 * int(stretch.lap_clock_ms[around].sum()),
+                    int(arrays.time[around].sum()) // 2,
+                    500 * int(arrays.lap_clock_ms[around].sum()),
                 )
                 at_us = self._passed_us(a, j, by_frames_us, clock_us)
-                splits = (*splits, Split(at_us, float(stretch.normalized_position[around].mean())))
+                splits = (*splits, Split(at_us, float(arrays.normalized_position[around].mean())))
         return splits
 
     def _marks(self, a: int, b: int) -> tuple[tuple[int, int], ...]:
@@ -287,21 +279,21 @@ class SessionTimer:
 
         A car that spins and then passes a mark again has one passage only.
         """
-        marks, share = list(self.open.marks), self.stretch.since_line
-        for j in (np.flatnonzero(self.happenings.bits[a:b] & MARK) + a).tolist():
-            passed = (bisect_right(self.course.marks, float(share[k])) for k in (j - 1, j))
+        marks, share = list(self.open.marks), self.arrays.since_line
+        for j in (np.flatnonzero(self.events.bits[a:b] & MARK) + a).tolist():
+            passed = (bisect_right(self.layout.marks, float(share[k])) for k in (j - 1, j))
             for mark in range(*passed):
                 if not marks or mark > marks[-1][0]:
-                    at = self.course.marks[mark]
+                    at = self.layout.marks[mark]
                     by_frames_us, clock_us = (
-                        mark_us(self.stretch, j, at),
-                        mark_clock_us(self.stretch, j, at),
+                        mark_us(self.arrays, j, at),
+                        mark_clock_us(self.arrays, j, at),
                     )
                     marks.append((mark, self._passed_us(a, j, by_frames_us, clock_us)))
         return tuple(marks)
 
     def _passed_us(self, a: int, j: int, by_frames_us: int, clock_us: int) -> int:
-        """Return when the car passed a place before frame ``j``; ``a`` as in `_drive`.
+        """Return when the car passed a place before frame ``j``; ``a`` as in `_advance`.
 
         The time is by the clock that agrees with the car in the lap so far.
         """
@@ -309,34 +301,34 @@ class SessionTimer:
         if not self.open.zero_by_clock or abs(by_clock_us - by_frames_us) <= _SAME_US:
             # This is nearly always so, and then nothing needs to be summed.
             return by_frames_us
-        if self.stretch.lap_clock_ms[j] < self.stretch.lap_clock_ms[j - 1]:
+        if self.arrays.lap_clock_ms[j] < self.arrays.lap_clock_ms[j - 1]:
             return by_frames_us
         frames = slice(a, j + 1)
         so_far = replace(
             self.open,
-            bits=self.open.bits | int(np.bitwise_or.reduce(self.happenings.bits[frames])),
-            still_us=self.open.still_us + int(self.happenings.still_us[frames].sum()),
-            fit=self.open.fit.plus(self.happenings.fit(a, j + 1)),
+            bits=self.open.bits | int(np.bitwise_or.reduce(self.events.bits[frames])),
+            still_us=self.open.still_us + int(self.events.still_us[frames].sum()),
+            fit=self.open.fit.plus(self.events.fit(a, j + 1)),
         )
-        believed = so_far.believes_clock and so_far.clock_fits(
+        reliable = so_far.has_reliable_clock and so_far.clock_fits(
             by_frames_us - so_far.clock_zero_us, clock_us
         )
-        return by_clock_us if believed else by_frames_us
+        return by_clock_us if reliable else by_frames_us
 
     def _listen(self, a: int, b: int) -> None:
         """Take the official time of the ended lap, if it is among frames a..b-1."""
         if not self.ended:
             return
         until = a + int(
-            np.searchsorted(self.stretch.time[a:b], self.ended.ended_at_us + _WITHIN_US, "right")
+            np.searchsorted(self.arrays.time[a:b], self.ended.ended_at_us + _WITHIN_US, "right")
         )
-        official = official_ms(self.ended, self.stretch.last_lap_time_ms[a:until])
+        official = official_ms(self.ended, self.arrays.last_lap_time_ms[a:until])
         if official is not None and official != self.ended.lap.official_lap_time_ms:
             lap = replace(self.ended.lap, official_lap_time_ms=official)
             self.laps[lap.lap_number] = lap
             self.ended = replace(self.ended, lap=lap)
         if until < b:
             self.open = replace(
-                self.open, official_before_ms=int(self.stretch.last_lap_time_ms[until - 1])
+                self.open, official_before_ms=int(self.arrays.last_lap_time_ms[until - 1])
             )
             self.ended = None

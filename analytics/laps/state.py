@@ -29,8 +29,8 @@ class OpenLap:
     """A lap in progress.
 
     ``bits`` are all events among its frames (`analytics.laps.frame_events`). ``marks`` are the
-    course's marks passed in order, each with its number and time. ``off_line`` is the distance in
-    laps from the course's line at which the game counted the lap. It is None where no line was
+    track's marks passed in order, each with its number and time. ``off_line`` is the distance in
+    laps from the track's line at which the game counted the lap. It is None where no line was
     seen. ``last_sector_before`` is the final ``last_sector`` of the lap before. ``unseen_us`` is
     how long before ``started_at_us`` the game's clock read zero. ``still_us`` is the time in which
     the car did not move. ``validity`` is the game's last value for the lap. ``zero_by_clock``
@@ -66,7 +66,7 @@ class OpenLap:
         return self.started_at_us - self.unseen_us
 
     @property
-    def believes_clock(self) -> bool:
+    def has_reliable_clock(self) -> bool:
         """Return whether the lap clock gives the time inside the lap.
 
         It does if it agrees better with the car than the frames' times, and began with the lap.
@@ -82,7 +82,7 @@ class OpenLap:
 
     def driven(
         self,
-        stretch: FrameArrays,
+        arrays: FrameArrays,
         frames: slice,
         tally: Tally,
         *,
@@ -92,10 +92,10 @@ class OpenLap:
         """Return this lap with more frames of a stretch, which ``tally`` summarizes."""
         speed, place = self.max_speed_kmh, self.max_speed_position
         if tally.max_speed_kmh > speed:
-            fastest = int(stretch.speed_kmh[frames].argmax())
+            fastest = int(arrays.speed_kmh[frames].argmax())
             speed, place = (
                 tally.max_speed_kmh,
-                round(float(stretch.normalized_position[frames][fastest]), 6),
+                round(float(arrays.normalized_position[frames][fastest]), 6),
             )
         return replace(
             self,

@@ -17,7 +17,7 @@ from analytics.model.arrays import Reals
 from analytics.model.track_layout import TrackLayout
 
 #: This many laps must agree. They outvote a car that counts its first lap from the grid.
-WITNESSES = 3
+EVIDENCES = 3
 
 # The limit of the robust standard deviation, in laps. Beyond it, the evidence is inconclusive. At 8
 # Hz a car moves 0.002 between frames.
@@ -64,37 +64,37 @@ class LearnedTrack:
     spread: float = 0.0
 
     @property
-    def course(self) -> TrackLayout:
+    def layout(self) -> TrackLayout:
         """Return the track as the lap engine uses it."""
-        told = (
+        known = (
             {"sectors": tuple((position - self.line) % 1.0 for position in self.sectors)}
             if self.sectors
             else {}
         )
-        return TrackLayout(line=self.line, length_m=self.length_m, version=self.version, **told)
+        return TrackLayout(line=self.line, length_m=self.length_m, version=self.version, **known)
 
 
 def learn(
-    game: str, name: str, witnesses: Sequence[LapEvidence], known: LearnedTrack | None = None
+    game: str, name: str, evidences: Sequence[LapEvidence], known: LearnedTrack | None = None
 ) -> LearnedTrack | None:
     """Return the next version of a track.
 
     None where these laps are too few, disagree, or only confirm ``known``.
     """
-    lines = [witness.line for witness in witnesses if witness.line is not None]
-    if len(lines) < WITNESSES or (known and known.origin == "authored"):
+    lines = [evidence.line for evidence in evidences if evidence.line is not None]
+    if len(lines) < EVIDENCES or (known and known.origin == "authored"):
         return None
     line, spread = _agreed(lines)
     if spread > _AGREED:
         return None
     if abs(_signed(line)) <= _AT_ORIGIN:
         line = 0.0
-    lengths = [witness.length_m for witness in witnesses if witness.length_m]
+    lengths = [evidence.length_m for evidence in evidences if evidence.length_m]
     learnt = LearnedTrack(
         game,
         name,
         line=round(line, 6),
-        sectors=_sectors(witnesses, line),
+        sectors=_sectors(evidences, line),
         length_m=round(float(np.median(lengths)), 1) if lengths else None,
         version=known.version + 1 if known else 1,
         laps=len(lines),
@@ -103,16 +103,16 @@ def learn(
     return None if known and _same(known, learnt) else learnt
 
 
-def _sectors(witnesses: Sequence[LapEvidence], line: float) -> tuple[float, ...]:
+def _sectors(evidences: Sequence[LapEvidence], line: float) -> tuple[float, ...]:
     """Return where the sectors that most laps have begin; none where the laps disagree about one of
     them.
     """
-    told = [witness.sectors for witness in witnesses if witness.sectors]
-    ((count, laps),) = Counter(map(len, told)).most_common(1) or [(0, 0)]
-    if laps < WITNESSES:
+    known = [evidence.sectors for evidence in evidences if evidence.sectors]
+    ((count, laps),) = Counter(map(len, known)).most_common(1) or [(0, 0)]
+    if laps < EVIDENCES:
         return ()
     places = [
-        _agreed([sectors[k] for sectors in told if len(sectors) == count]) for k in range(count)
+        _agreed([sectors[k] for sectors in known if len(sectors) == count]) for k in range(count)
     ]
     shares = [(place - line) % 1.0 for place, _ in places]
     in_order = all(a < b for a, b in zip([0.0, *shares], [*shares, 1.0], strict=True))

@@ -39,7 +39,7 @@ class LapFilter:
     def __post_init__(self) -> None:
         for instant in (self.since, self.until):
             if instant is not None and instant.tzinfo is None:
-                raise ValueError(f"{instant} names no time zone; say datetime(…, tzinfo=UTC)")
+                raise ValueError(f"{instant} names no time zone; write datetime(…, tzinfo=UTC)")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"a selection has at least 1 lap, not {self.limit}")
 

@@ -59,7 +59,7 @@ LIMITS: dict[str, Limits] = {
     "heading": Limits(-100, 100, "pages: -pi to pi; some games count turns on"),
     "last_lap_time": Limits(0, _DAY_MS, "as lap_time"),
     "gear": Limits(-1, 20, "-1 to 6 in recordings; lorries have 18"),
-    "sector": Limits(0, 100, "1 to 3 in recordings; the Nordschleife is told in more"),
+    "sector": Limits(0, 100, "1 to 3 in recordings; the Nordschleife has more"),
     "pit": Limits(0, 100, "values of the wire's enumeration, with room for later ones"),
     "validity": Limits(0, 100, "values of the wire's enumeration, with room for later ones"),
 }

@@ -1,7 +1,8 @@
 """Describes a track for the lap engine: the position of its line, its length and its timing marks.
 
 It knows nothing of games and names; `analytics.laps.track_learning` has those. Rule: a session is
-timed on one course from its first frame to its last. Otherwise a restart would change the laps.
+timed on one track layout from its first frame to its last. Otherwise a restart would change
+the laps.
 """
 
 from dataclasses import dataclass, field

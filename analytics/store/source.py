@@ -57,7 +57,7 @@ _LAPS_OF_SESSIONS = (
 """
 )
 
-_COURSES = """
+_LAYOUTS = """
 SELECT s.id, t.line_position, t.sector_positions, t.length_m, t.version
   FROM sessions s JOIN tracks t ON t.id = s.track_id WHERE s.id = ANY (%s)
 """
@@ -122,18 +122,18 @@ class PostgresSource:
         """Return all frames of a session in order of time."""
         return frames(self._conn, schema_of(columns), session.id)
 
-    def courses(self, sessions: Sequence[SessionInfo]) -> dict[int, TrackLayout]:
+    def layouts(self, sessions: Sequence[SessionInfo]) -> dict[int, TrackLayout]:
         """Return the track layout that each session's laps are timed on, by session id.
 
         It leaves out a session that began before its track was learnt.
         """
-        rows = self._conn.execute(_COURSES, [[session.id for session in sessions]])
+        rows = self._conn.execute(_LAYOUTS, [[session.id for session in sessions]])
         return {
-            id: LearnedTrack("", "", line, tuple(sectors), length_m, version=v).course
+            id: LearnedTrack("", "", line, tuple(sectors), length_m, version=v).layout
             for id, line, sectors, length_m, v in rows
         }
 
-    def news(self, session: SessionInfo, columns: Sequence[str]) -> "PostgresFrameFeed":
+    def feed(self, session: SessionInfo, columns: Sequence[str]) -> "PostgresFrameFeed":
         """Return a feed of the session's frames from the first on, poll by poll."""
         return PostgresFrameFeed(self._conn, session.id, columns)
 

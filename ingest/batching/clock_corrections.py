@@ -232,8 +232,8 @@ def _started(facts: Session, session: KnownSession, appended_ms: int) -> Session
     The start is corrected like the frames' clock. Where it is still impossible, it becomes unknown
     (0); then the first frame determines it.
     """
-    told_ms, times = facts.started_at, session.times
-    start_ms = told_ms
+    reported_ms, times = facts.started_at, session.times
+    start_ms = reported_ms
     offset_ms = (
         times.offsets[0]
         if times.starts and times.starts[0] == 0
@@ -241,13 +241,13 @@ def _started(facts: Session, session: KnownSession, appended_ms: int) -> Session
         if times.starts
         else times.behind_ms
     )
-    if offset_ms and not date_fault(told_ms + offset_ms):
-        began_ms, corrected_ms = session.started_at_ms, told_ms + offset_ms
-        nearer = began_ms is None or abs(corrected_ms - began_ms) < abs(told_ms - began_ms)
-        start_ms = corrected_ms if nearer else told_ms
+    if offset_ms and not date_fault(reported_ms + offset_ms):
+        began_ms, corrected_ms = session.started_at_ms, reported_ms + offset_ms
+        nearer = began_ms is None or abs(corrected_ms - began_ms) < abs(reported_ms - began_ms)
+        start_ms = corrected_ms if nearer else reported_ms
     if date_fault(start_ms) or start_ms > appended_ms + AHEAD_MS:
         start_ms = 0
-    if start_ms == told_ms:
+    if start_ms == reported_ms:
         return facts
     changed = Session()
     changed.CopyFrom(facts)

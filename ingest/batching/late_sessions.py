@@ -30,13 +30,15 @@ class LateSessions:
 
     def note(self, late: Iterable[LateFrames], *, now: float) -> None:
         """Note that these sessions have got late frames."""
-        for news in late:
-            before = self._waiting.get(news.session_id)
+        for late_frames in late:
+            before = self._waiting.get(late_frames.session_id)
             since = before.since if before else now
             if before:
-                news = replace(news, from_us=min(news.from_us, before.late.from_us))
+                late_frames = replace(
+                    late_frames, from_us=min(late_frames.from_us, before.late.from_us)
+                )
             due_at = min(now + QUIET_S, since + LONGEST_S)
-            self._waiting[news.session_id] = _Waiting(news, since, due_at)
+            self._waiting[late_frames.session_id] = _Waiting(late_frames, since, due_at)
 
     def due(self, *, now: float) -> list[LateFrames]:
         """Return the sessions that have waited long enough; they do not wait any more."""

@@ -9,13 +9,13 @@ record and not the partition.
 class PoisonSearch:
     """A search for a poison record among the records of a partition.
 
-    ``limit`` is how many records may be stored at once. ``culprit`` is the offset of a record that
+    ``limit`` is how many records may be stored at once. ``poison`` is the offset of a record that
     was refused alone.
     """
 
     def __init__(self, max_records: int) -> None:
         self.limit = max_records
-        self.culprit: int | None = None
+        self.poison: int | None = None
         self._max_records = max_records
 
     @property
@@ -28,10 +28,10 @@ class PoisonSearch:
         ``start`` on.
         """
         if records == 1:
-            self.culprit = start
+            self.poison = start
         self.limit = max(1, records // 2)
 
     def stored(self) -> None:
         """Note that a batch was stored: twice as many records may be tried."""
-        self.culprit = None
+        self.poison = None
         self.limit = min(self._max_records, self.limit * 2)

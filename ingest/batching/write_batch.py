@@ -36,8 +36,8 @@ class OpenSession:
     key: str
     received: SequenceSet
     started_at_ms: int | None = None
-    carry: EngineState | None = None
-    told: int = 0  # its collector sent this sequence, and all before it
+    engine_state: EngineState | None = None
+    last_reported: int = 0  # its collector sent this sequence, and all before it
     game: str = ""
     track: str = ""
     car: str = ""
@@ -46,7 +46,7 @@ class OpenSession:
     track_id: int | None = (
         None  # the store's number of the track version that its laps are timed on
     )
-    course: TrackLayout = UNKNOWN
+    layout: TrackLayout = UNKNOWN
     # stored ones that this worker knows of: it shows whether another one writes to the session too
     frames: int = 0
     times: SessionTimes = field(default_factory=SessionTimes)
@@ -63,8 +63,8 @@ class OpenSession:
     def latest_us(self) -> int | None:
         """Return the time up to which its laps are timed; None where they are not."""
         return (
-            int(self.carry.recent.time[-1])
-            if self.carry is not None and len(self.carry.recent.time)
+            int(self.engine_state.recent.time[-1])
+            if self.engine_state is not None and len(self.engine_state.recent.time)
             else None
         )
 
@@ -79,43 +79,43 @@ class OpenSession:
 
         Gaps below it are recorded already.
         """
-        return max(self.told, self.received.highest)
+        return max(self.last_reported, self.received.highest)
 
-    def heed(self, facts: SessionFacts) -> bool:
+    def update_metadata(self, facts: SessionFacts) -> bool:
         """Apply facts: the session's start, its game, track and car, and its user and driver.
 
         Facts give a better start than the first frame does. Returns True where the session is under
         way and the facts are new. Its laps then wait for their track, or were judged among others.
         """
         self.started_at_ms = facts.started_at or self.started_at_ms
-        news = {
-            name: told
+        changes = {
+            name: value
             for name in _JUDGED_BY
-            if (told := getattr(facts, name)) not in ("", getattr(self, name))
+            if (value := getattr(facts, name)) not in ("", getattr(self, name))
         }
         if self.user_id:
-            news.pop("user_id", None)  # a session keeps its first user
-        for name, told in news.items():
-            setattr(self, name, told)
-        return bool(news) and self.carry is not None
+            changes.pop("user_id", None)  # a session keeps its first user
+        for name, value in changes.items():
+            setattr(self, name, value)
+        return bool(changes) and self.engine_state is not None
 
-    def begin_on(self, track_id: int, course: TrackLayout) -> None:
+    def begin_on(self, track_id: int, layout: TrackLayout) -> None:
         """Time its laps on this version of its track, from the first frame on."""
-        if self.carry is not None:
+        if self.engine_state is not None:
             raise ValueError(
-                f"session {self.key}: expected to get its course before its first frame, not"
+                f"session {self.key}: expected to get its track layout before its first frame, not"
                 " under way"
             )
-        self.track_id, self.course = track_id, course
+        self.track_id, self.layout = track_id, layout
 
-    def hear(self, last_sequence: int) -> "list[SequenceGap]":
+    def report_last_sequence(self, last_sequence: int) -> "list[SequenceGap]":
         """Note that its collector had sent all frames up to ``last_sequence``, and return the gap,
         if any.
 
         The collector sent those frames before this statement: a sequence that has not arrived by
         now is missing.
         """
-        before, self.told = self.known, max(self.told, last_sequence)
+        before, self.last_reported = self.known, max(self.last_reported, last_sequence)
         return [SequenceGap(self.id, before + 1, last_sequence)] if last_sequence > before else []
 
 
@@ -153,13 +153,13 @@ class FinishedLap:
 class RunningLap:
     """A lap with a finished sector, and the session in which it is driven.
 
-    ``course`` is the version of its track (0: none). ``sector_colours`` are empty where the lap is
+    ``track_version`` is that of its track (0: none). ``sector_colours`` are empty where the lap is
     not judged.
     """
 
     session_id: int
     session_key: str
-    course: int
+    track_version: int
     lap: LapInProgress
     sector_colours: tuple[str, ...] = ()
 
@@ -231,38 +231,40 @@ def make_chunk(
     are those that its frames required. ``users`` are those that the headers of its keys name, where
     known.
     """
-    field_of_cars = [sessions[key] for key in decoded.sessions]
-    moved = [f for f in decoded.facts if field_of_cars[f.session_index].heed(f.message)]
+    open_sessions = [sessions[key] for key in decoded.sessions]
+    moved = [f for f in decoded.facts if open_sessions[f.session_index].update_metadata(f.message)]
     begun_on = tuple(
-        (s.id, s.track_id) for s in field_of_cars if s.carry is None and s.track_id is not None
+        (s.id, s.track_id)
+        for s in open_sessions
+        if s.engine_state is None and s.track_id is not None
     )
     frames, index = _by_session(decoded.frames)
-    chapters, new = _arrivals(field_of_cars, index, frames["sequence"].fill_null(0).to_numpy())
+    parts, new = _arrivals(open_sessions, index, frames["sequence"].fill_null(0).to_numpy())
     if not new.all():
         frames, index = frames.filter(pa.array(new)), index[new]
     kept = of_store(
-        frames, np.array([session.id for session in field_of_cars], dtype=np.int32)[index]
+        frames, np.array([session.id for session in open_sessions], dtype=np.int32)[index]
     )
     # Before the laps are timed: afterwards every frame has been seen, and no frame would be late.
-    late = tuple(_late(chapters, kept))
+    late = tuple(_late(parts, kept))
     # After the frames have arrived: some frames may lie behind the facts. Those were sent later,
     # and are not missing.
-    untold = [
+    reported_gaps = [
         gap
         for f in decoded.facts
-        for gap in field_of_cars[f.session_index].hear(f.message.last_sequence)
+        for gap in open_sessions[f.session_index].report_last_sequence(f.message.last_sequence)
     ]
-    laps, running = _time_laps(chapters, kept)
+    laps, running = _time_laps(parts, kept)
     return WriteBatch(
         start=batch.start,
         end=batch.end,
         frames=kept,
-        progress=tuple(_progress(chapters, kept)),
-        facts=tuple((field_of_cars[f.session_index].id, f.message) for f in decoded.facts),
+        progress=tuple(_progress(parts, kept)),
+        facts=tuple((open_sessions[f.session_index].id, f.message) for f in decoded.facts),
         begun_on=begun_on,
         laps=tuple(laps),
         running=tuple(running),
-        gaps=tuple([gap for c in chapters for gap in c.gaps] + untold),
+        gaps=tuple([gap for c in parts for gap in c.gaps] + reported_gaps),
         dead_letters=tuple(_dead_letters(batch, decoded, users)),
         late=late,
         corrections=corrections,
@@ -298,7 +300,7 @@ def _by_session(frames: pa.Table) -> tuple[pa.Table, np.ndarray]:
 
 
 def _arrivals(
-    field_of_cars: Sequence[OpenSession], index: np.ndarray, numbers: np.ndarray
+    open_sessions: Sequence[OpenSession], index: np.ndarray, numbers: np.ndarray
 ) -> tuple[list[_SessionPart], np.ndarray]:
     """Return a part for each session with new frames, in the order of ``index``, and the new
     frames' mask.
@@ -311,25 +313,25 @@ def _arrivals(
     follows = np.diff(numbers, prepend=0) == 1
     follows[starts] = True
     in_a_row = np.logical_and.reduceat(follows, starts)
-    chapters = []
+    parts = []
     columns = (index[starts], starts, ends, numbers[starts], numbers[ends - 1], in_a_row)
     for car, start, end, first, last, follow in zip(
         *(column.tolist() for column in columns), strict=True
     ):
-        session = field_of_cars[car]
+        session = open_sessions[car]
         if follow and first == session.received.highest + 1:
             # Nearly always: the session goes on where it stopped.
             session.received.extend(last)
-            chapters.append(
-                _chapter(session, end - start, SequenceSet([(first, last + 1)]), [], in_a_row=True)
+            parts.append(
+                _part(session, end - start, SequenceSet([(first, last + 1)]), [], in_a_row=True)
             )
             continue
         # A frame without a number (0) cannot be recognised when it is sent again: it is stored as
         # it comes.
         new[start:end] = session.received.unseen(numbers[start:end]) | (numbers[start:end] == 0)
         if new[start:end].any():
-            chapters.append(_disturbed(session, numbers[start:end][new[start:end]]))
-    return chapters, new
+            parts.append(_disturbed(session, numbers[start:end][new[start:end]]))
+    return parts, new
 
 
 def _disturbed(session: OpenSession, numbers: np.ndarray) -> _SessionPart:
@@ -338,10 +340,10 @@ def _disturbed(session: OpenSession, numbers: np.ndarray) -> _SessionPart:
     session.received.add(sequences)
     arrived = SequenceSet()
     arrived.add(sequences)
-    return _chapter(session, len(numbers), arrived, gaps, in_a_row=False)
+    return _part(session, len(numbers), arrived, gaps, in_a_row=False)
 
 
-def _chapter(
+def _part(
     session: OpenSession,
     frames: int,
     sequences: SequenceSet,
@@ -353,7 +355,7 @@ def _chapter(
     return _SessionPart(session, frames, sequences, gaps, in_a_row, known_frames, session.latest_us)
 
 
-def _late(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFrames]:
+def _late(parts: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFrames]:
     """Yield the sessions with frames here that are not later than all before them.
 
     The lap engine ignores such frames. Also yields the sessions that go on after their last lap was
@@ -362,9 +364,9 @@ def _late(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFr
     all_us = frames["time"].cast(pa.int64()).to_numpy()
     goes_back = np.diff(all_us, prepend=all_us[:1]) < 0
     end = 0
-    for chapter in chapters:
-        start, end = end, end + chapter.frames
-        session = chapter.session
+    for part in parts:
+        start, end = end, end + part.frames
+        session = part.session
         times_us = all_us[start:end]
         if session.ended_from_us is not None:
             # It goes on after all: that lap may end elsewhere, or not at all.
@@ -373,11 +375,13 @@ def _late(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFr
             )
             session.ended_from_us = None
             continue
-        began_late = chapter.known_to_us is not None and times_us[0] < chapter.known_to_us
+        began_late = part.known_to_us is not None and times_us[0] < part.known_to_us
         # A clock may go back a little while sequences go on.
-        if chapter.in_a_row and not began_late and not goes_back[start + 1 : end].any():
+        if part.in_a_row and not began_late and not goes_back[start + 1 : end].any():
             continue
-        timed_us = session.carry.recent.time[-1:] if session.carry else times_us[:1] - 1
+        timed_us = (
+            session.engine_state.recent.time[-1:] if session.engine_state else times_us[:1] - 1
+        )
         latest_us = np.maximum.accumulate(np.concatenate([timed_us, times_us]))
         late_us = times_us[times_us <= latest_us[:-1]]
         if len(late_us):
@@ -385,20 +389,20 @@ def _late(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[LateFr
 
 
 def _time_laps(
-    chapters: Sequence[_SessionPart], frames: pa.Table
+    parts: Sequence[_SessionPart], frames: pa.Table
 ) -> tuple[list[FinishedLap], list[RunningLap]]:
     """Return the laps that ended or are corrected, and the laps with a sector that ended."""
     timed: list[FinishedLap] = []
     running: list[RunningLap] = []
-    ends = np.cumsum([c.frames for c in chapters], dtype=np.int64).tolist()
+    ends = np.cumsum([c.frames for c in parts], dtype=np.int64).tolist()
     answers = advance_each(
-        frames, ends, [c.session.carry for c in chapters], [c.session.course for c in chapters]
+        frames, ends, [c.session.engine_state for c in parts], [c.session.layout for c in parts]
     )
-    for session, (laps, carry) in zip((c.session for c in chapters), answers, strict=True):
+    for session, (laps, engine_state) in zip((c.session for c in parts), answers, strict=True):
         timed += [FinishedLap(session.id, session.key, lap) for lap in laps]
-        if lap := sector_ended(session.carry, carry, session.course):
+        if lap := sector_ended(session.engine_state, engine_state, session.layout):
             running.append(RunningLap(session.id, session.key, session.track_id or 0, lap))
-        session.carry = carry
+        session.engine_state = engine_state
     return timed, running
 
 
@@ -426,29 +430,29 @@ def of_store(frames: pa.Table, session_id: int | np.ndarray) -> pa.Table:
     return pa.table(columns, schema=FRAMES)
 
 
-def _progress(chapters: Sequence[_SessionPart], frames: pa.Table) -> Iterable[SessionProgress]:
-    if not chapters:
+def _progress(parts: Sequence[_SessionPart], frames: pa.Table) -> Iterable[SessionProgress]:
+    if not parts:
         return
     times_us = frames["time"].cast(pa.int64()).to_numpy()
-    starts = np.cumsum([0, *(c.frames for c in chapters[:-1])])
+    starts = np.cumsum([0, *(c.frames for c in parts[:-1])])
     firsts, lasts = np.minimum.reduceat(times_us, starts), np.maximum.reduceat(times_us, starts)
     begun = times_us[starts] // 1000
-    for chapter, first, last, begun_ms in zip(
-        chapters, firsts.tolist(), lasts.tolist(), begun.tolist(), strict=True
+    for part, first, last, begun_ms in zip(
+        parts, firsts.tolist(), lasts.tolist(), begun.tolist(), strict=True
     ):
-        if chapter.session.started_at_ms is None:
-            chapter.session.started_at_ms = begun_ms
-        known_to_us = first if chapter.known_to_us is None else min(first, chapter.known_to_us)
-        received = chapter.sequences.to_multirange()
+        if part.session.started_at_ms is None:
+            part.session.started_at_ms = begun_ms
+        known_to_us = first if part.known_to_us is None else min(first, part.known_to_us)
+        received = part.sequences.to_multirange()
         yield SessionProgress(
-            chapter.session.id,
+            part.session.id,
             received,
-            chapter.frames,
+            part.frames,
             first,
             last,
-            chapter.known_frames,
+            part.known_frames,
             known_to_us,
-            chapter.session.key,
+            part.session.key,
         )
 
 

@@ -58,8 +58,8 @@ def _nothing_set(columns: Columns) -> Iterator[tuple[int, str]]:
     rows = np.flatnonzero((columns["lap_number"] == 0) & (columns["sequence"] == 0))
     if not len(rows):
         return
-    said = [columns[name][rows] != 0 for name in columns if name != "timestamp"]
-    for row in rows[~np.logical_or.reduce(said)].tolist():
+    sent = [columns[name][rows] != 0 for name in columns if name != "timestamp"]
+    for row in rows[~np.logical_or.reduce(sent)].tolist():
         nothing = columns["timestamp"][row] == 0
         yield row, "empty: no known field is set" if nothing else "empty: nothing but a timestamp"
 

@@ -22,7 +22,7 @@ from ingest.collectors.games.anomalies import AnomalyCounts
 from ingest.collectors.games.interface import (
     FactsChanged,
     Game,
-    Happening,
+    GameEvent,
     SessionBegan,
     SessionEnded,
 )
@@ -112,9 +112,9 @@ class Follower:
         return {**self._game.counts, **self._complaints.counts}
 
     def step(self, timeout_s: float) -> None:
-        """Take the game's happenings, waiting ``timeout_s`` at most, and poll the sender."""
-        for happening in self._game.poll(timeout_s):
-            self._take(happening)
+        """Take the game's events, waiting ``timeout_s`` at most, and poll the sender."""
+        for event in self._game.poll(timeout_s):
+            self._take(event)
         self._note_game()
         if self._live is not None:
             self._live.poll(0)
@@ -136,17 +136,17 @@ class Follower:
 
     def close(self) -> None:
         """Close the game, and wait until each session is acknowledged or its wait has run out."""
-        for happening in self._game.close():
-            self._take(happening)
+        for event in self._game.close():
+            self._take(event)
         self._end("the collector stops")
         wait(self._closing)
         self._count_closed()
         self._closer.shutdown()
 
-    def _take(self, happening: Happening) -> None:
-        match happening:
+    def _take(self, event: GameEvent) -> None:
+        match event:
             case TelemetryFrame():
-                self._keep(happening)
+                self._keep(event)
             case SessionBegan(facts):
                 self._end("another began")
                 self._begin(facts)

@@ -86,20 +86,20 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     Use it as ``with stop_on_signals() as stop:``. It works only in the main thread, as Python's
     signals do.
     """
-    asked = threading.Event()
+    requested = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def ask(_: int, __: FrameType | None) -> None:
-        asked.set()
+    def request_stop(_: int, __: FrameType | None) -> None:
+        requested.set()
         restore()
 
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     try:
-        yield asked.is_set
+        yield requested.is_set
     finally:
         restore()

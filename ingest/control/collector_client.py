@@ -95,7 +95,7 @@ def _answers(consumer: Consumer, command: Command, *, until: float) -> list[Stat
 def _answer(message: Message) -> StatusReport | None:
     """Return the answer in a record; None where it is something else, or unreadable."""
     try:
-        said = CommandMessage.FromString(message.value() or b"")
+        parsed = CommandMessage.FromString(message.value() or b"")
     except ValueError:  # DecodeError is one
         return None
-    return said.status_report if said.HasField("status_report") else None
+    return parsed.status_report if parsed.HasField("status_report") else None

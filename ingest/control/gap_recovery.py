@@ -5,11 +5,11 @@ Collectors keep sent frames for a while (SPOOL_KEEP_S). Ingest names a session's
 to the collectors of its user, for a resend. The requests repeat after longer and longer pauses,
 until the frames have come or are kept no more.
 
-The contents of a lost log are unknown, so a roll call goes to every collector. Each collector
+The contents of a lost log are unknown. So every collector gets a request for session reports, and
 states how far it sent each of its sessions. The statement goes to the session's partition, after
-all frames sent before it. The worker that reads it records the gaps. A roll call is also made at
-the start and once in a while. It finds gaps that no later frame would show. A repeated or useless
-request costs some bytes.
+all frames sent before it. The worker that reads it records the gaps. Reports are also
+requested at the start and once in a while. That finds gaps that no
+later frame would show. A repeated or useless request costs some bytes.
 
 Does not depend on Ray; `run` outlives brokers and databases.
 """
@@ -35,7 +35,7 @@ from ingest.telemetry_pb2 import Command, CommandMessage, ReportSessions, Resend
 log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
-ROLL_CALL_EVERY_S = 600.0
+REPORTS_EVERY_S = 600.0
 _WAIT_AFTER_FAILURE_S = 5.0
 _ANSWER_WITHIN_S = 5.0
 _RANGES_AT_ONCE = 500  # of a session; the next request names the others
@@ -76,7 +76,7 @@ SELECT id FROM gaps WHERE resolved_at IS NULL AND session_id IS NULL
 # The contents of a lost log are unknown. Its loss is repaired when nothing is missing of any
 # session that was being written to it then, or has been since. Each such session's collector must
 # have stated it after the loss.
-_HEAL_LOST = """
+_RESOLVE_LOST = """
 UPDATE gaps g SET resolved_at = clock_timestamp()
  WHERE g.resolved_at IS NULL AND g.session_id IS NULL
    AND g.seen_at > now() - %(keep_s)s * interval '1 second'
@@ -128,15 +128,18 @@ def _new_id() -> str:
 
 
 class GapRecovery:
-    """Requests resends and roll calls for a cluster. One instance is enough; two request twice."""
+    """Requests resends and session reports for a cluster.
+
+    One instance is enough; two request twice.
+    """
 
     def __init__(
         self, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings
     ) -> None:
         self._kafka, self._database = kafka, database
         self._values = {"keep_s": ingest.spool_keep_s, "rows": _ROWS_AT_ONCE}
-        self._reminders, self._lost_reminders = RetrySchedule(), RetrySchedule()
-        self._roll_call_at = 0.0
+        self._resend_schedule, self._report_schedule = RetrySchedule(), RetrySchedule()
+        self._reports_due_at = 0.0
         self._failure = ""
         self._producer: Producer | None = None
         self._partitions = 0
@@ -153,13 +156,13 @@ class GapRecovery:
                 self._note(str(failure).partition("\n")[0])
             except Exception as failure:
                 # Nothing else requests resends: gaps would stay open without a notice.
-                log.exception("asking for what is missing failed, will go on")
+                log.exception("gap recovery failed, will go on")
                 self._note(repr(failure))
             stop.wait(_WAIT_AFTER_FAILURE_S)
 
     def look(self, conn: Connection, *, now: float) -> None:
         """Request the frames that are due. Raises psycopg.Error or BrokerUnavailable."""
-        for topic, partition, first, last in conn.execute(_HEAL_LOST, self._values):
+        for topic, partition, first, last in conn.execute(_RESOLVE_LOST, self._values):
             log.info(
                 "nothing is missing of a lost log",
                 topic=topic,
@@ -169,18 +172,20 @@ class GapRecovery:
             )
         missing = [_missing(*row) for row in conn.execute(_MISSING, self._values)]
         lost = [id for (id,) in conn.execute(_LOST, self._values)]
-        due = self._reminders.due([gap.id for gap in missing], now=now)
-        call_roll = bool(self._lost_reminders.due(lost, now=now)) or now >= self._roll_call_at
-        if due or call_roll:
-            self._ask(
+        due = self._resend_schedule.due([gap.id for gap in missing], now=now)
+        request_reports = (
+            bool(self._report_schedule.due(lost, now=now)) or now >= self._reports_due_at
+        )
+        if due or request_reports:
+            self._request(
                 resend_commands(gap for gap in missing if gap.id in due),
-                call_roll=call_roll,
+                request_reports=request_reports,
                 now=now,
             )
         if self._producer is not None:
             self._producer.poll(0)
 
-    def _ask(self, commands: Sequence[Command], *, call_roll: bool, now: float) -> None:
+    def _request(self, commands: Sequence[Command], *, request_reports: bool, now: float) -> None:
         producer, partitions = self._ready()
         for command in commands:
             key = command.user_id.encode()
@@ -190,13 +195,13 @@ class GapRecovery:
             ranges = command.resend.ranges
             frames = sum(r.to_sequence - r.from_sequence + 1 for r in ranges)
             log.info(
-                "asked for frames",
+                "frames requested",
                 session=command.session_id,
                 frames=frames,
                 first=ranges[0].from_sequence,
             )
-        if call_roll:
-            self._roll_call_at = now + ROLL_CALL_EVERY_S
+        if request_reports:
+            self._reports_due_at = now + REPORTS_EVERY_S
             for partition in range(partitions):
                 command = Command(id=_new_id(), report_sessions=ReportSessions())
                 _produce(producer, self._kafka.topic_commands, command, None, partition)
@@ -224,14 +229,14 @@ class GapRecovery:
         return psycopg.connect(
             self._database.url.get_secret_value(),
             autocommit=True,
-            application_name="purple-sector asking",
+            application_name="purple-sector gap-recovery",
             connect_timeout=3,
             tcp_user_timeout=10_000,
         )
 
     def _note(self, failure: str) -> None:
         if failure != self._failure:
-            log.warning("cannot ask for what is missing, will try again", error=failure)
+            log.warning("cannot request missing frames, will try again", error=failure)
         self._failure = failure
 
 

@@ -16,7 +16,7 @@ MOST = 13
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Attempts:
     times: int
     again_at: float
 
@@ -28,15 +28,19 @@ class RetrySchedule:
     """
 
     def __init__(self) -> None:
-        self._asked: dict[int, _Asked] = {}
+        self._attempts: dict[int, _Attempts] = {}
 
     def due(self, open_ids: Collection[int], *, now: float) -> set[int]:
         """Return the numbers to request now; their next request is put off."""
-        self._asked = {id: self._asked.get(id, _Asked(0, now + FIRST_S)) for id in open_ids}
+        self._attempts = {
+            id: self._attempts.get(id, _Attempts(0, now + FIRST_S)) for id in open_ids
+        }
         due = {
-            id for id, asked in self._asked.items() if now >= asked.again_at and asked.times < MOST
+            id
+            for id, attempts in self._attempts.items()
+            if now >= attempts.again_at and attempts.times < MOST
         }
         for id in due:
-            times = self._asked[id].times + 1
-            self._asked[id] = _Asked(times, now + _BACKOFF.pause_s(times + 1))
+            times = self._attempts[id].times + 1
+            self._attempts[id] = _Attempts(times, now + _BACKOFF.pause_s(times + 1))
         return due

@@ -13,16 +13,16 @@ def main() -> None:
     """Fetch each. A missing one is printed and is no failure: tests that need it are skipped."""
     for fetch in (kafka_jars, fetch_packages):
         try:
-            _say(str(fetch(progress=_tell)))
+            _print(str(fetch(progress=_print_step)))
         except ServiceUnavailable as missing:
-            _say(str(missing))
+            _print(str(missing))
 
 
-def _tell(step: Step) -> None:
-    _say(str(step))
+def _print_step(step: Step) -> None:
+    _print(str(step))
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 

@@ -47,7 +47,7 @@ def main() -> int:
     )
     sys.stdout.write(f"{service.pid}\n")
     sys.stdout.flush()
-    threading.Thread(target=_obey, args=(service,), daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(service,), daemon=True).start()
     status = service.wait()
     _sweep()
     return status if status >= 0 else 128 - status
@@ -61,7 +61,7 @@ def _prctl() -> Callable[[int, int], int]:
     return prctl
 
 
-def _obey(service: "subprocess.Popen[bytes]") -> None:
+def _watch_parent(service: "subprocess.Popen[bytes]") -> None:
     for line in sys.stdin:
         _send(service, signal.Signals(int(line)))
     _send(service, signal.SIGKILL)

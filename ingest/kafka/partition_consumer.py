@@ -26,7 +26,7 @@ from ingest.batching.partition_log import Headers, Partition, Records
 from ingest.codec.record_format import MAX_KEY_BYTES, has_controls
 from ingest.codec.record_headers import HeaderReader, behind_of, read_headers
 from ingest.errors import BrokerUnavailable, OffsetsLost, TopicReplaced
-from ingest.kafka.topic_id import Question, identity_of
+from ingest.kafka.topic_id import TopicQuery, identity_of
 from ingest.kafka.topics import QUIET, topic_owner
 from ingest.settings import KafkaSettings
 
@@ -77,16 +77,16 @@ class PartitionConsumer:
         self.topic_id: str | None = None
         self.known_end: int | None = None  # end of the log with that id, at the last check
         self._identity = identity_of(settings, partition.topic)
-        self._question: Question | None = None
-        self._end_when_asked: int | None = None
+        self._query: TopicQuery | None = None
+        self._end_at_query: int | None = None
         self._look_at = 0.0
         self._brokers = settings.brokers
         self._seen: set[bytes] = set()
-        self._complained = threading.Event()
+        self._warned = threading.Event()
         self._header_reader = HeaderReader(settings, partition)
         self._consumer = Consumer(
             settings.client(
-                _CONSUMER | {"group.id": settings.consumer_group, "error_cb": self._complain}
+                _CONSUMER | {"group.id": settings.consumer_group, "error_cb": self._warn}
             )
         )
 
@@ -102,7 +102,7 @@ class PartitionConsumer:
 
         Call this before every other request about the topic. Raises BrokerUnavailable.
         """
-        self.topic_id = self._identity.heard(self._identity.ask(_ANSWER_WITHIN_S))
+        self.topic_id = self._identity.result_of(self._identity.query(_ANSWER_WITHIN_S))
         return self.topic_id
 
     def look(self, *, now: float) -> None:
@@ -112,14 +112,14 @@ class PartitionConsumer:
         Raises TopicReplaced. Nothing else would detect a replaced topic once the new log has grown
         beyond the offset to read next.
         """
-        if self._question is None:
+        if self._query is None:
             if self.topic_id is not None and now >= self._look_at:
                 self._look_at = now + _LOOK_EVERY_S
-                self._end_when_asked = self._end()
-                self._question = self._identity.ask(_LOOK_WITHIN_S)
-        elif self._question.done():
-            question, self._question = self._question, None
-            if not self._hear(question):
+                self._end_at_query = self._end()
+                self._query = self._identity.query(_LOOK_WITHIN_S)
+        elif self._query.done():
+            query, self._query = self._query, None
+            if not self._check_topic(query):
                 self._look_at = now + _LOOK_AGAIN_AFTER_S
 
     def offsets(self, timeout_s: float = _ANSWER_WITHIN_S) -> tuple[int, int]:
@@ -155,7 +155,7 @@ class PartitionConsumer:
             if any(map(Message.error, messages)):
                 messages = self._without_errors(messages)
             elif messages:
-                self._complained.clear()
+                self._warned.clear()
             keys_here = list(map(Message.key, messages))
             self._note_users(keys_here, messages)
             keys += keys_here
@@ -179,15 +179,15 @@ class PartitionConsumer:
         place = TopicPartition(self.partition.topic, self.partition.index, offset)
         self._consumer.commit(offsets=[place], asynchronous=True)
 
-    def _hear(self, question: Question) -> bool:
+    def _check_topic(self, query: TopicQuery) -> bool:
         """Return whether an answer arrived. Raises TopicReplaced if it names another topic."""
         try:
-            heard = self._identity.heard(question)
+            topic_id = self._identity.result_of(query)
         except BrokerUnavailable:
             return False  # unreachable, or between two topics: the next answer will show which
-        if heard != self.topic_id:
+        if topic_id != self.topic_id:
             raise TopicReplaced(self.partition)
-        self.known_end = self._end_when_asked
+        self.known_end = self._end_at_query
         return True
 
     def _end(self) -> int | None:
@@ -205,7 +205,7 @@ class PartitionConsumer:
             ):
                 raise OffsetsLost(self.partition)
             if error and error.code() != KafkaError._PARTITION_EOF:
-                self._complain(error)
+                self._warn(error)
         return [m for m in messages if not m.error()]
 
     def _note_users(self, keys: list[bytes | None], messages: list[Message]) -> None:
@@ -239,9 +239,9 @@ class PartitionConsumer:
             self.users[session] = self.owner
             self.claims[session] = header
 
-    def _complain(self, error: KafkaError) -> None:
-        if not self._complained.is_set():
-            self._complained.set()
+    def _warn(self, error: KafkaError) -> None:
+        if not self._warned.is_set():
+            self._warned.set()
             log.warning(
                 "kafka trouble",
                 partition=str(self.partition),

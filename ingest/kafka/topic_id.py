@@ -16,7 +16,7 @@ from ingest.errors import BrokerUnavailable
 from ingest.kafka.topics import error_of, open_admin
 from ingest.settings import KafkaSettings
 
-Question = Future[TopicDescription]
+TopicQuery = Future[TopicDescription]
 
 _NO_IDS = (KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION)
 _NO_ID = "A" * 22  # sixteen zero bytes: the broker is older than ids
@@ -35,29 +35,29 @@ class TopicId:
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._brokers, self._topic = settings.brokers, topic
         self._admin = open_admin(settings)
-        self._asking = threading.Lock()
-        self._question: Question | None = None
+        self._lock = threading.Lock()
+        self._query: TopicQuery | None = None
 
-    def ask(self, timeout_s: float) -> Question:
+    def query(self, timeout_s: float) -> TopicQuery:
         """Return the query that is under way, or a new one.
 
         The next method waits for its answer.
         """
-        with self._asking:
-            if self._question is None or self._question.done():
-                asked = self._admin.describe_topics(
+        with self._lock:
+            if self._query is None or self._query.done():
+                futures = self._admin.describe_topics(
                     TopicCollection([self._topic]), request_timeout=timeout_s
                 )
-                self._question = asked[self._topic]
-            return self._question
+                self._query = futures[self._topic]
+            return self._query
 
-    def heard(self, question: Question) -> str | None:
+    def result_of(self, query: TopicQuery) -> str | None:
         """Wait for the answer and return the id; None where the brokers have no ids.
 
         Raises BrokerUnavailable where no answer arrives.
         """
         try:
-            id = str(question.result().topic_id)
+            id = str(query.result().topic_id)
         except KafkaException as failure:
             error = error_of(failure)
             if error.code() in _NO_IDS:

@@ -40,7 +40,7 @@ _LOCK = (
 
 _DRIVEN = sql.SQL("""
 SELECT l.*, s.key, coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key) AS owner,
-       coalesce(s.track_id, 0) AS course,
+       coalesce(s.track_id, 0) AS track_version,
        coalesce(c.colour, '') AS colour, coalesce(c.sector_colours, '{{}}') AS sector_colours,
        coalesce(c.version, 0) AS version,
        c.time_ms AS judged_ms
@@ -150,11 +150,12 @@ def judge_scope(
             return None
         with conn.cursor(row_factory=dict_row) as cursor:
             found = [_found(row) for row in cursor.execute(_DRIVEN, where)]
-        told, records = judge(
+        assigned, records = judge(
             [one.driven for one in found], _standing(conn, where), since_us=since_us
         )
         changed = {
-            (d.session_id, d.lap.lap_number): replace(d, told=colours) for d, colours in told
+            (d.session_id, d.lap.lap_number): replace(d, assigned=colours)
+            for d, colours in assigned
         }
         now = [replace(one, driven=changed.get(one.lap, one.driven)) for one in found]
         conn.execute(_FORGET, where)
@@ -194,7 +195,7 @@ def unjudged(conn: psycopg.Connection[Any], partition: Partition) -> dict[Catego
 
 
 def _ended(running: RunningLap) -> Iterable[tuple[int, int, str, int, int]]:
-    lap, layout = running.lap, layout_of(running.lap.sector_source, running.course)
+    lap, layout = running.lap, layout_of(running.lap.sector_source, running.track_version)
     ends_ms = accumulate(lap.sector_times_ms)
     for part, (time_ms, end_ms) in enumerate(zip(lap.sector_times_ms, ends_ms, strict=True), 1):
         yield running.session_id, part, layout, time_ms, lap.started_at_us + 1000 * end_ms
@@ -223,16 +224,18 @@ class _Found:
     def is_new(self) -> bool:
         """Return whether the store does not know yet that the lap was judged as it is."""
         return (
-            self.driven.counts or self.driven.told.version > 0
+            self.driven.counts or self.driven.assigned.version > 0
         ) and self.judged_ms != self.driven.lap.time_ms
 
 
 def _found(row: dict[str, Any]) -> _Found:
-    key, owner, course, judged_ms = (
-        row.pop(name) for name in ("key", "owner", "course", "judged_ms")
+    key, owner, track_version, judged_ms = (
+        row.pop(name) for name in ("key", "owner", "track_version", "judged_ms")
     )
-    told = Colours(row.pop("colour"), tuple(row.pop("sector_colours")), row.pop("version"))
-    return _Found(key, Driven(row["session_id"], owner, course, lap_of(row), told), judged_ms)
+    assigned = Colours(row.pop("colour"), tuple(row.pop("sector_colours")), row.pop("version"))
+    return _Found(
+        key, Driven(row["session_id"], owner, track_version, lap_of(row), assigned), judged_ms
+    )
 
 
 def _record_row(record: BestTime) -> tuple[Any, ...]:
@@ -249,13 +252,13 @@ def _record_row(record: BestTime) -> tuple[Any, ...]:
 
 
 def _colours_row(driven: Driven) -> tuple[Any, ...]:
-    told: Colours = driven.told
-    sectors: Sequence[str] = list(told.sectors)
+    assigned: Colours = driven.assigned
+    sectors: Sequence[str] = list(assigned.sectors)
     return (
         driven.session_id,
         driven.lap.lap_number,
-        told.lap,
+        assigned.lap,
         sectors,
-        told.version,
+        assigned.version,
         driven.lap.time_ms,
     )

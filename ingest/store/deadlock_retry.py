@@ -12,7 +12,7 @@ from psycopg.errors import DeadlockDetected
 _TRIES = 5
 
 
-def through_deadlocks(transact: Callable[[], None]) -> None:
+def retry_on_deadlock(transact: Callable[[], None]) -> None:
     """Run ``transact``, one whole transaction, until it succeeds. Raises DeadlockDetected if every
     try deadlocks.
     """

@@ -106,9 +106,9 @@ def locked_chunks(conn: psycopg.Connection) -> list[LockedChunk]:
         return cursor.execute(_LOCKED).fetchall()
 
 
-def locks_in_words(conn: psycopg.Connection) -> str:
+def describe_locks(conn: psycopg.Connection) -> str:
     """Describe the locks that block writers, and their holders; empty if none is held any more."""
-    tables = [said for (said,) in conn.execute(_LOCKED_TABLES)]
+    tables = [table for (table,) in conn.execute(_LOCKED_TABLES)]
     return ", ".join([*map(str, locked_chunks(conn)), *tables])
 
 

@@ -59,8 +59,8 @@ from ingest.store.dead_letters import (
 from ingest.store.laps import save_laps
 from ingest.store.locked_chunks import (
     LockedChunk,
+    describe_locks,
     locked_chunks,
-    locks_in_words,
     move_pending,
     split_frames,
 )
@@ -68,7 +68,7 @@ from ingest.store.orphaned_sessions import adopt_orphans
 from ingest.store.schema.edition import refuse_lost_licence
 from ingest.store.schema.timescale_policies import COLUMNSTORE_AFTER
 from ingest.store.sessions import save_facts
-from ingest.store.tracks import Place, StoredTrack, course_of, learn_track, newest_tracks
+from ingest.store.tracks import Place, StoredTrack, layout_of_track, learn_track, newest_tracks
 
 log = structlog.get_logger()
 
@@ -159,7 +159,7 @@ SELECT xmin::text, least((extract(epoch FROM late_from) * 1000000)::bigint, %s) 
  WHERE id = %s
 """
 
-_COURSE_OF = """
+_LAYOUT_OF = """
 SELECT t.id, t.line_position, t.sector_positions, t.length_m, t.version
   FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE s.id = %(id)s
 """
@@ -241,7 +241,7 @@ class PartitionWriter:
         self._quota = settings.dead_letters
         self._full: set[str] = set()  # kinds of dead letters that had no place the last time
         self._look_for_locks = False  # before every batch, not only before late frames
-        self._said_locked: set[str] = set()
+        self._logged_locked: set[str] = set()
         with self._reachable():
             self._conn = psycopg.connect(
                 settings.url.get_secret_value(),
@@ -327,17 +327,17 @@ class PartitionWriter:
         received: str,
         started_at_ms: int | None,
         frames: int,
-        told: int,
+        last_reported: int,
         *place: Any,
     ) -> OpenSession:
-        latest_ms, written_ms, game, track, car, user_id, driver, track_id, *course = place
+        latest_ms, written_ms, game, track, car, user_id, driver, track_id, *layout = place
         session = OpenSession(
             id,
             key,
             SequenceSet.from_multirange(received),
             started_at_ms,
             None,
-            told,
+            last_reported,
             game,
             track,
             car,
@@ -347,13 +347,17 @@ class PartitionWriter:
         session.frames = frames
         session.times = SessionTimes(latest_ms, written_ms if frames else None)
         if track_id is not None:
-            session.begin_on(track_id, course_of(track_id, *course))
+            session.begin_on(track_id, layout_of_track(track_id, *layout))
         if frames:
             # The state that the lap engine would have if this worker had timed the session from its
             # start.
             stored, last = frames_to_resume(self._conn, id)
-            session.carry = _timed(stored, last, session.course)[1]
-            if last and session.carry and session.carry.open.lap_number == last.lap_number:
+            session.engine_state = _timed(stored, last, session.layout)[1]
+            if (
+                last
+                and session.engine_state
+                and session.engine_state.open.lap_number == last.lap_number
+            ):
                 session.ended_from_us = last.started_at_us
         return session
 
@@ -392,7 +396,7 @@ class PartitionWriter:
         if judged is None:
             return None
         return [
-            FinishedLap(j.driven.session_id, j.session_key, j.driven.lap, j.driven.told)
+            FinishedLap(j.driven.session_id, j.session_key, j.driven.lap, j.driven.assigned)
             for j in judged
         ]
 
@@ -419,8 +423,8 @@ class PartitionWriter:
         with self._reachable():
             version, from_us = self._one(_LATE_FROM, [late.from_us, late.session_id])
             stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=from_us)
-            course = course_of(*self._one(_COURSE_OF, {"id": late.session_id}))
-            laps, carry = _timed(stored, sure, course)
+            layout = layout_of_track(*self._one(_LAYOUT_OF, {"id": late.session_id}))
+            laps, engine_state = _timed(stored, sure, layout)
             timed = [FinishedLap(late.session_id, late.session_key, lap) for lap in laps]
             numbers = [lap.lap_number for lap in laps]
             self._conn.execute("BEGIN")
@@ -433,7 +437,7 @@ class PartitionWriter:
                 self._conn.execute("ROLLBACK")
                 raise SessionWentOn(late.session_key)
             self._advance_and_commit(_nothing(position, position), fence)
-        return timed, carry
+        return timed, engine_state
 
     def end_lap(
         self, session: OpenSession, lap: Lap, position: int, fence: int
@@ -493,9 +497,9 @@ class PartitionWriter:
             locked = locked_chunks(self._conn)
         names = {chunk.name for chunk in locked}
         for chunk in locked:
-            if chunk.name not in self._said_locked:
+            if chunk.name not in self._logged_locked:
                 log.info("late frames wait", partition=str(self.partition), reason=str(chunk))
-        self._said_locked = names
+        self._logged_locked = names
         return locked
 
     def move_pending(self) -> int:
@@ -533,7 +537,7 @@ class PartitionWriter:
             self._conn.execute("BEGIN")
             self._advance_and_commit(_nothing(position, earliest), fence)
 
-    def begin_anew(
+    def switch_topic(
         self, fence: int, position: int, earliest: int, *, topic_id: str, old_end: int | None
     ) -> None:
         """Continue at ``earliest`` of another topic with the same name, which has ``topic_id``.
@@ -648,25 +652,25 @@ class PartitionWriter:
         """Name the processes that block us, as far as the database shows them. Ends the
         transaction.
         """
-        said = ", ".join(filter(None, [str(error).partition("\n")[0], error.diag.context]))
+        reason = ", ".join(filter(None, [str(error).partition("\n")[0], error.diag.context]))
         try:
             self._conn.execute("ROLLBACK")
-            return locks_in_words(self._conn) or said
+            return describe_locks(self._conn) or reason
         except psycopg.Error:
-            return said
+            return reason
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
-            said = str(error).partition("\n")[0]
+            reason = str(error).partition("\n")[0]
             if error.sqlstate == "PS001":
-                raise PartitionTaken(self.partition, said) from None
+                raise PartitionTaken(self.partition, reason) from None
             if error.sqlstate == "PS002":
-                raise SessionsChanged(self.partition, said) from None
+                raise SessionsChanged(self.partition, reason) from None
             if isinstance(error, psycopg.errors.DiskFull):
-                raise StoreFull(self._address, said) from error
+                raise StoreFull(self._address, reason) from error
             # A value may be too long for an index. That is an OperationalError, and stays one at
             # every retry.
             if isinstance(error, psycopg.errors.LockNotAvailable):
@@ -679,8 +683,8 @@ class PartitionWriter:
                 isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
                 and not for_data
             ):
-                raise StoreUnavailable(self._address, said) from error
-            raise StoreRefused(self.partition, said, for_data=for_data) from error
+                raise StoreUnavailable(self._address, reason) from error
+            raise StoreRefused(self.partition, reason, for_data=for_data) from error
 
 
 def _has_late(frames: pa.Table, *, now_us: int) -> bool:
@@ -695,13 +699,13 @@ def _nothing(start: int, end: int) -> WriteBatch:
 
 
 def _timed(
-    frames: pa.Table, last: Lap | None, course: TrackLayout
+    frames: pa.Table, last: Lap | None, layout: TrackLayout
 ) -> tuple[list[Lap], EngineState | None]:
     """Time stored frames that begin with, or shortly before, the lap ``last``; return laps and
     engine state.
     """
     if last is None:
-        return advance(frames, None, course)
+        return advance(frames, None, layout)
     return resume(
-        frames, lap_number=last.lap_number, started_at_us=last.started_at_us, course=course
+        frames, lap_number=last.lap_number, started_at_us=last.started_at_us, layout=layout
     )

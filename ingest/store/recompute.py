@@ -22,7 +22,7 @@ from analytics.store.frame_pages import pages
 from analytics.store.queries import laps
 from ingest.errors import PurpleSectorError, SessionWentOn
 from ingest.store.best_laps import judge_scope
-from ingest.store.deadlock_retry import through_deadlocks
+from ingest.store.deadlock_retry import retry_on_deadlock
 from ingest.store.laps import save_laps
 from ingest.store.tracks import StoredTrack, newest_tracks
 
@@ -111,15 +111,15 @@ def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomput
     """
     place = (session.scope.game, session.scope.track)
     track = newest_tracks(conn, [place]).get(place)
-    course = track.track.course if track else UNKNOWN
-    carry: EngineState | None = None
+    layout = track.track.layout if track else UNKNOWN
+    engine_state: EngineState | None = None
     now: dict[int, Lap] = {}
     read = 0
     for frames in pages(conn, schema_of(COLUMNS), session.id):
-        ended, carry = advance(frames, carry, course)
+        ended, engine_state = advance(frames, engine_state, layout)
         now |= {lap.lap_number: lap for lap in ended}
         read += frames.num_rows
-    if carry and not session.live and (last := last_lap(carry, course)):
+    if engine_state and not session.live and (last := last_lap(engine_state, layout)):
         now[last.lap_number] = last
     if read < session.frames:
         raise FramesGone(session.key, session.frames, read)
@@ -137,7 +137,7 @@ def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
     The session's further laps are timed on the same track. Raises SessionWentOn.
     """
     session = done.session
-    through_deadlocks(lambda: _replace_laps(conn, done))
+    retry_on_deadlock(lambda: _replace_laps(conn, done))
     # The records of laps that no longer exist are removed too.
     before = [change.before for change in done.changes if change.before]
     begun_us = [lap.started_at_us for lap in (*done.laps, *before)]

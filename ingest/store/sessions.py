@@ -14,7 +14,7 @@ from ingest.telemetry_pb2 import Session
 # A session keeps its first user. If its car, track or driver changes, its laps were judged in the
 # wrong scope.
 _SAVE_FACTS = """
-WITH told AS (
+WITH updated AS (
     UPDATE sessions s
        SET user_id = coalesce(nullif(s.user_id, ''), %(user_id)s),
            game = coalesce(nullif(%(game)s, ''), s.game),
@@ -34,7 +34,8 @@ WITH told AS (
                     IS DISTINCT FROM (was.game, was.track, was.car, was.user_id, was.driver)
                     AS moved
 )
-UPDATE lap_colours c SET time_ms = NULL FROM told WHERE told.moved AND c.session_id = told.id
+UPDATE lap_colours c SET time_ms = NULL
+  FROM updated WHERE updated.moved AND c.session_id = updated.id
 """
 
 
@@ -42,7 +43,7 @@ def save_facts(cursor: psycopg.Cursor[Any], facts: Iterable[tuple[int, Session]]
     """Save facts of sessions, each with the store's number of the session, in the order of their
     reports.
     """
-    if rows := [_row(id, told) for id, told in facts]:
+    if rows := [_row(id, message) for id, message in facts]:
         cursor.executemany(_SAVE_FACTS, rows)
 
 

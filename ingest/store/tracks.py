@@ -26,7 +26,7 @@ SELECT DISTINCT ON (game, name) id, game, name, line_position, sector_positions,
 
 # The newest sessions show the track as it is now. A hundred laps determine it as well as all laps
 # do.
-_WITNESSES = """
+_EVIDENCES = """
 SELECT l.line_position, l.sector_positions, s.track_length_m
   FROM (SELECT id, track_length_m FROM sessions WHERE game = %s AND track = %s ORDER BY id DESC
       LIMIT 20) s
@@ -61,9 +61,9 @@ def newest_tracks(
 def learn_track(conn: psycopg.Connection[Any], game: str, name: str) -> LearnedTrack | None:
     """Make the next version of a track and return it if its laps require one."""
     known = newest_tracks(conn, [(game, name)]).get((game, name))
-    rows = conn.execute(_WITNESSES, [game, name]).fetchall()
-    witnesses = [LapEvidence(line, tuple(sectors), length_m) for line, sectors, length_m in rows]
-    learnt = learn(game, name, witnesses, known.track if known else None)
+    rows = conn.execute(_EVIDENCES, [game, name]).fetchall()
+    evidences = [LapEvidence(line, tuple(sectors), length_m) for line, sectors, length_m in rows]
+    learnt = learn(game, name, evidences, known.track if known else None)
     if learnt is not None:
         save_track(conn, learnt)
     return learnt
@@ -77,20 +77,20 @@ def save_track(conn: psycopg.Connection[Any], track: LearnedTrack) -> None:
     )
 
 
-def course_of(
+def layout_of_track(
     id: int | None,
     line: float | None,
     sectors: list[float] | None,
     length_m: float | None,
     version: int | None,
 ) -> TrackLayout:
-    """Return the course that a session is timed on, from these columns of its track.
+    """Return the track layout that a session is timed on, from these columns of its track.
 
     All columns are None if the session began on no track.
     """
     if id is None or line is None or version is None:
         return UNKNOWN
-    return LearnedTrack("", "", line, tuple(sectors or ()), length_m, version=version).course
+    return LearnedTrack("", "", line, tuple(sectors or ()), length_m, version=version).layout
 
 
 def _stored(row: tuple[Any, ...]) -> StoredTrack:

@@ -55,14 +55,14 @@ def spread(
     shares: dict[str, list[Partition]] = {worker: [] for worker in workers}
     ordered = sorted(partitions, key=lambda p: (p.topic, p.index))
     most = -(-len(ordered) // len(workers))
-    homeless = []
+    unassigned = []
     for partition in ordered:
         share = shares.get(hosted.get(partition, ""))
         if share is not None and len(share) < most:
             share.append(partition)
         else:
-            homeless.append(partition)
-    for partition in homeless:
+            unassigned.append(partition)
+    for partition in unassigned:
         min(shares.values(), key=len).append(partition)
     return _level(shares)
 

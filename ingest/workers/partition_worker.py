@@ -175,7 +175,7 @@ class PartitionWorker:
             try:
                 RunLoop(
                     task, source, store, ownership, self._isolation, self.progress, self._on_laps
-                ).carry_on(stop)
+                ).run(stop)
             finally:
                 self._known_end = (topic_id, source.known_end)
 
@@ -210,7 +210,7 @@ class PartitionWorker:
                 next=position,
                 old_end=old_end,
             )
-            store.begin_anew(ownership.fence, position, first, topic_id=topic_id, old_end=old_end)
+            store.switch_topic(ownership.fence, position, first, topic_id=topic_id, old_end=old_end)
             return Ownership(ownership.fence, first, topic_id)
         if first <= position <= end:
             return ownership
@@ -267,7 +267,7 @@ class RunLoop:
             max_age_s=task.ingest.batch_max_age_ms / 1000,
         )
 
-    def carry_on(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event) -> None:
         """Read and store until ``stop`` is set. The next owner reads the waiting records again.
 
         During the search for a poison record that the database refuses, a call handles one batch.
@@ -303,7 +303,7 @@ class RunLoop:
             for place in self._tracks.due(now=now):
                 self._learn(place)
             if self._unjudged:
-                self._tell(())
+                self._publish_laps(())
 
     def _move_pending(self, now: float) -> None:
         """Store frames that waited for a locked chunk, and time their sessions' laps again."""
@@ -327,7 +327,7 @@ class RunLoop:
         decoded, corrections = place_in_time(
             decoded, self._sessions, appended_ms, self._source.behind_ms
         )
-        if batch.start == self._isolation.culprit:
+        if batch.start == self._isolation.poison:
             decoded = reject_all(
                 decoded,
                 len(batch.records),
@@ -345,7 +345,7 @@ class RunLoop:
         if chunk.moved:
             for scope, since_us in self._store.unjudged().items():
                 self._want_judged(scope, since_us)
-        self._tell(chunk.laps)
+        self._publish_laps(chunk.laps)
         if chunk.running:
             # After the laps: sectors are compared with the records that those laps have just set.
             self._on_laps(self._store.colour(chunk.running))
@@ -389,32 +389,34 @@ class RunLoop:
 
     def _begin(self, decoded: Decoded) -> None:
         """Put sessions that begin on the newest version of their track."""
-        told = (
+        named = (
             (self._sessions[decoded.sessions[f.session_index]], f.message) for f in decoded.facts
         )
         places = {
-            session.key: (facts.game, facts.track) for session, facts in told if not session.carry
+            session.key: (facts.game, facts.track)
+            for session, facts in named
+            if not session.engine_state
         }
         if not places:
             return
         tracks = self._store.newest_tracks(set(places.values()))
         for key, place in places.items():
             if place in tracks:
-                self._sessions[key].begin_on(tracks[place].id, tracks[place].track.course)
+                self._sessions[key].begin_on(tracks[place].id, tracks[place].track.layout)
 
-    def _tell(self, laps: Sequence[FinishedLap]) -> None:
+    def _publish_laps(self, laps: Sequence[FinishedLap]) -> None:
         """Judge the stored laps and announce them with their colours, plus all laps whose colours
         changed.
         """
         self._note(laps)
-        told = {(timed.session_id, timed.lap.lap_number): timed for timed in laps}
+        published = {(timed.session_id, timed.lap.lap_number): timed for timed in laps}
         for scope, since_us in tuple(self._unjudged.items()):
             judged = self._store.judge(scope, since_us)
             if judged is not None:
                 del self._unjudged[scope]
-                told |= {(timed.session_id, timed.lap.lap_number): timed for timed in judged}
-        if told:
-            self._on_laps(tuple(told.values()))
+                published |= {(timed.session_id, timed.lap.lap_number): timed for timed in judged}
+        if published:
+            self._on_laps(tuple(published.values()))
 
     def _note(self, laps: Sequence[FinishedLap]) -> None:
         """Have these laps judged, and their tracks learnt."""
@@ -442,7 +444,7 @@ class RunLoop:
 
     def _time_again(self, late: LateFrames) -> None:
         try:
-            laps, carry = self._store.time_again(late, self._waiting.stored, self._fence)
+            laps, engine_state = self._store.time_again(late, self._waiting.stored, self._fence)
         except SessionWentOn:
             # Another worker stored frames of the session meanwhile. The store still notes that its
             # laps must be timed.
@@ -450,12 +452,12 @@ class RunLoop:
             return
         # Without its scope the laps are not judged. No batch of this worker may have opened it.
         self._open([late.session_key])
-        self._sessions[late.session_key].carry = carry
+        self._sessions[late.session_key].engine_state = engine_state
         self._silence.note(late.session_key, now=time.monotonic())
         log.info(
             "laps timed again, with frames that came late", session=late.session_key, laps=len(laps)
         )
-        self._tell(laps)
+        self._publish_laps(laps)
 
     def _end_silent(self, now: float) -> None:
         """Store the lap that a session ended with, when no more of its frames come; one session per
@@ -466,9 +468,9 @@ class RunLoop:
             return
         self._open([key])
         session = self._sessions[key]
-        lap = last_lap(session.carry, session.course) if session.carry else None
+        lap = last_lap(session.engine_state, session.layout) if session.engine_state else None
         if lap:
-            self._tell(self._store.end_lap(session, lap, self._waiting.stored, self._fence))
+            self._publish_laps(self._store.end_lap(session, lap, self._waiting.stored, self._fence))
 
     def _write(self, batch: Batch, chunk: WriteBatch) -> frozenset[int]:
         try:

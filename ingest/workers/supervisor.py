@@ -39,7 +39,7 @@ _TICK_S = 0.5
 _DISCOVER_EVERY_S = 3.0
 _ANSWER_WITHIN_S = 3.0
 _START_WITHIN_S = 60.0
-_FAREWELL_WITHIN_S = 10.0
+_SHUTDOWN_WITHIN_S = 10.0
 _SURPLUS_S = 10.0
 _NICENESS = 10
 
@@ -109,46 +109,46 @@ class WorkerHandle:
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
-        self._asked_at = 0.0
+        self._requested_at = 0.0
         self._call: asyncio.Task[dict[str, Any]] | None = None
         self.answer: dict[str, Any] = {}
 
-    def ask(self, share: list[Partition], *, now: float) -> None:
+    def assign(self, share: list[Partition], *, now: float) -> None:
         """Request that it host its share, unless a request is pending. Raises RayError if it is
         dead or failed.
         """
         if self._call is not None and not self._call.done():
             return
         if self._call is not None:
-            self._hear()
-        self._asked_at = now
+            self._take_answer()
+        self._requested_at = now
         self._call = asyncio.ensure_future(_answer(self._handle.host.remote(share)))
 
-    def silent(self, *, now: float) -> bool:
+    def overdue(self, *, now: float) -> bool:
         """Return whether an answer is overdue. The first may take as long as Ray needs to start a
         process.
         """
         waiting = self._call is not None and not self._call.done()
-        return waiting and now - self._asked_at > (
+        return waiting and now - self._requested_at > (
             _ANSWER_WITHIN_S if self.answer else _START_WITHIN_S
         )
 
-    def dismiss(self) -> None:
+    def kill(self) -> None:
         """Kill the worker's process, which may be frozen."""
         if self._call is not None:
             self._call.cancel()
         ray.kill(self._handle, no_restart=True)
 
-    async def farewell(self) -> None:
+    async def shutdown(self) -> None:
         """Let the worker store its batch, and end it."""
         try:
-            await asyncio.wait_for(_answer(self._handle.stop.remote()), _FAREWELL_WITHIN_S)
+            await asyncio.wait_for(_answer(self._handle.stop.remote()), _SHUTDOWN_WITHIN_S)
         except TimeoutError:
-            self.dismiss()
+            self.kill()
         except ray.exceptions.RayActorError:
             pass  # it has ended, as requested
 
-    def _hear(self) -> None:
+    def _take_answer(self) -> None:
         assert self._call is not None
         call, self._call = self._call, None
         try:
@@ -168,21 +168,21 @@ class Supervisor:
         self._settings = settings
         self._partitions: list[Partition] = []
         self._hosted: dict[Partition, str] = {}
-        self._staff = _workers_that_live()
+        self._workers = _workers_that_live()
         self._surplus = SurplusTimer(grace_s=_SURPLUS_S)
         self._retiring: set[asyncio.Future[None]] = set()
         # An actor that Ray restarts runs __init__ again, so the loops restart automatically.
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._discover()), loop.create_task(self._supervise())]
-        self._asking_ends = threading.Event()
-        asking = GapRecovery(settings.kafka, settings.database, settings.ingest)
+        self._recovery_stop = threading.Event()
+        recovery = GapRecovery(settings.kafka, settings.database, settings.ingest)
         threading.Thread(
-            target=asking.run, args=[self._asking_ends], name="asking", daemon=True
+            target=recovery.run, args=[self._recovery_stop], name="gap-recovery", daemon=True
         ).start()
 
     async def stats(self) -> dict[str, Any]:
         """Return each worker's process and the its partitions' progress, as last reported."""
-        workers = {name: staff.answer for name, staff in self._staff.items() if staff.answer}
+        workers = {name: worker.answer for name, worker in self._workers.items() if worker.answer}
         return {"pid": os.getpid(), "partitions": len(self._partitions), "workers": workers}
 
     async def differing(self, wanted: ClusterSettings) -> list[str]:
@@ -193,11 +193,13 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop the workers, each after the batch that it is storing."""
-        self._asking_ends.set()
+        self._recovery_stop.set()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*(staff.farewell() for staff in self._staff.values()), *self._retiring)
-        self._staff = {}
+        await asyncio.gather(
+            *(worker.shutdown() for worker in self._workers.values()), *self._retiring
+        )
+        self._workers = {}
 
     async def _discover(self) -> None:
         admin: AdminClient | None = None
@@ -222,22 +224,22 @@ class Supervisor:
 
     def _look_after_workers(self, *, now: float) -> None:
         wanted = self._wanted()
-        while len(self._staff) < wanted:
-            self._hire()
-        if self._surplus.expired(running=len(self._staff), wanted=wanted, now=now):
+        while len(self._workers) < wanted:
+            self._start_worker()
+        if self._surplus.expired(running=len(self._workers), wanted=wanted, now=now):
             self._retire()
-        shares = spread(self._partitions, sorted(self._staff), self._hosted)
+        shares = spread(self._partitions, sorted(self._workers), self._hosted)
         self._hosted = {p: worker for worker, share in shares.items() for p in share}
         for worker, share in shares.items():
             try:
-                self._staff[worker].ask(share, now=now)
+                self._workers[worker].assign(share, now=now)
             except ray.exceptions.RayError as error:
                 self._replace(
                     worker,
                     "dead" if isinstance(error, ray.exceptions.RayActorError) else repr(error),
                 )
             else:
-                if self._staff[worker].silent(now=now):
+                if self._workers[worker].overdue(now=now):
                     self._replace(worker, "silent")
 
     def _wanted(self) -> int:
@@ -245,14 +247,14 @@ class Supervisor:
         cpus = int(ray.cluster_resources().get("CPU", 1))
         return worker_count(len(self._partitions), per_worker=per_worker, cpus=cpus)
 
-    def _hire(self) -> str:
+    def _start_worker(self) -> str:
         name = _WORKER_PREFIX + uuid.uuid4().hex[:8]
         worker = (
             ray.remote(IngestWorker)
             .options(name=name, **_WORKER_OPTIONS)
             .remote(name, self._settings)
         )
-        self._staff[name] = WorkerHandle(worker)
+        self._workers[name] = WorkerHandle(worker)
         log.info("worker started", worker=name)
         return name
 
@@ -260,9 +262,9 @@ class Supervisor:
         """Stop the newest worker after its current batch. The others take its partitions over at
         once.
         """
-        name, worker = self._staff.popitem()
+        name, worker = self._workers.popitem()
         log.info("worker retired", worker=name)
-        task = asyncio.ensure_future(worker.farewell())
+        task = asyncio.ensure_future(worker.shutdown())
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
@@ -271,8 +273,8 @@ class Supervisor:
         frozen process.
         """
         log.warning("replacing a worker", worker=worker, why=why)
-        self._staff.pop(worker).dismiss()
-        successor = self._hire()
+        self._workers.pop(worker).kill()
+        successor = self._start_worker()
         self._hosted = {p: successor if w == worker else w for p, w in self._hosted.items()}
 
 

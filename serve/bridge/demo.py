@@ -21,26 +21,26 @@ _RATE_HZ = 60
 _LATE_S = 0.25
 
 
-async def play(say: Callable[[Outgoing], None], *, seed: int, clock: Callable[[], float]) -> None:
+async def play(send: Callable[[Outgoing], None], *, seed: int, clock: Callable[[], float]) -> None:
     """Send the session's facts, then a frame every sixtieth of a second, until cancelled."""
     started_at_ms = time.time_ns() // 1_000_000
-    say(status("demo", detail="a simulated car, for you alone"))
-    say(facts(started_at_ms))
+    send(status("demo", detail="a simulated car, for you alone"))
+    send(facts(started_at_ms))
     frames = simulator.drive(
         aldermoor_park(), seed=seed, started_at_ms=started_at_ms, rate_hz=_RATE_HZ
     )
-    second = await _drive(frames)
+    second = await _next_second(frames)
     started, driven = clock(), 0
     while True:
         # Drive a second ahead and off the loop: planning a lap takes tens of milliseconds.
         # On the loop that would delay every viewer.
-        ahead = asyncio.ensure_future(_drive(frames))
+        ahead = asyncio.ensure_future(_next_second(frames))
         for frame in second:
             driven += 1
             wait_s = started + driven / _RATE_HZ - clock()
             await asyncio.sleep(max(0.0, wait_s))
             if wait_s > -_LATE_S:
-                say(numbered(frame, driven))
+                send(numbered(frame, driven))
         second = await ahead
 
 
@@ -65,5 +65,5 @@ def numbered(frame: TelemetryFrame, sequence: int) -> OutgoingMessage:
     )
 
 
-async def _drive(frames: Iterator[TelemetryFrame]) -> list[TelemetryFrame]:
+async def _next_second(frames: Iterator[TelemetryFrame]) -> list[TelemetryFrame]:
     return await asyncio.to_thread(lambda: list(islice(frames, _RATE_HZ)))

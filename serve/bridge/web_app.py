@@ -97,7 +97,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def watch(socket: WebSocket) -> None:
     """Serve a viewer's WebSocket to its end."""
     bridge: Bridge = socket.app.state.bridge
-    await bridge.welcome(socket)
+    await bridge.handle(socket)
 
 
 @router.get("/api/stats")

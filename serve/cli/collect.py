@@ -60,7 +60,7 @@ Report = Callable[[Statistics], None]
 class OpenSender(Protocol):
     """Opens the sender for the session with the given facts."""
 
-    def __call__(self, told: Session, *, linger_ms: float) -> Sender: ...
+    def __call__(self, session_facts: Session, *, linger_ms: float) -> Sender: ...
 
 
 @click.group()
@@ -134,13 +134,13 @@ def simulate(
     outing = Outing(CIRCUITS[circuit](), seed, rate, speed, lap_count, past_laps)
     kafka, collector = KafkaSettings.read(), _collector(user)
 
-    def open_sender(told: Session, *, linger_ms: float) -> Sender:
-        sender = Sender(kafka, collector, told, linger_ms=linger_ms)
+    def open_sender(session_facts: Session, *, linger_ms: float) -> Sender:
+        sender = Sender(kafka, collector, session_facts, linger_ms=linger_ms)
         if not quiet:
-            click.echo(f"session {sender.key}: {told.driver} on {told.track}")
+            click.echo(f"session {sender.key}: {session_facts.driver} on {session_facts.track}")
         return sender
 
-    with stop_on_signals() as stop, _obeying(kafka, collector) as obeying:
+    with stop_on_signals() as stop, _commands(kafka, collector) as controlled:
         ends = drive_cars(
             outing,
             cars,
@@ -149,7 +149,7 @@ def simulate(
             begun=Instant.now(),
             stop=stop,
             quiet=quiet,
-            obeying=obeying,
+            controlled=controlled,
         )
     if not quiet:
         for statistics in ends:
@@ -203,12 +203,12 @@ def replay(file: Path, speed: float, now: bool, session: str, user: str | None) 
     )
     with (
         stop_on_signals() as stop,
-        _obeying(kafka, collector) as obeying,
+        _commands(kafka, collector) as controlled,
         _progress(len(recording)) as report,
     ):
         run_collector(
             frames_of(recording.columns(), first_timestamp_ms=first_ms),
-            _commanded(sender, metadata, obeying),
+            _commanded(sender, metadata, controlled),
             speed=speed,
             pace=pace,
             stop=stop,
@@ -253,7 +253,7 @@ def _first_timestamp_ms(
 
     if not now and recording.started_at_ms < EARLIEST_MS:
         click.echo(
-            "its times are before 2010 and do not say on which day it was driven, so it is"
+            "its times are before 2010 and do not show on which day it was driven, so it is"
             " driven now"
         )
         now = True
@@ -337,7 +337,7 @@ def drive_cars(
     begun: Instant,
     stop: Stop,
     quiet: bool,
-    obeying: list[ControllableSender],
+    controlled: list[ControllableSender],
 ) -> list[Statistics]:
     """Drive ``cars`` cars until ``stop()`` or their last lap, and return the statistics of each
     sender.
@@ -345,7 +345,7 @@ def drive_cars(
     Live, the first car's first frame has the time ``begun``, or its past laps end then. The others
     follow within a step. Each car has its own thread, because a sender belongs to one thread. One
     more thread plans the laps, so that no car waits for the plan of its next lap. The function adds
-    the senders to ``obeying``. Raises PurpleSectorError.
+    the senders to ``controlled``. Raises PurpleSectorError.
     """
     with ThreadPoolExecutor(cars) as pool, ThreadPoolExecutor(1) as planner, _quick_switches():
         driven = [
@@ -359,7 +359,7 @@ def drive_cars(
                 begun=begun.of_car(car, cars=cars, rate_hz=outing.rate_hz),
                 stop=stop,
                 quiet=quiet,
-                obeying=obeying,
+                controlled=controlled,
             )
             for car in range(cars)
         ]
@@ -376,11 +376,11 @@ def _drive(
     begun: Instant,
     stop: Stop,
     quiet: bool,
-    obeying: list[ControllableSender],
+    controlled: list[ControllableSender],
 ) -> Statistics:
     seed = outing.seed + car
     started_at_ms = outing.started_at_ms(seed, now_ms=begun.wall_ms)
-    told = facts(
+    session_facts = facts(
         outing.circuit,
         session_id="",
         user_id=user_id,
@@ -389,11 +389,11 @@ def _drive(
         rate_hz=outing.rate_hz,
     )
     live = outing.speed == 1
-    sender = open_sender(told, linger_ms=_LIVE_LINGER_MS if live else _FAST_LINGER_MS)
+    sender = open_sender(session_facts, linger_ms=_LIVE_LINGER_MS if live else _FAST_LINGER_MS)
     frames = outing.frames(seed, started_at_ms)
     run_collector(
         made_ahead(frames, planner, count=ceil(outing.rate_hz)) if live else frames,
-        _commanded(sender, told, obeying),
+        _commanded(sender, session_facts, controlled),
         speed=outing.speed,
         # Live frames follow the wall clock. The plan of the first lap takes 25 ms, and makes no
         # later frame late.
@@ -406,33 +406,33 @@ def _drive(
 
 
 @contextmanager
-def _obeying(
+def _commands(
     kafka: KafkaSettings, collector: CollectorSettings
 ) -> Iterator[list[ControllableSender]]:
     """Yield a list whose senders obey the commands for their user and answer them, as a game's
     collector does.
     """
     senders: list[ControllableSender] = []
-    radio = CommandHandler(kafka, collector, None, listen_s=_COMMANDS_EVERY_S)
+    handler = CommandHandler(kafka, collector, None, listen_s=_COMMANDS_EVERY_S)
 
     def pass_on() -> bool:
-        radio.pass_on(*senders)
+        handler.pass_on(*senders)
         time.sleep(_COMMANDS_EVERY_S)
         return True
 
-    radio.start()
+    handler.start()
     try:
         with in_background(pass_on, name="commands"):
             yield senders
     finally:
-        radio.close()
+        handler.close()
 
 
 def _commanded(
-    sender: Sender, facts: Session, obeying: list[ControllableSender]
+    sender: Sender, facts: Session, controlled: list[ControllableSender]
 ) -> ControllableSender:
     commanded = ControllableSender(sender, facts)
-    obeying.append(commanded)
+    controlled.append(commanded)
     return commanded
 
 

@@ -13,7 +13,7 @@ import click
 from ingest.errors import PurpleSectorError
 from ingest.settings import DatabaseSettings, KafkaSettings
 from serve.cli.param_types import Finite
-from serve.cli.tables import say_whole, table_of
+from serve.cli.tables import print_table, table_of
 
 if TYPE_CHECKING:
     from ingest.control.dead_letter_replay import Connection, Filter, Outcome, StoredLetter
@@ -148,7 +148,7 @@ def list_letters(limit: int, **which: Any) -> None:
                 state(one),
                 one.reason,
             )
-        say_whole(table)
+        print_table(table)
     if len(letters) > limit:
         click.echo(
             f"and more than these {limit}: --limit shows them, --since and --reason narrow it down"
@@ -231,7 +231,7 @@ def replay_letters(
         click.echo(line)
     if any(outcome.what == "dead letter again" for outcome in outcomes):
         raise PurpleSectorError(
-            "some are dead letters again: what they say is above; their cause is still there"
+            "some are dead letters again: their reasons are above; their cause is still there"
         )
 
 
@@ -331,12 +331,12 @@ def summed_up(outcomes: "list[Outcome]") -> list[str]:
 def _store() -> "Iterator[Connection]":
     import psycopg
 
-    from serve.store_errors import asking_store
+    from serve.store_errors import translate_database_errors
 
     settings = DatabaseSettings.read()
     url = settings.url.get_secret_value()
     with (
-        asking_store(settings.address),
+        translate_database_errors(settings.address),
         psycopg.connect(url, autocommit=True, connect_timeout=5) as conn,
     ):
         yield conn

@@ -22,12 +22,12 @@ def export(session: str, file: Path, lap_number: int | None) -> None:
     """
     import analytics
     from analytics.errors import ExportError, NoLap, NoSession
-    from serve.store_errors import asking_store
+    from serve.store_errors import translate_database_errors
 
     settings = DatabaseSettings.read()
     try:
         with (
-            asking_store(settings.address),
+            translate_database_errors(settings.address),
             analytics.connect(settings.url.get_secret_value()) as catalog,
         ):
             drive = catalog.sessions[session]

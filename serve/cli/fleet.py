@@ -23,7 +23,7 @@ from rich.progress import (
 
 from ingest.errors import PurpleSectorError
 from ingest.settings import DatabaseSettings
-from serve.cli.tables import say_whole, table_of
+from serve.cli.tables import print_table, table_of
 
 if TYPE_CHECKING:
     from analytics.fleet.batch import Fleet, JobReport
@@ -77,11 +77,11 @@ def _stored() -> "list[TimingJob]":
     """
     from analytics.fleet.jobs import stored
     from analytics.store.source import PostgresSource
-    from serve.store_errors import asking_store
+    from serve.store_errors import translate_database_errors
 
     settings = DatabaseSettings.read()
     os.environ["DATABASE_URL"] = settings.url.get_secret_value()
-    with asking_store(settings.address), closing(PostgresSource(None)) as store:
+    with translate_database_errors(settings.address), closing(PostgresSource(None)) as store:
         return stored(store)
 
 
@@ -100,12 +100,12 @@ def _team(
 def _ray(cpus: int, *, on_cluster: bool) -> Iterator[None]:
     from serve.local.ray_cluster import connect_ray, run_ray
 
-    tell = partial(click.echo, err=True)
+    report = partial(click.echo, err=True)
     if on_cluster:
-        connect_ray(tell)
+        connect_ray(report)
         yield
     else:
-        with run_ray(tell, cpus=cpus):
+        with run_ray(report, cpus=cpus):
             yield
 
 
@@ -145,7 +145,7 @@ def _show(done: "Fleet", sessions: int, results: Path) -> None:
         best, theoretical, minis = times
         by = row["driver"] or row["session"] or ""
         table.add_row(row["track"], row["car"], f"{row['flying']:,}", best, by, theoretical, minis)
-    say_whole(table)
+    print_table(table)
     failed = (
         f"; {done.failed.num_rows} could not be timed, see failed.parquet"
         if done.failed.num_rows

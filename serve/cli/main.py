@@ -33,7 +33,7 @@ from serve.cli.dead_letters import dead_letters
 from serve.cli.export import export
 from serve.cli.fleet import fleet
 from serve.cli.recompute import laps
-from serve.cli.tables import say_whole, table_of
+from serve.cli.tables import print_table, table_of
 from serve.local.instance import single_instance, write_note
 from serve.local.shutdown_signal import ShutdownSignal
 
@@ -51,7 +51,7 @@ _FLUSHED_WITHIN_S = 15.0
 _POSIX = frozenset({"fcntl", "grp", "pwd", "resource"})
 _NEEDS_POSIX = (
     "this command runs on Linux and macOS only, and on Windows in WSL 2; "
-    "on Windows itself run collect, tell, status, export, topics and laps recompute"
+    "on Windows itself run collect, collectors, status, export, topics and laps recompute"
 )
 
 console = Console(highlight=False, emoji=False)
@@ -66,16 +66,16 @@ def main() -> None:
         start_logging(LogSettings.read())
         command(standalone_mode=False)
     except (SettingsError, SettingsFileError) as error:
-        sys.exit(_complain(str(error), 2))
+        sys.exit(_fail(str(error), 2))
     except PurpleSectorError as error:
-        sys.exit(_complain(str(error), 1))
+        sys.exit(_fail(str(error), 1))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
     except ModuleNotFoundError as error:
-        sys.exit(_complain(_lacking(error), 1))
+        sys.exit(_fail(_lacking(error), 1))
 
 
 def _lacking(error: ModuleNotFoundError) -> str:
@@ -90,7 +90,7 @@ def _lacking(error: ModuleNotFoundError) -> str:
     )
 
 
-def _complain(sentence: str, code: int) -> int:
+def _fail(sentence: str, code: int) -> int:
     click.echo(f"purple-sector: {sentence}", err=True)
     return code
 
@@ -284,11 +284,11 @@ def database_status() -> None:
     import psycopg
 
     from serve.cli.store_status import read_store_status
-    from serve.store_errors import asking_store
+    from serve.store_errors import translate_database_errors
 
     settings = DatabaseSettings.read()
     with (
-        asking_store(settings.address),
+        translate_database_errors(settings.address),
         psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn,
     ):
         click.echo("\n".join([f"the store at {settings.address}", *read_store_status(conn).lines]))
@@ -340,16 +340,14 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
         # everything has stopped.
         stack.enter_context(single_instance(home))
         spinner = stack.enter_context(console.status("starting"))
-        # The lines below report each part that is ready. So the log has only warnings, unless
-        # LOG_LEVEL is set.
+        # The lines below report each part that is ready: the log has only warnings by default.
         start_logging(
             LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"}))
         )
 
-        def tell(line: str) -> None:
-            console.print(
-                f"[dim]{time.monotonic() - started_at:5.1f} s[/]  {escape(line)}", soft_wrap=True
-            )
+        def report(line: str) -> None:
+            at_s = time.monotonic() - started_at
+            console.print(f"[dim]{at_s:5.1f} s[/]  {escape(line)}", soft_wrap=True)
 
         def progress(step: Step) -> None:
             spinner.update(str(step))
@@ -358,7 +356,9 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
         shutdown.install()
         with shutdown.interrupting():
             local = stack.enter_context(
-                run_local(folder, durable=durable, tell=tell, progress=progress, shutdown=shutdown)
+                run_local(
+                    folder, durable=durable, report=report, progress=progress, shutdown=shutdown
+                )
             )
         url = local.database.url.get_secret_value()
         instance = Instance(
@@ -369,7 +369,7 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
             [stack.enter_context(simulated_cars(cars, local.kafka.brokers, folder))] if cars else []
         )
         if cars:
-            tell(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
+            report(f"{cars} {'car drives' if cars == 1 else 'cars drive'}")
         spinner.stop()
         console.print(
             f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True
@@ -380,7 +380,7 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
                     time.sleep(_LOOK_EVERY_S)
                 local.keep_up()
                 if driving and not driving[0].running:
-                    tell(str(driving.pop().failure("ended by itself")))
+                    report(str(driving.pop().failure("ended by itself")))
         console.print("stopping")
 
 
@@ -447,19 +447,19 @@ def _last_line(log_file: Path) -> str:
     lines = log_file.read_text(errors="replace").split("\n")
     return next(
         (line.removeprefix("purple-sector: ") for line in reversed(lines) if line.strip()),
-        "it said nothing",
+        "it printed nothing",
     )
 
 
 def _show(seen: "Status") -> None:
-    _say("broker", ", ".join(seen.brokers))
+    _print_line("broker", ", ".join(seen.brokers))
     for line in seen.topics:
-        _say("topic", line)
-    _say("store", f"{seen.store}; {seen.counts.letter_words}")
-    if seen.counts.clock_words:
-        _say("clocks", seen.counts.clock_words)
+        _print_line("topic", line)
+    _print_line("store", f"{seen.store}; {seen.counts.letter_text}")
+    if seen.counts.clock_text:
+        _print_line("clocks", seen.counts.clock_text)
     for owner, partitions in seen.workers.items():
-        _say("worker", f"{owner}: {partitions} partitions")
+        _print_line("worker", f"{owner}: {partitions} partitions")
     table = table_of(
         "partition",
         "stored up to",
@@ -478,9 +478,9 @@ def _show(seen: "Status") -> None:
             f"{p.heartbeat_age_s:.1f} s ago",
         )
     console.print()
-    say_whole(table)
+    print_table(table)
     console.print()
-    say_whole(_sessions_table(seen))
+    print_table(_sessions_table(seen))
 
 
 def _sessions_table(seen: "Status") -> "Table":
@@ -492,7 +492,7 @@ def _sessions_table(seen: "Status") -> "Table":
     return table
 
 
-def _say(what: str, words: str) -> None:
+def _print_line(what: str, words: str) -> None:
     console.print(f"[bold]{what:<8}[/] {escape(words)}", soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ import click
 
 from ingest.errors import PurpleSectorError
 from ingest.settings import DatabaseSettings
-from serve.cli.tables import say_whole, table_of
+from serve.cli.tables import print_table, table_of
 
 if TYPE_CHECKING:
     from ingest.store.recompute import Change, Recomputed
@@ -37,13 +37,13 @@ def recompute_laps(key: str | None, dry_run: bool) -> None:
     import psycopg
 
     from ingest.store.recompute import FramesGone, recompute, stored_sessions, write
-    from serve.store_errors import asking_store
+    from serve.store_errors import translate_database_errors
 
     settings = DatabaseSettings.read()
     connection = partial(
         psycopg.connect, settings.url.get_secret_value(), autocommit=True, connect_timeout=5
     )
-    with asking_store(settings.address), connection() as conn:
+    with translate_database_errors(settings.address), connection() as conn:
         sessions = stored_sessions(conn, key)
         if key and not sessions:
             raise PurpleSectorError(
@@ -75,7 +75,7 @@ def _show(done: "Recomputed") -> None:
     for change in changed:
         for what, before, after in _lines(change):
             table.add_row(str(change.lap_number), what, before, after)
-    say_whole(table)
+    print_table(table)
 
 
 def _lines(change: "Change") -> list[tuple[str, str, str]]:

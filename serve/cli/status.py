@@ -17,7 +17,7 @@ from ingest.kafka.topics import QUIET, cluster_of, describe_topics, open_admin
 from ingest.settings import DatabaseSettings, KafkaSettings
 from ingest.store.schema.edition import read_edition
 from serve.cli.store_counts import StoreCounts, read_store_counts
-from serve.store_errors import asking_store
+from serve.store_errors import translate_database_errors
 
 _TIMEOUT_S = 5.0
 _SESSIONS = 10
@@ -88,7 +88,7 @@ def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
     cluster = cluster_of(open_admin(kafka), kafka, timeout_s=_TIMEOUT_S)
     topics = tuple(str(report) for report in describe_topics(kafka, timeout_s=_TIMEOUT_S))
     with (
-        asking_store(database.address),
+        translate_database_errors(database.address),
         psycopg.connect(database.url.get_secret_value(), connect_timeout=3) as conn,
     ):
         offsets = conn.execute(_OFFSETS).fetchall()

@@ -41,7 +41,7 @@ class StoreCounts:
     corrected_at: datetime | None = None
 
     @property
-    def letter_words(self) -> str:
+    def letter_text(self) -> str:
         """Return ``12 dead letters and 180 that were not kept (the last at …)``.
 
         Add the command that lists them where there are any.
@@ -56,7 +56,7 @@ class StoreCounts:
         return f"{words}: purple-sector dead-letters list" if any_of_them else words
 
     @property
-    def clock_words(self) -> str:
+    def clock_text(self) -> str:
         """Return the number of clock corrections, and session and reason of the last. Empty without
         a correction.
         """

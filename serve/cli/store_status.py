@@ -126,22 +126,22 @@ class StoreStatus:
     @property
     def lines(self) -> list[str]:
         """Return the status as lines for people."""
-        told = [str(self.edition), *(f"warning: {what}" for what in self.faults)]
-        told += [f"off: {what}" for what in self.edition.off]
-        told.append(f"{self.frames:,} frames in {_mb(self.frames_bytes)}")
-        told += [self.counts.letter_words, *filter(None, [self.counts.clock_words])]
+        lines = [str(self.edition), *(f"warning: {what}" for what in self.faults)]
+        lines += [f"off: {what}" for what in self.edition.off]
+        lines.append(f"{self.frames:,} frames in {_mb(self.frames_bytes)}")
+        lines += [self.counts.letter_text, *filter(None, [self.counts.clock_text])]
         if self.chunks:
             covers = f"{self.chunks.covers / timedelta(hours=1):g} h"
-            told.append(
+            lines.append(
                 f"{self.chunks.count} chunks of {covers}, {self.chunks.compressed} of them"
                 " compressed"
             )
         if self.compression:
-            told.append(
+            lines.append(
                 f"compressed: {_mb(self.compression.before_bytes)} to"
                 f" {_mb(self.compression.after_bytes)}"
             )
-        return told + [_job(job) for job in self.jobs]
+        return lines + [_job(job) for job in self.jobs]
 
 
 def read_store_status(conn: psycopg.Connection) -> StoreStatus:

@@ -21,6 +21,6 @@ def table_of(*columns: str, right: Collection[str] = ()) -> Table:
     return table
 
 
-def say_whole(table: Table) -> None:
+def print_table(table: Table) -> None:
     """Print the table without cutting a cell."""
     Console(highlight=False, markup=False, emoji=False, width=_WIDEST).print(table, soft_wrap=True)

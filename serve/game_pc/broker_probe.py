@@ -86,7 +86,7 @@ class BrokerProbe:
     def _probe(self, producer: Producer, topic: str) -> Offset | str:
         answers: list[tuple[KafkaError | None, Message]] = []
         value = CommandMessage(status_report=StatusReport(state="doctor")).SerializeToString()
-        asked_s = time.time()
+        sent_s = time.time()
         try:
             producer.produce(
                 topic, value, on_delivery=lambda error, message: answers.append((error, message))
@@ -97,7 +97,7 @@ class BrokerProbe:
         if not answers:
             producer.purge()
             return f"no answer within {self._timeout_s:g} s"
-        return _offset(answers, asked_s=asked_s, answered_s=time.time())
+        return _offset(answers, sent_s=sent_s, answered_s=time.time())
 
     def _may_write(self, name: str) -> bool | None:
         limits = {"include_authorized_operations": True, "request_timeout": self._timeout_s}
@@ -114,7 +114,7 @@ class BrokerProbe:
 
 
 def _offset(
-    answers: Sequence[tuple[KafkaError | None, Message]], *, asked_s: float, answered_s: float
+    answers: Sequence[tuple[KafkaError | None, Message]], *, sent_s: float, answered_s: float
 ) -> Offset | str:
     ((error, message),) = answers
     if error is not None:
@@ -122,5 +122,5 @@ def _offset(
     kind, broker_ms = message.timestamp()
     if kind != TIMESTAMP_LOG_APPEND_TIME:
         return f"topic {message.topic()} keeps the time of who writes"
-    middle_ms = (asked_s + answered_s) * 500
-    return Offset(broker_ms - middle_ms, (answered_s - asked_s) * 500 + 1)
+    middle_ms = (sent_s + answered_s) * 500
+    return Offset(broker_ms - middle_ms, (answered_s - sent_s) * 500 + 1)

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from ingest.collectors.delivery.broker_clock import clock_trouble, offset_words
-from ingest.collectors.games.interface import Game, Happening, SessionBegan
+from ingest.collectors.delivery.broker_clock import clock_trouble, offset_text
+from ingest.collectors.games.interface import Game, GameEvent, SessionBegan
 from ingest.collectors.spool.cursor import Cursor
 from ingest.collectors.spool.folder import SpoolFolder
 from ingest.errors import BrokerUnavailable, SettingsError
@@ -49,12 +49,12 @@ def check_game(game: Game, name: str, *, listen_s: float = _LISTEN_S) -> Iterato
     """Check whether the game runs, and report its session and frames within ``listen_s``. People
     call it ``name``.
     """
-    heard: list[Happening] = []
+    events: list[GameEvent] = []
     until = time.monotonic() + listen_s
     while (left_s := until - time.monotonic()) > 0:
-        heard += game.poll(min(0.1, left_s))
-    frames = sum(isinstance(one, TelemetryFrame) for one in heard)
-    began = [one.facts for one in heard if isinstance(one, SessionBegan)]
+        events += game.poll(min(0.1, left_s))
+    frames = sum(isinstance(one, TelemetryFrame) for one in events)
+    began = [one.facts for one in events if isinstance(one, SessionBegan)]
     if not game.running:
         yield Finding(
             "game",
@@ -74,7 +74,7 @@ def check_game(game: Game, name: str, *, listen_s: float = _LISTEN_S) -> Iterato
             "game",
             "warning",
             f"not used: {kind}, {count} times",
-            "say so to us if it is more than a few",
+            "report it to us if it is more than a few",
         )
 
 
@@ -83,9 +83,9 @@ def check_broker(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator
     try:
         topic = telemetry_topic(kafka, collector.user_id)
         reach = BrokerProbe(kafka, timeout_s=_BROKER_WITHIN_S)
-        asked = time.monotonic()
+        sent_s = time.monotonic()
         brokers = reach.brokers()
-        took_ms = (time.monotonic() - asked) * 1000
+        took_ms = (time.monotonic() - sent_s) * 1000
         yield Finding(
             "broker", "ok", f"{kafka.brokers} answers in {took_ms:.0f} ms; {brokers} in all"
         )
@@ -114,14 +114,14 @@ def _topic_of_frames(topic: Topic) -> Finding:
             f"{topic.name} may not be written to by this user",
             "its owner grants Write on it",
         )
-    written = "may be written to" if topic.may_write else "does not say who may write to it"
+    written = "may be written to" if topic.may_write else "does not show who may write to it"
     return Finding("topic", "ok", f"{topic.name} has {topic.partitions} partitions and {written}")
 
 
 def _commands(topic: Topic) -> Finding:
     if not topic.partitions:
         seen = (
-            f"{topic.name} is not there, or hidden: what the broker loses cannot be asked for again"
+            f"{topic.name} is not there, or hidden: what the broker loses cannot be requested again"
         )
         return Finding("commands", "warning", seen, f"{_WHO_MAKES_TOPICS}, and grants Read on it")
     return Finding("commands", "ok", f"{topic.name} has {topic.partitions} partitions")
@@ -145,7 +145,7 @@ def clock_finding(offset: Offset | str) -> Finding:
         )
     # The driver's view: the offset of this PC's clock.
     ahead_ms = -offset.ahead_ms
-    seen = f"{offset_words(ahead_ms)}, within {offset.within_ms:.0f} ms"
+    seen = f"{offset_text(ahead_ms)}, within {offset.within_ms:.0f} ms"
     if trouble := clock_trouble(ahead_ms, within_ms=offset.within_ms):
         return Finding("clock", trouble.level, f"{seen}: {trouble.frames}", trouble.to_do)
     return Finding("clock", "ok", seen)

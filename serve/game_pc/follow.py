@@ -94,7 +94,7 @@ def _follow(game: Game, user: str | None, stop: Callable[[], bool]) -> None:
     )
     topic = telemetry_topic(kafka, collector.user_id)  # an invalid name is refused now
     folder = SpoolFolder.of(collector, os.environ)
-    backlog, radio = Backlog(kafka, folder), CommandHandler(kafka, collector, folder)
+    backlog, handler = Backlog(kafka, folder), CommandHandler(kafka, collector, folder)
     follower = Follower(game, lambda facts: _open_sender(kafka, collector, folder, facts))
     held = _hold(folder.path, game.name)
     log.info(
@@ -112,13 +112,13 @@ def _follow(game: Game, user: str | None, stop: Callable[[], bool]) -> None:
     with held or nullcontext(), ExitStack() as stack:
         stack.callback(backlog.close)
         stack.enter_context(in_background(partial(backlog.poll, STEP_S), name="backlog"))
-        radio.start()
-        stack.callback(radio.close)  # after the end of the last session, which it reports
+        handler.start()
+        stack.callback(handler.close)  # after the end of the last session, which it reports
         stack.callback(follower.close)
         follow(
             follower,
             stop=stop,
-            between=partial(radio.pass_on, follower),
+            between=partial(handler.pass_on, follower),
             report=lambda statistics: _log(follower, statistics),
         )
     _log(follower, follower.statistics)
@@ -133,7 +133,7 @@ def _hold(folder: Path, game: str) -> BinaryIO | None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         held = lock(folder / f"{game}.lock")
     except OSError as refused:  # the start of a session reports a disk that cannot be written to
-        log.warning("cannot tell whether another collector runs", reason=refused.strerror)
+        log.warning("unknown whether another collector runs", reason=refused.strerror)
         return None
     if held is None:
         raise PurpleSectorError(

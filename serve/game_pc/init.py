@@ -141,7 +141,7 @@ def doctor(games: tuple[str, ...], as_json: bool) -> None:
     for finding in _findings(games or tuple(GAMES)):
         findings.append(finding)
         if not as_json:
-            _say(finding)
+            _print_line(finding)
     if as_json:
         click.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
     if any(finding.level == "error" for finding in findings):
@@ -183,7 +183,7 @@ def _wrong_setting(wrong: SettingsError) -> Finding:
     return Finding("settings", "error", str(wrong), "correct it in .env, or in the environment")
 
 
-def _say(finding: Finding) -> None:
+def _print_line(finding: Finding) -> None:
     click.echo(
         f"{click.style(f'{finding.level:7}', fg=_COLOURS[finding.level])}  {finding.check:8} "
         f" {finding.seen}"

@@ -50,7 +50,7 @@ _OWN = {"purple-sector": "own"}
 
 @contextmanager
 def run_ray(
-    tell: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = True
+    report: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = True
 ) -> Iterator[None]:
     """Start a Ray cluster on this machine and connect this process to it. Stop the cluster on
     leaving.
@@ -61,7 +61,7 @@ def run_ray(
     started_at = time.monotonic()
     # Ray's sockets are below this folder, and a socket's path has at most 107 characters.
     if killed := sweep(Path(tempfile.gettempdir())):
-        tell(f"{killed} processes were ended that a killed command had left behind")
+        report(f"{killed} processes were ended that a killed command had left behind")
     temporary = Path(tempfile.mkdtemp(prefix=PREFIX))
     write_owner(temporary)
     settings = _ON_LOOPBACK | _NO_OTHER | _ENDS_SOON | ({} if pandas else _WITHOUT_PANDAS)
@@ -76,8 +76,8 @@ def run_ray(
     _read_token_again()
     try:
         with _own_sigterm_handler():
-            _start(temporary, cpus, tell)
-        tell(f"Ray {ray.__version__}, started in {time.monotonic() - started_at:.1f} s")
+            _start(temporary, cpus, report)
+        report(f"Ray {ray.__version__}, started in {time.monotonic() - started_at:.1f} s")
         yield
     finally:
         left = _children(temporary)
@@ -123,7 +123,7 @@ def _read_token_again() -> None:
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
-def connect_ray(tell: Callable[[str], None]) -> None:
+def connect_ray(report: Callable[[str], None]) -> None:
     """Join the Ray cluster that this machine belongs to, or that RAY_ADDRESS names. Raises
     PurpleSectorError.
     """
@@ -159,7 +159,7 @@ def connect_ray(tell: Callable[[str], None]) -> None:
             "the Ray that runs here is of `purple-sector up`, or another of its commands, and ends"
             " with it; RAY_ADDRESS names yours"
         )
-    tell(f"Ray {ray.__version__}, {_size(ray.nodes())}")
+    report(f"Ray {ray.__version__}, {_size(ray.nodes())}")
 
 
 def _a_node() -> bool:
@@ -180,7 +180,7 @@ def _size(nodes: list[dict[str, Any]]) -> str:
     return size if cpus else f"{size} yet: waiting for one that has some"
 
 
-def _start(temporary: Path, cpus: int, tell: Callable[[str], None]) -> None:
+def _start(temporary: Path, cpus: int, report: Callable[[str], None]) -> None:
     import ray
 
     for tries_left in reversed(range(_TRIES)):
@@ -200,10 +200,10 @@ def _start(temporary: Path, cpus: int, tell: Callable[[str], None]) -> None:
         except Exception as error:  # Ray's exceptions have no narrower type
             ray.shutdown()
             _end_children(temporary)
-            said = str(error).partition("\n")[0]
+            reason = str(error).partition("\n")[0]
             if not tries_left:
-                raise PurpleSectorError(f"Ray did not start, {_TRIES} times: {said}") from error
-            tell(f"Ray did not start, and is tried again: {said}")
+                raise PurpleSectorError(f"Ray did not start, {_TRIES} times: {reason}") from error
+            report(f"Ray did not start, and is tried again: {reason}")
 
 
 def _end_children(temporary: Path) -> None:

@@ -48,7 +48,7 @@ from serve.local.shutdown_signal import ShutdownSignal
 from serve.local.supervision import Service, supervised
 
 #: Receives a line for each part that is ready. `Progress` receives the step in progress.
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 #: The choices of EMBEDDED_DATABASE, with folder and programs. Each has its own folder, because one
 #: server cannot read the other's data.
@@ -81,7 +81,7 @@ def run_local(
     folder: Path,
     *,
     durable: bool,
-    tell: Tell,
+    report: Report,
     progress: Progress = quiet,
     shutdown: ShutdownSignal | None = None,
 ) -> Iterator[LocalSystem]:
@@ -94,20 +94,20 @@ def run_local(
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     check_logins(wanted)
     shutdown = shutdown or ShutdownSignal()
-    ray_part = RayLifecycle(lambda: run_ray(tell, pandas=False), tell, shutdown)
-    with _last_words_unheard() as stack:
+    ray_part = RayLifecycle(lambda: run_ray(report, pandas=False), report, shutdown)
+    with _suppress_ray_output() as stack:
         progress(Step("Ray", "starting"))
         _, database, kafka = stack.enter_context(
             at_once(
                 ray_part.ray(),  # in this thread: it sets signal handlers
-                run_database(folder, durable=durable, tell=tell, progress=progress),
-                run_broker(folder / "kafka", tell=tell, progress=progress),
+                run_database(folder, durable=durable, report=report, progress=progress),
+                run_broker(folder / "kafka", report=report, progress=progress),
             )
         )
         create_topics(kafka)
         serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
         if serve.port != wanted.port:
-            tell(
+            report(
                 f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses"
                 " another"
             )
@@ -115,18 +115,20 @@ def run_local(
         stack.enter_context(
             ray_part.services(
                 lambda: at_once(
-                    _ingest(kafka, database, ingest, log, tell, stoppable=lambda: ray_part.running),
-                    _serve(kafka, database, serve, tell, shutdown.is_set),
+                    _ingest(
+                        kafka, database, ingest, log, report, stoppable=lambda: ray_part.running
+                    ),
+                    _serve(kafka, database, serve, report, shutdown.is_set),
                 )
             )
         )
         if others := summary(listening(psutil.Process())):
-            tell(others)
+            report(others)
         yield LocalSystem(kafka, database, serve, ray_part.keep_up)
 
 
 @contextmanager
-def _last_words_unheard() -> Iterator[ExitStack]:
+def _suppress_ray_output() -> Iterator[ExitStack]:
     """Yield a stack that suppresses output while it unwinds. Ray prints that its controller died,
     as intended.
     """
@@ -140,7 +142,7 @@ def _last_words_unheard() -> Iterator[ExitStack]:
 
 @contextmanager
 def run_database(
-    folder: Path, *, durable: bool, tell: Tell, progress: Progress = quiet
+    folder: Path, *, durable: bool, report: Report, progress: Progress = quiet
 ) -> Iterator[DatabaseSettings]:
     """Use the database that the environment names, or run one with its data below ``folder``.
     Migrate its schema.
@@ -153,16 +155,16 @@ def run_database(
                 folder / place, programs=programs, durable=durable, progress=progress
             )
             stack.callback(postgres.stop)
-            _tell_changes(postgres.changes, tell)
+            _report_changes(postgres.changes, report)
             settings = DatabaseSettings.read(url=postgres.url)
-            prepare_database(settings, tell)
-            stack.enter_context(supervised({"the database": postgres}, tell))
+            prepare_database(settings, report)
+            stack.enter_context(supervised({"the database": postgres}, report))
         else:
-            prepare_database(settings, tell)
+            prepare_database(settings, report)
         yield settings
 
 
-def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
+def prepare_database(settings: DatabaseSettings, report: Report) -> None:
     """Bring TimescaleDB and the schema up to date, and report the edition of the store.
 
     Raises StoreUnavailable, NotUpgraded, LicenceLost.
@@ -170,16 +172,16 @@ def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
     url = settings.url.get_secret_value()
     try:
         if (version := update_extension(url)) is not None:
-            tell(f"TimescaleDB in this database was updated to {version}")
+            report(f"TimescaleDB in this database was updated to {version}")
         with psycopg.connect(url, connect_timeout=5) as conn:
             migrate(conn, settings.retention)
             edition = read_edition(conn)
-            tell(f"{edition}, at {settings.address}")
+            report(f"{edition}, at {settings.address}")
             # The workers delete dead letters, without a job of TimescaleDB.
             others = replace(settings.retention, dead_letters_days=0)
             if others != Retention() and not edition.community:
-                tell(
-                    "nothing is dropped, whatever RETENTION_… says: only TimescaleDB's Community"
+                report(
+                    "nothing is dropped, whatever RETENTION_… holds: only TimescaleDB's Community"
                     " edition has the jobs for it"
                 )
     except psycopg.OperationalError as error:
@@ -189,7 +191,9 @@ def prepare_database(settings: DatabaseSettings, tell: Tell) -> None:
 
 
 @contextmanager
-def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Iterator[KafkaSettings]:
+def run_broker(
+    folder: Path, *, report: Report, progress: Progress = quiet
+) -> Iterator[KafkaSettings]:
     """Use the brokers that the environment names, or run brokers on this machine with their data in
     ``folder``.
     """
@@ -202,10 +206,10 @@ def run_broker(folder: Path, *, tell: Tell, progress: Progress = quiet) -> Itera
     # broker.
     place = folder if count == 1 else folder.with_name(f"{folder.name}-{count}")
     broker = start_broker(place, brokers=count, progress=progress)
-    tell(f"{broker.name}, at {broker.brokers}")
-    _tell_changes(broker.changes, tell)
+    report(f"{broker.name}, at {broker.brokers}")
+    _report_changes(broker.changes, report)
     try:
-        with supervised(_processes(broker), tell):
+        with supervised(_processes(broker), report):
             yield KafkaSettings.read(brokers=broker.brokers, replication=count)
     finally:
         broker.stop()
@@ -218,9 +222,9 @@ def _processes(broker: Broker) -> dict[str, Service]:
     return {"the broker": broker}
 
 
-def _tell_changes(changes: str, tell: Tell) -> None:
+def _report_changes(changes: str, report: Report) -> None:
     if changes:
-        tell(f"{changes}; collectors that ran need the new address")
+        report(f"{changes}; collectors that ran need the new address")
 
 
 @contextmanager
@@ -229,7 +233,7 @@ def _ingest(
     database: DatabaseSettings,
     ingest: IngestSettings,
     log: LogSettings,
-    tell: Tell,
+    report: Report,
     *,
     stoppable: Callable[[], bool],
 ) -> Iterator[None]:
@@ -246,7 +250,7 @@ def _ingest(
                 f" below {tempfile.gettempdir()}"
             )
         time.sleep(0.1)
-    tell("ingest")
+    report("ingest")
     try:
         yield
     finally:
@@ -261,7 +265,7 @@ def _serve(
     kafka: KafkaSettings,
     database: DatabaseSettings,
     serve: ServeSettings,
-    tell: Tell,
+    report: Report,
     cancelled: Cancelled,
 ) -> Iterator[None]:
     with pandas_left_out():
@@ -269,7 +273,7 @@ def _serve(
 
     # `deploy` waits a minute and more for an answer that an ended Ray does not send.
     unless_cancelled(lambda: deploy(kafka, database, serve), cancelled)
-    tell(f"the page, on http://{serve.host}:{serve.port}/")
+    report(f"the page, on http://{serve.host}:{serve.port}/")
     # The page ends with its Ray. That takes seconds less than to shut it down first; viewers
     # reconnect either way.
     yield
@@ -286,7 +290,7 @@ def _free_port_near(host: str, port: int) -> int:
         return int(attempt.getsockname()[1])
 
 
-def start_on_cluster(env_file: str | None, tell: Tell) -> None:
+def start_on_cluster(env_file: str | None, report: Report) -> None:
     """Start ingest and the page on the Ray cluster that this machine belongs to; create topics and
     tables.
 
@@ -306,36 +310,38 @@ def start_on_cluster(env_file: str | None, tell: Tell) -> None:
     )
     check_logins(serve)
     for outcome in create_topics(kafka):
-        tell(str(outcome))
-    prepare_database(database, tell)
-    connect_ray(tell)
-    _start_ingest_on_cluster(kafka, database, tell)
-    _start_page_on_cluster(kafka, database, serve, tell)
+        report(str(outcome))
+    prepare_database(database, report)
+    connect_ray(report)
+    _start_ingest_on_cluster(kafka, database, report)
+    _start_page_on_cluster(kafka, database, serve, report)
 
 
-def _start_ingest_on_cluster(kafka: KafkaSettings, database: DatabaseSettings, tell: Tell) -> None:
+def _start_ingest_on_cluster(
+    kafka: KafkaSettings, database: DatabaseSettings, report: Report
+) -> None:
     import ray
 
     from ingest.workers.supervisor import ClusterSettings, running_ingest, start_ingest
 
     settings = ClusterSettings(kafka, database, IngestSettings.read(), LogSettings.read())
     if (supervisor := running_ingest()) is not None:
-        tell(_left_alone("ingest", lambda: ray.get(supervisor.differing.remote(settings))))
+        report(_left_alone("ingest", lambda: ray.get(supervisor.differing.remote(settings))))
         return
     start_ingest(settings)
-    tell("ingest")
+    report("ingest")
 
 
 def _start_page_on_cluster(
-    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, tell: Tell
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, report: Report
 ) -> None:
     from serve.bridge.deployment import deploy, differing_page
 
     if _page_runs():
-        tell(_left_alone("the page", lambda: differing_page(kafka, database, serve)))
+        report(_left_alone("the page", lambda: differing_page(kafka, database, serve)))
         return
     deploy(kafka, database, serve)
-    tell(f"the page, on http://{serve.host}:{serve.port}/")
+    report(f"the page, on http://{serve.host}:{serve.port}/")
 
 
 def _left_alone(what: str, differing: Callable[[], list[str]]) -> str:

@@ -57,15 +57,15 @@ def main(frames: int, seconds: float, steady: float) -> None:
             )
         )
         folder.chmod(0o755)
-        database = stack.enter_context(run_database(folder, durable=True, tell=_tell))
-        kafka = stack.enter_context(run_broker(folder / "kafka", tell=_tell))
+        database = stack.enter_context(run_database(folder, durable=True, report=_tell))
+        kafka = stack.enter_context(run_broker(folder / "kafka", report=_tell))
         create_topics(kafka)
         stack.enter_context(run_ray(_tell))
-        live = measure_cases(kafka, database, seconds=seconds, tell=_tell)
+        live = measure_cases(kafka, database, seconds=seconds, report=_tell)
         # A topic of its own, or ingest would find the frames of the viewers in it.
         throughput = kafka.model_copy(update={"topic_telemetry": "throughput"})
         create_topics(throughput)
-        ingest = measure_ingest(throughput, database, frames=frames, tell=_tell)
+        ingest = measure_ingest(throughput, database, frames=frames, report=_tell)
         visible = _steady(kafka.model_copy(update={"topic_telemetry": "steady"}), database, steady)
         report = {
             "machine": {"cpus": os.cpu_count()},
@@ -85,7 +85,7 @@ def _steady(kafka: KafkaSettings, database: DatabaseSettings, seconds: float) ->
     start_ingest(ClusterSettings(kafka, database, IngestSettings(), LogSettings(level="ERROR")))
     try:
         await_owners(database, PARTITIONS)
-        return measure_steady(kafka, database, duration_s=seconds, tell=_tell)
+        return measure_steady(kafka, database, duration_s=seconds, report=_tell)
     finally:
         stop_ingest()
 

@@ -151,8 +151,8 @@ def cost() -> dict[str, float]:
     frames = of_store(decode(values, [b"accuracy"] * len(values)).frames, 1)
     hour_s = min(_timed(lambda: advance(frames, None)) for _ in range(3))
     batch, some = frames.slice(BATCH_ROWS, BATCH_ROWS), values[BATCH_ROWS : 2 * BATCH_ROWS]
-    _, carry = advance(frames.slice(0, BATCH_ROWS), None)
-    engine_s = min(_timed(lambda: advance(batch, carry)) for _ in range(9))
+    _, engine_state = advance(frames.slice(0, BATCH_ROWS), None)
+    engine_s = min(_timed(lambda: advance(batch, engine_state)) for _ in range(9))
     rest_s = min(
         _timed(lambda: encoded(of_store(decode(some, [b"a"] * len(some)).frames, 1)))
         for _ in range(9)

@@ -71,7 +71,7 @@ def main(laps: int) -> None:
         )
         folder.chmod(0o755)
         url = stack.enter_context(
-            run_database(folder, durable=True, tell=_tell)
+            run_database(folder, durable=True, report=_tell)
         ).url.get_secret_value()
         _store(url, sessions=-(-laps // LAPS_A_SESSION))
         catalog = stack.enter_context(analytics.connect(url))

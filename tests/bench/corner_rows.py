@@ -16,7 +16,7 @@ import numpy as np
 
 import analytics
 from analytics.catalog import Session
-from analytics.comparison.consistency import in_earnest
+from analytics.comparison.consistency import representative_laps
 from analytics.comparison.corner_metrics import CornerMetrics, cornering
 from analytics.comparison.corners import find_corners
 from analytics.comparison.trace import Trace, traces
@@ -88,7 +88,7 @@ def against_fastest(driven: CornerMetrics) -> tuple[Reals, Reals]:
 
 
 def _of_session(drive: Session) -> Iterator[Rows]:
-    laps = traces(in_earnest(list(drive.laps)))
+    laps = traces(representative_laps(list(drive.laps)))
     if len(laps) < 2:
         return
     features, lost_s = against_fastest(cornering(laps, find_corners(laps)))

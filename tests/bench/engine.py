@@ -73,8 +73,8 @@ def main(frames: int, rounds: int) -> None:
             )
         )
         folder.chmod(0o755)
-        database = stack.enter_context(run_database(folder, durable=True, tell=_tell))
-        kafka = stack.enter_context(run_broker(folder / "kafka", tell=_tell))
+        database = stack.enter_context(run_database(folder, durable=True, report=_tell))
+        kafka = stack.enter_context(run_broker(folder / "kafka", report=_tell))
         create_topics(kafka)
         values = serialized_session(frames // SESSIONS)
         _tell(f"publishing {len(values) * SESSIONS:,} records")
@@ -148,9 +148,9 @@ class _Watched:
 
 
 def _no_engine(
-    frames: Any, ends: Sequence[int], carries: Sequence[Any], courses: Any
+    frames: Any, ends: Sequence[int], states: Sequence[Any], layouts: Any
 ) -> list[tuple[tuple[()], Any]]:
-    return [((), carry) for carry in carries]
+    return [((), engine_state) for engine_state in states]
 
 
 def _median(rounds: Sequence[Round], *, engine: bool) -> Round:

@@ -43,7 +43,7 @@ class IngestFigures:
 
 
 def measure_ingest(
-    kafka: KafkaSettings, database: DatabaseSettings, *, frames: int, tell: Callable[[str], None]
+    kafka: KafkaSettings, database: DatabaseSettings, *, frames: int, report: Callable[[str], None]
 ) -> IngestFigures:
     """Measure on an empty topic and an empty store, with Ray connected. Leaves both as it found
     them, but for the topic.
@@ -52,13 +52,13 @@ def measure_ingest(
     keys = session_keys(SESSIONS, partitions=PARTITIONS)
     total = len(values) * len(keys)
     payloads = _payloads(values)
-    tell(f"COPY of {total:,} rows, before")
+    report(f"COPY of {total:,} rows, before")
     before = [_time_copy(database, payloads, connections) for connections in (1, 2)]
-    tell(f"publishing {total:,} records")
+    report(f"publishing {total:,} records")
     publish(kafka, keys, values, partitions=PARTITIONS)
-    tell("ingest")
+    report("ingest")
     rate, laps = _time_ingest(kafka, database, total)
-    tell("COPY, after")
+    report("COPY, after")
     after = [_time_copy(database, payloads, connections) for connections in (1, 2)]
     one, two = map(max, zip(before, after, strict=True))
     return IngestFigures(total, laps, rate, one, rate / one, two, rate / two)

@@ -20,7 +20,7 @@ from rich.table import Table
 
 import analytics
 from analytics.catalog import Session
-from analytics.comparison.consistency import in_earnest
+from analytics.comparison.consistency import representative_laps
 from analytics.comparison.corner_metrics import CornerMetrics, cornering
 from analytics.comparison.corners import find_corners
 from analytics.comparison.insights import LEAST_LAPS, Difference, Insight, insights
@@ -88,7 +88,7 @@ def of_pairs(drives: Sequence[Session], laps: int) -> tuple[int, int, list[Claim
     """How many pairs of drivers on one track there are, of how many something is said after so many
     laps, and all claims about them.
     """
-    every = traces(lap for drive in drives for lap in in_earnest(list(drive.laps)))
+    every = traces(lap for drive in drives for lap in representative_laps(list(drive.laps)))
     corners = find_corners(every)
     driven = [
         Driven(
@@ -116,7 +116,7 @@ def spoken_of_nothing(driven: CornerMetrics, splits: int) -> int:
 def long_sessions(drives: Iterable[Session]) -> Iterator[tuple[str, CornerMetrics]]:
     """Those with enough laps in earnest for two halves."""
     for drive in drives:
-        laps = traces(in_earnest(list(drive.laps)))
+        laps = traces(representative_laps(list(drive.laps)))
         if len(laps) >= 2 * LEAST_LAPS:
             yield drive.key, cornering(laps, find_corners(laps))
 

@@ -65,14 +65,14 @@ _ROLES = {
 }
 
 console = Console(highlight=False)
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def measure_live(
-    kafka: KafkaSettings, url: str, *, cars: int, viewers: int, seconds: float, tell: Tell
+    kafka: KafkaSettings, url: str, *, cars: int, viewers: int, seconds: float, report: Report
 ) -> dict[str, Any]:
     """One case: its figures, and the CPU of each kind of process in % of a core."""
-    tell(f"cars: {cars}, viewers: {viewers}, {seconds:.0f} s at {RATE_HZ} Hz")
+    report(f"cars: {cars}, viewers: {viewers}, {seconds:.0f} s at {RATE_HZ} Hz")
     with tempfile.TemporaryDirectory(prefix="purple-sector-") as folder:
         viewed: list[tuple[Frame, float]] = []
         log = Log(kafka)
@@ -199,7 +199,7 @@ def _cpu_s() -> dict[str, float]:
 
 
 def measure_cases(
-    kafka: KafkaSettings, database: DatabaseSettings, *, seconds: float, tell: Tell
+    kafka: KafkaSettings, database: DatabaseSettings, *, seconds: float, report: Report
 ) -> list[dict[str, Any]]:
     """All of `CASES`, on the running Ray, while ingest stores what is driven."""
     import ray.serve
@@ -213,7 +213,7 @@ def measure_cases(
         await_owners(database, PARTITIONS)
         url = f"ws://127.0.0.1:{port}/ws"
         return [
-            measure_live(kafka, url, cars=cars, viewers=viewers, seconds=seconds, tell=tell)
+            measure_live(kafka, url, cars=cars, viewers=viewers, seconds=seconds, report=report)
             for cars, viewers in CASES
         ]
     finally:
@@ -254,11 +254,11 @@ def main(seconds: float) -> None:
             )
         )
         folder.chmod(0o755)
-        database = stack.enter_context(run_database(folder, durable=True, tell=_tell))
-        kafka = stack.enter_context(run_broker(folder / "kafka", tell=_tell))
+        database = stack.enter_context(run_database(folder, durable=True, report=_tell))
+        kafka = stack.enter_context(run_broker(folder / "kafka", report=_tell))
         create_topics(kafka)
         stack.enter_context(run_ray(_tell))
-        cases = measure_cases(kafka, database, seconds=seconds, tell=_tell)
+        cases = measure_cases(kafka, database, seconds=seconds, report=_tell)
     report = {
         "machine": {"cpus": os.cpu_count()},
         "latency_ms": cases[-1]["latency_ms"],

@@ -62,7 +62,14 @@ def main(brokers: str, cars: str, rate_hz: str, folder: str) -> None:
     outing = Outing(CIRCUITS["aldermoor"](), 1, float(rate_hz), 1.0, None, 0)
     begun = Instant.now()
     drive_cars(
-        outing, int(cars), USER, open_sender, begun=begun, stop=over.is_set, quiet=True, obeying=[]
+        outing,
+        int(cars),
+        USER,
+        open_sender,
+        begun=begun,
+        stop=over.is_set,
+        quiet=True,
+        controlled=[],
     )
     steps = {sender.key: sender.sent_s for sender in opened}
     told = {"begun_s": begun_s, "rate_hz": outing.rate_hz, "sent_s": steps}

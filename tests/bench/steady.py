@@ -64,12 +64,14 @@ def measure_steady(
     database: DatabaseSettings,
     *,
     duration_s: float,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> SteadyFigures:
     """Drive ``CARS`` cars for ``duration_s`` seconds after a warm-up, with ingest running. The
     store is empty before.
     """
-    tell(f"{CARS} cars × {RATE_HZ} Hz for {duration_s:.0f} s, after {_WARM_UP_S:.0f} s to warm up")
+    report(
+        f"{CARS} cars × {RATE_HZ} Hz for {duration_s:.0f} s, after {_WARM_UP_S:.0f} s to warm up"
+    )
     frames = int((duration_s + _WARM_UP_S) * RATE_HZ)
     started_at_ms = round((time.time() + _LEAD_S) * 1000)
     values = serialized_session(frames, started_at_ms=started_at_ms)

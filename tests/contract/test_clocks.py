@@ -62,8 +62,8 @@ def test_status_counts_the_corrections_and_names_the_last(database, owner):
         2,
         "a",
     )
-    assert counts.clock_words in lines
-    assert "3 clock corrections in 2 sessions; the last at" in counts.clock_words
+    assert counts.clock_text in lines
+    assert "3 clock corrections in 2 sessions; the last at" in counts.clock_text
     last = "SELECT reason FROM clock_corrections ORDER BY seen_at DESC, from_sequence DESC LIMIT 1"
     assert rows(database.url, last) == [(counts.corrected_why,)]
 

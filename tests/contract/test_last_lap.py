@@ -26,7 +26,7 @@ def first_of_last_lap(frames: list[TelemetryFrame]) -> int:
 def end(owner: Owner, key: str) -> list[int]:
     """As a worker does with a session that has fallen silent."""
     session = owner.sessions[key]
-    lap = session.carry and last_lap(session.carry, session.course)
+    lap = session.engine_state and last_lap(session.engine_state, session.layout)
     return (
         [
             timed.lap.lap_number

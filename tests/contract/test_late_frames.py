@@ -30,8 +30,8 @@ def of(key: str, values: list[bytes]) -> list[Record]:
 
 def time_again(owner: Owner, late: LateFrames) -> None:
     """As a worker does, when no more come."""
-    _, carry = owner.store.time_again(late, owner.position, owner.fence)
-    owner.sessions[late.session_key].carry = carry
+    _, engine_state = owner.store.time_again(late, owner.position, owner.fence)
+    owner.sessions[late.session_key].engine_state = engine_state
 
 
 # Within a lap; over the line; two lines and the lap between them; from the start; and up to the

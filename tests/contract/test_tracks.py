@@ -44,7 +44,7 @@ def test_session_is_timed_to_its_end_on_the_version_that_it_began_on(database, o
         save_track(conn, track)
         found = newest_tracks(conn, [SILVERSTONE])[SILVERSTONE]
     owner.sessions = owner.store.open_sessions(["a"], {})
-    owner.sessions["a"].begin_on(found.id, found.track.course)
+    owner.sessions["a"].begin_on(found.id, found.track.layout)
     owner.write(told("a", game="acc", track="silverstone"), *drove("a", 1, 2))
     with psycopg.connect(database.url) as conn:
         save_track(conn, LearnedTrack(*SILVERSTONE, line=0.5, version=2))
@@ -52,7 +52,7 @@ def test_session_is_timed_to_its_end_on_the_version_that_it_began_on(database, o
     with Owner(database.url) as successor:
         (session,) = successor.store.open_sessions(["a"], {}).values()
 
-    assert (session.course, session.track_id) == (track.course, found.id)
+    assert (session.layout, session.track_id) == (track.layout, found.id)
     assert (session.game, session.track) == SILVERSTONE
     with pytest.raises(ValueError, match="before its first frame"):
-        session.begin_on(found.id, track.course)
+        session.begin_on(found.id, track.layout)

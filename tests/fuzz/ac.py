@@ -12,7 +12,7 @@ from random import Random
 from ingest.codec.blanking import blanked_fields
 from ingest.collectors.games.ac.clocks import ClockReading
 from ingest.collectors.games.ac.game import AcGame
-from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.interface import GameEvent
 from ingest.settings import AcSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.fuzz.origin import holds
@@ -94,9 +94,9 @@ class Ac:
         self._write_pages()
         self._say()
         for game, told in zip(self._games, self._told, strict=True):
-            happenings = game.poll(0)
-            told.take(happenings)
-            self._check_origin(happenings)
+            events = game.poll(0)
+            told.take(events)
+            self._check_origin(events)
 
     def close(self) -> None:
         for game in self._games:
@@ -156,9 +156,9 @@ class Ac:
         self._server.sendto(datagram, client)
         self.inputs += 1
 
-    def _check_origin(self, happenings: Sequence[Happening]) -> None:
+    def _check_origin(self, events: Sequence[GameEvent]) -> None:
         """Each frame is what some datagram or some page said; nothing was made up."""
-        for frame in happenings:
+        for frame in events:
             if isinstance(frame, TelemetryFrame):
                 sent = any(
                     _is_in(frame, data, CAR_INFO, _OF_CAR, "lapCount") for data in self._sent

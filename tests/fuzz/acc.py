@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from ingest.collectors.games.acc.game import AccGame
-from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.interface import GameEvent
 from ingest.settings import AccSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.fuzz.origin import holds
@@ -105,10 +105,10 @@ class Acc:
         self._write_pages()
         self._say()
         for game_, told in zip(self._games, self._told, strict=True):
-            happenings = game_.poll(0)
-            told.take(happenings)
+            events = game_.poll(0)
+            told.take(events)
             if told is self._told[0]:
-                self._check_origin(happenings)
+                self._check_origin(events)
 
     def close(self) -> None:
         for game_ in self._games:
@@ -147,9 +147,9 @@ class Acc:
                 self._server.sendto(datagram[:60_000], client)
                 self.inputs += 1
 
-    def _check_origin(self, happenings: Sequence[Happening]) -> None:
+    def _check_origin(self, events: Sequence[GameEvent]) -> None:
         """Each frame is what some page said; nothing was made up."""
-        for frame in happenings:
+        for frame in events:
             if isinstance(frame, TelemetryFrame):
                 physics = any(
                     _drives_like(frame, page)

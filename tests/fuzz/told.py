@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ingest.codec.blanking import blank_implausible
-from ingest.collectors.games.interface import FactsChanged, Happening, SessionBegan, SessionEnded
+from ingest.collectors.games.interface import FactsChanged, GameEvent, SessionBegan, SessionEnded
 from ingest.telemetry_pb2 import TelemetryFrame
 
 
@@ -17,10 +17,10 @@ class Told:
         self._runs = False
         self._last_ms = 0
 
-    def take(self, happenings: Sequence[Happening]) -> None:
+    def take(self, events: Sequence[GameEvent]) -> None:
         """Raises AssertionError."""
-        for happening in happenings:
-            match happening:
+        for event in events:
+            match event:
                 case SessionBegan(facts):
                     assert not self._runs, "a session within a session"
                     assert facts.started_at > 0
@@ -35,8 +35,8 @@ class Told:
                     self._runs = False
                 case TelemetryFrame():
                     assert self._runs, "a frame outside of a session"
-                    assert (implausible := blank_implausible(happening)) == (), implausible
-                    assert happening.timestamp > self._last_ms, "time went back"
-                    self._last_ms = happening.timestamp
-                    happening.SerializeToString()
+                    assert (implausible := blank_implausible(event)) == (), implausible
+                    assert event.timestamp > self._last_ms, "time went back"
+                    self._last_ms = event.timestamp
+                    event.SerializeToString()
                     self.frames += 1

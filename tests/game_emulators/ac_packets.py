@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.game_emulators.layout import Layout
 
-HANDSHAKE, SUBSCRIBE_UPDATE, SUBSCRIBE_SPOT, DISMISS = range(4)
+HANDSHAKE, SUBSCRIBE_UPDATE, SUBSCRIBE_SPOT, UNSUBSCRIBE = range(4)
 IDENTIFIER, VERSION = 4242, 1
 
 RESPONSE = Layout(

@@ -33,7 +33,7 @@ class _Client:
     connection: int
     interval_s: float
     due_s: float
-    heard_s: float
+    received_s: float
 
 
 class Broadcasting:
@@ -126,7 +126,7 @@ class Broadcasting:
         client = self.clients.get(address)
         if client is None or read_connection(datagram) != client.connection:
             return
-        client.heard_s = self._now_s
+        client.received_s = self._now_s
         if datagram[0] == UNREGISTER:
             del self.clients[address]
         elif datagram[0] == REQUEST_ENTRY_LIST:
@@ -164,7 +164,7 @@ class Broadcasting:
         if self._timeout_s is None:
             return
         for address, client in list(self.clients.items()):
-            if self._now_s - client.heard_s > self._timeout_s:
+            if self._now_s - client.received_s > self._timeout_s:
                 self._refuse(address, "Connection lost", client.connection)
                 del self.clients[address]
 

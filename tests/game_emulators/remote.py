@@ -10,13 +10,13 @@ from typing import Any
 
 from tests.game_emulators.ac_packets import (
     CAR_INFO,
-    DISMISS,
     HANDSHAKE,
     IDENTIFIER,
     LAP,
     RESPONSE,
     SUBSCRIBE_SPOT,
     SUBSCRIBE_UPDATE,
+    UNSUBSCRIBE,
     VERSION,
     packet,
     read_request,
@@ -105,7 +105,7 @@ class RemoteTelemetry:
         if request.operation == HANDSHAKE:
             self._listeners.setdefault(address, HANDSHAKE)
             self._wire.send(self._response(), address)
-        elif request.operation == DISMISS:
+        elif request.operation == UNSUBSCRIBE:
             self._listeners.pop(address, None)
         elif address in self._listeners and request.operation in (SUBSCRIBE_UPDATE, SUBSCRIBE_SPOT):
             self._listeners[address] = request.operation

@@ -20,7 +20,7 @@ import psycopg
 
 from ingest.batching.sequence_set import SequenceSet
 from ingest.collectors.delivery.in_flight import OutgoingRecord
-from ingest.collectors.games.interface import Happening, SessionBegan
+from ingest.collectors.games.interface import GameEvent, SessionBegan
 from ingest.collectors.simulator.circuit import val_sarine
 from ingest.collectors.simulator.frames import drive, facts
 from ingest.collectors.spool import folder
@@ -51,9 +51,9 @@ class BookedGame:
         self._given = 0
         self._book = os.open(folder / "book", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def poll(self, timeout_s: float) -> Sequence[Happening]:
+    def poll(self, timeout_s: float) -> Sequence[GameEvent]:
         if not self._given:
-            began: list[Happening] = [SessionBegan(self._facts())]
+            began: list[GameEvent] = [SessionBegan(self._facts())]
         else:
             began = []
             self._write("taken")

@@ -192,8 +192,8 @@ class Script:
     name = "Scripted"
     running = True
 
-    def __init__(self, *happenings, counts=None):
-        self.said, self.counts = [list(happenings)], counts or {}
+    def __init__(self, *events, counts=None):
+        self.said, self.counts = [list(events)], counts or {}
 
     def poll(self, timeout_s):
         return self.said.pop() if self.said else []

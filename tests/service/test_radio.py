@@ -84,12 +84,12 @@ def spool(tmp_path) -> SpoolFolder:
 
 
 @pytest.fixture
-def radio(settings, spool) -> Iterator[CommandHandler]:
-    radio = CommandHandler(settings, ANNA, spool)
-    radio.start()
-    wait_until(lambda: radio.listening)
-    yield radio
-    radio.close()
+def handler(settings, spool) -> Iterator[CommandHandler]:
+    handler = CommandHandler(settings, ANNA, spool)
+    handler.start()
+    wait_until(lambda: handler.listening)
+    yield handler
+    handler.close()
 
 
 def say(settings: KafkaSettings, *values: bytes, user: str = "anna") -> None:
@@ -125,7 +125,7 @@ def records(settings: KafkaSettings, topic: str, partition: int, *, at_least: in
         consumer.close()
 
 
-def test_what_concerns_the_game_is_passed_on_in_order(settings, radio):
+def test_what_concerns_the_game_is_passed_on_in_order(settings, handler):
     driven = Driven()
     say(
         settings,
@@ -137,21 +137,21 @@ def test_what_concerns_the_game_is_passed_on_in_order(settings, radio):
     )
 
     def arrived() -> bool:
-        radio.pass_on(driven)
+        handler.pass_on(driven)
         return 20 in driven.told
 
     wait_until(arrived)
     assert driven.told == ["pause", "resume", 20]
 
 
-def test_status_is_answered_on_a_topic_of_its_own(settings, radio):
+def test_status_is_answered_on_a_topic_of_its_own(settings, handler):
     driven = Driven()
     say(settings, told(pause=Pause()), told(get_status=GetStatus()))
     place = partition_of(b"anna", COMMANDS_PARTITIONS)
 
     def answered() -> bool:
-        radio.pass_on(driven)
-        return radio._producer is not None
+        handler.pass_on(driven)
+        return handler._producer is not None
 
     wait_until(answered)
     *_, asked = records(settings, settings.topic_commands, place, at_least=2)
@@ -168,39 +168,39 @@ def test_an_answer_that_is_not_taken_ends_nothing(settings, spool):
     """Who follows the game answers: it must not hear of a producer that is full, or whose topic has
     gone.
     """
-    radio, driven = CommandHandler(settings, ANNA, spool), Driven()
-    radio._producer = Producer(
+    handler, driven = CommandHandler(settings, ANNA, spool), Driven()
+    handler._producer = Producer(
         {"bootstrap.servers": "127.0.0.1:9", "queue.buffering.max.messages": 1, "log_level": 2}
     )
     with structlog.testing.capture_logs() as said:
         for order in ({"get_status": GetStatus()}, {"get_status": GetStatus()}, {"pause": Pause()}):
-            radio._orders.put(Command(user_id="anna", **order))
-        radio.pass_on(driven)
+            handler._orders.put(Command(user_id="anna", **order))
+        handler.pass_on(driven)
 
     assert driven.told == ["pause"]
     assert [line["event"] for line in said if line["log_level"] == "warning"] == [
         "an answer was not sent"
     ]
-    radio._listener.close()
+    handler._listener.close()
 
 
 def test_an_answer_for_which_there_is_no_producer_ends_nothing(settings, spool, tmp_path):
     """A certificate may go while somebody drives."""
-    radio, driven = CommandHandler(settings, ANNA, spool), Driven()
-    radio._kafka = KafkaSettings(
+    handler, driven = CommandHandler(settings, ANNA, spool), Driven()
+    handler._kafka = KafkaSettings(
         _env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem")
     )
     with structlog.testing.capture_logs() as said:
         for order in ({"get_status": GetStatus()}, {"pause": Pause()}):
-            radio._orders.put(Command(user_id="anna", **order))
-        radio.pass_on(driven)
+            handler._orders.put(Command(user_id="anna", **order))
+        handler.pass_on(driven)
 
     assert driven.told == ["pause"]
     assert "ssl.ca.location" in said[0]["reason"]
-    radio._listener.close()
+    handler._listener.close()
 
 
-def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, radio):
+def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, handler):
     driven = Driven()
     with structlog.testing.capture_logs() as said:
         say(
@@ -214,22 +214,22 @@ def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, radio):
         )
 
         def arrived() -> bool:
-            radio.pass_on(driven)
+            handler.pass_on(driven)
             return bool(driven.told)
 
         wait_until(arrived)
 
-    assert radio.ignored == {
+    assert handler.ignored == {
         "no command": 3,
         "an order that is not known": 1,
         "a sample rate that no game has": 1,
     }
     assert [line["kind"] for line in said if line["event"] == "command ignored"] == list(
-        radio.ignored
+        handler.ignored
     )
 
 
-def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool, radio):
+def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool, handler):
     """The statement first, then each frame once, in order, however it was named.
 
     Frames that were never sent are left out; a session that this PC does not have is no news to it.
@@ -241,7 +241,7 @@ def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool
     say(settings, told(session_id="not-here", resend=Resend(ranges=ranges)))
     say(settings, told(session_id=sender.key, resend=Resend(ranges=ranges)))
 
-    wait_until(lambda: radio.frames_resent == 5)
+    wait_until(lambda: handler.frames_resent == 5)
     live, again = split(
         records(settings, settings.topic_telemetry, sender.partition, at_least=51 + 6)
     )
@@ -275,37 +275,37 @@ def test_radio_goes_on_after_a_failure(settings, tmp_path, monkeypatch):
 
     monkeypatch.setattr("ingest.collectors.control.command_handler._AFTER_A_FAILURE_S", 0.0)
     spool = Failing(tmp_path, max_bytes=10**9, keep_s=7200)
-    radio = CommandHandler(settings, ANNA, spool)
+    handler = CommandHandler(settings, ANNA, spool)
     with structlog.testing.capture_logs() as said:
-        radio.start()
-        wait_until(lambda: radio.listening)
-        radio.close()
+        handler.start()
+        wait_until(lambda: handler.listening)
+        handler.close()
 
     assert spool.failed
     assert [line["event"] for line in said if line["log_level"] == "error"] == [
-        "the radio failed, going on later"
+        "handling commands failed, going on later"
     ]
 
 
 def test_frames_that_were_sent_again_before_a_failure_count(settings, spool):
     sender = drive(settings, spool, frames=3_000)
     assert sender.close(timeout_s=WITHIN_S) is None
-    radio = CommandHandler(settings, ANNA, spool)
-    radio._queue(sender.key, ((1, 3_000),))
+    handler = CommandHandler(settings, ANNA, spool)
+    handler._queue(sender.key, ((1, 3_000),))
 
     def begun() -> int:
-        radio._turn()
-        return radio.frames_resent
+        handler._turn()
+        return handler.frames_resent
 
     before = wait_until(begun)
-    assert radio._resending is not None
-    radio._hang_up()
+    assert handler._resending is not None
+    handler._stop_resend()
 
-    assert radio.frames_resent >= before
-    radio._listener.close()
+    assert handler.frames_resent >= before
+    handler._listener.close()
 
 
-def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, radio):
+def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, handler):
     over, driving = drive(settings, spool, frames=30), drive(settings, spool, frames=40)
     assert over.close(timeout_s=WITHIN_S) is None
     wait_until(lambda: acknowledged(driving) == 40)
@@ -327,7 +327,7 @@ def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, rad
     driving.close(timeout_s=WITHIN_S)
 
 
-def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, radio):
+def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, handler):
     """A statement that waits, or is under way, is no reason to forget what was asked for."""
     senders = [drive(settings, spool, frames=30) for _ in range(3)]
     assert [sender.close(timeout_s=WITHIN_S) for sender in senders] == [None] * 3
@@ -341,27 +341,27 @@ def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, ra
         *(told(session_id=sender.key, resend=Resend(ranges=ranges)) for sender in senders),
     )
 
-    wait_until(lambda: radio.frames_resent == 9)
+    wait_until(lambda: handler.frames_resent == 9)
 
 
 def test_statements_come_before_frames_and_each_in_its_turn(settings, spool):
-    radio = CommandHandler(settings, ANNA, spool)
-    radio._queue("frames", ((1, 5),))
+    handler = CommandHandler(settings, ANNA, spool)
+    handler._queue("frames", ((1, 5),))
     for session in ("newest", "older", "newest"):
-        radio._queue(session, ())
+        handler._queue(session, ())
 
-    assert [session for session, _ in radio._waiting] == ["newest", "older", "frames"]
-    radio._listener.close()
+    assert [session for session, _ in handler._waiting] == ["newest", "older", "frames"]
+    handler._listener.close()
 
 
 def test_session_that_ends_is_stated_unasked(settings, spool):
     """Whose collector then goes: no later frame would tell of one that was lost."""
-    radio = CommandHandler(settings, ANNA, spool)
-    radio.start()
-    wait_until(lambda: radio.listening)
+    handler = CommandHandler(settings, ANNA, spool)
+    handler.start()
+    wait_until(lambda: handler.listening)
     sender = drive(settings, spool, frames=30)
     assert sender.close(timeout_s=WITHIN_S) is None
-    radio.close()
+    handler.close()
 
     assert stated(settings, sender) == {30}
 
@@ -392,7 +392,7 @@ def stated(settings: KafkaSettings, sender: Sender) -> set[int]:
     return {TelemetryMessage.FromString(m.value()).session.last_sequence for m in again}
 
 
-def test_a_person_tells_and_asks(settings, radio, monkeypatch):
+def test_a_person_tells_and_asks(settings, handler, monkeypatch):
     """`purple-sector collectors`, against a collector whose game is followed by a thread as it
     would be.
     """
@@ -400,7 +400,7 @@ def test_a_person_tells_and_asks(settings, radio, monkeypatch):
     monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
     monkeypatch.setenv("KAFKA_TOPIC_STATUS_REPORTS", settings.topic_status_reports)
     driven = Driven()
-    with followed(radio, driven):
+    with followed(handler, driven):
         assert run("rate", "anna", "20") == (0, "sent to the collectors of anna")
         assert run("pause", "anna") == (0, "sent to the collectors of anna")
         wait_until(lambda: driven.told == [20, "pause"])
@@ -455,11 +455,11 @@ def test_who_is_not_there_does_not_answer(settings, monkeypatch):
 
 
 @contextmanager
-def followed(radio: CommandHandler, driven: Driven) -> Iterator[None]:
+def followed(handler: CommandHandler, driven: Driven) -> Iterator[None]:
 
     def follow(stop: threading.Event) -> None:
         while not stop.wait(0.05):
-            radio.pass_on(driven)
+            handler.pass_on(driven)
 
     with meanwhile(follow):
         yield

@@ -97,13 +97,13 @@ def asking(kafka: KafkaSettings, database_url: str) -> Iterator[None]:
 
 @contextmanager
 def on_air(kafka: KafkaSettings, spool: SpoolFolder) -> Iterator[CommandHandler]:
-    radio = CommandHandler(kafka, ANNA, spool)
-    radio.start()
+    handler = CommandHandler(kafka, ANNA, spool)
+    handler.start()
     try:
-        wait_until(lambda: radio.listening)
-        yield radio
+        wait_until(lambda: handler.listening)
+        yield handler
     finally:
-        radio.close()
+        handler.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from types import FrameType
 
 import click
 
-from serve.cli.tables import say_whole
+from serve.cli.tables import print_table
 from tests.soak import store
 from tests.soak.audit import judge, violations
 from tests.soak.cars import given, taken
@@ -112,7 +112,7 @@ def _run(storm: Storm, plan: Plan) -> list[str]:
     stored = store.read(running.database_url, driven) if running else {}
     verdicts = judge(acknowledged, driven, stored)
     click.echo("")
-    say_whole(kinds_table(plan.kinds, storm.ledger.kills))
+    print_table(kinds_table(plan.kinds, storm.ledger.kills))
     click.echo("\n" + audit_line(verdicts, sum(session.laps for session in stored.values())))
     return violations(plan.kinds, storm.ledger.kills, verdicts)
 

@@ -13,7 +13,7 @@ from analytics.model.lap import Lap
 from analytics.model.track_layout import TrackLayout
 from analytics.store.frame_pages import pages
 from analytics.store.queries import laps
-from ingest.store.tracks import course_of
+from ingest.store.tracks import layout_of_track
 from tests.soak.audit import Stored
 
 _HIGHEST = "SELECT key, coalesce(upper(received), 1) - 1 FROM sessions WHERE key = ANY (%s)"
@@ -53,20 +53,20 @@ def read(database_url: str, keys: Collection[str]) -> dict[str, Stored]:
 def _stored(conn: psycopg.Connection[Any], row: tuple[Any, ...]) -> Stored:
     id, key, rows, distinct, last, disordered, *track = row
     before = {lap.lap_number: lap for lap in laps(conn, key)}
-    now = _ended_laps(conn, id, course_of(*track))
+    now = _ended_laps(conn, id, layout_of_track(*track))
     changed = tuple(
         number for number in sorted({*before, *now}) if before.get(number) != now.get(number)
     )
     return Stored(rows, distinct, last, disordered, laps=len(before), laps_changed=changed)
 
 
-def _ended_laps(conn: psycopg.Connection[Any], id: int, course: TrackLayout) -> dict[int, Lap]:
+def _ended_laps(conn: psycopg.Connection[Any], id: int, layout: TrackLayout) -> dict[int, Lap]:
     """As ``ingest.store.recompute`` does for a session that may go on, but on the track that its
     laps were timed on.
     """
-    carry: EngineState | None = None
+    engine_state: EngineState | None = None
     found: dict[int, Lap] = {}
     for frames in pages(conn, schema_of(COLUMNS), id):
-        ended, carry = advance(frames, carry, course)
+        ended, engine_state = advance(frames, engine_state, layout)
         found |= {lap.lap_number: lap for lap in ended}
     return found

@@ -152,7 +152,7 @@ def _page(layout, values):
     return bytes(image)
 
 
-def kinds(happenings):
+def kinds(events):
     """One word for each: began, changed, frame, ended."""
     words = {
         SessionBegan: "began",
@@ -160,8 +160,8 @@ def kinds(happenings):
         TelemetryFrame: "frame",
         SessionEnded: "ended",
     }
-    return " ".join(words[type(happening)] for happening in happenings)
+    return " ".join(words[type(event)] for event in events)
 
 
-def frames(happenings):
-    return [happening for happening in happenings if isinstance(happening, TelemetryFrame)]
+def frames(events):
+    return [event for event in events if isinstance(event, TelemetryFrame)]

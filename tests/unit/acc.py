@@ -74,10 +74,10 @@ class Followed:
 
     def drive(self, looks=3, **fields):
         """What several looks said, all in one."""
-        return [happening for _ in range(looks) for happening in self.look(**fields)]
+        return [event for _ in range(looks) for event in self.look(**fields)]
 
 
-def kinds(happenings):
+def kinds(events):
     """One word for each: began, changed, frame, ended."""
     words = {
         SessionBegan: "began",
@@ -85,11 +85,11 @@ def kinds(happenings):
         TelemetryFrame: "frame",
         SessionEnded: "ended",
     }
-    return " ".join(words[type(happening)] for happening in happenings)
+    return " ".join(words[type(event)] for event in events)
 
 
-def frames(happenings):
-    return [happening for happening in happenings if isinstance(happening, TelemetryFrame)]
+def frames(events):
+    return [event for event in events if isinstance(event, TelemetryFrame)]
 
 
 lap = partial(Lap, car=3)

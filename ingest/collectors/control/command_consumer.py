@@ -1,6 +1,6 @@
 """Consumes the topic `commands`, on which ingest and people send commands to collectors.
 
-`understood` is pure: it separates orders to this user from those to others and from invalid ones.
+`parse_command` is pure: it separates orders to this user from others and from invalid ones.
 The rule to remember: no record on the topic stops a collector. It counts invalid commands, and logs
 each kind once.
 """
@@ -53,7 +53,7 @@ class InvalidCommand(ValueError):
     """
 
 
-def understood(value: bytes | None, user_id: str) -> Command | None:
+def parse_command(value: bytes | None, user_id: str) -> Command | None:
     """Return the command in a record; None where it is for another user. Raises InvalidCommand."""
     if not value or len(value) > LARGEST_COMMAND_BYTES:
         raise InvalidCommand("empty" if not value else "too large")
@@ -140,15 +140,15 @@ class CommandConsumer:
             time.sleep(timeout_s)
             return None
         message = self._consumer.poll(timeout_s)
-        return None if message is None or message.error() else self._heard(message)
+        return None if message is None or message.error() else self._has_answered(message)
 
     def close(self) -> None:
         """Close the consumer."""
         self._consumer.close()
 
-    def _heard(self, message: Message) -> Command | None:
+    def _has_answered(self, message: Message) -> Command | None:
         try:
-            return understood(message.value(), self._user_id)
+            return parse_command(message.value(), self._user_id)
         except InvalidCommand as mistake:
             kind = str(mistake)
             if kind not in self.ignored:

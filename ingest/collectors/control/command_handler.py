@@ -84,7 +84,7 @@ class CommandHandler:
         self._look_at = 0.0
         self._producer: Producer | None = None
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="radio", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
 
     @property
     def listening(self) -> bool:
@@ -127,9 +127,9 @@ class CommandHandler:
                 return
             for follower in followers:
                 if command.session_id in ("", follower.session):
-                    self._obey(command, follower)
+                    self._apply(command, follower)
 
-    def _obey(self, command: Command, follower: Commanded) -> None:
+    def _apply(self, command: Command, follower: Commanded) -> None:
         match command.WhichOneof("order"):
             case "pause":
                 follower.pause()
@@ -187,8 +187,8 @@ class CommandHandler:
     def _run(self) -> None:
         while not self._closing.is_set():
             self._try(self._turn)
-        self._try(self._say_last_words)
-        self._hang_up()
+        self._try(self._report_on_shutdown)
+        self._stop_resend()
         self._listener.close()
 
     def _try(self, work: Callable[[], None]) -> None:
@@ -197,11 +197,11 @@ class CommandHandler:
         except Exception:
             # A disk or a broker that failed may work again later. Ingest requests the interrupted
             # resend again.
-            log.exception("the radio failed, going on later")
-            self._hang_up()
+            log.exception("handling commands failed, going on later")
+            self._stop_resend()
             self._closing.wait(_AFTER_A_FAILURE_S)
 
-    def _hang_up(self) -> None:
+    def _stop_resend(self) -> None:
         resending, self._resending = self._resending, None
         if resending is not None:
             resending.close()
@@ -210,7 +210,7 @@ class CommandHandler:
     def _turn(self) -> None:
         command = self._listener.poll(0 if self._resending else self._listen_s)
         if command is not None:
-            self._hear(command)
+            self._dispatch(command)
         if self._producer is not None:
             self._producer.poll(0)
         if time.monotonic() >= self._look_at:
@@ -218,7 +218,7 @@ class CommandHandler:
             self._state_what_ended()
         self._resend(timeout_s=0.05)
 
-    def _hear(self, command: Command) -> None:
+    def _dispatch(self, command: Command) -> None:
         match command.WhichOneof("order"):
             case "resend":
                 ranges = tuple((r.from_sequence, r.to_sequence) for r in command.resend.ranges)
@@ -233,8 +233,8 @@ class CommandHandler:
         """Queue a resend or a statement, each at most once.
 
         Ingest repeats its request as long as anything is missing: a resend under way need not wait
-        here twice. A roll call comes along with requests for missing frames: a statement must not
-        replace those.
+        here twice. A request for session reports comes along with requests for missing frames: a
+        statement must not replace those.
         """
         waiting = dict(self._waiting)
         under_way = (
@@ -250,7 +250,7 @@ class CommandHandler:
             )
             self._waiting.append((session, ranges))
         elif session not in waiting:
-            # Statements come before frames, and each in its turn. Otherwise repeated roll calls
+            # Statements come before frames, and each in its turn. Otherwise repeated requests
             # would get statements of one session only.
             statements = sum(not theirs for _, theirs in self._waiting)
             self._waiting.insert(statements, (session, ranges))
@@ -267,7 +267,7 @@ class CommandHandler:
         self._resending.poll(timeout_s)
         if self._resending.done:
             done = self._resending
-            self._hang_up()
+            self._stop_resend()
             if done.frames:
                 log.info("frames sent again", session=done.session, frames=done.frames)
 
@@ -277,7 +277,7 @@ class CommandHandler:
             self._queue(session, ())
         self._stated = ended
 
-    def _say_last_words(self) -> None:
+    def _report_on_shutdown(self) -> None:
         self._state_what_ended()
         until = time.monotonic() + _STATED_WITHIN_S
         self._waiting = deque((session, ranges) for session, ranges in self._waiting if not ranges)

@@ -36,15 +36,15 @@ class ResendableSession:
         """Build the record with the session's facts and its last sent sequence, so that a receiver
         notices gaps.
         """
-        told = Session()
-        told.CopyFrom(self.facts)
-        told.id, told.user_id, told.last_sequence = (
+        report = Session()
+        report.CopyFrom(self.facts)
+        report.id, report.user_id, report.last_sequence = (
             self.session.key,
             self.session.user_id,
             self.last_sequence,
         )
         return OutgoingRecord(
-            0, max(0, told.started_at), records.facts_value(told, self.session.encoding)
+            0, max(0, report.started_at), records.facts_value(report, self.session.encoding)
         )
 
 

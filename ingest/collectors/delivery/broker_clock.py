@@ -20,7 +20,7 @@ OFF_MS = 1000
 LOG_APPEND_TIME = 2  # as confluent_kafka numbers it
 _NEWEST = 30
 _FEWEST = 3
-_TOLD_AGAIN_MS = 60_000
+_REPORT_AGAIN_MS = 60_000
 
 
 class Trouble(NamedTuple):
@@ -46,7 +46,7 @@ def clock_trouble(ahead_ms: float, *, within_ms: float = 0.0) -> Trouble | None:
     return None
 
 
-def offset_words(ahead_ms: float) -> str:
+def offset_text(ahead_ms: float) -> str:
     """Format the offset, for example ``90.00 s ahead of the broker's``."""
     return f"{abs(ahead_ms) / 1000:.2f} s {'ahead of' if ahead_ms > 0 else 'behind'} the broker's"
 
@@ -58,7 +58,7 @@ class BrokerClock:
 
     def __init__(self) -> None:
         self._ahead_ms: deque[int] = deque(maxlen=_NEWEST)
-        self._told_ms: int | None = None
+        self._reported_ms: int | None = None
 
     @property
     def ahead_ms(self) -> int | None:
@@ -83,17 +83,17 @@ class BrokerClock:
             self._ahead_ms.clear()  # the clock was set back, or the report before was very late
         self._ahead_ms.append(offset_ms)
         if (ahead_ms := self.ahead_ms) is not None:
-            self._tell(ahead_ms)
+            self._report(ahead_ms)
 
-    def _tell(self, ahead_ms: int) -> None:
+    def _report(self, ahead_ms: int) -> None:
         trouble = clock_trouble(ahead_ms)
         if trouble is None or (
-            self._told_ms is not None and abs(ahead_ms - self._told_ms) < _TOLD_AGAIN_MS
+            self._reported_ms is not None and abs(ahead_ms - self._reported_ms) < _REPORT_AGAIN_MS
         ):
             return
-        self._told_ms = ahead_ms
+        self._reported_ms = ahead_ms
         log.warning(
-            f"this PC's clock is {offset_words(ahead_ms)}: {trouble.frames}; {trouble.to_do}",
+            f"this PC's clock is {offset_text(ahead_ms)}: {trouble.frames}; {trouble.to_do}",
             clock_ahead_ms=ahead_ms,
         )
 

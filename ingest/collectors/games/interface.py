@@ -34,7 +34,7 @@ class SessionEnded:
     reason: str
 
 
-Happening = SessionBegan | FactsChanged | TelemetryFrame | SessionEnded
+GameEvent = SessionBegan | FactsChanged | TelemetryFrame | SessionEnded
 
 
 class Game(Protocol):
@@ -55,16 +55,16 @@ class Game(Protocol):
         """Return the counts of unusable received data, by kind."""
         ...
 
-    def poll(self, timeout_s: float) -> Sequence[Happening]:
-        """Return the happenings since the last call, oldest first; wait at most ``timeout_s`` for
+    def poll(self, timeout_s: float) -> Sequence[GameEvent]:
+        """Return the events since the last call, oldest first; wait at most ``timeout_s`` for
         the first.
 
         Never raises for data that a game sends, nor for an absent game.
         """
         ...
 
-    def close(self) -> Sequence[Happening]:
-        """Stop following the game, and return the happenings not returned yet. None follow after
+    def close(self) -> Sequence[GameEvent]:
+        """Stop following the game, and return the events not returned yet. None follow after
         it.
         """
         ...

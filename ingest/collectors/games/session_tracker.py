@@ -8,7 +8,7 @@ from math import dist
 
 from ingest.codec.blanking import blanked_fields
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import FactsChanged, Happening, SessionBegan, SessionEnded
+from ingest.collectors.games.interface import FactsChanged, GameEvent, SessionBegan, SessionEnded
 from ingest.collectors.games.session_clock import SessionClock
 from ingest.telemetry_pb2 import Session, TelemetryFrame
 
@@ -33,32 +33,32 @@ class SessionTracker:
         """Return whether a session has begun and not ended."""
         return self._clock is not None
 
-    def drive(
+    def track(
         self, frame: TelemetryFrame, facts: Session, *, now_s: float, wall_ms: int
-    ) -> list[Happening]:
-        """Return the frame with its time, after the happenings that must precede it.
+    ) -> list[GameEvent]:
+        """Return the frame with its time, after the events that must precede it.
 
         ``facts`` have no start: this frame sets it, or an earlier one did.
         """
-        said: list[Happening] = []
+        events: list[GameEvent] = []
         if self._clock is None:
             self._clock = SessionClock(wall_ms=wall_ms, now_s=now_s)
             self._facts, self._given = _started(facts, wall_ms), facts
-            said.append(SessionBegan(self._facts))
+            events.append(SessionBegan(self._facts))
         elif facts is not self._given:  # sixty times a second they are the very same object
-            said += self._changed(facts)
+            events += self._changed(facts)
         self._note_jump(frame, now_s)
         frame.timestamp = self._clock.stamp_ms(now_s)
-        return [*said, frame]
+        return [*events, frame]
 
-    def _changed(self, facts: Session) -> list[Happening]:
+    def _changed(self, facts: Session) -> list[GameEvent]:
         now, self._given = _started(facts, self._facts.started_at), facts
         if now == self._facts:
             return []
         self._facts = now
         return [FactsChanged(now)]
 
-    def end(self, reason: str) -> list[Happening]:
+    def end(self, reason: str) -> list[GameEvent]:
         """End the running session for ``reason``; return nothing where none runs."""
         if self._clock is None:
             return []
@@ -77,7 +77,7 @@ class SessionTracker:
 
 
 def _started(facts: Session, started_at_ms: int) -> Session:
-    told = Session()
-    told.CopyFrom(facts)
-    told.started_at = started_at_ms
-    return told
+    dated = Session()
+    dated.CopyFrom(facts)
+    dated.started_at = started_at_ms
+    return dated

@@ -305,10 +305,10 @@ def find_java() -> Path:
 def java_version(java: Path) -> int:
     """Return the feature version of that program (17, 21...); 0 if it prints none."""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [str(java), "-version"], capture_output=True, text=True, timeout=20
         ).stderr
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    number = re.search(r'version "(\d+)', said)
+    number = re.search(r'version "(\d+)', output)
     return int(number[1]) if number else 0

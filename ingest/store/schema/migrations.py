@@ -13,7 +13,7 @@ from psycopg import sql
 
 from analytics.model.channels import CHANNELS, FRAMES, column_definitions
 from ingest.settings import Retention
-from ingest.store.deadlock_retry import through_deadlocks
+from ingest.store.deadlock_retry import retry_on_deadlock
 from ingest.store.schema.continuous_aggregates import migrate_summaries
 from ingest.store.schema.edition import Edition, make_extension, read_edition, refuse_lost_licence
 from ingest.store.schema.timescale_policies import migrate_columnstore, migrate_policies
@@ -46,7 +46,7 @@ def migrate(conn: psycopg.Connection, retention: Retention = _KEEP_ALL) -> None:
     Workers may be writing: they wait for it, and it waits for the batches in progress. Raises
     LicenceLost.
     """
-    through_deadlocks(lambda: _migrate(conn, retention))
+    retry_on_deadlock(lambda: _migrate(conn, retention))
 
 
 def _migrate(conn: psycopg.Connection, retention: Retention) -> None:

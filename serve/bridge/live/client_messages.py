@@ -65,18 +65,18 @@ _UPPER = {"START_DEMO", "STOP_DEMO"}
 
 def parse(text: str) -> Request:
     """Return the request in a viewer's message. Raises InvalidMessage."""
-    said = _object(text)
-    kind = _kind(said.pop("type", None))
-    strange = sorted(set(said) - _KEYS[kind])
+    body = _object(text)
+    kind = _kind(body.pop("type", None))
+    strange = sorted(set(body) - _KEYS[kind])
     if strange:
         raise InvalidMessage(f"{kind} has no field {strange[0][:50]!r}")
     match kind:
         case "subscribe":
-            return Subscribe(_watch(kind, said))
+            return Subscribe(_watch(kind, body))
         case "unsubscribe":
-            return Unsubscribe(_watch(kind, said))
+            return Unsubscribe(_watch(kind, body))
         case "start_demo":
-            return StartDemo(_seed(said))
+            return StartDemo(_seed(body))
         case "stop_demo":
             return StopDemo()
         case _:
@@ -87,12 +87,12 @@ def _object(text: str) -> dict[str, Any]:
     if len(text) > MAX_MESSAGE_BYTES:
         raise InvalidMessage(f"a message has at most {MAX_MESSAGE_BYTES} bytes")
     try:
-        said = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        body = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidMessage("want one JSON object without repeated keys") from None
-    if not isinstance(said, dict):
+    if not isinstance(body, dict):
         raise InvalidMessage("want a JSON object")
-    return said
+    return body
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -114,10 +114,10 @@ def _kind(value: object) -> str:
     return value
 
 
-def _watch(kind: str, said: dict[str, Any]) -> Subscription:
-    if len(said) != 1:
+def _watch(kind: str, body: dict[str, Any]) -> Subscription:
+    if len(body) != 1:
         raise InvalidMessage(f"{kind} wants either session or userId")
-    field, name = said.popitem()
+    field, name = body.popitem()
     return named_watch(field, name)
 
 
@@ -135,8 +135,8 @@ def named_watch(field: str, name: object) -> Subscription:
     return Subscription("user" if field == "userId" else "session", known)
 
 
-def _seed(said: dict[str, Any]) -> int:
-    seed = said.get("seed", 1)
+def _seed(body: dict[str, Any]) -> int:
+    seed = body.get("seed", 1)
     if type(seed) is not int or not 0 <= seed < 2**31:
         raise InvalidMessage("seed must be a whole number from 0 to 2147483647")
     return seed

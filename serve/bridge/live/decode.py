@@ -98,13 +98,13 @@ def _judged(frames: Iterable[TelemetryFrame]) -> tuple[str, ...]:
 
 
 def _json(text: str, session: str) -> LiveMessage:
-    said = json.loads(text)
-    if not isinstance(said, dict):
+    body = json.loads(text)
+    if not isinstance(body, dict):
         raise UndecodableRecord("JSON, but no object")
-    if said.keys() & _MESSAGE_NAMES:
-        return _message(ParseDict(said, TelemetryMessage(), ignore_unknown_fields=True), session)
+    if body.keys() & _MESSAGE_NAMES:
+        return _message(ParseDict(body, TelemetryMessage(), ignore_unknown_fields=True), session)
     return _frame(
-        ParseDict(said, TelemetryFrame(), ignore_unknown_fields=True).SerializeToString(), session
+        ParseDict(body, TelemetryFrame(), ignore_unknown_fields=True).SerializeToString(), session
     )
 
 

@@ -73,7 +73,7 @@ class Patience:
     waiting_bytes: int = 64 * 1024
     kept_bytes: int = 1024 * 1024  # of messages that must arrive, before the viewer is closed
     stalled_s: float = 10.0  # without taking anything, before the viewer is closed
-    tell_every_s: float = 1.0  # how often it receives the number that it missed
+    report_every_s: float = 1.0  # how often it receives the number that it missed
 
 
 class ViewerQueue:
@@ -91,7 +91,7 @@ class ViewerQueue:
         self._waiting_bytes = 0
         self._kept_bytes = 0
         self._missed = 0
-        self._told_at = float("-inf")
+        self._reported_at = float("-inf")
         self._since = 0.0  # when a message was last taken, or first waited
         self.behind = False
 
@@ -117,8 +117,10 @@ class ViewerQueue:
     def take(self, *, now: float) -> Outgoing | None:
         """Return the next message to send; None if nothing waits."""
         self._since = now
-        if self._missed and (not len(self) or now - self._told_at >= self._patience.tell_every_s):
-            return self._tell(now)
+        if self._missed and (
+            not len(self) or now - self._reported_at >= self._patience.report_every_s
+        ):
+            return self._report(now)
         if self._waiting:
             return self._popleft()
         if self._newest:
@@ -164,9 +166,9 @@ class ViewerQueue:
             self._missed += older.frames
         self._newest[message.session] = message
 
-    def _tell(self, now: float) -> OutgoingMessage:
+    def _report(self, now: float) -> OutgoingMessage:
         count, self._missed = self._missed, 0
-        self._told_at = now
+        self._reported_at = now
         return missed(count)
 
 

@@ -80,7 +80,7 @@ class Bridge:
         """Pass records that arrived from Kafka to the hub."""
         self.hub.publish(records, now=self.clock())
 
-    async def welcome(self, socket: WebSocket) -> None:
+    async def handle(self, socket: WebSocket) -> None:
         """Serve a viewer from its handshake to its close."""
         address = self._address(socket)
         if not self.admission.shake_hands(address, now=self.clock()):
@@ -100,13 +100,13 @@ class Bridge:
         if not self._hosts.is_ours(socket.headers.get("origin"), socket.headers.get("host", "")):
             await _close(socket, FOREIGN_ORIGIN)
             return
-        visit = _ViewerConnection(self, socket, address)
+        connection = _ViewerConnection(self, socket, address)
         try:
-            visit.begin()
+            connection.begin()
         except InvalidMessage as wrong:
             await _close(socket, Close(BAD_REQUEST.code, str(wrong)))
             return
-        await visit.run()
+        await connection.run()
 
     def _address(self, socket: WebSocket) -> str:
         peer = socket.client.host if socket.client else ""
@@ -128,12 +128,12 @@ class _ViewerConnection:
 
     def begin(self) -> None:
         """Join, and watch the sessions and users in the URL's query. Raises InvalidMessage."""
-        asked = self._socket.query_params
-        if asked.get("format", "protobuf") not in {"protobuf", "json"}:
+        params = self._socket.query_params
+        if params.get("format", "protobuf") not in {"protobuf", "json"}:
             raise InvalidMessage("format must be protobuf or json")
         watches = [
             named_watch(field, name)
-            for field, name in asked.multi_items()
+            for field, name in params.multi_items()
             if field in {"session", "userId"}
         ]
         if len(set(watches)) > MAX_WATCHES:
@@ -183,15 +183,15 @@ class _ViewerConnection:
             event = await self._socket.receive()
             if event["type"] == "websocket.disconnect":
                 return
-            self._hear(event.get("text"))
+            self._handle(event.get("text"))
 
-    def _hear(self, text: str | None) -> None:
+    def _handle(self, text: str | None) -> None:
         try:
             if text is None:
                 raise InvalidMessage("want text, not bytes")
             self._do(parse(text))
         except InvalidMessage as wrong:
-            self._say(Reply("error", error=str(wrong)))
+            self._reply(Reply("error", error=str(wrong)))
 
     def _do(self, request: Request) -> None:
         match request:
@@ -199,13 +199,13 @@ class _ViewerConnection:
                 self._subscribe(request)
             case Unsubscribe():
                 self._bridge.hub.unwatch(self._viewer, request.watch)
-                self._say(Reply("unsubscribed", **request.watch.as_json()))
+                self._reply(Reply("unsubscribed", **request.watch.as_json()))
             case StartDemo():
                 self._start_demo(request.seed)
             case StopDemo():
                 self._stop_demo()
             case Ping():
-                self._say(Reply("pong"))
+                self._reply(Reply("pong"))
             case _:
                 assert_never(request)
 
@@ -213,7 +213,7 @@ class _ViewerConnection:
         hub, watch = self._bridge.hub, request.watch
         if len(hub.watches(self._viewer) | {watch}) > MAX_WATCHES:
             raise InvalidMessage(f"at most {MAX_WATCHES} subscriptions")
-        self._say(Reply("subscribed", **watch.as_json()))
+        self._reply(Reply("subscribed", **watch.as_json()))
         hub.watch(self._viewer, watch, now=self._bridge.clock())
 
     def _start_demo(self, seed: int) -> None:
@@ -221,7 +221,7 @@ class _ViewerConnection:
             raise InvalidMessage("the demo is playing already")
         if (full := self._bridge.admission.start_demo(self._address)) is not None:
             raise InvalidMessage(full)
-        self._demo = asyncio.ensure_future(play(self._say, seed=seed, clock=self._bridge.clock))
+        self._demo = asyncio.ensure_future(play(self._reply, seed=seed, clock=self._bridge.clock))
         # Release it here, not in the task. A task that is cancelled before it begins runs none of
         # its code.
         self._demo.add_done_callback(lambda _: self._bridge.admission.end_demo(self._address))
@@ -230,9 +230,9 @@ class _ViewerConnection:
         if self._demo is not None:
             self._demo.cancel()
             self._demo = None
-        self._say(Reply("demo_stopped"))
+        self._reply(Reply("demo_stopped"))
 
-    def _say(self, message: Outgoing) -> None:
+    def _reply(self, message: Outgoing) -> None:
         self._viewer.offer(message, now=self._bridge.clock())
 
 

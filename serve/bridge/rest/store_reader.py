@@ -8,7 +8,7 @@ from psycopg_pool import ConnectionPool
 
 from ingest.errors import PurpleSectorError
 from ingest.settings import DatabaseSettings
-from serve.store_errors import asking_store
+from serve.store_errors import translate_database_errors
 
 T = TypeVar("T")
 
@@ -51,5 +51,5 @@ class StoreReader:
 
     def query(self, run: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Return what ``run`` reads. Raises StoreUnavailable, SchemaOutdated, NotAllowed."""
-        with asking_store(self._address), self._pool.connection() as conn:
+        with translate_database_errors(self._address), self._pool.connection() as conn:
             return run(conn)

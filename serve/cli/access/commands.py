@@ -14,7 +14,7 @@ from serve.bridge.access.audit import audit
 from serve.bridge.access.callers import Role
 from serve.bridge.access.key_file import change_keys, read_keys
 from serve.bridge.access.keys import NAME, KeyEntry, entry_of, new_key
-from serve.cli.tables import say_whole, table_of
+from serve.cli.tables import print_table, table_of
 
 
 @click.group()
@@ -61,7 +61,7 @@ def list_() -> None:
     table = table_of("name", "role", "key id")
     for entry in sorted(read_keys(_file()), key=lambda entry: (entry.name, entry.key_id)):
         table.add_row(entry.name, entry.role.value, entry.key_id)
-    say_whole(table)
+    print_table(table)
 
 
 @access.command()

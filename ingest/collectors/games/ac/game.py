@@ -16,7 +16,7 @@ from ingest.collectors.games.ac.frames import GAME
 from ingest.collectors.games.ac.shared_memory import Memory
 from ingest.collectors.games.ac.udp_client import UdpClient
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import Happening, SessionBegan
+from ingest.collectors.games.interface import GameEvent, SessionBegan
 from ingest.settings import AcSettings
 
 #: The game may be silent for so long: the handshake is repeated every three seconds, and the game
@@ -60,7 +60,7 @@ class AcGame:
     def running(self) -> bool:
         """Return whether the game has sent a datagram or written its pages lately."""
         now_s = self._clocks().monotonic_s
-        return now_s - self._remote.heard_s < _QUIET_S or (
+        return now_s - self._remote.received_s < _QUIET_S or (
             self._memory is not None and self._memory.in_use(now_s)
         )
 
@@ -69,54 +69,54 @@ class AcGame:
         """Return the counts of unusable received data, by kind."""
         return self._complaints.counts
 
-    def poll(self, timeout_s: float) -> Sequence[Happening]:
-        """Return the happenings since the last call; wait at most ``timeout_s`` for the first."""
+    def poll(self, timeout_s: float) -> Sequence[GameEvent]:
+        """Return the events since the last call; wait at most ``timeout_s`` for the first."""
         until_s = self._clocks().monotonic_s + timeout_s
         while True:
             now = self._clocks()
-            told = self._take(now)
+            events = self._take(now)
             left_s = until_s - now.monotonic_s
-            if told or left_s <= 0:
-                return told
+            if events or left_s <= 0:
+                return events
             self._wait(left_s, now.monotonic_s)
 
-    def close(self) -> Sequence[Happening]:
-        """Stop following the game. No happening is left to return."""
+    def close(self) -> Sequence[GameEvent]:
+        """Stop following the game. No event is left to return."""
         self._remote.close()
         if self._memory is not None:
             self._memory.close()
         return []
 
-    def _take(self, now: ClockReading) -> list[Happening]:
+    def _take(self, now: ClockReading) -> list[GameEvent]:
         if self._memory is None:
             return self._remote.take(now)
-        told = self._memory.take(now)
+        events = self._memory.take(now)
         if self._memory.in_use(now.monotonic_s):
-            return [*self._stop_listening(), *told]
+            return [*self._stop_listening(), *events]
         self._listening = True
-        return told or self._compare(self._memory, self._remote.take(now), now)
+        return events or self._compare(self._memory, self._remote.take(now), now)
 
     def _compare(
-        self, memory: Memory, heard: list[Happening], now: ClockReading
-    ) -> list[Happening]:
+        self, memory: Memory, received: list[GameEvent], now: ClockReading
+    ) -> list[GameEvent]:
         """Choose one source where a session begins over the network.
 
         Both sources may send at once at the start of a session, and after a long pause.
         """
-        if not any(isinstance(happening, SessionBegan) for happening in heard):
-            return heard
-        told = memory.look(now)
+        if not any(isinstance(event, SessionBegan) for event in received):
+            return received
+        events = memory.look(now)
         until_s = now.monotonic_s + _COMPARED_S
         while memory.there and not memory.in_use(now.monotonic_s) and now.monotonic_s < until_s:
             self._sleep(_COMPARED_S / 50)
             now = self._clocks()
-            told = memory.look(now)
+            events = memory.look(now)
         if memory.in_use(now.monotonic_s):
             self._stop_listening()
-            return told
-        return [*memory.end("the remote telemetry goes on"), *heard]
+            return events
+        return [*memory.end("the remote telemetry goes on"), *received]
 
-    def _stop_listening(self) -> list[Happening]:
+    def _stop_listening(self) -> list[GameEvent]:
         if not self._listening:
             return []
         self._listening = False

@@ -19,26 +19,27 @@ class HandshakeSchedule:
         self.answered = False
         self._at_s = float("-inf")
         self._unanswered = 0
-        self._in_vain = 1  # an earlier collector with our port may have left a subscription behind
+        # An earlier collector with our port may have left a subscription behind.
+        self._since_data = 1
 
     def due(self, now_s: float) -> bool:
         return now_s >= self._at_s
 
-    def ask(self, now_s: float) -> bool:
+    def begin(self, now_s: float) -> bool:
         """Note a handshake at ``now_s``, and return whether to unsubscribe first.
 
         Unsubscribe when the handshake alone did not help. Do not unsubscribe at once.
         In a pause the game may still have the subscription, and would send again automatically.
         """
-        anew, self._in_vain = self._in_vain > 0, self._in_vain + 1
+        unsubscribe, self._since_data = self._since_data > 0, self._since_data + 1
         self.answered = False
         self._unanswered += 1
         self._at_s = now_s + _BACKOFF.pause_s(self._unanswered)
-        return anew
+        return unsubscribe
 
-    def heard(self, now_s: float) -> None:
+    def received(self, now_s: float) -> None:
         """Note that the subscribed data arrives."""
-        self._unanswered = self._in_vain = 0
+        self._unanswered = self._since_data = 0
         self._at_s = now_s + SILENCE_S
 
     def again(self) -> None:

@@ -18,10 +18,10 @@ from ingest.collectors.games.ac.page_layout import (
     parse_physics,
     parse_static,
 )
-from ingest.collectors.games.ac.reordering import ReceivedFrame, begins_anew
+from ingest.collectors.games.ac.reordering import ReceivedFrame, restarts
 from ingest.collectors.games.ac.steering import SHARE_LOCK, Steering
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.interface import GameEvent
 from ingest.collectors.games.session_tracker import SessionTracker
 from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import Session
@@ -53,8 +53,8 @@ class AcPageSessions:
         self._session = SessionTracker(complaints)
         self._seen: _Seen | None = None
 
-    def take(self, pages: Pages, now: ClockReading) -> list[Happening]:
-        """Return the happenings up to this snapshot."""
+    def take(self, pages: Pages, now: ClockReading) -> list[GameEvent]:
+        """Return the events up to this snapshot."""
         self._read_static(pages.static)
         graphics, physics = parse_graphics(pages.graphics), parse_physics(pages.physics)
         if graphics.status == OFF:
@@ -62,9 +62,9 @@ class AcPageSessions:
         if not self._moved(physics, graphics, now):
             dead = graphics.status == LIVE and now.monotonic_s - self.moved_s > DEAD_AFTER_S
             return self.end("the game stands still") if dead else []
-        return self._drive(physics, graphics, now) if graphics.status == LIVE else []
+        return self._track(physics, graphics, now) if graphics.status == LIVE else []
 
-    def end(self, reason: str) -> list[Happening]:
+    def end(self, reason: str) -> list[GameEvent]:
         """End the session, if one runs."""
         self._seen = None
         return self._session.end(reason)
@@ -90,9 +90,9 @@ class AcPageSessions:
             self._steering = Steering(SHARE_LOCK)
         self._facts = facts
 
-    def _drive(
+    def _track(
         self, physics: AcPhysics, graphics: AcGraphics, now: ClockReading
-    ) -> list[Happening]:
+    ) -> list[GameEvent]:
         frame = frame_of_pages(physics, graphics, steering=self._steering.share(physics.steer))
         moment = ReceivedFrame(frame, now.monotonic_s).after(
             self._seen.moment if self._seen else None
@@ -103,7 +103,7 @@ class AcPageSessions:
         self._seen = seen
         return [
             *ended,
-            *self._session.drive(frame, self._facts, now_s=now.monotonic_s, wall_ms=now.wall_ms),
+            *self._session.track(frame, self._facts, now_s=now.monotonic_s, wall_ms=now.wall_ms),
         ]
 
 
@@ -118,6 +118,6 @@ def _over(before: _Seen, now: _Seen) -> str | None:
     # The physics packet counts from the game's start, or from the session's.
     # In the first lap, a lower count means a new session.
     restarted = now.physics_packet < before.physics_packet and now.graphics.lap_count == 0
-    if restarted or begins_anew(before.moment, now.moment):
+    if restarted or restarts(before.moment, now.moment):
         return "begun again"
     return None

@@ -95,7 +95,7 @@ def passed_ms(before: ReceivedFrame, moment: ReceivedFrame) -> int:
     return passed if rest_ms >= 0 and passed <= waited_ms + SLACK_MS else round(waited_ms)
 
 
-def begins_anew(before: ReceivedFrame, moment: ReceivedFrame) -> bool:
+def restarts(before: ReceivedFrame, moment: ReceivedFrame) -> bool:
     """Return whether a break between two moments is another session of the same driver, car and
     track.
 
@@ -142,14 +142,14 @@ class ReorderBuffer:
         self._last: ReceivedFrame | None = None
         self._held: list[ReceivedFrame] = []
         self._past = False  # the held frames have been seen before
-        self._heard_s = 0.0
+        self._received_s = 0.0
 
     def take(self, moment: ReceivedFrame) -> list[ReceivedFrame]:
         """Return the moments that can be accepted now, oldest first.
 
         Only the first of them may be a break with the moments accepted before.
         """
-        waited_s, self._heard_s = moment.at_s - self._heard_s, moment.at_s
+        waited_s, self._received_s = moment.at_s - self._received_s, moment.at_s
         last = self._last
         moment = moment.after(last or (self._held[-1] if self._held else None))
         if last is not None and stands(last, moment):
@@ -162,7 +162,7 @@ class ReorderBuffer:
             self._past or goes_on(self._held[0], last) or not goes_on(self._held[-1], moment)
         ):
             self._drop_held()
-        return self._believe(moment)
+        return self._accept(moment)
 
     def _hold(self, moment: ReceivedFrame, waited_s: float) -> list[ReceivedFrame]:
         if self._held and stands(self._held[-1], moment):
@@ -178,11 +178,11 @@ class ReorderBuffer:
         needed_ms = CONVINCING_MS if self._last else 1
         if self._past or sum(passed_ms(a, b) for a, b in pairwise(self._held)) < needed_ms:
             return []
-        return self._believe(self._held.pop())
+        return self._accept(self._held.pop())
 
-    def _believe(self, moment: ReceivedFrame) -> list[ReceivedFrame]:
-        believed, self._held, self._last = [*self._held, moment], [], moment
-        return believed
+    def _accept(self, moment: ReceivedFrame) -> list[ReceivedFrame]:
+        accepted, self._held, self._last = [*self._held, moment], [], moment
+        return accepted
 
     def _drop_held(self) -> None:
         for held in self._held:

@@ -10,7 +10,7 @@ from ingest.collectors.games.ac.clocks import ClockReading
 from ingest.collectors.games.ac.page_layout import AC_VERSION, ACC_VERSION, SIZES
 from ingest.collectors.games.ac.page_sessions import AcPageSessions
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.interface import GameEvent
 from ingest.collectors.games.shared_memory import Pages, SharedMemory
 
 #: Interval at which missing pages are looked for.
@@ -40,18 +40,18 @@ class Memory:
         """Return whether a game writes the pages, or is paused."""
         return now_s - self._sessions.moved_s < ABANDONED_AFTER_S
 
-    def take(self, now: ClockReading) -> list[Happening]:
-        """Return the happenings since the last call; none before the next look is due."""
+    def take(self, now: ClockReading) -> list[GameEvent]:
+        """Return the events since the last call; none before the next look is due."""
         return self.look(now) if now.monotonic_s >= self.due_s else []
 
-    def look(self, now: ClockReading) -> list[Happening]:
-        """Return the happenings since the last call at once, before the next look is due too."""
+    def look(self, now: ClockReading) -> list[GameEvent]:
+        """Return the events since the last call at once, before the next look is due too."""
         moved_s = self._sessions.moved_s
-        told = self._understand(now)
+        events = self._read_events(now)
         self._plan(now.monotonic_s, moved=self._sessions.moved_s > moved_s)
-        return told
+        return events
 
-    def end(self, reason: str) -> list[Happening]:
+    def end(self, reason: str) -> list[GameEvent]:
         """End the session, if one runs."""
         return self._sessions.end(reason)
 
@@ -59,7 +59,7 @@ class Memory:
         """Close the pages."""
         self._pages.close()
 
-    def _understand(self, now: ClockReading) -> list[Happening]:
+    def _read_events(self, now: ClockReading) -> list[GameEvent]:
         pages = self._pages.snapshot(now.monotonic_s)
         if pages is None:
             return [] if self._pages.present else self._sessions.end("the game is gone")

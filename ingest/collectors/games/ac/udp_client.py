@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from ingest.collectors.games.ac.clocks import ClockReading
 from ingest.collectors.games.ac.handshake import HandshakeSchedule
 from ingest.collectors.games.ac.udp_protocol import (
-    DISMISS,
     HANDSHAKE,
     SUBSCRIBE_SPOT,
     SUBSCRIBE_UPDATE,
+    UNSUBSCRIBE,
     Answer,
     CarInfo,
     InvalidDatagram,
@@ -26,7 +26,7 @@ from ingest.collectors.games.ac.udp_protocol import (
 )
 from ingest.collectors.games.ac.udp_sessions import UdpSessions
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.interface import GameEvent
 
 # As many as fit into a socket's buffer: a flood of datagrams does not keep the caller here.
 _AT_ONCE = 500
@@ -38,28 +38,28 @@ class UdpSubscription:
 
     def __init__(self, subscription: bytes) -> None:
         self._subscription = subscription
-        self.asking = HandshakeSchedule()
+        self.handshakes = HandshakeSchedule()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
 
-    def ask(self, address: tuple[str, int], now_s: float) -> None:
+    def begin(self, address: tuple[str, int], now_s: float) -> None:
         """Send a handshake to ``address``, after an unsubscribe request where needed.
 
         Raises OSError for an invalid address.
         """
-        anew = self.asking.ask(now_s)
+        unsubscribe = self.handshakes.begin(now_s)
         self.socket.connect(address)
-        if anew:
-            self._send(DISMISS)
+        if unsubscribe:
+            self._send(UNSUBSCRIBE)
         self._send(HANDSHAKE)
 
     def subscribe(self) -> None:
-        self.asking.answered = True
+        self.handshakes.answered = True
         self._send(self._subscription)
 
     def leave(self) -> None:
-        self._send(DISMISS)
-        self.asking.again()
+        self._send(UNSUBSCRIBE)
+        self.handshakes.again()
 
     def datagrams(self) -> Iterator[bytes]:
         """Yield the datagrams that have arrived."""
@@ -71,7 +71,7 @@ class UdpSubscription:
             except OSError:
                 return
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Discard the datagrams that have arrived."""
         while list(self.datagrams()):
             pass
@@ -91,7 +91,7 @@ class UdpClient:
     def __init__(
         self, address: tuple[str, int], complaints: AnomalyCounts, *, steering_lock_deg: float = 0.0
     ) -> None:
-        self.heard_s = float("-inf")
+        self.received_s = float("-inf")
         self._address, self._complaints = address, complaints
         self._left = False
         self._updates, self._spots = self._lines = (
@@ -100,26 +100,26 @@ class UdpClient:
         )
         self._sessions = UdpSessions(complaints, steering_lock_deg=steering_lock_deg)
 
-    def take(self, now: ClockReading) -> list[Happening]:
-        """Return the happenings since the last call; repeat the handshake in silence."""
+    def take(self, now: ClockReading) -> list[GameEvent]:
+        """Return the events since the last call; repeat the handshake in silence."""
         if self._left:
             self._left = False
             for line in self._lines:  # datagrams received meanwhile are outdated
-                line.forget()
-        told = [
-            happening
+                line.discard()
+        events = [
+            event
             for line in self._lines
             for datagram in line.datagrams()
-            for happening in self._understand(line, datagram, now)
+            for event in self._handle(line, datagram, now)
         ]
-        self._ask(now.monotonic_s)
-        return told or self._sessions.waited(now.monotonic_s)
+        self._send_handshakes(now.monotonic_s)
+        return events or self._sessions.waited(now.monotonic_s)
 
     def wait(self, timeout_s: float) -> None:
         """Wait until there is something to take, at most ``timeout_s``."""
         select.select([line.socket for line in self._lines], [], [], timeout_s)
 
-    def leave(self, reason: str) -> list[Happening]:
+    def leave(self, reason: str) -> list[GameEvent]:
         """Unsubscribe until `take` is called again, and end the session."""
         self._left = True
         for line in self._lines:
@@ -132,25 +132,23 @@ class UdpClient:
             line.leave()
             line.socket.close()
 
-    def _ask(self, now_s: float) -> None:
-        if self._updates.asking.due(now_s):
-            self._spots.asking.again()
+    def _send_handshakes(self, now_s: float) -> None:
+        if self._updates.handshakes.due(now_s):
+            self._spots.handshakes.again()
         try:
             for line in self._lines:
-                if line.asking.due(now_s):
-                    line.ask(self._address, now_s)
+                if line.handshakes.due(now_s):
+                    line.begin(self._address, now_s)
         except (OSError, TypeError) as wrong:  # TypeError for an impossible name, such as "ü..de"
             self._complaints.add("address cannot be reached", f"{self._address[0]}: {wrong}")
 
-    def _understand(
-        self, line: UdpSubscription, datagram: bytes, now: ClockReading
-    ) -> list[Happening]:
+    def _handle(self, line: UdpSubscription, datagram: bytes, now: ClockReading) -> list[GameEvent]:
         try:
             message = parse(datagram)
         except InvalidDatagram as wrong:
             self._complaints.add(wrong.kind, wrong.detail)
             return []
-        self.heard_s = now.monotonic_s
+        self.received_s = now.monotonic_s
         match message:
             case Answer():
                 return self._answered(line, message)
@@ -158,13 +156,13 @@ class UdpClient:
                 self._sessions.lap_done(message)
                 return []
             case CarInfo():
-                self._updates.asking.heard(now.monotonic_s)
-                if self._spots.asking.answered:
-                    self._spots.asking.heard(now.monotonic_s)
+                self._updates.handshakes.received(now.monotonic_s)
+                if self._spots.handshakes.answered:
+                    self._spots.handshakes.received(now.monotonic_s)
                 return self._sessions.car(message, now)
 
-    def _answered(self, line: UdpSubscription, answer: Answer) -> list[Happening]:
-        if line.asking.answered:  # the answer to a repeated handshake
+    def _answered(self, line: UdpSubscription, answer: Answer) -> list[GameEvent]:
+        if line.handshakes.answered:  # the answer to a repeated handshake
             return []
         line.subscribe()
         return self._sessions.answered(answer) if line is self._updates else []

@@ -13,7 +13,7 @@ _REQUEST = struct.Struct("<3i")
 HANDSHAKE = _REQUEST.pack(1, 1, 0)
 SUBSCRIBE_UPDATE = _REQUEST.pack(1, 1, 1)
 SUBSCRIBE_SPOT = _REQUEST.pack(1, 1, 2)
-DISMISS = _REQUEST.pack(1, 1, 3)
+UNSUBSCRIBE = _REQUEST.pack(1, 1, 3)
 
 _ANSWER_IDENTIFIER, _VERSION = 4242, 1
 _CAR_IDENTIFIER = b"a"
@@ -95,7 +95,7 @@ def _car(datagram: bytes) -> CarInfo:
     if datagram[:1] != _CAR_IDENTIFIER:
         raise InvalidDatagram("car without its identifier", datagram[:4].hex())
     if (size := _CAR_SIZE.unpack_from(datagram)[0]) != _CAR.size:
-        raise InvalidDatagram("car of another size than it says", f"says {size}")
+        raise InvalidDatagram("car of another size than it states", f"states {size}")
     return CarInfo(*_CAR.unpack(datagram))
 
 

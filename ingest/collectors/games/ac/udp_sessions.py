@@ -5,7 +5,7 @@ The protocol reports nothing of the game's sessions but the car, the driver and 
 `reordering` has the other signs that a session began. Nor does the protocol report that a replay
 runs. No document states whether the game sends anything then. A replay of earlier driving is left
 out. A replay from a session's very start looks like driving. The rule to remember: only movement
-makes a frame, and silence ends a session only after `FORGOTTEN_AFTER_S`. A driver who pauses comes
+makes a frame, and silence ends a session only after `ABANDONED_AFTER_S`. A driver who pauses comes
 back to the session.
 """
 
@@ -14,20 +14,20 @@ from ingest.collectors.games.ac.frames import facts_of_answer, frame_of_car
 from ingest.collectors.games.ac.reordering import (
     ReceivedFrame,
     ReorderBuffer,
-    begins_anew,
     goes_on,
     passed_ms,
+    restarts,
 )
 from ingest.collectors.games.ac.sample_clock import SampleClock
 from ingest.collectors.games.ac.steering import USUAL_LOCK_DEG, Steering
 from ingest.collectors.games.ac.udp_protocol import Answer, CarInfo, LapDone
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.interface import GameEvent
 from ingest.collectors.games.session_tracker import SessionTracker
 
 #: A driver who has paused for so long may come back to the session, but the collector stops
 #: waiting.
-FORGOTTEN_AFTER_S = 1800.0
+ABANDONED_AFTER_S = 1800.0
 
 
 class UdpSessions:
@@ -41,10 +41,10 @@ class UdpSessions:
         self._answer: Answer | None = None
         self._lap_done: LapDone | None = None
         self._last: ReceivedFrame | None = None
-        self._course = ReorderBuffer(complaints)
+        self._reordering = ReorderBuffer(complaints)
         self._session = SessionTracker(complaints)
 
-    def answered(self, answer: Answer) -> list[Happening]:
+    def answered(self, answer: Answer) -> list[GameEvent]:
         """Take the driver, car and track; end the session where they changed.
 
         The game sends them again after each silence.
@@ -64,27 +64,27 @@ class UdpSessions:
         ):
             self._lap_done = lap
 
-    def car(self, info: CarInfo, now: ClockReading) -> list[Happening]:
-        """Return the happenings that follow from the state of the car at one moment."""
+    def car(self, info: CarInfo, now: ClockReading) -> list[GameEvent]:
+        """Return the events that follow from the state of the car at one moment."""
         if self._answer is None:
             return []
         frame = frame_of_car(
             info, steering=self._steering.share(info.steer_deg), last_lap_ms=self._last_lap_ms(info)
         )
-        believed = self._course.take(ReceivedFrame(frame, now.monotonic_s))
-        return [happening for moment in believed for happening in self._tell(moment, now)]
+        ready = self._reordering.take(ReceivedFrame(frame, now.monotonic_s))
+        return [event for moment in ready for event in self._emit(moment, now)]
 
-    def waited(self, now_s: float) -> list[Happening]:
-        """Return the happenings when no datagram has arrived: after a long silence, the session
+    def waited(self, now_s: float) -> list[GameEvent]:
+        """Return the events when no datagram has arrived: after a long silence, the session
         ends.
         """
-        if self._last is None or now_s - self._last.at_s < FORGOTTEN_AFTER_S:
+        if self._last is None or now_s - self._last.at_s < ABANDONED_AFTER_S:
             return []
         return self.end("silent for too long")
 
-    def end(self, reason: str) -> list[Happening]:
+    def end(self, reason: str) -> list[GameEvent]:
         """End the session, if one runs, and forget it."""
-        self._last, self._course = None, ReorderBuffer(self._complaints)
+        self._last, self._reordering = None, ReorderBuffer(self._complaints)
         return self._session.end(reason)
 
     def _last_lap_ms(self, info: CarInfo) -> int:
@@ -97,10 +97,10 @@ class UdpSessions:
             else info.last_lap_ms
         )
 
-    def _tell(self, moment: ReceivedFrame, now: ClockReading) -> list[Happening]:
-        last, ended = self._last, list[Happening]()
+    def _emit(self, moment: ReceivedFrame, now: ClockReading) -> list[GameEvent]:
+        last, ended = self._last, list[GameEvent]()
         unbroken = last is not None and goes_on(last, moment)
-        if last is not None and not unbroken and begins_anew(last, moment):
+        if last is not None and not unbroken and restarts(last, moment):
             last, ended = None, self._session.end("begun again")
         if last is None:
             self._lap_done, self._samples = None, SampleClock(now_s=moment.at_s)
@@ -115,5 +115,5 @@ class UdpSessions:
         wall_ms = now.wall_ms - round((now.monotonic_s - moment.at_s) * 1000)
         return [
             *ended,
-            *self._session.drive(moment.frame, self._facts, now_s=placed_s, wall_ms=wall_ms),
+            *self._session.track(moment.frame, self._facts, now_s=placed_s, wall_ms=wall_ms),
         ]

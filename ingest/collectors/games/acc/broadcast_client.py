@@ -34,16 +34,16 @@ class BroadcastClient:
         own_port: int,
         complaints: AnomalyCounts,
     ) -> None:
-        self.told = BroadcastState()
+        self.state = BroadcastState()
         self._find, self._own_port, self._complaints = find, own_port, complaints
         self._registration = Registration(interval_ms=interval_ms, complaints=complaints)
         self._socket: socket.socket | None = None
         self._where = ("", 0)
-        self._heard_s = float("-inf")
+        self._received_s = float("-inf")
 
-    def heard(self, now_s: float) -> bool:
+    def is_receiving(self, now_s: float) -> bool:
         """Return whether the server has sent a message lately."""
-        return now_s - self._heard_s <= SILENT_S
+        return now_s - self._received_s <= SILENT_S
 
     def poll(self, now_s: float) -> Sequence[Message]:
         """Return the messages received since the last call; wait for nothing."""
@@ -51,9 +51,9 @@ class BroadcastClient:
             self._register(now_s)
         messages = [message for datagram in self._received() if (message := self._parsed(datagram))]
         for message in messages:
-            self._heard_s = now_s
+            self._received_s = now_s
             self._registration.take(message, now_s)
-            self.told.take(message, now_s=now_s)
+            self.state.take(message, now_s=now_s)
         self._send(self._registration.due(now_s))
         return messages
 

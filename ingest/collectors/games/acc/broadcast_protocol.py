@@ -24,7 +24,7 @@ from ingest.collectors.games.acc.broadcast_messages import (
 )
 
 PROTOCOL_VERSION = 4
-_REGISTER, _UNREGISTER, _ASK_ENTRY_LIST, _ASK_TRACK_DATA = 1, 9, 10, 11
+_REGISTER, _UNREGISTER, _REQUEST_ENTRY_LIST, _REQUEST_TRACK_DATA = 1, 9, 10, 11
 _U16, _I32 = Struct("<H"), Struct("<i")
 _SESSION = Struct("<HHBBffi")
 _REPLAY_TIMES = Struct("<ff")
@@ -59,14 +59,14 @@ def unregister(connection_id: int) -> bytes:
     return bytes([_UNREGISTER]) + _I32.pack(connection_id)
 
 
-def ask_entry_list(connection_id: int) -> bytes:
+def request_entry_list(connection_id: int) -> bytes:
     """Return the request for the list of cars."""
-    return bytes([_ASK_ENTRY_LIST]) + _I32.pack(connection_id)
+    return bytes([_REQUEST_ENTRY_LIST]) + _I32.pack(connection_id)
 
 
-def ask_track_data(connection_id: int) -> bytes:
+def request_track_data(connection_id: int) -> bytes:
     """Return the request for the track data."""
-    return bytes([_ASK_TRACK_DATA]) + _I32.pack(connection_id)
+    return bytes([_REQUEST_TRACK_DATA]) + _I32.pack(connection_id)
 
 
 def parse(datagram: bytes) -> tuple[Message, bytes]:

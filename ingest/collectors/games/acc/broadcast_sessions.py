@@ -27,7 +27,7 @@ from ingest.collectors.games.acc.broadcast_state import BroadcastState
 from ingest.collectors.games.acc.frames import validity
 from ingest.collectors.games.acc.page_layout import GAME
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.interface import GameEvent
 from ingest.collectors.games.session_tracker import SessionTracker
 from ingest.telemetry_pb2 import PitState, Session, TelemetryFrame
 
@@ -55,23 +55,23 @@ class BroadcastSessions:
         self._seen: tuple[CarUpdate, float] | None = None
 
     def take(
-        self, message: Message, *, now_s: float, wall_ms: int, told: BroadcastState
-    ) -> Sequence[Happening]:
-        """Return the happenings of this message, which the broadcast state has already taken in."""
+        self, message: Message, *, now_s: float, wall_ms: int, broadcast: BroadcastState
+    ) -> Sequence[GameEvent]:
+        """Return the events of this message, which the broadcast state has already taken in."""
         match message:
             case SessionUpdate():
                 return self._follow(message)
             case CarUpdate() if self._is_driven(message):
-                return self._drive(message, now_s=now_s, wall_ms=wall_ms, told=told)
+                return self._track(message, now_s=now_s, wall_ms=wall_ms, broadcast=broadcast)
             case _:
                 return []
 
-    def gone(self, reason: str) -> Sequence[Happening]:
+    def gone(self, reason: str) -> Sequence[GameEvent]:
         """End the session, because the game sends nothing any more or another session."""
         self._update, self.car_index, self._seen = None, None, None
         return self._session.end(reason)
 
-    def _follow(self, update: SessionUpdate) -> Sequence[Happening]:
+    def _follow(self, update: SessionUpdate) -> Sequence[GameEvent]:
         reason = _over(self._update, update) if self._update else None
         ended = self.gone(reason) if reason else []
         self._update = update
@@ -94,9 +94,9 @@ class BroadcastSessions:
             self.car_index = update.focused_car
         return car.car_index == self.car_index and self._seen != (car, update.session_ms)
 
-    def _drive(
-        self, car: CarUpdate, *, now_s: float, wall_ms: int, told: BroadcastState
-    ) -> Sequence[Happening]:
+    def _track(
+        self, car: CarUpdate, *, now_s: float, wall_ms: int, broadcast: BroadcastState
+    ) -> Sequence[GameEvent]:
         frame = _frame(car)
         if frame is None or self._update is None:
             return []
@@ -105,16 +105,16 @@ class BroadcastSessions:
         self._seen = (car, self._update.session_ms)
         return [
             *ended,
-            *self._session.drive(frame, self._facts(car, told), now_s=now_s, wall_ms=wall_ms),
+            *self._session.track(frame, self._facts(car, broadcast), now_s=now_s, wall_ms=wall_ms),
         ]
 
-    def _facts(self, car: CarUpdate, told: BroadcastState) -> Session:
+    def _facts(self, car: CarUpdate, broadcast: BroadcastState) -> Session:
         return Session(
             game=GAME,
-            track=told.track_name(),
-            car=told.car_name(car.car_index),
-            driver=told.driver_name(car.car_index, car.driver_index),
-            track_length=told.length_m(told.track_name()),
+            track=broadcast.track_name(),
+            car=broadcast.car_name(car.car_index),
+            driver=broadcast.driver_name(car.car_index, car.driver_index),
+            track_length=broadcast.length_m(broadcast.track_name()),
             # A lap that is not driven yet also has a split for each sector, with the value for no
             # time.
             sector_count=len(self._update.best_lap.splits_ms) if self._update else 0,

@@ -55,8 +55,8 @@ class BroadcastState:
 
     def invalid(self, car_index: int, laps: int, *, now_s: float) -> bool:
         """Return whether the game has marked that car's lap, the one after ``laps``, as invalid."""
-        update, told_s = self._updates.get(car_index, (None, 0.0))
-        fresh = update is not None and now_s - told_s <= _FRESH_S and update.laps == laps
+        update, received_s = self._updates.get(car_index, (None, 0.0))
+        fresh = update is not None and now_s - received_s <= _FRESH_S and update.laps == laps
         return fresh and update is not None and update.current_lap.invalid
 
     def last_lap(self, car_index: int) -> tuple[int, LapTimes] | None:

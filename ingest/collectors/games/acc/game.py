@@ -15,7 +15,7 @@ from ingest.collectors.games.acc.broadcasting_config import BroadcastingConfigRe
 from ingest.collectors.games.acc.page_layout import GAME, SIZES
 from ingest.collectors.games.acc.page_sessions import AccPageSessions
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.interface import GameEvent
 from ingest.collectors.games.shared_memory import Pages, SharedMemory
 from ingest.settings import AccSettings
 
@@ -92,31 +92,31 @@ class AccGame:
         """Return the counts of unusable received data, by kind."""
         return self._complaints.counts
 
-    def poll(self, timeout_s: float) -> Sequence[Happening]:
-        """Return the happenings since the last call, oldest first; wait at most ``timeout_s`` for
+    def poll(self, timeout_s: float) -> Sequence[GameEvent]:
+        """Return the events since the last call, oldest first; wait at most ``timeout_s`` for
         the first.
         """
         now_s = self._clock()
         until_s = now_s + timeout_s
         while (
-            not (happenings := self._follow.look(now_s, round(self._wall_s() * 1000)))
+            not (events := self._follow.look(now_s, round(self._wall_s() * 1000)))
             and now_s < until_s
         ):
             self._follow.wait(now_s, until_s)
             now_s = self._clock()
         self._note_lap()
-        return happenings
+        return events
 
-    def close(self) -> Sequence[Happening]:
-        """Stop following the game, and return the happenings not returned yet."""
-        untold = self._follow.close(self._clock())
+    def close(self) -> Sequence[GameEvent]:
+        """Stop following the game, and return the events not returned yet."""
+        remaining = self._follow.close(self._clock())
         self._broadcasting.close()
-        return untold
+        return remaining
 
     def _note_lap(self) -> None:
         """Log a lap as the game timed it, which is more than a frame can carry."""
         car = self._follow.car_index
-        finished = None if car is None else self._broadcasting.told.last_lap(car)
+        finished = None if car is None else self._broadcasting.state.last_lap(car)
         if finished and finished[0] != self._laps:
             self._laps, lap = finished
             log.info(
@@ -133,9 +133,9 @@ class _Follow(Protocol):
         ...
 
     def running(self, now_s: float) -> bool: ...
-    def look(self, now_s: float, wall_ms: int) -> Sequence[Happening]: ...
+    def look(self, now_s: float, wall_ms: int) -> Sequence[GameEvent]: ...
     def wait(self, now_s: float, until_s: float) -> None: ...
-    def close(self, now_s: float) -> Sequence[Happening]: ...
+    def close(self, now_s: float) -> Sequence[GameEvent]: ...
 
 
 class _FollowPages:
@@ -155,7 +155,7 @@ class _FollowPages:
         self._clock, self._sleep = clock, sleep
         self._interval_s = 1 / rate_hz
         self._ours = False
-        self._due_s = self._tell_s = 0.0
+        self._due_s = self._drain_s = 0.0
         self._looks: list[tuple[Pages, float, int]] = []
 
     @property
@@ -165,7 +165,7 @@ class _FollowPages:
     def running(self, now_s: float) -> bool:
         return self._ours
 
-    def look(self, now_s: float, wall_ms: int) -> Sequence[Happening]:
+    def look(self, now_s: float, wall_ms: int) -> Sequence[GameEvent]:
         if now_s < self._due_s:
             return []
         # A missed look is not made up for with two looks at once.
@@ -176,35 +176,35 @@ class _FollowPages:
             self._looks.append((pages, now_s, wall_ms))
         elif not self._memory.present:
             self._due_s = now_s + _SEARCH_S
-            return [*self._tell(now_s), *self._gone()]
-        return self._tell(now_s) if now_s >= self._tell_s else []
+            return [*self._drain(now_s), *self._gone()]
+        return self._drain(now_s) if now_s >= self._drain_s else []
 
-    def _tell(self, now_s: float) -> list[Happening]:
-        """Return the happenings in all looks since the last call."""
+    def _drain(self, now_s: float) -> list[GameEvent]:
+        """Return the events in all looks since the last call."""
         looks, self._looks = self._looks, []
-        self._tell_s = now_s + _GATHER_S
+        self._drain_s = now_s + _GATHER_S
         if looks:
             self._ours = self._driving.recognises(looks[-1][0])
         if self._ours:  # no datagram goes to a port that is not ACC's
             self._broadcasting.poll(now_s)
-        told = self._broadcasting.told
+        broadcast = self._broadcasting.state
         takes = (
-            self._driving.take(pages, now_s=at_s, wall_ms=wall_ms, broadcast=told)
+            self._driving.take(pages, now_s=at_s, wall_ms=wall_ms, broadcast=broadcast)
             for pages, at_s, wall_ms in looks
         )
-        return [happening for happenings in takes for happening in happenings]
+        return [event for events in takes for event in events]
 
-    def _gone(self) -> Sequence[Happening]:
+    def _gone(self) -> Sequence[GameEvent]:
         self._ours = False
         return self._driving.gone("the game is gone")
 
     def wait(self, now_s: float, until_s: float) -> None:
         self._sleep(max(0.0, min(self._due_s, until_s) - now_s))
 
-    def close(self, now_s: float) -> Sequence[Happening]:
-        untold = self._tell(now_s)
+    def close(self, now_s: float) -> Sequence[GameEvent]:
+        remaining = self._drain(now_s)
         self._memory.close()
-        return untold
+        return remaining
 
 
 class _FollowBroadcasts:
@@ -224,22 +224,24 @@ class _FollowBroadcasts:
         return self._watching.car_index
 
     def running(self, now_s: float) -> bool:
-        return self._broadcasting.heard(now_s)
+        return self._broadcasting.is_receiving(now_s)
 
-    def look(self, now_s: float, wall_ms: int) -> Sequence[Happening]:
-        told = self._broadcasting.told
-        happenings = [
-            happening
+    def look(self, now_s: float, wall_ms: int) -> Sequence[GameEvent]:
+        broadcast = self._broadcasting.state
+        events = [
+            event
             for message in self._broadcasting.poll(now_s)
-            for happening in self._watching.take(message, now_s=now_s, wall_ms=wall_ms, told=told)
+            for event in self._watching.take(
+                message, now_s=now_s, wall_ms=wall_ms, broadcast=broadcast
+            )
         ]
-        if not self._broadcasting.heard(now_s):
-            happenings += self._watching.gone("the game is silent")
-        return happenings
+        if not self._broadcasting.is_receiving(now_s):
+            events += self._watching.gone("the game is silent")
+        return events
 
     def wait(self, now_s: float, until_s: float) -> None:
         if not self._broadcasting.wait(until_s - now_s):
             self._sleep(until_s - now_s)
 
-    def close(self, now_s: float) -> Sequence[Happening]:
+    def close(self, now_s: float) -> Sequence[GameEvent]:
         return []  # it has nothing open but the broadcasts

@@ -31,7 +31,7 @@ from ingest.collectors.games.acc.page_layout import (
     read_static,
 )
 from ingest.collectors.games.anomalies import AnomalyCounts
-from ingest.collectors.games.interface import Happening
+from ingest.collectors.games.interface import GameEvent
 from ingest.collectors.games.session_tracker import SessionTracker
 from ingest.collectors.games.shared_memory import Pages
 from ingest.telemetry_pb2 import Session, TelemetryFrame
@@ -61,7 +61,7 @@ class AccPageSessions:
     def __init__(self, *, rate_hz: float, complaints: AnomalyCounts) -> None:
         self._rate_hz, self._complaints = rate_hz, complaints
         self._session = SessionTracker(complaints)
-        self._told: _Moment | None = None
+        self._emitted: _Moment | None = None
         self._held: _Moment | None = None
         self._physics_id: int | None = None
         self._moved_s = 0.0
@@ -81,24 +81,24 @@ class AccPageSessions:
         """Return the id of the player's car, the same in the broadcasting protocol; None without a
         session.
         """
-        return self._told.graphics.player_car_id if self._told else None
+        return self._emitted.graphics.player_car_id if self._emitted else None
 
-    def gone(self, reason: str) -> Sequence[Happening]:
+    def gone(self, reason: str) -> Sequence[GameEvent]:
         """End the session, because the pages are missing or no longer ACC's."""
         self._physics_id = None
         return self._end(reason)
 
     def take(
         self, pages: Pages, *, now_s: float, wall_ms: int, broadcast: BroadcastState
-    ) -> Sequence[Happening]:
-        """Return the happenings up to this snapshot; ``broadcast`` holds the game's broadcasts so
+    ) -> Sequence[GameEvent]:
+        """Return the events up to this snapshot; ``broadcast`` holds the game's broadcasts so
         far.
         """
         if not self.recognises(pages):
             return self.gone("the pages are not ACC's")
         graphics, physics = read_graphics(pages), read_physics(pages)
         if graphics.status == OFF:
-            return [*self._tell_held(broadcast), *self._end("the game is in its menus")]
+            return [*self._emit_held(broadcast), *self._end("the game is in its menus")]
         if physics.packet_id == self._physics_id:
             dead = graphics.status == LIVE and now_s - self._moved_s > _DEAD_S
             return self._end("the game stands still") if dead else []
@@ -107,12 +107,12 @@ class AccPageSessions:
             # first picture.
             self._held = None
         # The first look yields nothing: its pages may be left by a dead game.
-        said = [] if self._physics_id is None else self._tell_held(broadcast)
-        news = self._physics_id is not None and graphics.status == LIVE
+        events = [] if self._physics_id is None else self._emit_held(broadcast)
+        is_new = self._physics_id is not None and graphics.status == LIVE
         self._physics_id, self._moved_s = physics.packet_id, now_s
-        if news and (frame := self._frame(pages, physics, graphics, now_s, broadcast)):
+        if is_new and (frame := self._frame(pages, physics, graphics, now_s, broadcast)):
             self._held = _Moment(physics.packet_id, graphics, self._static, frame, now_s, wall_ms)
-        return said
+        return events
 
     def _frame(
         self,
@@ -126,25 +126,27 @@ class AccPageSessions:
         invalid = broadcast.invalid(car, graphics.completed_laps, now_s=now_s)
         return build_frame(physics, graphics, read_place(pages, car), invalid=invalid)
 
-    def _tell_held(self, broadcast: BroadcastState) -> list[Happening]:
+    def _emit_held(self, broadcast: BroadcastState) -> list[GameEvent]:
         moment, self._held = self._held, None
         if moment is None:
             return []
-        if self._told and "lap_number" in blanked_fields(moment.frame):
+        if self._emitted and "lap_number" in blanked_fields(moment.frame):
             # An impossible lap counter has not gone back. Nor has it when it becomes possible
             # again.
-            laps = self._told.graphics.completed_laps
+            laps = self._emitted.graphics.completed_laps
             moment = moment._replace(graphics=moment.graphics._replace(completed_laps=laps))
-        ended = self._end(reason) if self._told and (reason := _over(self._told, moment)) else []
-        self._told = moment
+        ended = (
+            self._end(reason) if self._emitted and (reason := _over(self._emitted, moment)) else []
+        )
+        self._emitted = moment
         facts = self._facts(moment.static, broadcast)
         return [
             *ended,
-            *self._session.drive(moment.frame, facts, now_s=moment.now_s, wall_ms=moment.wall_ms),
+            *self._session.track(moment.frame, facts, now_s=moment.now_s, wall_ms=moment.wall_ms),
         ]
 
-    def _end(self, reason: str) -> list[Happening]:
-        self._told, self._held = None, None
+    def _end(self, reason: str) -> list[GameEvent]:
+        self._emitted, self._held = None, None
         return self._session.end(reason)
 
     def _facts(self, static: AccStatic, broadcast: BroadcastState) -> Session:

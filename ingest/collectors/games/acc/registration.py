@@ -24,7 +24,7 @@ RETRY_S = 3.0
 #: A retry does not correct a wrong password; a change of the game's settings may.
 REFUSED_S = 15.0
 SILENT_S = 5.0
-ASK_S = 2.0
+REQUEST_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +44,17 @@ class Registration:
         self._interval_ms, self._complaints = interval_ms, complaints
         self._id: int | None = None
         self._register_s = 0.0
-        self._heard_s = 0.0
+        self._received_s = 0.0
         self._session: tuple[int, int] | None = None
-        self._ask_track_s: float | None = None  # None: the answer has arrived
-        self._ask_entries_s: float | None = None
-        self._asked_entries_s = float("-inf")
+        self._track_due_s: float | None = None  # None: the answer has arrived
+        self._entries_due_s: float | None = None
+        self._next_entries_s = float("-inf")
         self._drivers: dict[int, int] = {}  # car → number of drivers
 
     def wants_access(self, now_s: float) -> bool:
         """Return whether it is time to register, or to register again."""
         if self._id is not None:
-            return now_s - self._heard_s > SILENT_S
+            return now_s - self._received_s > SILENT_S
         return now_s >= self._register_s
 
     def register(self, access: Access, now_s: float) -> list[bytes]:
@@ -83,14 +83,14 @@ class Registration:
         """Return the requests that are due now."""
         if self._id is None:
             return []
-        asked = []
-        if self._ask_track_s is not None and now_s >= self._ask_track_s:
-            self._ask_track_s = now_s + ASK_S
-            asked.append(broadcast_protocol.ask_track_data(self._id))
-        if self._ask_entries_s is not None and now_s >= self._ask_entries_s:
-            self._ask_entries_s = self._asked_entries_s = now_s + ASK_S
-            asked.append(broadcast_protocol.ask_entry_list(self._id))
-        return asked
+        requests = []
+        if self._track_due_s is not None and now_s >= self._track_due_s:
+            self._track_due_s = now_s + REQUEST_S
+            requests.append(broadcast_protocol.request_track_data(self._id))
+        if self._entries_due_s is not None and now_s >= self._entries_due_s:
+            self._entries_due_s = self._next_entries_s = now_s + REQUEST_S
+            requests.append(broadcast_protocol.request_entry_list(self._id))
+        return requests
 
     def leave(self) -> list[bytes]:
         """Forget the registration, and return the datagrams that end it."""
@@ -104,31 +104,31 @@ class Registration:
             case RegistrationResult():
                 self._answered(message, now_s)
             case SessionUpdate():
-                self._heard_s = now_s
+                self._received_s = now_s
                 session = (message.event_index, message.session_index)
                 if self._session not in {None, session}:
-                    self._ask_track_s = self._ask_entries_s = now_s
+                    self._track_due_s = self._entries_due_s = now_s
                 self._session = session
             case TrackData():
-                self._ask_track_s = None
+                self._track_due_s = None
             case EntryList():
-                self._ask_entries_s = None
+                self._entries_due_s = None
             case EntryListCar():
                 self._drivers[message.car_index] = len(message.drivers)
             case CarUpdate() if self._drivers.get(message.car_index) != message.driver_count:
-                if self._ask_entries_s is None:
-                    self._ask_entries_s = max(now_s, self._asked_entries_s)
+                if self._entries_due_s is None:
+                    self._entries_due_s = max(now_s, self._next_entries_s)
 
     def _answered(self, result: RegistrationResult, now_s: float) -> None:
         if result.success:
-            self._id, self._heard_s = result.connection_id, now_s
-            self._ask_track_s = self._ask_entries_s = now_s
+            self._id, self._received_s = result.connection_id, now_s
+            self._track_due_s = self._entries_due_s = now_s
             return
         ended, self._id = self._id is not None, None
         self._register_s = now_s + (RETRY_S if ended else REFUSED_S)
-        said = f"it says: {result.error[:200] or 'nothing'}"
+        detail = f"the game reports: {result.error[:200] or 'nothing'}"
         if ended:
-            self._complaints.add("ACC ended the registration", said)
+            self._complaints.add("ACC ended the registration", detail)
         else:
             hint = "ACC_PASSWORD must be broadcasting.json's connectionPassword"
-            self._complaints.add("ACC refused the registration", f"{said}; {hint}")
+            self._complaints.add("ACC refused the registration", f"{detail}; {hint}")

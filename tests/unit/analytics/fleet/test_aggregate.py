@@ -46,7 +46,7 @@ def timesheet(
             "kind": kind,
             "time_ms": int(mini.sum()) // 100 * 100,
             "sector_source": source,
-            "course": 0,
+            "track_version": 0,
             "sector_times_ms": [int(part.sum()) for part in np.split(mini, [8, 16])],
             "mini_sector_times_ms": mini.tolist(),
             "speed_kmh": speed if kind == "flying" else None,

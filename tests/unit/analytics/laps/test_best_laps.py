@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import permutations
 
 from analytics.laps.best_laps import (
-    EVERYBODY,
+    ALL_OWNERS,
     BestTime,
     Colours,
     Driven,
@@ -130,25 +130,25 @@ def test_a_late_lap_corrects_those_after_it():
         for who, n, time, at in (("a", 1, 92_000, 0), ("b", 1, 90_000, 200), ("c", 1, 91_000, 400))
     )
     told, records = judge([early, after], [], since_us=0)
-    early, after = (replace(driven, told=colours) for driven, colours in told)
+    early, after = (replace(driven, assigned=colours) for driven, colours in told)
     since_us = late.lap.started_at_us
     standing = [record for record in records if record.set_at_us < since_us]
 
     corrected, records = judge([late, after], standing, since_us=since_us)
 
-    assert after.told.lap == "purple"
+    assert after.assigned.lap == "purple"
     assert [(d.owner, c.lap, c.version) for d, c in corrected] == [
         ("b", "purple", 1),
         ("c", "green", 2),
     ]
-    assert [r.session_id for r in records if r.owner == EVERYBODY] == [late.session_id]
+    assert [r.session_id for r in records if r.owner == ALL_OWNERS] == [late.session_id]
 
 
 def test_a_lap_that_became_invalid_loses_its_colour():
-    told = Colours("purple", ("purple", "yellow"), 1)
+    assigned = Colours("purple", ("purple", "yellow"), 1)
     cut = replace(
         drove("alice", lap(1, 70_000, at_s=0, sectors=(30_000, 40_000), flags=("invalid",))),
-        told=told,
+        assigned=assigned,
     )
 
     ((_, colours),), records = judge([cut], [], since_us=0)
@@ -158,7 +158,7 @@ def test_a_lap_that_became_invalid_loses_its_colour():
 
 def test_records_from_before_stand():
     standing = [
-        BestTime(EVERYBODY, LapPart(0), 85_000, 0, 7, 1),
+        BestTime(ALL_OWNERS, LapPart(0), 85_000, 0, 7, 1),
         BestTime("alice", LapPart(0), 91_000, 0, 8, 1),
     ]
 

@@ -60,9 +60,9 @@ def test_a_lap_with_a_pause_has_its_sectors() -> None:
 
 def test_laps_in_bursts_come_out_the_same_wherever_they_are_cut() -> None:
     frames = in_bursts(Session(rate_hz=60.0), 12).frames()
-    carry, laps = None, {}
+    engine_state, laps = None, {}
     for first in range(0, frames.num_rows, 37):
-        ended, carry = advance(frames.slice(first, 37), carry)
+        ended, engine_state = advance(frames.slice(first, 37), engine_state)
         laps |= {lap.lap_number: lap for lap in ended}
 
     assert list(laps.values()) == list(

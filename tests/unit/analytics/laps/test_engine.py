@@ -94,24 +94,24 @@ def _constant(field: pa.Field, rows: int) -> pa.Array:
     )
 
 
-def timed(frames: pa.Table, course: TrackLayout = UNKNOWN) -> dict[int, Lap]:
-    return {lap.lap_number: lap for lap in advance(frames, None, course)[0]}
+def timed(frames: pa.Table, layout: TrackLayout = UNKNOWN) -> dict[int, Lap]:
+    return {lap.lap_number: lap for lap in advance(frames, None, layout)[0]}
 
 
 def timed_in_pieces(
-    frames: pa.Table, cuts: list[int], course: TrackLayout = UNKNOWN
+    frames: pa.Table, cuts: list[int], layout: TrackLayout = UNKNOWN
 ) -> dict[int, Lap]:
     laps: dict[int, Lap] = {}
-    carry: EngineState | None = None
+    engine_state: EngineState | None = None
     edges = [0, *sorted(cuts), frames.num_rows]
     for start, end in pairwise(edges):
-        ended, carry = advance(frames.slice(start, end - start), carry, course)
+        ended, engine_state = advance(frames.slice(start, end - start), engine_state, layout)
         laps.update({lap.lap_number: lap for lap in ended})
     return laps
 
 
 def restarted(
-    frames: pa.Table, stops: Iterable[int], course: TrackLayout = UNKNOWN
+    frames: pa.Table, stops: Iterable[int], layout: TrackLayout = UNKNOWN
 ) -> Iterator[tuple[int, dict[int, Lap], EngineState | None, EngineState | None]]:
     """As ingest does it, for each of ``stops``: stop after so many frames, forget all, read back
     what `resume` wants.
@@ -121,9 +121,9 @@ def restarted(
     """
     time_us = frames["time"].cast(pa.int64()).to_numpy()
     laps: dict[int, Lap] = {}
-    carry: EngineState | None = None
+    engine_state: EngineState | None = None
     for before, stop in pairwise([0, *sorted(stops)]):
-        ended, carry = advance(frames.slice(before, stop - before), carry, course)
+        ended, engine_state = advance(frames.slice(before, stop - before), engine_state, layout)
         laps |= {lap.lap_number: lap for lap in ended}
         if laps:
             last = laps[max(laps)]
@@ -134,22 +134,22 @@ def restarted(
                 frames.slice(first, stop - first),
                 lap_number=last.lap_number,
                 started_at_us=last.started_at_us,
-                course=course,
+                layout=layout,
             )
             assert {lap.lap_number: lap for lap in again} == {last.lap_number: last}
         else:
-            _, going_on = advance(frames.slice(0, stop), None, course)
-        yield stop, laps, carry, going_on
+            _, going_on = advance(frames.slice(0, stop), None, layout)
+        yield stop, laps, engine_state, going_on
 
 
-def held(carry: EngineState | None) -> object:
+def held(engine_state: EngineState | None) -> object:
     """All that a carry-over holds, to be compared."""
-    return carry and (
-        carry.recent.whole.tolist(),
-        carry.recent.real.tolist(),
-        carry.open,
-        carry.ended,
-        carry.ahead,
+    return engine_state and (
+        engine_state.recent.whole.tolist(),
+        engine_state.recent.real.tolist(),
+        engine_state.open,
+        engine_state.ended,
+        engine_state.ahead,
     )
 
 
@@ -279,8 +279,8 @@ def test_the_official_time_comes_late_and_corrects_the_lap():
     frames = drive.frames()
     line = int(np.flatnonzero(drive["lap_number"] == 3)[0])
 
-    at_line, carry = advance(frames.slice(0, line + 10), None)
-    afterwards, _ = advance(frames.slice(line + 10), carry)
+    at_line, engine_state = advance(frames.slice(0, line + 10), None)
+    afterwards, _ = advance(frames.slice(line + 10), engine_state)
 
     assert [lap.official_lap_time_ms for lap in at_line if lap.lap_number == 2] == [None]
     assert replace(at_line[-1], official_lap_time_ms=40_007) == afterwards[0]
@@ -433,9 +433,9 @@ def test_a_sector_that_the_game_missed_is_measured():
 def test_late_frames_are_left_to_the_store():
     """A resend after an outage brings old frames: they are stored, but laps are not timed again."""
     frames = Drive().frames()
-    laps, carry = advance(frames, None)
+    laps, engine_state = advance(frames, None)
 
-    assert advance(frames.slice(100, 500), carry) == ([], carry)
+    assert advance(frames.slice(100, 500), engine_state) == ([], engine_state)
     shuffled = pa.concat_tables(
         [frames.slice(0, 3_000), frames.slice(100, 900), frames.slice(3_000)]
     )
@@ -444,10 +444,10 @@ def test_late_frames_are_left_to_the_store():
 
 def test_no_frames_change_nothing():
     frames = Drive(laps=1.5).frames()
-    _, carry = advance(frames, None)
+    _, engine_state = advance(frames, None)
 
     assert advance(frames.slice(0, 0), None) == ([], None)
-    assert advance(frames.slice(0, 0), carry) == ([], carry)
+    assert advance(frames.slice(0, 0), engine_state) == ([], engine_state)
 
 
 @st.composite
@@ -522,23 +522,23 @@ def places(frames: pa.Table) -> st.SearchStrategy[int]:
 #: The line where these cars have it, and a track that says otherwise; sectors, and how far a car
 #: can have come.
 ELSEWHERE = TrackLayout(line=0.3, sectors=(0.2, 0.75), length_m=2_000.0)
-COURSES = st.sampled_from([UNKNOWN, ELSEWHERE])
+LAYOUTS = st.sampled_from([UNKNOWN, ELSEWHERE])
 
 
-@given(drives(), COURSES, st.data())
-def test_any_cut_gives_the_same_laps(frames, course, data):
+@given(drives(), LAYOUTS, st.data())
+def test_any_cut_gives_the_same_laps(frames, layout, data):
     """Their parts, reasons and places too."""
     cuts = data.draw(st.lists(places(frames), max_size=12))
 
-    assert timed_in_pieces(frames, cuts, course) == timed(frames, course)
+    assert timed_in_pieces(frames, cuts, layout) == timed(frames, layout)
 
 
 @given(st.lists(drives(), min_size=2, max_size=4), st.integers(2, 9))
 def test_sessions_are_timed_together_as_each_alone(field, pieces):
     """A batch holds many cars on several tracks; what one of them does is nothing to the others."""
-    courses = [ELSEWHERE if n % 2 else UNKNOWN for n in range(len(field))]
+    layouts = [ELSEWHERE if n % 2 else UNKNOWN for n in range(len(field))]
     laps: list[dict[int, Lap]] = [{} for _ in field]
-    carries: list[EngineState | None] = [None] * len(field)
+    states: list[EngineState | None] = [None] * len(field)
     for n in range(pieces):
         cuts = [
             (frames.num_rows * n // pieces, frames.num_rows * (n + 1) // pieces) for frames in field
@@ -547,22 +547,22 @@ def test_sessions_are_timed_together_as_each_alone(field, pieces):
             [frames.slice(a, b - a) for frames, (a, b) in zip(field, cuts, strict=True)]
         )
         answers = advance_each(
-            together, np.cumsum([b - a for a, b in cuts]).tolist(), carries, courses
+            together, np.cumsum([b - a for a, b in cuts]).tolist(), states, layouts
         )
-        carries = [carry for _, carry in answers]
+        states = [engine_state for _, engine_state in answers]
         for timed_so_far, (ended, _) in zip(laps, answers, strict=True):
             timed_so_far.update({lap.lap_number: lap for lap in ended})
 
-    assert laps == [timed(frames, course) for frames, course in zip(field, courses, strict=True)]
+    assert laps == [timed(frames, layout) for frames, layout in zip(field, layouts, strict=True)]
 
 
-@given(drives(), COURSES, st.data())
-def test_any_restart_gives_the_same_laps(frames, course, data):
+@given(drives(), LAYOUTS, st.data())
+def test_any_restart_gives_the_same_laps(frames, layout, data):
     stop = data.draw(places(frames))
 
-    for _, laps, _, going_on in restarted(frames, [stop], course):
-        ended, _ = advance(frames.slice(stop), going_on, course)
-        assert laps | {lap.lap_number: lap for lap in ended} == timed(frames, course)
+    for _, laps, _, going_on in restarted(frames, [stop], layout):
+        ended, _ = advance(frames.slice(stop), going_on, layout)
+        assert laps | {lap.lap_number: lap for lap in ended} == timed(frames, layout)
 
 
 def test_frame_by_frame_gives_the_same_laps():
@@ -581,12 +581,12 @@ def test_real_sessions_may_be_cut_and_restarted_anywhere(name):
     near_lines = [int(line + k) for line in lines[:6] for k in (-1, 0, 1, 2)]
 
     assert timed_in_pieces(frames, rng.integers(0, frames.num_rows, 500).tolist()) == whole
-    for stop, _, carry, going_on in restarted(
+    for stop, _, engine_state, going_on in restarted(
         frames, [*near_lines, *rng.integers(0, frames.num_rows, 30).tolist()]
     ):
         # The laps that follow are made of this and of frames: to drive on from each stop would say
         # the same, and take long.
-        assert held(going_on) == held(carry), stop
+        assert held(going_on) == held(engine_state), stop
 
 
 @needs_recordings

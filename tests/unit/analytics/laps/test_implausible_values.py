@@ -120,9 +120,9 @@ def lap_frames(*, unknown_at: int | None = None) -> pa.Table:
 @pytest.mark.parametrize("batch", [1200, 600, 1])
 def test_unknown_value_costs_no_lap(batch):
     """As 0 the lap would have changed, the clock restarted and the car jumped to the line."""
-    frames, timed, carry = lap_frames(unknown_at=600), {}, None
+    frames, timed, engine_state = lap_frames(unknown_at=600), {}, None
     for start in range(0, len(frames), batch):
-        laps, carry = advance(frames.slice(start, batch), carry)
+        laps, engine_state = advance(frames.slice(start, batch), engine_state)
         timed |= {lap.lap_number: lap for lap in laps}
     whole, _ = advance(lap_frames(), None)
 
@@ -134,7 +134,7 @@ def test_unknown_value_costs_no_lap(batch):
 
 def test_unknown_value_holds_within_its_session():
     frames = pa.concat_tables([lap_frames().slice(0, 2), lap_frames(unknown_at=600).slice(600, 2)])
-    stretch = FrameArrays.of(frames, 0.0, [(0, None), (2, None)])
+    arrays = FrameArrays.of(frames, 0.0, [(0, None), (2, None)])
 
-    assert stretch.lap_number.tolist() == [1, 1, 2, 2]
-    assert stretch.speed_kmh.tolist() == [212.5] * 4
+    assert arrays.lap_number.tolist() == [1, 1, 2, 2]
+    assert arrays.speed_kmh.tolist() == [212.5] * 4

@@ -24,17 +24,17 @@ THIRDS_MS = (12_000, 16_000, 12_000)
 
 
 def followed(
-    frames: pa.Table, course: TrackLayout = UNKNOWN
+    frames: pa.Table, layout: TrackLayout = UNKNOWN
 ) -> tuple[dict[int, Lap], list[LapInProgress]]:
     """As ingest follows a session: the laps, and what was said of those in progress."""
     laps: dict[int, Lap] = {}
     said: list[LapInProgress] = []
-    carry: EngineState | None = None
+    engine_state: EngineState | None = None
     for start in range(0, frames.num_rows, BATCH):
-        before = carry
-        ended, carry = advance(frames.slice(start, BATCH), carry, course)
+        before = engine_state
+        ended, engine_state = advance(frames.slice(start, BATCH), engine_state, layout)
         laps.update({lap.lap_number: lap for lap in ended})
-        said += [lap for lap in [sector_ended(before, carry, course)] if lap]
+        said += [lap for lap in [sector_ended(before, engine_state, layout)] if lap]
     return laps, said
 
 
@@ -139,7 +139,7 @@ def test_chunk_names_the_lap_of_which_a_sector_ended():
 
     assert (before.running, after.running) == ((), ())
     (running,) = chunk.running
-    assert (running.session_key, running.course, running.lap.lap_number) == ("a", 7, 3)
+    assert (running.session_key, running.track_version, running.lap.lap_number) == ("a", 7, 3)
     assert running.lap.sector_times_ms == (16 * entry - 8,)
 
 

@@ -260,9 +260,9 @@ def odd_sessions(draw: st.DrawFn) -> Session:
 @given(odd_sessions(), st.integers(100, 2_000))
 def test_lags_of_any_kind_change_no_lap(session: Session, batch: int) -> None:
     """Held against how the car was driven, and however the frames are cut into batches."""
-    frames, carry, laps = session.frames(), None, {}
+    frames, engine_state, laps = session.frames(), None, {}
     for start in range(0, len(frames), batch):
-        ended, carry = advance(frames.slice(start, batch), carry)
+        ended, engine_state = advance(frames.slice(start, batch), engine_state)
         laps |= {lap.lap_number: lap for lap in ended}
 
     assert list(laps.values()) == session.timed()

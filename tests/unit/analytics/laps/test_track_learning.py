@@ -12,7 +12,7 @@ from analytics.laps.track_learning import LapEvidence, LearnedTrack, learn
 from tests.unit.analytics.laps.test_engine import DATA, LAP_MS, Drive, needs_recordings, timed
 
 
-def witnesses(drive: Drive) -> list[LapEvidence]:
+def evidences(drive: Drive) -> list[LapEvidence]:
     return [
         LapEvidence(lap.line_position, lap.sector_positions)
         for lap in timed(drive.frames()).values()
@@ -46,11 +46,11 @@ def test_line_and_sectors_are_found_from_laps(line):
         (True, 9, 5e-4),
         (False, 9, 2e-3),
     ):
-        track = learn("acc", "somewhere", witnesses(drive_from(line, clock=clock, rate_hz=rate_hz)))
+        track = learn("acc", "somewhere", evidences(drive_from(line, clock=clock, rate_hz=rate_hz)))
 
         assert track is not None
         assert track.line == pytest.approx(line, abs=within)
-        assert track.course.sectors == pytest.approx((0.3, 0.7), abs=2 * within)
+        assert track.layout.sectors == pytest.approx((0.3, 0.7), abs=2 * within)
 
 
 def test_two_laps_are_not_enough():
@@ -84,19 +84,19 @@ def test_what_is_known_stays_until_laps_say_otherwise():
 
 
 def test_a_course_of_a_track_has_its_parts_behind_the_line():
-    course = LearnedTrack(
+    layout = LearnedTrack(
         "acc", "silverstone", line=0.979, sectors=(0.279, 0.679), version=2
-    ).course
-    assert course.sectors == pytest.approx((0.3, 0.7))
-    assert LearnedTrack("ac", "imola").course.sectors == (1 / 3, 2 / 3)
+    ).layout
+    assert layout.sectors == pytest.approx((0.3, 0.7))
+    assert LearnedTrack("ac", "imola").layout.sectors == (1 / 3, 2 / 3)
 
 
 def test_laps_on_the_learnt_course_have_all_their_parts():
     drive = drive_from(0.97905, clock=True, rate_hz=60)
-    track = learn("acc", "silverstone", witnesses(drive))
+    track = learn("acc", "silverstone", evidences(drive))
     assert track is not None
 
-    laps = {lap.lap_number: lap for lap in advance(drive.frames(), None, track.course)[0]}
+    laps = {lap.lap_number: lap for lap in advance(drive.frames(), None, track.layout)[0]}
 
     assert sum(laps[4].mini_sector_times_ms) == laps[4].lap_time_ms == LAP_MS
     assert laps[4].mini_sector_times_ms == pytest.approx([LAP_MS / 25] * 25, abs=10)

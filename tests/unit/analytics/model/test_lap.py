@@ -20,8 +20,8 @@ def flying(laps: dict[int, Lap]) -> list[int]:
     return [number for number, lap in laps.items() if lap.kind == "flying"]
 
 
-def timed_on(frames: pa.Table, course: TrackLayout) -> dict[int, Lap]:
-    return {lap.lap_number: lap for lap in advance(frames, None, course)[0]}
+def timed_on(frames: pa.Table, layout: TrackLayout) -> dict[int, Lap]:
+    return {lap.lap_number: lap for lap in advance(frames, None, layout)[0]}
 
 
 def test_every_reason_has_a_flag_that_there_is():

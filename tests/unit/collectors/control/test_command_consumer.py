@@ -11,7 +11,7 @@ from ingest.collectors.control.command_consumer import (
     MOST_RANGES,
     CommandConsumer,
     InvalidCommand,
-    understood,
+    parse_command,
 )
 from ingest.errors import BrokerUnavailable
 from ingest.settings import KafkaSettings
@@ -50,18 +50,18 @@ def resend(*ranges: tuple[int, int], session: str = "s") -> bytes:
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: list(order)[-1])
 def test_command_for_this_user_is_understood(order):
-    assert understood(told(user_id="anna", **order), "anna") == Command(
+    assert parse_command(told(user_id="anna", **order), "anna") == Command(
         id="1", user_id="anna", **order
     )
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: list(order)[-1])
 def test_command_for_another_user_is_none(order):
-    assert understood(told(user_id="ben", **order), "anna") is None
+    assert parse_command(told(user_id="ben", **order), "anna") is None
 
 
 def test_roll_call_may_be_for_everybody():
-    assert understood(told(report_sessions=ReportSessions()), "anna") == Command(
+    assert parse_command(told(report_sessions=ReportSessions()), "anna") == Command(
         id="1", report_sessions=ReportSessions()
     )
 
@@ -70,13 +70,13 @@ def test_roll_call_may_be_for_everybody():
 def test_no_other_order_is_for_everybody(order):
     """One record with an empty field would stop every car."""
     with pytest.raises(InvalidCommand, match="everybody"):
-        understood(told(**order), "anna")
+        parse_command(told(**order), "anna")
 
 
 def test_answer_is_no_command():
     answer = CommandMessage(status_report=StatusReport(user_id="anna"))
     with pytest.raises(InvalidCommand, match="no command"):
-        understood(answer.SerializeToString(), "anna")
+        parse_command(answer.SerializeToString(), "anna")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_answer_is_no_command():
 )
 def test_what_nobody_can_mean_has_a_kind(value, kind):
     with pytest.raises(InvalidCommand) as mistake:
-        understood(value, "anna")
+        parse_command(value, "anna")
 
     assert str(mistake.value) == kind
 
@@ -113,11 +113,11 @@ def test_what_nobody_can_mean_has_a_kind(value, kind):
 def test_order_of_a_later_version_is_not_known():
     """Field 15 of a command is none of ours: an order that an old collector cannot follow."""
     with pytest.raises(InvalidCommand, match="not known"):
-        understood(_with(told(user_id="anna"), b"\x7a\x00"), "anna")
+        parse_command(_with(told(user_id="anna"), b"\x7a\x00"), "anna")
 
 
 def test_fields_of_a_later_version_do_no_harm():
-    command = understood(_with(told(user_id="anna", pause=Pause()), b"\x98\x06\x01"), "anna")
+    command = parse_command(_with(told(user_id="anna", pause=Pause()), b"\x98\x06\x01"), "anna")
 
     assert command is not None
     assert command.WhichOneof("order") == "pause"
@@ -138,7 +138,7 @@ KINDS = {
 
 def assert_survives(value: bytes) -> None:
     try:
-        command = understood(value, "anna")
+        command = parse_command(value, "anna")
     except InvalidCommand as mistake:
         kind = str(mistake)
     else:

@@ -34,7 +34,7 @@ class Followed:
         )
 
     def drive(self, looks, **pages):
-        return [happening for _ in range(looks) for happening in self.look(**pages)]
+        return [event for _ in range(looks) for event in self.look(**pages)]
 
 
 @pytest.fixture

@@ -60,25 +60,25 @@ def test_what_is_no_angle_is_not_learnt_from(angle):
 
 
 def test_a_silent_game_is_asked_ever_more_seldom():
-    asking, now_s, asked_s = HandshakeSchedule(), 0.0, []
+    handshakes, now_s, sent_s = HandshakeSchedule(), 0.0, []
     while now_s < 30:
-        if asking.due(now_s):
-            asking.ask(now_s)
-            asked_s.append(now_s)
+        if handshakes.due(now_s):
+            handshakes.begin(now_s)
+            sent_s.append(now_s)
         now_s += 0.1
 
-    pauses_s = [round(after - before, 1) for before, after in pairwise(asked_s)]
-    assert asked_s[0] == 0
+    pauses_s = [round(after - before, 1) for before, after in pairwise(sent_s)]
+    assert sent_s[0] == 0
     assert pauses_s[:2] == pytest.approx([SILENCE_S, 2 * SILENCE_S], abs=0.11)
     assert pauses_s[2:] == pytest.approx([LONGEST_PAUSE_S] * len(pauses_s[2:]), abs=0.11)
 
 
 def test_a_game_that_talks_is_not_asked():
-    asking = HandshakeSchedule()
-    assert asking.ask(0.0), "to forget an earlier listener with our port"
+    handshakes = HandshakeSchedule()
+    assert handshakes.begin(0.0), "to forget an earlier listener with our port"
     for step in range(600):
-        asking.heard(step / 60)
-        assert not asking.due(step / 60 + 0.9)
-    assert asking.due(10 + 1.1)
-    assert not asking.ask(11.1), "it may still know us"
-    assert asking.ask(12.2)
+        handshakes.received(step / 60)
+        assert not handshakes.due(step / 60 + 0.9)
+    assert handshakes.due(10 + 1.1)
+    assert not handshakes.begin(11.1), "it may still know us"
+    assert handshakes.begin(12.2)

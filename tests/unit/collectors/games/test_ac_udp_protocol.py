@@ -17,7 +17,7 @@ from tests.unit import ac
 
 @pytest.mark.parametrize(
     ("request_", "operation"),
-    [("HANDSHAKE", 0), ("SUBSCRIBE_UPDATE", 1), ("SUBSCRIBE_SPOT", 2), ("DISMISS", 3)],
+    [("HANDSHAKE", 0), ("SUBSCRIBE_UPDATE", 1), ("SUBSCRIBE_SPOT", 2), ("UNSUBSCRIBE", 3)],
 )
 def test_requests(request_, operation):
     assert read_request(getattr(udp_protocol, request_)) == Request(1, 1, operation)
@@ -80,7 +80,7 @@ def test_other_sizes(size):
         (ac.answer(identifier=0), "answer without its identifier"),
         (ac.answer(carName=""), "answer without a car or a track"),
         (ac.info(identifier=ord("b")), "car without its identifier"),
-        (ac.info(size=324), "car of another size than it says"),
+        (ac.info(size=324), "car of another size than it states"),
     ],
 )
 def test_malformed(datagram, wrong):

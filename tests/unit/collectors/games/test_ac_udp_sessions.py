@@ -310,11 +310,11 @@ def test_whatever_happens_frames_are_in_sessions_and_in_order(course):
     assert sessions[0] == "", "no frame before the first session"
     assert all(one.removesuffix(" ended ").strip("frame ") == "" for one in sessions)
     times = [0]
-    for happening in remote.said:
-        if isinstance(happening, SessionBegan):
+    for event in remote.said:
+        if isinstance(event, SessionBegan):
             times = [0]
-        elif isinstance(happening, TelemetryFrame):
-            times.append(happening.timestamp)
+        elif isinstance(event, TelemetryFrame):
+            times.append(event.timestamp)
             assert times[-2] < times[-1] <= WALL_MS + 1000 * remote.now_s + len(times)
 
 

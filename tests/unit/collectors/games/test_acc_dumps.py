@@ -199,11 +199,11 @@ def assert_lap(lap: LapTimes, told):
 
 def test_requests_are_what_others_send():
     assert (
-        broadcast_protocol.ask_entry_list(5)
+        broadcast_protocol.request_entry_list(5)
         == (DATA / "acc_bc_out_10_request_entry_list.bin").read_bytes()
     )
     assert (
-        broadcast_protocol.ask_track_data(5)
+        broadcast_protocol.request_track_data(5)
         == (DATA / "acc_bc_out_11_request_track_data.bin").read_bytes()
     )
     # But for the password of commands, which we have no use for: three bytes and their count.

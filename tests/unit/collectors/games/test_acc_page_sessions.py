@@ -116,9 +116,7 @@ def test_half_a_page_that_a_dead_game_left_is_never_told(followed):
     followed.drive()
     said = followed.look(physics={"speedKmh": 1.0})
     said += [
-        happening
-        for _ in range(10)
-        for happening in followed.look(moved=False, physics={"speedKmh": 1.0})
+        event for _ in range(10) for event in followed.look(moved=False, physics={"speedKmh": 1.0})
     ]
     said += followed.driving.gone("the game is gone")
 
@@ -128,7 +126,7 @@ def test_half_a_page_that_a_dead_game_left_is_never_told(followed):
 
 def test_a_stale_page_begins_nothing(followed):
     """A bridge that was killed leaves the last page behind, live."""
-    assert [happening for _ in range(10) for happening in followed.look(moved=False)] == []
+    assert [event for _ in range(10) for event in followed.look(moved=False)] == []
 
 
 def test_live_pages_that_stand_still_for_a_minute_are_an_end(followed):
@@ -377,8 +375,8 @@ def test_whatever_the_pages_hold_sessions_are_told_in_order(looks):
         graphics = (snapshot.graphics[:there] + more + snapshot.graphics[there + len(more) :])[
             :1588
         ]
-        for happening in followed.at(snapshot._replace(physics=physics, graphics=graphics)):
-            match kinds([happening]):
+        for event in followed.at(snapshot._replace(physics=physics, graphics=graphics)):
+            match kinds([event]):
                 case "began":
                     assert not runs
                     runs, last_ms = True, 0
@@ -387,6 +385,6 @@ def test_whatever_the_pages_hold_sessions_are_told_in_order(looks):
                     runs = False
                 case "frame":
                     assert runs
-                    assert blank_implausible(happening) == ()
-                    assert happening.timestamp > last_ms
-                    last_ms = happening.timestamp
+                    assert blank_implausible(event) == ()
+                    assert event.timestamp > last_ms
+                    last_ms = event.timestamp

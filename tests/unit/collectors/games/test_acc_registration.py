@@ -50,7 +50,7 @@ def test_registers_until_somebody_answers(registration):
 
 def test_asks_for_both_lists_until_they_come(registration):
     accept(registration)
-    both = [broadcast_protocol.ask_track_data(5), broadcast_protocol.ask_entry_list(5)]
+    both = [broadcast_protocol.request_track_data(5), broadcast_protocol.request_entry_list(5)]
 
     assert registration.due(0.0) == both
     assert registration.due(1.9) == []
@@ -68,8 +68,8 @@ def test_another_session_is_asked_about_anew(registration):
     hear(registration, update(1.0, session=1).encode(), 0.2)
 
     assert registration.due(0.2) == [
-        broadcast_protocol.ask_track_data(5),
-        broadcast_protocol.ask_entry_list(5),
+        broadcast_protocol.request_track_data(5),
+        broadcast_protocol.request_entry_list(5),
     ]
 
 
@@ -82,7 +82,7 @@ def test_a_car_that_no_list_has_is_asked_about_now_and_then(registration):
         hear(registration, car_update(1).encode(), 0.2)
 
     assert registration.due(0.2) == []
-    assert registration.due(2.0) == [broadcast_protocol.ask_entry_list(5)]
+    assert registration.due(2.0) == [broadcast_protocol.request_entry_list(5)]
     hear(registration, game.entry_list(5, [3]), 2.1)
     hear(
         registration,
@@ -92,7 +92,7 @@ def test_a_car_that_no_list_has_is_asked_about_now_and_then(registration):
     hear(registration, car_update(1).encode(), 9.0)
     assert registration.due(9.0) == []
     hear(registration, car_update(1, driver_count=2).encode(), 9.0)
-    assert registration.due(9.0) == [broadcast_protocol.ask_entry_list(5)]
+    assert registration.due(9.0) == [broadcast_protocol.request_entry_list(5)]
 
 
 def test_a_server_that_falls_silent_is_left_and_asked_again(registration):

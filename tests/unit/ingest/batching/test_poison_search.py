@@ -13,7 +13,7 @@ def test_every_refused_record_is_found_alone_and_the_rest_is_stored(count, bad, 
 
     while position < count:
         batch = range(position, min(position + isolation.limit, count))
-        if isolation.culprit == position:
+        if isolation.poison == position:
             condemned.append(position)
         elif bad & set(batch):
             isolation.refused(position, len(batch))

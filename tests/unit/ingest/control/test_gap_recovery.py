@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.collectors.control.command_consumer import understood
+from ingest.collectors.control.command_consumer import parse_command
 from ingest.control.gap_recovery import Missing, resend_commands
 from ingest.control.retry_schedule import FIRST_S, MOST, RetrySchedule
 from ingest.telemetry_pb2 import CommandMessage
@@ -70,4 +70,4 @@ def test_what_ingest_asks_a_collector_understands(holes):
     for command in resend_commands(
         [Missing(1, "a", "anna", tuple((first, first + more) for first, more in holes))]
     ):
-        assert understood(CommandMessage(command=command).SerializeToString(), "anna") == command
+        assert parse_command(CommandMessage(command=command).SerializeToString(), "anna") == command

@@ -35,7 +35,9 @@ def drive(cars: int, stop=lambda: True) -> list[Session]:
         )
 
     outing = Outing(val_sarine(), 1, RATE_HZ, 1.0, None, 0)
-    drive_cars(outing, cars, "tests", open_sender, begun=BEGUN, stop=stop, quiet=True, obeying=[])
+    drive_cars(
+        outing, cars, "tests", open_sender, begun=BEGUN, stop=stop, quiet=True, controlled=[]
+    )
     return list(opened.values())
 
 
@@ -75,7 +77,14 @@ def test_the_interpreter_is_given_up_as_before_where_a_car_cannot_be_driven():
 
     with pytest.raises(PurpleSectorError, match="no room"):
         drive_cars(
-            outing, 1, "tests", open_sender, begun=BEGUN, stop=lambda: True, quiet=True, obeying=[]
+            outing,
+            1,
+            "tests",
+            open_sender,
+            begun=BEGUN,
+            stop=lambda: True,
+            quiet=True,
+            controlled=[],
         )
 
     assert sys.getswitchinterval() == before

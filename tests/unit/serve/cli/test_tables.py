@@ -9,7 +9,7 @@ from serve.cli.fleet import _progress
 from serve.cli.main import _show
 from serve.cli.status import PartitionStatus, SessionStatus, Status
 from serve.cli.store_counts import StoreCounts
-from serve.cli.tables import say_whole, table_of
+from serve.cli.tables import print_table, table_of
 
 #: A team in brackets, a closing tag, a link and an emoji, if they were read as markup.
 NAMES = ["[RED] Ann", "[/red] team", "[link=http://x]Ann[/link]", "ann:car:7", "x" * 200]
@@ -20,7 +20,7 @@ def test_a_cell_is_what_it_says(name: str, capsys: pytest.CaptureFixture[str]) -
     table = table_of("driver", "laps", right={"laps"})
     table.add_row(name, "12")
 
-    say_whole(table)
+    print_table(table)
 
     assert f"{name}     12" in capsys.readouterr().out
 
@@ -71,7 +71,7 @@ def test_status_shows_what_was_not_kept_and_whose_clock_was_wrong(
 def test_a_session_that_could_not_be_timed_is_named_as_it_is(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with _progress() as tell:
-        tell(1, 1, JobReport(name, reason="no frames"))
+    with _progress() as report:
+        report(1, 1, JobReport(name, reason="no frames"))
 
     assert f"{name}: no frames" in capsys.readouterr().err

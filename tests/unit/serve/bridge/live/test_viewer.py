@@ -10,7 +10,7 @@ from serve.bridge.live.outgoing import OutgoingMessage
 from serve.bridge.live.viewer import TOO_SLOW, Close, Patience, Viewer, ViewerQueue
 
 SMALL = Patience(
-    waiting_messages=4, waiting_bytes=10_000, kept_bytes=1_000, stalled_s=10.0, tell_every_s=1.0
+    waiting_messages=4, waiting_bytes=10_000, kept_bytes=1_000, stalled_s=10.0, report_every_s=1.0
 )
 
 
