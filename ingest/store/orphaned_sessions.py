@@ -20,12 +20,12 @@ WITH orphans AS (
                     UNION SELECT session_id FROM telemetry_pending)
        AND (s.topic, s.partition) <> (%(topic)s, %(index)s)
        AND NOT EXISTS (
-             SELECT FROM positions p
+             SELECT FROM partition_offsets p
               WHERE p.topic = s.topic AND p.partition = s.partition
                 AND p.heartbeat > clock_timestamp() - interval '1 minute')
        FOR UPDATE SKIP LOCKED),
 fenced AS (
-    UPDATE positions p SET fence = p.fence + 1
+    UPDATE partition_offsets p SET fence = p.fence + 1
      WHERE (p.topic, p.partition) IN (SELECT topic, partition FROM orphans))
 UPDATE sessions s SET topic = %(topic)s, partition = %(index)s
   FROM orphans o WHERE s.id = o.id

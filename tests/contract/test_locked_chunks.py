@@ -2,6 +2,7 @@
 wait for them.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import pytest
 
 from ingest.batching.partition_log import Partition
 from ingest.errors import PartitionTaken, StoreBusy
+from ingest.store.schema.edition import read_edition
+from tests.conftest import Database
 from tests.service.owner import PARTITION, Owner, drove, rows
 
 NOW_MS = time.time_ns() // 1_000_000
@@ -25,9 +28,17 @@ NOTHING: list[tuple[str, int]] = []
 
 
 @pytest.fixture(scope="session")
-def database_server(timescaledb_server: str) -> str:
-    """Only its tables have chunks."""
-    return timescaledb_server
+def database_server(request: pytest.FixtureRequest) -> str:
+    """The server that DATABASE_URL names, else one with TimescaleDB: only that has chunks."""
+    return os.environ.get("DATABASE_URL") or str(request.getfixturevalue("timescaledb_server"))
+
+
+@pytest.fixture
+def database(database: Database) -> Database:
+    with psycopg.connect(database.url) as conn:
+        if not read_edition(conn).hypertable:
+            pytest.skip("the server that DATABASE_URL names has no TimescaleDB")
+    return database
 
 
 @contextmanager
@@ -100,7 +111,7 @@ def test_who_was_replaced_puts_nothing_aside(database, owner: Owner) -> None:
 
 RENAMED = Partition("renamed", 0)
 WHO_HAS_IT = "SELECT topic, partition FROM sessions WHERE key = 'late'"
-LONG_AGO = "UPDATE positions SET heartbeat = now() - interval '1 hour' WHERE topic = %s"
+LONG_AGO = "UPDATE partition_offsets SET heartbeat = now() - interval '1 hour' WHERE topic = %s"
 
 
 def leave_waiting(url: str, owner: Owner) -> None:

@@ -314,7 +314,7 @@ WITH moved AS (DELETE FROM telemetry RETURNING *) INSERT INTO telemetry_pending 
 DELETE FROM laps;
 DELETE FROM lap_colours;
 DELETE FROM bests;
-UPDATE positions SET heartbeat = now() - interval '1 hour';
+UPDATE partition_offsets SET heartbeat = now() - interval '1 hour';
 """
 
 
