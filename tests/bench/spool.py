@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.spool.folder import SpoolFolder
 from ingest.collectors.spool.memory import SpooledSession
 from tests.service.given import frames

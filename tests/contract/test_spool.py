@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.spool.folder import SpoolFolder
 from ingest.collectors.spool.memory import MemorySpool, SpooledSession
 from tests.waiting import wait_until
@@ -85,6 +85,22 @@ def test_it_is_drained_when_all_is_acknowledged(spool):
     assert spool.waiting == 0
 
 
+def test_a_new_producer_takes_what_is_in_flight_again(spool):
+    fill(spool, 5)
+    for _ in range(4):
+        spool.take()
+    assert spool.acknowledge() == record(1)
+    assert spool.in_flight == 3
+
+    assert spool.rewind(1) == 1
+    assert spool.take() == record(4)
+    assert spool.rewind() == 3
+
+    assert spool.in_flight == 0
+    assert not spool.drained
+    assert take_all(spool) == [2, 3, 4, 5]
+
+
 def test_the_partition_is_known_when_it_is_written_down(spool):
     assert spool.partition is None
     spool.choose(7)
@@ -137,7 +153,7 @@ def test_a_spool_has_room_for_one_at_least():
 
 @pytest.mark.parametrize("make", [in_memory, on_disk])
 @settings(max_examples=25, deadline=None)
-@given(steps=st.lists(st.sampled_from(["append", "take", "acknowledge"]), max_size=80))
+@given(steps=st.lists(st.sampled_from(["append", "take", "acknowledge", "rewind"]), max_size=80))
 def test_whatever_happens_each_is_taken_once_and_in_order(tmp_path_factory, make, steps):
     spool, seen = (
         make(tmp_path_factory.mktemp("spool")),
@@ -151,7 +167,10 @@ def test_whatever_happens_each_is_taken_once_and_in_order(tmp_path_factory, make
             seen.taken.append(taken.sequence)
         elif step == "acknowledge" and seen.acknowledged < len(seen.taken):
             seen.acknowledged += 1
-            spool.acknowledge()
+            assert spool.acknowledge() == record(seen.acknowledged)
+        elif step == "rewind":
+            assert spool.rewind() == len(seen.taken) - seen.acknowledged
+            del seen.taken[seen.acknowledged :]
         assert spool.waiting == seen.appended - seen.acknowledged
     seen.taken += take_all(spool)
     spool.close()

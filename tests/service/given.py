@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from ingest.batching.sequence_set import SequenceSet
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.games.interface import GameEvent, SessionBegan
 from ingest.collectors.simulator.circuit import val_sarine
 from ingest.collectors.simulator.frames import drive, facts

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.games.ac.game import AcGame
 from ingest.collectors.games.interface import SessionBegan
 from ingest.collectors.spool.folder import SpoolFolder

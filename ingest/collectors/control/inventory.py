@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from ingest.collectors.delivery import records
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.spool.cursor import Cursor
 from ingest.collectors.spool.folder import KeptSession, SpoolFolder
 from ingest.collectors.spool.memory import SpooledSession

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ingest.collectors.control.inventory import ResendableSession
 from ingest.collectors.delivery import records
-from ingest.collectors.delivery.in_flight import InFlightWindow, OutgoingRecord
 from ingest.collectors.delivery.producer import ResilientProducer
+from ingest.collectors.delivery.records import OutgoingRecord
+from ingest.collectors.spool.memory import MemorySpool
 from ingest.collectors.spool.segments import Range
 from ingest.kafka.topics import telemetry_spec, telemetry_topic
 from ingest.settings import KafkaSettings
@@ -42,7 +43,7 @@ class Resending:
         session = holding.session
         self.session = session.key
         self._records: Iterator[OutgoingRecord] | None = _records(holding, self.ranges)
-        self._outbox = InFlightWindow(_WINDOW_RECORDS)
+        self._window = MemorySpool(session, _WINDOW_RECORDS)
         self._clock, self._started_s, self._taken = clock, clock(), 0
         self._uplink = ResilientProducer(
             kafka,
@@ -58,7 +59,7 @@ class Resending:
     @property
     def done(self) -> bool:
         """Return whether everything was sent and acknowledged."""
-        return self._records is None and not len(self._outbox)
+        return self._records is None and self._window.drained
 
     def poll(self, timeout_s: float) -> None:
         """Produce due records and handle delivery reports; wait ``timeout_s`` at most."""
@@ -68,7 +69,7 @@ class Resending:
             self._fill(1 + int((now - self._started_s) * FRAMES_PER_S))
         else:
             self._started_s = now  # no catching up on the time without a broker
-        self._uplink.hand_over(self._outbox)
+        self._uplink.hand_over(self._window)
         self._uplink.poll(timeout_s)
 
     def close(self) -> None:
@@ -76,19 +77,19 @@ class Resending:
         self._uplink.close()
 
     def _fill(self, due: int) -> None:
-        while self._records is not None and self._taken < due and not self._outbox.full:
+        while self._records is not None and self._taken < due and self._window.has_room:
             record = next(self._records, None)
             if record is None:
                 self._records = None
                 return
-            self._outbox.add(record)
+            self._window.append(record)
             self._taken += 1
 
     def _confirmed(self) -> None:
-        self.frames += self._outbox.confirm().sequence > 0
+        self.frames += self._window.acknowledge().sequence > 0
 
     def _lost(self) -> None:
-        self._outbox.rewind()
+        self._window.rewind()
 
 
 def _records(holding: ResendableSession, ranges: Sequence[Range]) -> Iterator[OutgoingRecord]:

@@ -17,8 +17,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ingest.backoff import Backoff
 from ingest.collectors.delivery.broker_clock import THIS_PC
-from ingest.collectors.delivery.in_flight import InFlightWindow, OutgoingRecord
-from ingest.collectors.delivery.records import SENT_AT, Headers
+from ingest.collectors.delivery.records import SENT_AT, Headers, OutgoingRecord
+from ingest.collectors.spool.memory import Spool
 from ingest.errors import BrokerUnavailable, TopicUnavailable
 from ingest.kafka.topics import QUIET, Cluster, TopicSpec, error_of, partition_of
 from ingest.settings import KafkaSettings
@@ -31,6 +31,7 @@ _RETRY = Backoff(first_s=0.5, longest_s=30.0)
 #: another one waits in it, its thread spins. That takes a quarter of a core behind a broker that is
 #: 80 ms away.
 _FEW_IN_FLIGHT = 4
+_MOST_IN_FLIGHT = 10_000
 PRODUCER = QUIET | {
     "enable.idempotence": True,
     "acks": "all",
@@ -42,7 +43,7 @@ PRODUCER = QUIET | {
     "compression.type": "lz4",
     # Frames wait until they are acknowledged; one that timed out would be a gap in the session.
     "message.timeout.ms": 0,
-    # The outbox holds the waiting records as well. This queue need only cover the round trip to the
+    # The spool holds the waiting records as well. This queue need only cover the round trip to the
     # broker.
     "queue.buffering.max.kbytes": 8192,
     # Each attempt makes a thread, and librdkafka resets its count of attempts after each. At its
@@ -137,14 +138,14 @@ class ResilientProducer:
             return self._headers
         return [*self._headers, (SENT_AT, str(time.time_ns() // 1_000_000).encode())]
 
-    def hand_over(self, outbox: InFlightWindow) -> None:
-        """Produce the unsent records; none while more than a few records in flight are
-        unacknowledged.
-        """
-        if len(outbox.in_flight) > _FEW_IN_FLIGHT:
+    def hand_over(self, spool: Spool) -> None:
+        """Produce the next records; none while more than a few in flight are unacknowledged."""
+        if spool.in_flight > _FEW_IN_FLIGHT:
             return
-        while outbox.unsent and self.produce(outbox.unsent[0]):
-            outbox.sent()
+        while spool.in_flight < _MOST_IN_FLIGHT and (record := spool.take()) is not None:
+            if not self.produce(record):
+                spool.rewind(1)
+                return
 
     def poll(self, timeout_s: float) -> None:
         """Hand out delivery reports, waiting for the first of them at most ``timeout_s``."""

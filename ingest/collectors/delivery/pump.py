@@ -11,7 +11,6 @@ from collections.abc import Callable
 import structlog
 
 from ingest.collectors.delivery import records
-from ingest.collectors.delivery.in_flight import InFlightWindow
 from ingest.collectors.delivery.producer import ResilientProducer
 from ingest.collectors.delivery.statistics import ProducerStatistics
 from ingest.collectors.spool.memory import Spool
@@ -20,7 +19,6 @@ from ingest.settings import KafkaSettings
 
 log = structlog.get_logger()
 
-WINDOW_RECORDS = 10_000
 _POLL_S = 0.1
 
 
@@ -44,7 +42,6 @@ class DeliveryPump:
         self.frames = self.last_sequence = 0  # acknowledged
         self._spool, self._clock = spool, clock
         self._messages = self._bytes = 0
-        self._outbox = InFlightWindow(WINDOW_RECORDS)
         session = spool.session
         self._uplink = ResilientProducer(
             kafka,
@@ -76,7 +73,7 @@ class DeliveryPump:
         self._uplink.tend(now=now)
         self._uplink.poll(0)
         if self._has_place():
-            self._produce()
+            self._uplink.hand_over(self._spool)
         if timeout_s:
             self._uplink.poll(timeout_s)
 
@@ -101,15 +98,8 @@ class DeliveryPump:
             self._spool.choose(partition)
         return partition is not None and self._spool.partition == partition
 
-    def _produce(self) -> None:
-        outbox = self._outbox
-        while not outbox.full and (record := self._spool.take()) is not None:
-            outbox.add(record)
-        self._uplink.hand_over(outbox)
-
     def _confirmed(self) -> None:
-        record = self._outbox.confirm()
-        self._spool.acknowledge()
+        record = self._spool.acknowledge()
         self._messages += 1
         self._bytes += len(record.value)
         if record.sequence:
@@ -117,7 +107,7 @@ class DeliveryPump:
             self.last_sequence = record.sequence
 
     def _lost(self) -> None:
-        again = self._outbox.rewind()
+        again = self._spool.rewind()
         log.info(
             "producing again what was not confirmed", session=self._spool.session.key, records=again
         )

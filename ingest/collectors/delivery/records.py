@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -32,6 +32,14 @@ LAST_PUBLISHED_FIELD = 10
 SENT_AT = "sentAt"
 #: The header of a resend that ingest requested: the record is not live, and not for viewers.
 RESENT = ("resent", b"1")
+
+
+class OutgoingRecord(NamedTuple):
+    """A value to produce; ``sequence`` is 0 for the session's facts, which are not a frame."""
+
+    sequence: int
+    timestamp_ms: int
+    value: bytes
 
 
 def new_session_key(

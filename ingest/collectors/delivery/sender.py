@@ -14,8 +14,8 @@ import structlog
 
 from ingest.collectors.delivery import records
 from ingest.collectors.delivery.broker_clock import THIS_PC
-from ingest.collectors.delivery.in_flight import OutgoingRecord
 from ingest.collectors.delivery.pump import DeliveryPump
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.delivery.statistics import Statistics
 from ingest.collectors.spool.memory import MemorySpool, OpenSpool, SpooledSession
 from ingest.settings import CollectorSettings, KafkaSettings

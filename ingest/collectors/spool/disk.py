@@ -26,10 +26,10 @@ from typing import BinaryIO
 
 import structlog
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.spool.atomic_files import sync_folder
 from ingest.collectors.spool.cursor import Cursor, SpoolPosition, session_path, write_session
-from ingest.collectors.spool.memory import SpooledSession
+from ingest.collectors.spool.memory import SpooledSession, rewind
 from ingest.collectors.spool.reader import SegmentReader
 from ingest.collectors.spool.segments import first_of, segments
 from ingest.collectors.spool.writer import SEGMENT_BYTES, SegmentWriter
@@ -43,8 +43,8 @@ GROUP_S = 0.055
 #: The age of the cursor bounds the resend: frames of so many seconds are sent twice, and the store
 #: drops them.
 CURSOR_EVERY_S = 1.0
-#: The most records held in memory while the disk takes nothing: 90 s at 60 Hz, in some 2 MB.
-HELD_RECORDS = 5_000
+#: The most records held in memory while the disk takes nothing: 250 s at 60 Hz, in some 6 MB.
+HELD_RECORDS = 15_000
 RETRY_S = 1.0
 
 
@@ -74,6 +74,7 @@ class DiskSpool:
         self._acknowledged = self._saved.acknowledged
         self._reader = SegmentReader(folder, self._acknowledged, grows=writer is not None)
         self._taken: deque[tuple[OutgoingRecord, SpoolPosition | None]] = deque()
+        self._untaken: deque[tuple[OutgoingRecord, SpoolPosition | None]] = deque()
         self._held: deque[OutgoingRecord] = deque()
         self._now, self._full_until = 0.0, float("-inf")
         self._save_at, self._refusal = 0.0, ""
@@ -88,12 +89,16 @@ class DiskSpool:
         return True
 
     @property
+    def in_flight(self) -> int:
+        return len(self._taken)
+
+    @property
     def drained(self) -> bool:
         """Return whether everything appended is acknowledged.
 
         For a session that is over, this is known once `take` has returned None.
         """
-        return not self._taken and not self._held and self._read_out
+        return not (self._taken or self._untaken or self._held) and self._read_out
 
     @property
     def damaged_bytes(self) -> int:
@@ -109,24 +114,34 @@ class DiskSpool:
             self._hold(record)
 
     def take(self) -> OutgoingRecord | None:
+        if not self._untaken and not self._read_one():
+            return None
+        self._taken.append(self._untaken.popleft())
+        return self._taken[-1][0]
+
+    def _read_one(self) -> bool:
+        """Read the next record; return False where there is none at the moment."""
         try:
             found = None if self._read_out else self._reader.next()
         except OSError as failed:
             self._note_unreadable(failed)
-            return None
+            return False
         if found is not None:
             self._unreadable = False
-            self._taken.append(found)
+            self._untaken.append(found)
             if self._writer is None:
                 self.waiting += found[0].sequence > 0
         elif self._held:
-            self._taken.append((self._held.popleft(), None))
+            self._untaken.append((self._held.popleft(), None))
         else:
             self._at_end = True
-            return None
-        return self._taken[-1][0]
+            return False
+        return True
 
-    def acknowledge(self) -> None:
+    def rewind(self, records: int | None = None) -> int:
+        return rewind(self._taken, self._untaken, records)
+
+    def acknowledge(self) -> OutgoingRecord:
         record, position = self._taken.popleft()
         self.waiting -= record.sequence > 0
         if position is not None:
@@ -134,6 +149,7 @@ class DiskSpool:
                 self._touch(self._acknowledged.segment, position.segment)
             self._acknowledged = position
             self._wake()
+        return record
 
     def choose(self, partition: int) -> None:
         if partition != self._chosen:
@@ -151,8 +167,9 @@ class DiskSpool:
         """
         if self._writer is not None:
             self._writer.unlimited = True
+        self.rewind()
         self._held.extendleft(
-            reversed([record for record, position in self._taken if position is None])
+            reversed([record for record, position in self._untaken if position is None])
         )
         self._write_held()
         if lost := [record.sequence for record in self._held if record.sequence]:

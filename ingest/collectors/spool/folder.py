@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 
 import structlog
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.spool.atomic_files import lock
 from ingest.collectors.spool.cursor import Cursor, read_session
 from ingest.collectors.spool.disk import DiskSpool

@@ -2,19 +2,19 @@
 memory.
 
 The producer takes each record in order, and acknowledges it when the broker has it, the oldest
-first. A restarted collector takes the unacknowledged records. The rule to remember: a spool never
-gives up an unacknowledged record.
+first. In between, a record is in flight. A new producer takes those in flight again. A restarted
+collector takes the unacknowledged records. The rule to remember: a spool never gives up an
+unacknowledged record.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
-from ingest.collectors.delivery.records import Encoding
+from ingest.collectors.delivery.records import Encoding, OutgoingRecord
 
 log = structlog.get_logger()
 
@@ -61,6 +61,11 @@ class Spool(Protocol):
         ...
 
     @property
+    def in_flight(self) -> int:
+        """Return the number of records taken and not acknowledged."""
+        ...
+
+    @property
     def drained(self) -> bool:
         """Return whether everything appended is acknowledged.
 
@@ -76,8 +81,15 @@ class Spool(Protocol):
         """Return the oldest record that was not taken yet; None if there is none now."""
         ...
 
-    def acknowledge(self) -> None:
-        """Acknowledge the oldest record that was taken: the broker has it."""
+    def acknowledge(self) -> OutgoingRecord:
+        """Remove and return the oldest record in flight: the broker has it."""
+        ...
+
+    def rewind(self, records: int | None = None) -> int:
+        """Put the newest ``records`` in flight back, to be taken again; None: all of them.
+
+        Returns their number.
+        """
         ...
 
     def choose(self, partition: int) -> None:
@@ -94,6 +106,18 @@ class Spool(Protocol):
 
 
 OpenSpool = Callable[[SpooledSession], Spool]
+_T = TypeVar("_T")
+
+
+def rewind(taken: deque[_T], untaken: deque[_T], records: int | None) -> int:
+    """Move the newest ``records`` of ``taken`` to the front of ``untaken``; None: all of them.
+
+    Returns their number.
+    """
+    moved = len(taken) if records is None else records
+    for _ in range(moved):
+        untaken.appendleft(taken.pop())
+    return moved
 
 
 class MemorySpool:
@@ -121,6 +145,10 @@ class MemorySpool:
         return self._for_game or not self._full
 
     @property
+    def in_flight(self) -> int:
+        return len(self._taken)
+
+    @property
     def drained(self) -> bool:
         return not self._untaken and not self._taken
 
@@ -144,8 +172,13 @@ class MemorySpool:
         self._taken.append(self._untaken.popleft())
         return self._taken[-1]
 
-    def acknowledge(self) -> None:
-        self.waiting -= self._taken.popleft().sequence > 0
+    def acknowledge(self) -> OutgoingRecord:
+        record = self._taken.popleft()
+        self.waiting -= record.sequence > 0
+        return record
+
+    def rewind(self, records: int | None = None) -> int:
+        return rewind(self._taken, self._untaken, records)
 
     def choose(self, partition: int) -> None:
         self.partition = partition

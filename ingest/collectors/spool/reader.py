@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.spool.cursor import SpoolPosition
 from ingest.collectors.spool.record import LARGEST_BYTES, Found, scan
 from ingest.collectors.spool.segments import first_of, segment_path, segments

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from crc32c import crc32c
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
-from ingest.collectors.delivery.records import LARGEST_RECORD_BYTES
+from ingest.collectors.delivery.records import LARGEST_RECORD_BYTES, OutgoingRecord
 
 _HEADER = struct.Struct("<IIQ")
 _GUARDED = struct.Struct("<IQ")  # the header without the CRC

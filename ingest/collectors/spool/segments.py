@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.spool.record import scan
 
 #: First and last sequence, both included.

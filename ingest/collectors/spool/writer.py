@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.spool.atomic_files import sync_folder
 from ingest.collectors.spool.cursor import START, SpoolPosition
 from ingest.collectors.spool.record import encode

@@ -8,7 +8,7 @@ import pytest
 
 from ingest.collectors.control.inventory import ResendableSession, SessionInventory
 from ingest.collectors.delivery import records
-from ingest.collectors.delivery.in_flight import OutgoingRecord
+from ingest.collectors.delivery.records import OutgoingRecord
 from ingest.collectors.spool.folder import SpoolFolder
 from ingest.collectors.spool.memory import SpooledSession
 from ingest.telemetry_pb2 import Session, TelemetryMessage

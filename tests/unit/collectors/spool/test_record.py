@@ -8,8 +8,7 @@ from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
-from ingest.collectors.delivery.records import LARGEST_RECORD_BYTES
+from ingest.collectors.delivery.records import LARGEST_RECORD_BYTES, OutgoingRecord
 from ingest.collectors.spool.record import LARGEST_BYTES, encode, scan
 from ingest.collectors.spool.segments import first_of, read_ranges, segment_path
 

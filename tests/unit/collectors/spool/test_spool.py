@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.collectors.delivery.in_flight import OutgoingRecord
-from ingest.collectors.delivery.records import new_session_key
+from ingest.collectors.delivery.records import OutgoingRecord, new_session_key
 from ingest.collectors.spool import disk
 from ingest.collectors.spool.cursor import Cursor, SpoolPosition, session_path
 from ingest.collectors.spool.folder import SpoolFolder, default_path
