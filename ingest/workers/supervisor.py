@@ -75,8 +75,8 @@ class ClusterSettings:
         )
 
 
-class IngestWorker:
-    """Runs `WorkerThreads` in a process of its own."""
+class IngestWorker(WorkerThreads):
+    """Hosts partitions as an actor: prepares its process, and ends with it."""
 
     def __init__(self, name: str, settings: ClusterSettings) -> None:
         start_logging(settings.log)
@@ -88,19 +88,13 @@ class IngestWorker:
         gc.freeze()
         gc.set_threshold(1_000_000, 10, 10)
         keep_freed_memory()
-        self._host = WorkerThreads(
+        super().__init__(
             name=name, kafka=settings.kafka, database=settings.database, ingest=settings.ingest
         )
 
-    def host(self, partitions: list[Partition]) -> dict[str, Any]:
-        """Host exactly these partitions. The return is also the keep-alive that the supervisor
-        waits for.
-        """
-        return {"pid": os.getpid(), "partitions": self._host.host(partitions)}
-
     def stop(self) -> None:
         """Stop reading, finish storing, and end."""
-        self._host.stop()
+        super().stop()
         ray.actor.exit_actor()
 
 

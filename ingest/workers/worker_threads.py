@@ -4,6 +4,7 @@ A worker spends most of its time in librdkafka, Arrow and libpq. They release th
 thread is enough.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -47,9 +48,11 @@ class WorkerThreads:
             )
         )
 
-    def host(self, partitions: Sequence[Partition]) -> dict[str, dict[str, Any]]:
-        """Host exactly these partitions from now on and return the progress of each. Stops all
-        other workers.
+    def host(self, partitions: Sequence[Partition]) -> dict[str, Any]:
+        """Host exactly these partitions from now on, and stop all other workers.
+
+        Returns the process id and the progress of each partition. The supervisor also takes it as
+        the keep-alive.
         """
         wanted = set(partitions)
         self._release(p for p in tuple(self._hosted) if p not in wanted)
@@ -60,7 +63,8 @@ class WorkerThreads:
         )
         for partition in wanted - self._hosted.keys():
             self._hosted[partition] = self._start(partition)
-        return {str(p): asdict(hosted.worker.progress) for p, hosted in self._hosted.items()}
+        progress = {str(p): asdict(hosted.worker.progress) for p, hosted in self._hosted.items()}
+        return {"pid": os.getpid(), "partitions": progress}
 
     def stop(self) -> None:
         """Stop every worker, and wait for the batches that are being stored."""

@@ -133,9 +133,13 @@ def test_a_flood_is_counted_and_hides_no_new_kind(database, settings):
     partition = Partition(settings.topic_telemetry, 0)
     publish(settings, [(b"a", b"\xff\xff" + bytes([n])) for n in range(200)])
     try:
-        wait_until(lambda: host.host([partition])[str(partition)]["next_offset"] == 200)
+        wait_until(
+            lambda: host.host([partition])["partitions"][str(partition)]["next_offset"] == 200
+        )
         publish(settings, [(b"a", b"{"), *drove("a", 1)])
-        wait_until(lambda: host.host([partition])[str(partition)]["next_offset"] == 202)
+        wait_until(
+            lambda: host.host([partition])["partitions"][str(partition)]["next_offset"] == 202
+        )
     finally:
         host.stop()
 

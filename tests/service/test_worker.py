@@ -303,8 +303,8 @@ def test_partition_that_is_not_wanted_any_more_is_left(database, settings):
     host = host_of(settings, database.url)
     both = [Partition(settings.topic_telemetry, n) for n in range(2)]
     try:
-        assert set(host.host(both)) == {str(p) for p in both}
-        assert set(host.host(both[1:])) == {str(both[1])}
+        assert set(host.host(both)["partitions"]) == {str(p) for p in both}
+        assert set(host.host(both[1:])["partitions"]) == {str(both[1])}
     finally:
         host.stop()
 
@@ -373,7 +373,7 @@ def hosting(
     hosted = [Partition(settings.topic_telemetry, n) for n in range(partitions)]
     host.host(hosted)
     try:
-        yield lambda index: host.host(hosted)[str(hosted[index])]
+        yield lambda index: host.host(hosted)["partitions"][str(hosted[index])]
     finally:
         host.stop()
 
