@@ -30,7 +30,6 @@ MAY_IMPORT_RAY = {
 # A game PC has these and the standard library.
 COLLECTORS_MAY_IMPORT = {
     "confluent_kafka",
-    "crc32c",
     "google.protobuf",
     "structlog",
     "analytics.model.game_conventions",

@@ -1,20 +1,22 @@
 """What was written whole is read, whatever happened to its neighbours."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
-from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collectors.delivery.records import LARGEST_RECORD_BYTES, OutgoingRecord
-from ingest.collectors.spool.record import LARGEST_BYTES, encode, scan
+from ingest.collectors.spool.record import LARGEST_BYTES, crc32c, encode, scan
 from ingest.collectors.spool.segments import first_of, read_ranges, segment_path
 
 RECORDS = [OutgoingRecord(i, 1_700_000_000_000 + i, bytes([i]) * (10 + i)) for i in range(6)]
 ENCODED = [encode(record) for record in RECORDS]
 DATA = b"".join(ENCODED)
+FORMER = OutgoingRecord(7, 1_000, b"frame")
+FORMAT_0 = bytes.fromhex("0d000000f17be71f0700000000000000e8030000000000006672616d65")
 
 
 def found(data):
@@ -30,19 +32,40 @@ def owner_of(byte):
     raise AssertionError(byte)
 
 
-def test_the_layout_is_length_crc_sequence_payload():
-    """By hand; the sum is the one that iSCSI and Kafka use."""
-    assert crc32c(b"123456789") == 0xE3069283
+def test_the_layout_is_word_crc_sequence_payload():
+    """By hand; the highest byte of the word is the format, and the sum is zlib's."""
     payload = struct.pack("<q", 1_000) + b"frame"
-    guarded = struct.pack("<IQ", len(payload), 7) + payload
+    guarded = struct.pack("<IQ", 1 << 24 | len(payload), 7) + payload
 
     assert (
         encode(OutgoingRecord(7, 1_000, b"frame"))
-        == struct.pack("<IIQ", 13, crc32c(guarded), 7) + payload
+        == struct.pack("<IIQ", 1 << 24 | 13, zlib.crc32(guarded), 7) + payload
     )
 
 
-@given(st.integers(0, 2**62), st.integers(0, 2**62), st.binary(min_size=1, max_size=300))
+def test_a_spool_of_the_format_before_is_read():
+    """Format 0 has CRC-32C; the bytes were written by the version before."""
+    assert crc32c(b"123456789") == 0xE3069283
+
+    assert found(FORMAT_0 + b"torn" + FORMAT_0) == [FORMER, FORMER]
+    assert found(FORMAT_0[:-1] + b"x") == []
+
+
+def test_a_segment_has_one_format():
+    """Or damage takes minutes: CRC-32C would be tried wherever it holds a small number."""
+    assert found(ENCODED[0] + FORMAT_0 + ENCODED[1]) == RECORDS[:2]
+
+
+def test_a_format_that_is_not_known_is_damage():
+    payload = struct.pack("<q", 1_000) + b"frame"
+    guarded = struct.pack("<IQ", 2 << 24 | 13, 7) + payload
+
+    for crc in (zlib.crc32(guarded), crc32c(guarded)):
+        later = struct.pack("<IIQ", 2 << 24 | 13, crc, 7) + payload
+        assert found(ENCODED[0] + later + ENCODED[1]) == RECORDS[:2]
+
+
+@given(st.integers(0, 2**53 - 1), st.integers(0, 2**62), st.binary(min_size=1, max_size=300))
 def test_a_record_is_read_as_it_was_written(sequence, timestamp_ms, value):
     record = OutgoingRecord(sequence, timestamp_ms, value)
     data = encode(record)
