@@ -68,8 +68,8 @@ def _versions(url: str) -> str:
         row = conn.execute("""
             SELECT current_setting('server_version'), default_version,
                    current_setting('timescaledb.license', true)
-              FROM (VALUES ('timescaledb')) AS wanted(name) LEFT
-              JOIN pg_available_extensions USING (name)
+              FROM (VALUES ('timescaledb')) AS wanted(name)
+              LEFT JOIN pg_available_extensions USING (name)
         """).fetchone()
     assert row is not None
     server, timescaledb, edition = row

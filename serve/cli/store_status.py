@@ -19,8 +19,8 @@ _FRAMES = "SELECT coalesce(sum(frames), 0)::bigint FROM sessions"
 _CHUNKS = """
 SELECT time_interval AS covers, count(chunk_name) AS count, count(*) FILTER (WHERE is_compressed)
        AS compressed
-  FROM timescaledb_information.dimensions d LEFT
-  JOIN timescaledb_information.chunks c USING (hypertable_schema, hypertable_name)
+  FROM timescaledb_information.dimensions d
+  LEFT JOIN timescaledb_information.chunks c USING (hypertable_schema, hypertable_name)
  WHERE hypertable_schema = current_schema() AND hypertable_name = 'telemetry'
  GROUP BY time_interval
 """
