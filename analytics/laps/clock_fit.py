@@ -89,26 +89,34 @@ class StepSums(NamedTuple):
 NO_STEPS = StepSums()
 
 
-def step_terms(
-    time_us: Integers, clock_ms: Integers, moved: Reals, speed_kmh: Reals, seen: Mask
-) -> Integers:
-    """Return the terms that each step between two frames adds to `StepSums`.
+def fill_step_terms(
+    terms: Integers,
+    time_us: Integers,
+    clock_ms: Integers,
+    moved: Reals,
+    speed_kmh: Reals,
+    seen: Mask,
+) -> None:
+    """Write the terms that each step between two frames adds to `StepSums`.
 
-    The array has a row for each sum and a column for each step. ``time_us``, ``clock_ms`` and
+    ``terms`` has a row for each sum and a column for each step. ``time_us``, ``clock_ms`` and
     ``moved`` are differences, ``speed_kmh`` is the mean of both frames. Steps that are not ``seen``
     add nothing. Nor do steps in which the car stood or the clock went back.
     """
     used = seen & (speed_kmh > _DRIVEN_KMH) & (moved >= 0) & (clock_ms >= 0)
-    terms = np.empty((len(StepSums._fields), len(used)), np.int64)
-    steps, car, stamp, clock = terms[0], terms[1], terms[2], np.where(used, clock_ms, 0) * 1000
+    steps, car, stamp, car_car, stamp_car, stamp_stamp, clock_car, clock_clock = terms
     steps[:] = used
-    car[:] = np.where(used, moved, 0.0) * (3.6e6 * _ASSUMED_M) / np.maximum(speed_kmh, _DRIVEN_KMH)
-    stamp[:] = np.where(used, time_us, 0)
+    durations = np.where(used, moved, 0.0)
+    durations *= 3.6e6 * _ASSUMED_M
+    durations /= np.maximum(speed_kmh, _DRIVEN_KMH)
+    car[:] = durations
+    np.multiply(used, time_us, out=stamp)
+    clock = np.multiply(used, clock_ms)
+    clock *= 1000
     for one in (car, stamp, clock):
         np.minimum(one, _LONGEST_US, out=one)
-    np.multiply(car, car, out=terms[3])
-    np.multiply(stamp, car, out=terms[4])
-    np.multiply(stamp, stamp, out=terms[5])
-    np.multiply(clock, car, out=terms[6])
-    np.multiply(clock, clock, out=terms[7])
-    return terms
+    np.multiply(car, car, out=car_car)
+    np.multiply(stamp, car, out=stamp_car)
+    np.multiply(stamp, stamp, out=stamp_stamp)
+    np.multiply(clock, car, out=clock_car)
+    np.multiply(clock, clock, out=clock_clock)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from analytics.laps.frame_arrays import FrameArrays
+from analytics.laps.frame_arrays import FrameArrays, FramePair
 from analytics.laps.unwrapping import unwrapped
 from analytics.model.arrays import Integers, Mask, Reals
 
@@ -37,27 +37,45 @@ def from_line(since_line: Reals) -> Reals:
     return since_line - np.rint(since_line)
 
 
-def reach(arrays: FrameArrays, length_m: Reals | float) -> Reals:
-    """Return the farthest that a car can have moved between frame i and i+1, in laps.
+def reach(time_us: Integers, speed_kmh: Reals, length_m: Reals | float) -> Reals:
+    """Return the farthest that a car can have moved in each step between two frames, in laps.
 
-    A car that moved farther was put there. ``length_m`` of the track is one value, or one for each
-    frame. It is 0 where the length is not known.
+    A car that moved farther was put there. ``time_us`` is the length of the step, ``speed_kmh`` is
+    the higher one of both frames. ``length_m`` of the track is one value, or one for each frame. It
+    is 0 where the length is not known.
     """
-    speed = np.abs(arrays.speed_kmh)
-    metres = np.maximum(speed[1:], speed[:-1]) / 3.6 * np.diff(arrays.time) / 1e6
+    far = speed_kmh / 3.6
+    far *= time_us
+    far /= 1e6
     length = np.atleast_1d(length_m)
     known = length > 0
     share = np.where(known, 1.0, _ASSUMED_MARGIN) / np.where(known, length, _ASSUMED_LENGTH_M)
     margin = np.where(known, _REACH_MARGIN_M, _ASSUMED_MARGIN_M) / np.where(
         known, length, _ASSUMED_LENGTH_M
     )
-    return metres * share[-len(metres) :] + margin[-len(metres) :]
+    far *= share[-len(far) :]
+    far += margin[-len(far) :]
+    return far
 
 
 def clock_restarts(arrays: FrameArrays) -> Mask:
     """Return whether the lap clock went back to about zero between frame i and i+1."""
     clock = arrays.lap_clock_ms
-    return (clock[1:] < clock[:-1]) & (clock[1:] <= np.diff(arrays.time) // 1000 + _LATE_MS)
+    restarts = clock[1:] < clock[:-1]
+    # A clock that goes back is rare: most batches need no further look.
+    back = np.flatnonzero(restarts)
+    if len(back):
+        passed_ms = (arrays.time[back + 1] - arrays.time[back]) // 1000
+        restarts[back] = clock[back + 1] <= passed_ms + _LATE_MS
+    return restarts
+
+
+def _restarts_between(around: FramePair) -> bool:
+    """Return whether the lap clock went back to about zero between two frames, as `clock_restarts`
+    does.
+    """
+    (t0, t1), (before_ms, after_ms) = around.time, around.lap_clock_ms
+    return after_ms < before_ms and after_ms <= (t1 - t0) // 1000 + _LATE_MS
 
 
 def crossing_us(arrays: FrameArrays, i: int) -> int:
@@ -67,9 +85,10 @@ def crossing_us(arrays: FrameArrays, i: int) -> int:
     where it restarted. Otherwise position and speed give it. Failing both, it is half way between
     the frames.
     """
-    t0, t1 = int(arrays.time[i - 1]), int(arrays.time[i])
-    if clock_restarts(arrays.take(slice(i - 1, i + 1)))[0] and not _runs_in_steps(arrays, i):
-        return t1 - 1000 * int(arrays.lap_clock_ms[i])
+    around = arrays.pair(i)
+    t0, t1 = around.time
+    if _restarts_between(around) and not _runs_in_steps(arrays, i):
+        return t1 - 1000 * around.lap_clock_ms[1]
     by_position = _crossing_by_position(arrays, i)
     return (t0 + t1) // 2 if by_position is None else by_position
 
@@ -79,18 +98,23 @@ def _runs_in_steps(arrays: FrameArrays, i: int) -> bool:
 
     It is if, in the second before frame ``i``, it often stood while the car moved on.
     """
-    near = _before(arrays, i).take(slice(None, -1))
-    if len(near) < _FEWEST_STEPS:
+    near = slice(_first_before(arrays, i), i)
+    clock, share = arrays.lap_clock_ms[near], arrays.since_line[near]
+    if len(clock) < _FEWEST_STEPS:
         return False
-    stood = (np.diff(near.lap_clock_ms) == 0) & (np.diff(near.since_line) != 0)
+    stood = (clock[1:] == clock[:-1]) & (share[1:] != share[:-1])
     return bool(2 * np.count_nonzero(stood) >= len(stood))
 
 
 def _before(arrays: FrameArrays, i: int) -> FrameArrays:
     """Return the frames within `LOOKBACK_US` before frame ``i``, and that frame."""
-    return arrays.take(
-        slice(int(np.searchsorted(arrays.time, arrays.time[i] - LOOKBACK_US)), i + 1)
-    )
+    return arrays.take(slice(_first_before(arrays, i), i + 1))
+
+
+def _first_before(arrays: FrameArrays, i: int) -> int:
+    """Return the first frame within `LOOKBACK_US` before frame ``i``."""
+    time = arrays.time
+    return int(time.searchsorted(time[i] - LOOKBACK_US))
 
 
 def _crossing_by_position(arrays: FrameArrays, i: int) -> int | None:
@@ -119,7 +143,12 @@ def _pair(column: Integers | Reals, i: int) -> tuple[Any, Any]:
 
 
 def _between(t0: int, t1: int, v0: float, v1: float, d0: float, d1: float) -> int:
-    """Return when the distance was 0.
+    """Return when the distance was 0, as a moment between ``t0`` and ``t1``."""
+    return t0 + round(_share_of_step(v0, v1, d0, d1) * (t1 - t0))
+
+
+def _share_of_step(v0: float, v1: float, d0: float, d1: float) -> float:
+    """Return the share of the step's time after which the distance was 0.
 
     The speed changes linearly between the two frames. Its integral is the distance, in any units.
     """
@@ -129,7 +158,7 @@ def _between(t0: int, t1: int, v0: float, v1: float, d0: float, d1: float) -> in
         # holds for v0 = v1.
         wanted = share * (v0 + v1)
         share = wanted / (v0 + math.sqrt(max(v0 * v0 + (v1 - v0) * wanted, 0.0)))
-    return t0 + round(share * (t1 - t0))
+    return share
 
 
 def _beyond(time: Integers, distance: Reals, first_us: int) -> int | None:
@@ -184,7 +213,7 @@ def clock_at_line_ms(arrays: FrameArrays, i: int) -> int | None:
     way, new_ms = -float(from_line(last.since_line[-1:])[0]), 0
     if (
         i < len(arrays)
-        and clock_restarts(arrays.take(slice(i - 1, i + 1)))[0]
+        and _restarts_between(arrays.pair(i))
         and 0 < arrays.normalized_position[i] < 1
     ):
         way, new_ms = (
@@ -196,24 +225,15 @@ def clock_at_line_ms(arrays: FrameArrays, i: int) -> int | None:
     return int(last.lap_clock_ms[-1]) + round(way / pace) - new_ms
 
 
-def mark_us(arrays: FrameArrays, i: int, share: float) -> int:
-    """Return when the car passed ``share`` of the lap, by the frames' times.
+def mark_us(around: FramePair, share: float) -> tuple[int, int]:
+    """Return when the car passed ``share`` of the lap between two frames, in µs.
 
-    The place lies between frame ``i - 1`` and frame ``i``.
+    The first value is by the frames' times, the second is the reading of the lap clock.
     """
-    return _at_share(arrays, i, share, arrays.time)
-
-
-def mark_clock_us(arrays: FrameArrays, i: int, share: float) -> int:
-    """Return the reading of the lap clock, in µs, when the car passed ``share`` of the lap."""
-    return _at_share(arrays, i, share, 1000 * arrays.lap_clock_ms)
-
-
-def _at_share(arrays: FrameArrays, i: int, share: float, clock_us: Integers) -> int:
-    d0, d1 = _pair(arrays.since_line, i - 1)
-    return _between(
-        *_pair(clock_us, i - 1), *_pair(arrays.speed_kmh, i - 1), d0 - share, d1 - share
-    )
+    d0, d1 = around.since_line
+    x = _share_of_step(*around.speed_kmh, d0 - share, d1 - share)
+    (t0, t1), (c0, c1) = around.time, around.lap_clock_ms
+    return t0 + round(x * (t1 - t0)), 1000 * c0 + round(x * (1000 * c1 - 1000 * c0))
 
 
 def share_at_crossing(arrays: FrameArrays, i: int, line_us: int) -> float:
@@ -224,11 +244,10 @@ def share_at_crossing(arrays: FrameArrays, i: int, line_us: int) -> float:
     crossing. Such a crossing is no evidence of the line's position. The result is then half way
     between the two frames where the counter rises.
     """
-    first = min(int(np.searchsorted(arrays.time, arrays.time[i] - LOOKBACK_US)), i - 1)
-    near = arrays.take(slice(first, i + 1))
-    driven = unwrapped(near.since_line)
-    if clock_restarts(near.take(slice(-2, None)))[0]:
-        share = float(np.interp(line_us, near.time, driven))
+    near = slice(min(_first_before(arrays, i), i - 1), i + 1)
+    driven = unwrapped(arrays.since_line[near])
+    if _restarts_between(arrays.pair(i)):
+        share = float(np.interp(line_us, arrays.time[near], driven))
     else:
         share = float(driven[-1] + driven[-2]) / 2
     return share - round(share)

@@ -7,7 +7,7 @@ ensures.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,18 @@ _HELD = frozenset({"lap_number", "lap_clock_ms", "normalized_position", "speed_k
 
 #: The columns of frames that the lap engine reads.
 COLUMNS = (*_WHOLE, *_REAL)
+
+
+class FramePair(NamedTuple):
+    """Two consecutive frames as Python numbers: a pair of values for each channel.
+
+    For so few values, NumPy takes longer to start than to compute.
+    """
+
+    time: tuple[int, int]
+    lap_clock_ms: tuple[int, int]
+    speed_kmh: tuple[float, float]
+    since_line: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,15 +117,24 @@ class FrameArrays:
         session, and the frames before it. Where a position or speed is unknown, it does not become
         0: the last known value holds.
         """
-        whole = np.zeros((len(_WHOLE), frames.num_rows), np.int64)
-        real = np.zeros((len(_REAL) + 1, frames.num_rows), np.float64)
+        whole = np.empty((len(_WHOLE), frames.num_rows), np.int64)
+        real = np.empty((len(_REAL) + 1, frames.num_rows), np.float64)
         for names, rows in ((_WHOLE, whole), (_REAL, real[:2])):
             for name, row in zip(names, rows, strict=True):
-                _fill(row, frames.column(name))
-                if name in _HELD and frames.column(name).null_count > 0:
-                    _hold(row, name, frames.column(name).is_valid().to_numpy(), before)
-        real[2] = (real[0] - line) % 1.0
+                column = frames.column(name)
+                _fill(row, column)
+                if name in _HELD and column.null_count > 0:
+                    _hold(row, name, column.is_valid().to_numpy(), before)
+        # As ``% 1.0`` to the bit, at a fifth of its cost.
+        np.subtract(real[0], line, out=real[2])
+        real[2] -= np.floor(real[2])
         return cls(whole, real)
+
+    def pair(self, i: int) -> FramePair:
+        """Return frame ``i - 1`` and frame ``i``."""
+        time, _, _, clock, *_ = self.whole[:, i - 1 : i + 1].tolist()
+        _, speed, since_line = self.real[:, i - 1 : i + 1].tolist()
+        return FramePair(time, clock, speed, since_line)
 
     def take(self, frames: slice | Mask) -> Self:
         return type(self)(self.whole[:, frames], self.real[:, frames])
@@ -148,9 +169,16 @@ class FrameArrays:
 
 def _fill(row: Integers | Reals, column: pa.ChunkedArray) -> None:
     if column.null_count == len(column):
+        row[:] = 0
         return
-    values = (column.fill_null(0) if column.null_count else column).to_numpy()
-    row[:] = values.view(np.int64) if values.dtype.kind == "M" else values
+    first = 0
+    # One chunk after the other: a chunked column as a whole would be copied once more.
+    for chunk in (column.fill_null(0) if column.null_count else column).chunks:
+        values = chunk.to_numpy()
+        row[first : first + len(values)] = (
+            values.view(np.int64) if values.dtype.kind == "M" else values
+        )
+        first += len(values)
 
 
 def _hold(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.laps.clock_fit import StepSums, step_terms
+from analytics.laps.clock_fit import StepSums, fill_step_terms
 from analytics.laps.crossing import clock_restarts, from_line, reach
 from analytics.laps.frame_arrays import FrameArrays
 from analytics.model.arrays import Integers, Mask, Reals
@@ -105,18 +105,56 @@ class FrameEvents:
         ``lengths``.
         """
         length_m = _of_frames([layout.length_m or 0.0 for layout in layouts], lengths)
-        far = np.zeros(len(arrays))
-        far[1:] = reach(arrays, length_m)
-        bits, still_us = _own(arrays), np.zeros(len(arrays), np.int64)
-        fit_terms = np.zeros((len(StepSums._fields), len(arrays)), np.int64)
-        between, still_us[1:], fit_terms[:, 1:] = _between(arrays, far[1:], length_m, starts)
-        bits[1:] |= between
+        events = cls(
+            _own(arrays),
+            np.empty(len(arrays)),
+            np.empty(len(arrays), np.int64),
+            np.empty((len(StepSums._fields), len(arrays)), np.int64),
+        )
+        events._note_steps(arrays, length_m, starts)
+        bits = events.bits
         bits[_passed(arrays, lengths, layouts, bits)] |= MARK
         bits[starts] &= FAR_SIDE
-        far[starts] = 0
-        still_us[starts] = 0
-        fit_terms[:, starts] = 0
-        return cls(bits, far, still_us, fit_terms)
+        events.reach[starts] = 0
+        events.still_us[starts] = 0
+        events.fit_terms[:, starts] = 0
+        return events
+
+    def _note_steps(self, arrays: FrameArrays, length_m: Reals | float, starts: Integers) -> None:
+        """Note the events between each frame and the next, the still times and the fit terms."""
+        whole = np.diff(arrays.whole)
+        time, sequence, counter, clock, sector = whole[0], whole[1], whole[2], whole[3], whole[5]
+        step = np.diff(arrays.since_line)
+        moved = step - np.rint(step)
+        speeds = np.abs(arrays.speed_kmh)
+        speed = np.maximum(speeds[1:], speeds[:-1])
+        self.reach[1:] = reach(time, speed, length_m)
+        distance = np.abs(moved)
+        jump, moved_m = distance > self.reach[1:], _moved_m(distance, length_m)
+        unseen = _unseen(time, clock, moved_m, speed, starts)
+        missing = (sequence > 1) & (arrays.sequence[:-1] > 0)
+        in_pit = arrays.pit >= IN_PIT
+        not_valid = arrays.validity == NOT_VALID
+        clock_starts = (arrays.lap_clock_ms[:-1] == 0) & (clock > 0)
+        bits = self.bits[1:]
+        for mask, bit in (
+            ((counter != 0) | clock_restarts(arrays) | clock_starts, EVENT),
+            (unseen | missing, HOLE),
+            (unseen, LONG_HOLE),
+            (jump, JUMP),
+            (jump & ((moved < 0) | (step < 0)), JUMP_BACK),
+            (in_pit[1:] & ~in_pit[:-1], PIT_ENTRY),
+            (sector > 0, SECTOR),
+            (not_valid[1:] & ~not_valid[:-1], INVALID),
+        ):
+            if mask.any():  # most are rare
+                bits |= mask * np.int16(bit)
+        np.multiply(_still(time, moved_m, speed), time, out=self.still_us[1:])
+        held = stuck(arrays.normalized_position)
+        seen = ~(unseen | jump | held[1:] | held[:-1])
+        fill_step_terms(
+            self.fit_terms[:, 1:], time, clock, moved, (speeds[1:] + speeds[:-1]) / 2, seen
+        )
 
     def take(self, frames: slice) -> "FrameEvents":
         return FrameEvents(
@@ -173,50 +211,31 @@ def _own(arrays: FrameArrays) -> Bits:
     return bits
 
 
-def _between(
-    arrays: FrameArrays, far: Reals, length_m: Reals | float, starts: Integers
-) -> tuple[Bits, Integers, Integers]:
-    """Return the events between each frame and the next, the still times and the fit terms."""
-    whole = np.diff(arrays.whole)
-    time, sequence, counter, clock, sector = whole[0], whole[1], whole[2], whole[3], whole[5]
-    step = np.diff(arrays.since_line)
-    moved = step - np.rint(step)
-    jump = np.abs(moved) > far
-    moved_m, speeds = _moved_m(moved, length_m), np.abs(arrays.speed_kmh)
-    speed = np.maximum(speeds[1:], speeds[:-1])
-    unseen = _unseen(time, 1000 * clock, moved_m, speed, starts)
-    still = (moved_m <= _STILL * speed / 3.6 * time / 1e6) | (speed < _STANDING_KMH)
-    missing = (sequence > 1) & (arrays.sequence[:-1] > 0)
-    in_pit = arrays.pit >= IN_PIT
-    not_valid = arrays.validity == NOT_VALID
-    clock_starts = (arrays.lap_clock_ms[:-1] == 0) & (clock > 0)
-    bits: Bits = ((counter != 0) | clock_restarts(arrays) | clock_starts) * np.int16(EVENT)
-    for mask, bit in (
-        (unseen | missing, HOLE),
-        (unseen, LONG_HOLE),
-        (jump, JUMP),
-        (jump & ((moved < 0) | (step < 0)), JUMP_BACK),
-        (in_pit[1:] & ~in_pit[:-1], PIT_ENTRY),
-        (sector > 0, SECTOR),
-        (not_valid[1:] & ~not_valid[:-1], INVALID),
-    ):
-        bits |= mask * np.int16(bit)
-    held = stuck(arrays.normalized_position)
-    seen = ~(unseen | jump | held[1:] | held[:-1])
-    return bits, still * time, step_terms(time, clock, moved, (speeds[1:] + speeds[:-1]) / 2, seen)
-
-
-def _moved_m(moved: Reals, length_m: Reals | float) -> Reals:
+def _moved_m(distance: Reals, length_m: Reals | float) -> Reals:
     length = np.atleast_1d(length_m)
     length = np.where(length > 0, length, _ASSUMED_LENGTH_M)
-    metres: Reals = np.abs(moved) * length[-len(moved) :]
+    metres: Reals = distance * length[-len(distance) :]
     return metres
 
 
+def _still(time_us: Integers, moved_m: Reals, speed_kmh: Reals) -> Mask:
+    """Return where the car moved by less than its speed says, or stood."""
+    least_m = _STILL * speed_kmh
+    least_m /= 3.6
+    least_m *= time_us
+    least_m /= 1e6
+    still: Mask = (moved_m <= least_m) | (speed_kmh < _STANDING_KMH)
+    return still
+
+
 def _unseen(
-    time_us: Integers, clock_us: Integers, moved_m: Reals, speed_kmh: Reals, starts: Integers
+    time_us: Integers, clock_ms: Integers, moved_m: Reals, speed_kmh: Reals, starts: Integers
 ) -> Mask:
     """Return where so much time passed between two frames that the car drove unseen."""
+    unseen: Mask = time_us > _HOLE_US
+    if not unseen.any():
+        # This is nearly always so.
+        return unseen
     own = time_us.copy()
     own[starts[1:] - 1] = 0  # between two sessions
     before = np.zeros_like(own)
@@ -224,10 +243,10 @@ def _unseen(
     before[2:] = np.maximum(before[2:], own[:-2])
     # The usual step of a session is still unknown at its start.
     before[starts[starts < len(before)]] = _FIRST_STEP_US
-    long = (time_us > _HOLE_US) & (time_us > _USUAL_TIMES * before)
     usual_m = speed_kmh / 3.6 * before / 1e6
-    round_trip = (time_us >= _A_LAP_US) & (2 * clock_us >= time_us) & (speed_kmh >= _DRIVING_KMH)
-    unseen: Mask = long & ((moved_m > _MISSED_M + usual_m) | round_trip | (time_us > _A_DAY_US))
+    round_trip = (time_us >= _A_LAP_US) & (2000 * clock_ms >= time_us) & (speed_kmh >= _DRIVING_KMH)
+    unseen &= time_us > _USUAL_TIMES * before
+    unseen &= (moved_m > _MISSED_M + usual_m) | round_trip | (time_us > _A_DAY_US)
     return unseen
 
 

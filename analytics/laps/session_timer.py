@@ -9,14 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analytics.laps.crossing import (
-    LOOKBACK_US,
-    crossing_us,
-    from_line,
-    mark_clock_us,
-    mark_us,
-    share_at_crossing,
-)
+from analytics.laps.crossing import LOOKBACK_US, crossing_us, from_line, mark_us, share_at_crossing
 from analytics.laps.frame_arrays import FrameArrays
 from analytics.laps.frame_events import (
     EVENT,
@@ -265,13 +258,12 @@ class SessionTimer:
             # The first frames of a lap may still carry the last sector of the lap before. Only the
             # next sector in order counts.
             if arrays.sector[j] == len(splits) + 2 and arrays.sector[j - 1] == len(splits) + 1:
-                around = slice(j - 1, j + 1)
-                by_frames_us, clock_us = (
-                    int(arrays.time[around].sum()) // 2,
-                    500 * int(arrays.lap_clock_ms[around].sum()),
+                around = arrays.pair(j)
+                at_us = self._passed_us(a, j, sum(around.time) // 2, 500 * sum(around.lap_clock_ms))
+                splits = (
+                    *splits,
+                    Split(at_us, sum(arrays.normalized_position[j - 1 : j + 1].tolist()) / 2),
                 )
-                at_us = self._passed_us(a, j, by_frames_us, clock_us)
-                splits = (*splits, Split(at_us, float(arrays.normalized_position[around].mean())))
         return splits
 
     def _marks(self, a: int, b: int) -> tuple[tuple[int, int], ...]:
@@ -279,17 +271,13 @@ class SessionTimer:
 
         A car that spins and then passes a mark again has one passage only.
         """
-        marks, share = list(self.open.marks), self.arrays.since_line
+        marks, places = list(self.open.marks), self.layout.marks
         for j in (np.flatnonzero(self.events.bits[a:b] & MARK) + a).tolist():
-            passed = (bisect_right(self.layout.marks, float(share[k])) for k in (j - 1, j))
-            for mark in range(*passed):
+            around = self.arrays.pair(j)
+            before, after = around.since_line
+            for mark in range(bisect_right(places, before), bisect_right(places, after)):
                 if not marks or mark > marks[-1][0]:
-                    at = self.layout.marks[mark]
-                    by_frames_us, clock_us = (
-                        mark_us(self.arrays, j, at),
-                        mark_clock_us(self.arrays, j, at),
-                    )
-                    marks.append((mark, self._passed_us(a, j, by_frames_us, clock_us)))
+                    marks.append((mark, self._passed_us(a, j, *mark_us(around, places[mark]))))
         return tuple(marks)
 
     def _passed_us(self, a: int, j: int, by_frames_us: int, clock_us: int) -> int:
@@ -320,7 +308,7 @@ class SessionTimer:
         if not self.ended:
             return
         until = a + int(
-            np.searchsorted(self.arrays.time[a:b], self.ended.ended_at_us + _WITHIN_US, "right")
+            self.arrays.time[a:b].searchsorted(self.ended.ended_at_us + _WITHIN_US, "right")
         )
         official = official_ms(self.ended, self.arrays.last_lap_time_ms[a:until])
         if official is not None and official != self.ended.lap.official_lap_time_ms:

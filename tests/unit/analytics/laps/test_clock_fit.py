@@ -5,7 +5,7 @@ the network.
 import numpy as np
 import pytest
 
-from analytics.laps.clock_fit import StepSums, step_terms
+from analytics.laps.clock_fit import StepSums, fill_step_terms
 from analytics.laps.engine import advance
 from analytics.model.lap import Lap
 from tests.unit.analytics.laps.test_odd_sessions import Session
@@ -72,13 +72,9 @@ def test_laps_in_bursts_come_out_the_same_wherever_they_are_cut() -> None:
 
 def sums_of(stamp_us: np.ndarray, clock_ms: np.ndarray, share: np.ndarray) -> StepSums:
     speed = np.full(len(share) - 1, 180.0)
-    terms = step_terms(
-        np.diff(stamp_us),
-        np.diff(clock_ms),
-        np.diff(share),
-        speed,
-        np.ones(len(share) - 1, np.bool_),
-    )
+    seen = np.ones(len(speed), np.bool_)
+    terms = np.empty((len(StepSums._fields), len(speed)), np.int64)
+    fill_step_terms(terms, np.diff(stamp_us), np.diff(clock_ms), np.diff(share), speed, seen)
     return StepSums(*terms.sum(axis=1).tolist())
 
 
