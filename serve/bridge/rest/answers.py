@@ -2,10 +2,11 @@
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ConfigDict, Field, PlainSerializer
 
 from analytics.laps.best_laps import Colours
 from analytics.model.lap import Lap
@@ -48,28 +49,22 @@ class SessionPage:
     older: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class LapRow:
-    """A finished lap with its colours, as `analytics.model.lap.Lap`; start and end are instants."""
+def instant(time_us: int) -> datetime:
+    """Return µs since the Unix epoch as an instant in UTC."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC)
 
-    lap_number: int
-    started_at: datetime
-    ended_at: datetime
-    lap_time_ms: int | None
-    official_lap_time_ms: int | None
-    sector_times_ms: tuple[int, ...]
-    sector_source: str
-    flags: tuple[str, ...]
-    frames: int
-    gaps: int
-    max_speed_kmh: float
-    max_speed_position: float | None
-    reasons: tuple[str, ...]
-    computed_sector_times_ms: tuple[int, ...]
-    mini_sector_times_ms: tuple[int | None, ...]
-    line_position: float | None
-    sector_positions: tuple[float, ...]
-    engine: int
+
+_AsInstant = PlainSerializer(instant, return_type=datetime)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LapRow(Lap):
+    """A finished lap with its colours; start and end are instants in JSON."""
+
+    __pydantic_config__ = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    started_at_us: Annotated[int, _AsInstant, Field(serialization_alias="started_at")]
+    ended_at_us: Annotated[int, _AsInstant, Field(serialization_alias="ended_at")]
     colour: str
     sector_colours: tuple[str, ...]
     colour_version: int
@@ -99,23 +94,12 @@ def session_row(session: SessionInfo, *, live: bool) -> SessionRow:
 
 def lap_row(lap: Lap, colours: Colours) -> LapRow:
     """Return a lap and its colours as a row of an answer."""
-    values = asdict(lap)
-    started_at, ended_at = (
-        instant(values.pop(f"{name}_us")) for name in ("started_at", "ended_at")
-    )
     return LapRow(
-        **values,
-        started_at=started_at,
-        ended_at=ended_at,
+        **asdict(lap),
         colour=colours.lap,
         sector_colours=colours.sectors,
         colour_version=colours.version,
     )
-
-
-def instant(time_us: int) -> datetime:
-    """Return µs since the Unix epoch as an instant in UTC."""
-    return datetime.fromtimestamp(time_us / 1e6, UTC)
 
 
 def trace(frames: pa.Table) -> dict[str, list[Any]]:

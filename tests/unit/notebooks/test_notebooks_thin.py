@@ -119,62 +119,49 @@ def drive_round_a_circle(folder: Path) -> None:
     )
 
 
+TWO, CORNERS, FLEET = "two_laps_compared", "consistency_and_corners", "the_fleet"
+
+
 @pytest.mark.parametrize(
-    ("laps", "until_s", "said", "drawn"),
+    ("name", "laps", "until_s", "said", "drawn"),
     [
-        (1, 40.0, "0 flying laps, and it takes two to compare. No lap has a time yet", 0),
-        (1, None, "0 flying laps, and it takes two to compare. Drawn is ", 1),
-        (2, None, "1 flying laps, and it takes two to compare. Drawn is ", 1),
-        (3, None, " s slower than ", 2),
+        (TWO, 1, 40.0, "0 flying laps, and it takes two to compare. No lap has a time yet", 0),
+        (TWO, 1, None, "0 flying laps, and it takes two to compare. Drawn is ", 1),
+        (TWO, 2, None, "1 flying laps, and it takes two to compare. Drawn is ", 1),
+        (TWO, 3, None, " s slower than ", 2),
+        (CORNERS, 1, 40.0, "Too few to say", 0),
+        (CORNERS, 1, 40.0, "0 laps qualify, and it takes 5", 0),
+        (CORNERS, 1, None, "0 laps qualify, and it takes 5 (lap 1: out)", 1),
+        (CORNERS, 2, None, "1 laps qualify, and it takes 5 (lap 1: out)", 1),
+        (CORNERS, 3, None, "2 laps qualify, and it takes 5 (lap 1: out)", 1),
+        (FLEET, 1, 40.0, "No lap has a time yet", 0),
+        (FLEET, 1, None, "| 0 of 1 |", 0),
+        (FLEET, 2, None, "there is only one", 2),
     ],
 )
-def test_two_laps_compared(
+def test_few_laps_are_drawn_as_far_as_they_go(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    name: str,
     laps: int,
     until_s: float | None,
     said: str,
     drawn: int,
 ) -> None:
     drive_laps(tmp_path, laps, until_s=until_s)
-    words, figures = run("two_laps_compared", tmp_path, monkeypatch)
+    words, figures = run(name, tmp_path, monkeypatch)
 
     assert said in words
-    assert figures == drawn
-
-
-@pytest.mark.parametrize(
-    ("laps", "until_s", "said", "drawn"),
-    [
-        (1, 40.0, "0 laps qualify, and it takes 5", 0),
-        (1, None, "0 laps qualify, and it takes 5 (lap 1: out)", 1),
-        (2, None, "1 laps qualify, and it takes 5 (lap 1: out)", 1),
-        (3, None, "2 laps qualify, and it takes 5 (lap 1: out)", 1),
-    ],
-)
-def test_consistency_and_corners(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    laps: int,
-    until_s: float | None,
-    said: str,
-    drawn: int,
-) -> None:
-    drive_laps(tmp_path, laps, until_s=until_s)
-    words, figures = run("consistency_and_corners", tmp_path, monkeypatch)
-
-    assert said in words
-    assert "Too few to say" in words
     assert figures == drawn
 
 
 @pytest.mark.parametrize(
     ("name", "drawn"),
     [
-        ("two_laps_compared", 1),
-        ("consistency_and_corners", 1),
+        (TWO, 1),
+        (CORNERS, 1),
         ("session_at_a_glance", 2),
-        ("the_fleet", 2),
+        (FLEET, 2),
     ],
 )
 def test_a_track_without_corners_is_drawn_as_it_is(
@@ -194,26 +181,3 @@ def test_session_at_a_glance(
 
     assert f"{laps - (until_s is not None)} laps finished" in words
     assert figures == 2
-
-
-@pytest.mark.parametrize(
-    ("laps", "until_s", "said", "drawn"),
-    [
-        (1, 40.0, "No lap has a time yet", 0),
-        (1, None, "| 0 of 1 |", 0),
-        (2, None, "there is only one", 2),
-    ],
-)
-def test_the_fleet(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    laps: int,
-    until_s: float | None,
-    said: str,
-    drawn: int,
-) -> None:
-    drive_laps(tmp_path, laps, until_s=until_s)
-    words, figures = run("the_fleet", tmp_path, monkeypatch)
-
-    assert said in words
-    assert figures == drawn
