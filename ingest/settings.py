@@ -447,6 +447,18 @@ class EmbeddedSettings(_Environment):
     )
 
 
+_SpoolKeep = Annotated[
+    int,
+    Field(
+        alias="SPOOL_KEEP_S",
+        ge=0,
+        le=31_536_000,
+        description="Seconds for which collectors keep frames that Kafka acknowledged, and for "
+        "which ingest requests missing ones",
+    ),
+]
+
+
 class IngestSettings(_Environment):
     """Settings for batches, for partitions per actor, and for how long collectors can resend
     frames.
@@ -475,14 +487,7 @@ class IngestSettings(_Environment):
         ge=0,
         description="Partitions that one actor hosts; 0 spreads them over the cluster's CPUs",
     )
-    spool_keep_s: int = Field(
-        7200,
-        alias="SPOOL_KEEP_S",
-        ge=0,
-        le=31_536_000,
-        description="Seconds for which collectors keep frames that Kafka acknowledged, and for "
-        "which ingest requests missing ones",
-    )
+    spool_keep_s: _SpoolKeep = 7200
 
 
 class CollectorSettings(_Environment):
@@ -516,16 +521,9 @@ class CollectorSettings(_Environment):
         le=1_000_000,
         description="How large the spool may become; an hour at 60 Hz takes some 30 MB. When it "
         "is full, only what Kafka has is deleted. New frames are then held in memory "
-        "for a minute and a half; after that they are lost and counted",
+        "for four minutes; after that they are lost and counted",
     )
-    spool_keep_s: int = Field(
-        7200,
-        alias="SPOOL_KEEP_S",
-        ge=0,
-        le=31_536_000,
-        description="Seconds for which collectors keep frames that Kafka acknowledged, and for "
-        "which ingest requests missing ones",
-    )
+    spool_keep_s: _SpoolKeep = 7200
 
 
 class AccSettings(_Environment):

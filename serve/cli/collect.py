@@ -68,6 +68,15 @@ def collect() -> None:
     """Publish a car's telemetry to Kafka: from a game, a simulation or a recording."""
 
 
+_speed = click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    type=Finite(0),
+    help="Times real time; 0: as fast as it goes.",
+)
+_user = click.option("--user", help="Whose session; USER_ID by default.")
+
 for _command in (acc, ac, init, doctor):
     collect.add_command(_command)
 
@@ -97,13 +106,7 @@ for _command in (acc, ac, init, doctor):
     type=click.IntRange(1),
     help="Stop after so many laps; without it, at Ctrl-C.",
 )
-@click.option(
-    "--speed",
-    default=1.0,
-    show_default=True,
-    type=Finite(0),
-    help="Times real time; 0: as fast as it goes.",
-)
+@_speed
 @click.option(
     "--past-laps",
     default=0,
@@ -111,7 +114,7 @@ for _command in (acc, ac, init, doctor):
     type=click.IntRange(0, 100),
     help="Laps to publish at once, as if driven before.",
 )
-@click.option("--user", help="Whose session; USER_ID by default.")
+@_user
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def simulate(
     cars: int,
@@ -158,13 +161,7 @@ def simulate(
 
 @collect.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--speed",
-    default=1.0,
-    show_default=True,
-    type=Finite(0),
-    help="Times real time; 0: as fast as it goes.",
-)
+@_speed
 @click.option(
     "--now",
     is_flag=True,
@@ -174,7 +171,7 @@ def simulate(
     ),
 )
 @click.option("--session", default="", help="The session's key; a new one by default.")
-@click.option("--user", help="Whose session; USER_ID by default.")
+@_user
 def replay(file: Path, speed: float, now: bool, session: str, user: str | None) -> None:
     """Publish a recorded session from a Parquet or CSV FILE.
 
