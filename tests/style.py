@@ -6,9 +6,11 @@ exceeded. It counts the packages that are shipped; generated code is left out.
 """
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +28,18 @@ METAPHORS = re.compile(
     r"\b(told|tells?|telling|says?|said|saying|hears?|heard|hearing|asks?|asked|asking)\b",
     re.IGNORECASE,
 )
+#: Words that no identifier may hold: a standard term of the field stands for each.
+METAPHORS_IN_NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        "tell tells telling told untold say says saying said ask asks asking asked "
+        "hear hears hearing heard unheard heed heeds staff hire hires hired dismiss "
+        "dismisses dismissed farewell obey obeys obeying understand understands "
+        "understood happening happenings course courses stretch stretches anew news "
+        "complain complains complained radio",
+    )
+)
+_NAME_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 _FIRST_COMMIT = "622aa62"
 
@@ -88,6 +102,7 @@ def measure() -> list[Figure]:
         *_of_functions(trees),
         *_of_words(trees),
         _of_classes(trees),
+        _of_identifiers(list(trees)),
         _of_packages(trees),
         Figure("README lines", readme.count("\n"), 120),
         Figure("README words", len(readme.split()), 1_000),
@@ -157,6 +172,30 @@ def _of_classes(trees: dict[Path, ast.Module]) -> Figure:
     )
     twice = sorted(name for name, count in names.items() if count > 1)
     return Figure("class names that exist twice", len(twice), 0, ", ".join(twice))
+
+
+def name_words(identifier: str) -> set[str]:
+    """Return the words of an identifier in snake_case or CamelCase, in small letters."""
+    return {word.lower() for word in _NAME_PART.findall(identifier)}
+
+
+def _of_identifiers(paths: list[Path]) -> Figure:
+    """Count the identifiers that hold a metaphor, each once per file."""
+    found = [
+        f"{path.relative_to(ROOT)}:{name}"
+        for path in paths
+        for name in sorted(identifiers(path.read_text(encoding="utf-8")))
+        if name_words(name) & METAPHORS_IN_NAMES
+    ]
+    return Figure("identifiers with metaphors", len(found), 0, ", ".join(found[:3]))
+
+
+def identifiers(text: str) -> set[str]:
+    """Return the identifiers of a Python source, with those inside f-strings."""
+    tree = ast.parse(text)
+    inside = (node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {token.string for token in tokens if token.type == tokenize.NAME} | set(inside)
 
 
 def _of_packages(trees: dict[Path, ast.Module]) -> Figure:

@@ -140,9 +140,9 @@ class FrameArrays:
         return type(self)(self.whole[:, frames], self.real[:, frames])
 
     @classmethod
-    def joined(cls, stretches: Sequence["FrameArrays"]) -> Self:
+    def joined(cls, blocks: Sequence["FrameArrays"]) -> Self:
         """Join stretches one after the other. They may be of several sessions."""
-        return cls(np.hstack([s.whole for s in stretches]), np.hstack([s.real for s in stretches]))
+        return cls(np.hstack([s.whole for s in blocks]), np.hstack([s.real for s in blocks]))
 
     def after(self, time_us: int | None) -> Self:
         """Return the frames that are later than ``time_us`` and than every frame before them."""

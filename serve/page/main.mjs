@@ -27,7 +27,7 @@ const page = {
   line: "none",
   words: "",
   undrawn: "",
-  heardAt: -Infinity,
+  receivedAt: -Infinity,
   framesBefore: 0,
   countedAt: 0,
 };
@@ -37,7 +37,7 @@ const list = new SessionList(byId("sessions"), choose);
 
 const pinned = () => new URLSearchParams(location.hash.slice(1)).get("session");
 const facts = (key) => page.sessions.facts(key);
-const isLive = () => performance.now() - page.heardAt < QUIET_AFTER_MS;
+const isLive = () => performance.now() - page.receivedAt < QUIET_AFTER_MS;
 
 // Opening and closing
 
@@ -64,7 +64,7 @@ function openDemo() {
 function leave() {
   page.feed?.close();
   page.viewing?.leave();
-  Object.assign(page, { feed: null, demo: false, viewing: null, line: "none", words: "", heardAt: -Infinity });
+  Object.assign(page, { feed: null, demo: false, viewing: null, line: "none", words: "", receivedAt: -Infinity });
 }
 
 function connect(query, greeting) {
@@ -85,7 +85,7 @@ function receive(message) {
   if (message.sessionId && message.sessionId !== page.viewing.key) return;
   const isFirst = page.viewing.drive.frames === 0 && message.frames.length > 0;
   page.viewing.receive(message);
-  if (message.frames.length > 0) page.heardAt = performance.now();
+  if (message.frames.length > 0) page.receivedAt = performance.now();
   // The lap's beginning can be asked for once the car is seen, and what was driven until then is stored by that time.
   if (message.lap || isFirst) setTimeout(refreshLaps, LAPS_AFTER_LAP_MS);
 }
@@ -127,7 +127,7 @@ function toggleDemo() {
     openDemo();
     return;
   }
-  page.feed.say({ type: "stop_demo" });
+  page.feed.send({ type: "stop_demo" });
   leave();
   screen.show(new Viewing(""));
   follow();

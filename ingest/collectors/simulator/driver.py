@@ -138,13 +138,13 @@ def _commitment(
     """
     form = draw.gauss(0, person.spread / 2.5)
     grip, braking = [], []
-    for nodes in _stretches(circuit):
+    for nodes in _segments(circuit):
         grip += [min(0.95, person.grip + form + draw.gauss(0, person.spread))] * nodes
         braking += [min(0.97, person.braking + draw.gauss(0, 3 * person.spread))] * nodes
     return grip, braking
 
 
-def _stretches(circuit: Circuit) -> list[int]:
+def _segments(circuit: Circuit) -> list[int]:
     """Count the steps that belong to each corner: from halfway to the one before until halfway to
     the next.
     """

@@ -9,10 +9,10 @@ export const endOf = (lap) => Date.parse(lap.ended_at ?? "") || Date.parse(lap.s
 
 const flying = (lap) => (lap.flags ?? []).length === 0 && timeOf(lap) !== null;
 
-// The colours that were told last: a lap may come again before it is judged again, and an answer later than the event it missed.
+// The newest colours: a lap may come again before it is judged again, and an answer later than the event it missed.
 function newest(known, lap) {
-  const told = (known?.colour_version ?? 0) > (lap.colour_version ?? 0) ? known : lap;
-  return { colour: told.colour ?? "", sector_colours: told.sector_colours ?? [], colour_version: told.colour_version ?? 0 };
+  const newest = (known?.colour_version ?? 0) > (lap.colour_version ?? 0) ? known : lap;
+  return { colour: newest.colour ?? "", sector_colours: newest.sector_colours ?? [], colour_version: newest.colour_version ?? 0 };
 }
 
 // [{timeMs, colour}] of the sectors, in order; the colour is empty where there is none.
@@ -38,15 +38,15 @@ export class LapBoard {
     return ["started_at", "ended_at"].every((name) => (known[name] && lap[name] ? Date.parse(known[name]) === Date.parse(lap[name]) : true));
   }
 
-  // The last lap that the lap engine told, null before the first.
-  get lastTold() {
+  // The last lap that the lap engine reported, null before the first.
+  get lastReported() {
     return this.laps.findLast((lap) => !lap.seen) ?? null;
   }
 
   // Where the laps lie between two times, the one in progress too: [{number, from, to}], times in ms.
   intervals(start, end) {
-    const told = this.laps.filter((lap) => !lap.seen && !Number.isNaN(endOf(lap)));
-    const laps = told.map((lap) => ({ number: lap.lap_number, from: Date.parse(lap.started_at), to: endOf(lap) }));
+    const reported = this.laps.filter((lap) => !lap.seen && !Number.isNaN(endOf(lap)));
+    const laps = reported.map((lap) => ({ number: lap.lap_number, from: Date.parse(lap.started_at), to: endOf(lap) }));
     if (laps.length > 0) laps.push({ number: laps.at(-1).number + 1, from: laps.at(-1).to, to: end });
     return laps.map((lap) => ({ ...lap, from: Math.max(lap.from, start), to: Math.min(lap.to, end) })).filter(({ from, to }) => to > from);
   }

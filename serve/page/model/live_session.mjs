@@ -90,21 +90,21 @@ export class Drive {
     this.traces.set(ended.lapNumber, ended);
     if (this.traces.size > KEPT_LAPS) this.traces.delete(this.traces.keys().next().value);
     const { timestamp, lapTime, invalid, lastLapTime } = this.frame;
-    this.#ended = { trace: ended, lineTime: timestamp - lapTime, invalid, toldBefore: lastLapTime };
+    this.#ended = { trace: ended, lineTime: timestamp - lapTime, invalid, reportedBefore: lastLapTime };
   }
 
   // The start of a lap is its time less its clock: the difference of two starts is the lap time, with no geometry in it.
   #timeEndedLap(frame) {
     if (!this.#ended || this.current.length < SETTLED_FRAMES) return null;
-    const { trace, lineTime, invalid, toldBefore } = this.#ended;
+    const { trace, lineTime, invalid, reportedBefore } = this.#ended;
     this.#ended = null;
     const flags = [];
     if (trace.columns.progress[0] > 0.05) flags.push("partial");
     if (invalid) flags.push("invalid");
     const lapTimeMs = frame.timestamp - frame.lapTime - lineTime;
-    // Some games tell it seconds after the line: until then it is that of the lap before, unless two laps are equal.
+    // Some games report it seconds after the line: until then it is that of the lap before, unless two laps are equal.
     const off = Math.abs(frame.lastLapTime - lapTimeMs);
-    const isOfThisLap = off <= SAME_TIME_MS || (off <= FITS_MS && frame.lastLapTime !== toldBefore);
+    const isOfThisLap = off <= SAME_TIME_MS || (off <= FITS_MS && frame.lastLapTime !== reportedBefore);
     const official = isOfThisLap ? frame.lastLapTime || null : null;
     return {
       lap_number: trace.lapNumber,

@@ -16,7 +16,7 @@ export class Reference {
     for (let i = 0; i < count; i += 1) this.#keep(at(i));
   }
 
-  // Standing still and rolling backwards are no news: a place is told by the first time the car was there.
+  // Standing still and rolling backwards change nothing: a place counts at the first time the car was there.
   #keep(sample) {
     const { progress } = this.columns;
     if (this.length > 0 && !(sample.progress > progress[this.length - 1])) return;
@@ -37,7 +37,7 @@ export class Reference {
     return column[left] + share * (column[left + 1] - column[left]);
   }
 
-  // Milliseconds lost (+) or gained (−) by a car that is there at that time of its lap; NaN where it can't be told.
+  // Milliseconds lost (+) or gained (−) by a car that is there at that time of its lap; NaN where it is unknown.
   deltaMs(at, clockMs) {
     return clockMs - this.valueAt("clock", at);
   }

@@ -1,5 +1,5 @@
 // The sectors of the lap being driven, as far as they have ended; and of the one before for some seconds after the line, where
-// its last sector ends. Pure. The lap engine tells them: a lap in progress when a sector ends, the lap when it is over.
+// its last sector ends. Pure. The lap engine reports them: a lap in progress when a sector ends, the lap when it is over.
 
 import { sectorsOf } from "./laps.mjs";
 import { SAME_START_MS } from "./sample_buffers.mjs";
@@ -10,8 +10,8 @@ export class RunningSectors {
   #lap = null;
   #ended = false;
 
-  // lap: one in progress, as the socket tells it.
-  tell(lap) {
+  // lap: one in progress, as the socket sends it.
+  update(lap) {
     this.#lap = lap;
     this.#ended = false;
   }
@@ -23,7 +23,7 @@ export class RunningSectors {
     this.#ended = true;
   }
 
-  // A lap began, in ms since 1970. Who joins in mid-lap is told of its sectors before the first frame: these go on.
+  // A lap began, in ms since 1970. Who joins in mid-lap receives its sectors before the first frame: these go on.
   begin(startedAt) {
     this.#ended = !(Math.abs(Date.parse(this.#lap?.started_at) - startedAt) <= SAME_START_MS);
   }

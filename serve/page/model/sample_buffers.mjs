@@ -26,7 +26,7 @@ export class Trace {
     this.lapNumber = lapNumber;
     this.length = 0;
     this.columns = columns(capacity);
-    this.placedFrom = NaN; // the progress at which the game first told a place
+    this.placedFrom = NaN; // the progress at which the game first reported a place
   }
 
   append(sample) {

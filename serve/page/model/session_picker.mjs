@@ -4,7 +4,7 @@ export class Choice {
   #wasLive = new Set();
 
   // The key to show, or null; sessions come newest first. A session that has just become live wins (the game was restarted);
-  // else what is shown stays while it is live. Their own times tell nothing: a replayed session may be years old.
+  // else what is shown stays while it is live. Their own times show nothing: a replayed session may be years old.
   next(sessions, shown) {
     const live = sessions.filter((one) => one.live);
     const fresh = live.filter((one) => !this.#wasLive.has(one.key));

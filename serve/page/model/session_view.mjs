@@ -15,7 +15,7 @@ const LAPS_AT_ONCE = 20;
 
 export class Viewing {
   #pinned = null;
-  #asked = null;
+  #requested = null;
   #recalled = null;
   #traces = new Map();
   #summing = false;
@@ -58,7 +58,7 @@ export class Viewing {
   receive({ frames, session, lap, lapInProgress, status }) {
     for (const frame of frames) this.#push(frame);
     if (session) this.facts = { ...this.facts, ...session };
-    if (lapInProgress) this.sectors.tell(lapInProgress);
+    if (lapInProgress) this.sectors.update(lapInProgress);
     if (lap) this.#finish(lap);
     if (status) this.missed += status.missed;
     if (session || status) this.version += 1;
@@ -82,7 +82,7 @@ export class Viewing {
     this.board.put(lap);
     if (!before || endOf(before) === endOf(this.board.get(lap.lap_number))) return;
     this.#traces.delete(lap.lap_number);
-    if (this.#asked === lap.lap_number) this.#asked = null;
+    if (this.#requested === lap.lap_number) this.#requested = null;
   }
 
   // The lap engine's number of the lap being driven: the game may not count the lap out of the pits, or count from 1 again.
@@ -92,9 +92,9 @@ export class Viewing {
 
   #count() {
     const { current } = this.drive;
-    const { lastTold } = this.board;
-    if (!current || !lastTold || !this.#follows(current, endOf(lastTold))) return;
-    this.#ahead = lastTold.lap_number + 1 - current.lapNumber;
+    const { lastReported } = this.board;
+    if (!current || !lastReported || !this.#follows(current, endOf(lastReported))) return;
+    this.#ahead = lastReported.lap_number + 1 - current.lapNumber;
   }
 
   // Whether a lap as it was seen is the one that began then: it was seen from there on, or the page came in the middle.
@@ -167,15 +167,15 @@ export class Viewing {
 
   async #chooseReference() {
     const wanted = this.#pinned ?? this.board.best?.lap_number ?? null;
-    if (wanted === this.#asked) return;
-    this.#asked = wanted;
+    if (wanted === this.#requested) return;
+    this.#requested = wanted;
     try {
       const reference = wanted === null ? null : await this.#lap(wanted);
-      if (wanted === this.#asked) this.#compare(reference);
+      if (wanted === this.#requested) this.#compare(reference);
     } catch (error) {
-      if (wanted !== this.#asked) return;
+      if (wanted !== this.#requested) return;
       // The lap may be on its way to the store: the next look at the laps asks again.
-      this.#asked = null;
+      this.#requested = null;
       this.trouble = `Lap ${wanted} can't be drawn: ${error.message}`;
       this.version += 1;
     }

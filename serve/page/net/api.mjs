@@ -9,8 +9,8 @@ async function get(path, { absent } = {}) {
   }
   if (answer.ok) return answer.json();
   if (answer.status === 404 && absent !== undefined) return absent;
-  const told = await answer.json().catch(() => ({}));
-  const detail = told.detail ?? told.error;
+  const body = await answer.json().catch(() => ({}));
+  const detail = body.detail ?? body.error;
   throw new Error(typeof detail === "string" ? detail : `the server answered ${answer.status}`);
 }
 

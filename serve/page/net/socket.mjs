@@ -13,10 +13,10 @@ const WORDS = {
   1012: "the server is restarting",
   1013: "the server is busy",
   4008: "this page was too slow to keep up",
-  4029: "this page asked too often",
+  4029: "this page sent too many requests",
   4030: "too many pages are open from this network",
   4031: "the server has all the viewers that it can hold",
-  4401: "the server asks for a token",
+  4401: "the server requires a token",
   4403: "the server does not serve this page's address",
 };
 const FINAL = new Set([4400, 4401, 4403]);
@@ -48,7 +48,7 @@ export class Feed {
     this.#open("connecting");
   }
 
-  say(message) {
+  send(message) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
@@ -73,11 +73,11 @@ export class Feed {
 
   #opened() {
     this.onState("open", "");
-    for (const message of this.greeting) this.say(message);
-    this.#ping = setInterval(() => this.say({ type: "ping" }), PING_EVERY_MS);
+    for (const message of this.greeting) this.send(message);
+    this.#ping = setInterval(() => this.send({ type: "ping" }), PING_EVERY_MS);
   }
 
-  // A message that can't be read costs that message and is told; the next ones may be fine.
+  // A message that can't be read costs that message and is shown; the next ones may be fine.
   #receive(data) {
     let message;
     try {

@@ -1,4 +1,4 @@
-// Numbers as people at a track write them. Pure: no clock, no document, and the locale only where a date is told.
+// Numbers as people at a track write them. Pure: no clock, no document, and the locale only where a date is written.
 
 const NOTHING = "–";
 

@@ -1,4 +1,4 @@
-// The track from above, drawn from where cars have been; a ring where the game does not tell places.
+// The track from above, drawn from where cars have been; a ring where the game reports no places.
 
 import { Paper, palette } from "./canvas.mjs";
 
@@ -82,7 +82,7 @@ export class TrackMap {
   }
 }
 
-// What the store or the game did not tell is zero, and no place.
+// What the store or the game did not report is zero, and no place.
 const placed = (x, z) => Number.isFinite(x) && Number.isFinite(z) && (x !== 0 || z !== 0);
 
 // A function from metres to pixels that keeps proportions and fills the canvas, turned a quarter where that makes it larger.

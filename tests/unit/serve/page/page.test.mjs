@@ -37,35 +37,35 @@ test("what the page timed itself never replaces what the lap engine says", () =>
 
 test("the colours that were told last stand, in whichever order they arrive", () => {
   const board = new LapBoard();
-  const told = (colour, version) => ({ ...lap(1, 90000), sector_times_ms: [40000, 50000], colour, sector_colours: [colour, "yellow"], colour_version: version });
-  for (const one of [told("purple", 1), told("green", 2), told("purple", 1), lap(1, 90000)]) board.put(one);
+  const coloured = (colour, version) => ({ ...lap(1, 90000), sector_times_ms: [40000, 50000], colour, sector_colours: [colour, "yellow"], colour_version: version });
+  for (const one of [coloured("purple", 1), coloured("green", 2), coloured("purple", 1), lap(1, 90000)]) board.put(one);
   assert.equal(board.last.colour, "green");
   assert.deepEqual(sectorsOf(board.last), [{ timeMs: 40000, colour: "green" }, { timeMs: 50000, colour: "yellow" }]);
 });
 
 test("a lap as the socket tells it has its colours", () => {
-  const { lap: told } = messageFrom('{"lap":{"lapNumber":3,"colour":"purple","sectorColours":["green"],"colourVersion":2}}');
-  assert.deepEqual([told.colour, told.sector_colours, told.colour_version], ["purple", ["green"], 2]);
+  const { lap: judged } = messageFrom('{"lap":{"lapNumber":3,"colour":"purple","sectorColours":["green"],"colourVersion":2}}');
+  assert.deepEqual([judged.colour, judged.sector_colours, judged.colour_version], ["purple", ["green"], 2]);
 });
 
 test("sectors appear as they end, and the lap's own stay for some seconds after the line", () => {
   const running = new RunningSectors();
   const { lapInProgress } = messageFrom('{"sessionId":"a","lapInProgress":{"lapNumber":3,"sectorTimes":[30000],"sectorColours":["purple"]}}');
-  running.tell(lapInProgress);
+  running.update(lapInProgress);
   assert.deepEqual(running.at(80000), [{ timeMs: 30000, colour: "purple" }]);
   running.begin(90000);
   running.finish({ ...lap(2, 90000), sector_times_ms: [1, 2] });
   running.finish({ ...lap(3, 90000), sector_times_ms: [30000, 60000], sector_colours: ["green", "yellow"] });
   assert.deepEqual(running.at(8000), [{ timeMs: 30000, colour: "green" }, { timeMs: 60000, colour: "yellow" }]);
   assert.deepEqual(running.at(8001), []);
-  running.tell({ ...lapInProgress, lap_number: 4 });
+  running.update({ ...lapInProgress, lap_number: 4 });
   assert.equal(running.at(30500).length, 1);
 });
 
 test("a lap that is not judged has sectors without colours", () => {
   const running = new RunningSectors();
   assert.deepEqual(running.at(0), []);
-  running.tell(messageFrom('{"lapInProgress":{"lapNumber":1,"sectorTimes":[30000],"sectorColours":[]}}').lapInProgress);
+  running.update(messageFrom('{"lapInProgress":{"lapNumber":1,"sectorTimes":[30000],"sectorColours":[]}}').lapInProgress);
   assert.deepEqual(running.at(40000), [{ timeMs: 30000, colour: "" }]);
 });
 
@@ -215,7 +215,7 @@ test("a lap that can't be fetched is told in words and asked for again", async (
 // Laps as the lap engine tells them, one after the other from START on: [number, how long the lap lasted, its time] in ms.
 const START = 1700000000000;
 const instantOf = (ms) => new Date(START + ms).toISOString();
-function toldLaps(laps) {
+function reportedLaps(laps) {
   let at = 0;
   return laps.map(([number, lasted, ms]) => {
     const from = at;
@@ -226,7 +226,7 @@ function toldLaps(laps) {
 
 test("a session's laps lie where the lap engine says, pauses and all, with the one in progress behind them", () => {
   const board = new LapBoard();
-  for (const one of toldLaps([[1, 120000], [2, 155000, 95000]])) board.put(one);
+  for (const one of reportedLaps([[1, 120000], [2, 155000, 95000]])) board.put(one);
   board.put({ ...lap(3, 94000), seen: true });
   const ends = (start, end) => board.intervals(START + start, START + end).map(({ number, from, to }) => [number, from - START, to - START]);
   assert.deepEqual(ends(0, 300000), [[1, 0, 120000], [2, 120000, 275000], [3, 275000, 300000]]);
@@ -238,14 +238,14 @@ test("a lap that is corrected to other frames is summed up and drawn anew", asyn
   const fetchColumns = async () => { asked += 1; return { normalized_position: [0, 0.5, 1], lap_clock_ms: [0, 45000, 90000] }; };
   const viewing = new Viewing("a", { fetchColumns, fetchSums: async (first) => [{ lap_number: first, max_speed_kmh: 200 + asked }] });
   const settled = () => new Promise((done) => setTimeout(done));
-  const [told] = toldLaps([[1, 90000]]);
-  viewing.putLaps([told]);
+  const [reported] = reportedLaps([[1, 90000]]);
+  viewing.putLaps([reported]);
   await settled();
   await viewing.readSums();
-  viewing.putLaps([{ ...told, official_lap_time_ms: 90001 }]);
+  viewing.putLaps([{ ...reported, official_lap_time_ms: 90001 }]);
   await settled();
   assert.deepEqual([asked, viewing.board.last.summary.max_speed_kmh], [1, 201]);
-  viewing.putLaps([{ ...told, ended_at: instantOf(91000) }]);
+  viewing.putLaps([{ ...reported, ended_at: instantOf(91000) }]);
   await settled();
   await viewing.readSums();
   assert.deepEqual([asked, viewing.board.last.summary.max_speed_kmh], [2, 202]);
@@ -257,11 +257,11 @@ test("the lap being driven has the lap engine's number, where the game does not 
   const drive = (from, to) => viewing.receive({ frames: frames.slice(from, to).map(frameFrom) });
   drive(0, 121);
   assert.equal(viewing.lapNumber, 1);
-  viewing.putLaps(toldLaps([[1, 120000]]));
+  viewing.putLaps(reportedLaps([[1, 120000]]));
   assert.equal(viewing.lapNumber, 2);
   drive(121, 216);
   assert.equal(viewing.lapNumber, 3);
-  viewing.putLaps(toldLaps([[1, 120000], [2, 95000]]));
+  viewing.putLaps(reportedLaps([[1, 120000], [2, 95000]]));
   assert.equal(viewing.lapNumber, 3);
 });
 
