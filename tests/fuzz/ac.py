@@ -15,10 +15,10 @@ from ingest.collectors.games.ac.game import AcGame
 from ingest.collectors.games.interface import GameEvent
 from ingest.settings import AcSettings
 from ingest.telemetry_pb2 import TelemetryFrame
+from tests.fuzz.event_checker import EventChecker
 from tests.fuzz.origin import holds
 from tests.fuzz.pages import WrittenPages
 from tests.fuzz.spoil import same_size, spoil
-from tests.fuzz.told import Told
 from tests.game_emulators.ac_packets import CAR_INFO, HANDSHAKE, read_request
 from tests.game_emulators.pages import AC_GRAPHICS, AC_PHYSICS
 from tests.paths import SHARED
@@ -38,7 +38,7 @@ _OF_GRAPHICS = {"lap_time": "iCurrentTime", "normalized_position": "normalizedCa
 
 
 class Ac:
-    """``step`` after ``step``; raises AssertionError when something was told that must not be."""
+    """``step`` after ``step``; raises AssertionError when an event is wrong."""
 
     def __init__(self, folder: Path, draw: Random) -> None:
         self._folder, self._draw = folder, draw
@@ -48,7 +48,7 @@ class Ac:
         self._server.setblocking(False)
         (folder / "none").mkdir()
         self._games = [self._follow(folder), self._follow(folder / "none")]
-        self._told = [Told(), Told()]
+        self._checkers = [EventChecker(), EventChecker()]
         self._clients: set[tuple[str, int]] = set()
         self._messages = [ac.answer(), ac.info(), ac.lap(3, 99_000)]
         self._messages += [path.read_bytes() for path in sorted(_REAL.glob("acudp_*.bin"))]
@@ -75,13 +75,13 @@ class Ac:
 
     @property
     def summary(self) -> str:
-        pages, alone = self._told
+        pages, alone = self._checkers
         counts = sum((Counter(one.counts) for one in self._games), Counter())
-        told = (
+        summary = (
             f"with pages: {pages.sessions} sessions, {pages.frames} frames; without:"
             f" {alone.sessions}, {alone.frames}"
         )
-        return "\n".join([told, *(f"{count:9} {kind}" for kind, count in counts.most_common())])
+        return "\n".join([summary, *(f"{count:9} {kind}" for kind, count in counts.most_common())])
 
     def step(self) -> None:
         """Something goes wrong, or right, and both followers look."""
@@ -93,9 +93,9 @@ class Ac:
         self._drive(passed_s)
         self._write_pages()
         self._say()
-        for game, told in zip(self._games, self._told, strict=True):
+        for game, checker in zip(self._games, self._checkers, strict=True):
             events = game.poll(0)
-            told.take(events)
+            checker.take(events)
             self._check_origin(events)
 
     def close(self) -> None:
@@ -180,8 +180,10 @@ def _is_in(
 ) -> bool:
     if len(data) < layout.size:
         return False
-    told = all(holds(frame, field, _number(layout, data, name)) for field, name in fields.items())
-    return told and (not laps or _is_lap(frame, int(_number(layout, data, laps)) + 1))
+    matches = all(
+        holds(frame, field, _number(layout, data, name)) for field, name in fields.items()
+    )
+    return matches and (not laps or _is_lap(frame, int(_number(layout, data, laps)) + 1))
 
 
 def _is_lap(frame: TelemetryFrame, lap_number: int) -> bool:

@@ -13,10 +13,10 @@ from ingest.collectors.games.acc.game import AccGame
 from ingest.collectors.games.interface import GameEvent
 from ingest.settings import AccSettings
 from ingest.telemetry_pb2 import TelemetryFrame
+from tests.fuzz.event_checker import EventChecker
 from tests.fuzz.origin import holds
 from tests.fuzz.pages import WrittenPages
 from tests.fuzz.spoil import same_size, spoil
-from tests.fuzz.told import Told
 from tests.game_emulators import acc_messages as game
 from tests.game_emulators.pages import ACC_GRAPHICS, ACC_PHYSICS
 from tests.paths import SHARED
@@ -55,7 +55,7 @@ def _messages() -> list[bytes]:
 
 
 class Acc:
-    """``step`` after ``step``; raises AssertionError when something was told that must not be."""
+    """``step`` after ``step``; raises AssertionError when an event is wrong."""
 
     def __init__(self, folder: Path, draw: Random) -> None:
         self._folder, self._draw = folder, draw
@@ -64,7 +64,7 @@ class Acc:
         self._server.bind(("127.0.0.1", 0))
         self._server.setblocking(False)
         self._games = [self._follow(broadcast_only) for broadcast_only in (False, True)]
-        self._told = [Told(), Told()]
+        self._checkers = [EventChecker(), EventChecker()]
         self._clients: set[tuple[str, int]] = set()
         self._messages = _messages()
         self._packet_id = 0
@@ -88,13 +88,13 @@ class Acc:
 
     @property
     def summary(self) -> str:
-        pages, alone = self._told
+        pages, alone = self._checkers
         counts = sum((Counter(one.counts) for one in self._games), Counter())
-        told = (
+        summary = (
             f"pages: {pages.sessions} sessions, {pages.frames} frames; broadcasts alone:"
             f" {alone.sessions}, {alone.frames}"
         )
-        return "\n".join([told, *(f"{count:9} {kind}" for kind, count in counts.most_common())])
+        return "\n".join([summary, *(f"{count:9} {kind}" for kind, count in counts.most_common())])
 
     def step(self) -> None:
         """Something goes wrong, or right, and both followers look."""
@@ -104,10 +104,10 @@ class Acc:
         )
         self._write_pages()
         self._say()
-        for game_, told in zip(self._games, self._told, strict=True):
+        for game_, checker in zip(self._games, self._checkers, strict=True):
             events = game_.poll(0)
-            told.take(events)
-            if told is self._told[0]:
+            checker.take(events)
+            if checker is self._checkers[0]:
                 self._check_origin(events)
 
     def close(self) -> None:
@@ -166,19 +166,19 @@ class Acc:
 
 
 def _drives_like(frame: TelemetryFrame, page: bytes) -> bool:
-    told = all(
+    matches = all(
         holds(frame, field, _number(ACC_PHYSICS, page, name))
         for field, name in _FROM_PHYSICS.items()
     )
-    return told and holds(frame, "gear", _number(ACC_PHYSICS, page, "gear") - 1)
+    return matches and holds(frame, "gear", _number(ACC_PHYSICS, page, "gear") - 1)
 
 
 def _is_where(frame: TelemetryFrame, page: bytes) -> bool:
-    told = all(
+    matches = all(
         holds(frame, field, _number(ACC_GRAPHICS, page, name))
         for field, name in _FROM_GRAPHICS.items()
     )
-    return told and holds(frame, "lap_number", _number(ACC_GRAPHICS, page, "completedLaps") + 1)
+    return matches and holds(frame, "lap_number", _number(ACC_GRAPHICS, page, "completedLaps") + 1)
 
 
 def _number(layout, page: bytes, name: str) -> float:

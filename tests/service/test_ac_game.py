@@ -204,4 +204,4 @@ def test_a_game_gone_mad_is_survived(tmp_path):
         game.close()
 
     assert game.inputs > 500
-    assert all(told.frames > 20 for told in game._told)
+    assert all(checker.frames > 20 for checker in game._checkers)

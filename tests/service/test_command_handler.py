@@ -1,5 +1,5 @@
-"""A collector's radio on a real broker: what it is told it does, what it cannot understand it says
-once, and it outlives its broker.
+"""A collector's command handler on a real broker: it applies commands, logs each kind of invalid one
+once, and outlives its broker.
 """
 
 import json
@@ -56,19 +56,19 @@ class Driven:
     def __init__(self) -> None:
         self.session: str | None = "s"
         self.statistics = Statistics(9, 7, 1, ProducerStatistics(8, 300, 2))
-        self.told: list[object] = []
+        self.applied: list[object] = []
         self.sending = True
 
     def pause(self) -> None:
-        self.told.append("pause")
+        self.applied.append("pause")
         self.sending = False
 
     def resume(self) -> None:
-        self.told.append("resume")
+        self.applied.append("resume")
         self.sending = True
 
     def limit_rate(self, rate_hz: float) -> None:
-        self.told.append(rate_hz)
+        self.applied.append(rate_hz)
 
 
 @pytest.fixture
@@ -138,10 +138,10 @@ def test_what_concerns_the_game_is_passed_on_in_order(settings, handler):
 
     def arrived() -> bool:
         handler.pass_on(driven)
-        return 20 in driven.told
+        return 20 in driven.applied
 
     wait_until(arrived)
-    assert driven.told == ["pause", "resume", 20]
+    assert driven.applied == ["pause", "resume", 20]
 
 
 def test_status_is_answered_on_a_topic_of_its_own(settings, handler):
@@ -177,7 +177,7 @@ def test_an_answer_that_is_not_taken_ends_nothing(settings, spool):
             handler._orders.put(Command(user_id="anna", **order))
         handler.pass_on(driven)
 
-    assert driven.told == ["pause"]
+    assert driven.applied == ["pause"]
     assert [line["event"] for line in said if line["log_level"] == "warning"] == [
         "an answer was not sent"
     ]
@@ -195,7 +195,7 @@ def test_an_answer_for_which_there_is_no_producer_ends_nothing(settings, spool, 
             handler._orders.put(Command(user_id="anna", **order))
         handler.pass_on(driven)
 
-    assert driven.told == ["pause"]
+    assert driven.applied == ["pause"]
     assert "ssl.ca.location" in said[0]["reason"]
     handler._listener.close()
 
@@ -215,7 +215,7 @@ def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, handler)
 
         def arrived() -> bool:
             handler.pass_on(driven)
-            return bool(driven.told)
+            return bool(driven.applied)
 
         wait_until(arrived)
 
@@ -261,7 +261,7 @@ def test_frames_are_sent_again_on_their_partition_marked_as_such(settings, spool
     assert {m.key() for m in again} == {sender.key.encode()}
 
 
-def test_radio_goes_on_after_a_failure(settings, tmp_path, monkeypatch):
+def test_command_handler_goes_on_after_a_failure(settings, tmp_path, monkeypatch):
     class Failing(SpoolFolder):
         """Of a disk that fails once."""
 
@@ -403,7 +403,7 @@ def test_a_person_tells_and_asks(settings, handler, monkeypatch):
     with followed(handler, driven):
         assert run("rate", "anna", "20") == (0, "sent to the collectors of anna")
         assert run("pause", "anna") == (0, "sent to the collectors of anna")
-        wait_until(lambda: driven.told == [20, "pause"])
+        wait_until(lambda: driven.applied == [20, "pause"])
         code, said = run("status", "anna", "--wait", "3")
 
     assert code == 0

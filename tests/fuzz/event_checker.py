@@ -1,4 +1,4 @@
-"""What holds of everything that a game tells, whatever it was given: checked as it is told."""
+"""Checks the events of a game as they come, whatever the game was given."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from ingest.collectors.games.interface import FactsChanged, GameEvent, SessionBe
 from ingest.telemetry_pb2 import TelemetryFrame
 
 
-class Told:
+class EventChecker:
     """Sessions come one after the other, frames only within one, in time, and each could have come
     from a car.
     """
