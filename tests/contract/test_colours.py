@@ -128,7 +128,7 @@ def test_laps_that_a_worker_stored_and_did_not_judge_are_found_by_the_next(datab
         assert successor.store.unjudged() == {}
 
 
-def test_lap_of_another_car_than_was_told_first_gives_its_record_back(database, owner):
+def test_lap_of_another_car_than_was_reported_first_gives_its_record_back(database, owner):
     """And is judged among its own."""
     owner.store.judge(SCOPE, keep(owner, "alice", lap(1, 90_000, at_s=0)))
     owner.store.judge(SCOPE, keep(owner, "bob", lap(1, 91_000, at_s=100)))

@@ -143,7 +143,7 @@ def committed(settings, partition, group):
     return place.offset
 
 
-def test_group_remembers_what_it_was_told(settings, partition, source):
+def test_group_remembers_what_it_was_reported(settings, partition, source):
     produce(settings, partition, numbered(10))
     for offset in (4, 7):
         source.commit(offset)
@@ -153,7 +153,7 @@ def test_group_remembers_what_it_was_told(settings, partition, source):
     assert committed(settings, partition, "another-group") < 0
 
 
-def test_offset_of_the_group_is_there_for_whoever_asks(settings, partition, source):
+def test_offset_of_the_group_is_there_for_whoever_requests(settings, partition, source):
     """As tools that show lag do: by group, without being a member."""
     source.commit(3)
     source.__exit__()

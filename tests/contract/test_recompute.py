@@ -46,7 +46,7 @@ def test_history_gives_the_laps_that_were_timed_live(conn):
     assert done.changes == ()
 
 
-def test_what_another_engine_made_is_shown_and_written_only_when_told(conn, database):
+def test_what_another_engine_made_is_shown_and_written_only_when_requested(conn, database):
     """And judged then; the track that was learnt meanwhile is the session's from now on."""
     live = laps_of(database.url, "a")
     conn.execute("UPDATE laps SET lap_time_ms = lap_time_ms + 7, engine = 1 WHERE lap_number = 2")
@@ -143,7 +143,7 @@ def test_a_batch_that_is_under_way_does_not_end_it(conn, database):
     assert rows(database.url, "SELECT FROM partition_offsets WHERE fence > 1")
 
 
-def test_session_that_is_being_driven_says_so(conn):
+def test_session_that_is_being_driven_shows_it(conn):
     conn.execute("UPDATE sessions SET updated_at = now()")
     (session,) = stored_sessions(conn, "a")
 

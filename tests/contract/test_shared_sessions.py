@@ -40,7 +40,7 @@ def settle(*owners: Owner) -> None:
             owner.store.time_again(late, owner.position, owner.fence)
 
 
-def test_worker_hears_that_another_writes_to_its_session(database, owner):
+def test_worker_receives_that_another_writes_to_its_session(database, owner):
     with Owner(database.url, Partition("telemetry", 4)) as other:
         owner.write(*drove("a", 1, 2), *drove("b", 1))
         other.write(*drove("a", 3))

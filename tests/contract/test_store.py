@@ -115,7 +115,7 @@ def test_write_by_a_replaced_owner_leaves_nothing(database):
     assert_nothing_in(database.url, "gaps", "dead_letters")
 
 
-def test_replaced_owner_may_not_even_say_that_it_is_alive(database):
+def test_replaced_owner_may_not_even_state_that_it_is_alive(database):
     with (
         Owner(database.url) as replaced,
         Owner(database.url, fence=replaced.fence),
@@ -351,7 +351,7 @@ def test_replaced_owner_may_not_skip(database):
     assert_nothing_in(database.url, "gaps")
 
 
-def test_log_that_begins_anew_is_read_anew(database, owner):
+def test_log_that_restarts_is_read_again(database, owner):
     owner.write(*drove("a", 1, 2))
     owner.store.rewind(owner.fence, 2, 0)
 

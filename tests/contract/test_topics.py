@@ -48,7 +48,7 @@ def test_two_that_create_at_once(settings):
     assert [sum(each[i].created for each in outcomes) for i in range(3)] == [1, 1, 1]
 
 
-def test_a_topic_that_is_there_is_left_alone_and_its_differences_said(settings):
+def test_a_topic_that_is_there_is_left_alone_and_its_differences_reported(settings):
     by_hand(settings, settings.topic_laps, 4, {"retention.ms": "1000000"})
     laps = create_topics(settings)[2]
 
@@ -66,7 +66,7 @@ def test_a_topic_that_is_there_is_left_alone_and_its_differences_said(settings):
     )
 
 
-def test_what_is_missing_is_said(settings):
+def test_what_is_missing_is_reported(settings):
     assert [str(r) for r in describe_topics(settings)][1] == f"{settings.topic_commands}: missing"
 
 
@@ -114,7 +114,7 @@ def test_topic_that_grows_keeps_its_records_and_takes_new_ones(settings, partiti
         assert read(source, 1) == ([0], [b"new"])
 
 
-def test_topic_that_was_made_anew_has_another_id_and_is_empty(settings, partition):
+def test_topic_that_was_recreated_has_another_id_and_is_empty(settings, partition):
     """The same name and the same offsets, and none of the records."""
     produce(settings, partition, numbered(10))
     with PartitionConsumer(settings, partition) as source:
@@ -130,7 +130,7 @@ def test_topic_that_was_made_anew_has_another_id_and_is_empty(settings, partitio
         assert source.offsets() == (0, 0)
 
 
-def test_asking_for_a_topic_does_not_make_it(settings):
+def test_requesting_a_topic_does_not_make_it(settings):
     """A mistyped name is an error, and not a topic of one partition."""
     admin = open_admin(settings)
     admin.list_topics(settings.topic_commands, timeout=WITHIN_S)

@@ -185,7 +185,7 @@ def test_session_is_drawn_by_the_second_and_goes_on(page: webdriver.Chrome) -> N
     until(page, "the session goes on", lambda: picture_of(page, OVERVIEW) != before)
 
 
-def test_pages_session_is_asked_for_once_and_then_only_what_is_new(page: webdriver.Chrome) -> None:
+def test_pages_session_is_requested_once_and_then_only_what_is_new(page: webdriver.Chrome) -> None:
     show_session(page)
     asked = (
         "return performance.getEntriesByType('resource').map(e => e.name).filter(n =>"
@@ -197,7 +197,7 @@ def test_pages_session_is_asked_for_once_and_then_only_what_is_new(page: webdriv
     assert all("?since=" in name for name in others)
 
 
-def test_cursor_tells_a_second_and_enter_compares_with_its_lap(page: webdriver.Chrome) -> None:
+def test_cursor_reports_a_second_and_enter_compares_with_its_lap(page: webdriver.Chrome) -> None:
     """From the end of the session to its beginning, which is in the first lap."""
     until(
         page,
@@ -218,7 +218,7 @@ def test_cursor_tells_a_second_and_enter_compares_with_its_lap(page: webdriver.C
     assert one(page, "#strips").is_displayed()
 
 
-def test_laps_say_what_they_came_to(page: webdriver.Chrome, page_url: str) -> None:
+def test_laps_state_what_they_came_to(page: webdriver.Chrome, page_url: str) -> None:
     """Highest speed and share at full throttle, as the store sums them up; a narrow window has no
     room for them.
     """

@@ -107,7 +107,7 @@ def test_every_datagram_of_the_car_is_a_frame(tmp_path):
         assert table.ours.counts == {}
 
 
-def test_the_next_session_is_found_by_asking_again(tmp_path):
+def test_the_next_session_is_found_by_requesting_again(tmp_path):
     """The stream stops while the game loads, and the driver is another one afterwards."""
     with playing(tmp_path, load_s=0.0) as table:
         (first,) = of(SessionBegan, table.follow_until(SessionBegan))
@@ -119,7 +119,7 @@ def test_the_next_session_is_found_by_asking_again(tmp_path):
         assert len(of(SessionEnded, said)) == 1
 
 
-def test_a_game_that_has_forgotten_us_is_asked_again_and_told_when_we_leave(tmp_path):
+def test_a_game_that_has_forgotten_us_is_requested_again_and_reported_when_we_leave(tmp_path):
     with playing(tmp_path) as table:
         table.follow_until(SessionBegan)
         table.remote._listeners.clear()

@@ -93,7 +93,7 @@ def test_of_a_game_that_tears_its_pages_each_frame_is_one_that_it_wrote(tmp_path
     assert sum(w.torn for w in written) > 0.3 * len(written)
 
 
-def test_what_was_seen_last_is_told_at_the_end(tmp_path, follow):
+def test_what_was_seen_last_is_reported_at_the_end(tmp_path, follow):
     """Looks are understood three at a time; who stops in between has the last ones all the same."""
     with in_process("acc", tmp_path, "--load", "0.2") as played:
         game = follow(played.port("broadcasting"))
@@ -105,7 +105,7 @@ def test_what_was_seen_last_is_told_at_the_end(tmp_path, follow):
     assert 1 <= len(untold) <= 3
 
 
-def test_broadcasts_beside_the_pages_tell_the_length_of_the_track(tmp_path, follow):
+def test_broadcasts_beside_the_pages_report_the_length_of_the_track(tmp_path, follow):
     with in_process("acc", tmp_path, "--load", "0.2", "--cars", "5") as played:
         game = follow(played.port("broadcasting"))
         said = until(
@@ -146,7 +146,7 @@ def test_broadcasts_alone_through_bad_weather(tmp_path, follow, monkeypatch):
     assert times == sorted(set(times))
 
 
-def test_a_wrong_password_is_said(tmp_path, follow):
+def test_a_wrong_password_is_reported(tmp_path, follow):
     with in_process("acc", tmp_path, "--load", "0.2") as played:
         game = follow(played.port("broadcasting"), password="wrong", broadcast_only=True)
         until(game, lambda _: game.counts.get("ACC refused the registration") == 1)

@@ -501,7 +501,7 @@ def test_without_a_database_only_stored_things_are_missing(bridge):
     assert (code, json.loads(body)["status"]) == (503, "no answer from the store")
 
 
-def test_every_answer_says_what_a_browser_may_do(bridge):
+def test_every_answer_states_what_a_browser_may_do(bridge):
     for path in ("/", "/api/stats", "/api/nothing"):
         _, headers, _ = bridge.get(path)
         assert "default-src 'self'" in headers["content-security-policy"]

@@ -58,7 +58,7 @@ def test_ray_accepts_the_configuration() -> None:
     assert accepted.returncode == 0, accepted.stderr
 
 
-def test_ray_would_say_what_is_wrong(config: dict[str, Any], tmp_path: Path) -> None:
+def test_ray_would_state_what_is_wrong(config: dict[str, Any], tmp_path: Path) -> None:
     wrong = tmp_path / "cluster.yaml"
     wrong.write_text(yaml.safe_dump(config | {"head_node_type": "nobody"}))
     assert "`head_node_type` must be one of" in _validate(wrong).stderr
@@ -122,7 +122,7 @@ def test_secrets_are_mounted_never_written() -> None:
     assert "RAY_AUTH_TOKEN" not in text
 
 
-def test_every_node_has_the_token_and_asks_for_it(config: dict[str, Any]) -> None:
+def test_every_node_has_the_token_and_requests_it(config: dict[str, Any]) -> None:
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     assert any("RAY_AUTH_MODE=token" in command for command in config["setup_commands"])
     assert "RAY_AUTH_MODE=disabled" not in CONFIG.read_text()

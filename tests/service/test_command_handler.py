@@ -1,5 +1,5 @@
-"""A collector's command handler on a real broker: it applies commands, logs each kind of invalid one
-once, and outlives its broker.
+"""A collector's command handler on a real broker: it applies commands, logs each kind of invalid
+one once, and outlives its broker.
 """
 
 import json
@@ -200,7 +200,7 @@ def test_an_answer_for_which_there_is_no_producer_ends_nothing(settings, spool, 
     handler._listener.close()
 
 
-def test_what_cannot_be_understood_is_said_once_for_each_kind(settings, handler):
+def test_what_cannot_be_parsed_is_reported_once_for_each_kind(settings, handler):
     driven = Driven()
     with structlog.testing.capture_logs() as said:
         say(
@@ -305,7 +305,7 @@ def test_frames_that_were_sent_again_before_a_failure_count(settings, spool):
     handler._listener.close()
 
 
-def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, handler):
+def test_roll_call_states_of_each_session_how_far_it_was_sent(settings, spool, handler):
     over, driving = drive(settings, spool, frames=30), drive(settings, spool, frames=40)
     assert over.close(timeout_s=WITHIN_S) is None
     wait_until(lambda: acknowledged(driving) == 40)
@@ -327,7 +327,7 @@ def test_roll_call_says_of_each_session_how_far_it_was_sent(settings, spool, han
     driving.close(timeout_s=WITHIN_S)
 
 
-def test_frames_that_are_asked_for_with_a_roll_call_are_sent(settings, spool, handler):
+def test_frames_that_are_requested_with_a_roll_call_are_sent(settings, spool, handler):
     """A statement that waits, or is under way, is no reason to forget what was asked for."""
     senders = [drive(settings, spool, frames=30) for _ in range(3)]
     assert [sender.close(timeout_s=WITHIN_S) for sender in senders] == [None] * 3
@@ -392,7 +392,7 @@ def stated(settings: KafkaSettings, sender: Sender) -> set[int]:
     return {TelemetryMessage.FromString(m.value()).session.last_sequence for m in again}
 
 
-def test_a_person_tells_and_asks(settings, handler, monkeypatch):
+def test_a_person_reports_and_requests(settings, handler, monkeypatch):
     """`purple-sector collectors`, against a collector whose game is followed by a thread as it
     would be.
     """
@@ -413,7 +413,7 @@ def test_a_person_tells_and_asks(settings, handler, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["simulate", "replay"])
-def test_replays_and_simulated_cars_obey_and_answer(settings, tmp_path, monkeypatch, what):
+def test_replays_and_simulated_cars_apply_and_answer(settings, tmp_path, monkeypatch, what):
     """Whoever tries the system without a game can be asked how he is."""
     monkeypatch.setenv("KAFKA_BROKERS", settings.brokers)
     monkeypatch.setenv("KAFKA_TOPIC_COMMANDS", settings.topic_commands)
@@ -466,6 +466,6 @@ def followed(handler: CommandHandler, driven: Driven) -> Iterator[None]:
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    """The exit code and the last line; the radio's thread logs meanwhile."""
+    """The exit code and the last line; the handler's thread logs meanwhile."""
     outcome = CliRunner().invoke(collectors, arguments)
     return outcome.exit_code, outcome.output.splitlines()[-1]

@@ -137,7 +137,7 @@ def test_the_connection_only_reads(database: Database, monkeypatch: pytest.Monke
         catalog.source._conn.execute("DELETE FROM laps")  # type: ignore[attr-defined]
 
 
-def test_without_an_address_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_address_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with pytest.raises(NoDatabase, match="set DATABASE_URL"):
         analytics.connect()

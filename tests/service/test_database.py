@@ -141,7 +141,7 @@ def test_unknown_stays_apart_from_zero(conn):
     assert set(told["gear"].to_pylist()) == {0}
 
 
-def test_what_is_not_there_is_said(conn):
+def test_what_is_not_there_is_reported(conn):
     keep(conn, "spa", drive(laps=0.5), [])
 
     with pytest.raises(store.UnknownSession, match="'nowhere' is not in the store"):
@@ -180,7 +180,7 @@ def test_a_restarted_engine_goes_on_where_it_was(conn, stored):
     assert laps == {lap.lap_number: lap for lap in advance(frames, None)[0]}
 
 
-def test_only_open_gaps_are_told(conn):
+def test_only_open_gaps_are_reported(conn):
     session_id = keep(conn, "spa", drive(laps=0.1), [])
     conn.execute(
         "INSERT INTO gaps (session_id, from_sequence, to_sequence, reason, resolved_at)"
@@ -200,7 +200,7 @@ def test_only_open_gaps_are_told(conn):
     ]
 
 
-def test_positions_say_how_far_ingest_has_come(conn):
+def test_positions_state_how_far_ingest_has_come(conn):
     conn.execute(
         "INSERT INTO partition_offsets (topic, partition, next_offset, fence, owner, backend_pid,"
         " backend_start, heartbeat) VALUES ('telemetry', 1, 42, 1, 'worker', 1, now(),"

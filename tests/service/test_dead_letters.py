@@ -53,7 +53,7 @@ def make_letter(
         )
 
 
-def test_what_is_good_now_is_stored_and_what_is_not_is_said_again(database, settings):
+def test_what_is_good_now_is_stored_and_what_is_not_is_reported_again(database, settings):
     publish(settings, [(b"a", b"\xff\xff\x01"), (b"a", good(1))])
     with (
         hosting(settings, database.url) as progress,

@@ -85,7 +85,7 @@ def doctor(folder: Path, *arguments: str, **environment: str) -> "subprocess.Com
     )
 
 
-def test_without_a_broker_it_is_an_error_that_says_what_to_do(tmp_path):
+def test_without_a_broker_it_is_an_error_that_states_what_to_do(tmp_path):
     (port,) = free_ports(1)
     done = doctor(tmp_path, "acc", "--json", KAFKA_BROKERS=f"127.0.0.1:{port}")
 
@@ -150,7 +150,7 @@ def test_a_certificate_that_cannot_be_read_is_an_error(tmp_path):
         ),
     ],
 )
-def test_a_clock_that_is_wrong_is_told_as_the_driver_sees_it(ahead_ms, level, words):
+def test_a_clock_that_is_wrong_is_reported_as_the_driver_sees_it(ahead_ms, level, words):
     finding = clock_finding(Offset(ahead_ms, 5))
 
     assert finding.level == level
@@ -175,7 +175,7 @@ def test_a_folder_that_takes_none(tmp_path):
     assert finding.level == "error"
 
 
-def test_what_waits_in_the_spool_is_said(tmp_path):
+def test_what_waits_in_the_spool_is_reported(tmp_path):
     spool = SpoolFolder(tmp_path, max_bytes=100_000_000, keep_s=7200)
     assert check_spool(spool).seen == "sessions: 0, in 0.0 MB"
 
@@ -209,7 +209,7 @@ def test_a_game_with_a_car():
     ]
 
 
-def test_a_host_that_cannot_be_one_is_said():
+def test_a_host_that_cannot_be_one_is_reported():
     game = AcGame(AcSettings(_env_file=None, host="ü..de"))
     findings = list(check_game(game, "Assetto Corsa", listen_s=0.1))
     game.close()

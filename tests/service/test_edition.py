@@ -165,7 +165,7 @@ def test_newest_seconds_are_read_from_their_frames_alone(conn: Conn) -> None:
     assert most_rows(plan(conn, all_seconds, analyze=True)) == FRAMES_DRIVEN
 
 
-def test_laps_that_are_asked_for_are_read_from_their_frames_alone(conn: Conn) -> None:
+def test_laps_that_are_requested_are_read_from_their_frames_alone(conn: Conn) -> None:
     """And are what they are among all laps, although these begin and end within a minute."""
     keep(conn, "spa", driven(days_ago=1))
     conn.execute("UPDATE telemetry SET lap_number = 1 + (sequence - 1) / 1200")
@@ -220,7 +220,7 @@ def test_second_that_is_named_comes_whole(conn: Conn) -> None:
     )
 
 
-def test_status_says_what_the_edition_has(conn: Conn) -> None:
+def test_status_states_what_the_edition_has(conn: Conn) -> None:
     keep(conn, "spa", driven(days_ago=1))
     status = read_store_status(conn)
 
@@ -337,7 +337,7 @@ def test_upgrade_that_is_refused_is_one_sentence(plain: str) -> None:
     assert rows(plain, "SELECT to_regclass('dead_letters')") == [(None,)]
 
 
-def test_retention_that_nobody_carries_out_is_said(plain: str) -> None:
+def test_retention_that_nobody_carries_out_is_reported(plain: str) -> None:
     told: list[str] = []
     prepare_database(DatabaseSettings.read(url=plain), told.append)
     prepare_database(DatabaseSettings.read(url=plain, laps_days=30), told.append)
@@ -345,7 +345,7 @@ def test_retention_that_nobody_carries_out_is_said(plain: str) -> None:
     assert [line.startswith("nothing is dropped") for line in told] == [False, False, True]
 
 
-def test_library_that_is_not_preloaded_is_said_and_done_without(service_folder: Path) -> None:
+def test_library_that_is_not_preloaded_is_reported_and_done_without(service_folder: Path) -> None:
     """CREATE EXTENSION would end the connection."""
     try:
         server = Postgres.start(

@@ -291,7 +291,7 @@ def test_jobs_follow_the_settings(conn: Conn) -> None:
     assert kept() == always
 
 
-def test_status_says_what_was_saved(conn: Conn) -> None:
+def test_status_states_what_was_saved(conn: Conn) -> None:
     keep(conn, "old", driven(days_ago=5))
     keep(conn, "new", driven(days_ago=0.1))
     run_jobs(conn, "policy_compression")
@@ -353,7 +353,7 @@ VALUES (%(job)s, 1, now() - interval '1 s', now(), false,
 """
 
 
-def test_status_says_why_a_job_failed_and_what_it_means(conn: Conn) -> None:
+def test_status_states_why_a_job_failed_and_what_it_means(conn: Conn) -> None:
     """As PostgreSQL 17.12 with TimescaleDB 2.29.2 leaves every job; there are no workers here that
     could fail.
     """

@@ -81,7 +81,7 @@ def test_one_lap_is_written_alone(stored: Catalog, tmp_path: Path) -> None:
     assert analytics.open(tmp_path / "lap.parquet").sessions.newest().facts.frames == lap.lap.frames
 
 
-def test_what_cannot_be_written_is_said(stored: Catalog, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_reported(stored: Catalog, tmp_path: Path) -> None:
     """And no file is left behind."""
     stored.close()
     for arguments, problem in (

@@ -192,7 +192,7 @@ def test_a_wrong_command_password_may_still_read(commands, rights):
     assert (b"readonly" in answer) is not bool(rights)
 
 
-def test_updates_come_at_the_interval_that_was_asked_for():
+def test_updates_come_at_the_interval_that_was_requested():
     with acc() as table:
         slow, fast = table.client(), table.client()
         registered(table, slow, interval_ms=500)
@@ -204,7 +204,7 @@ def test_updates_come_at_the_interval_that_was_asked_for():
         assert kinds(fast.received()) == {2: 100, 3: 300}
 
 
-def test_entry_list_and_track_come_when_asked_for_by_the_right_connection():
+def test_entry_list_and_track_come_when_requested_by_the_right_connection():
     with acc() as table:
         client = table.client()
         connection = registered(table, client, interval_ms=60_000)
@@ -243,7 +243,7 @@ def test_the_player_s_laps_are_in_its_updates_and_events():
     )
 
 
-def test_a_replay_says_so():
+def test_a_replay_shows_it():
     with acc() as table:
         client = table.client()
         registered(table, client, interval_ms=100)
@@ -290,7 +290,7 @@ def test_broadcasting_is_silent_outside_a_session():
         assert client.received() == []
 
 
-def test_who_registers_late_hears_nothing_of_laps_before():
+def test_who_registers_late_receives_nothing_of_laps_before():
     with acc() as table:
         table.skip(OUT_LAP_S + 5)
         client = table.client()
@@ -337,7 +337,7 @@ def subscribed(table: Table, client: Client, operation: int) -> bytes:
     return response
 
 
-def test_handshake_tells_car_and_track_with_garbage_behind_them():
+def test_handshake_reports_car_and_track_with_garbage_behind_them():
     with ac() as table:
         response = subscribed(table, table.client(), UPDATE)
 
@@ -350,7 +350,7 @@ def test_handshake_tells_car_and_track_with_garbage_behind_them():
     assert len(set(response[240:308])) > 20
 
 
-def test_car_infos_are_what_the_ledger_says(tmp_path):
+def test_car_infos_are_what_the_ledger_states(tmp_path):
     with ac(ledger=Ledger(tmp_path / "ledger")) as table:
         client = table.client()
         subscribed(table, client, UPDATE)
@@ -393,7 +393,7 @@ def test_a_client_has_one_subscription():
         assert {len(one) for one in client.received()} == {212}
 
 
-def test_laps_of_all_cars_are_told():
+def test_laps_of_all_cars_are_reported():
     with ac() as table:
         client = table.client()
         subscribed(table, client, SPOT)
@@ -460,7 +460,7 @@ def test_a_bad_network_loses_doubles_and_reorders_and_the_ledger_knows(tmp_path)
     assert len(came) > len(good) + 50
 
 
-def test_a_game_in_a_thread_does_what_it_is_told(tmp_path):
+def test_a_game_in_a_thread_does_what_is_commanded(tmp_path):
     playing, wire = Playing(iter([simulated()]), load_s=0.0), Wire()
     with in_thread(Game(playing, [RemoteTelemetry(wire, playing, Ledger(None))])) as running:
         running.report("pause")
@@ -472,7 +472,7 @@ def test_a_game_in_a_thread_does_what_it_is_told(tmp_path):
         assert playing.moment != stood
 
 
-def test_a_game_in_a_process_is_told_measured_and_killed(tmp_path):
+def test_a_game_in_a_process_is_reported_measured_and_killed(tmp_path):
     """It costs so little that a collector can be measured beside it; the limit is for a machine
     that does other things too.
     """

@@ -369,7 +369,7 @@ def test_session_arrives_with_the_least_rights(secured, database):
     assert_each_frame_once(database.url, field.expected("least"))
 
 
-def test_what_is_missing_is_asked_for_with_the_least_rights(secured, database, tmp_path):
+def test_what_is_missing_is_requested_with_the_least_rights(secured, database, tmp_path):
     """Kafka deletes the first half of a session before anybody read it; the collector has it
     still.
     """
@@ -399,7 +399,7 @@ def laps_among(values: list[bytes]) -> int:
 
 
 @pytest.mark.parametrize("wrong", ["password", "authority"])
-def test_who_cannot_come_in_is_told_in_one_line(secured, tmp_path, wrong):
+def test_who_cannot_come_in_is_reported_in_one_line(secured, tmp_path, wrong):
     """Without the password in it; and the sender asks again after ever longer pauses."""
     secret = "not-the-password-" + os.urandom(8).hex()
     if wrong == "password":

@@ -33,7 +33,7 @@ def partition(kafka) -> Iterator[Partition]:
     delete(kafka.brokers, partition.topic)
 
 
-def test_topic_that_was_made_anew_is_read_from_its_start(kafka, database, partition):
+def test_topic_that_was_recreated_is_read_from_its_start(kafka, database, partition):
     """The store is ahead of the broker: what the new log holds is not what was read, and all of it
     is stored.
     """
@@ -83,7 +83,7 @@ def test_new_topic_that_has_grown_beyond_the_old_one_is_read_from_its_start(
     assert replaced(database) == [(FRAMES, None)]
 
 
-def test_topic_made_anew_between_two_reads_is_noticed(kafka, database, partition):
+def test_topic_recreated_between_two_reads_is_noticed(kafka, database, partition):
     """It is there again before the worker misses it, and longer than the old one: every frame of
     both is stored once.
     """

@@ -40,7 +40,7 @@ def get(database):
         yield get
 
 
-def test_database_that_was_not_upgraded_is_said(get, database):
+def test_database_that_was_not_upgraded_is_reported(get, database):
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute("INSERT INTO sessions (key, topic, partition) VALUES ('s', 'telemetry', 0)")
         conn.execute("DROP FUNCTION telemetry_1s_of")
@@ -52,7 +52,7 @@ def test_database_that_was_not_upgraded_is_said(get, database):
         assert "run purple-sector database upgrade" in answer.json()["error"]
 
 
-def test_database_that_refuses_its_user_is_said(database):
+def test_database_that_refuses_its_user_is_reported(database):
     place = urlsplit(database.url)
     with psycopg.connect(database.url, autocommit=True) as conn:
         conn.execute("DROP ROLE IF EXISTS bridge")
@@ -117,7 +117,7 @@ def test_laps_that_nobody_can_count_are_none(get_driven):
         ("2026-01-01T17:30:00Z", None),
     ],
 )
-def test_seconds_are_of_what_was_driven_whenever_one_asks_from(get_driven, since, following):
+def test_seconds_are_of_what_was_driven_whenever_one_requests_from(get_driven, since, following):
     """From 1970 on there would be half a million hours to be led through, and after the year 9999
     there is none.
     """

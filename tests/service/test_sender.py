@@ -278,7 +278,7 @@ def test_frames_wait_for_a_broker_that_comes_late(kafka, settings):
     assert sequences(read(settings, 21)["s"]) == list(range(1, 21))
 
 
-def test_without_a_broker_it_says_what_stays_behind():
+def test_without_a_broker_it_states_what_stays_behind():
     alone = settings_for(f"127.0.0.1:{closed_port()}")
     sender = Sender(alone, ANNA, Session(id="s"))
     send(sender, 10)

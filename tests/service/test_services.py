@@ -137,7 +137,7 @@ def test_one_postgresql_does_not_start_on_the_data_of_another(folder: Path) -> N
         Postgres.start(folder, programs=embedded_programs)
 
 
-def test_timescaledb_is_what_its_name_says(folder: Path) -> None:
+def test_timescaledb_is_what_its_name_states(folder: Path) -> None:
     with Postgres.start(folder, programs=timescale_programs, durable=False) as server:
         assert server.name == timescale.installed()
         with psycopg.connect(server.url, autocommit=True) as conn:
@@ -150,7 +150,7 @@ def test_timescaledb_is_what_its_name_says(folder: Path) -> None:
     assert server.name.endswith(f"with TimescaleDB {row[0]}")
 
 
-def test_packages_that_cannot_be_had_are_an_error_that_says_what_to_do(
+def test_packages_that_cannot_be_had_are_an_error_that_states_what_to_do(
     tmp_path: Path, monkeypatch
 ) -> None:
     """Without apt there is no TimescaleDB to unpack, and nothing half-made is left in the cache."""
@@ -266,7 +266,7 @@ def identity(folder: Path) -> set[str]:
     return {line for line in lines if not line.startswith("#")}
 
 
-def test_kafka_makes_no_topic_that_nobody_asked_for(folder: Path, jars: Path) -> None:
+def test_kafka_makes_no_topic_that_nobody_requested(folder: Path, jars: Path) -> None:
     with Kafka.start(folder, jars=jars) as broker:
         admin = AdminClient({"bootstrap.servers": broker.brokers} | QUIET)
 
@@ -351,7 +351,7 @@ def test_a_service_that_ignores_politeness_is_stopped_all_the_same(tmp_path: Pat
     assert gone(process.pid)
 
 
-def test_a_service_that_ends_while_starting_says_what_it_logged(tmp_path: Path) -> None:
+def test_a_service_that_ends_while_starting_states_what_it_logged(tmp_path: Path) -> None:
     process = Process.start(
         "brief", ["/bin/sh", "-c", "echo no room; exit 3"], log_file=tmp_path / "log"
     )
@@ -437,6 +437,6 @@ def test_jars_that_may_not_be_fetched_are_named_in_the_error(tmp_path: Path) -> 
         kafka_jars(tmp_path, offline=True)
 
 
-def test_the_cache_is_where_the_user_says() -> None:
+def test_the_cache_is_where_the_user_states() -> None:
     assert cache_folder({"PURPLE_SECTOR_CACHE": "/big/disk"}) == Path("/big/disk")
     assert cache_folder({"XDG_CACHE_HOME": "/max/cache"}) == Path("/max/cache/purple-sector")

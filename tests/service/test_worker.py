@@ -219,7 +219,7 @@ def test_flying_lap_has_its_colours_when_it_is_announced(database, settings):
     structlog.get_logger().info("lap announced", after_s=round(took_s, 3))
 
 
-def test_laps_that_were_driven_before_their_track_was_told_are_judged_then(database, settings):
+def test_laps_that_were_driven_before_their_track_was_reported_are_judged_then(database, settings):
     """The record with the facts was lost, and came when its collector was asked."""
     values = serialized_session(13_000)
     with hosting(settings, database.url):
@@ -232,7 +232,7 @@ def test_laps_that_were_driven_before_their_track_was_told_are_judged_then(datab
         wait_until(lambda: rows(database.url, "SELECT FROM lap_colours WHERE colour = 'purple'"))
 
 
-def test_sector_is_told_with_its_colour_when_it_ends(database, settings):
+def test_sector_is_reported_with_its_colour_when_it_ends(database, settings):
     """In the middle of a flying lap, by the record behind the sector's line and no later one; the
     lap that ends keeps it.
     """

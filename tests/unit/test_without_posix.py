@@ -44,7 +44,7 @@ def _run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize(
     "arguments", [("demo",), ("up",), ("laps", "fleet", "results", "stint.parquet")]
 )
-def test_commands_of_linux_say_what_runs_here(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_commands_of_linux_state_what_runs_here(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """No package brings fcntl, so none is recommended."""
     stint = tmp_path / "stint.parquet"
     record(

@@ -78,7 +78,7 @@ def test_time_restricts_laps_and_sessions(catalog: Catalog) -> None:
     assert catalog.sessions.newest().key == "one"
 
 
-def test_a_lap_is_the_columns_that_were_asked_for(catalog: Catalog) -> None:
+def test_a_lap_is_the_columns_that_were_requested(catalog: Catalog) -> None:
     lap = catalog.sessions["noon"].laps.numbered(2).fastest()
 
     frames = lap.telemetry(["speed_kmh", "time"])
@@ -106,7 +106,7 @@ def test_a_recording_is_followed_to_its_end(catalog: Catalog) -> None:
     assert drive.telemetry(["speed_kmh"]).num_rows == drive.facts.frames
 
 
-def test_what_is_not_there_is_said(catalog: Catalog, tmp_path: Path) -> None:
+def test_what_is_not_there_is_reported(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(NoLap, match=r"no lap fits drivers=\('alice',\), flying=True"):
         catalog.laps.of("alice").flying().fastest()
     with pytest.raises(NoSession, match="no session fits keys="):
@@ -146,7 +146,7 @@ def test_stopwatch_times() -> None:
     assert [lap_time(ms) for ms in (118_432, 59_005, None)] == ["1:58.432", "0:59.005", "no time"]
 
 
-def test_a_recording_says_itself_where_its_line_is(tmp_path: Path) -> None:
+def test_a_recording_states_itself_where_its_line_is(tmp_path: Path) -> None:
     """Some games' positions wrap behind the line: its first lap would seem to begin in the middle,
     and no part could be measured.
     """

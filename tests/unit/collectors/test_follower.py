@@ -116,7 +116,7 @@ def play(follower):
     follower.step(0.1)
 
 
-def test_what_the_game_had_not_told_yet_is_sent_before_the_session_ends(following, ways):
+def test_what_the_game_had_not_reported_yet_is_sent_before_the_session_ends(following, ways):
     follower = following([began("Monza"), *frames(1)], [])
     play(follower)
     follower.game.untold = frames(2, 3)
@@ -171,7 +171,7 @@ def test_a_session_that_waits_for_the_broker_keeps_no_other_waiting(following, w
     assert follower.statistics == Statistics(4, 4)
 
 
-def test_what_is_not_acknowledged_in_time_is_said(following, ways, answers, monkeypatch):
+def test_what_is_not_acknowledged_in_time_is_reported(following, ways, answers, monkeypatch):
     answers.clear()
     monkeypatch.setattr(ingest.collectors.follower, "ACKNOWLEDGED_WITHIN_S", 0.01)
     follower = following([began("Monza"), *frames(1, 2), SessionEnded("over")])
@@ -237,7 +237,7 @@ def test_while_paused_frames_are_left_out_and_sessions_begin(following, ways):
     assert [way.sent for way in ways] == [[1], [4]]
 
 
-def test_a_lower_rate_is_told_and_kept_to(following, ways):
+def test_a_lower_rate_is_reported_and_kept_to(following, ways):
     follower = following([began("Monza")], frames(*range(0, 2000, 17)))
     follower.step(0.1)
     follower.limit_rate(20)
@@ -279,7 +279,7 @@ def test_without_a_limit_all_frames_pass():
     assert all(RateLimiter().lets_through(t) for t in (5, 5, 4))
 
 
-def test_the_game_comes_and_goes_and_is_said_once_each(following):
+def test_the_game_comes_and_goes_and_is_reported_once_each(following):
     follower = following([], [began("Monza")], frames(1))
     with structlog.testing.capture_logs() as said:
         play(follower)

@@ -71,7 +71,7 @@ def test_a_full_sender_is_waited_for():
     assert track.now == pytest.approx(50 + 2 * STEP_S)
 
 
-def test_stop_is_heard_in_the_middle_of_a_pause():
+def test_stop_is_received_in_the_middle_of_a_pause():
     """A driver stood in the pits for an hour; Ctrl-C ends the replay at once."""
     track = Track()
     drive(track, frames(0, 3_600_000), stop=lambda: track.now > 52)
@@ -95,7 +95,7 @@ def test_no_frames_are_a_session_too():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_asks_to_stop_and_the_second_acts_as_ever(number):
+def test_a_signal_requests_to_stop_and_the_second_acts_as_ever(number):
     before = signal.getsignal(number)
     with stop_on_signals() as stop:
         assert not stop()

@@ -72,7 +72,7 @@ def test_ports_can_be_chosen():
 
 
 @pytest.mark.parametrize("environ", [{}, {"KAFKA_PORT": "19092"}])
-def test_address_that_a_client_is_told_is_the_published_one(environ):
+def test_address_that_a_client_is_reported_is_the_published_one(environ):
     """It asks there first, is told the advertised listener, and goes on there; the health check
     does so from inside.
     """
@@ -105,7 +105,7 @@ def test_data_outlives_the_containers(kafka, timescaledb):
     } == named
 
 
-def test_each_says_when_it_is_ready(kafka, timescaledb):
+def test_each_states_when_it_is_ready(kafka, timescaledb):
     """``up --wait`` waits for that."""
     assert [service["healthcheck"]["test"][0] for service in (kafka, timescaledb)] == [
         "CMD-SHELL",

@@ -23,7 +23,7 @@ def as_before():
         handler.close()
 
 
-def test_a_thread_says_whose_it_is(capsys):
+def test_a_thread_states_whose_it_is(capsys):
     """Workers are threads, and their lines are the ones that somebody will look for."""
     start_logging(LogSettings(_env_file=None, format="json", service_name="pit wall"))
     thread = threading.Thread(target=lambda: structlog.get_logger().info("reading", offset=7))

@@ -184,7 +184,7 @@ def test_a_wrong_line_of_the_file_is_named_like_the_environment(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_file_is_read_in_the_encoding_that_its_mark_says(tmp_path, encoding):
+def test_a_file_is_read_in_the_encoding_that_its_mark_states(tmp_path, encoding):
     """PowerShell's ``>`` writes UTF-16, an editor may put a mark before UTF-8."""
     (tmp_path / ".env").write_bytes("USER_ID=anna\r\nKAFKA_CLIENT_ID=Zürich\r\n".encode(encoding))
 

@@ -142,7 +142,7 @@ def test_who_does_not_brake_has_no_braking_point(laps: list[Trace], corners: Cor
     assert "brake_m" not in {one.measure for one in scatter(driven)}
 
 
-def test_scatter_says_of_how_many_laps(laps: list[Trace], corners: Corners) -> None:
+def test_scatter_states_of_how_many_laps(laps: list[Trace], corners: Corners) -> None:
     found = list(scatter(cornering(laps, corners)))
 
     assert {one.measure for one in found} == set(MEASURES)
@@ -177,7 +177,7 @@ def test_the_attainable_best_was_driven_in_one_go() -> None:
         theoretical_best(times_s[:0])
 
 
-def test_consistency_says_which_laps_it_is_of(timed: list[TimedLap]) -> None:
+def test_consistency_states_which_laps_it_is_of(timed: list[TimedLap]) -> None:
     found = consistency(timed)
 
     assert found.n == 6
@@ -202,7 +202,7 @@ def test_a_slope_is_not_a_spread(timed: list[TimedLap]) -> None:
     assert found.spread_s > 0.1
 
 
-def test_nothing_is_said_of_a_few_laps(timed: list[TimedLap]) -> None:
+def test_nothing_is_reported_of_a_few_laps(timed: list[TimedLap]) -> None:
     with pytest.raises(TooFewLaps, match=r"3 laps qualify, and it takes 5 \(lap 1: out\)"):
         consistency(timed[:4])
 
@@ -217,7 +217,7 @@ def test_laps_of_two_sessions_are_no_stint(timed: list[TimedLap]) -> None:
         consistency([*timed, *others])
 
 
-def test_a_map_says_what_it_was_made_of(laps: list[Trace]) -> None:
+def test_a_map_states_what_it_was_made_of(laps: list[Trace]) -> None:
     seen, reckoned = track_map(laps), track_map(without(laps, "x_m", "z_m"))
     apart_m = np.hypot(reckoned.x_m - seen.x_m + seen.x_m[0], reckoned.y_m - seen.y_m + seen.y_m[0])
     circle = track_map(without(laps, *PLACE))

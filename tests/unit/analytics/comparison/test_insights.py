@@ -99,7 +99,7 @@ def test_a_slow_corner_is_found_and_the_costliest_comes_first() -> None:
     )
 
 
-def test_what_is_won_is_said_too() -> None:
+def test_what_is_won_is_reported_too() -> None:
     (found,) = insights(a_driver(2), a_driver(1, early_m=8))
 
     assert found.time.size < 0
@@ -127,7 +127,7 @@ def test_few_laps_show_a_large_difference(laps: int) -> None:
 
 
 @pytest.mark.parametrize(("laps", "most"), [(3, 3), (4, 3)])
-def test_few_laps_of_one_driver_are_hardly_ever_told_apart(laps: int, most: int) -> None:
+def test_few_laps_of_one_driver_are_hardly_ever_distinguished(laps: int, most: int) -> None:
     """Thirty comparisons of a driver with himself; the seeds are fixed, so the count is."""
     found = [
         bool(insights(a_driver(100 + i, laps=laps), a_driver(200 + i, laps=laps)))
@@ -201,7 +201,7 @@ def test_a_longer_line_is_a_cause() -> None:
     assert "on a line 10 m longer" in str(found)
 
 
-def test_two_laps_say_nothing_whatever_they_show() -> None:
+def test_two_laps_yield_nothing_whatever_they_show() -> None:
     few, many = a_driver(1, laps=LEAST_LAPS - 1, early_m=20), a_driver(2)
 
     assert insights(few, many) == []
@@ -213,7 +213,7 @@ def test_the_same_laps_give_the_same_words() -> None:
     assert insights(ours, reference) == insights(ours, reference)
 
 
-def test_no_size_is_told_where_the_medians_are_not_apart() -> None:
+def test_no_size_is_reported_where_the_medians_are_not_apart() -> None:
     """Ranks are: half of ours are far slower, half of the reference's far faster, and in the middle
     both are the same.
     """

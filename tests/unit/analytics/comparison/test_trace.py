@@ -111,7 +111,7 @@ def test_a_grid_before_the_line_is_behind_the_car_and_not_ahead() -> None:
     assert trace.backward_m == 0
 
 
-def test_what_is_driven_backwards_is_dropped_and_said() -> None:
+def test_what_is_driven_backwards_is_dropped_and_reported() -> None:
     trace = of(a_lap([0.2, 0.4, 0.3, 0.6]))
 
     assert trace.backward_m == pytest.approx(10, abs=1e-4)

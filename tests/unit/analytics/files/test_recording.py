@@ -63,7 +63,7 @@ def test_plain_lists_come_in_chunks(tmp_path):
     assert next(iter(chunks[0])) == "timestamp_ms"
 
 
-def test_the_file_beside_it_says_what_was_driven(tmp_path):
+def test_the_file_beside_it_states_what_was_driven(tmp_path):
     path = write(tmp_path / "drive.parquet", a_drive())
     facts = {
         "game": "AC",

@@ -69,7 +69,7 @@ def told(one: CarTrackAggregate) -> list[pa.Table]:
     return [table({SCOPE: one}) for table in (bests, lap_bands, mini_bands, speed_bands)]
 
 
-def test_any_division_and_any_order_say_the_same() -> None:
+def test_any_division_and_any_order_state_the_same() -> None:
     alone = [field([sheet]) for sheet in stint()]
     whole = told(merged(alone))
     for seed in (1, 4, 9):
@@ -165,7 +165,7 @@ def test_who_drove_no_flying_lap_has_no_best() -> None:
     assert [table(found).num_rows for table in (lap_bands, mini_bands, speed_bands)] == [0, 0, 0]
 
 
-def test_cars_are_told_apart() -> None:
+def test_cars_are_distinguished() -> None:
     found = fields([timesheet(1, 4, car="b"), timesheet(2, 4, car="a"), timesheet(3, 4, car="b")])
     assert [(scope.car, one.flying) for scope, one in found.items()] == [("a", 4), ("b", 8)]
 

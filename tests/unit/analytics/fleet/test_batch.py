@@ -96,7 +96,7 @@ def test_speeds_are_those_of_the_laps_along_the_track(run: Run, recordings: Path
     assert np.abs([row["p95_kmh"] for row in rows] - faster).max() < 1
 
 
-def test_second_run_times_nothing_and_says_the_same(run: Run) -> None:
+def test_second_run_times_nothing_and_states_the_same(run: Run) -> None:
     first, timed = run()
     second, again = run()
     assert (timed, again) == (["session_1", "session_2", "session_3"], [])
@@ -230,7 +230,7 @@ def test_two_runs_do_not_share_results(recordings: Path, tmp_path: Path) -> None
             time_all(recorded([recordings]), results)
 
 
-def test_a_missing_recording_is_said_at_once(tmp_path: Path) -> None:
+def test_a_missing_recording_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="nowhere"):
         recorded([tmp_path / "nowhere"])
 

@@ -63,7 +63,7 @@ def test_purple_is_best_of_all_green_own_best_yellow_the_rest():
     }
 
 
-def test_the_order_in_which_laps_are_heard_of_does_not_matter():
+def test_the_order_in_which_laps_are_received_does_not_matter():
     laps = [
         drove(who, lap(1, time, at_s=at))
         for who, time, at in (("a", 90_000, 1), ("b", 89_000, 2), ("c", 91_000, 3))

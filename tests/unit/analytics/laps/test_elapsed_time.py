@@ -46,7 +46,7 @@ def test_a_clock_in_steps_is_left_for_the_frames_times() -> None:
 
 
 @pytest.mark.parametrize("reads", [0.0, 12.345])
-def test_a_clock_that_stands_still_tells_nothing(reads: float) -> None:
+def test_a_clock_that_stands_still_reports_nothing(reads: float) -> None:
     time_s, share, speed = driven()
 
     assert elapsed_s(time_s, np.full(len(time_s), reads), share, speed, LAP_S) == pytest.approx(

@@ -311,7 +311,7 @@ def test_two_laps_of_the_same_time_both_get_it():
         ("validity", 2, 60_000, 61_000, {3: ("invalid",)}),
     ],
 )
-def test_the_game_says_pit_and_invalid(channel, value, start_ms, end_ms, flags):
+def test_the_game_states_pit_and_invalid(channel, value, start_ms, end_ms, flags):
     drive = Drive()
     drive[channel] = np.where(drive.at(start_ms, end_ms), value, 1)
 
@@ -371,7 +371,7 @@ def test_a_restarted_game_takes_no_number_twice():
     assert [laps[n].lap_time_ms for n in (4, 5)] == [LAP_MS] * 2
 
 
-def test_the_first_lap_driven_anew_is_dropped():
+def test_the_first_lap_driven_again_is_dropped():
     """Restarting within lap 1 moves no counter: the clock restarts, and the car stands
     elsewhere.
     """

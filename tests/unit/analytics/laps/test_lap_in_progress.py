@@ -57,7 +57,7 @@ def assert_kept(laps: dict[int, Lap], said: list[LapInProgress]) -> None:
         assert so_far == [lap.sector_times_ms[:k] for k in range(1, len(lap.sector_times_ms))]
 
 
-def test_sectors_of_the_game_are_told_one_by_one():
+def test_sectors_of_the_game_are_reported_one_by_one():
     laps, said = followed(told(drove()).frames())
 
     assert_kept(laps, said)
@@ -67,7 +67,7 @@ def test_sectors_of_the_game_are_told_one_by_one():
     assert {lap.sector_source for lap in said} == {"game"}
 
 
-def test_sectors_are_measured_where_the_game_tells_none():
+def test_sectors_are_measured_where_the_game_reports_none():
     laps, said = followed(drove().frames(), TrackLayout(sectors=(0.3, 0.7)))
 
     assert_kept(laps, said)
@@ -88,7 +88,7 @@ def test_game_that_knows_one_sector_only_has_them_measured():
     assert said[2].sector_times_ms == laps[4].sector_times_ms[:1]
 
 
-def test_lap_that_is_not_flying_any_more_says_so():
+def test_lap_that_is_not_flying_any_more_shows_it():
     drive = told(drove())
     drive["validity"] = np.where(drive.at(1.5 * LAP_MS, 1.51 * LAP_MS), 2, 1)
 
@@ -97,13 +97,13 @@ def test_lap_that_is_not_flying_any_more_says_so():
     assert [lap.flags for lap in said if lap.lap_number == 3] == [(), ("invalid",)]
 
 
-def test_of_a_lap_that_was_joined_late_nothing_is_told():
+def test_of_a_lap_that_was_joined_late_nothing_is_reported():
     _, said = followed(told(drove(start_ms=5_000)).frames())
 
     assert 2 not in {lap.lap_number for lap in said}
 
 
-def test_attempt_that_is_driven_anew_is_told_anew():
+def test_attempt_that_is_driven_again_is_reported_again():
     """The game was restarted in sector 3: the number is the same, the lap is another one."""
     first, again = told(drove(laps=0.8)), told(drove(laps=0.5))
     again["time"] += int(first["time"][-1]) + 2_000 - int(again["time"][0])
@@ -162,7 +162,7 @@ def test_message_of_a_lap_in_progress():
 
 
 @needs_recordings
-def test_real_laps_keep_what_was_told_of_them():
+def test_real_laps_keep_what_was_reported_of_them():
     for name in RECORDINGS[::3]:
         frames = open_recording(DATA / f"{name}.parquet").frames()
         assert_kept(*followed(frames))

@@ -69,7 +69,7 @@ def test_laps_that_disagree_teach_nothing():
     assert learn("acc", "spa", [LapEvidence(p) for p in (0.1, 0.3, 0.5, 0.7)]) is None
 
 
-def test_what_is_known_stays_until_laps_say_otherwise():
+def test_what_is_known_stays_until_laps_state_otherwise():
     known = LearnedTrack("acc", "spa", line=0.99616, sectors=(0.3, 0.7), length_m=7004.0, version=3)
     same = LapEvidence(0.9960, (0.3004, 0.6998), 7004.0)
 
@@ -83,7 +83,7 @@ def test_what_is_known_stays_until_laps_say_otherwise():
     )
 
 
-def test_a_course_of_a_track_has_its_parts_behind_the_line():
+def test_a_track_layout_of_a_track_has_its_parts_behind_the_line():
     layout = LearnedTrack(
         "acc", "silverstone", line=0.979, sectors=(0.279, 0.679), version=2
     ).layout
@@ -91,7 +91,7 @@ def test_a_course_of_a_track_has_its_parts_behind_the_line():
     assert LearnedTrack("ac", "imola").layout.sectors == (1 / 3, 2 / 3)
 
 
-def test_laps_on_the_learnt_course_have_all_their_parts():
+def test_laps_on_the_learnt_track_layout_have_all_their_parts():
     drive = drive_from(0.97905, clock=True, rate_hz=60)
     track = learn("acc", "silverstone", evidences(drive))
     assert track is not None

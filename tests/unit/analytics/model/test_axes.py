@@ -24,7 +24,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("game", PAGES)
-def test_a_car_looks_where_the_table_says(game: str) -> None:
+def test_a_car_looks_where_the_table_states(game: str) -> None:
     heading, (x, z), _ = PAGES[game]
     axes = AXES[game]
 

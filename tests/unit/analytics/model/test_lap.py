@@ -36,7 +36,7 @@ def test_mini_sectors_are_equal_parts_that_add_up():
     assert set(lap.mini_sector_times_ms) == {LAP_MS // MINI_SECTORS}
 
 
-def test_sectors_are_measured_where_the_course_has_them():
+def test_sectors_are_measured_where_the_track_layout_has_them():
     """To the millisecond, although frames lie 16.7 ms apart."""
     lap = timed_on(Drive().frames(), TrackLayout(sectors=(0.3, 0.7)))[3]
 

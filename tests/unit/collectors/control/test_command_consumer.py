@@ -49,7 +49,7 @@ def resend(*ranges: tuple[int, int], session: str = "s") -> bytes:
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: list(order)[-1])
-def test_command_for_this_user_is_understood(order):
+def test_command_for_this_user_is_parsed(order):
     assert parse_command(told(user_id="anna", **order), "anna") == Command(
         id="1", user_id="anna", **order
     )
@@ -160,7 +160,7 @@ def test_any_damage_to_a_command_is_one_too(order, data):
     assert_survives(bytes(value[: data.draw(st.integers(0, len(value)))]))
 
 
-def test_a_certificate_that_cannot_be_read_is_said(tmp_path):
+def test_a_certificate_that_cannot_be_read_is_reported(tmp_path):
     """When the collector starts, not in the middle of a lap."""
     settings = KafkaSettings(
         _env_file=None, security_protocol="SSL", ca_file=str(tmp_path / "away.pem")

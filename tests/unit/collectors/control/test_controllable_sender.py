@@ -84,7 +84,7 @@ def test_without_a_limit_all_frames_come_again(car: ControllableSender, arrivals
     assert arrivals.facts[-1].sample_rate == 100
 
 
-def test_help_says_which_recordings_are_moved_unasked() -> None:
+def test_help_states_which_recordings_are_moved_unasked() -> None:
     """A recording whose times count from its start begins in 1970, which the store takes for no
     time.
     """

@@ -31,7 +31,7 @@ def test_the_kind_of_time_is_the_librarys():
     assert LOG_APPEND_TIME == confluent_kafka.TIMESTAMP_LOG_APPEND_TIME
 
 
-def test_a_clock_that_is_ahead_is_said_once_and_at_once():
+def test_a_clock_that_is_ahead_is_reported_once_and_at_once():
     (line,) = told(*[6 * 60_000] * 40)
     assert (
         line
@@ -41,12 +41,12 @@ def test_a_clock_that_is_ahead_is_said_once_and_at_once():
 
 
 @pytest.mark.parametrize("ahead_ms", [90_000, -3_600_000])
-def test_a_clock_that_ingest_believes_is_said_too(ahead_ms):
+def test_a_clock_that_ingest_believes_is_reported_too(ahead_ms):
     (line,) = told(*[ahead_ms] * 4)
     assert "frames are kept, with this PC's times" in line
 
 
-def test_a_clock_that_is_days_behind_is_said_to_be_moved():
+def test_a_clock_that_is_days_behind_is_reported_to_be_moved():
     (line,) = told(*[-3 * 86_400_000] * 4)
     assert "frames of sessions that begin now are kept, with times moved to the broker's" in line
 
@@ -65,7 +65,7 @@ def test_a_record_shows_its_senders_clock():
     assert behind_of([], (LOG_APPEND_TIME, NOON_MS)) == 0
 
 
-def test_a_clock_that_is_set_wrong_on_the_way_is_said_then():
+def test_a_clock_that_is_set_wrong_on_the_way_is_reported_then():
     assert told(*[0] * 10) == []
     assert len(told(*[0] * 40, *[400_000] * 40)) == 1
     assert len(told(*[0] * 40, *[-400_000] * 5)) == 1
@@ -76,14 +76,14 @@ def test_the_way_of_a_report_is_no_wrong_clock():
     assert told(*[0] * 30, ways_ms=(4000, 3000, 40)) == []
 
 
-def test_a_topic_that_keeps_our_own_times_says_nothing():
+def test_a_topic_that_keeps_our_own_times_yields_nothing():
     clock = BrokerClock()
     for _ in range(10):
         clock.note((confluent_kafka.TIMESTAMP_CREATE_TIME, NOON_MS), wall_ms=NOON_MS + 10**7)
     assert clock.ahead_ms is None
 
 
-def test_what_is_said_is_what_ingest_does():
+def test_what_is_reported_is_what_ingest_does():
     assert clock_trouble(AHEAD_MS).level == "warning"
     assert clock_trouble(AHEAD_MS + 1).level == "error"
     assert clock_trouble(900) is None

@@ -71,7 +71,7 @@ def test_json_frame_has_the_published_names_and_plain_numbers():
     }
 
 
-def test_json_cannot_say_nan():
+def test_json_cannot_state_nan():
     with pytest.raises(ValueError, match="not JSON compliant"):
         records.frame_encoder("json")(frame(speed=float("nan")))
 

@@ -92,7 +92,7 @@ def test_a_frame_is_made_when_both_pages_have_moved(game):
 
 
 @pytest.mark.parametrize("status", [REPLAY, PAUSE])
-def test_a_pause_and_a_replay_say_nothing_and_end_nothing(game, status):
+def test_a_pause_and_a_replay_yield_nothing_and_end_nothing(game, status):
     game.drive(5)
 
     assert game.drive(100, graphics={"status": status}) == []
@@ -152,7 +152,7 @@ def test_pages_of_a_dead_game_are_left_after_a_minute(game):
     assert kinds(game.drive(20, physics_moves=False, graphics_moves=False)) == "ended"
 
 
-def test_a_wheel_that_is_not_told_in_shares_is_made_one(game):
+def test_a_wheel_that_is_not_reported_in_shares_is_made_one(game):
     """Were it degrees after all, which no document rules out, the largest seen is full lock."""
     assert frames(game.look(physics={"steerAngle": 180.0}))[0].steering == 1
     assert frames(game.look(physics={"steerAngle": -90.0}))[0].steering == -0.5

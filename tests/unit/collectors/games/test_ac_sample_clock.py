@@ -25,7 +25,7 @@ def test_no_sample_was_taken_after_it_came():
     assert clock.place_s(20, now_s=10.050) == pytest.approx(10.041)
 
 
-def test_after_a_pause_time_begins_anew():
+def test_after_a_pause_time_restarts():
     clock = SampleClock(now_s=10.0)
 
     assert clock.place_s(20, now_s=10.030 + LONGEST_DELAY_S) == pytest.approx(
@@ -44,7 +44,7 @@ def test_a_delay_that_every_sample_has_is_taken_out():
     assert min(lags_s) >= 0
 
 
-def test_a_wheel_is_told_in_shares_of_a_lock_that_only_grows():
+def test_a_wheel_is_reported_in_shares_of_a_lock_that_only_grows():
     wheel = Steering(USUAL_LOCK_DEG)
 
     assert [wheel.share(deg) for deg in (45.0, -450.0, 600.0, 300.0)] == [0.1, -1.0, 1.0, 0.5]
@@ -59,7 +59,7 @@ def test_what_is_no_angle_is_not_learnt_from(angle):
     assert wheel.share(450.0) == 1
 
 
-def test_a_silent_game_is_asked_ever_more_seldom():
+def test_a_silent_game_is_requested_ever_more_seldom():
     handshakes, now_s, sent_s = HandshakeSchedule(), 0.0, []
     while now_s < 30:
         if handshakes.due(now_s):
@@ -73,7 +73,7 @@ def test_a_silent_game_is_asked_ever_more_seldom():
     assert pauses_s[2:] == pytest.approx([LONGEST_PAUSE_S] * len(pauses_s[2:]), abs=0.11)
 
 
-def test_a_game_that_talks_is_not_asked():
+def test_a_game_that_talks_is_not_requested():
     handshakes = HandshakeSchedule()
     assert handshakes.begin(0.0), "to forget an earlier listener with our port"
     for step in range(600):

@@ -37,7 +37,7 @@ def test_before_the_answer_nothing_is_believed():
     assert remote.drive(5) == []
 
 
-def test_a_pause_says_nothing_and_ends_nothing():
+def test_a_pause_yields_nothing_and_ends_nothing():
     remote = Remote()
     remote.drive(5)
 
@@ -198,7 +198,7 @@ def test_unknown_value_costs_no_frame_and_no_session(fields, name, laps):
     assert remote.complaints.counts == {}
 
 
-def test_a_replay_of_what_was_driven_says_nothing():
+def test_a_replay_of_what_was_driven_yields_nothing():
     remote = Remote()
     remote.clock_ms = 30_000
     remote.drive(300)
@@ -234,7 +234,7 @@ def test_the_official_time_comes_with_whichever_datagram_is_first():
     assert frames(remote.drive(1, lastLap=89_999))[-1].last_lap_time == 89_999
 
 
-def test_the_wheel_is_told_in_shares_of_the_lock():
+def test_the_wheel_is_reported_in_shares_of_the_lock():
     remote = Remote()
     remote.drive(2)
 
@@ -319,7 +319,7 @@ def test_whatever_happens_frames_are_in_sessions_and_in_order(course):
 
 
 @given(st.lists(st.integers(20, 60), max_size=6))
-def test_a_drive_is_told_without_a_loss(laps):
+def test_a_drive_is_reported_without_a_loss(laps):
     """However long laps are: every moment is a frame, all in one session."""
     remote = Remote()
     driven = 0

@@ -50,7 +50,7 @@ def test_the_car_that_the_camera_follows_is_the_players(watched):
     assert events[0].facts.sector_count == 3
 
 
-def test_what_a_frame_says(watched):
+def test_what_a_frame_states(watched):
     (frame,) = frames(
         watched.take(update(1000.0), car_update(500, current_lap=lap(500, invalid=1)))
     )
@@ -75,7 +75,7 @@ def test_pits(watched, location, pit):
     assert frames(watched.take(update(1000.0), car_update(500, location=location)))[0].pit == pit
 
 
-def test_facts_come_when_they_are_told(watched):
+def test_facts_come_when_they_are_reported(watched):
     watched.take(update(1000.0), car_update(500))
     crew = [game.Driver("Ada", "Lovelace", "LOV"), game.Driver("Grace", "Hopper", "HOP")]
     watched.take(game.TrackData(1, "Monza Circuit", 12, 5793, [], []))
@@ -98,7 +98,7 @@ def test_facts_come_when_they_are_told(watched):
     ],
     ids=["before the start", "results", "replay session", "replay", "no car"],
 )
-def test_what_is_no_driving_says_nothing(watched, state):
+def test_what_is_no_driving_yields_nothing(watched, state):
     assert (
         watched.take(
             update(1000.0, **state), car_update(500), update(1050.0, **state), car_update(550)
@@ -107,7 +107,7 @@ def test_what_is_no_driving_says_nothing(watched, state):
     )
 
 
-def test_a_pause_says_nothing(watched):
+def test_a_pause_yields_nothing(watched):
     watched.take(update(1000.0), car_update(500))
 
     assert watched.take(update(1000.0), car_update(500), update(1000.0), car_update(500)) == []
@@ -136,7 +136,7 @@ def test_another_session(watched, then):
     assert kinds(events) == "ended began frame"
 
 
-def test_laps_that_are_counted_anew_are_another_session(watched):
+def test_laps_that_are_counted_again_are_another_session(watched):
     watched.take(update(1000.0), car_update(500))
 
     assert kinds(watched.take(update(1050.0), car_update(10, laps=0))) == "ended began frame"

@@ -109,7 +109,7 @@ def test_settings_win(complaints, tmp_path):
     assert (access.host, access.port, access.password) == ("pc", 9777, "other")
 
 
-def test_broadcasting_that_is_off_is_said(complaints, tmp_path):
+def test_broadcasting_that_is_off_is_reported(complaints, tmp_path):
     path = put(tmp_path, GAMES_OWN | {"updListenerPort": 0})
 
     assert find(complaints, tmp_path, broadcasting_json=str(path)) is None

@@ -52,7 +52,7 @@ def test_a_session_begins_with_its_first_frame(followed):
     assert (facts.id, facts.user_id) == ("", "")
 
 
-def test_what_a_frame_says(followed):
+def test_what_a_frame_states(followed):
     frame = frames(followed.drive(3))[0]
 
     assert (frame.lap_number, frame.lap_time, frame.last_lap_time, frame.sector) == (
@@ -111,7 +111,7 @@ def test_without_a_step_of_the_physics_there_is_no_frame(followed):
     assert kinds(followed.drive(2)) == "frame frame"
 
 
-def test_half_a_page_that_a_dead_game_left_is_never_told(followed):
+def test_half_a_page_that_a_dead_game_left_is_never_reported(followed):
     """The page is new and does not change any more: it looks as whole as any."""
     followed.drive()
     said = followed.look(physics={"speedKmh": 1.0})
@@ -139,7 +139,7 @@ def test_live_pages_that_stand_still_for_a_minute_are_an_end(followed):
 
 @pytest.mark.parametrize("status", [PAUSE, REPLAY])
 @pytest.mark.parametrize("moved", [True, False])
-def test_pause_and_replay_say_nothing(followed, status, moved):
+def test_pause_and_replay_yield_nothing(followed, status, moved):
     followed.drive()
     said = [h for _ in range(120) for h in followed.look(moved=moved, graphics={"status": status})]
 
@@ -147,7 +147,7 @@ def test_pause_and_replay_say_nothing(followed, status, moved):
     assert "ended" not in kinds(followed.drive(3))
 
 
-def test_a_step_of_the_replay_under_the_old_status_is_not_told(followed):
+def test_a_step_of_the_replay_under_the_old_status_is_not_reported(followed):
     """The status is on another page than the step, and is written later."""
     followed.drive()
     followed.look(physics={"speedKmh": 33.0})
@@ -217,7 +217,7 @@ def test_a_restart_of_the_game_is_seen_by_its_count_of_steps(followed):
     )
 
 
-def test_steps_that_count_anew_within_a_session_end_nothing(followed):
+def test_steps_that_count_again_within_a_session_end_nothing(followed):
     followed.packet_id = 100_000
     followed.drive()
     followed.packet_id = 0
@@ -263,7 +263,7 @@ def test_an_unknown_version_with_accs_placeholders_is_acc(followed):
     )
 
 
-def test_broadcasts_tell_the_length_of_the_track(followed):
+def test_broadcasts_report_the_length_of_the_track(followed):
     unknown = {"track": "autodromo_nuovo"}
     assert followed.drive(static=unknown)[0].facts.track_length == 0
 
@@ -288,13 +288,13 @@ def test_a_lap_that_the_broadcasts_call_invalid_is_invalid(followed):
 @pytest.mark.parametrize(
     "told", [{"car": 7}, {"laps": 1}], ids=["of another car", "of the lap before"]
 )
-def test_what_is_said_of_others_counts_for_nothing(followed, told):
+def test_what_is_reported_of_others_counts_for_nothing(followed, told):
     hear(followed, car_update(1000, current_lap=lap(1000, invalid=1), **told))
 
     assert frames(followed.drive())[0].validity == LapValidity.LAP_VALIDITY_VALID
 
 
-def test_what_was_said_long_ago_counts_for_nothing(followed):
+def test_what_was_reported_long_ago_counts_for_nothing(followed):
     hear(followed, car_update(1000, current_lap=lap(1000, invalid=1)))
     followed.now_s += 1.1
 
@@ -363,7 +363,7 @@ statuses = st.sampled_from([LIVE, LIVE, LIVE, OFF, REPLAY, PAUSE])
 
 
 @given(st.lists(st.tuples(spoilt, statuses, st.integers(0, 3), st.floats(0, 100)), max_size=25))
-def test_whatever_the_pages_hold_sessions_are_told_in_order(looks):
+def test_whatever_the_pages_hold_sessions_are_reported_in_order(looks):
     """Frames lie within a session, in time, and each could have come from a car."""
     followed = Followed()
     runs, last_ms = False, 0

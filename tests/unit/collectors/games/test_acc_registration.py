@@ -48,7 +48,7 @@ def test_registers_until_somebody_answers(registration):
     assert registration.register(ACCESS, 3.0) == [REGISTER]
 
 
-def test_asks_for_both_lists_until_they_come(registration):
+def test_requests_both_lists_until_they_come(registration):
     accept(registration)
     both = [broadcast_protocol.request_track_data(5), broadcast_protocol.request_entry_list(5)]
 
@@ -60,7 +60,7 @@ def test_asks_for_both_lists_until_they_come(registration):
     assert registration.due(9.0) == []
 
 
-def test_another_session_is_asked_about_anew(registration):
+def test_another_session_is_requested_again(registration):
     accept(registration)
     hear(registration, update(1.0).encode(), 0.1)
     hear(registration, game.TrackData(5, "Spa", 1, 7004, [], []).encode(), 0.1)
@@ -73,7 +73,7 @@ def test_another_session_is_asked_about_anew(registration):
     ]
 
 
-def test_a_car_that_no_list_has_is_asked_about_now_and_then(registration):
+def test_a_car_that_no_list_has_is_requested_now_and_then(registration):
     accept(registration)
     registration.due(0.0)
     hear(registration, game.TrackData(5, "Spa", 1, 7004, [], []).encode(), 0.1)
@@ -95,7 +95,7 @@ def test_a_car_that_no_list_has_is_asked_about_now_and_then(registration):
     assert registration.due(9.0) == [broadcast_protocol.request_entry_list(5)]
 
 
-def test_a_server_that_falls_silent_is_left_and_asked_again(registration):
+def test_a_server_that_falls_silent_is_left_and_requested_again(registration):
     accept(registration)
     hear(registration, update(1.0).encode(), 10.0)
 
@@ -105,7 +105,7 @@ def test_a_server_that_falls_silent_is_left_and_asked_again(registration):
     assert registration.due(15.1) == []
 
 
-def test_a_wrong_password_is_said_once_and_tried_again_later(registration, complaints):
+def test_a_wrong_password_is_reported_once_and_tried_again_later(registration, complaints):
     with capture_logs() as said:
         for now_s in (0.0, 15.0, 30.0):
             assert registration.wants_access(now_s)

@@ -3,7 +3,7 @@ from structlog.testing import capture_logs
 from ingest.collectors.games.anomalies import AnomalyCounts
 
 
-def test_a_kind_is_said_once_and_counted_always():
+def test_a_kind_is_reported_once_and_counted_always():
     complaints = AnomalyCounts("acc")
 
     with capture_logs() as said:

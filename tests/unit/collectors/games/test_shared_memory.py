@@ -65,7 +65,7 @@ def test_a_game_that_takes_its_pages_away_is_gone(memory, tmp_path):
     assert not memory.present
 
 
-def test_pages_made_anew_are_an_end_and_then_the_new_ones(memory, tmp_path):
+def test_pages_recreated_are_an_end_and_then_the_new_ones(memory, tmp_path):
     write(tmp_path, packet_id=1000)
     memory.snapshot(0.0)
     write(tmp_path, packet_id=5)

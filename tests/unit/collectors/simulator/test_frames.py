@@ -98,7 +98,7 @@ def test_sector_of_a_frame_follows_the_truth(frames, driven):
     assert 0 <= second.lap_time - lap.sector_times_ms[0] <= 18
 
 
-def test_tyres_hold_what_is_asked_of_them(circuit, driven):
+def test_tyres_hold_what_is_requested_of_them(circuit, driven):
     for lap in driven:
         for speed, curvature in zip(
             lap.speed_mps, circuit.curvature_per_m[lap.first_node :], strict=True
@@ -119,7 +119,7 @@ def test_a_car_does_not_brake_on_full_throttle(frames):
     assert all(0 <= frame.throttle <= 1 and 0 <= frame.brake <= 1 for frame in frames)
 
 
-def test_pedals_say_why_the_speed_changes(frames):
+def test_pedals_state_why_the_speed_changes(frames):
     for before, after in pairwise(of_lap(frames, 2)):
         if min(before.brake, after.brake) > 0.2:
             assert after.speed < before.speed
@@ -127,7 +127,7 @@ def test_pedals_say_why_the_speed_changes(frames):
             assert after.speed > before.speed
 
 
-def test_engine_turns_as_fast_as_gear_and_speed_say(frames):
+def test_engine_turns_as_fast_as_gear_and_speed_state(frames):
     for frame in frames:
         assert -1 <= frame.gear <= 6
         assert GT3.idle_rpm <= frame.rpm <= GT3.highest_rpm
@@ -148,7 +148,7 @@ def test_steering_turns_the_way_the_road_does(circuit, frames):
             assert frame.steering * curvature > 0
 
 
-def test_car_moves_where_it_points_as_fast_as_it_says(frames):
+def test_car_moves_where_it_points_as_fast_as_it_states(frames):
     """World position, heading and speed are one motion; beside the line the way is a few per cent
     longer or shorter.
     """

@@ -554,7 +554,7 @@ def test_only_the_user_may_read_it(folder):
     assert folder.path.stat().st_mode & 0o077 == 0
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(
@@ -563,7 +563,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
         folder_at(tmp_path / "file" / "spool").begin(SESSION)
 
 
-def test_a_disk_that_knows_no_locks_is_said(folder, monkeypatch):
+def test_a_disk_that_knows_no_locks_is_reported(folder, monkeypatch):
     """Where nobody can tell whether a folder is held, the game must not wait for one that is
     free.
     """

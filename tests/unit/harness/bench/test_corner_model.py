@@ -56,7 +56,7 @@ def test_a_model_wins_when_it_is_better_in_session_after_session() -> None:
     assert not beats(other, other)
 
 
-def test_a_row_tells_what_was_done_and_not_what_came_of_it() -> None:
+def test_a_row_reports_what_was_done_and_not_what_came_of_it() -> None:
     """A lap's own speed at the end of the straight, and its time, leave its features as they
     were.
     """

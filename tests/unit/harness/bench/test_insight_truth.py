@@ -50,5 +50,5 @@ def test_a_claim_is_held_against_laps_it_has_not_seen(
     assert (claim.right_way, claim.in_interval) == (right_way, in_interval)
 
 
-def test_of_a_driver_and_himself_hardly_anything_is_said() -> None:
+def test_of_a_driver_and_himself_hardly_anything_is_reported() -> None:
     assert spoken_of_nothing(a_driver(1, laps=14), 20) <= 3

@@ -200,7 +200,7 @@ def lap(f: dict) -> Lap:
 
 
 @needs_dumps
-def test_a_real_registration_is_understood():
+def test_a_real_registration_is_parsed():
     told = EXPECTED["acc_bc_out_1_register_prule_sim.bin"]["fields"]
 
     assert list(

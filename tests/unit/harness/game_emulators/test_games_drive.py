@@ -127,7 +127,7 @@ def test_the_simulated_car_s_official_times_are_those_of_its_truth():
 
 
 @pytest.mark.skipif(not RECORDING.is_file(), reason=f"no recording at {RECORDING}")
-def test_a_recorded_session_has_the_lap_times_that_its_game_told():
+def test_a_recorded_session_has_the_lap_times_that_its_game_reported():
     outing = recorded(RECORDING)
     told = [
         lap["lap_time_ms"]
@@ -189,7 +189,7 @@ def test_a_replay_moves_and_leads_back_to_the_car(playing):
     )  # of the last two steps, one was before the replay
 
 
-def test_a_session_begins_anew_with_its_own_index(playing):
+def test_a_session_restarts_with_its_own_index(playing):
     playing.advance(101.0)
     playing.advance(110.0)
     playing.next_session(110.0)

@@ -78,7 +78,7 @@ def test_pages_are_there_and_zero_until_a_session_is_loaded(acc):
     )
 
 
-def test_a_loaded_session_is_live_and_says_what_is_driven(acc):
+def test_a_loaded_session_is_live_and_states_what_is_driven(acc):
     acc.run(1.1)
 
     assert acc.number("graphics", 4) == 2
@@ -231,7 +231,7 @@ def test_a_torn_write_comes_in_three_pieces(tmp_path, monkeypatch, id_first, pie
     page.close()
 
 
-def test_as_many_writes_are_torn_as_was_asked_for(tmp_path):
+def test_as_many_writes_are_torn_as_was_requested(tmp_path):
     screen = Screen(tmp_path, AccPages(), Tearing(0.2, 0.0))
     screen.run(3.0)
 
@@ -266,7 +266,7 @@ def test_assetto_corsa_has_its_own_layout(ac):
 @pytest.mark.parametrize(
     ("steering", "full"), [("normalised", 1), ("degrees", 450), ("radians", 7.853982)]
 )
-def test_assetto_corsa_tells_the_wheel_in_three_ways(tmp_path, steering, full):
+def test_assetto_corsa_reports_the_wheel_in_three_ways(tmp_path, steering, full):
     screen = Screen(tmp_path, AcPages(steering=steering))
     screen.drive(11.0)
 

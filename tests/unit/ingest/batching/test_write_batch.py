@@ -173,7 +173,7 @@ def test_frames_with_and_without_sequence_may_mix(reader):
     assert chunk.resent == 1
 
 
-def test_dead_letter_says_where_it_lay_and_why(reader):
+def test_dead_letter_states_where_it_lay_and_why(reader):
     chunk = reader.read(("a", drove(1)), ("a", b""), (b"\xff\xfe", drove(2)), (None, drove(3)))
 
     letters = chunk.dead_letters
@@ -235,7 +235,7 @@ def test_session_without_facts_starts_at_its_first_frame(reader):
     assert reader.sessions["a"].started_at_ms == NOON_MS + 32
 
 
-def test_progress_says_what_a_batch_adds_and_not_what_was_there(reader):
+def test_progress_states_what_a_batch_adds_and_not_what_was_there(reader):
     reader.arrive(1, 2, 3)
     (progress,) = reader.arrive(3, 7, 5, 4).progress
 

@@ -152,7 +152,7 @@ def test_facts_of_a_session():
     ]
 
 
-def test_sessions_are_told_apart_by_key():
+def test_sessions_are_distinguished_by_key():
     values = frames(4)
     answer = decode(values, [b"monza", b"spa", b"monza", b"imola"])
     assert answer.sessions == ["monza", "spa", "imola"]

@@ -91,5 +91,5 @@ def test_what_ingest_refuses_is_not_shown(watching):
     assert watching.hub.unreadable == 1
 
 
-def test_where_the_broker_does_not_say_when_nothing_is_moved(watching):
+def test_where_the_broker_does_not_state_when_nothing_is_moved(watching):
     assert watching.frames({1: MINUTES_6_MS}, at=None) == [MINUTES_6_MS]

@@ -59,7 +59,7 @@ def test_package_is_published_too():
     assert telemetry_pb2.DESCRIPTOR.package == "purplesector"
 
 
-def test_first_byte_tells_a_frame_from_a_message():
+def test_first_byte_reports_a_frame_from_a_message():
     """A frame never begins with a length-delimited field, a message always does."""
     assert not {
         f.name

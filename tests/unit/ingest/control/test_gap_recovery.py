@@ -14,11 +14,11 @@ def asked_at(reminders: RetrySchedule, ids: list[int], *, until_s: int) -> list[
     return [now for now in range(until_s) if ids[0] in reminders.due(ids, now=float(now))]
 
 
-def test_what_is_missing_is_asked_for_soon_and_then_after_ever_longer_pauses():
+def test_what_is_missing_is_requested_soon_and_then_after_ever_longer_pauses():
     assert asked_at(RetrySchedule(), [7], until_s=100) == [3, 9, 21, 45, 93]
 
 
-def test_nothing_is_asked_for_for_ever():
+def test_nothing_is_requested_for_ever():
     reminders, now, times = RetrySchedule(), 0.0, 0
     for _ in range(2 * MOST):
         times += len(reminders.due([7], now=now))
@@ -48,7 +48,7 @@ def test_each_row_has_its_own_pauses():
     assert reminders.due([1, 2], now=5.0) == {2}
 
 
-def test_a_session_is_asked_once_for_all_that_is_missing():
+def test_a_session_is_requested_once_for_all_that_is_missing():
     commands = resend_commands(
         [
             Missing(1, "a", "anna", ((30, 39), (50, 50))),
@@ -66,7 +66,7 @@ def test_a_session_is_asked_once_for_all_that_is_missing():
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 1000)), max_size=1500))
-def test_what_ingest_asks_a_collector_understands(holes):
+def test_what_ingest_requests_a_collector_parses(holes):
     for command in resend_commands(
         [Missing(1, "a", "anna", tuple((first, first + more) for first, more in holes))]
     ):

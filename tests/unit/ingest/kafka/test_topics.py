@@ -122,7 +122,7 @@ def test_logins_need_topics_that_prove_users(mode):
     refuse_unproved_users(kafka(), "none")
 
 
-def test_differences_are_said_in_words():
+def test_differences_are_reported_in_words():
     spec = topic_specs(kafka())[0]
     config = spec.config | {"retention.ms": "604800000"}
 

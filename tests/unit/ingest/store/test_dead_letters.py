@@ -113,7 +113,7 @@ def test_again_means_those_that_were_replayed_too():
     assert obstacle(stored(value=None, replayed_at=NOON), again=True) == "it has no value"
 
 
-def test_headers_are_those_of_a_collector_and_say_where_it_lay():
+def test_headers_are_those_of_a_collector_and_state_where_it_lay():
     assert headers_again(stored()) == [
         ("sessionId", b"spa"), ("userId", b"anna"), ("encoding", b"protobuf"), ("resent", b"1"),
         ("replayed", b"telemetry[3]@17"),
@@ -212,5 +212,5 @@ def test_what_can_be_read_is_read():
     ]
 
 
-def test_what_cannot_be_read_is_said():
+def test_what_cannot_be_read_is_reported():
     assert described(stored(value=b"\x1f\x8b12"), whole=False)[-1] == "  encoding: looks like gzip"

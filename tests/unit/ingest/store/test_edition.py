@@ -41,7 +41,7 @@ def test_community_before_the_columnstore_is_used_like_apache() -> None:
     )
 
 
-def test_plain_says_what_the_server_could_do() -> None:
+def test_plain_states_what_the_server_could_do() -> None:
     assert str(PLAIN) == "PostgreSQL 17, without TimescaleDB: an ordinary table, no compression"
     assert "purple-sector database upgrade makes it" in PLAIN.off[0]
 

@@ -52,7 +52,7 @@ def test_every_partition_has_one_worker_and_shares_are_even(indexes, workers, da
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_as_many_workers_as_cpus_unless_told():
+def test_as_many_workers_as_cpus_unless_set():
     assert worker_count(10, per_worker=0, cpus=2) == 2
     assert worker_count(1, per_worker=0, cpus=8) == 1
     assert worker_count(10, per_worker=4, cpus=2) == 3

@@ -31,7 +31,7 @@ def test_other_message_stands_for_itself(code: str | None) -> None:
     assert explain_job_error(code, "no space left") == f"{code or 'no code'}: no space left"
 
 
-def test_database_without_a_scheduler_is_said_with_the_settings() -> None:
+def test_database_without_a_scheduler_is_reported_with_the_settings() -> None:
     limits = {"everywhere": 16, "databases": 20, "background_workers": "16", "processes": "24"}
     told = explain_scheduler(here=0, **limits)
 

@@ -16,7 +16,7 @@ NAMES = ["[RED] Ann", "[/red] team", "[link=http://x]Ann[/link]", "ann:car:7", "
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_cell_is_what_it_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cell_is_what_it_states(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     table = table_of("driver", "laps", right={"laps"})
     table.add_row(name, "12")
 
@@ -26,7 +26,7 @@ def test_a_cell_is_what_it_says(name: str, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_status_says_names_as_they_are(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_states_names_as_they_are(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     at = datetime(2026, 5, 1, 12, tzinfo=UTC)
     partition = PartitionStatus(
         "telemetry", 0, next_offset=1, end_offset=1, owner=name, heartbeat_age_s=1.0

@@ -124,7 +124,7 @@ def test_systemd_accepts_the_unit(tmp_path, folder, scope):
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_the_unit_says_what_is_run_where():
+def test_the_unit_states_what_is_run_where():
     lines = service("linux").splitlines()
 
     assert 'WorkingDirectory=/srv/the driver\'s 100 %% $HOME "pc"/purple' in lines
@@ -135,7 +135,7 @@ def test_the_unit_says_what_is_run_where():
     )
 
 
-def test_the_task_says_what_is_run_where():
+def test_the_task_states_what_is_run_where():
     folder = PureWindowsPath(r"C:\Users\Anna & Bert\purple")
     text = service("win32", python=PureWindowsPath(r"C:\Python 3\pythonw.exe"), folder=folder)
     task = ET.fromstring(text.encode("utf-16"))
@@ -239,7 +239,7 @@ def test_the_task_keeps_to_its_schema():
 
 
 @pytest.mark.parametrize("game", GAMES)
-def test_a_driver_is_told_what_to_type(game):
+def test_a_driver_is_reported_what_to_type(game):
     file = Path("/srv") / service_name(game, platform="linux")
     assert (
         how_to_start(file, game, platform="linux")

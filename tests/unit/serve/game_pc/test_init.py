@@ -31,7 +31,7 @@ def run(*arguments, typed=None):
 GIVEN = ("--user", "anna", "--brokers", "kafka.example.net:9093")
 
 
-def test_it_asks_and_writes_what_the_collector_reads(bare):
+def test_it_requests_and_writes_what_the_collector_reads(bare):
     done = run(typed="kafka.example.net:9093\nanna\n")
 
     assert done.exit_code == 0, done.output
@@ -58,7 +58,7 @@ def test_a_script_gives_the_password_in_the_environment(bare, monkeypatch):
     assert "KAFKA_SECURITY_PASSWORD=s3cret\n" in (bare / ".env").read_text()
 
 
-def test_what_is_there_stays_unless_asked(bare):
+def test_what_is_there_stays_unless_requested(bare):
     (bare / ".env").write_text("USER_ID=bert\n")
     refused = run(*GIVEN)
     assert isinstance(refused.exception, PurpleSectorError)
@@ -97,6 +97,6 @@ def test_a_service_is_added_to_settings_that_are_there(bare, monkeypatch, platfo
         assert "collect acc --log-file" in file.read_text()
 
 
-def test_without_anybody_to_ask_it_ends(bare):
+def test_without_anybody_to_request_it_ends(bare):
     assert run("--user", "anna", typed="").exit_code == 1
     assert list(bare.iterdir()) == []

@@ -25,7 +25,7 @@ def test_ray_starts_the_unused_processes_by_the_methods_that_are_replaced():
     assert [getattr(NODE, method) for method in METHODS] == before
 
 
-def test_ray_serve_is_imported_without_pandas_where_a_worker_is_told_so():
+def test_ray_serve_is_imported_without_pandas_where_a_worker_is_reported_so():
     script = (
         "import serve.bridge.without_pandas, ray.serve, sys; print(sys.modules['pandas'],"
         " 'pandas.core' in sys.modules)"

@@ -40,7 +40,7 @@ def test_what_runs_is_left_alone():
     assert said == []
 
 
-def test_each_end_is_answered_at_once_and_told():
+def test_each_end_is_answered_at_once_and_reported():
     service, said = Fragile(), []
     watch = watched(service, 1, said)
 
@@ -58,7 +58,7 @@ def test_each_end_is_answered_at_once_and_told():
     ] * 2
 
 
-def test_a_full_disk_is_waited_for_and_told_once():
+def test_a_full_disk_is_waited_for_and_reported_once():
     service, said = Fragile(), []
     service.running = service.room = False
 

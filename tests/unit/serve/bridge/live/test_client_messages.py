@@ -39,7 +39,7 @@ from serve.bridge.live.hub import Subscription
         ('{"type": "ping"}', Ping()),
     ],
 )
-def test_what_is_understood(text, request_):
+def test_what_is_parsed(text, request_):
     assert parse(text) == request_
 
 

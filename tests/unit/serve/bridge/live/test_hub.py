@@ -120,7 +120,7 @@ def test_two_viewers_share_one_message(hub):
     assert one.envelopes()[0] is other.envelopes()[0]
 
 
-def test_a_late_viewer_hears_the_facts_first(hub):
+def test_a_late_viewer_receives_the_facts_first(hub):
     hub.publish(
         [message("monza", session=Session(track="Monza", user_id="anna")), frame("monza", speed=1)],
         now=1.0,
@@ -134,7 +134,7 @@ def test_a_late_viewer_hears_the_facts_first(hub):
     assert facts.messages() == []
 
 
-def test_a_late_viewer_hears_the_sectors_of_the_running_lap(hub):
+def test_a_late_viewer_receives_the_sectors_of_the_running_lap(hub):
     def sectors(*times_ms, lap=7):
         return message(
             "monza", lap_in_progress=LapInProgress(lap_number=lap, sector_times=times_ms)
@@ -265,7 +265,7 @@ def test_a_collector_cannot_speak_for_the_bridge(hub):
     assert not seat.messages()[0].HasField("status")
 
 
-def test_the_key_says_whose_record_it_is(hub):
+def test_the_key_states_whose_record_it_is(hub):
     seat = Seat(hub, session("monza"))
 
     hub.publish(

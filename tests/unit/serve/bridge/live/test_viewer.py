@@ -63,7 +63,7 @@ def test_a_viewer_behind_gets_the_newest_frame_of_each_car(queue):
     assert names(newest) == ["f1", "f2"]
 
 
-def test_a_viewer_behind_hears_how_much_it_missed(queue):
+def test_a_viewer_behind_receives_how_much_it_missed(queue):
     for name in "abcdefgh":
         queue.offer(frame(name), now=0.0)
 
@@ -72,7 +72,7 @@ def test_a_viewer_behind_hears_how_much_it_missed(queue):
     assert told(first) == Status(state="live", missed_frames=7)
 
 
-def test_what_was_missed_is_told_once_a_second_and_when_all_is_sent(queue):
+def test_what_was_missed_is_reported_once_a_second_and_when_all_is_sent(queue):
     """A viewer on a slow line hears about it, but not with every frame."""
     for name in "abcdefgh":
         queue.offer(frame(name), now=0.0)
