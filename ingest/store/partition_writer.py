@@ -74,6 +74,10 @@ log = structlog.get_logger()
 
 _COPY = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)")
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
+# For frames of a chunk that may be locked just after the check. The live frames of the batch wait
+# with them.
+_WAIT_BRIEFLY = "SET LOCAL lock_timeout = '500ms'"
+_WAIT_AS_EVER = "SET LOCAL lock_timeout TO DEFAULT"
 COPY_FRAMES = _COPY.format(sql.Identifier("telemetry"), _COLUMNS)
 _COPY_PENDING = _COPY.format(sql.Identifier("telemetry_pending"), _COLUMNS)
 
@@ -463,30 +467,35 @@ class PartitionWriter:
         Returns the sessions with frames stored by another worker that this one does not know. The
         store notes that their laps must be timed again. This worker's state of them is stale.
         """
+        late = _has_late(chunk.frames, now_us=time.time_ns() // 1000)
         try:
-            return self._write(chunk, fence)
+            return self._write(chunk, fence, late=late, wait_briefly=late)
         except StoreBusy:
             # Perhaps the lock was taken after the check. Nothing was written.
             self._look_for_locks = bool(self._locked_chunks())
-            if not self._look_for_locks:
+            if not (late or self._look_for_locks):
                 raise
-        return self._write(chunk, fence)
+        return self._write(chunk, fence, late=late)
 
-    def _write(self, chunk: WriteBatch, fence: int) -> frozenset[int]:
+    def _write(
+        self, chunk: WriteBatch, fence: int, *, late: bool, wait_briefly: bool = False
+    ) -> frozenset[int]:
         with self._reachable():
-            frames, pending = self._split(chunk.frames)
+            frames, pending = self._split(chunk.frames, late=late)
             self._conn.execute("BEGIN")
+            if wait_briefly:
+                self._conn.execute(_WAIT_BRIEFLY)
             self._copy_frames(frames)
+            if wait_briefly:
+                self._conn.execute(_WAIT_AS_EVER)
             self._copy(pending, _COPY_PENDING)
             self._save_the_rest(chunk)
             return self._advance_and_commit(chunk, fence)
 
-    def _split(self, frames: pa.Table) -> tuple[pa.Table, pa.Table]:
+    def _split(self, frames: pa.Table, *, late: bool) -> tuple[pa.Table, pa.Table]:
         """Split frames into those that can be stored now and those whose chunk is locked."""
         nothing = frames.schema.empty_table()
-        if not frames.num_rows or not (
-            self._look_for_locks or _has_late(frames, now_us=time.time_ns() // 1000)
-        ):
+        if not frames.num_rows or not (self._look_for_locks or late):
             return frames, nothing
         locked = self._locked_chunks()
         self._look_for_locks = self._look_for_locks and bool(locked)
@@ -688,7 +697,9 @@ class PartitionWriter:
 
 
 def _has_late(frames: pa.Table, *, now_us: int) -> bool:
-    """Return whether frames are old enough for their chunk to be compressed by now."""
+    """Return whether some frames are old enough for their chunk to be compressed by now."""
+    if not frames.num_rows:
+        return False
     oldest_us = pc.min(frames["time"]).cast(pa.int64()).as_py()
     return bool(oldest_us < now_us - COLUMNSTORE_AFTER / timedelta(microseconds=1))
 

@@ -12,6 +12,8 @@ import pytest
 
 from ingest.batching.partition_log import Partition
 from ingest.errors import PartitionTaken, StoreBusy
+from ingest.store.locked_chunks import LockedChunk
+from ingest.store.partition_writer import PartitionWriter
 from ingest.store.schema.edition import read_edition
 from tests.conftest import Database
 from tests.service.owner import PARTITION, Owner, drove, rows
@@ -92,6 +94,29 @@ def test_chunk_that_is_locked_after_a_look_is_waited_for_once(database, owner: O
 
     assert owner.store.move_pending() == 2
     assert rows(database.url, STORED) == of("a", 1, 2, 3, 4)
+
+
+class LooksTooEarly(PartitionWriter):
+    """A writer whose first look at the locks was just before the chunk was locked."""
+
+    looks = 0
+
+    def _locked_chunks(self) -> list[LockedChunk]:
+        self.looks += 1
+        return super()._locked_chunks() if self.looks > 1 else []
+
+
+def test_late_frames_wait_briefly_for_a_chunk_that_is_locked_after_a_look(database) -> None:
+    """Live frames of their batch wait with them: however long others are waited for."""
+    with Owner(database.url) as first:
+        first.write(*drove("late", 1))
+    with Owner(database.url, made=LooksTooEarly) as owner, locked(database.url, "late"):
+        owner.store._conn.execute("SET lock_timeout = 0")
+        owner.store._conn.execute("SET statement_timeout = '20s'")
+        owner.write(*drove("late", 2), *drove("live", 1, started_at_ms=NOW_MS))
+
+        assert rows(database.url, STORED) == of("late", 1) + of("live", 1)
+        assert rows(database.url, PENDING) == of("late", 2)
 
 
 def test_who_was_replaced_puts_nothing_aside(database, owner: Owner) -> None:
