@@ -77,7 +77,7 @@ class Game:
         self.playing.advance(now_s)
         return min(outlet.step(now_s) for outlet in self.outlets)
 
-    def tell(self, command: str, now_s: float) -> None:
+    def apply_command(self, command: str, now_s: float) -> None:
         """One of `COMMANDS`. Raises ValueError for any other."""
         match command.split():
             case ["live"]:
@@ -166,7 +166,7 @@ def play(
 
 def _told(game: Game, command: str) -> str:
     try:
-        game.tell(command, time.monotonic())
+        game.apply_command(command, time.monotonic())
     except ValueError as wrong:
         return str(wrong)
     return f"done: {command}"

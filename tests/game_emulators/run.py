@@ -24,7 +24,7 @@ class InThread:
         self.game = game
         self._commands: queue.Queue[str] = queue.Queue()
 
-    def tell(self, command: str) -> None:
+    def apply_command(self, command: str) -> None:
         """Returns when the game has done it."""
         self._commands.put(command)
         self._commands.join()
@@ -53,7 +53,7 @@ class InProcess:
     ]  # what it said of itself: "shared memory", "remote telemetry", "broadcasting"
     ledger: Path
 
-    def tell(self, command: str) -> None:
+    def apply_command(self, command: str) -> None:
         """Returns when the game has done it. After ``kill`` the process is gone."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None

@@ -74,7 +74,7 @@ class Table:
 def playing(folder, **how):
     table = Table(folder, **how)
     with in_thread(table.game) as thread:
-        table.report = thread.report
+        table.apply_command = thread.apply_command
         try:
             yield table
         finally:
@@ -92,15 +92,15 @@ def test_every_datagram_of_the_car_is_a_frame(tmp_path):
         assert sorted(table.remote.listeners.values()) == [SUBSCRIBE_UPDATE, SUBSCRIBE_SPOT]
         assert table.ours.running
         table.follow(0.6)  # more than a game may take to begin again in
-        table.report("pause")
+        table.apply_command("pause")
         assert of(TelemetryFrame, table.follow(0.3)[3:]) == []
-        table.report("live")
+        table.apply_command("live")
         table.follow(0.2)
-        table.report("restart 0.6")
+        table.apply_command("restart 0.6")
         again = table.follow_until(SessionBegan)
         assert len(of(SessionEnded, again)) == 1
         table.follow(0.3)
-        table.report("pause")
+        table.apply_command("pause")
         table.follow(0.1)
 
         assert [(f.lap_number - 1, f.lap_time) for f in table.frames()] == _moves(table.written())
@@ -112,7 +112,7 @@ def test_the_next_session_is_found_by_requesting_again(tmp_path):
     with playing(tmp_path, load_s=0.0) as table:
         (first,) = of(SessionBegan, table.follow_until(SessionBegan))
         table.game.playing._load_s = 1.2
-        table.report("session")
+        table.apply_command("session")
         said = table.follow_until(SessionBegan)
 
         assert first.facts.driver != of(SessionBegan, said)[0].facts.driver
@@ -143,7 +143,7 @@ def test_bad_weather_costs_what_it_takes(tmp_path):
     ) as table:
         table.follow_until(SessionBegan)
         table.follow(1.5)
-        table.report("pause")  # or it might not have noted yet what it has sent
+        table.apply_command("pause")  # or it might not have noted yet what it has sent
 
         clocks = [(f.lap_number - 1, f.lap_time) for f in table.frames()]
         told = [(one.lap_count, one.lap_clock_ms) for one in table.written()]
@@ -167,7 +167,7 @@ def test_shared_memory_goes_first(tmp_path):
         assert all(frame.heading and frame.sector for frame in frames)
         assert len(frames) > 20
         assert table.remote.listeners == {}
-        table.report("restart 0.1")
+        table.apply_command("restart 0.1")
         said = table.follow_until(SessionBegan)
         assert len(of(SessionEnded, said)) == 1
         # A page may be seen between being made and being given its size.

@@ -130,16 +130,16 @@ def test_broadcasts_alone_through_bad_weather(tmp_path, follow, monkeypatch):
         assert kinds(said).startswith("began")
         assert game.running
 
-        played.report("drop")
+        played.apply_command("drop")
         until(game, lambda said: len(frames(said)) >= 20)
 
         monkeypatch.setattr("ingest.collectors.games.acc.broadcast_client.SILENT_S", 0.5)
         monkeypatch.setattr(registration, "SILENT_S", 0.5)
-        played.report("restart 0.8")
+        played.apply_command("restart 0.8")
         said = until(game, lambda said: len(frames(said)) >= 20)
         assert "ended began" in kinds(said).replace("frame ", "")
 
-        played.report("silence")
+        played.apply_command("silence")
         said = until(game, lambda said: any(isinstance(one, SessionEnded) for one in said))
         assert not game.running
     times = [one.timestamp for one in said if isinstance(one, TelemetryFrame)]

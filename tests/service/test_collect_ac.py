@@ -110,9 +110,9 @@ def test_an_evening(pc, game, kafka_settings, database):
     with hosting(kafka_settings, database.url, partitions=PARTITIONS):
         pc.start()
         pc.await_frames(0, 330)  # a car leaves its box after four seconds
-        game.report("restart 0.5")
+        game.apply_command("restart 0.5")
         pc.await_frames(1, 60)
-        game.report("session")
+        game.apply_command("session")
         pc.await_frames(2, 60)
         pc.kill()
         pc.start()

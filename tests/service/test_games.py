@@ -249,7 +249,7 @@ def test_a_replay_shows_it():
         registered(table, client, interval_ms=100)
         table.run(1.0)
         live = next(one for one in reversed(client.received()) if one[0] == 2)
-        table.game.report("replay", table.now_s)
+        table.game.apply_command("replay", table.now_s)
         table.run(0.2)
         replay = next(one for one in reversed(client.received()) if one[0] == 2)
 
@@ -273,7 +273,7 @@ def test_broadcasting_forgets_who_unregisters_who_is_silent_and_all_at_a_restart
         assert (gone[0], gone[5]) == (1, 0)
 
         registered(table, silent)
-        table.game.report("restart 1", table.now_s)
+        table.game.apply_command("restart 1", table.now_s)
         silent.received()
         table.run(3.0)
         assert silent.received() == []
@@ -283,7 +283,7 @@ def test_broadcasting_forgets_who_unregisters_who_is_silent_and_all_at_a_restart
 def test_broadcasting_is_silent_outside_a_session():
     with acc() as table:
         client = table.client()
-        table.game.report("menu", table.now_s)
+        table.game.apply_command("menu", table.now_s)
         client.send(registration())
         table.run(1.0)
 
@@ -304,13 +304,13 @@ def test_a_silent_game_broadcasts_no_events_either():
     with acc() as table:
         client = table.client()
         registered(table, client)
-        table.game.report("silence", table.now_s)
+        table.game.apply_command("silence", table.now_s)
         client.received()
         table.skip(OUT_LAP_S)
         table.run(1.0)
         assert client.received() == []
 
-        table.game.report("live", table.now_s)
+        table.game.apply_command("live", table.now_s)
         table.run(0.2)
         assert kinds(client.received()).keys() == {2, 3}
 
@@ -430,7 +430,7 @@ def test_car_infos_end(ends):
         if ends == "dismiss":
             client.send(request(UNSUBSCRIBE))
         else:
-            table.game.report(ends, table.now_s)
+            table.game.apply_command(ends, table.now_s)
         table.run(0.0)
         client.received()
         table.run(3.0)
@@ -463,9 +463,9 @@ def test_a_bad_network_loses_doubles_and_reorders_and_the_ledger_knows(tmp_path)
 def test_a_game_in_a_thread_does_what_is_commanded(tmp_path):
     playing, wire = Playing(iter([simulated()]), load_s=0.0), Wire()
     with in_thread(Game(playing, [RemoteTelemetry(wire, playing, Ledger(None))])) as running:
-        running.report("pause")
+        running.apply_command("pause")
         stood = playing.moment
-        running.report("live")
+        running.apply_command("live")
         deadline = time.monotonic() + WITHIN_S
         while playing.moment == stood and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -479,14 +479,14 @@ def test_a_game_in_a_process_is_reported_measured_and_killed(tmp_path):
     with in_process("acc", tmp_path, "--load", "0.1", "--torn", "0.1", "--cars", "2") as game:
         assert game.addresses["shared memory"] == str(tmp_path)
         assert game.port("broadcasting") > 1024
-        game.report("pause")
+        game.apply_command("pause")
         with pytest.raises(ValueError, match="'fly' is none of"):
-            game.report("fly")
-        game.report("live")
+            game.apply_command("fly")
+        game.apply_command("live")
         before_s, began_s = game.cpu_s, time.monotonic()
         time.sleep(1.5)
         share = (game.cpu_s - before_s) / (time.monotonic() - began_s)
-        game.report("kill")
+        game.apply_command("kill")
         rows = game.written()
 
     assert game.process.returncode == -9

@@ -139,7 +139,7 @@ def test_lap_times_come_at_the_line(acc):
 
 def test_physics_stands_still_in_a_pause_and_graphics_does_not(acc):
     acc.run(3.0)
-    acc.game.tell("pause", acc.now_s)
+    acc.game.apply_command("pause", acc.now_s)
     acc.run(0.1)
     before = (acc.number("physics", 0), acc.number("graphics", 0))
     acc.run(1.0)
@@ -161,7 +161,7 @@ def test_packets_are_counted_by_the_game_s_own_steps(acc):
 
 def test_another_session_has_another_index_and_another_track(acc):
     acc.run(3.0)
-    acc.game.tell("session", acc.now_s)
+    acc.game.apply_command("session", acc.now_s)
     acc.run(0.5)
     assert (acc.number("graphics", 4), acc.text("static", 134, 10)) == (0, "aldermoor_")
 
@@ -176,7 +176,7 @@ def test_a_restarted_game_has_new_pages_and_counts_from_the_beginning(acc, tmp_p
     old = tmp_path / "acpmf_physics"
     inode, packet_id = old.stat().st_ino, acc.number("physics", 0)
     with old.open("rb"):  # held, or the number might be used again
-        acc.game.tell("restart 2", acc.now_s)
+        acc.game.apply_command("restart 2", acc.now_s)
         assert list(tmp_path.glob("acpmf_*")) == []
         acc.run(2.5)
         assert not any(acc.page("static"))
