@@ -37,7 +37,16 @@ _PAGE_OF_SESSIONS = (
    AND NOT EXISTS (
          SELECT FROM unnest(%(words)s::text[]) AS word
           WHERE strpos(lower(concat_ws(' ', key, user_id, driver, car, track, game)), word) = 0)
+   AND (%(owners)s::text[] IS NULL OR user_id = ANY(%(owners)s::text[]))
  ORDER BY id DESC LIMIT %(limit)s
+"""
+)
+
+_SESSION_OF_KEY = (
+    SESSION
+    + """
+ WHERE key = %(key)s
+   AND (%(owners)s::text[] IS NULL OR user_id = ANY(%(owners)s::text[]))
 """
 )
 
@@ -85,32 +94,47 @@ time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_i
 
 
 def sessions(
-    conn: Connection, *, limit: int = 100, before: int | None = None, search: str = ""
+    conn: Connection,
+    *,
+    limit: int = 100,
+    before: int | None = None,
+    search: str = "",
+    owners: Sequence[str] | None = None,
 ) -> list[SessionInfo]:
     """Return the sessions that came last into the store, newest first.
 
     A session that is replayed today is new, even if it was driven long ago. ``before`` is the
     ``id`` of the last session of the previous page. Each word of ``search`` is in the key, user,
-    driver, car, track or game of every session. Case does not matter.
+    driver, car, track or game of every session. Case does not matter. ``owners`` are the users
+    whose sessions are returned; None: all.
     """
     if "\0" in search:
         # PostgreSQL has no text with a NUL character.
         return []
-    where = {"limit": limit, "before": before, "words": search.lower().split()}
+    words = search.lower().split()
+    where = {"limit": limit, "before": before, "words": words, "owners": _list_of(owners)}
     with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
         return cursor.execute(_PAGE_OF_SESSIONS, where).fetchall()
 
 
-def session(conn: Connection, key: str) -> SessionInfo:
-    """Return the session of this key. Raises UnknownSession."""
+def session(conn: Connection, key: str, *, owners: Sequence[str] | None = None) -> SessionInfo:
+    """Return the session of this key, if it belongs to one of ``owners``; None: to anybody.
+
+    Raises UnknownSession, in the same words for a session of another owner.
+    """
     if "\0" in key:
         # PostgreSQL has no text with a NUL character, and would refuse the query.
         raise UnknownSession(key)
+    where = {"key": key, "owners": _list_of(owners)}
     with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
-        found = cursor.execute(SESSION + " WHERE key = %s", [key]).fetchone()
+        found = cursor.execute(_SESSION_OF_KEY, where).fetchone()
     if found is None:
         raise UnknownSession(key)
     return found
+
+
+def _list_of(owners: Sequence[str] | None) -> list[str] | None:
+    return None if owners is None else list(owners)
 
 
 def laps(conn: Connection, key: str) -> list[Lap]:

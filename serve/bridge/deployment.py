@@ -22,7 +22,7 @@ from ingest.logging_setup import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings, differing
 from serve.bridge.access.admission import AdmissionLimits
 from serve.bridge.access.hosts import Hosts
-from serve.bridge.access.logins import check_logins
+from serve.bridge.access.logins import check_logins, make_logins, offer_of
 from serve.bridge.live.socket_limits import limit_sockets
 from serve.bridge.ray_environment import SAME_LOOP
 from serve.bridge.web_app import make_app
@@ -61,7 +61,8 @@ class BridgeReplica:
         serve = serve or ServeSettings.read()
         self._given = (kafka, database, log, serve)
         hosts = Hosts(serve.allowed_hosts.split(","), bound=serve.host)
-        self._settings = (kafka, database, _limits(serve), _proxies(), hosts)
+        logins, offer = make_logins(serve), offer_of(serve)
+        self._settings = (kafka, database, _limits(serve), _proxies(), hosts, logins, offer)
 
     def differing(self, *wanted: Any) -> list[str]:
         """Return the variables that have other values in ``wanted``. This replica keeps its own
@@ -166,6 +167,7 @@ def _limits(serve: ServeSettings) -> AdmissionLimits:
         serve.handshakes_per_s,
         serve.demos,
         serve.demos_per_address,
+        serve.sockets_per_caller,
     )
 
 

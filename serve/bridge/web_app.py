@@ -19,24 +19,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.settings import DatabaseSettings, KafkaSettings
 from serve.bridge.access.admission import AdmissionLimits
+from serve.bridge.access.callers import Authenticator, NoLogin
 from serve.bridge.access.hosts import Hosts
+from serve.bridge.access.login_check import LoginCheck
+from serve.bridge.access.logins import LoginOffer
 from serve.bridge.live.hub import Hub
 from serve.bridge.live.kafka_reader import LiveReader
 from serve.bridge.live.websocket import Bridge
+from serve.bridge.rest.guarded import Engineer
 from serve.bridge.rest.routes import add_routes
 from serve.bridge.rest.store_reader import StoreReader
 
 PAGE = Path(__file__).parents[1] / "page"
 _EXPIRE_EVERY_S = 1.0
 
-_HEADERS = [
-    (
-        b"content-security-policy",
-        b"default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-]
+_POLICY = (
+    "default-src 'self'; img-src 'self' data:; connect-src 'self'{issuer}; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'none'"
+)
 
 _UNKNOWN_HOST = PlainTextResponse(
     "the Host of this request is none of this page's: ALLOWED_HOSTS names them, besides addresses"
@@ -54,19 +54,23 @@ def make_app(
     limits: AdmissionLimits | None = None,
     proxies: Collection[str] = (),
     hosts: Hosts | None = None,
+    logins: Authenticator | None = None,
+    offer: LoginOffer | None = None,
 ) -> FastAPI:
     """Build the application, which reads Kafka from its startup to its shutdown.
 
     ``proxies`` are the addresses of our own proxies, whose forwarded addresses are trusted.
-    ``hosts`` are the names of the page.
+    ``hosts`` are the names of the page. ``logins`` decide who may come in, and ``offer`` is what
+    the page shows before a login.
     """
-    hosts = hosts or Hosts()
-    bridge = Bridge(Hub(), limits=limits, proxies=proxies, hosts=hosts)
+    hosts, logins, offer = hosts or Hosts(), logins or NoLogin(), offer or LoginOffer()
+    check = LoginCheck(logins)
+    bridge = Bridge(Hub(), limits=limits, proxies=proxies, hosts=hosts, logins=check)
     # No /docs: those pages load scripts from elsewhere, which the policy above forbids.
     app = FastAPI(title="Purple Sector", lifespan=_lifespan, docs_url=None, redoc_url=None)
-    app.state.kafka = kafka
+    app.state.kafka, app.state.logins, app.state.offer = kafka, logins, offer
     app.add_middleware(KnownHosts, hosts=hosts)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SecurityHeaders, issuer_origin=offer.issuer_origin)
     app.include_router(router)
     add_routes(app, StoreReader(database), bridge)
     app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False), name="page")
@@ -80,8 +84,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     reader = app.state.reader = LiveReader(
         app.state.kafka, asyncio.get_running_loop(), bridge.deliver
     )
+    logins: Authenticator = app.state.logins
     reader.start()
     store.open()
+    logins.start()
     expiry = asyncio.create_task(_expire(bridge))
     try:
         yield
@@ -89,6 +95,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         expiry.cancel()
         with suppress(asyncio.CancelledError):
             await expiry
+        await asyncio.to_thread(logins.stop)
         await asyncio.to_thread(reader.stop)
         await asyncio.to_thread(store.close)
 
@@ -100,20 +107,32 @@ async def watch(socket: WebSocket) -> None:
     await bridge.handle(socket)
 
 
+@router.get("/api/login")
+async def login(request: Request) -> LoginOffer:
+    """Return how the page logs in: the mode, and the issuer and client of OpenID Connect."""
+    offer: LoginOffer = request.app.state.offer
+    return offer
+
+
 @router.get("/api/stats")
-async def stats(request: Request) -> dict[str, Any]:
-    """Return the numbers of this replica."""
+async def stats(request: Request, _: Engineer) -> dict[str, Any]:
+    """Return the numbers of this replica. They name sessions of everybody."""
     return statistics(request.app.state.bridge, wall=time.time)
 
 
 @router.get("/api/health")
 def health(request: Request, response: Response) -> dict[str, Any]:
-    """Return whether broker and store answer; 503 where one does not."""
+    """Return whether broker and store answer; 503 where one does not.
+
+    It needs no login. Where logins are on, it has the status alone.
+    """
     reader: LiveReader = request.app.state.reader
     store: StoreReader = request.app.state.store
     reachable = {"broker": reader.reachable, "store": store.reachable()}
     away = [name for name, answers in reachable.items() if not answers]
     response.status_code = 503 if away else 200
+    if request.app.state.bridge.logins.required:
+        return {"status": "unavailable" if away else "ok"}
     return {
         "status": f"no answer from the {' and the '.join(away)}" if away else "ok",
         "brokerReachable": reachable["broker"],
@@ -146,6 +165,7 @@ async def _expire(bridge: Bridge) -> None:
     while True:
         await asyncio.sleep(_EXPIRE_EVERY_S)
         bridge.hub.expire(now=bridge.clock())
+        bridge.recheck()
 
 
 class KnownHosts:
@@ -165,8 +185,14 @@ class KnownHosts:
 class SecurityHeaders:
     """Middleware that adds headers to every HTTP answer; they limit a browser's use of it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, issuer_origin: str = "") -> None:
         self._app = app
+        issuer = f" {issuer_origin}" if issuer_origin else ""
+        self._headers = [
+            (b"content-security-policy", _POLICY.format(issuer=issuer).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -175,7 +201,7 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *_HEADERS]
+                message["headers"] = [*message.get("headers", []), *self._headers]
             await send(message)
 
         await self._app(scope, receive, with_headers)

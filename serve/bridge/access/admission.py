@@ -23,6 +23,11 @@ TOO_MANY_SOCKETS = Close(
     "too many sockets",
     "All addresses together have as many sockets as WS_SOCKETS allows.",
 )
+TOO_MANY_OF_CALLER = Close(
+    4032,
+    "too many sockets of this name",
+    "The name that has logged in has as many sockets as WS_SOCKETS_PER_CALLER allows.",
+)
 
 #: Bounds the memory of the handshake throttle, too.
 #: If more addresses than this come in one second, each would be let in once more.
@@ -39,6 +44,7 @@ class AdmissionLimits:
     handshakes_per_s: float = 20.0
     demos: int = 32
     demos_per_address: int = 4
+    sockets_per_caller: int = 8
 
 
 class Admission:
@@ -50,6 +56,7 @@ class Admission:
     def __init__(self, limits: AdmissionLimits | None = None) -> None:
         self.limits = limits or AdmissionLimits()
         self._sockets: Counter[str] = Counter()
+        self._callers: Counter[str] = Counter()
         self._demos: Counter[str] = Counter()
         self._handshakes: OrderedDict[str, TokenBucket] = OrderedDict()
 
@@ -86,6 +93,20 @@ class Admission:
     def leave(self, address: str) -> None:
         """Release a socket that had entered and is closed."""
         _release(self._sockets, address)
+
+    def admit_caller(self, name: str) -> Close | None:
+        """Count a socket of this name. Without room for it, count nothing and return a `Close`.
+
+        The empty name is of nobody, and has no limit.
+        """
+        if name and self._callers[name] >= self.limits.sockets_per_caller:
+            return TOO_MANY_OF_CALLER
+        self._callers[name] += 1
+        return None
+
+    def release_caller(self, name: str) -> None:
+        """Release a socket of this name that is closed."""
+        _release(self._callers, name)
 
     def start_demo(self, address: str) -> str | None:
         """Count a demo. If there is no room for it, count nothing and return the reason as text."""

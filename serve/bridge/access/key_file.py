@@ -85,6 +85,7 @@ class KeyLogins:
         self._path = path
         self._stamp: tuple[int, ...] | None = None
         self._entries: tuple[KeyEntry, ...] | None = None
+        self._known: frozenset[tuple[str, str, str]] = frozenset()
 
     def authenticate(self, credential: str, now_s: float) -> Caller:
         """Return the caller who has this key. Raises NotAuthenticated."""
@@ -96,8 +97,7 @@ class KeyLogins:
     def still_valid(self, caller: Caller, now_s: float) -> bool:
         """Return whether the caller's key is in the file, with the same name and role."""
         self._refresh()
-        known = {(entry.name, entry.role, entry.key_id) for entry in self._entries or ()}
-        return (caller.name, caller.role, caller.key_id) in known
+        return (caller.name, caller.role, caller.key_id) in self._known
 
     def start(self) -> None:
         """Do nothing: the file is read when it is needed."""
@@ -115,6 +115,7 @@ class KeyLogins:
             if self._entries is not None or stamp is not None:
                 log.error("keys_unavailable", problem=str(wrong))
             self._entries = None
+        self._known = frozenset((e.name, e.role, e.key_id) for e in self._entries or ())
 
 
 def _stamp_of(path: Path) -> tuple[int, ...] | None:

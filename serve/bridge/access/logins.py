@@ -1,11 +1,35 @@
 """Makes the logins that the settings choose, and refuses settings that let everybody in."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ingest.errors import SettingsError
 from ingest.settings import ServeSettings, is_loopback
 from serve.bridge.access.callers import Authenticator, NoLogin
 from serve.bridge.access.key_file import KeyLogins, read_keys
+
+
+@dataclass(frozen=True, slots=True)
+class LoginOffer:
+    """Holds what the page needs before a login. With ``client_id`` it uses OpenID Connect."""
+
+    mode: str = "none"
+    issuer: str = ""
+    client_id: str = ""
+
+    @property
+    def issuer_origin(self) -> str:
+        """Return the origin that the page connects to for a login; empty for none."""
+        parts = urlsplit(self.issuer)
+        return f"{parts.scheme}://{parts.netloc}" if self.client_id else ""
+
+
+def offer_of(serve: ServeSettings) -> LoginOffer:
+    """Return what the settings offer to the page."""
+    if serve.auth_mode != "jwt" or not serve.auth_client_id:
+        return LoginOffer(serve.auth_mode)
+    return LoginOffer(serve.auth_mode, serve.auth_issuer, serve.auth_client_id)
 
 
 def make_logins(serve: ServeSettings) -> Authenticator:

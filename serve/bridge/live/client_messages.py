@@ -6,7 +6,7 @@ else.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.codec.record_format import MAX_KEY_BYTES, InvalidRecord, session_of
@@ -51,7 +51,14 @@ class Ping:
     """Keeps the connection open through proxies. Reply: `pong`."""
 
 
-Request = Subscribe | Unsubscribe | StartDemo | StopDemo | Ping
+@dataclass(frozen=True, slots=True)
+class LogIn:
+    """Logs in with a key or token, or again before the login expires. Reply: `authenticated`."""
+
+    token: str = field(repr=False)
+
+
+Request = Subscribe | Unsubscribe | StartDemo | StopDemo | Ping | LogIn
 
 _KEYS = {
     "subscribe": {"session", "userId"},
@@ -59,6 +66,7 @@ _KEYS = {
     "start_demo": {"seed"},
     "stop_demo": set(),
     "ping": set(),
+    "auth": {"token"},
 }
 _UPPER = {"START_DEMO", "STOP_DEMO"}
 
@@ -79,6 +87,8 @@ def parse(text: str) -> Request:
             return StartDemo(_seed(body))
         case "stop_demo":
             return StopDemo()
+        case "auth":
+            return LogIn(_token(body))
         case _:
             return Ping()
 
@@ -140,6 +150,13 @@ def _seed(body: dict[str, Any]) -> int:
     if type(seed) is not int or not 0 <= seed < 2**31:
         raise InvalidMessage("seed must be a whole number from 0 to 2147483647")
     return seed
+
+
+def _token(body: dict[str, Any]) -> str:
+    token = body.get("token")
+    if not isinstance(token, str) or not token:
+        raise InvalidMessage("auth wants a token, as text")
+    return token
 
 
 class Reply:

@@ -17,6 +17,8 @@ import structlog
 from ingest.codec.session_owner import owner_fault
 from ingest.codec.session_times import Placing, SessionTimes
 from ingest.codec.timestamps import AHEAD_MS, BEHIND_MS, time_fault
+from serve.bridge.access.callers import Caller
+from serve.bridge.access.policy import may_read
 from serve.bridge.live.decode import LiveMessage, UndecodableRecord, moved, read
 from serve.bridge.live.outgoing import OutgoingMessage
 from serve.bridge.live.viewer import Viewer
@@ -84,6 +86,8 @@ class Hub:
         self._sessions: dict[str, LiveSession] = {}
         self._viewers: dict[Viewer, set[Subscription]] = {}
         self._watching: dict[Subscription, set[Viewer]] = {}
+        #: Who gets the records of a session and user. Judged once, until a subscription changes.
+        self._audiences: dict[tuple[str, str], tuple[Viewer, ...]] = {}
         self.received = 0
         self.unreadable = 0
         #: Counts records of one user for a session of another. Ingest makes them dead letters.
@@ -115,16 +119,25 @@ class Hub:
         for watch in self._viewers.pop(viewer, ()):
             self._stop(viewer, watch)
 
+    def renew(self, viewer: Viewer, caller: Caller) -> None:
+        """Replace the caller of a viewer, which has logged in again."""
+        viewer.caller = caller
+        self._audiences.clear()
+
     def watch(self, viewer: Viewer, watch: Subscription, *, now: float) -> None:
         """Add a subscription, and send the known facts and sectors of its sessions at once.
 
-        So a viewer that joins late sees names and sectors.
+        So a viewer that joins late sees names and sectors. A session that its caller may not read
+        is like one that does not exist.
         """
         if viewer not in self._viewers:
             raise ValueError("a viewer joins before it watches")
         self._viewers[viewer].add(watch)
         self._watching.setdefault(watch, set()).add(viewer)
+        self._audiences.clear()
         for session in self._matching(watch):
+            if not may_read(viewer.caller, session.user):
+                continue
             for known in (session.facts, session.sectors):
                 if known is not None:
                     viewer.offer(known, now=now)
@@ -226,12 +239,22 @@ class Hub:
         return session.user
 
     def _deliver(self, envelope: OutgoingMessage, user: str, now: float) -> None:
-        viewers = self._watching.get(Subscription("session", envelope.session), set())
-        if user:
-            viewers = viewers | self._watching.get(Subscription("user", user), set())
-        for viewer in tuple(viewers):
+        for viewer in self._audience(envelope.session, user):
             if not viewer.offer(envelope, now=now):
                 self.leave(viewer)
+
+    def _audience(self, session: str, user: str) -> tuple[Viewer, ...]:
+        """Return the viewers that watch this session of this user, and may read it."""
+        known = self._audiences.get((session, user))
+        if known is None:
+            if len(self._audiences) > _REMEMBERED:
+                self._audiences.clear()
+            viewers = self._watching.get(Subscription("session", session), set())
+            if user:
+                viewers = viewers | self._watching.get(Subscription("user", user), set())
+            known = tuple(viewer for viewer in viewers if may_read(viewer.caller, user))
+            self._audiences[session, user] = known
+        return known
 
     def _matching(self, watch: Subscription) -> list[LiveSession]:
         if watch.what == "session":
@@ -240,6 +263,7 @@ class Hub:
         return [s for s in self._sessions.values() if s.user == watch.name]
 
     def _stop(self, viewer: Viewer, watch: Subscription) -> None:
+        self._audiences.clear()
         viewers = self._watching.get(watch, set())
         viewers.discard(viewer)
         if not viewers:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from serve.bridge.access.callers import ANYONE, Caller
 from serve.bridge.live.outgoing import OutgoingMessage, missed
 
 
@@ -43,6 +44,11 @@ BAD_REQUEST = Close(
     4400,
     "bad request",
     "The query of the address is wrong; the reason is the sentence that names the fault.",
+)
+NOT_LOGGED_IN = Close(
+    4401,
+    "not logged in",
+    "A login is needed, was refused, has expired or was revoked; the reason has the code.",
 )
 FOREIGN_ORIGIN = Close(
     4403,
@@ -180,6 +186,7 @@ class Viewer:
     wake: Callable[[], None]  # a message waits
     close: Callable[[Close], None]  # the viewer must go; may be called more than once
     queue: ViewerQueue = field(default_factory=ViewerQueue)
+    caller: Caller = ANYONE
 
     def offer(self, message: Outgoing, *, now: float) -> bool:
         """Queue a message for this viewer; return False if that was one too many and the viewer is

@@ -14,15 +14,20 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 import structlog
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from serve.bridge.access.admission import Admission, AdmissionLimits, client_address
+from serve.bridge.access.audit import audit, audit_refusal
+from serve.bridge.access.callers import Caller, NoLogin, NotAuthenticated
 from serve.bridge.access.hosts import Hosts
+from serve.bridge.access.login_check import LoginCheck
 from serve.bridge.demo import play
 from serve.bridge.live.client_messages import (
     MAX_WATCHES,
     InvalidMessage,
+    LogIn,
     Ping,
     Reply,
     Request,
@@ -34,7 +39,15 @@ from serve.bridge.live.client_messages import (
     parse,
 )
 from serve.bridge.live.hub import Hub, LiveRecord
-from serve.bridge.live.viewer import BAD_REQUEST, FOREIGN_ORIGIN, Close, Outgoing, Viewer
+from serve.bridge.live.socket_login import authenticated, log_in
+from serve.bridge.live.viewer import (
+    BAD_REQUEST,
+    FOREIGN_ORIGIN,
+    NOT_LOGGED_IN,
+    Close,
+    Outgoing,
+    Viewer,
+)
 
 log = structlog.get_logger()
 
@@ -68,9 +81,12 @@ class Bridge:
         limits: AdmissionLimits | None = None,
         proxies: Collection[str] = (),
         hosts: Hosts | None = None,
+        logins: LoginCheck | None = None,
     ) -> None:
         self.hub = hub
+        self.logins = logins or LoginCheck(NoLogin())
         self.admission = Admission(limits)
+        self._connections: set[_ViewerConnection] = set()
         self._proxies = frozenset(proxies)
         self._hosts = hosts or Hosts()
         self.clock = clock
@@ -80,9 +96,17 @@ class Bridge:
         """Pass records that arrived from Kafka to the hub."""
         self.hub.publish(records, now=self.clock())
 
+    def recheck(self) -> None:
+        """Close the sockets whose login has expired or was revoked. Call it every second."""
+        callers = {connection.caller for connection in self._connections}
+        ended = {caller for caller in callers if not self.logins.still_valid(caller)}
+        for connection in self._connections if ended else ():
+            if connection.caller in ended:
+                connection.end_login()
+
     async def handle(self, socket: WebSocket) -> None:
         """Serve a viewer from its handshake to its close."""
-        address = self._address(socket)
+        address = self.address_of(socket)
         if not self.admission.shake_hands(address, now=self.clock()):
             await socket.send_denial_response(_TOO_MANY_HANDSHAKES)
             return
@@ -98,25 +122,46 @@ class Bridge:
 
     async def _attend(self, socket: WebSocket, address: str) -> None:
         if not self._hosts.is_ours(socket.headers.get("origin"), socket.headers.get("host", "")):
+            audit_refusal("foreign_origin", address=address, way="socket")
             await _close(socket, FOREIGN_ORIGIN)
             return
-        connection = _ViewerConnection(self, socket, address)
+        try:
+            caller = await log_in(socket, self.logins, address)
+        except NotAuthenticated as refused:
+            await _close(socket, Close(NOT_LOGGED_IN.code, str(refused)))
+            return
+        if (full := self.admission.admit_caller(caller.name)) is not None:
+            audit_refusal("socket_refused", name=caller.name, address=address, reason=str(full))
+            await _close(socket, full)
+            return
+        try:
+            await self._serve(socket, address, caller)
+        finally:
+            self.admission.release_caller(caller.name)
+
+    async def _serve(self, socket: WebSocket, address: str, caller: Caller) -> None:
+        connection = _ViewerConnection(self, socket, address, caller)
         try:
             connection.begin()
         except InvalidMessage as wrong:
             await _close(socket, Close(BAD_REQUEST.code, str(wrong)))
             return
-        await connection.run()
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
 
-    def _address(self, socket: WebSocket) -> str:
-        peer = socket.client.host if socket.client else ""
-        return client_address(peer, socket.headers.getlist("x-forwarded-for"), self._proxies)
+    def address_of(self, connection: HTTPConnection) -> str:
+        """Return the address that a request or socket counts for."""
+        peer = connection.client.host if connection.client else ""
+        return client_address(peer, connection.headers.getlist("x-forwarded-for"), self._proxies)
 
 
 class _ViewerConnection:
     """A viewer and its socket."""
 
-    def __init__(self, bridge: Bridge, socket: WebSocket, address: str) -> None:
+    def __init__(self, bridge: Bridge, socket: WebSocket, address: str, caller: Caller) -> None:
         self._bridge = bridge
         self._address = address
         self._socket = socket
@@ -124,7 +169,21 @@ class _ViewerConnection:
         self._verdict: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
         self._demo: asyncio.Task[None] | None = None
         as_text = socket.query_params.get("format") == "json"
-        self._viewer = Viewer(as_text=as_text, wake=self._waiting.set, close=self._end)
+        self._viewer = Viewer(
+            as_text=as_text, wake=self._waiting.set, close=self._end, caller=caller
+        )
+
+    @property
+    def caller(self) -> Caller:
+        """Return who has logged in."""
+        return self._viewer.caller
+
+    def end_login(self) -> None:
+        """Close the socket, because its login has expired or was revoked."""
+        audit(
+            "login_ended", name=self.caller.name, role=self.caller.role.value, address=self._address
+        )
+        self._end(Close(NOT_LOGGED_IN.code, "the login has ended"))
 
     def begin(self) -> None:
         """Join, and watch the sessions and users in the URL's query. Raises InvalidMessage."""
@@ -139,6 +198,8 @@ class _ViewerConnection:
         if len(set(watches)) > MAX_WATCHES:
             raise InvalidMessage(f"at most {MAX_WATCHES} subscriptions")
         self._bridge.hub.join(self._viewer)
+        if self._bridge.logins.required:
+            self._reply(authenticated(self.caller))
         for watch in watches:
             self._bridge.hub.watch(self._viewer, watch, now=self._bridge.clock())
 
@@ -204,10 +265,22 @@ class _ViewerConnection:
                 self._start_demo(request.seed)
             case StopDemo():
                 self._stop_demo()
+            case LogIn():
+                self._log_in_again(request.token)
             case Ping():
                 self._reply(Reply("pong"))
             case _:
                 assert_never(request)
+
+    def _log_in_again(self, token: str) -> None:
+        try:
+            caller = self._bridge.logins.of_socket(token, self._address)
+        except NotAuthenticated as refused:
+            raise InvalidMessage(str(refused)) from None
+        if caller.name != self.caller.name:
+            raise InvalidMessage("a socket keeps its name: connect again with the other one")
+        self._bridge.hub.renew(self._viewer, caller)
+        self._reply(authenticated(caller))
 
     def _subscribe(self, request: Subscribe) -> None:
         hub, watch = self._bridge.hub, request.watch

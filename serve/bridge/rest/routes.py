@@ -10,6 +10,7 @@ import re
 from datetime import UTC, timedelta
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BeforeValidator
@@ -34,8 +35,10 @@ from serve.bridge.rest.answers import (
     summed,
     trace,
 )
+from serve.bridge.rest.guarded import Store, add_login_errors
 from serve.bridge.rest.store_reader import StoreReader
 
+log = structlog.get_logger()
 router = APIRouter(prefix="/api")
 
 # As much of a session as one answer holds: to build it keeps the interpreter, and the live path
@@ -54,17 +57,11 @@ def _with_plus(instant: object) -> object:
     return _SPACE_FOR_PLUS.sub("+", instant) if isinstance(instant, str) else instant
 
 
-def _store_of(request: Request) -> StoreReader:
-    store: StoreReader = request.app.state.store
-    return store
-
-
 def _bridge_of(request: Request) -> Bridge:
     bridge: Bridge = request.app.state.bridge
     return bridge
 
 
-Store = Annotated[StoreReader, Depends(_store_of)]
 Live = Annotated[Bridge, Depends(_bridge_of)]
 Since = Annotated[AwareDatetime | None, BeforeValidator(_with_plus)]
 
@@ -78,9 +75,7 @@ def sessions(
     search: Annotated[str, Query(max_length=_LONGEST_SEARCH)] = "",
 ) -> SessionPage:
     """Return a page of the stored sessions, newest first."""
-    found = store.query(
-        lambda conn: queries.sessions(conn, limit=limit + 1, before=before, search=search)
-    )
+    found = store.sessions(limit=limit + 1, before=before, search=search)
     page = found[:limit]
     return SessionPage(
         [_row(one, bridge) for one in page], page[-1].id if len(found) > limit else None
@@ -97,8 +92,8 @@ async def axes() -> dict[str, dict[str, int]]:
 @router.get("/sessions/{key:path}/laps")
 def laps(key: str, store: Store) -> LapList:
     """Return the finished laps of a session with their colours."""
-    finished, colours = store.query(
-        lambda conn: (queries.laps(conn, key), best_laps.colours(conn, key))
+    finished, colours = store.read(
+        key, lambda conn: (queries.laps(conn, key), best_laps.colours(conn, key))
     )
     rows = [lap_row(lap, colours.get(lap.lap_number, Colours())) for lap in finished]
     return LapList(
@@ -109,7 +104,7 @@ def laps(key: str, store: Store) -> LapList:
 @router.get("/sessions/{key:path}/laps/{lap_number}")
 def lap(key: str, lap_number: int, store: Store) -> dict[str, Any]:
     """Return the frames of a lap by column."""
-    frames = store.query(lambda conn: queries.lap_frames(conn, key, lap_number, columns=TRACE))
+    frames = store.read(key, lambda conn: queries.lap_frames(conn, key, lap_number, columns=TRACE))
     return {"session": key, "lap_number": lap_number, "columns": trace(frames)}
 
 
@@ -118,7 +113,7 @@ def seconds(key: str, store: Store, since: Since = None) -> Response:
     """Return a session by the second, an hour an answer; ``next`` is the ``since`` of the following
     one.
     """
-    piece = store.query(lambda conn: summaries.seconds_from(conn, key, since, length=_PIECE))
+    piece = store.read(key, lambda conn: summaries.seconds_from(conn, key, since, length=_PIECE))
     following = piece.next and piece.next.astimezone(UTC).strftime(INSTANT)
     answer = {"session": key, "columns": summed(piece.seconds), "next": following}
     # Written here and not by FastAPI, which would look at every value for itself, and on the loop.
@@ -130,22 +125,22 @@ def lap_summaries(
     key: str, store: Store, first: int | None = None, last: int | None = None
 ) -> LapSummaries:
     """Return sums of a session's laps, with the lap in progress."""
-    return LapSummaries(
-        key, store.query(lambda conn: summaries.lap_summaries(conn, key, first=first, last=last))
-    )
+    laps = store.read(key, lambda conn: summaries.lap_summaries(conn, key, first=first, last=last))
+    return LapSummaries(key, laps)
 
 
 # The last of them: a key may end as the addresses above do.
 @router.get("/sessions/{key:path}")
 def session(key: str, store: Store, bridge: Live) -> SessionRow:
     """Return one session."""
-    return _row(store.query(lambda conn: queries.session(conn, key)), bridge)
+    return _row(store.session(key), bridge)
 
 
 def add_routes(app: FastAPI, store: StoreReader, bridge: Bridge) -> None:
     """Add the routes and their errors to an application."""
     app.state.store, app.state.bridge = store, bridge
     app.include_router(router)
+    add_login_errors(app)
     app.add_exception_handler(StoreUnavailable, _unavailable)
     for refused in (SchemaOutdated, NotAllowed):
         app.add_exception_handler(refused, _outdated)
@@ -157,15 +152,20 @@ def _row(session: SessionInfo, bridge: Bridge) -> SessionRow:
     return session_row(session, live=session.key in bridge.hub.sessions)
 
 
-async def _unavailable(_: Request, error: Exception) -> JSONResponse:
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StoreUnavailable)
+    place = "" if _bridge_of(request).logins.required else f" at {error.address}"
     return JSONResponse(
-        {"error": f"no database answers at {error.address}; stored laps are back when it is"}, 503
+        {"error": f"no database answers{place}; stored laps are back when it is"}, 503
     )
 
 
-async def _outdated(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": str(error)}, 503)
+async def _outdated(request: Request, error: Exception) -> JSONResponse:
+    # The sentence names the database: it is for those who run the page, who read its log.
+    log.error("store_refused", problem=str(error))
+    hidden = _bridge_of(request).logins.required
+    sentence = "the store is not as this version needs it" if hidden else str(error)
+    return JSONResponse({"error": sentence}, 503)
 
 
 async def _unknown(_: Request, error: Exception) -> JSONResponse:

@@ -16,7 +16,8 @@ const WORDS = {
   4029: "this page sent too many requests",
   4030: "too many pages are open from this network",
   4031: "the server has all the viewers that it can hold",
-  4401: "the server requires a token",
+  4032: "too many pages are open with this login",
+  4401: "the server requires a login",
   4403: "the server does not serve this page's address",
 };
 const FINAL = new Set([4400, 4401, 4403]);

@@ -4,6 +4,7 @@ import pytest
 
 from serve.bridge.access.admission import (
     TOO_MANY_OF_ADDRESS,
+    TOO_MANY_OF_CALLER,
     TOO_MANY_SOCKETS,
     Admission,
     AdmissionLimits,
@@ -95,3 +96,18 @@ PROXIES = frozenset({"127.0.0.1", "10.0.0.1"})
 )
 def test_a_header_is_believed_from_our_own_proxy_alone(peer, forwarded, address):
     assert client_address(peer, forwarded, PROXIES) == address
+
+
+def test_name_has_so_many_sockets_wherever_it_is():
+    admission = Admission(AdmissionLimits(sockets_per_caller=2))
+
+    assert [admission.admit_caller("ann") for _ in range(3)] == [None, None, TOO_MANY_OF_CALLER]
+    assert admission.admit_caller("bea") is None
+    admission.release_caller("ann")
+    assert admission.admit_caller("ann") is None
+
+
+def test_nobody_in_particular_has_no_limit():
+    admission = Admission(AdmissionLimits(sockets_per_caller=2))
+
+    assert {admission.admit_caller("") for _ in range(100)} == {None}

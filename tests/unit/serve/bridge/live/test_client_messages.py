@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ingest.codec.record_format import session_of
 from serve.bridge.live.client_messages import (
     InvalidMessage,
+    LogIn,
     MessageBudget,
     Ping,
     Reply,
@@ -37,6 +38,7 @@ from serve.bridge.live.hub import Subscription
         ('{"type": "stop_demo"}', StopDemo()),
         ('{"type": "STOP_DEMO"}', StopDemo()),
         ('{"type": "ping"}', Ping()),
+        ('{"type": "auth", "token": "x"}', LogIn("x")),
     ],
 )
 def test_what_is_parsed(text, request_):
@@ -57,6 +59,10 @@ def test_what_is_parsed(text, request_):
         ('{"type": "ping", "type": "ping"}', "repeated keys"),
         ('{"type": "ping", "session": "monza"}', "ping has no field 'session'"),
         ('{"type": "subscribe"}', "either session or userId"),
+        ('{"type": "auth"}', "wants a token"),
+        ('{"type": "auth", "token": ""}', "wants a token"),
+        ('{"type": "auth", "token": 1}', "wants a token"),
+        ('{"type": "auth", "token": "x", "role": "operator"}', "no field 'role'"),
         ('{"type": "subscribe", "session": "a", "userId": "b"}', "either session or userId"),
         ('{"type": "subscribe", "session": ""}', "1 to 256 bytes"),
         ('{"type": "subscribe", "session": 5}', "1 to 256 bytes"),
@@ -136,3 +142,7 @@ def test_ten_messages_a_second_may_go_on_for_ever():
     budget = MessageBudget(per_second=10.0, burst=20.0)
 
     assert all(budget.spend(now=i * 0.101) for i in range(1000))
+
+
+def test_token_is_in_no_repr():
+    assert "secret" not in repr(parse('{"type": "auth", "token": "secret"}'))

@@ -16,6 +16,7 @@ from ingest.telemetry_pb2 import (
     TelemetryFrame,
     TelemetryMessage,
 )
+from serve.bridge.access.callers import ANYONE, Caller, Role
 from serve.bridge.live.hub import Hub, LiveRecord, Subscription
 from serve.bridge.live.viewer import TOO_SLOW, Patience, Viewer, ViewerQueue
 
@@ -33,13 +34,14 @@ def message(key, *, user="anna", **fields):
 class Seat:
     """A viewer whose messages are kept."""
 
-    def __init__(self, hub, *watches, as_text=False, patience=None):
+    def __init__(self, hub, *watches, as_text=False, patience=None, caller=ANYONE):
         self.closed = []
         self.viewer = Viewer(
             as_text=as_text,
             wake=lambda: None,
             close=self.closed.append,
             queue=ViewerQueue(patience),
+            caller=caller,
         )
         hub.join(self.viewer)
         for watch in watches:
@@ -399,3 +401,61 @@ def test_headers_name_the_user_where_no_topic_proves_it(hub):
     hub.publish([frame("monza", speed=1), frame("monza", user="bob", speed=2)], now=1.0)
 
     assert (hub.foreign, seat.speeds()) == (0, [2])
+
+
+ANNA, BOB = (Caller(name, Role.DRIVER) for name in ("anna", "bob"))
+SPA = Subscription("session", "spa")
+
+
+def test_caller_gets_what_it_may_read_and_nothing_else():
+    hub = Hub()
+    anna, bob, both = (
+        Seat(hub, SPA, Subscription("user", "anna"), caller=caller)
+        for caller in (ANNA, BOB, Caller("eve", Role.ENGINEER))
+    )
+    hub.publish([frame("spa", speed=1.0)], now=0.0)
+    hub.publish([frame("monza", speed=2.0)], now=0.0)
+
+    assert anna.speeds() == both.speeds() == [1.0, 2.0]
+    assert bob.speeds() == []
+
+
+def test_facts_of_a_foreign_session_are_not_sent_to_one_who_comes_late():
+    hub = Hub()
+    hub.publish([message("spa", session=Session(track="Spa", user_id="anna"))], now=0.0)
+
+    assert [m.session.track for m in Seat(hub, SPA, caller=ANNA).messages()] == ["Spa"]
+    assert Seat(hub, SPA, caller=BOB).messages() == []
+
+
+def test_session_is_judged_again_when_its_owner_changes():
+    hub = Hub()
+    anna, bob = Seat(hub, SPA, caller=ANNA), Seat(hub, SPA, caller=BOB)
+    for user, speed in (("anna", 1.0), ("bob", 2.0), ("anna", 3.0), ("", 4.0)):
+        hub.publish([frame("spa", user=user, speed=speed)], now=0.0)
+
+    assert (anna.speeds(), bob.speeds()) == ([1.0, 3.0, 4.0], [2.0])
+
+
+def test_another_role_counts_from_the_next_frame_on():
+    hub = Hub()
+    seat = Seat(hub, SPA, caller=BOB)
+    for caller, speed in ((BOB, 1.0), (Caller("bob", Role.ENGINEER), 2.0), (BOB, 3.0)):
+        hub.renew(seat.viewer, caller)
+        hub.publish([frame("spa", speed=speed)], now=0.0)
+
+    assert seat.speeds() == [2.0]
+
+
+def test_frames_of_a_session_are_judged_once(monkeypatch):
+    """Fan-out with logins costs what it costs without, since no frame is judged."""
+    hub, judged = Hub(), []
+    monkeypatch.setattr(
+        "serve.bridge.live.hub.may_read", lambda *given: judged.append(given) or True
+    )
+    seats = [Seat(hub, SPA, caller=BOB) for _ in range(3)]
+    for speed in range(100):
+        hub.publish([frame("spa", speed=float(speed))], now=0.0)
+
+    assert len(judged) == 3
+    assert {len(seat.speeds()) for seat in seats} == {100}
