@@ -129,13 +129,13 @@ class NotUpgraded(PurpleSectorError):
 class LicenceLost(PurpleSectorError):
     """The server runs TimescaleDB under the Apache licence and refuses every frame.
 
-    The Community edition made this store.
+    The Community edition made this store. Its compressed frames cannot be read either.
     """
 
     def __init__(self, kept: Sequence[str]) -> None:
         super().__init__(
             f"TimescaleDB's licence is apache, and this store has {', '.join(kept)}, which only the"
-            " Community edition can write to: frames are refused until timescaledb.license ="
+            " Community edition can use: frames are refused until timescaledb.license ="
             " 'timescale' is in the server's configuration file again, and the server restarted"
         )
         self.kept = tuple(kept)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from ingest.errors import NotAllowed, SchemaOutdated, StoreUnavailable
+from ingest.errors import LicenceLost, NotAllowed, SchemaOutdated, StoreUnavailable
 
 _LACKING = (
     psycopg.errors.UndefinedTable,
@@ -20,7 +20,7 @@ _LACKING = (
 def translate_database_errors(address: str) -> Iterator[None]:
     """Convert the errors of queries to the database at ``address``.
 
-    Raises StoreUnavailable, SchemaOutdated, NotAllowed.
+    Raises StoreUnavailable, SchemaOutdated, NotAllowed, LicenceLost.
     """
     try:
         yield
@@ -28,6 +28,11 @@ def translate_database_errors(address: str) -> Iterator[None]:
         raise SchemaOutdated(address, _first_line(lacking)) from lacking
     except psycopg.errors.InsufficientPrivilege as refused:
         raise NotAllowed(address, _first_line(refused)) from refused
+    except psycopg.errors.FeatureNotSupported as refused:
+        # Under the Apache licence, TimescaleDB 2.29.2 does not read compressed chunks either.
+        if "license" not in str(refused):
+            raise
+        raise LicenceLost(["compressed chunks or jobs"]) from refused
     except psycopg.OperationalError as failure:
         raise StoreUnavailable(address, _first_line(failure)) from failure
 

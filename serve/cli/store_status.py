@@ -117,7 +117,9 @@ class StoreStatus:
     def faults(self) -> list[str]:
         """Return the faults that need a person's attention."""
         found = list(self.edition.warnings)
-        if self.lacking is None:
+        if self.edition.unlicensed:
+            pass  # the server refuses to read compressed frames
+        elif self.lacking is None:
             found.append("the frames were not counted: that took longer than 10 s")
         elif self.lacking.frames:
             found.append(str(self.lacking))
@@ -148,7 +150,7 @@ def read_store_status(conn: psycopg.Connection) -> StoreStatus:
     """Query the database. Raises psycopg's UndefinedTable where it has no tables yet."""
     edition = read_edition(conn)
     frames, counts = _number(conn, _FRAMES), read_store_counts(conn)
-    lacking = read_lacking(conn, community=edition.community)
+    lacking = None if edition.unlicensed else read_lacking(conn, community=edition.community)
     if not edition.hypertable:
         return StoreStatus(edition, frames, _number(conn, _PLAIN_SIZE), counts, lacking=lacking)
     with conn.cursor(row_factory=class_row(Chunks)) as cursor:

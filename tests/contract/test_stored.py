@@ -92,6 +92,27 @@ def test_laps_have_their_times(rest):
     assert answer["open_lap"] == 5
 
 
+REFUSED = """
+CREATE FUNCTION refuse() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE 'querying compressed data is not supported under the current "timescaledb.license"'
+        USING ERRCODE = 'feature_not_supported';
+END $$;
+ALTER TABLE laps RENAME TO laps_there;
+CREATE VIEW laps AS SELECT * FROM laps_there WHERE refuse();
+"""
+
+
+def test_licence_that_went_away_is_said(rest, database):
+    """TimescaleDB 2.29.2 reads no compressed chunk under the Apache licence."""
+    with psycopg.connect(database.url) as conn:
+        conn.execute(REFUSED)
+    answer = rest.get("/api/sessions/monza/laps")
+
+    assert answer.status_code == 503
+    assert "licence is apache" in answer.json()["error"]
+
+
 def test_laps_have_their_colours(rest, database):
     """Those that were judged; the others say that they were not."""
     with psycopg.connect(database.url) as conn:

@@ -30,6 +30,7 @@ from ingest.store.schema.migrations import migrate, migrate_to
 from serve.cli.store_diagnosis import read_scheduler_fault
 from serve.cli.store_status import read_store_status
 from serve.local.system import prepare_database
+from serve.store_errors import translate_database_errors
 from tests.service.field import FRAMES_DRIVEN, Conn, answers, driven, keep, plan, stored
 from tests.service.owner import PARTITION, Owner, drove, rows
 from tests.waiting import WITHIN_S, wait_until
@@ -394,14 +395,25 @@ def test_licence_that_went_away_is_refused_in_words(apache: str) -> None:
     )
     with psycopg.connect(apache, autocommit=True) as conn:
         conn.execute(COLUMNSTORE_POLICY)
-        (warning,) = [f"warning: {line}" for line in read_store_status(conn).edition.warnings]
+        status = read_store_status(conn)
+    (warning,) = [line for line in status.lines if line.startswith("warning: ")]
 
+    assert status.lacking is None, "2.29.2 refuses to read compressed frames"
     assert re.search(words, warning)
     assert "timescaledb.license = 'timescale'" in warning
     with pytest.raises(LicenceLost, match=words):
         prepare_database(settings, print)
     with pytest.raises(LicenceLost, match=words):
         PartitionWriter(settings, PARTITION)
+
+
+def test_what_the_licence_does_not_allow_is_said_by_readers_too(apache: str) -> None:
+    with (
+        psycopg.connect(apache) as conn,
+        pytest.raises(LicenceLost, match="licence is apache"),
+        translate_database_errors("here"),
+    ):
+        conn.execute("SELECT compress_chunk('telemetry')")
 
 
 def behind(url: str) -> None:

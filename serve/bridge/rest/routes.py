@@ -20,7 +20,7 @@ from analytics.laps.best_laps import Colours
 from analytics.model.axes import AXES
 from analytics.model.session import SessionInfo
 from analytics.store import best_laps, queries, summaries
-from ingest.errors import NotAllowed, SchemaOutdated, StoreUnavailable
+from ingest.errors import LicenceLost, NotAllowed, SchemaOutdated, StoreUnavailable
 from serve.bridge.live.websocket import Bridge
 from serve.bridge.rest.answers import (
     INSTANT,
@@ -142,7 +142,7 @@ def add_routes(app: FastAPI, store: StoreReader, bridge: Bridge) -> None:
     app.include_router(router)
     add_login_errors(app)
     app.add_exception_handler(StoreUnavailable, _unavailable)
-    for refused in (SchemaOutdated, NotAllowed):
+    for refused in (SchemaOutdated, NotAllowed, LicenceLost):
         app.add_exception_handler(refused, _outdated)
     for unknown in (UnknownSession, UnknownLap):
         app.add_exception_handler(unknown, _unknown)

@@ -50,6 +50,9 @@ class StoreReader:
         return True
 
     def query(self, run: Callable[[psycopg.Connection[Any]], T]) -> T:
-        """Return what ``run`` reads. Raises StoreUnavailable, SchemaOutdated, NotAllowed."""
+        """Return what ``run`` reads.
+
+        Raises StoreUnavailable, SchemaOutdated, NotAllowed, LicenceLost.
+        """
         with translate_database_errors(self._address), self._pool.connection() as conn:
             return run(conn)
