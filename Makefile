@@ -83,8 +83,9 @@ constraints:  ## write constraints.txt anew, from an empty environment
 	mv build/constraints.txt constraints.txt
 
 .PHONY: proto
-proto: $(VENV)/test.stamp  ## generate ingest/telemetry_pb2.py from proto/
+proto: $(VENV)/test.stamp  ## generate ingest/telemetry_pb2.py from proto/, and copy the proto for the wheel
 	$(BIN)/python -m grpc_tools.protoc --proto_path=proto --python_out=ingest --pyi_out=ingest proto/telemetry.proto
+	cp proto/telemetry.proto ingest/
 
 .PHONY: clean
 clean:  ## remove .venv and everything that was built

@@ -55,7 +55,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, copy)
-    _pip(sys.executable, "wheel", "--quiet", "--no-deps", "--wheel-dir", copy / "dist", copy)
+    build = ("wheel", "--quiet", "--no-deps", "--no-build-isolation")
+    _pip(sys.executable, *build, "--wheel-dir", copy / "dist", copy)
     (built,) = (copy / "dist").glob("*.whl")
     return built
 
@@ -86,6 +87,41 @@ def test_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
         path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts
     }
     assert wanted - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ingest/telemetry.proto",
+        "ingest/store/schema/schema.sql",
+        "ingest/embedded/kafka/kafka_jars.txt",
+        "serve/page/index.html",
+        "serve/page/main.mjs",
+        "serve/game_pc/collect.service",
+        "analytics/py.typed",
+        "ingest/py.typed",
+        "serve/py.typed",
+    ],
+)
+def test_wheel_holds(wheel: Path, name: str) -> None:
+    """Named one by one, for a list of what is there cannot miss what was deleted."""
+    assert name in zipfile.ZipFile(wheel).namelist()
+
+
+def test_wheel_holds_nothing_else(wheel: Path) -> None:
+    folders = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert {name for name in folders if not name.endswith(".dist-info")} == set(PACKAGES)
+
+
+def test_installed_package_gives_the_proto(game_pc: Path, tmp_path: Path) -> None:
+    """Other programs of this wire generate their code from it."""
+    read = "from importlib.resources import files; print(files('ingest') / 'telemetry.proto')"
+    done = subprocess.run(
+        [game_pc / "python", "-c", read], cwd=tmp_path, capture_output=True, text=True
+    )
+    shown = Path(done.stdout.strip())
+    assert game_pc.parent in shown.parents
+    assert "message TelemetryFrame" in shown.read_text(encoding="utf-8")
 
 
 def test_game_pc_gets_no_cluster_library(game_pc: Path) -> None:

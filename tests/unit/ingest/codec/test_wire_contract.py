@@ -1,5 +1,7 @@
 """The published wire: what every collector, bridge and viewer in the world relies on."""
 
+from importlib.resources import files
+
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
@@ -40,6 +42,12 @@ def test_generated_code_is_that_of_the_proto_file(name, tmp_path):
     ]
     assert protoc.main(["protoc", *arguments]) == 0
     assert (ROOT / "ingest" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_wheel_gets_the_proto_file_itself():
+    """A package cannot hold a file from outside its folder: ``make proto`` copies it."""
+    packaged = files("ingest").joinpath("telemetry.proto").read_bytes()
+    assert packaged == (ROOT / "proto" / "telemetry.proto").read_bytes()
 
 
 def test_published_fields_of_a_frame_keep_number_name_and_type():
