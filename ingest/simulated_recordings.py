@@ -2,7 +2,7 @@
 
 import tempfile
 from datetime import UTC, datetime
-from itertools import takewhile
+from itertools import product, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from analytics.files.export import export
 from analytics.model.channels import FRAMES
 from analytics.model.session import SessionInfo
 from ingest.codec.decode import decode
-from ingest.collectors.simulator.car import GT3, Car
-from ingest.collectors.simulator.circuit import Circuit, val_sarine
+from ingest.collectors.simulator.car import GT3, GT4, Car
+from ingest.collectors.simulator.circuit import Circuit, aldermoor_park, val_sarine
 from ingest.collectors.simulator.driver import driver
 from ingest.collectors.simulator.frames import GAME, drive
 
@@ -88,4 +88,16 @@ def sample_sessions() -> Path:
     for seed in (5, 9):
         path = folder / f"driver_{seed}.parquet"
         record(path, val_sarine(), seed=seed, laps=9, started_at=datetime.now(UTC), rate_hz=30)
+    return folder
+
+
+def sample_fleet() -> Path:
+    """Drive three sessions of nine laps on each of two tracks in each of two cars.
+
+    They are in a new temporary folder; return its path.
+    """
+    folder, now = Path(tempfile.mkdtemp()), datetime.now(UTC)
+    for circuit, car, seed in product((val_sarine(), aldermoor_park()), (GT3, GT4), (2, 5, 9)):
+        path = folder / f"{circuit.name} {car.name} {seed}.parquet".replace(" ", "_")
+        record(path, circuit, car=car, seed=seed, laps=9, started_at=now, rate_hz=20)
     return folder

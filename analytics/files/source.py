@@ -38,6 +38,7 @@ class FileSource:
             raise RecordingError(
                 path, f"holds no recording; put {', '.join(sorted(SUFFIXES))} files there"
             )
+        self.paths = paths
         stems = Counter(path.stem for path in paths)
         self._recorded = [
             _Recorded(

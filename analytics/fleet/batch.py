@@ -1,9 +1,9 @@
 """Times all recorded or stored sessions with the lap engine, and aggregates their laps.
 
-    from analytics.fleet.jobs import recorded
-    from analytics.fleet.batch import time_all
+    import analytics
+    from analytics.fleet.batch import time_catalog
 
-    fleet = time_all(recorded([Path("recordings")]), Path("results"))
+    fleet = time_catalog(analytics.open("recordings"), Path("results"))
     fleet.bests.to_pandas()
 
 Each session becomes a timesheet, a file of its own below ``results``. A second run times only
@@ -15,6 +15,7 @@ together.
 
 import os
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,9 +26,10 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet
 
+from analytics.catalog import Catalog
 from analytics.errors import ResultsBusy
 from analytics.fleet.aggregate import fields
-from analytics.fleet.jobs import TimingJob, timed
+from analytics.fleet.jobs import TimingJob, listed, timed
 from analytics.fleet.percentiles import bests, lap_bands, mini_bands, speed_bands
 
 if sys.platform == "win32":
@@ -113,6 +115,15 @@ def time_all(
         fleet = _together(entries, sheets, reports)
         fleet.save(results)
     return fleet
+
+
+def time_catalog(catalog: Catalog, results: Path | None = None) -> Fleet:
+    """Time all sessions of a catalog in this process, into ``results`` or a new temporary folder.
+
+    A stored session is read from the store that `analytics.connect` finds without an argument.
+    Raises ResultsBusy.
+    """
+    return time_all(listed(catalog.source), results or Path(tempfile.mkdtemp()))
 
 
 def one_by_one(entries: Sequence[TimingJob], sheets: Path) -> Iterator[JobReport]:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from analytics.catalog import Source
 from analytics.errors import NoFrames, RecordingError
 from analytics.files.recording import open_recording, recordings_at
-from analytics.files.source import own_layout, session_of
+from analytics.files.source import FileSource, own_layout, session_of
 from analytics.fleet.timesheet import LAYOUT, timesheet
 from analytics.laps.frame_arrays import COLUMNS
 from analytics.model.lap import ENGINE
@@ -77,6 +78,14 @@ def stored(store: PostgresSource, wanted: LapFilter = EVERYTHING) -> list[Timing
         )
         for one in sessions
     ]
+
+
+def listed(source: Source) -> list[TimingJob]:
+    """Return the jobs of all sessions of a catalog's source, recorded or stored."""
+    if isinstance(source, FileSource):
+        return recorded(source.paths)
+    assert isinstance(source, PostgresSource)
+    return stored(source)
 
 
 def timed(entry: TimingJob) -> TimedSession:

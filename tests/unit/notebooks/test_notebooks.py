@@ -30,3 +30,13 @@ def test_notebooks_hold_no_sql(path: Path) -> None:
     """
     assert ".execute(" not in path.read_text()
     assert "SELECT" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_begin_with_one_call(path: Path) -> None:
+    """It finds the store, the running system or samples; nothing else is to be known to begin."""
+    first = next(
+        cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"
+    )
+    *_, last = "".join(first["source"]).splitlines()
+    assert last.startswith("catalog = analytics.connect(otherwise=sample_")

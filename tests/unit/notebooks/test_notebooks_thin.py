@@ -22,8 +22,6 @@ import pytest
 
 import analytics
 from analytics.files.recording import as_recorded
-from analytics.files.source import FileSource
-from analytics.fleet.jobs import recorded
 from analytics.model.channels import FRAMES
 from ingest.collectors.simulator.circuit import val_sarine
 from ingest.simulated_recordings import record
@@ -48,8 +46,6 @@ def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, 
     monkeypatch.setenv("PURPLE_SECTOR_HOME", str(folder))
     monkeypatch.setenv("DATABASE_URL", "postgresql://names.a.store/")
     monkeypatch.setattr(analytics, "connect", lambda **_: analytics.open(folder))
-    monkeypatch.setattr("analytics.store.source.PostgresSource", lambda _: FileSource(folder))
-    monkeypatch.setattr("analytics.fleet.jobs.stored", lambda _: recorded([folder]))
     known: dict[str, Any] = {}
     said = []
     for cell in json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]:

@@ -14,7 +14,7 @@ import pytest
 import analytics
 from analytics.comparison.trace import traces
 from analytics.errors import RecordingError, ResultsBusy
-from analytics.fleet.batch import Fleet, JobReport, time_all, time_with_care
+from analytics.fleet.batch import Fleet, JobReport, time_all, time_catalog, time_with_care
 from analytics.fleet.jobs import TimingJob, recorded
 from analytics.fleet.timesheet import PLACES
 from ingest.collectors.simulator.circuit import aldermoor_park, val_sarine
@@ -248,3 +248,11 @@ def test_any_key_names_a_file() -> None:
     names = {TimingJob(key, "", "1").name for key in ("a/b", "a b", "../a", "ä" * 500)}
     assert len(names) == 4
     assert all("/" not in name and len(name) < 200 for name in names)
+
+
+def test_a_catalog_is_timed_as_its_recordings_are(recordings: Path, tmp_path: Path) -> None:
+    catalog = time_catalog(analytics.open(recordings), tmp_path / "catalog")
+    every = time_all(recorded([recordings]), tmp_path / "all")
+
+    assert catalog.timed == 3
+    assert catalog.bests.equals(every.bests)
