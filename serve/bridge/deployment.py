@@ -9,12 +9,17 @@ import gc
 import ipaddress
 import logging
 import time
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import ray
 import ray.exceptions
 import ray.serve
+import ray.util
 from fastapi import FastAPI
+from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.schema import ProxyStatus
 
 from ingest.errors import PurpleSectorError
@@ -26,6 +31,7 @@ from serve.bridge.access.logins import check_logins, make_logins, offer_of
 from serve.bridge.live.socket_limits import limit_sockets
 from serve.bridge.ray_environment import SAME_LOOP
 from serve.bridge.web_app import make_app
+from serve.daemon_thread import in_daemon_thread
 
 NAME = "purple-sector"
 
@@ -125,15 +131,46 @@ def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSetting
     logging.getLogger("ray.serve").setLevel(
         logging.WARNING
     )  # the caller itself prints when it is ready
+    _look_sooner()
+    # The page's worker starts beside Serve's proxies, not after them.
+    proxies = in_daemon_thread(partial(_start_serve, serve), name="start-serve")
+    _await_controller(proxies)
+    # Ray's wait for its proxies ends after 60 s. Its controller continues meanwhile.
+    with suppress(TimeoutError):
+        ray.serve.run(_bind(kafka, database, serve), name=NAME, route_prefix="/")
+    proxies.result()
+
+
+def _start_serve(serve: ServeSettings) -> None:
+    http_options = {"host": serve.host, "port": serve.port}
     try:
-        ray.serve.start(
-            proxy_location="HeadOnly", http_options={"host": serve.host, "port": serve.port}
-        )
+        ray.serve.start(proxy_location="HeadOnly", http_options=http_options)
     except (TimeoutError, ray.exceptions.RayActorError):
         # Ray's own wait ends after 60 s, or when the first proxy dies. Its controller goes on
         # trying.
         _await_proxy()
-    ray.serve.run(_bind(kafka, database, serve), name=NAME, route_prefix="/")
+
+
+def _look_sooner() -> None:
+    """Let Ray look every 0.1 s for whether the page runs. Ray 2.60 has no setting for its 1 s."""
+    import ray.serve._private.client as client
+
+    if hasattr(client, "CLIENT_POLLING_INTERVAL_S"):
+        client.CLIENT_POLLING_INTERVAL_S = 0.1
+
+
+def _await_controller(started: "Future[None]") -> None:
+    """Wait for Serve's controller, or for the end of its start. Raises the errors of the start."""
+    while not _has_controller():
+        if started.done():
+            return started.result()
+        time.sleep(0.02)
+    return None
+
+
+def _has_controller() -> bool:
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    return {"name": SERVE_CONTROLLER_NAME, "namespace": SERVE_NAMESPACE} in actors
 
 
 def differing_page(

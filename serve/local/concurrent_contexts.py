@@ -1,14 +1,14 @@
 """Enters and leaves contexts at the same time, and waits for a call until it is cancelled."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 from ingest.embedded.process import Cancelled
 from ingest.errors import PurpleSectorError
+from serve.daemon_thread import in_daemon_thread
 
 _LOOK_EVERY_S = 0.1
 
@@ -50,20 +50,8 @@ def unless_cancelled(call: Callable[[], None], cancelled: Cancelled) -> None:
     Raises the exceptions of ``call``. Raises PurpleSectorError where it is ``cancelled`` first, and
     leaves the thread running.
     """
-    future: Future[None] = Future()
-    threading.Thread(
-        target=_fulfil, args=(future, call), name="unless-cancelled", daemon=True
-    ).start()
+    future = in_daemon_thread(call, name="unless-cancelled")
     while not wait([future], _LOOK_EVERY_S).done:
         if cancelled():
             raise PurpleSectorError("stopped while starting")
     future.result()
-
-
-def _fulfil(future: "Future[None]", call: Callable[[], None]) -> None:
-    try:
-        call()
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(None)

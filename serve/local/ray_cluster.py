@@ -15,6 +15,7 @@ import psutil
 
 from ingest.errors import PurpleSectorError
 from serve.bridge.ray_environment import serve_environment
+from serve.daemon_thread import in_daemon_thread
 from serve.local.orphans import PREFIX, processes_of, sweep, wait_for_end, write_owner
 from serve.local.ray_node import without_unused_processes
 
@@ -50,13 +51,18 @@ _OWN = {"purple-sector": "own"}
 
 @contextmanager
 def run_ray(
-    report: Callable[[str], None], *, cpus: int = _CPUS, pandas: bool = True
+    report: Callable[[str], None],
+    *,
+    cpus: int = _CPUS,
+    pandas: bool = True,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[None]:
     """Start a Ray cluster on this machine and connect this process to it. Stop the cluster on
     leaving.
 
-    Without ``pandas`` its workers cannot import pandas, and start sooner. Raises PurpleSectorError
-    where Ray does not start.
+    Without ``pandas`` its workers cannot import pandas, and start sooner. ``meanwhile`` is called
+    in a thread of its own as soon as Ray is imported. Raises PurpleSectorError where Ray does not
+    start.
     """
     started_at = time.monotonic()
     # Ray's sockets are below this folder, and a socket's path has at most 107 characters.
@@ -74,6 +80,7 @@ def run_ray(
     import ray  # Ray reads its environment once, at import
 
     _read_token_again()
+    in_daemon_thread(meanwhile, name="while-ray-starts")
     try:
         with _own_sigterm_handler():
             _start(temporary, cpus, report)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -302,6 +303,7 @@ def find_java() -> Path:
     return Path(JAVA)
 
 
+@cache  # each call starts a Java, for 0.2 s of CPU
 def java_version(java: Path) -> int:
     """Return the feature version of that program (17, 21...); 0 if it prints none."""
     try:
