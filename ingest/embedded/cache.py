@@ -7,8 +7,13 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from ingest.cancellation import Cancelled, Stopped, never
+
+_LOOK_EVERY_S = 0.1
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -23,15 +28,16 @@ def entry(name: str, cache: Path | None = None) -> Path:
     return (cache or cache_folder(os.environ)) / name
 
 
-def filled(folder: Path, fill: Callable[[Path], None]) -> Path:
+def filled(folder: Path, fill: Callable[[Path], None], *, cancelled: Cancelled = never) -> Path:
     """Return ``folder``, and let ``fill`` fill it first if it is absent. One process fills; others
     wait.
 
-    ``fill`` gets an empty folder beside it, which is removed if it raises.
+    ``fill`` gets an empty folder beside it, which is removed if it raises. Raises Stopped where the
+    wait for another process is ``cancelled``.
     """
     if folder.is_dir():
         return folder
-    with _one_at_a_time(folder):
+    with _one_at_a_time(folder, cancelled):
         if not folder.is_dir():
             unfinished = folder.with_name(f"{folder.name}.unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
@@ -45,9 +51,20 @@ def filled(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
+def _one_at_a_time(folder: Path, cancelled: Cancelled) -> Iterator[None]:
     """Hold the lock of this entry; the kernel releases it if we are killed."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while not _locked(lock.fileno()):
+            if cancelled():
+                raise Stopped
+            time.sleep(_LOOK_EVERY_S)
         yield
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

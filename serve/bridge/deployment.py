@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.schema import ProxyStatus
 
+from ingest.cancellation import in_daemon_thread
 from ingest.errors import PurpleSectorError
 from ingest.logging_setup import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings, differing
@@ -31,7 +32,6 @@ from serve.bridge.access.logins import check_logins, make_logins, offer_of
 from serve.bridge.live.socket_limits import limit_sockets
 from serve.bridge.ray_environment import SAME_LOOP
 from serve.bridge.web_app import make_app
-from serve.daemon_thread import in_daemon_thread
 
 NAME = "purple-sector"
 

@@ -6,12 +6,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from ingest.embedded.process import Cancelled
-from ingest.errors import PurpleSectorError
-from serve.daemon_thread import in_daemon_thread
-
-_LOOK_EVERY_S = 0.1
-
 
 @contextmanager
 def at_once(*contexts: AbstractContextManager[Any]) -> Iterator[list[Any]]:
@@ -39,19 +33,8 @@ def _results(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> li
     others = [pool.submit(call) for call in calls[1:]]
     try:
         first = calls[0]()
-    finally:
         wait(others)
+    except BaseException:
+        wait(others)  # a context that is entered later would never be left
+        raise
     return [first, *(other.result() for other in others)]
-
-
-def unless_cancelled(call: Callable[[], None], cancelled: Cancelled) -> None:
-    """Run ``call``, which nothing can interrupt, in a thread of its own.
-
-    Raises the exceptions of ``call``. Raises PurpleSectorError where it is ``cancelled`` first, and
-    leaves the thread running.
-    """
-    future = in_daemon_thread(call, name="unless-cancelled")
-    while not wait([future], _LOOK_EVERY_S).done:
-        if cancelled():
-            raise PurpleSectorError("stopped while starting")
-    future.result()

@@ -6,16 +6,16 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from ingest.cancellation import in_daemon_thread
 from ingest.errors import PurpleSectorError
 from serve.bridge.ray_environment import serve_environment
-from serve.daemon_thread import in_daemon_thread
 from serve.local.orphans import PREFIX, processes_of, sweep, wait_for_end, write_owner
 from serve.local.ray_node import without_unused_processes
 
@@ -68,32 +68,49 @@ def run_ray(
     # Ray's sockets are below this folder, and a socket's path has at most 107 characters.
     if killed := sweep(Path(tempfile.gettempdir())):
         report(f"{killed} processes were ended that a killed command had left behind")
-    temporary = Path(tempfile.mkdtemp(prefix=PREFIX))
-    write_owner(temporary)
     settings = _ON_LOOPBACK | _NO_OTHER | _ENDS_SOON | ({} if pandas else _WITHOUT_PANDAS)
-    own = serve_environment(temporary) | settings
+    with _folder() as temporary, _environment(serve_environment(temporary) | settings):
+        import ray  # Ray reads its environment once, at import
+
+        _read_token_again()
+        in_daemon_thread(meanwhile, name="while-ray-starts")
+        try:
+            with _own_sigterm_handler():
+                _start(temporary, cpus, report)
+            report(f"Ray {ray.__version__}, started in {time.monotonic() - started_at:.1f} s")
+            yield
+        finally:
+            left = _children(temporary)
+            ray.shutdown()
+            # Ray leaves HAProxy behind, which would continue to answer on the page's port. A killed
+            # raylet leaves more.
+            _kill([*left, *processes_of(temporary)])
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Make the folder of a Ray of this process, and remove it on leaving."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    try:
+        write_owner(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _environment(own: Mapping[str, str]) -> Iterator[None]:
+    """Set the variables ``own``, and restore them on leaving.
+
+    The next Ray of this process makes its own files, and must not search for these.
+    """
     outside = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
-    os.environ.pop(
-        "RAY_AUTH_TOKEN", None
-    )  # Ray prefers it to the file, and shows it in the list of processes
-    import ray  # Ray reads its environment once, at import
-
-    _read_token_again()
-    in_daemon_thread(meanwhile, name="while-ray-starts")
+    # Ray prefers it to the file, and shows it in the list of processes.
+    os.environ.pop("RAY_AUTH_TOKEN", None)
     try:
-        with _own_sigterm_handler():
-            _start(temporary, cpus, report)
-        report(f"Ray {ray.__version__}, started in {time.monotonic() - started_at:.1f} s")
         yield
     finally:
-        left = _children(temporary)
-        ray.shutdown()
-        # Ray leaves HAProxy behind, which would continue to answer on the page's port. A killed
-        # raylet leaves more.
-        _kill([*left, *processes_of(temporary)])
-        shutil.rmtree(temporary, ignore_errors=True)
-        # The next Ray of this process makes its own files, and must not search for these.
         for name, value in outside.items():
             os.environ.pop(name, None)
             if value is not None:

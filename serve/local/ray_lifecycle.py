@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from ingest.embedded.process import Cancelled, never
+from ingest.cancellation import Cancelled, never
 from ingest.errors import PurpleSectorError
 from serve.local.shutdown_signal import ShutdownSignal
 from serve.local.supervision import ServiceWatch

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ingest.backoff import Backoff
-from ingest.embedded.process import Cancelled, never
+from ingest.cancellation import Cancelled, never
 from ingest.errors import PurpleSectorError
 
 _LOOK_EVERY_S = 0.2

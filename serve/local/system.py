@@ -20,10 +20,11 @@ import psutil
 import psycopg
 from dotenv import load_dotenv
 
+from ingest.cancellation import Cancelled, never, unless_cancelled
 from ingest.embedded.broker import Broker, start_broker
 from ingest.embedded.kafka.cluster import KafkaCluster
 from ingest.embedded.postgres import FindPrograms, Postgres, embedded_programs
-from ingest.embedded.process import Cancelled, Progress, Step, free_port, quiet
+from ingest.embedded.process import Progress, Step, free_port, quiet
 from ingest.embedded.timescale import timescale_programs
 from ingest.env_file import encoding_of
 from ingest.errors import NotUpgraded, PurpleSectorError, StoreUnavailable
@@ -40,7 +41,7 @@ from ingest.settings import (
 from ingest.store.schema.edition import read_edition, update_extension
 from ingest.store.schema.migrations import migrate
 from serve.bridge.access.logins import check_logins
-from serve.local.concurrent_contexts import at_once, unless_cancelled
+from serve.local.concurrent_contexts import at_once
 from serve.local.listeners import listening, summary
 from serve.local.ray_cluster import connect_ray, run_ray
 from serve.local.ray_lifecycle import RayLifecycle
@@ -103,8 +104,16 @@ def run_local(
         _, database, kafka = stack.enter_context(
             at_once(
                 ray_part.ray(),  # in this thread: it sets signal handlers
-                run_database(folder, durable=durable, report=report, progress=progress),
-                run_broker(folder / "kafka", report=report, progress=progress),
+                run_database(
+                    folder,
+                    durable=durable,
+                    report=report,
+                    progress=progress,
+                    cancelled=shutdown.is_set,
+                ),
+                run_broker(
+                    folder / "kafka", report=report, progress=progress, cancelled=shutdown.is_set
+                ),
             )
         )
         create_topics(kafka)
@@ -145,7 +154,12 @@ def _suppress_ray_output() -> Iterator[ExitStack]:
 
 @contextmanager
 def run_database(
-    folder: Path, *, durable: bool, report: Report, progress: Progress = quiet
+    folder: Path,
+    *,
+    durable: bool,
+    report: Report,
+    progress: Progress = quiet,
+    cancelled: Cancelled = never,
 ) -> Iterator[DatabaseSettings]:
     """Use the database that the environment names, or run one with its data below ``folder``.
     Migrate its schema.
@@ -155,7 +169,11 @@ def run_database(
         if "url" not in settings.model_fields_set:
             place, programs = _DATABASES[EmbeddedSettings.read().database]
             postgres = Postgres.start(
-                folder / place, programs=programs, durable=durable, progress=progress
+                folder / place,
+                programs=programs,
+                durable=durable,
+                progress=progress,
+                cancelled=cancelled,
             )
             stack.callback(postgres.stop)
             _report_changes(postgres.changes, report)
@@ -195,7 +213,7 @@ def prepare_database(settings: DatabaseSettings, report: Report) -> None:
 
 @contextmanager
 def run_broker(
-    folder: Path, *, report: Report, progress: Progress = quiet
+    folder: Path, *, report: Report, progress: Progress = quiet, cancelled: Cancelled = never
 ) -> Iterator[KafkaSettings]:
     """Use the brokers that the environment names, or run brokers on this machine with their data in
     ``folder``.
@@ -208,7 +226,7 @@ def run_broker(
     # A separate folder for each number of brokers: a cluster cannot use the data of a single
     # broker.
     place = folder if count == 1 else folder.with_name(f"{folder.name}-{count}")
-    broker = start_broker(place, brokers=count, progress=progress)
+    broker = start_broker(place, brokers=count, progress=progress, cancelled=cancelled)
     report(f"{broker.name}, at {broker.brokers}")
     _report_changes(broker.changes, report)
     try:

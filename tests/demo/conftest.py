@@ -22,14 +22,20 @@ def running_demo(
     home: Path, **environment: str
 ) -> Iterator[tuple[Instance, "subprocess.Popen[str]"]]:
     """``purple-sector demo`` as a process of its own, until Ctrl-C."""
+    with starting_demo(home, **environment) as process:
+        yield _await(process, home, home / "demo.log"), process
+
+
+@contextmanager
+def starting_demo(home: Path, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """``purple-sector demo`` from its first moment; what it prints is in ``demo.log``."""
     (port,) = free_ports(1)
     settings = {
         "PURPLE_SECTOR_HOME": str(home),
         "WS_PORT": str(port),
         "LOG_LEVEL": "WARNING",
     } | environment
-    said = home / "demo.log"
-    with said.open("w") as log:
+    with (home / "demo.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "serve.cli.main", "demo"],
             env=os.environ | settings,
@@ -40,7 +46,7 @@ def running_demo(
             start_new_session=True,
         )
     try:
-        yield _await(process, home, said), process
+        yield process
     finally:
         if process.poll() is None:
             # whoever starts tests in the background has Ctrl-C ignored by all of them

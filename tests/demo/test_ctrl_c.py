@@ -2,16 +2,21 @@
 takes twice as long.
 """
 
+import select
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
+import pytest
 
 from serve.local.orphans import wait_for_end
-from tests.demo.conftest import running_demo
-from tests.waiting import WITHIN_S
+from tests.demo.conftest import running_demo, starting_demo
+from tests.waiting import WITHIN_S, wait_until
 
 
 def test_ctrl_c_ends_every_process_and_a_taken_port_is_no_obstacle(tmp_path):
@@ -31,6 +36,62 @@ def test_ctrl_c_ends_every_process_and_a_taken_port_is_no_obstacle(tmp_path):
     assert len(started) > 10
     assert [process for process in started if process.is_running()] == []
     assert not (tmp_path / "running.json").exists()
+
+
+#: The part of a command line that shows the stage; at the first nothing answers a fetch.
+STAGES = {"fetch": "", "initdb": "initdb", "Kafka": "kafka.Kafka", "Ray": "gcs_server"} | {
+    "Serve": "ServeController"
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_signal_while_it_starts_ends_it_then_and_leaves_nothing(stage, tmp_path):
+    """Nobody waits for a registry, and the next start finds no half of anything."""
+    # Ray's sockets are below this folder, and a path of theirs has at most 107 characters.
+    with TemporaryDirectory(prefix="purple-") as temporary, silent_registry() as registry:
+        Path(temporary).chmod(0o755)
+        environment = {"TMPDIR": temporary, "PURPLE_SECTOR_HOME": str(tmp_path)}
+        if stage == "fetch":
+            environment |= fetched_from(registry) | {"PURPLE_SECTOR_CACHE": str(tmp_path / "cache")}
+        with starting_demo(tmp_path, **environment) as process:
+
+            def is_reached() -> bool:
+                assert process.poll() is None, (tmp_path / "demo.log").read_text()
+                return is_asked(registry) if stage == "fetch" else runs(process, STAGES[stage])
+
+            wait_until(is_reached, stage)
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGTERM if stage in ("fetch", "Ray") else signal.SIGINT)
+            assert process.wait(WITHIN_S) == 130, (tmp_path / "demo.log").read_text()
+
+        wait_for_end(children, WITHIN_S)
+        assert [child for child in children if child.is_running()] == []
+        assert list(Path(temporary).glob("p*s*-*")) == []
+    assert [path for path in tmp_path.glob("cache/*") if path.is_dir()] == []
+
+
+def runs(process: "subprocess.Popen[str]", part: str) -> bool:
+    """Return whether a child of the process has ``part`` in its command line."""
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if part in " ".join(child.cmdline()):
+                return True
+    return False
+
+
+def silent_registry() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def is_asked(registry: socket.socket) -> bool:
+    return bool(select.select([registry], [], [], 0)[0])
+
+
+def fetched_from(registry: socket.socket) -> dict[str, str]:
+    """Return the environment in which all is fetched through the registry."""
+    address = f"http://127.0.0.1:{registry.getsockname()[1]}"
+    names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    return dict.fromkeys(names, address) | {"no_proxy": "", "NO_PROXY": ""}
 
 
 @contextmanager

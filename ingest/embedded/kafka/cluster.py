@@ -23,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # their packa
 )
 from pydantic import SecretStr
 
+from ingest.cancellation import Cancelled, never
 from ingest.embedded.certificates import CertificateAuthority
 from ingest.embedded.kafka.jars import NAME, VERSION, kafka_jars
 from ingest.embedded.kafka.server import Kafka, Node, find_java
@@ -117,13 +118,14 @@ class KafkaCluster(Stoppable):
         secured: bool = False,
         settings: Mapping[str, str] | None = None,
         progress: Progress = quiet,
+        cancelled: Cancelled = never,
     ) -> Self:
         """Start the brokers, each on a folder below ``folder``; ``settings`` are properties of
         each.
 
         Raises ServiceUnavailable, with no process left running.
         """
-        java, jars = find_java(), kafka_jars(progress=progress)
+        java, jars = find_java(), kafka_jars(progress=progress, cancelled=cancelled)
         security = _security(folder.resolve() / "certificates") if secured else None
         folder.mkdir(parents=True, exist_ok=True)
         ports = keep_ports(folder, [name for id in range(1, brokers + 1) for name in _names(id)])
@@ -131,7 +133,12 @@ class KafkaCluster(Stoppable):
 
         def start_one(node: Node) -> Kafka:
             return Kafka.start(
-                folder / f"broker-{node.id}", node=node, java=java, jars=jars, progress=progress
+                folder / f"broker-{node.id}",
+                node=node,
+                java=java,
+                jars=jars,
+                progress=progress,
+                cancelled=cancelled,
             )
 
         cluster = cls(_all_or_none(start_one, nodes), security.ca_file if security else None)

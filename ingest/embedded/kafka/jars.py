@@ -9,13 +9,13 @@ import contextlib
 import hashlib
 import importlib.util
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ingest.cancellation import Cancelled, never, run_to_end, unless_cancelled
 from ingest.embedded.cache import entry, filled
 from ingest.embedded.process import Progress, ServiceUnavailable, Step, quiet
 
@@ -69,31 +69,40 @@ def kafka_jars(
     offline: bool = False,
     registries: Mapping[str, str] | None = None,
     progress: Progress = quiet,
+    cancelled: Cancelled = never,
 ) -> Path:
     """Return the folder with Kafka's jars, fetched at first (45 MB).
 
     ``registries`` replaces the fetcher's own, name to URL. Raises ServiceUnavailable if the jars
-    are absent and not available, or have wrong contents.
+    are absent and not available, or have wrong contents. Raises Stopped where it is ``cancelled``.
     """
     folder = entry(f"kafka-{VERSION}", cache)
     if offline and not folder.is_dir():
         raise ServiceUnavailable(
             NAME, f"its jars are not in {folder.parent}, and fetching was ruled out"
         )
-    return filled(folder, lambda jars: _fill(jars, registries, progress))
+    return filled(
+        folder, lambda jars: _fill(jars, registries, progress, cancelled), cancelled=cancelled
+    )
 
 
-def _fill(jars: Path, registries: Mapping[str, str] | None, progress: Progress) -> None:
+def _fill(
+    jars: Path, registries: Mapping[str, str] | None, progress: Progress, cancelled: Cancelled
+) -> None:
     workshop = jars / "workshop"  # the fetchers leave more than jars behind
     workshop.mkdir()
-    _fetch(jars, workshop, registries, progress)
+    _fetch(jars, workshop, registries, progress, cancelled)
     shutil.rmtree(workshop)
     for jar in wanted():
         _check(jar, jars / jar.file_name)
 
 
 def _fetch(
-    jars: Path, workshop: Path, registries: Mapping[str, str] | None, progress: Progress
+    jars: Path,
+    workshop: Path,
+    registries: Mapping[str, str] | None,
+    progress: Progress,
+    cancelled: Cancelled,
 ) -> None:
     # The machine's Maven has its own registry, so it cannot replace a chosen one.
     maven = shutil.which("mvn") if registries is None else None
@@ -101,11 +110,12 @@ def _fetch(
         reason = "its jars need jgo or Maven to fetch them; pip install 'purple-sector[embedded]'"
         raise ServiceUnavailable(NAME, reason)
     try:
-        _by_jgo(jars, workshop, registries, progress)
+        # A registry may be slow to answer, and its client waits for it.
+        unless_cancelled(lambda: _by_jgo(jars, workshop, registries, progress), cancelled)
     except ServiceUnavailable:
         if maven is None:
             raise
-        _by_maven(maven, jars, workshop, progress)
+        _by_maven(maven, jars, workshop, progress, cancelled)
 
 
 def _by_jgo(
@@ -160,7 +170,9 @@ class _Received:
         self._done_bytes += size_bytes
 
 
-def _by_maven(maven: str, jars: Path, workshop: Path, progress: Progress) -> None:
+def _by_maven(
+    maven: str, jars: Path, workshop: Path, progress: Progress, cancelled: Cancelled
+) -> None:
     progress(Step(NAME, "fetching with Maven"))
     pom = workshop / "pom.xml"
     pom.write_text(_POM.format("".join(_POM_DEPENDENCY.format(jar) for jar in wanted())))
@@ -173,7 +185,7 @@ def _by_maven(maven: str, jars: Path, workshop: Path, progress: Progress) -> Non
         "dependency:copy-dependencies",
         f"-DoutputDirectory={jars}",
     ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_to_end(command, cancelled=cancelled)
     if done.returncode != 0:
         reason = (done.stdout + done.stderr).strip().splitlines()[:1]
         raise ServiceUnavailable(NAME, f"Maven could not fetch its jars: {' '.join(reason)}")

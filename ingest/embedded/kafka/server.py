@@ -22,6 +22,7 @@ from typing import Any, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from ingest.cancellation import Cancelled, never, run_to_end
 from ingest.embedded.kafka.data_folder import format_from, is_formatted, keep_snapshot
 from ingest.embedded.kafka.jars import NAME, VERSION, kafka_jars
 from ingest.embedded.ports import keep_ports
@@ -160,11 +161,12 @@ class Kafka(EmbeddedService):
         jars: Path | None = None,
         java: Path | None = None,
         progress: Progress = quiet,
+        cancelled: Cancelled = never,
     ) -> Self:
         """Start the broker on ``folder``, made at first. Fetches ``jars`` if None.
 
         Without ``node``, the folder keeps its ports. Raises ServiceUnavailable: no Java, no jars,
-        or it does not start.
+        or it does not start. Raises Stopped where it is ``cancelled``.
         """
         java = java or find_java()
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,12 +177,11 @@ class Kafka(EmbeddedService):
                 Node(port=ports.by_name["Kafka"], controller_port=ports.by_name["its controller"]),
                 ports.changes,
             )
-        broker = cls(
-            folder.resolve(), node=node, java=java, jars=jars or kafka_jars(progress=progress)
-        )
+        jars = jars or kafka_jars(progress=progress, cancelled=cancelled)
+        broker = cls(folder.resolve(), node=node, java=java, jars=jars)
         broker.changes = changes
-        broker._format(progress)
-        broker._launch(progress)
+        broker._format(progress, cancelled)
+        broker._launch(progress, cancelled)
         return broker
 
     @property
@@ -196,7 +197,7 @@ class Kafka(EmbeddedService):
     def _properties(self) -> Path:
         return self.folder / "server.properties"
 
-    def _format(self, progress: Progress) -> None:
+    def _format(self, progress: Progress, cancelled: Cancelled) -> None:
         self._properties.touch(mode=0o600)
         self._properties.write_text(self.node.properties(self._data))
         if is_formatted(self._data):
@@ -208,10 +209,10 @@ class Kafka(EmbeddedService):
                 self._snapshot, self._data, cluster_id=self.node.cluster_id, node_id=self.node.id
             )
             return
-        self._format_by_kafka()
+        self._format_by_kafka(cancelled)
         keep_snapshot(self._data, self._snapshot)
 
-    def _format_by_kafka(self) -> None:
+    def _format_by_kafka(self, cancelled: Cancelled) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
         command = [
             *self._java,
@@ -221,7 +222,7 @@ class Kafka(EmbeddedService):
             "format",
         ]
         command += ["-t", self.node.cluster_id, "-c", str(self._properties)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = run_to_end(command, cancelled=cancelled)
         if done.returncode != 0:
             raise ServiceUnavailable(
                 NAME, f"could not format {self._data}: {(done.stdout + done.stderr).strip()}"

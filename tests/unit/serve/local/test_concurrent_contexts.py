@@ -1,13 +1,14 @@
 """What is entered at the same time is left, whatever becomes of the others."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from ingest.errors import PurpleSectorError
-from serve.local.concurrent_contexts import at_once, unless_cancelled
+from serve.local.concurrent_contexts import at_once
 
 entered: list[str] = []
 
@@ -67,22 +68,36 @@ def test_the_first_is_entered_and_left_by_this_thread():
     assert seen == [threading.current_thread()] * 2
 
 
-def test_a_call_that_is_cancelled_is_not_waited_for():
-    over = threading.Event()
-    with pytest.raises(PurpleSectorError, match="stopped"):
-        unless_cancelled(over.wait, lambda: True)
-    over.set()
+@pytest.fixture
+def interrupt():
+    """Interrupts the main thread, as Ctrl-C does."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    yield lambda: os.kill(os.getpid(), signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_call_that_is_not_cancelled_ends_with_what_it_raises():
-    done = []
-    unless_cancelled(lambda: done.append(1), lambda: False)
-    assert done == [1]
+def test_what_is_entered_after_an_interruption_is_left_too(interrupt):
+    interrupted = threading.Event()
 
+    @contextmanager
+    def here() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            interrupted.set()
 
-def test_a_call_that_times_out_by_itself_raises_that():
-    def times_out() -> None:
-        raise TimeoutError("a proxy")
+    @contextmanager
+    def late() -> Iterator[None]:
+        interrupt()
+        # Where nobody waits for this one, the first context is left meanwhile.
+        interrupted.wait(0.2)
+        with service("late"):
+            yield
 
-    with pytest.raises(TimeoutError, match="a proxy"):
-        unless_cancelled(times_out, lambda: False)
+    with pytest.raises(KeyboardInterrupt), at_once(here(), late()):
+        pytest.fail("the block is not run")
+    assert entered == []
