@@ -52,6 +52,15 @@ class TopicUnavailable(PurpleSectorError):
         self.reason = reason
 
 
+class AccessRefused(PurpleSectorError):
+    """The broker refused to change users, access rules or topics."""
+
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(f"the broker does not let us {step}: {reason}")
+        self.step = step
+        self.reason = reason
+
+
 class SpoolUnavailable(PurpleSectorError):
     """Frames cannot be kept on this disk."""
 

@@ -28,7 +28,7 @@ from ingest.embedded.process import Progress, Step, free_port, quiet
 from ingest.embedded.timescale import timescale_programs
 from ingest.env_file import encoding_of
 from ingest.errors import NotUpgraded, PurpleSectorError, StoreUnavailable
-from ingest.kafka.topics import create_topics
+from ingest.kafka.topics import create_topics, refuse_unproved_users
 from ingest.settings import (
     DatabaseSettings,
     EmbeddedSettings,
@@ -95,6 +95,7 @@ def run_local(
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     check_logins(wanted)
+    refuse_unproved_users(KafkaSettings.read(), wanted.auth_mode)
     shutdown = shutdown or ShutdownSignal()
     ray_part = RayLifecycle(
         lambda: run_ray(report, pandas=False, meanwhile=_import_deployed), report, shutdown
@@ -337,6 +338,7 @@ def start_on_cluster(env_file: str | None, report: Report) -> None:
         ServeSettings.read(),
     )
     check_logins(serve)
+    refuse_unproved_users(kafka, serve.auth_mode)
     for outcome in create_topics(kafka):
         report(str(outcome))
     prepare_database(database, report)

@@ -1,13 +1,8 @@
 """Who may do what on a Kafka that asks: each user can do its work, and nothing else."""
 
 import os
-import shlex
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import structlog
@@ -45,99 +40,26 @@ from ingest.batching.partition_log import Partition
 from ingest.collectors.delivery.sender import Sender
 from ingest.collectors.spool.folder import SpoolFolder
 from ingest.embedded.certificates import CertificateAuthority
-from ingest.embedded.kafka.cluster import ADMIN, KafkaCluster
-from ingest.embedded.process import ServiceUnavailable
+from ingest.embedded.kafka.cluster import ADMIN
 from ingest.errors import BrokerUnavailable
-from ingest.kafka.topics import create_topics, describe_topics
+from ingest.kafka.topics import describe_topics
 from ingest.settings import CollectorSettings, DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import Session, TelemetryMessage
 from ingest.workers.worker_threads import WorkerThreads
 from tests.contract.test_live_end import reading
-from tests.paths import ROOT
 from tests.service.audit import assert_each_frame_once, wait_for_frames
-from tests.service.test_interop_lag import tools
+from tests.service.secured import Secured
 from tests.service.test_resend import Car, asking, healed, on_air
 from tests.service.test_resend import delete_records as delete_before
 from tests.service.test_worker import hosting
 from tests.service.traffic import Field
 from tests.waiting import WITHIN_S, wait_until
 
-__all__ = ["tools"]
-
-DOCUMENT = ROOT / "docs" / "kafka-access.md"
 PARTITIONS = 10
 
 TOPIC = KafkaError.TOPIC_AUTHORIZATION_FAILED
 CLUSTER = KafkaError.CLUSTER_AUTHORIZATION_FAILED
 GROUP = KafkaError.GROUP_AUTHORIZATION_FAILED
-
-
-@dataclass(frozen=True, slots=True)
-class Secured:
-    """A broker with the users of the document, and the rights that its commands gave them."""
-
-    cluster: KafkaCluster
-    passwords: Mapping[str, SecretStr]
-
-    def settings(self, user: str, **more: Any) -> KafkaSettings:
-        given: dict[str, Any] = {
-            "brokers": self.cluster.brokers,
-            "security_protocol": "SASL_SSL",
-            "username": user,
-            "password": self.passwords[user],
-            "ca_file": str(self.cluster.ca_file),
-        }
-        return KafkaSettings(_env_file=None, **given | more)
-
-
-@pytest.fixture(scope="module")
-def secured(service_folder: Path, tools: list[str]) -> Iterator[Secured]:
-    try:
-        cluster = KafkaCluster.start(service_folder / "secured", brokers=1, secured=True)
-    except ServiceUnavailable as missing:
-        pytest.skip(f"no broker: {missing}")
-    with cluster:
-        users = (ADMIN, "collector", "ingest", "bridge")
-        secured = Secured(cluster, {user: cluster.add_user(user) for user in users})
-        assert [outcome.problem for outcome in create_topics(secured.settings(ADMIN))] == [""] * 4
-        grant_as_documented(secured, tools, service_folder / "secured")
-        yield secured
-
-
-def grant_as_documented(secured: Secured, tools: list[str], folder: Path) -> None:
-    admin = folder / "admin.properties"
-    admin.touch(mode=0o600)
-    admin.write_text(java_properties(secured.settings(ADMIN)))
-    commands = [
-        line for line in DOCUMENT.read_text().splitlines() if line.startswith("kafka-acls.sh ")
-    ]
-    assert len(commands) == 7
-    for command in commands:
-        words = shlex.split(command.replace('"$KAFKA_BROKERS"', secured.cluster.brokers))[1:]
-        done = subprocess.run(
-            [*tools, "org.apache.kafka.tools.AclCommand", *words],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-
-
-def java_properties(settings: KafkaSettings) -> str:
-    module = "org.apache.kafka.common.security.scram.ScramLoginModule"
-    password = settings.password.get_secret_value()
-    return "\n".join(
-        [
-            "security.protocol=SASL_SSL",
-            "sasl.mechanism=SCRAM-SHA-512",
-            (
-                f'sasl.jaas.config={module} required username="{settings.username}"'
-                f' password="{password}";'
-            ),
-            "ssl.truststore.type=PEM",
-            f"ssl.truststore.location={settings.ca_file}",
-        ]
-    )
 
 
 def admin_of(settings: KafkaSettings) -> AdminClient:

@@ -14,6 +14,7 @@ from serve.bridge.access.audit import audit
 from serve.bridge.access.callers import Role
 from serve.bridge.access.key_file import change_keys, read_keys
 from serve.bridge.access.keys import NAME, KeyEntry, entry_of, new_key
+from serve.cli.access.collector_users import add_collector, remove_collector
 from serve.cli.tables import print_table, table_of
 
 
@@ -38,16 +39,33 @@ _name = click.argument("name", callback=_checked_name)
 @_name
 @click.option(
     "--role",
-    required=True,
     type=click.Choice([role.value for role in Role]),
     help="viewer and driver see their own sessions; engineer and operator see all.",
 )
-def add(name: str, role: str) -> None:
+@click.option(
+    "--collector",
+    is_flag=True,
+    help="Let NAME's collectors write to Kafka, and print the .env of the PC.",
+)
+@click.option("--new-password", is_flag=True, help="With --collector: in place of the old one.")
+def add(name: str, role: str | None, collector: bool, new_password: bool) -> None:
     """Make a key for NAME and print it, once.
+
+    With --collector, NAME's collectors get a Kafka user with a topic of their own. That takes the
+    administrator's KAFKA_SECURITY_USERNAME and KAFKA_SECURITY_PASSWORD.
 
     A driver's NAME is the USER_ID of the collector. A name may have several keys: so a new key is
     in use before the old one is removed.
     """
+    if role is None and not collector:
+        raise click.UsageError("want --role, --collector, or both")
+    if role is not None:
+        _add_key(name, role)
+    if collector:
+        add_collector(name, new_password=new_password)
+
+
+def _add_key(name: str, role: str) -> None:
     key = new_key()
     entry = entry_of(name, Role(role), key)
     change_keys(_file(), lambda entries: [*entries, entry])
@@ -67,8 +85,16 @@ def list_() -> None:
 @access.command()
 @_name
 @click.option("--key", "key_id", default="", help="Only the key with this id; all by default.")
-def remove(name: str, key_id: str) -> None:
+@click.option("--collector", is_flag=True, help="The Kafka user of NAME's collectors instead.")
+def remove(name: str, key_id: str, collector: bool) -> None:
     """Remove the keys of NAME. Open pages that used them are closed within seconds."""
+    if collector:
+        remove_collector(name)
+    else:
+        _remove_keys(name, key_id)
+
+
+def _remove_keys(name: str, key_id: str) -> None:
     removed: list[KeyEntry] = []
 
     def without(entries: Sequence[KeyEntry]) -> list[KeyEntry]:
