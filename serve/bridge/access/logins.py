@@ -79,4 +79,15 @@ def _tokens(serve: ServeSettings) -> Authenticator:
     for name, value in (("AUTH_ISSUER", serve.auth_issuer), ("AUTH_AUDIENCE", serve.auth_audience)):
         if not value:
             raise SettingsError(name, "", "AUTH_MODE=jwt wants it, as the tokens have it")
-    raise SettingsError("AUTH_MODE", "jwt", "not there yet")
+    from serve.bridge.access.token_logins import TokenLogins
+    from serve.bridge.access.tokens import TokenRules
+
+    return TokenLogins(
+        TokenRules(
+            serve.auth_issuer,
+            serve.auth_audience,
+            serve.auth_algorithms,
+            serve.auth_name_claim,
+            serve.auth_role_claim,
+        )
+    )
