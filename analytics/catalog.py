@@ -37,14 +37,23 @@ class FrameFeed(Protocol):
 class Source(Protocol):
     """Place that keeps sessions: the store, or files."""
 
-    def sessions(self, wanted: LapFilter) -> list[SessionInfo]: ...
-    def laps(self, wanted: LapFilter) -> list[SessionLap]: ...
-    def lap_frames(
-        self, session: SessionInfo, lap_number: int, columns: Sequence[str]
-    ) -> pa.Table: ...
-    def frames(self, session: SessionInfo, columns: Sequence[str]) -> pa.Table: ...
-    def feed(self, session: SessionInfo, columns: Sequence[str]) -> FrameFeed: ...
-    def close(self) -> None: ...
+    def sessions(self, wanted: LapFilter) -> list[SessionInfo]:
+        """Return the sessions that the filter passes."""
+
+    def laps(self, wanted: LapFilter) -> list[SessionLap]:
+        """Return the laps that the filter passes, with their sessions."""
+
+    def lap_frames(self, session: SessionInfo, lap_number: int, columns: Sequence[str]) -> pa.Table:
+        """Return the frames of one lap, in these columns."""
+
+    def frames(self, session: SessionInfo, columns: Sequence[str]) -> pa.Table:
+        """Return all frames of a session, in these columns."""
+
+    def feed(self, session: SessionInfo, columns: Sequence[str]) -> FrameFeed:
+        """Return a feed of the frames that are new in a session."""
+
+    def close(self) -> None:
+        """Release what the source holds open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class TimedLap(Tabular):
 
     @property
     def number(self) -> int:
+        """Return the number of the lap."""
         return self.lap.lap_number
 
     @property
@@ -81,6 +91,7 @@ class TimedLap(Tabular):
 
     @property
     def started_at(self) -> datetime:
+        """Return when the lap began, in UTC."""
         return datetime.fromtimestamp(self.lap.started_at_us / 1e6, UTC)
 
     @property
@@ -99,6 +110,7 @@ class TimedLap(Tabular):
         return self.source.lap_frames(self.session, self.number, _known(channels))
 
     def to_arrow(self) -> pa.Table:
+        """Return the telemetry: `telemetry` for all columns."""
         return self.telemetry()
 
     def export(self, path: "str | os.PathLike[str]") -> Path:
@@ -199,6 +211,7 @@ class Session(Tabular):
 
     @property
     def key(self) -> str:
+        """Return the key of the session."""
         return self.facts.key
 
     @property
@@ -211,6 +224,7 @@ class Session(Tabular):
 
     @property
     def laps(self) -> Laps:
+        """Return the laps."""
         return Laps(self.source, LapFilter(keys=(self.key,)))
 
     def telemetry(self, channels: Sequence[str] = FRAMES.names) -> pa.Table:
@@ -221,6 +235,7 @@ class Session(Tabular):
         return self.source.frames(self.facts, _known(channels))
 
     def to_arrow(self) -> pa.Table:
+        """Return the telemetry: `telemetry` for all columns."""
         return self.telemetry()
 
     def follow(
@@ -272,13 +287,16 @@ class Catalog:
 
     @property
     def sessions(self) -> Sessions:
+        """Return the sessions."""
         return Sessions(self.source)
 
     @property
     def laps(self) -> Laps:
+        """Return the laps."""
         return Laps(self.source)
 
     def close(self) -> None:
+        """Close the source."""
         self.source.close()
 
     def __enter__(self) -> Self:

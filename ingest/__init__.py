@@ -1,0 +1,1 @@
+"""Takes frames from games to Kafka, and from Kafka to the store."""

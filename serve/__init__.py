@@ -1,0 +1,1 @@
+"""Serves viewers and operators: the page, REST and the commands."""

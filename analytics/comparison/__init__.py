@@ -1,0 +1,1 @@
+"""Compares laps: traces, corners, consistency, insights."""

@@ -42,6 +42,7 @@ class Consistency:
 
     @property
     def n(self) -> int:
+        """Return the number of laps."""
         return len(self.numbers)
 
     @property

@@ -86,6 +86,7 @@ class Trace(Tabular):
 
     @property
     def lap_time_s(self) -> float:
+        """Return the time at the end of the lap, in s."""
         return float(self.time_s[-1])
 
     def to_arrow(self) -> pa.Table:

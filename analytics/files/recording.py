@@ -65,6 +65,7 @@ class Recording:
 
     @property
     def duration_s(self) -> float:
+        """Return the time from the first frame to the last, in s."""
         return (int(self.table.column(_TIME)[-1].as_py()) - self.started_at_ms) / 1000
 
     def columns(self, *, rows: int = 4096) -> Iterator[dict[str, list[Any]]]:

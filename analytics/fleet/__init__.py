@@ -1,0 +1,1 @@
+"""Times many sessions at once and sums them up."""

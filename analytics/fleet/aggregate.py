@@ -80,6 +80,7 @@ class CarTrackAggregate:
 
     @property
     def flying(self) -> int:
+        """Return the number of flying laps."""
         return len(self.times_ms)
 
 

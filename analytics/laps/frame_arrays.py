@@ -62,46 +62,57 @@ class FrameArrays:
 
     @property
     def time(self) -> Integers:
+        """Return the time of each frame, in µs since 1970."""
         return _row(self.whole, 0)
 
     @property
     def sequence(self) -> Integers:
+        """Return the sequence of each frame."""
         return _row(self.whole, 1)
 
     @property
     def lap_number(self) -> Integers:
+        """Return the game's lap number."""
         return _row(self.whole, 2)
 
     @property
     def lap_clock_ms(self) -> Integers:
+        """Return the game's lap clock, in ms."""
         return _row(self.whole, 3)
 
     @property
     def last_lap_time_ms(self) -> Integers:
+        """Return the game's time of the last lap, in ms."""
         return _row(self.whole, 4)
 
     @property
     def sector(self) -> Integers:
+        """Return the game's sector."""
         return _row(self.whole, 5)
 
     @property
     def pit(self) -> Integers:
+        """Return whether the car is in the pits."""
         return _row(self.whole, 6)
 
     @property
     def validity(self) -> Integers:
+        """Return the game's judgement of the lap."""
         return _row(self.whole, 7)
 
     @property
     def normalized_position(self) -> Reals:
+        """Return the position on the lap, 0 to 1."""
         return _row(self.real, 0)
 
     @property
     def speed_kmh(self) -> Reals:
+        """Return the speed, in km/h."""
         return _row(self.real, 1)
 
     @property
     def since_line(self) -> Reals:
+        """Return the share of the lap from the line to the position, 0 to 1."""
         return _row(self.real, 2)
 
     @classmethod
@@ -137,6 +148,7 @@ class FrameArrays:
         return FramePair(time, clock, speed, since_line)
 
     def take(self, frames: slice | Mask) -> Self:
+        """Return the frames of the slice or mask."""
         return type(self)(self.whole[:, frames], self.real[:, frames])
 
     @classmethod

@@ -157,6 +157,7 @@ class FrameEvents:
         )
 
     def take(self, frames: slice) -> "FrameEvents":
+        """Return the events of these frames."""
         return FrameEvents(
             self.bits[frames], self.reach[frames], self.still_us[frames], self.fit_terms[:, frames]
         )

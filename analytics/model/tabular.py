@@ -16,6 +16,7 @@ class Tabular:
     __slots__ = ()
 
     def to_arrow(self) -> pa.Table:
+        """Return the rows as a table."""
         raise NotImplementedError
 
     def to_pandas(self) -> Any:

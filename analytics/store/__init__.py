@@ -1,0 +1,1 @@
+"""Reads the store: sessions, laps and frames."""

@@ -1,0 +1,1 @@
+"""Decides what a batch holds and which frames are new. Pure."""

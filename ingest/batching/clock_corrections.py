@@ -44,16 +44,21 @@ class KnownSession(Protocol):
     """The state of a session that placing its frames needs."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """Return the session's number in the store."""
+
     @property
-    def started_at_ms(self) -> int | None: ...
+    def started_at_ms(self) -> int | None:
+        """Return when the session began, in ms since 1970; None if unknown."""
+
     @property
     def highest(self) -> int:
         """Return the highest sequence that has arrived."""
         ...
 
     @property
-    def times(self) -> SessionTimes: ...
+    def times(self) -> SessionTimes:
+        """Return the times of the session's frames."""
 
 
 def place_in_time(

@@ -1,0 +1,1 @@
+"""Turns Kafka records into columns of frames."""

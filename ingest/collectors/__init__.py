@@ -1,0 +1,1 @@
+"""Runs on game PCs: follows a game and sends its frames."""

@@ -44,13 +44,24 @@ class Sending(Protocol):
     """Interface of the sender of one session; a Sender implements it."""
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """Return the key of the session."""
+
     @property
-    def statistics(self) -> Statistics: ...
-    def keep(self, frame: TelemetryFrame) -> None: ...
-    def describe(self, facts: Session) -> None: ...
-    def poll(self, timeout_s: float) -> None: ...
-    def close(self, *, timeout_s: float) -> object | None: ...
+    def statistics(self) -> Statistics:
+        """Return the counts so far."""
+
+    def keep(self, frame: TelemetryFrame) -> None:
+        """Spool a frame with the next sequence."""
+
+    def describe(self, facts: Session) -> None:
+        """Send the session's facts."""
+
+    def poll(self, timeout_s: float) -> None:
+        """Produce what is due; wait at most ``timeout_s``."""
+
+    def close(self, *, timeout_s: float) -> object | None:
+        """End the session; return what is left after ``timeout_s``, if anything."""
 
 
 @dataclass(slots=True)

@@ -23,11 +23,18 @@ class Destination(Protocol):
     """Interface of the destination of frames; a Sender implements it."""
 
     @property
-    def has_room(self) -> bool: ...
+    def has_room(self) -> bool:
+        """Return whether the next frame is taken without a wait."""
+
     @property
-    def statistics(self) -> Statistics: ...
-    def send(self, frame: TelemetryFrame) -> None: ...
-    def poll(self, timeout_s: float) -> None: ...
+    def statistics(self) -> Statistics:
+        """Return the counts so far."""
+
+    def send(self, frame: TelemetryFrame) -> None:
+        """Send a frame with the next sequence."""
+
+    def poll(self, timeout_s: float) -> None:
+        """Produce what is due; wait at most ``timeout_s``."""
 
 
 def collect(

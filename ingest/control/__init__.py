@@ -1,0 +1,1 @@
+"""Sends commands to collectors, recovers gaps, and replays dead letters."""

@@ -1,0 +1,1 @@
+"""Runs Kafka and PostgreSQL on this machine."""

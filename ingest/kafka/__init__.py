@@ -1,0 +1,1 @@
+"""Consumes partitions, and creates topics."""

@@ -1,0 +1,1 @@
+"""Assigns partitions to Ray actors, and runs them."""

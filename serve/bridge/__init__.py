@@ -1,0 +1,1 @@
+"""Serves the live stream and the store to viewers."""

@@ -176,6 +176,7 @@ class KnownHosts:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request of the ASGI server."""
         if scope["type"] == "lifespan" or self._hosts.allows(Headers(scope=scope).getlist("host")):
             await self._app(scope, receive, send)
         else:
@@ -195,6 +196,7 @@ class SecurityHeaders:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request of the ASGI server."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -60,7 +60,8 @@ Report = Callable[[Statistics], None]
 class OpenSender(Protocol):
     """Opens the sender for the session with the given facts."""
 
-    def __call__(self, session_facts: Session, *, linger_ms: float) -> Sender: ...
+    def __call__(self, session_facts: Session, *, linger_ms: float) -> Sender:
+        """Open a sender of the session."""
 
 
 @click.group()
@@ -301,6 +302,7 @@ class Instant(NamedTuple):
 
     @classmethod
     def now(cls) -> "Instant":
+        """Return the present instant of both clocks."""
         return cls(time.time_ns() // 1_000_000, time.monotonic())
 
     def of_car(self, car: int, *, cars: int, rate_hz: float) -> "Instant":

@@ -1,7 +1,4 @@
-"""Times all sessions, recorded or stored, on Ray for bests and bands:
-
-``purple-sector laps fleet``.
-"""
+"""Implements ``purple-sector laps fleet``: times all sessions on Ray for bests and bands."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -1,0 +1,1 @@
+"""Implements the commands that game PCs run."""

@@ -42,6 +42,7 @@ class Finding:
     to_do: str = ""
 
     def as_json(self) -> dict[str, str]:
+        """Return the finding as a JSON object."""
         return asdict(self)
 
 

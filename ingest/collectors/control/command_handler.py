@@ -43,14 +43,25 @@ class Commanded(Protocol):
     """
 
     @property
-    def session(self) -> str | None: ...
+    def session(self) -> str | None:
+        """Return the key of the session; None where none is open."""
+
     @property
-    def statistics(self) -> Statistics: ...
+    def statistics(self) -> Statistics:
+        """Return the counts so far."""
+
     @property
-    def sending(self) -> bool: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def limit_rate(self, rate_hz: float) -> None: ...
+    def sending(self) -> bool:
+        """Return whether frames are sent now."""
+
+    def pause(self) -> None:
+        """Stop sending frames until `resume`."""
+
+    def resume(self) -> None:
+        """Send frames again."""
+
+    def limit_rate(self, rate_hz: float) -> None:
+        """Send at most ``rate_hz`` frames a second."""
 
 
 class CommandHandler:

@@ -16,8 +16,11 @@ class DescribedDestination(Destination, Protocol):
     """Interface of the destination of frames and the session's facts; a Sender implements it."""
 
     @property
-    def key(self) -> str: ...
-    def describe(self, facts: Session) -> None: ...
+    def key(self) -> str:
+        """Return the key of the session."""
+
+    def describe(self, facts: Session) -> None:
+        """Send the session's facts."""
 
 
 class ControllableSender:

@@ -1,0 +1,1 @@
+"""Delivers spooled frames to Kafka."""

@@ -62,6 +62,7 @@ class DeliveryPump:
 
     @property
     def statistics(self) -> ProducerStatistics:
+        """Return the counts so far."""
         return ProducerStatistics(self._messages, self._bytes, self._uplink.errors)
 
     def poll(self, timeout_s: float) -> None:

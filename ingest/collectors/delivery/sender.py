@@ -85,6 +85,7 @@ class Sender:
 
     @property
     def statistics(self) -> Statistics:
+        """Return the counts so far."""
         errors = self._refused + self._spool.dropped
         return Statistics(
             self._sequence,
@@ -95,14 +96,12 @@ class Sender:
         )
 
     def send(self, frame: TelemetryFrame) -> None:
-        """Number the frame (sets ``frame.sequence``) and send it; wait while the spool has no room
-        for it.
-        """
+        """Set ``frame.sequence`` and send the frame; wait while the spool has no room for it."""
         self.keep(frame)
         self.poll(0)
 
     def keep(self, frame: TelemetryFrame) -> None:
-        """Number and spool the frame like `send`, but produce it only with the next `poll`."""
+        """Set the sequence and spool the frame like `send`; the next `poll` produces it."""
         if self._closed:
             raise ValueError(f"the sender of session {self.key} is closed")
         while not self._spool.has_room:

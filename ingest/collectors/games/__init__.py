@@ -1,0 +1,1 @@
+"""Reads games: shared memory and network protocols."""

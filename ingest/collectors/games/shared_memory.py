@@ -65,7 +65,8 @@ class Page(Protocol):
         """Return whether the page's name now belongs to another page, or to none."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the page."""
 
 
 class SharedMemory:
@@ -207,16 +208,19 @@ class FilePage:
     if sys.platform == "win32":  # Windows has no pread
 
         def copy(self) -> bytes:
+            """Return the bytes of the page."""
             self._file.seek(0)
             return self._file.read(self._size)
 
     def replaced(self) -> bool:
+        """Return whether the name belongs to another page now."""
         try:
             return _identity(os.stat(self._path)) != self._identity  # noqa: PTH116 - half the cost of Path's
         except OSError:
             return True
 
     def close(self) -> None:
+        """Close the page."""
         self._file.close()
 
 
@@ -264,11 +268,14 @@ if sys.platform == "win32":
                 raise error
 
         def copy(self) -> bytes:
+            """Return the bytes of the page."""
             return ctypes.string_at(self._view, self._size)
 
         def replaced(self) -> bool:
+            """Return whether the name belongs to another page now."""
             return False  # while we keep the page open, no other page can take its name
 
         def close(self) -> None:
+            """Close the page."""
             self._kernel32.UnmapViewOfFile(self._view)
             self._kernel32.CloseHandle(self._handle)

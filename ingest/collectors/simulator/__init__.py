@@ -1,0 +1,1 @@
+"""Drives simulated cars on simulated circuits."""

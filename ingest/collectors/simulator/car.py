@@ -54,6 +54,7 @@ class Car:
         return _AIR_KG_PER_M3 * self.downforce_area_m2 / 2 / self.mass_kg
 
     def lateral_limit_mps2(self, speed_mps: float, grip: float = 1.0) -> float:
+        """Return the largest lateral acceleration at this speed, in m/s²."""
         return grip * self.lateral_friction * (GRAVITY_MPS2 + self.downforce_per_m * speed_mps**2)
 
     def cornering_speed_mps(self, curvature_per_m: float, grip: float = 1.0) -> float:
@@ -69,6 +70,7 @@ class Car:
         return speed_mps * self.rpm_per_mps(gear)
 
     def rpm_per_mps(self, gear: int) -> float:
+        """Return the engine speed per road speed in a gear, in rpm per m/s."""
         return self.gear_ratios[gear - 1] / self.wheel_radius_m * _RPM_PER_RAD_PER_S
 
     def drive_mps2(self, speed_mps: float, gear: int) -> float:
@@ -86,6 +88,7 @@ class Car:
         return self.drive_mps2(speed_mps, self.pulling_gear(speed_mps))
 
     def pulling_gear(self, speed_mps: float) -> int:
+        """Return the gear that pulls most at this speed."""
         gears = range(1, len(self.gear_ratios))
         return next(
             (g for g in gears if self.engine_rpm(speed_mps, g) < self.upshift_rpm),

@@ -42,14 +42,17 @@ class Turn:
 
     @property
     def easing_length_m(self) -> float:
+        """Return the length of the easing at one end, in m."""
         return self.easing * abs(radians(self.degrees)) * self.radius_m
 
     @property
     def length_m(self) -> float:
+        """Return the length of the corner with its easings, in m."""
         return (1 + self.easing) * abs(radians(self.degrees)) * self.radius_m
 
     @property
     def curvature_per_m(self) -> float:
+        """Return the curvature, in 1/m; positive to the right."""
         return (1 if self.degrees > 0 else -1) / self.radius_m
 
 
@@ -96,6 +99,7 @@ class Circuit:
 
     @property
     def nodes(self) -> int:
+        """Return the number of steps."""
         return len(self.x_m) - 1
 
     def sector(self, node: int) -> int:

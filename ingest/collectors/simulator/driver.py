@@ -70,6 +70,7 @@ class WideMoment:
 
     @property
     def leaves_track(self) -> bool:
+        """Return whether the car is beyond the white line, so that the lap does not count."""
         return abs(self.offset_m) > 3.2
 
 

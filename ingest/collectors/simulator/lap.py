@@ -51,6 +51,7 @@ class SimulatedLap:
 
     @property
     def time_s(self) -> float:
+        """Return the time of the lap, in s."""
         return self.clock_s[-1]
 
     @property
@@ -60,10 +61,12 @@ class SimulatedLap:
 
     @property
     def leaves_pits(self) -> bool:
+        """Return whether the lap begins in the pits."""
         return self.wait_s > 0
 
     @property
     def is_valid(self) -> bool:
+        """Return whether no part of the lap was off the track."""
         return self.invalid_from is None
 
 

@@ -1,0 +1,1 @@
+"""Keeps frames until Kafka has acknowledged them."""

@@ -90,6 +90,7 @@ class DiskSpool:
 
     @property
     def in_flight(self) -> int:
+        """Return the number of records taken and not acknowledged."""
         return len(self._taken)
 
     @property
@@ -106,6 +107,7 @@ class DiskSpool:
         return self._reader.damaged_bytes + self._reader.cut_bytes
 
     def append(self, record: OutgoingRecord) -> None:
+        """Add a record at the end."""
         if self._writer is None:
             # Kafka may have more of the session than the disk: its next sequences are taken.
             raise ValueError(f"session {self.session.key} is over, and takes no more frames")
@@ -114,6 +116,7 @@ class DiskSpool:
             self._hold(record)
 
     def take(self) -> OutgoingRecord | None:
+        """Return the next record that was not taken; None if there is none."""
         if not self._untaken and not self._read_one():
             return None
         self._taken.append(self._untaken.popleft())
@@ -139,9 +142,11 @@ class DiskSpool:
         return True
 
     def rewind(self, records: int | None = None) -> int:
+        """Put the newest taken records back, all by default; return their number."""
         return rewind(self._taken, self._untaken, records)
 
     def acknowledge(self) -> OutgoingRecord:
+        """Remove and return the oldest taken record."""
         record, position = self._taken.popleft()
         self.waiting -= record.sequence > 0
         if position is not None:
@@ -152,11 +157,13 @@ class DiskSpool:
         return record
 
     def choose(self, partition: int) -> None:
+        """Write the partition of the session down."""
         if partition != self._chosen:
             self._chosen = partition
             self._changed.set()
 
     def tend(self, *, now: float) -> None:
+        """Do what is due: try a full disk again, and remove old segments."""
         self._now = now
         if self._held and now >= self._full_until:
             self._write_held()

@@ -35,7 +35,8 @@ class Spool(Protocol):
     """Interface of a spool with the records of one session. One thread uses it."""
 
     @property
-    def session(self) -> SpooledSession: ...
+    def session(self) -> SpooledSession:
+        """Return the session of the records."""
 
     @property
     def partition(self) -> int | None:
@@ -142,14 +143,17 @@ class MemorySpool:
 
     @property
     def has_room(self) -> bool:
+        """Return whether the game may add a record."""
         return self._for_game or not self._full
 
     @property
     def in_flight(self) -> int:
+        """Return the number of records taken and not acknowledged."""
         return len(self._taken)
 
     @property
     def drained(self) -> bool:
+        """Return whether no record is left."""
         return not self._untaken and not self._taken
 
     @property
@@ -157,6 +161,7 @@ class MemorySpool:
         return len(self._untaken) + len(self._taken) >= self._capacity
 
     def append(self, record: OutgoingRecord) -> None:
+        """Add a record at the end."""
         if self._for_game and self._full and self._untaken and self._untaken[-1].sequence:
             if not self.dropped:
                 log.error("no room in memory, frames are lost", session=self.session.key)
@@ -167,24 +172,28 @@ class MemorySpool:
         self.waiting += record.sequence > 0
 
     def take(self) -> OutgoingRecord | None:
+        """Return the next record that was not taken; None if there is none."""
         if not self._untaken:
             return None
         self._taken.append(self._untaken.popleft())
         return self._taken[-1]
 
     def acknowledge(self) -> OutgoingRecord:
+        """Remove and return the oldest taken record."""
         record = self._taken.popleft()
         self.waiting -= record.sequence > 0
         return record
 
     def rewind(self, records: int | None = None) -> int:
+        """Put the newest taken records back, all by default; return their number."""
         return rewind(self._taken, self._untaken, records)
 
     def choose(self, partition: int) -> None:
+        """Remember the partition of the session."""
         self.partition = partition
 
     def tend(self, *, now: float) -> None:
-        pass
+        """Do nothing: memory needs no upkeep."""
 
     def close(self) -> None:
-        pass
+        """Do nothing: memory holds nothing open."""

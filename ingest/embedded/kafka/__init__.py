@@ -1,0 +1,1 @@
+"""Runs Apache Kafka on this machine."""

@@ -45,6 +45,7 @@ class Jar:
 
     @property
     def file_name(self) -> str:
+        """Return the name of the jar's file."""
         return f"{self.artifact}-{self.version}.jar"
 
     def __str__(self) -> str:

@@ -1,0 +1,1 @@
+"""Decides who may connect, read and command."""

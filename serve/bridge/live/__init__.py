@@ -1,0 +1,1 @@
+"""Passes live frames from Kafka to WebSocket viewers."""

@@ -171,6 +171,7 @@ class Reply:
 
     @property
     def size_bytes(self) -> int:
+        """Return the size of the message, in bytes."""
         return len(self._text)
 
     def payload(self, *, as_text: bool) -> str:

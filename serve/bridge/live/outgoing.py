@@ -35,6 +35,7 @@ class OutgoingMessage:
 
     @property
     def size_bytes(self) -> int:
+        """Return the size of the message, in bytes."""
         return len(self.binary)
 
     def payload(self, *, as_text: bool) -> bytes | str:

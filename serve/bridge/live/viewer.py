@@ -63,12 +63,19 @@ class Outgoing(Protocol):
     """
 
     @property
-    def session(self) -> str: ...
+    def session(self) -> str:
+        """Return the key of the session."""
+
     @property
-    def frames(self) -> int: ...
+    def frames(self) -> int:
+        """Return the number of frames."""
+
     @property
-    def size_bytes(self) -> int: ...
-    def payload(self, *, as_text: bool) -> bytes | str: ...
+    def size_bytes(self) -> int:
+        """Return the size of the message, in bytes."""
+
+    def payload(self, *, as_text: bool) -> bytes | str:
+        """Return the message as text or as bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Answers REST requests from the store."""

@@ -23,6 +23,7 @@ class HandshakeSchedule:
         self._since_data = 1
 
     def due(self, now_s: float) -> bool:
+        """Return whether a handshake is due."""
         return now_s >= self._at_s
 
     def begin(self, now_s: float) -> bool:

@@ -70,14 +70,17 @@ class AcStatic(NamedTuple):
 
 
 def parse_physics(page: bytes) -> AcPhysics:
+    """Parse the bytes of the physics page."""
     return AcPhysics(*_PHYSICS.unpack_from(page))
 
 
 def parse_graphics(page: bytes) -> AcGraphics:
+    """Parse the bytes of the graphics page."""
     return AcGraphics(*_GRAPHICS.unpack_from(page))
 
 
 def parse_static(page: bytes) -> AcStatic:
+    """Parse the bytes of the static page."""
     sector_count, track_length_m = _STATIC.unpack_from(page)
     names = [wide_text(page, offset, 33) for offset in (200, 266)]
     return AcStatic(

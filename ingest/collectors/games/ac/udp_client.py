@@ -54,10 +54,12 @@ class UdpSubscription:
         self._send(HANDSHAKE)
 
     def subscribe(self) -> None:
+        """Subscribe to the car's updates."""
         self.handshakes.answered = True
         self._send(self._subscription)
 
     def leave(self) -> None:
+        """End the subscription, and shake hands again later."""
         self._send(UNSUBSCRIBE)
         self.handshakes.again()
 

@@ -1,0 +1,1 @@
+"""Follows Assetto Corsa Competizione."""
