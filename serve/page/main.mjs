@@ -1,10 +1,15 @@
 // The viewer page: chooses a session, keeps its line open and lets the screen draw it. The only module with state of its own.
 
 import { Animation } from "./view/animation.mjs";
-import { fetchLapColumns, fetchLaps, fetchLapSummaries, fetchMapZ, fetchSeconds, fetchSession, fetchSessions } from "./net/api.mjs";
+import {
+  fetchLapColumns, fetchLaps, fetchLapSummaries, fetchLoginOffer, fetchMapZ, fetchSeconds, fetchSession, fetchSessions,
+} from "./net/api.mjs";
+import { beginLogin, finishLogin } from "./net/oidc.mjs";
+import { credential, forgetCredential, keepCredential, LoginNeeded } from "./net/login.mjs";
 import { Choice } from "./model/session_picker.mjs";
 import { Feed, socketAddress } from "./net/socket.mjs";
 import { SessionList } from "./view/lists.mjs";
+import { LoginBox } from "./view/login_box.mjs";
 import { Screen } from "./view/screen.mjs";
 import { Sessions } from "./model/sessions.mjs";
 import { Viewing } from "./model/session_view.mjs";
@@ -35,9 +40,54 @@ const choice = new Choice();
 const screen = new Screen({ onLap: (number) => page.viewing?.compareWith(number), onMode: refreshSeconds });
 const list = new SessionList(byId("sessions"), choose);
 
+const loginBox = new LoginBox({ onKey: logIn, onIssuer: goToIssuer });
+let loginOffer = { mode: "none", client_id: "" };
+
 const pinned = () => new URLSearchParams(location.hash.slice(1)).get("session");
 const facts = (key) => page.sessions.facts(key);
 const isLive = () => performance.now() - page.receivedAt < QUIET_AFTER_MS;
+
+// Logging in
+
+// Without the server's answer the page goes on, and shows what is wrong as it does later.
+async function begin() {
+  try {
+    loginOffer = await fetchLoginOffer();
+    const done = loginOffer.client_id ? await finishLogin(loginOffer, location, sessionStorage) : null;
+    if (done) {
+      history.replaceState(null, "", location.pathname + done.hash);
+      keepCredential(done.token);
+    }
+    if (loginOffer.mode !== "none" && !credential()) demandLogin("");
+  } catch (error) {
+    if (new URLSearchParams(location.search).has("state")) history.replaceState(null, "", location.pathname);
+    if (loginOffer.mode !== "none") demandLogin(`${error.message}.`);
+  }
+  follow();
+  refreshSessions();
+}
+
+function demandLogin(words) {
+  forgetCredential();
+  leave();
+  page.trouble = "";
+  screen.show(new Viewing(""));
+  loginBox.show(loginOffer, words);
+}
+
+function logIn(key) {
+  keepCredential(key);
+  loginBox.close();
+  refreshSessions();
+}
+
+async function goToIssuer() {
+  try {
+    location.assign(await beginLogin(loginOffer, location, sessionStorage));
+  } catch (error) {
+    loginBox.show(loginOffer, `${error.message}.`);
+  }
+}
 
 // Opening and closing
 
@@ -73,7 +123,11 @@ function connect(query, greeting) {
   drawStates();
 }
 
-function noteLine(line, words) {
+function noteLine(line, words, code) {
+  if (code === 4401) {
+    demandLogin("The login has ended.");
+    return;
+  }
   Object.assign(page, { line, words });
   if (page.demo && line === "open" && !words) beginDemo("");
   drawStates();
@@ -137,12 +191,16 @@ function toggleDemo() {
 // Asking the server
 
 async function refreshSessions() {
-  if (document.hidden) return;
+  if (document.hidden || loginBox.isOpen) return;
   try {
     await page.sessions.refresh(page.demo ? null : (pinned() ?? page.viewing?.key));
     page.trouble = "";
   } catch (error) {
     page.trouble = error.message;
+    if (error instanceof LoginNeeded) {
+      demandLogin(error.reason === "missing" ? "" : error.message);
+      return;
+    }
   }
   if (page.viewing && !page.demo) adoptFacts();
   follow();
@@ -323,8 +381,7 @@ window.addEventListener("hashchange", follow);
 document.addEventListener("visibilitychange", refreshSessions);
 
 screen.show(new Viewing(""));
-follow();
-refreshSessions();
+begin();
 readMapZ();
 setInterval(refreshSessions, SESSIONS_EVERY_MS);
 setInterval(refreshLaps, LAPS_EVERY_MS);

@@ -1,5 +1,7 @@
 """An OpenID Connect issuer on the loopback: its document, its keys, and tokens that it signed."""
 
+import base64
+import hashlib
 import json
 import threading
 import time
@@ -7,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -23,6 +26,7 @@ class Issuer:
         self.document: dict[str, Any] = {}
         self.redirects = self.down = False
         self.url = ""
+        self.challenges: dict[str, str] = {}  # of the codes that were given out
 
     def token(self, kid: str = "one", header: dict[str, Any] | None = None, **claims: Any) -> str:
         """A token that is valid for a minute, but for what is given."""
@@ -38,10 +42,32 @@ class Issuer:
 
     def answer(self, path: str) -> dict[str, Any] | None:
         if path == "/.well-known/openid-configuration":
-            return {"issuer": self.url, "jwks_uri": f"{self.url}/keys"} | self.document
+            places = {
+                "jwks_uri": "keys",
+                "authorization_endpoint": "authorize",
+                "token_endpoint": "token",
+            }
+            own = {name: f"{self.url}/{place}" for name, place in places.items()}
+            return {"issuer": self.url} | own | self.document
         if path == "/keys":
             return {"keys": [self._public(kid) for kid in self.keys]}
         return None
+
+    def lead_back(self, query: dict[str, str]) -> str:
+        """The address of a browser that has logged in here: of the page, with a code."""
+        code = f"code-{len(self.challenges)}"
+        self.challenges[code] = query["code_challenge"]
+        assert query["code_challenge_method"] == "S256"
+        answer = {"code": code, "state": query["state"], "iss": self.url}
+        return f"{query['redirect_uri']}?{urlencode(answer)}"
+
+    def redeem(self, form: dict[str, str]) -> dict[str, str] | None:
+        """The tokens for a code, if its verifier is right, once."""
+        digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        if self.challenges.pop(form["code"], None) != challenge:
+            return None
+        return {"access_token": self.token(), "id_token": self.token(aud=form["client_id"])}
 
     def _public(self, kid: str) -> dict[str, Any]:
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.keys[kid].public_key()))
@@ -56,12 +82,26 @@ def running_issuer() -> Iterator[Issuer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             issuer.requests.append(self.path)
-            found = None if issuer.down else issuer.answer(self.path)
-            if issuer.redirects:
-                self.send_response(302)
-                self.send_header("location", f"{issuer.url}/elsewhere")
+            place = urlsplit(self.path)
+            if place.path == "/authorize":
+                self.redirect(issuer.lead_back(dict(parse_qsl(place.query))))
+            elif issuer.redirects:
+                self.redirect(f"{issuer.url}/elsewhere")
             else:
-                self.send_response(200 if found else 503)
+                self.give(None if issuer.down else issuer.answer(self.path))
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            self.give(issuer.redeem(dict(parse_qsl(body))))
+
+        def redirect(self, address: str) -> None:
+            self.send_response(302)
+            self.send_header("location", address)
+            self.end_headers()
+
+        def give(self, found: dict[str, Any] | None) -> None:
+            self.send_response(200 if found else 503)
+            self.send_header("access-control-allow-origin", "*")
             self.end_headers()
             self.wfile.write(json.dumps(found).encode())
 

@@ -99,7 +99,12 @@ def routes(page):
 
 def test_what_is_open_shows_no_data(page):
     assert page.get("/").status_code == 200
-    assert page.get("/api/login").json() == {"mode": "keys", "issuer": "", "client_id": ""}
+    assert page.get("/api/login").json() == {
+        "mode": "keys",
+        "issuer": "",
+        "client_id": "",
+        "audience": "",
+    }
     assert page.get("/api/health").json() == {"status": "unavailable"}
 
 

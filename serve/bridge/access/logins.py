@@ -17,6 +17,7 @@ class LoginOffer:
     mode: str = "none"
     issuer: str = ""
     client_id: str = ""
+    audience: str = ""
 
     @property
     def issuer_origin(self) -> str:
@@ -29,7 +30,7 @@ def offer_of(serve: ServeSettings) -> LoginOffer:
     """Return what the settings offer to the page."""
     if serve.auth_mode != "jwt" or not serve.auth_client_id:
         return LoginOffer(serve.auth_mode)
-    return LoginOffer(serve.auth_mode, serve.auth_issuer, serve.auth_client_id)
+    return LoginOffer(serve.auth_mode, serve.auth_issuer, serve.auth_client_id, serve.auth_audience)
 
 
 def make_logins(serve: ServeSettings) -> Authenticator:

@@ -1,18 +1,24 @@
 // What the server's REST side knows. Every function throws an Error whose message is a sentence for the reader.
 
+import { authorization, LoginNeeded } from "./login.mjs";
+
 async function get(path, { absent } = {}) {
   let answer;
   try {
-    answer = await fetch(path, { headers: { accept: "application/json" }, signal: AbortSignal.timeout(10000) });
+    answer = await fetch(path, { headers: { accept: "application/json", ...authorization() }, signal: AbortSignal.timeout(10000) });
   } catch {
     throw new Error("the server does not answer");
   }
   if (answer.ok) return answer.json();
   if (answer.status === 404 && absent !== undefined) return absent;
   const body = await answer.json().catch(() => ({}));
+  if (answer.status === 401) throw new LoginNeeded(body.reason ?? "missing");
   const detail = body.detail ?? body.error;
   throw new Error(typeof detail === "string" ? detail : `the server answered ${answer.status}`);
 }
+
+// -> {mode, issuer, client_id, audience}: how one logs in.
+export const fetchLoginOffer = () => get("api/login");
 
 // -> {game: 1 or -1}: how each game's z lies on a map.
 export const fetchMapZ = async () => (await get("api/axes")).mapZ;

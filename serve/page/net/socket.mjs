@@ -1,6 +1,7 @@
 // One WebSocket that comes back by itself. It knows addresses and close codes, and nothing of laps or screens.
 
 import { backoffMs } from "./backoff.mjs";
+import { firstMessages } from "./login.mjs";
 import { messageFrom } from "./messages.mjs";
 
 const PING_EVERY_MS = 15000;
@@ -40,7 +41,7 @@ export class Feed {
   #ping = null;
   #attempt = 0;
 
-  // onState(state, words): connecting, open, reconnecting, closed. `greeting` is what to say when the line is open.
+  // onState(state, words, code): connecting, open, reconnecting, closed. `greeting` is what to say when the line is open.
   constructor(address, { onMessage, onState, greeting = [] }) {
     this.address = address;
     this.onMessage = onMessage;
@@ -74,7 +75,7 @@ export class Feed {
 
   #opened() {
     this.onState("open", "");
-    for (const message of this.greeting) this.send(message);
+    for (const message of [...firstMessages(), ...this.greeting]) this.send(message);
     this.#ping = setInterval(() => this.send({ type: "ping" }), PING_EVERY_MS);
   }
 
@@ -95,7 +96,7 @@ export class Feed {
     clearInterval(this.#ping);
     const words = closeWords(code, reason);
     if (FINAL.has(code)) {
-      this.onState("closed", words);
+      this.onState("closed", words, code);
       return;
     }
     const wait = backoffMs(this.#attempt, Math.random());

@@ -1,0 +1,115 @@
+"""The page asks for a login, keeps it for its tab, and names what is wrong with it."""
+
+import psycopg
+import pytest
+from selenium.webdriver.common.by import By
+
+from ingest.settings import ServeSettings
+from serve.bridge.access.callers import Role
+from serve.bridge.access.key_file import change_keys
+from serve.bridge.access.keys import entry_of, new_key
+from tests.conftest import fresh_database
+from tests.paths import ROOT
+from tests.service.browser import running_browser
+from tests.service.issuer import AUDIENCE, running_issuer
+from tests.service.page import running_page
+from tests.waiting import wait_until
+
+PICTURE = ROOT / "build" / "login.png"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with running_browser(tmp_path_factory.mktemp("profile")) as chrome:
+        yield chrome
+
+
+@pytest.fixture(scope="module")
+def stored(postgresql_server):
+    """A store with a session of ann, and one of bea."""
+    with fresh_database(postgresql_server) as database:
+        with psycopg.connect(database.url, autocommit=True) as conn:
+            conn.execute(
+                "INSERT INTO sessions (key, user_id, driver, topic, partition, started_at)"
+                " SELECT 'of-' || name, name, name, 'telemetry', 0, '2026-01-01 10:00Z'"
+                "   FROM unnest(ARRAY['ann', 'bea']) AS name"
+            )
+        yield database.url
+
+
+def one(browser, selector):
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def texts(browser, selector):
+    return browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", selector
+    )
+
+
+def type_key(browser, key):
+    one(browser, "#login-key").send_keys(key)
+    one(browser, "#login-form button[type=submit]").click()
+
+
+def is_asked(browser):
+    return one(browser, "#login").is_displayed()
+
+
+def drives(browser, page):
+    """Send a frame of ann's session; whether the page shows it."""
+    page.deliver("of-ann", "ann", 100.0)
+    return int(one(browser, "#connection").get_attribute("data-frames") or 0) > 0
+
+
+def errors(browser):
+    """What the console has, but for the answers 401, which it lists too."""
+    severe = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    return [message for message in severe if " 401 " not in message and "503" not in message]
+
+
+def test_key_is_typed_once_and_a_wrong_one_is_named(browser, stored, tmp_path):
+    file, key = tmp_path / "keys", new_key()
+    change_keys(file, lambda _: [entry_of("ann", Role.DRIVER, key)])
+    serve = ServeSettings(auth_mode="keys", auth_keys_file=str(file))
+    with running_page(serve, database_url=stored) as page:
+        browser.get(f"http://127.0.0.1:{page.port}/#session=of-ann")
+        wait_until(lambda: is_asked(browser), "the page asks for a key")
+        type_key(browser, "nobody's")
+        wait_until(lambda: "not valid" in one(browser, "#login-note").text, "it is refused")
+        PICTURE.parent.mkdir(exist_ok=True)
+        browser.save_screenshot(str(PICTURE))
+        type_key(browser, key)
+        wait_until(lambda: drives(browser, page), "the car is on the page")
+        assert not is_asked(browser)
+        listed = wait_until(lambda: texts(browser, "#sessions li"), "sessions are listed")
+        assert len(listed) == 1
+        assert key not in browser.page_source
+        assert key not in browser.current_url
+        browser.refresh()
+        wait_until(lambda: drives(browser, page), "the login is kept")
+        change_keys(file, lambda _: [])
+        wait_until(lambda: is_asked(browser), "a removed key ends it")
+        assert errors(browser) == []
+
+
+def test_page_logs_in_at_the_issuer_by_code_and_pkce(browser, stored):
+    with running_issuer() as issuer:
+        serve = ServeSettings(
+            auth_mode="jwt",
+            auth_issuer=issuer.url,
+            auth_audience=AUDIENCE,
+            auth_client_id="page",
+        )
+        with running_page(serve, database_url=stored) as page:
+            address = f"http://127.0.0.1:{page.port}/"
+            browser.get(f"{address}#session=of-ann")
+            wait_until(lambda: is_asked(browser), "the page offers the issuer")
+            one(browser, "#login-issuer").click()
+            wait_until(lambda: drives(browser, page), "the car is on the page")
+            assert browser.current_url == f"{address}#session=of-ann"
+            assert issuer.challenges == {}
+            browser.get(f"{address}?code=code-0&state=forged")
+            wait_until(lambda: "no login of this tab" in one(browser, "#login-note").text)
+            assert browser.current_url == address
+            assert errors(browser) == []
