@@ -13,7 +13,7 @@ Times that `ingest.codec.timestamps` allows are left alone.
 Pure: the broker's time of each record is an argument.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingest.codec.decode import DECODED_FRAMES, Decoded, Facts, without
-from ingest.codec.session_times import Correction, Placing, SessionTimes
+from ingest.codec.session_times import LONGEST_STEP_MS, Correction, Placing, SessionTimes
 from ingest.codec.timestamps import (
     AHEAD_MS,
     BACK_MS,
@@ -38,6 +38,7 @@ from ingest.telemetry_pb2 import Session
 _TIME = DECODED_FRAMES.get_field_index("time")
 
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 class KnownSession(Protocol):
@@ -50,11 +51,6 @@ class KnownSession(Protocol):
     @property
     def started_at_ms(self) -> int | None:
         """Return when the session began, in ms since 1970; None if unknown."""
-
-    @property
-    def highest(self) -> int:
-        """Return the highest sequence that has arrived."""
-        ...
 
     @property
     def times(self) -> SessionTimes:
@@ -79,28 +75,21 @@ def place_in_time(
     known = [sessions[key] for key in decoded.sessions]
     for key in behind_ms.keys() & sessions.keys():
         sessions[key].times.behind_ms = behind_ms[key]
-    rows, starts = _rows_by_session(decoded)
-    frames = _Frames(
-        decoded.frames["time"].cast(pa.int64()).to_numpy() // 1000,
-        decoded.frames["sequence"].fill_null(0).to_numpy(),
-        appended_ms[decoded.frames["record"].to_numpy()],
-    )
-    before_ms = frames.time_ms
-    frames.time_ms = before_ms.copy()
-    _apply_known(frames, known, rows, starts)
+    frames = _Frames.of(decoded, appended_ms)
+    _expect_starts(decoded, known, frames, appended_ms)
+    before_ms = frames.time_ms.copy()
+    _apply_known(frames, known)
     corrections: list[Correction] = []
     faults: dict[int, str] = {}
     records = decoded.frames["record"]
-    for index in _suspicious(frames, known, rows, starts):
-        of_session = rows[starts[index] : starts[index + 1]]
-        session = known[index]
-        placing = Placing(
-            session.times, session.id, highest=session.highest, start_ms=session.started_at_ms
-        )
-        for row, reason in _place_one_by_one(placing, frames, before_ms, of_session):
+    steps = _Steps.of(frames, known)
+    suspicious = steps.suspicious(known)
+    for index in suspicious:
+        placing = Placing(known[index].times, known[index].id)
+        for row, reason in _place_one_by_one(placing, frames, before_ms, frames.of_session(index)):
             faults.setdefault(records[row].as_py(), reason)
         corrections += placing.corrections
-    _note_latest(frames, known, rows, starts)
+    steps.note(known, frozenset(suspicious))
     decoded = _with_times(decoded, frames.time_ms, before_ms)
     return without(
         replace(decoded, facts=_facts_in_time(decoded, known, appended_ms)), faults
@@ -109,89 +98,157 @@ def place_in_time(
 
 @dataclass(slots=True)
 class _Frames:
+    """The frames of a batch; ``rows`` are their places, session by session.
+
+    The rows of session i begin at ``starts[i]`` and end before ``starts[i + 1]``.
+    """
+
     time_ms: Ints
     sequence: Ints
     appended_ms: Ints
+    rows: Ints
+    starts: Ints
+
+    @classmethod
+    def of(cls, decoded: Decoded, appended_ms: Ints) -> "_Frames":
+        index = decoded.frames["session"].to_numpy()
+        rows = np.argsort(index, kind="stable")
+        return cls(
+            decoded.frames["time"].cast(pa.int64()).to_numpy() // 1000,
+            decoded.frames["sequence"].fill_null(0).to_numpy(),
+            appended_ms[decoded.frames["record"].to_numpy()],
+            rows,
+            np.searchsorted(index[rows], np.arange(len(decoded.sessions) + 1)),
+        )
+
+    def of_session(self, index: int) -> Ints:
+        return self.rows[self.starts[index] : self.starts[index + 1]]
 
 
-def _rows_by_session(decoded: Decoded) -> tuple[Ints, Ints]:
-    """Return the rows session by session, and where each session's rows begin.
+def _expect_starts(
+    decoded: Decoded, known: Sequence[KnownSession], frames: _Frames, appended_ms: Ints
+) -> None:
+    """Note the starts that were reported before the first frame of their session."""
+    records = decoded.frames["record"]
+    for facts in decoded.facts:
+        rows = frames.of_session(facts.session_index)
+        if not len(rows) or facts.record <= records[int(rows[0])].as_py():
+            known[facts.session_index].times.expect_start(
+                facts.message.started_at, int(appended_ms[facts.record])
+            )
 
-    The starts have one more entry at the end.
-    """
-    index = decoded.frames["session"].to_numpy()
-    rows = np.argsort(index, kind="stable")
-    return rows, np.searchsorted(index[rows], np.arange(len(decoded.sessions) + 1))
 
-
-def _apply_known(frames: _Frames, known: Sequence[KnownSession], rows: Ints, starts: Ints) -> None:
+def _apply_known(frames: _Frames, known: Sequence[KnownSession]) -> None:
     for index, session in enumerate(known):
         if session.times.starts:
-            of_session = rows[starts[index] : starts[index + 1]]
-            places = np.searchsorted(
-                session.times.starts, frames.sequence[of_session], side="right"
-            )
-            frames.time_ms[of_session] += np.array([0, *session.times.offsets])[places]
+            rows = frames.of_session(index)
+            places = np.searchsorted(session.times.starts, frames.sequence[rows], side="right")
+            frames.time_ms[rows] += np.array([0, *session.times.offsets])[places]
 
 
-def _suspicious(
-    frames: _Frames, known: Sequence[KnownSession], rows: Ints, starts: Ints
-) -> list[int]:
-    """Return the sessions with a time that may need a correction. Nearly always there is none."""
-    if not len(rows):
-        return []
-    lengths = np.diff(starts)
-    times = frames.time_ms[rows]
-    first = np.zeros(len(rows), dtype=np.bool_)
-    first[starts[:-1][lengths > 0]] = True
-    began = np.repeat(
-        np.array([s.started_at_ms or EARLIEST_MS for s in known], dtype=np.int64), lengths
-    )
-    latest = np.repeat(
-        np.array([s.times.latest_ms or EARLIEST_MS for s in known], dtype=np.int64), lengths
-    )
-    before = _latest_before(
-        times, np.where(first, latest, np.concatenate((times[:1], times[:-1]))), starts
-    )
-    odd = times < np.maximum(began - BEFORE_START_MS, before - BACK_MS)
-    ahead_ms = times - frames.appended_ms[rows]
-    # A session that goes on without a jump may get ahead.
-    odd |= (ahead_ms > AHEAD_MS) & ((times - before > AHEAD_MS) | (ahead_ms > DRIFTED_AHEAD_MS))
-    behind = np.repeat(
-        np.array([s.times.latest_ms is None and bool(s.times.behind_ms) for s in known]), lengths
-    )
-    odd |= first & behind
-    odd |= (times < EARLIEST_MS) | (times >= LATEST_MS)
-    if not odd.any():
-        return []
-    return np.unique(np.repeat(np.arange(len(known)), lengths)[odd]).tolist()  # type: ignore[no-any-return]
+@dataclass(slots=True)
+class _Steps:
+    """The frames session by session, each beside the frames of its session before it.
 
-
-def _latest_before(times: Ints, before: Ints, starts: Ints) -> Ints:
-    """Return the latest time of each frame's session before that frame.
-
-    ``before`` is the time of the frame before. Nearly always the two are the same.
+    ``latest_ms`` is the latest time before the frame, and ``highest`` the sequence before it. Both
+    are 0 where there is none.
     """
-    back = np.flatnonzero(times < before)
+
+    time_ms: Ints
+    sequence: Ints
+    appended_ms: Ints
+    latest_ms: Ints
+    highest: Ints
+    starts: Ints
+
+    @classmethod
+    def of(cls, frames: _Frames, known: Sequence[KnownSession]) -> "_Steps":
+        lengths = np.diff(frames.starts)
+        firsts = frames.starts[:-1][lengths > 0]
+        first_of = [s.times for s, length in zip(known, lengths, strict=True) if length]
+        time_ms, sequence = frames.time_ms[frames.rows], frames.sequence[frames.rows]
+        latest_ms, highest = _shifted(time_ms), _shifted(sequence)
+        latest_ms[firsts] = [times.latest_ms or 0 for times in first_of]
+        highest[firsts] = [times.highest for times in first_of]
+        _raise_to_latest(time_ms, latest_ms, frames.starts)
+        return cls(
+            time_ms, sequence, frames.appended_ms[frames.rows], latest_ms, highest, frames.starts
+        )
+
+    def suspicious(self, known: Sequence[KnownSession]) -> list[int]:
+        """Return the sessions that need a look at each frame. Nearly always there is none."""
+        odd = self._odd_times(known) | self._out_of_order(known)
+        if not odd.any():
+            return []
+        rows = np.flatnonzero(odd)
+        return np.unique(np.searchsorted(self.starts, rows, side="right") - 1).tolist()  # type: ignore[no-any-return]
+
+    def note(self, known: Sequence[KnownSession], apart: Set[int]) -> None:
+        """Note the frames of all sessions but those ``apart``, as `Placing` does one by one."""
+        there = np.flatnonzero(np.diff(self.starts))
+        if not len(there):
+            return
+        firsts, lasts = self.starts[there], self.starts[there + 1] - 1
+        passed_ms = self.time_ms - self.latest_ms
+        is_step = (passed_ms > 0) & (passed_ms <= LONGEST_STEP_MS)
+        last_steps = np.maximum.reduceat(np.where(is_step, np.arange(len(is_step)), -1), firsts)
+        for index, step, *frame in zip(
+            there.tolist(),
+            last_steps.tolist(),
+            np.maximum.reduceat(self.time_ms, firsts).tolist(),
+            self.appended_ms[lasts].tolist(),
+            self.sequence[lasts].tolist(),
+            self.time_ms[firsts].tolist(),
+            strict=True,
+        ):
+            if index not in apart:
+                self._note(known[index].times, step, *frame)
+
+    def _note(
+        self, times: SessionTimes, step: int, latest: int, appended: int, highest: int, first: int
+    ) -> None:
+        times.start_ms = first if times.start_ms is None else times.start_ms
+        times.follow(latest, appended, highest)
+        if step >= 0:
+            numbered = self.sequence[step] and self.highest[step]
+            missing = int(self.sequence[step] - self.highest[step]) if numbered else 1
+            times.step_ms = max(1, int(self.time_ms[step] - self.latest_ms[step]) // missing)
+
+    def _odd_times(self, known: Sequence[KnownSession]) -> Mask:
+        began = np.array([s.times.start_ms or EARLIEST_MS for s in known], dtype=np.int64)
+        earliest = np.repeat(began - BEFORE_START_MS, np.diff(self.starts))
+        odd: Mask = self.time_ms < np.maximum(earliest, self.latest_ms - BACK_MS)
+        ahead_ms = self.time_ms - self.appended_ms
+        # A session that goes on without a jump may get ahead.
+        jumped = self.time_ms - self.latest_ms > AHEAD_MS
+        odd |= (ahead_ms > AHEAD_MS) & (jumped | (ahead_ms > DRIFTED_AHEAD_MS))
+        odd |= (self.time_ms < EARLIEST_MS) | (self.time_ms >= LATEST_MS)
+        return odd
+
+    def _out_of_order(self, known: Sequence[KnownSession]) -> Mask:
+        """Return late frames, frames without a sequence beside corrections, and slow clocks."""
+        late: Mask = self.sequence <= self.highest
+        if late.any():
+            corrected = np.array([bool(s.times.starts) for s in known])
+            unnumbered = (self.sequence == 0) & (self.highest == 0)
+            late &= ~unnumbered | np.repeat(corrected, np.diff(self.starts))
+        behind = [s.times.latest_ms is None and bool(s.times.behind_ms) for s in known]
+        if any(behind):
+            late |= np.repeat(np.array(behind), np.diff(self.starts))
+        return late
+
+
+def _shifted(values: Ints) -> Ints:
+    """Return the value before each value."""
+    return np.concatenate((values[:1], values[:-1]))
+
+
+def _raise_to_latest(time_ms: Ints, latest_ms: Ints, starts: Ints) -> None:
+    """Make the times of the frames before into the latest times before; nearly always they are."""
+    back = np.flatnonzero(time_ms < latest_ms)
     for index in np.unique(np.searchsorted(starts, back, side="right") - 1).tolist():
         rows = slice(starts[index], starts[index + 1])
-        before[rows] = np.maximum.accumulate(before[rows])
-    return before
-
-
-def _note_latest(frames: _Frames, known: Sequence[KnownSession], rows: Ints, starts: Ints) -> None:
-    lengths = np.diff(starts)
-    there = np.flatnonzero(lengths)
-    if not len(there):
-        return
-    latest = np.maximum.reduceat(frames.time_ms[rows], starts[there])
-    appended = frames.appended_ms[rows[starts[there + 1] - 1]]
-    for index, time_ms, appended_ms in zip(
-        there.tolist(), latest.tolist(), appended.tolist(), strict=True
-    ):
-        times = known[index].times
-        times.latest_ms = time_ms if times.latest_ms is None else max(times.latest_ms, time_ms)
-        times.appended_ms = appended_ms
+        latest_ms[rows] = np.maximum.accumulate(latest_ms[rows])
 
 
 def _place_one_by_one(
@@ -204,7 +261,7 @@ def _place_one_by_one(
         placed_ms, fault = placing.place(int(frames.sequence[row]), int(raw_ms[row]), appended_ms)
         if fault:
             refused.append((row, f"time: {fault}"))
-            placed_ms = placing.latest_ms or appended_ms
+            placed_ms = placing.times.latest_ms or appended_ms
         frames.time_ms[row] = placed_ms
     return refused
 

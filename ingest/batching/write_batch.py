@@ -124,6 +124,7 @@ class SessionProgress:
     """The progress of a session by one batch.
 
     This worker knows of ``known_frames`` frames that were stored before, up to ``known_to_us``.
+    ``clock_state`` is the state of the session's times after the batch.
     """
 
     id: int
@@ -134,6 +135,7 @@ class SessionProgress:
     known_frames: int
     known_to_us: int
     key: str
+    clock_state: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,6 +455,7 @@ def _progress(parts: Sequence[_SessionPart], frames: pa.Table) -> Iterable[Sessi
             part.known_frames,
             known_to_us,
             part.session.key,
+            part.session.times.state,
         )
 
 

@@ -136,7 +136,8 @@ SELECT key, s.id, received::text, (extract(epoch FROM started_at) * 1000)::bigin
        last_sequence,
        (extract(epoch FROM last_frame_at) * 1000)::bigint,
        (extract(epoch FROM updated_at) * 1000)::bigint, s.game, track, car,
-       user_id, driver, t.id, t.line_position, t.sector_positions, t.length_m, t.version
+       clock_state, user_id, driver, t.id, t.line_position, t.sector_positions, t.length_m,
+       t.version
   FROM sessions s LEFT JOIN tracks t ON t.id = s.track_id WHERE key = ANY (%s)
 """
 
@@ -197,8 +198,7 @@ DELETE FROM laps WHERE session_id = %(id)s AND lap_number >= %(from)s::integer
 
 _ADVANCE_AND_COMMIT = """
 SELECT advance(%s, %s, %s, %s, %s, %s::integer[], %s::int8multirange[], %s::bigint[], %s::bigint[],
-       %s::bigint[],
-               %s::bigint[], %s::bigint[]);
+       %s::bigint[], %s::bigint[], %s::bigint[], %s::text[]);
 COMMIT
 """
 
@@ -334,7 +334,9 @@ class PartitionWriter:
         last_reported: int,
         *place: Any,
     ) -> OpenSession:
-        latest_ms, written_ms, game, track, car, user_id, driver, track_id, *layout = place
+        latest_ms, written_ms, game, track, car, clock_state, user_id, driver, track_id, *layout = (
+            place
+        )
         session = OpenSession(
             id,
             key,
@@ -349,7 +351,13 @@ class PartitionWriter:
             driver,
         )
         session.frames = frames
-        session.times = SessionTimes(latest_ms, written_ms if frames else None)
+        session.times = _times(
+            clock_state or (),
+            session.highest,
+            latest_ms,
+            written_ms if frames else None,
+            started_at_ms,
+        )
         if track_id is not None:
             session.begin_on(track_id, layout_of_track(track_id, *layout))
         if frames:
@@ -647,6 +655,7 @@ class PartitionWriter:
                 [p.last_at_us for p in progress],
                 [p.known_frames for p in progress],
                 [p.known_to_us for p in progress],
+                [f"{{{','.join(map(str, p.clock_state))}}}" for p in progress],
             ],
         )
         (shared,) = answer.fetchone() or ((),)
@@ -720,3 +729,19 @@ def _timed(
     return resume(
         frames, lap_number=last.lap_number, started_at_us=last.started_at_us, layout=layout
     )
+
+
+def _times(
+    state: Sequence[int],
+    highest: int,
+    latest_ms: int | None,
+    written_ms: int | None,
+    started_at_ms: int | None,
+) -> SessionTimes:
+    """Return what places a session's next frame in time.
+
+    A worker of an older version stored no state, or none for its last frames.
+    """
+    if state and state[0] >= highest:
+        return SessionTimes.restored(state)
+    return SessionTimes(latest_ms, written_ms, highest, started_at_ms)

@@ -324,15 +324,16 @@ class RunLoop:
         appended_ms = batch.records.appended_ms
         # A topic that keeps its producers' times has no append times of its own.
         appended_ms = np.where(appended_ms > 0, appended_ms, time.time_ns() // 1_000_000)
-        decoded, corrections = place_in_time(
-            decoded, self._sessions, appended_ms, self._source.behind_ms
-        )
         if batch.start == self._isolation.poison:
             decoded = reject_all(
                 decoded,
                 len(batch.records),
                 "refused: the database does not take what this record holds",
             )
+        # A record that is not stored moves no later one.
+        decoded, corrections = place_in_time(
+            decoded, self._sessions, appended_ms, self._source.behind_ms
+        )
         self._begin(decoded)
         chunk = self._with_headers(
             make_chunk(batch, decoded, self._sessions, corrections, self._source.users)

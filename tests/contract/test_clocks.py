@@ -2,8 +2,12 @@
 partition over.
 """
 
-import psycopg
+from contextlib import nullcontext
 
+import psycopg
+import pytest
+
+from ingest.telemetry_pb2 import TelemetryFrame
 from serve.cli.store_counts import StoreCounts, read_store_counts
 from serve.cli.store_status import read_store_status
 from tests.bench.records import serialized_session
@@ -89,6 +93,22 @@ def test_clock_that_goes_back_while_the_sequences_go_on(database, owner):
 
     assert times_of(database) == [16, 32, 48, 64, 80, 96]
     assert [c[:3] for c in rows(database.url, CORRECTIONS)] == [("a", 4, 10_000)]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_frame_after_a_jump_follows_by_the_sessions_own_step(database, owner, restarted):
+    """A worker that takes over knows the step that its predecessor saw: viewers see the same."""
+
+    def at_10_hz(n: int, off_ms: int = 0) -> Record:
+        time_ms = STARTED_AT_MS + 100 * n + off_ms
+        frame = TelemetryFrame(timestamp=time_ms, sequence=n, lap_number=1, speed=200, rpm=7000)
+        return b"a", frame.SerializeToString()
+
+    owner.write(*map(at_10_hz, (1, 2, 3)), appended_ms=STARTED_AT_MS + 300)
+    with Owner(database.url) if restarted else nullcontext(owner) as successor:
+        successor.write(at_10_hz(4, -9_000), appended_ms=STARTED_AT_MS + 400)
+
+    assert times_of(database) == [100, 200, 300, 400]
 
 
 def test_laps_of_a_wrong_clock_are_those_of_a_right_one(database, owner):

@@ -10,10 +10,14 @@
 DROP FUNCTION IF EXISTS advance(
     text, integer, bigint, bigint, bigint, integer[], int8multirange[], bigint[], bigint[], bigint[]
 );
+DROP FUNCTION IF EXISTS advance(
+    text, integer, bigint, bigint, bigint, integer[], int8multirange[], bigint[], bigint[], bigint[], bigint[], bigint[]
+);
 CREATE OR REPLACE FUNCTION advance(
     in_topic text, in_partition integer, in_fence bigint, in_start bigint, in_end bigint,
     in_sessions integer[], in_received int8multirange[], in_frames bigint[], in_first_us bigint[], in_last_us bigint[],
-    in_known_frames bigint[], in_known_to_us bigint[]
+    in_known_frames bigint[], in_known_to_us bigint[],
+    in_clocks text[] DEFAULT '{}'  -- an array of bigint for each session; a worker of an older version sends none
 ) RETURNS integer[] LANGUAGE plpgsql AS $$
 DECLARE
     updated integer[];
@@ -38,9 +42,10 @@ BEGIN
            last_frame_at = greatest(s.last_frame_at, timestamptz 'epoch' + batch.last_us * interval '1 microsecond'),
            late_from = CASE WHEN s.frames = batch.known_frames THEN s.late_from
                             ELSE least(s.late_from, timestamptz 'epoch' + batch.known_to_us * interval '1 microsecond') END,
+           clock_state = coalesce(nullif(batch.clock, '{}')::bigint[], s.clock_state),
            updated_at = clock_timestamp()
-      FROM unnest(in_sessions, in_received, in_frames, in_first_us, in_last_us, in_known_frames, in_known_to_us)
-           AS batch(id, received, frames, first_us, last_us, known_frames, known_to_us)
+      FROM unnest(in_sessions, in_received, in_frames, in_first_us, in_last_us, in_known_frames, in_known_to_us, in_clocks)
+           AS batch(id, received, frames, first_us, last_us, known_frames, known_to_us, clock)
      WHERE s.id = batch.id AND NOT (s.received && batch.received)
     RETURNING s.id, s.frames - batch.frames <> batch.known_frames AS is_shared
     )

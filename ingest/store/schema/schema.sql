@@ -24,12 +24,14 @@ CREATE TABLE IF NOT EXISTS sessions (
     last_sequence  bigint NOT NULL DEFAULT 0,             -- the highest one that its collector said it had sent
     reported_at        timestamptz,                           -- when it said so last
     late_from      timestamptz,                           -- the laps from here on lack frames that came late (NULL: none do)
-    track_id       integer                                -- the version of its track that its laps are timed on (NULL: none was known)
+    track_id       integer,                               -- the version of its track that its laps are timed on (NULL: none was known)
+    clock_state    bigint[]                               -- what places its next frame in time (ingest/codec/session_times.py)
 );
 ALTER TABLE sessions ADD COLUMN IF NOT EXISTS last_sequence bigint NOT NULL DEFAULT 0,
                      ADD COLUMN IF NOT EXISTS reported_at timestamptz,
                      ADD COLUMN IF NOT EXISTS late_from timestamptz,
-                     ADD COLUMN IF NOT EXISTS track_id integer;
+                     ADD COLUMN IF NOT EXISTS track_id integer,
+                     ADD COLUMN IF NOT EXISTS clock_state bigint[];
 CREATE INDEX IF NOT EXISTS sessions_track ON sessions (game, track, id);
 CREATE INDEX IF NOT EXISTS sessions_late ON sessions (id) WHERE late_from IS NOT NULL;
 

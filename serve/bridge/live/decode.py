@@ -5,7 +5,7 @@ been parsed here. So no viewer's decoder meets bytes that are not telemetry.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -42,7 +42,8 @@ class LiveMessage:
     finished_lap: int = 0
     running_lap: int = 0
     blanked: tuple[str, ...] = ()
-    sequence: int = 0  # of the newest frame
+    #: The sequence and the time of each frame, in order.
+    clocks: tuple[tuple[int, int], ...] = ()
     started_at_ms: int = 0
 
 
@@ -68,8 +69,6 @@ def read(value: bytes, session: str) -> LiveMessage:
 
 def _frame(value: bytes, session: str) -> LiveMessage:
     frame = TelemetryFrame.FromString(value)
-    if fault := time_fault(frame.timestamp):
-        raise UndecodableRecord(fault)
     blanked = _judged([frame])
     if blanked:
         value = frame.SerializeToString()
@@ -80,7 +79,7 @@ def _frame(value: bytes, session: str) -> LiveMessage:
         frames=1,
         frame_time_ms=frame.timestamp,
         blanked=blanked,
-        sequence=frame.sequence,
+        clocks=((frame.sequence, frame.timestamp),),
     )
 
 
@@ -91,7 +90,7 @@ def _judged(frames: Iterable[TelemetryFrame]) -> tuple[str, ...]:
     """
     blanked: list[str] = []
     for frame in frames:
-        if fault := record_fault(frame):
+        if fault := record_fault(frame) or time_fault(frame.timestamp):
             raise UndecodableRecord(fault)
         blanked += blank_implausible(frame)
     return tuple(blanked)
@@ -112,9 +111,7 @@ def _message(message: TelemetryMessage, session: str) -> LiveMessage:
     message.session_id = session  # the key decides to which session it belongs
     message.ClearField("status")  # only a bridge reports on a viewer's own stream
     frames = len(message.frames) + message.HasField("telemetry")
-    blanked = _judged(
-        [message.telemetry, *message.frames] if message.HasField("telemetry") else message.frames
-    )
+    blanked = _judged(_frames_of(message))
     if message.HasField("session"):
         return replace(_facts(message, session, frames), blanked=blanked)
     laps = [name for name in ("lap", "lap_in_progress") if message.HasField(name)]
@@ -132,10 +129,13 @@ def _message(message: TelemetryMessage, session: str) -> LiveMessage:
     if not frames:
         raise UndecodableRecord("an empty message")
     envelope = OutgoingMessage(message.SerializeToString(), session=session, frames=frames)
-    newest = _newest(message)
-    time_ms, sequence = newest.timestamp, newest.sequence
     return LiveMessage(
-        "frames", envelope, frames=frames, frame_time_ms=time_ms, blanked=blanked, sequence=sequence
+        "frames",
+        envelope,
+        frames=frames,
+        frame_time_ms=_newest_ms(message),
+        blanked=blanked,
+        clocks=_clocks(message),
     )
 
 
@@ -143,43 +143,56 @@ def _facts(message: TelemetryMessage, session: str, frames: int) -> LiveMessage:
     message.session.id = session
     whole = OutgoingMessage(message.SerializeToString(), session=session)
     known = TelemetryMessage(session=message.session, session_id=session).SerializeToString()
-    newest = _newest(message)
     return LiveMessage(
         "facts",
         whole,
         frames=frames,
-        frame_time_ms=newest.timestamp,
-        sequence=newest.sequence,
+        frame_time_ms=_newest_ms(message),
+        clocks=_clocks(message),
         started_at_ms=message.session.started_at,
         user=message.session.user_id,
         facts=OutgoingMessage(known, session=session),
     )
 
 
-def _newest(message: TelemetryMessage) -> TelemetryFrame:
-    return max([message.telemetry, *message.frames], key=lambda frame: frame.timestamp)
-
-
-def moved(message: LiveMessage, frames_ms: int, start_ms: int) -> LiveMessage:
-    """Return the message with ``frames_ms`` added to its frames' times, and ``start_ms`` to the
-    start in its facts.
-    """
-    if not frames_ms and not start_ms:
-        return message
-    return replace(
-        message,
-        envelope=_moved(message.envelope, frames_ms, start_ms),
-        facts=message.facts and _moved(message.facts, frames_ms, start_ms),
-        frame_time_ms=message.frame_time_ms + frames_ms,
+def _frames_of(message: TelemetryMessage) -> list[TelemetryFrame]:
+    """Return the frames in the order in which ingest stores them."""
+    return (
+        [message.telemetry, *message.frames] if message.HasField("telemetry") else [*message.frames]
     )
 
 
-def _moved(envelope: OutgoingMessage, frames_ms: int, start_ms: int) -> OutgoingMessage:
+def _clocks(message: TelemetryMessage) -> tuple[tuple[int, int], ...]:
+    return tuple((frame.sequence, frame.timestamp) for frame in _frames_of(message))
+
+
+def _newest_ms(message: TelemetryMessage) -> int:
+    return max((frame.timestamp for frame in _frames_of(message)), default=0)
+
+
+def moved(message: LiveMessage, frames_ms: Sequence[int], start_ms: int) -> LiveMessage:
+    """Return the message with other times.
+
+    ``frames_ms`` has what is added to the time of each frame, ``start_ms`` is added to the start in
+    its facts.
+    """
+    if not any(frames_ms) and not start_ms:
+        return message
+    times_ms = [
+        clock_ms + by_ms for (_, clock_ms), by_ms in zip(message.clocks, frames_ms, strict=True)
+    ]
+    return replace(
+        message,
+        envelope=_moved(message.envelope, times_ms, start_ms),
+        facts=message.facts and _moved(message.facts, (), start_ms),
+        frame_time_ms=max(times_ms, default=0),
+    )
+
+
+def _moved(envelope: OutgoingMessage, times_ms: Iterable[int], start_ms: int) -> OutgoingMessage:
     message = TelemetryMessage.FromString(envelope.binary)
-    if message.HasField("telemetry"):
-        message.telemetry.timestamp += frames_ms
-    for frame in message.frames:
-        frame.timestamp += frames_ms
+    for frame, time_ms in zip(_frames_of(message), times_ms, strict=True):
+        frame.timestamp = time_ms
     if message.session.started_at:
         message.session.started_at += start_ms
     return OutgoingMessage(

@@ -8,7 +8,7 @@ counted and dropped.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
@@ -16,7 +16,7 @@ import structlog
 
 from ingest.codec.session_owner import owner_fault
 from ingest.codec.session_times import Placing, SessionTimes
-from ingest.codec.timestamps import AHEAD_MS, BEHIND_MS, time_fault
+from ingest.codec.timestamps import AHEAD_MS, BEHIND_MS
 from serve.bridge.access.callers import Caller
 from serve.bridge.access.policy import may_read
 from serve.bridge.live.decode import LiveMessage, UndecodableRecord, moved, read
@@ -25,8 +25,8 @@ from serve.bridge.live.viewer import Viewer
 
 log = structlog.get_logger()
 
-# Owners of sessions. They are remembered for longer than sessions are live, so that nobody takes a
-# session after a pause.
+# Owners and times of sessions. They are remembered for longer than sessions are live: after a pause
+# nobody takes a session, and its frames go on at the times that the store gives them.
 _REMEMBERED = 20_000
 
 
@@ -75,7 +75,6 @@ class LiveSession:
     facts: OutgoingMessage | None = None
     running_lap: int = 0
     sectors: OutgoingMessage | None = None  # the sectors of the running lap that have ended
-    placing: Placing = field(default_factory=lambda: Placing(SessionTimes()))
 
 
 class Hub:
@@ -92,6 +91,7 @@ class Hub:
         self.unreadable = 0
         #: Counts records of one user for a session of another. Ingest makes them dead letters.
         self.foreign = 0
+        self._placings: dict[str, Placing] = {}
         self._owners: dict[str, str] = {}  # of sessions, where a topic proves the user
         #: Counts values that no car can have sent, by field. Viewers received them as unknown.
         self.blanked: Counter[str] = Counter()
@@ -197,19 +197,16 @@ class Hub:
         """
         if message.kind == "lap" or not record.appended_ms:
             return message
-        placing = self._sessions.setdefault(
-            record.session, LiveSession(record.session, now)
-        ).placing
-        if record.behind_ms:
-            placing.learn_behind(record.behind_ms)
-        frames_ms = start_ms = 0
-        if message.frame_time_ms:
-            placed_ms, fault = placing.place(
-                message.sequence, message.frame_time_ms, record.appended_ms
-            )
-            if fault := time_fault(message.frame_time_ms) or fault:
-                raise UndecodableRecord(fault)  # ingest makes it a dead letter
-            frames_ms = placed_ms - message.frame_time_ms
+        placing, start_ms = self._placing_of(record), 0
+        placing.times.expect_start(message.started_at_ms, record.appended_ms)
+        placed = [placing.place(*clock, record.appended_ms) for clock in message.clocks]
+        placing.corrections.clear()  # ingest stores them
+        if fault := next((fault for _, fault in placed if fault), None):
+            raise UndecodableRecord(fault)  # ingest makes it a dead letter
+        frames_ms = [
+            placed_ms - clock_ms
+            for (placed_ms, _), (_, clock_ms) in zip(placed, message.clocks, strict=True)
+        ]
         if message.started_at_ms > record.appended_ms + AHEAD_MS:
             start_ms = placing.offset_at_start_ms or record.appended_ms - message.started_at_ms
         elif (
@@ -218,6 +215,19 @@ class Hub:
         ):
             start_ms = offset_ms
         return moved(message, frames_ms, start_ms)
+
+    def _placing_of(self, record: LiveRecord) -> Placing:
+        """Return what places the frames of the record's session.
+
+        As in ingest, its first record shows whether its clock is behind.
+        """
+        if len(self._placings) > _REMEMBERED:
+            self._placings = dict(list(self._placings.items())[-_REMEMBERED // 2 :])
+        placing = self._placings.get(record.session)
+        if placing is None:
+            placing = Placing(SessionTimes(behind_ms=record.behind_ms))
+            self._placings[record.session] = placing
+        return placing
 
     def _note(self, record: LiveRecord, message: LiveMessage, now: float) -> str:
         """Update the session from the record; return the user that it belongs to."""

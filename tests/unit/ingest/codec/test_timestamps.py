@@ -13,7 +13,7 @@ from ingest.batching.clock_corrections import place_in_time
 from ingest.batching.sequence_set import SequenceSet
 from ingest.batching.write_batch import OpenSession
 from ingest.codec.decode import Decoded, decode
-from ingest.codec.session_times import MOST_CORRECTIONS, Correction
+from ingest.codec.session_times import MOST_CORRECTIONS, Correction, SessionTimes
 from ingest.telemetry_pb2 import Session, TelemetryMessage
 from tests.unit.frames import NOON_MS, frame
 
@@ -113,12 +113,12 @@ def test_frames_that_are_sent_again_come_to_the_same_time(session):
 
 
 def test_who_takes_over_goes_on_with_the_stored_correction(session):
-    first = session.read(steps(1, 3, ahead=HOUR_MS), at=0)
+    session.read(steps(1, 3, ahead=HOUR_MS), at=0)
     successor = Session60Hz()
     successor.car.received.add(np.array([1, 2, 3]))
     (stored,) = session.corrections
+    successor.car.times = SessionTimes.restored(session.car.times.state)
     successor.car.times.correct(stored.from_sequence, stored.offset_ms)
-    successor.car.times.latest_ms = NOON_MS + first[-1]
 
     assert successor.read(steps(4, 2, ahead=HOUR_MS), at=70) == [48, 64]
     assert successor.corrections == []
@@ -169,12 +169,12 @@ def test_late_frame_from_behind_a_jump_has_the_next_correction(session):
 
 
 def test_frame_before_its_session_began_is_placed_by_the_broker(session):
-    session.car.started_at_ms = NOON_MS
+    session.car.times.expect_start(NOON_MS, NOON_MS)
     assert session.read({1: -HOUR_MS}, at=20) == [-HOUR_MS]
     assert Session60Hz().read({1: 0}, at=0) == [0]
 
     other = Session60Hz()
-    other.car.started_at_ms = NOON_MS
+    other.car.times.expect_start(NOON_MS, NOON_MS)
     assert other.read({1: -HOUR_MS - 1, 2: -HOUR_MS + 15}, at=20) == [20, 36]
 
 
