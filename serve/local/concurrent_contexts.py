@@ -1,7 +1,7 @@
 """Enters and leaves contexts at the same time, and waits for a call until it is cancelled."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -30,8 +30,10 @@ def at_once(*contexts: AbstractContextManager[Any]) -> Iterator[list[Any]]:
 
 
 def _results(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    others = [pool.submit(call) for call in calls[1:]]
+    others: list[Future[Any]] = []
     try:
+        for call in calls[1:]:
+            others.append(pool.submit(call))  # one by one: an interruption keeps those so far
         first = calls[0]()
         wait(others)
     except BaseException:
