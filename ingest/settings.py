@@ -693,6 +693,20 @@ class ServeSettings(_Environment):
         ge=1,
         description="How many sockets one name that has logged in may hold",
     )
+    subscriptions: int = Field(
+        16,
+        alias="WS_SUBSCRIPTIONS",
+        ge=1,
+        le=1000,
+        description="How many sessions and users one socket may subscribe to",
+    )
+    messages_per_s: float = Field(
+        10.0,
+        alias="WS_MESSAGES_PER_S",
+        ge=1,
+        description="How many frames a socket may send a second, control frames and fragments "
+        "included; twice as many at once",
+    )
     auth_mode: Literal["none", "keys", "jwt"] = Field(
         "none",
         alias="AUTH_MODE",

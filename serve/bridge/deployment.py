@@ -62,9 +62,9 @@ class BridgeReplica:
         serve: ServeSettings | None = None,
     ) -> None:
         start_logging(log)
-        limit_sockets()
-        _bind_to_node(ray.util.get_node_ip_address())
         serve = serve or ServeSettings.read()
+        limit_sockets(serve.messages_per_s)
+        _bind_to_node(ray.util.get_node_ip_address())
         self._given = (kafka, database, log, serve)
         hosts = Hosts(serve.allowed_hosts.split(","), bound=serve.host)
         logins, offer = make_logins(serve), offer_of(serve)
@@ -205,6 +205,7 @@ def _limits(serve: ServeSettings) -> AdmissionLimits:
         serve.demos,
         serve.demos_per_address,
         serve.sockets_per_caller,
+        serve.subscriptions,
     )
 
 

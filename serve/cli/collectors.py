@@ -9,6 +9,7 @@ import click
 from ingest.errors import PurpleSectorError
 from ingest.settings import KafkaSettings
 from ingest.telemetry_pb2 import Command, Pause, Resume, SampleRate, StatusReport
+from serve.bridge.access.audit import audit
 from serve.cli.param_types import Finite
 
 _user = click.argument("user")
@@ -92,5 +93,8 @@ def as_json(answer: StatusReport) -> dict[str, object]:
 def _send(user: str, command: Command) -> None:
     from ingest.control.collector_client import CollectorClient
 
-    CollectorClient(KafkaSettings.read(), user).send(command)
+    kafka = KafkaSettings.read()
+    CollectorClient(kafka, user).send(command)
+    kind = command.WhichOneof("order") or ""
+    audit("command", command=kind, user=user, by=kafka.username or "a Kafka without logins")
     click.echo(f"sent to the collectors of {user}")

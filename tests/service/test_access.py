@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from ingest.settings import ServeSettings
-from serve.bridge.access.admission import AdmissionLimits
+from serve.bridge.access.admission import Admission, AdmissionLimits
 from serve.bridge.access.callers import Role
 from serve.bridge.access.key_file import change_keys
 from serve.bridge.access.keys import entry_of, new_key
@@ -19,7 +19,7 @@ from tests.waiting import WITHIN_S
 
 CALLERS = {"ann": Role.DRIVER, "bea": Role.DRIVER, "eve": Role.ENGINEER, "vic": Role.VIEWER}
 OF_A_SESSION = ("", "/laps", "/laps/1", "/seconds", "/lap-summaries")
-LIMITS = AdmissionLimits(handshakes_per_s=1000.0, sockets_per_caller=3)
+LIMITS = AdmissionLimits(handshakes_per_s=1000.0, sockets_per_caller=3, subscriptions=3)
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +254,30 @@ def test_name_has_so_many_sockets_and_takes_none_from_another(page, keys):
     (code, reason), reply = asyncio.run(watch())
     assert (code, reason) == (4032, "too many sockets of this name")
     assert reply["name"] == "bea"
+
+
+def test_socket_has_so_many_subscriptions_by_message_and_in_the_address(page, keys):
+    async def watch():
+        async with page.socket(keys["ann"], "?session=a&session=b") as socket:
+            replies = [await answer(socket)]
+            for key in ("c", "d", "c"):
+                replies.append(await asked(socket, type="subscribe", session=key))
+        async with page.socket(keys["ann"], "?session=a&session=b&session=c&userId=d") as socket:
+            return [reply["type"] for reply in replies], await ended(socket)
+
+    kinds, end = asyncio.run(watch())
+    assert kinds == ["authenticated", "subscribed", "error", "subscribed"]
+    assert end == (4400, "at most 3 subscriptions")
+
+
+def test_refused_logins_of_an_address_are_slowed_down(page, keys, monkeypatch):
+    """So that they fill no log; who has a login is not slowed."""
+    monkeypatch.setattr(
+        page.app.state.bridge, "admission", Admission(AdmissionLimits(handshakes_per_s=1.0))
+    )
+    statuses = [page.get("/api/sessions", "nobody's").status_code for _ in range(20)]
+    assert {401, 429} == set(statuses)
+    assert page.get("/api/sessions", keys["ann"]).status_code == 200
 
 
 def test_no_credential_is_in_a_log_or_an_answer(page, keys, capfd):

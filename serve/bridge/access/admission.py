@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
-from serve.bridge.live.client_messages import TokenBucket
+from serve.bridge.live.client_messages import MAX_WATCHES, TokenBucket
 from serve.bridge.live.viewer import Close
 
 TOO_MANY_OF_ADDRESS = Close(
@@ -45,6 +45,7 @@ class AdmissionLimits:
     demos: int = 32
     demos_per_address: int = 4
     sockets_per_caller: int = 8
+    subscriptions: int = MAX_WATCHES
 
 
 class Admission:

@@ -55,9 +55,12 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
     and this process all the more.
     """
 
+    #: How many frames a viewer may send a second; twice as many at once.
+    messages_per_s = 10.0
+
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
-        self._budget = MessageBudget()
+        self._budget = MessageBudget(per_second=self.messages_per_s, burst=2 * self.messages_per_s)
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -184,10 +187,11 @@ class ViewerProtocol(WebSocketsSansIOProtocol):
         self.loop.call_later(_CLOSE_S, self.transport.abort)
 
 
-def limit_sockets() -> None:
+def limit_sockets(messages_per_s: float = 10.0) -> None:
     """Set these limits for every later uvicorn of this process. Call it before Ray starts the
     replica's server.
     """
+    ViewerProtocol.messages_per_s = messages_per_s
     original = uvicorn.Config.__init__
     if getattr(original, "limits_sockets", False):
         return

@@ -25,7 +25,6 @@ from serve.bridge.access.hosts import Hosts
 from serve.bridge.access.login_check import LoginCheck
 from serve.bridge.demo import play
 from serve.bridge.live.client_messages import (
-    MAX_WATCHES,
     InvalidMessage,
     LogIn,
     Ping,
@@ -38,7 +37,7 @@ from serve.bridge.live.client_messages import (
     named_watch,
     parse,
 )
-from serve.bridge.live.hub import Hub, LiveRecord
+from serve.bridge.live.hub import Hub, LiveRecord, Subscription
 from serve.bridge.live.socket_login import authenticated, log_in
 from serve.bridge.live.viewer import (
     BAD_REQUEST,
@@ -195,8 +194,7 @@ class _ViewerConnection:
             for field, name in params.multi_items()
             if field in {"session", "userId"}
         ]
-        if len(set(watches)) > MAX_WATCHES:
-            raise InvalidMessage(f"at most {MAX_WATCHES} subscriptions")
+        self._check_number(set(watches))
         self._bridge.hub.join(self._viewer)
         if self._bridge.logins.required:
             self._reply(authenticated(self.caller))
@@ -284,10 +282,14 @@ class _ViewerConnection:
 
     def _subscribe(self, request: Subscribe) -> None:
         hub, watch = self._bridge.hub, request.watch
-        if len(hub.watches(self._viewer) | {watch}) > MAX_WATCHES:
-            raise InvalidMessage(f"at most {MAX_WATCHES} subscriptions")
+        self._check_number(hub.watches(self._viewer) | {watch})
         self._reply(Reply("subscribed", **watch.as_json()))
         hub.watch(self._viewer, watch, now=self._bridge.clock())
+
+    def _check_number(self, watches: Collection[Subscription]) -> None:
+        most = self._bridge.admission.limits.subscriptions
+        if len(watches) > most:
+            raise InvalidMessage(f"at most {most} subscriptions")
 
     def _start_demo(self, seed: int) -> None:
         if self._demo is not None and not self._demo.done():
