@@ -28,6 +28,9 @@ class LateSessions:
     def __init__(self) -> None:
         self._waiting: dict[int, _Waiting] = {}
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def note(self, late: Iterable[LateFrames], *, now: float) -> None:
         """Note that these sessions have got late frames."""
         for late_frames in late:

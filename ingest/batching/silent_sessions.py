@@ -16,6 +16,9 @@ class SilentSessions:
     def __init__(self) -> None:
         self._since: dict[str, float] = {}  # in order of time
 
+    def __len__(self) -> int:
+        return len(self._since)
+
     def note(self, key: str, *, now: float) -> None:
         """Note that frames of this session came, or that its laps were timed again."""
         self._since.pop(key, None)

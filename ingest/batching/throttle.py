@@ -17,6 +17,9 @@ class Throttle(Generic[K]):
         self._wanted: dict[K, float] = {}
         self._done: dict[K, float] = {}
 
+    def __len__(self) -> int:
+        return len(self._wanted)
+
     def want(self, key: K, *, now: float) -> None:
         """Request a run of this key: at once, or when its interval is over."""
         self._wanted.setdefault(

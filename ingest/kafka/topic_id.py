@@ -10,7 +10,10 @@ from concurrent.futures import Future
 from functools import lru_cache
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    TopicDescription,
+)
 
 from ingest.errors import BrokerUnavailable
 from ingest.kafka.topics import error_of, open_admin
@@ -34,7 +37,7 @@ class TopicId:
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._brokers, self._topic = settings.brokers, topic
-        self._admin = open_admin(settings)
+        self._admin = _admin_of(settings)
         self._lock = threading.Lock()
         self._query: TopicQuery | None = None
 
@@ -66,6 +69,12 @@ class TopicId:
                 self._brokers, f"topic {self._topic}: {error.str()}"
             ) from failure
         return None if id == _NO_ID else id
+
+
+@lru_cache(maxsize=8)
+def _admin_of(settings: KafkaSettings) -> AdminClient:
+    """Return this process's client: one for each of many topics would be threads for each."""
+    return open_admin(settings)
 
 
 @lru_cache(maxsize=256)

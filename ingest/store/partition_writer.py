@@ -181,6 +181,13 @@ SELECT id, key, (extract(epoch FROM late_from) * 1000000)::bigint
   FROM sessions WHERE topic = %(topic)s AND partition = %(index)s AND late_from IS NOT NULL
 """
 
+_HAS_UNFINISHED = """
+SELECT EXISTS (SELECT FROM sessions s
+                WHERE topic = %(topic)s AND partition = %(index)s
+                  AND (late_from IS NOT NULL
+                       OR EXISTS (SELECT FROM telemetry_pending t WHERE t.session_id = s.id)))
+"""
+
 _FRAMES_OF = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
 
 # A worker that was replaced may not have stored the laps that these sessions ended with.
@@ -529,6 +536,11 @@ class PartitionWriter:
                 return move_pending(self._conn, self._place)
         except StoreBusy:
             return 0  # locked between two statements: next time
+
+    def has_unfinished(self) -> bool:
+        """Return whether sessions of this partition have frames that wait, or laps to time."""
+        with self._reachable():
+            return bool(self._one(_HAS_UNFINISHED, self._place)[0])
 
     def adopt_orphans(self) -> list[str]:
         """Make unfinished sessions of partitions without a worker this one's, and return their

@@ -6,6 +6,7 @@ continues there. It never stores a batch again from memory. It ends after a take
 worker.
 """
 
+import math
 import random
 import threading
 import time
@@ -74,6 +75,9 @@ _TRY_AGAIN = (
     TopicReplaced,
 )
 
+#: The state of a worker that ended because nothing comes; `ingest.workers.idle_partitions` watches.
+IDLE = "idle"
+
 LapsListener = Callable[[Sequence[FinishedLap | RunningLap]], None]
 
 
@@ -97,7 +101,8 @@ class Progress:
 class Assignment:
     """A partition to carry, with the settings for it.
 
-    ``owner`` is the worker's name in the store.
+    ``owner`` is the worker's name in the store. The worker ends once nothing has come for
+    ``idle_after_s``.
     """
 
     partition: Partition
@@ -105,10 +110,11 @@ class Assignment:
     kafka: KafkaSettings
     database: DatabaseSettings
     ingest: IngestSettings
+    idle_after_s: float = math.inf
 
 
 class PartitionWorker:
-    """Owns one partition. ``run`` ends on a stop, or when another worker takes over."""
+    """Owns one partition. ``run`` ends on a stop, when another worker takes over, or when idle."""
 
     def __init__(self, assignment: Assignment, *, on_laps: LapsListener) -> None:
         self.progress = Progress()
@@ -123,14 +129,17 @@ class PartitionWorker:
         self._log = log.bind(partition=str(assignment.partition), owner=assignment.owner)
 
     def run(self, stop: threading.Event) -> None:
-        """Own the partition until ``stop`` is set or a takeover; outlive failures of brokers and
-        databases.
+        """Own the partition until ``stop`` is set, a takeover, or a long time without records.
+
+        Outlives failures of brokers and databases.
         """
         failures = 0
         while not stop.is_set():
             batches_before, narrowing = self.progress.batches, False
             try:
-                self._own(stop)
+                if self._own(stop):
+                    self.progress.state = IDLE
+                    return
             except PartitionTaken as taken:
                 self.progress.state = "taken over"
                 self._log.warning("partition taken over", reason=str(taken))
@@ -157,7 +166,8 @@ class PartitionWorker:
             self._log.warning("will try again", error=error)
         self.progress.last_error = error
 
-    def _own(self, stop: threading.Event) -> None:
+    def _own(self, stop: threading.Event) -> bool:
+        """Read and store; return whether it ended because the partition is idle."""
         task = self._assignment
         with (
             PartitionConsumer(task.kafka, task.partition) as source,
@@ -173,7 +183,7 @@ class PartitionWorker:
             source.read_from(ownership.next_offset)
             source.commit(ownership.next_offset)
             try:
-                RunLoop(
+                return RunLoop(
                     task, source, store, ownership, self._isolation, self.progress, self._on_laps
                 ).run(stop)
             finally:
@@ -260,6 +270,7 @@ class RunLoop:
         self._tracks: Throttle[Place] = Throttle(_LEARN_EVERY_S)
         self._unjudged: dict[Category, int] = {}
         self._move_at = 0.0
+        self._idle_after_s, self._busy_at = task.idle_after_s, time.monotonic()
         self._waiting = PartitionLog(
             task.partition,
             ownership.next_offset,
@@ -267,9 +278,10 @@ class RunLoop:
             max_age_s=task.ingest.batch_max_age_ms / 1000,
         )
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event) -> bool:
         """Read and store until ``stop`` is set. The next owner reads the waiting records again.
 
+        Returns early, and True, once nothing has come for long and nothing waits to be done.
         During the search for a poison record that the database refuses, a call handles one batch.
         """
         searching = self._isolation.searching
@@ -289,7 +301,7 @@ class RunLoop:
                 self._keep(self._waiting.take())
                 beat_at = now + _HEARTBEAT_S
                 if searching:
-                    return
+                    return False
             elif now >= beat_at:
                 self._store.beat(self._fence)
                 # Commit the offset again. The broker may have missed it, a person may have reset
@@ -304,6 +316,20 @@ class RunLoop:
                 self._learn(place)
             if self._unjudged:
                 self._publish_laps(())
+            if self._is_idle(len(records), now):
+                return True
+        return False
+
+    def _is_idle(self, records: int, now: float) -> bool:
+        """Return whether nothing has come for a while, and nothing waits that only this can do."""
+        if records:
+            self._busy_at = now
+        if now < self._busy_at + self._idle_after_s:
+            return False
+        self._busy_at = now  # what waits in the store is looked at no more often
+        waiting = self._waiting.waiting + len(self._unjudged) + len(self._tracks)
+        sessions = len(self._lateness) + len(self._silence)
+        return not waiting and not sessions and not self._store.has_unfinished()
 
     def _move_pending(self, now: float) -> None:
         """Store frames that waited for a locked chunk, and time their sessions' laps again."""

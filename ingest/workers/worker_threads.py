@@ -1,9 +1,12 @@
 """Hosts the workers of several partitions in one process, a thread each.
 
+A user's topic in which nothing happens has no worker: see `ingest.workers.idle_partitions`.
+
 A worker spends most of its time in librdkafka, Arrow and libpq. They release the interpreter, so a
 thread is enough.
 """
 
+import math
 import os
 import threading
 import time
@@ -17,25 +20,45 @@ from confluent_kafka import Producer
 from analytics.laps.best_laps import Colours
 from ingest.batching.partition_log import Partition
 from ingest.batching.write_batch import FinishedLap, RunningLap
-from ingest.kafka.topics import QUIET
+from ingest.kafka.topics import QUIET, topic_owner
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import Lap, LapInProgress, TelemetryMessage
-from ingest.workers.partition_worker import Assignment, PartitionWorker
+from ingest.workers.idle_partitions import IdlePartitions
+from ingest.workers.partition_worker import IDLE, Assignment, PartitionWorker, Progress
 
 log = structlog.get_logger()
 
 _LAST_BATCH_WITHIN_S = 5.0
+_LOOK_EVERY_S = 1.0
+_IDLE_AFTER_S = 60.0
 
 
 class WorkerThreads:
-    """Runs a worker for each given partition. A worker that ended after a takeover starts again
-    only at the next `host`.
+    """Runs a worker for each given partition in which something happens.
+
+    A worker that ended after a takeover starts again only at the next `host`. The worker of a
+    user's topic ends after ``idle_after_s`` without records, and starts again with the next one.
     """
 
     def __init__(
-        self, *, name: str, kafka: KafkaSettings, database: DatabaseSettings, ingest: IngestSettings
+        self,
+        *,
+        name: str,
+        kafka: KafkaSettings,
+        database: DatabaseSettings,
+        ingest: IngestSettings,
+        idle_after_s: float = _IDLE_AFTER_S,
     ) -> None:
         self.name = name
+        self._idle_after_s = idle_after_s
+        self._lock = threading.Lock()
+        self._wanted: frozenset[Partition] = frozenset()
+        self._idle = IdlePartitions(kafka, database)
+        # Ended workers of idle partitions. They keep their fencing token, and so find out if
+        # another worker has taken over meanwhile.
+        self._ended: dict[Partition, PartitionWorker] = {}
+        self._stopping = threading.Event()
+        self._watch: threading.Thread | None = None
         self._kafka = kafka
         self._database = database
         self._ingest = ingest
@@ -54,28 +77,82 @@ class WorkerThreads:
         Returns the process id and the progress of each partition. The supervisor also takes it as
         the keep-alive.
         """
-        wanted = set(partitions)
-        self._release(p for p in tuple(self._hosted) if p not in wanted)
-        # A worker that ended although it was wanted has failed, or was replaced by a mistake that
-        # is over. Start it again.
-        self._release(
-            p for p, hosted in tuple(self._hosted.items()) if not hosted.thread.is_alive()
-        )
-        for partition in wanted - self._hosted.keys():
-            self._hosted[partition] = self._start(partition)
-        progress = {str(p): asdict(hosted.worker.progress) for p, hosted in self._hosted.items()}
-        return {"pid": os.getpid(), "partitions": progress}
+        with self._lock:
+            self._wanted = frozenset(partitions)
+            self._idle.keep(self._wanted)
+            self._ended = {p: one for p, one in self._ended.items() if p in self._wanted}
+            self._release(p for p in tuple(self._hosted) if p not in self._wanted)
+            self._note_idle()
+            # A worker that ended although it was wanted has failed, or was replaced by a mistake
+            # that is over. Start it again.
+            ended = (p for p, one in tuple(self._hosted.items()) if not one.thread.is_alive())
+            self._release(ended)
+            for partition in self._wanted - self._hosted.keys() - self._idle.positions().keys():
+                self._begin(partition)
+            return {"pid": os.getpid(), "partitions": self._progress()}
 
     def stop(self) -> None:
         """Stop every worker, and wait for the batches that are being stored."""
+        self._stopping.set()
         deadline = time.monotonic() + _LAST_BATCH_WITHIN_S
-        for hosted in self._release(tuple(self._hosted)):
+        with self._lock:
+            self._wanted = frozenset()
+            released = self._release(tuple(self._hosted))
+        for hosted in released:
             hosted.thread.join(max(0.0, deadline - time.monotonic()))
         self._announcer.flush(2)
 
+    def _progress(self) -> dict[str, dict[str, Any]]:
+        idle = {p: Progress(IDLE, position) for p, position in self._idle.positions().items()}
+        ended = {p: worker.progress for p, worker in self._ended.items() if p in idle}
+        active = {p: hosted.worker.progress for p, hosted in self._hosted.items()}
+        return {str(partition): asdict(one) for partition, one in (idle | ended | active).items()}
+
+    def _begin(self, partition: Partition) -> None:
+        """Start a worker; for a user's topic, only if something happens in it."""
+        if not topic_owner(self._kafka, partition.topic):
+            self._hosted[partition] = self._start(partition)
+            return
+        self._idle.add(partition, now=time.monotonic())
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._wake, name="idle partitions", daemon=True)
+            self._watch.start()
+
+    def _wake(self) -> None:
+        """Start workers for idle partitions that need one, in the watch's thread."""
+        while not self._stopping.is_set():
+            try:
+                with self._lock:
+                    self._note_idle()
+                self._start_busy(self._idle.take_busy(now=time.monotonic()))
+            except Exception:
+                log.exception("looking at idle partitions failed, will go on")
+            self._stopping.wait(_LOOK_EVERY_S)
+
+    def _start_busy(self, partitions: Iterable[Partition]) -> None:
+        with self._lock:
+            for partition in partitions:
+                if partition in self._wanted and partition not in self._hosted:
+                    self._hosted[partition] = self._start(partition)
+
+    def _note_idle(self) -> None:
+        for partition, hosted in tuple(self._hosted.items()):
+            progress = hosted.worker.progress
+            if progress.state == IDLE and not hosted.thread.is_alive():
+                self._ended[partition] = self._hosted.pop(partition).worker
+                self._idle.add(partition, progress.next_offset, now=time.monotonic())
+
     def _start(self, partition: Partition) -> "_WorkerThread":
-        task = Assignment(partition, self.name, self._kafka, self._database, self._ingest)
-        worker = PartitionWorker(task, on_laps=self._announce)
+        idle_after_s = self._idle_after_s if topic_owner(self._kafka, partition.topic) else math.inf
+        task = Assignment(
+            partition,
+            self.name,
+            self._kafka,
+            self._database,
+            self._ingest,
+            idle_after_s,
+        )
+        worker = self._ended.pop(partition, None) or PartitionWorker(task, on_laps=self._announce)
         return _WorkerThread(worker, str(partition))
 
     def _release(self, partitions: Iterable[Partition]) -> list["_WorkerThread"]:

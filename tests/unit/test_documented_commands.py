@@ -29,7 +29,8 @@ NOT_RUN = {
 }
 #: What a test of its own runs, which reads or names the page.
 RUN_BY = {
-    "kafka-acls.sh": "tests/service/test_kafka_security.py",
+    "kafka-acls.sh": "tests/service/secured.py",
+    "kafka-configs.sh": "tests/service/secured.py",
     "kafka-consumer-groups": "tests/service/test_interop_lag.py",
     "pg_dump": "tests/service/test_backup.py",
     "pg_restore": "tests/service/test_backup.py",

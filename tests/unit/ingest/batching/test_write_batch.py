@@ -222,6 +222,14 @@ def test_only_facts_that_are_news_of_a_session_under_way_move_its_laps(reader):
         assert reader.read(("a", facts(id="a", **news)), ("a", facts(id="a", car="gt3"))).moved
 
 
+def test_a_session_keeps_its_first_user(reader):
+    """And its laps need not be judged again because facts name another."""
+    reader.read(("a", facts(id="a", user_id="anna")), ("a", drove(1)))
+
+    assert not reader.read(("a", facts(id="a", user_id="bea"))).moved
+    assert reader.sessions["a"].user_id == "anna"
+
+
 def test_facts_that_know_no_start_leave_it_alone(reader):
     reader.arrive(1)
     reader.read(("a", facts(id="a", track="Imola")))
