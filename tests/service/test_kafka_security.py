@@ -352,4 +352,4 @@ def test_who_cannot_come_in_is_reported_in_one_line(secured, tmp_path, wrong):
     assert len(said) == 1
     assert said[0]["log_level"] == "warning"
     assert secret not in str(said)
-    assert sender._delivery._uplink._backoff.failures >= 1
+    assert sender._delivery._uplink._failures >= 1
