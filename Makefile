@@ -62,6 +62,10 @@ soak: $(VENV)/test.stamp  ## kill every kind of process in turn for half an hour
 unsteady: $(VENV)/test.stamp  ## run the service tests on half a CPU, and list what failed (root)
 	$(BIN)/python -m tests.unsteady $(UNSTEADY_ARGS)
 
+.PHONY: guards
+guards: $(VENV)/test.stamp  ## take the guards of access out one by one: a test has to fail without each
+	$(BIN)/python -m tests.guards
+
 .PHONY: figures
 figures: $(VENV)/test.stamp  ## print the figures of the house style
 	$(BIN)/python -m tests.style

@@ -19,9 +19,17 @@ PICTURE = ROOT / "build" / "login.png"
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def chrome(tmp_path_factory):
     with running_browser(tmp_path_factory.mktemp("profile")) as chrome:
         yield chrome
+
+
+@pytest.fixture
+def browser(chrome):
+    """The browser, without the page of the test before, whose server is gone."""
+    chrome.get("about:blank")
+    chrome.get_log("browser")
+    return chrome
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +74,15 @@ def errors(browser):
     """What the console has, but for the answers 401, which it lists too."""
     severe = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
     return [message for message in severe if " 401 " not in message and "503" not in message]
+
+
+def test_page_without_logins_asks_for_none(browser, stored):
+    with running_page(ServeSettings(), database_url=stored) as page:
+        browser.get(f"http://127.0.0.1:{page.port}/#session=of-ann")
+        wait_until(lambda: drives(browser, page), "the car is on the page")
+        assert not is_asked(browser)
+        wait_until(lambda: len(texts(browser, "#sessions li")) == 2, "sessions are listed")
+        assert errors(browser) == []
 
 
 def test_key_is_typed_once_and_a_wrong_one_is_named(browser, stored, tmp_path):

@@ -90,20 +90,20 @@ def test_nobody_comes_in_before_the_issuer_has_answered(issuer):
 
 
 @pytest.mark.parametrize(
-    "document",
+    ("document", "problem"),
     [
-        {"issuer": "https://other.example"},
-        {"jwks_uri": "http://keys.example/"},
-        {"jwks_uri": "file:///etc/passwd"},
-        {"jwks_uri": "ftp://127.0.0.1/keys"},
-        {"jwks_uri": None},
-        {"jwks_uri": ["x"]},
-        {"jwks_uri": "http://[::1"},
+        ({"issuer": "https://other.example"}, "another issuer"),
+        ({"jwks_uri": "http://keys.example/"}, "without https"),
+        ({"jwks_uri": "file:///etc/passwd"}, "without https"),
+        ({"jwks_uri": "ftp://127.0.0.1/keys"}, "without https"),
+        ({"jwks_uri": None}, "without https"),
+        ({"jwks_uri": ["x"]}, "without https"),
+        ({"jwks_uri": "http://[::1"}, "is none"),
     ],
 )
-def test_document_that_leads_astray_is_refused(issuer, document):
+def test_document_that_leads_astray_is_refused(issuer, document, problem):
     issuer.document = document
-    with pytest.raises(IssuerFault):
+    with pytest.raises(IssuerFault, match=problem):
         fetch_keys(issuer.url, "RS")
     assert issuer.requests == ["/.well-known/openid-configuration"]
 
