@@ -65,20 +65,14 @@ class CornerMetrics(Tabular):
         """Return one row for each lap and corner; the measure of an action that did not happen is
         null.
         """
-        shape = (len(self.laps), len(self.corners))
-        lap, corner = np.indices(shape)
+        lap, corner = (i.ravel() for i in np.indices((len(self.laps), len(self.corners))))
         numbers = np.array([c.number for c in self.corners])
-        columns = {
+        keys = {"lap": pa.array([str(self.laps[i]) for i in lap]), "corner": numbers[corner]}
+        measures = {
             name: pa.array(values.ravel(), from_pandas=True)
             for name, values in self.measures.items()
         }
-        return pa.table(
-            {
-                "lap": pa.array([str(self.laps[i]) for i in lap.ravel()]),
-                "corner": numbers[corner.ravel()],
-                **columns,
-            }
-        )
+        return pa.table({**keys, **measures})
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,13 +92,7 @@ def find_corners(laps: Sequence[Trace]) -> Corners:
         raise NoCorners(
             f"{len(laps)} laps show no corner by {source}; are they laps of a whole track?"
         )
-    axis = laps[0].axis
-    speed = np.median(stacked(laps, "speed_kmh"), axis=0)
-    cuts = [
-        0,
-        *(_cut(speed, a, b, _places(axis, _BEFORE_FASTEST_M)) for a, b in pairwise(bends)),
-        len(axis) - 1,
-    ]
+    axis, cuts = laps[0].axis, _cuts(laps, bends)
     corners = tuple(
         _corner(axis, i + 1, cuts[i], bend, cuts[i + 1]) for i, bend in enumerate(bends)
     )
@@ -138,6 +132,14 @@ class _Bend:
     turns: Literal["left", "right", ""]
 
 
+def _cuts(laps: Sequence[Trace], bends: Sequence[_Bend]) -> list[int]:
+    """Return the places of the axis where a corner ends and the next begins, with both ends."""
+    axis = laps[0].axis
+    speed = np.median(stacked(laps, "speed_kmh"), axis=0)
+    before = _places(axis, _BEFORE_FASTEST_M)
+    return [0, *(_cut(speed, a, b, before) for a, b in pairwise(bends)), len(axis) - 1]
+
+
 def _corner(axis: Axis, number: int, begin: int, bend: _Bend, end: int) -> Corner:
     begin_m, entry_m, apex_m, exit_m, end_m = axis.distance_m[
         [begin, bend.start, bend.apex, bend.end, end]
@@ -170,23 +172,26 @@ def _hand(curvature: Reals, steering: Reals) -> float:
 
 
 def _by_curvature(curvature: Reals, axis: Axis) -> list[_Bend]:
+    shortest = _places(axis, _SHORTEST_M)
+    runs = _joined_runs(curvature, _places(axis, _GAP_M))
+    return [_bend(curvature, a, b) for a, b in runs if b - a >= shortest]
+
+
+def _bend(curvature: Reals, start: int, end: int) -> _Bend:
+    apex = start + int(np.argmax(np.abs(curvature[start : end + 1])))
+    return _Bend(start, apex, end, "right" if curvature[start] > 0 else "left")
+
+
+def _joined_runs(curvature: Reals, gap: int) -> list[tuple[int, int]]:
+    """Return the runs of the same bend, joined where fewer than ``gap`` places lie between them."""
     runs: list[tuple[int, int]] = []
     for start, end in _runs(np.abs(curvature) > 1 / _WIDEST_RADIUS_M, np.sign(curvature)):
         same = runs and np.sign(curvature[runs[-1][0]]) == np.sign(curvature[start])
-        if same and start - runs[-1][1] < _places(axis, _GAP_M):
+        if same and start - runs[-1][1] < gap:
             runs[-1] = runs[-1][0], end
         else:
             runs.append((start, end))
-    long = [(a, b) for a, b in runs if b - a >= _places(axis, _SHORTEST_M)]
-    return [
-        _Bend(
-            a,
-            a + int(np.argmax(np.abs(curvature[a : b + 1]))),
-            b,
-            "right" if curvature[a] > 0 else "left",
-        )
-        for a, b in long
-    ]
+    return runs
 
 
 def _runs(mask: Mask, sign: Reals) -> list[tuple[int, int]]:

@@ -187,15 +187,7 @@ class _Comparison:
         return (difference for difference, _ in self._found(columns))
 
     def _found(self, columns: range) -> Iterator[tuple[Difference, int]]:
-        known = np.isfinite(self._values)
-        counts = np.minimum(
-            known[: len(self.ours)].sum(axis=0), known[len(self.ours) :].sum(axis=0)
-        )
-        enough = [
-            column
-            for column in columns
-            if counts[column] >= min(LEAST_LAPS, len(self.ours), len(self.reference))
-        ]
+        enough = self._with_enough_laps(columns)
         if not enough:
             return
         for column, chance in zip(enough, self._null.probabilities(enough).tolist(), strict=True):
@@ -205,6 +197,12 @@ class _Comparison:
                 # no size to name.
                 if difference.low * difference.high > 0:
                     yield difference, column
+
+    def _with_enough_laps(self, columns: range) -> list[int]:
+        ours, reference = np.split(np.isfinite(self._values), [len(self.ours)])
+        counts = np.minimum(ours.sum(axis=0), reference.sum(axis=0))
+        least = min(LEAST_LAPS, len(self.ours), len(self.reference))
+        return [column for column in columns if counts[column] >= least]
 
     def _difference(self, column: int, chance: float) -> Difference:
         values = self._values[:, column]

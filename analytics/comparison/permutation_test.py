@@ -80,10 +80,9 @@ def null_distribution(
     exchanged = _every_exchange(len(values), ours) if complete else _some_exchanges(as_driven, draw)
     if min(ours, theirs) >= RANKED_LAPS:
         ranks = np.apply_along_axis(_ranks, 0, values)
-        return NullDistribution(
-            _rank_statistics(ranks, as_driven)[0], _rank_statistics(ranks, exchanged), complete
-        )
-    seen, by_chance = (_statistics(values, sides, measures) for sides in (as_driven, exchanged))
+        seen, by_chance = (_rank_statistics(ranks, sides) for sides in (as_driven, exchanged))
+    else:
+        seen, by_chance = (_statistics(values, sides, measures) for sides in (as_driven, exchanged))
     return NullDistribution(seen[0], by_chance, complete)
 
 
@@ -157,12 +156,7 @@ class _Within:
 
 def _within(values: Reals, sides: Mask, measures: Integers) -> _Within:
     known = np.isfinite(values)
-    # Values are relative to their mean. Otherwise the squares of times and places would lose
-    # digits.
-    middle = np.where(known, values, 0.0).sum(axis=-2, keepdims=True) / np.maximum(
-        known.sum(axis=-2, keepdims=True), 1
-    )
-    filled = np.where(known, values - middle, 0.0)
+    filled = _centred(values, known)
     means, counts, squares = [], [], 0.0
     for side in (sides.astype(float), (~sides).astype(float)):
         n = side @ known.astype(float)
@@ -171,11 +165,27 @@ def _within(values: Reals, sides: Mask, measures: Integers) -> _Within:
         means.append(mean)
         counts.append(n)
     own = squares / np.maximum(counts[0] + counts[1] - 2, 1)
+    shared = (own + _pooled(own, measures)) / 2
+    return _Within((means[0], means[1]), (counts[0], counts[1]), own, shared)
+
+
+def _centred(values: Reals, known: Mask) -> Reals:
+    """Return values relative to the mean of their column, with 0 for the unknown ones.
+
+    Otherwise the squares of times and places would lose digits.
+    """
+    sums = np.where(known, values, 0.0).sum(axis=-2, keepdims=True)
+    means = sums / np.maximum(known.sum(axis=-2, keepdims=True), 1)
+    return np.where(known, values - means, 0.0)
+
+
+def _pooled(own: Reals, measures: Integers) -> Reals:
+    """Return for each column the median of all columns of its measure."""
     pooled = np.empty_like(own)
     for measure in np.unique(measures):
         same = measures == measure
         pooled[..., same] = np.median(own[..., same], axis=-1, keepdims=True)
-    return _Within((means[0], means[1]), (counts[0], counts[1]), own, (own + pooled) / 2)
+    return pooled
 
 
 def _statistics(values: Reals, sides: Mask, measures: Integers) -> Reals:

@@ -109,22 +109,30 @@ def traces(
     ValueError for laps of more than one track.
     """
     timed = [lap for lap in laps if lap.time_ms]
-    tracks = {(lap.session.game, lap.session.track) for lap in timed}
-    if len(tracks) > 1:
-        raise ValueError(
-            f"laps of {len(tracks)} tracks cannot be laid over one another; choose one with .on(…)"
-        )
+    _check_one_track(timed)
     columns = list(dict.fromkeys([*_NEEDED, "speed_kmh", *channels]))
     frames = [lap.telemetry(columns) for lap in timed]
     if axis is None and timed:
-        reported = [lap.session.track_length_m for lap in timed if lap.session.track_length_m]
-        length_m = reported[0] if reported else float(np.median([driven_m(one) for one in frames]))
-        axis = Axis(length_m, line=median_line([lap.lap.line_position for lap in timed]))
+        axis = _axis_of(timed, frames)
     return [
         _of_lap(lap, table, axis, channels)
         for lap, table in zip(timed, frames, strict=True)
         if axis and len(table)
     ]
+
+
+def _check_one_track(laps: Sequence[TimedLap]) -> None:
+    tracks = {(lap.session.game, lap.session.track) for lap in laps}
+    if len(tracks) > 1:
+        raise ValueError(
+            f"laps of {len(tracks)} tracks cannot be laid over one another; choose one with .on(…)"
+        )
+
+
+def _axis_of(laps: Sequence[TimedLap], frames: Sequence[pa.Table]) -> Axis:
+    reported = [lap.session.track_length_m for lap in laps if lap.session.track_length_m]
+    length_m = reported[0] if reported else float(np.median([driven_m(one) for one in frames]))
+    return Axis(length_m, line=median_line([lap.lap.line_position for lap in laps]))
 
 
 def resample(
@@ -253,12 +261,14 @@ def _channel(name: str, column: pa.ChunkedArray, share: Reals, axis: Axis) -> Re
         if not known.any() or (share[ends - 1] - share[firsts]).max() > _UNKNOWN:
             return None
         values, share = values[known], share[known]
+    return _interpolated(name, values, share, axis)
+
+
+def _interpolated(name: str, values: Reals, share: Reals, axis: Axis) -> Reals:
     if _INTERPOLATION[name] == "previous":
-        return np.asarray(
-            values[np.maximum(np.searchsorted(share, axis.share, "right") - 1, 0)], np.float64
-        )
+        last = np.maximum(np.searchsorted(share, axis.share, "right") - 1, 0)
+        return np.asarray(values[last], np.float64)
     # Between 3.1 and -3.1 rad lies a twelfth of a radian, not a whole turn.
-    on_axis: Reals = np.interp(
-        axis.share, share, np.unwrap(values) if name == "heading_rad" else values
-    )
+    steady = np.unwrap(values) if name == "heading_rad" else values
+    on_axis: Reals = np.interp(axis.share, share, steady)
     return on_axis

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from analytics.comparison.trace import Trace, stacked
+from analytics.comparison.trace import Axis, Trace, stacked
 from analytics.model.arrays import Reals
 from analytics.model.axes import DOWN, UNKNOWN, UP, Axes, axes_of
 
@@ -56,8 +56,12 @@ def track_map(laps: Sequence[Trace]) -> TrackMap:
     with_heading = [lap for lap in laps if "heading_rad" in lap.channels]
     if with_heading:
         return _reckoned(with_heading, axes)
-    angle = 2 * np.pi * laps[0].axis.share
-    radius_m = laps[0].axis.length_m / (2 * np.pi)
+    return _circle(laps[0].axis)
+
+
+def _circle(axis: Axis) -> TrackMap:
+    angle = 2 * np.pi * axis.share
+    radius_m = axis.length_m / (2 * np.pi)
     return TrackMap(radius_m * np.sin(angle), radius_m * np.cos(angle), "nothing")
 
 

@@ -153,17 +153,15 @@ def _traces(frames: pa.Table, time_us: Integers, rate_hz: int) -> Iterator[_Trac
     for channel in CHANNELS:
         column = frames.column(channel.name)
         if column.null_count < len(column):
-            default = (
-                channel.name,
-                channel.unit,
-                1.0,
-                0 if pa.types.is_integer(channel.arrow) else 3,
-            )
-            name, unit, times, decimals = _AT_MOTEC.get(channel.name, default)
+            name, unit, times, decimals = _at_motec(channel)
             scaled = np.rint(_sampled(channel, since_us, column, at_us) * (times * 10**decimals))
-            yield _Trace(
-                name, unit, decimals, np.clip(scaled, _INT32.min, _INT32.max).astype("<i4")
-            )
+            values = np.clip(scaled, _INT32.min, _INT32.max).astype("<i4")
+            yield _Trace(name, unit, decimals, values)
+
+
+def _at_motec(channel: Channel) -> tuple[str, str, float, int]:
+    decimals = 0 if pa.types.is_integer(channel.arrow) else 3
+    return _AT_MOTEC.get(channel.name, (channel.name, channel.unit, 1.0, decimals))
 
 
 def _sampled(
@@ -284,16 +282,9 @@ def _beacons_us(laps: Sequence[Lap], first_us: int, last_us: int) -> list[int]:
     """Return the line crossings within the log, in µs from its start: one where a lap ends and the
     next begins.
     """
-    crossings = sorted(
-        {
-            us
-            for lap in laps
-            for us in (lap.started_at_us, lap.ended_at_us)
-            if first_us < us <= last_us
-        }
-    )
+    crossings = {us for lap in laps for us in (lap.started_at_us, lap.ended_at_us)}
     beacons: list[int] = []
-    for us in crossings:
+    for us in sorted(us for us in crossings if first_us < us <= last_us):
         if not beacons or us - first_us - beacons[-1] >= _ONE_CROSSING_US:
             beacons.append(us - first_us)
     return beacons

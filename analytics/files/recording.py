@@ -80,11 +80,8 @@ class Recording:
         count = len(self)
         # The conversion starts from int64. An Arrow cast from ms to µs that does not fit raises,
         # while a product would wrap.
-        time = (
-            self.table.column(_TIME)
-            .cast(pa.timestamp("ms", tz="UTC"))
-            .cast(FRAMES.field("time").type)
-        )
+        time_ms = self.table.column(_TIME).cast(pa.timestamp("ms", tz="UTC"))
+        time = time_ms.cast(FRAMES.field("time").type)
         known = {"time": time, "session_id": pa.array(np.full(count, session_id, np.int32))}
         for channel in CHANNELS:
             if _name(channel) in self.table.column_names:
@@ -109,10 +106,7 @@ def open_recording(path: Path) -> Recording:
     return Recording(
         path=path,
         table=table,
-        game=_text(facts, "game"),
-        track=_text(facts, "track"),
-        car=_text(facts, "car"),
-        driver=_text(facts, "driver"),
+        **{name: _text(facts, name) for name in ("game", "track", "car", "driver")},
         track_length_m=_track_length_m(path.with_suffix(".json"), facts),
         sample_rate_hz=_number(facts.get("sampling"), "median_hz") or _rate_hz(table),
         blanked=blanked,
@@ -224,16 +218,16 @@ def _column(
     return _cast(path, name, column, channel.arrow), implausible
 
 
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == pa.null())
+
+
 def _numbers(path: Path, table: pa.Table, name: str, wanted: pa.DataType) -> pa.ChunkedArray:
     if table.column_names.count(name) != 1:
         problem = "appears more than once" if name in table.column_names else "is missing"
         raise RecordingError(path, f"{problem}; export the file with exactly one", column=name)
     column = table.column(name)
-    if not (
-        pa.types.is_integer(column.type)
-        or pa.types.is_floating(column.type)
-        or column.type == pa.null()
-    ):
+    if not _is_numeric(column.type):
         row = _first_not_a_number(column)
         found = f"is {column.type}" if row is None else f"{column[row - 1].as_py()!r} is no number"
         raise RecordingError(

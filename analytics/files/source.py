@@ -35,9 +35,8 @@ class FileSource:
     def __init__(self, path: Path) -> None:
         paths = recordings_at(path)
         if not paths:
-            raise RecordingError(
-                path, f"holds no recording; put {', '.join(sorted(SUFFIXES))} files there"
-            )
+            suffixes = ", ".join(sorted(SUFFIXES))
+            raise RecordingError(path, f"holds no recording; put {suffixes} files there")
         self.paths = paths
         stems = Counter(path.stem for path in paths)
         self._recorded = [

@@ -45,20 +45,11 @@ def seconds_of(frames: pa.Table) -> pa.Table:
     ``frames`` has `CHANNELS`.
     """
     second = pc.floor_temporal(frames["time"], unit="second")
-    summed = (
-        frames.append_column("second", second)
-        .group_by("second")
-        .aggregate(list(_OF_SECOND))
-        .sort_by("second")
-    )
-    columns = [
-        summed["second"],
-        *(summed[f"{channel}_{function}"] for channel, function in _OF_SECOND),
-    ]
-    return pa.table(
-        [column.cast(field.type) for column, field in zip(columns, SECONDS, strict=True)],
-        schema=SECONDS,
-    )
+    grouped = frames.append_column("second", second).group_by("second")
+    summed = grouped.aggregate(list(_OF_SECOND)).sort_by("second")
+    names = ["second", *(f"{channel}_{function}" for channel, function in _OF_SECOND)]
+    columns = [summed[name].cast(field.type) for name, field in zip(names, SECONDS, strict=True)]
+    return pa.table(columns, schema=SECONDS)
 
 
 def laps_of(frames: pa.Table, laps: Sequence[Lap]) -> list[LapSummary]:

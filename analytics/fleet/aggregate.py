@@ -114,20 +114,16 @@ def merged(fields: Iterable[CarTrackAggregate]) -> CarTrackAggregate:
     parts = list(fields)
     if not parts:
         raise ValueError("a field is made of fields, and there is none")
+    sectors = _alike(part.sectors for part in parts)
+    minis_ms = _alike(part.minis_ms for part in parts)
     return CarTrackAggregate(
         laps=sum(part.laps for part in parts),
         sessions=sum(part.sessions for part in parts),
         drivers=frozenset().union(*(part.drivers for part in parts)),
         times_ms=np.sort(np.concatenate([part.times_ms for part in parts])),
         best=min((part.best for part in parts if part.best), default=None),
-        sectors={
-            layout: _fastest(same)
-            for layout, same in _alike(part.sectors for part in parts).items()
-        },
-        minis_ms={
-            track_version: np.concatenate(same)
-            for track_version, same in _alike(part.minis_ms for part in parts).items()
-        },
+        sectors={layout: _fastest(same) for layout, same in sectors.items()},
+        minis_ms={version: np.concatenate(same) for version, same in minis_ms.items()},
         speeds=_summed([part.speeds for part in parts]),
     )
 
@@ -175,12 +171,14 @@ def _sectors(flying: pa.Table) -> dict[str, Sectors]:
     rows: dict[str, list[int]] = defaultdict(list)
     for i, (by, version, each) in enumerate(zip(source, track_version, times, strict=True)):
         if each:
-            rows[
-                f"{len(each)} by the game"
-                if by == "game"
-                else f"{len(each)} {by}, track version {version}"
-            ].append(i)
+            rows[_layout_of(len(each), by, version)].append(i)
     return {layout: _of_layout(flying, [times[i] for i in at], at) for layout, at in rows.items()}
+
+
+def _layout_of(sectors: int, source: str, track_version: int) -> str:
+    if source == "game":
+        return f"{sectors} by the game"
+    return f"{sectors} {source}, track version {track_version}"
 
 
 def _of_layout(flying: pa.Table, times: list[list[int]], rows: list[int]) -> Sectors:

@@ -162,9 +162,8 @@ def time_with_care(entry: TimingJob, sheets: Path) -> JobReport:
         with tries.open("ab") as file:
             file.write(b"x")
     except OSError as error:
-        return JobReport(
-            entry.name, reason=f"{sheets}: its timesheet cannot be written there ({error.strerror})"
-        )
+        problem = f"{sheets}: its timesheet cannot be written there ({error.strerror})"
+        return JobReport(entry.name, reason=problem)
     report = time_one(entry, sheets)
     tries.unlink(missing_ok=True)
     return report

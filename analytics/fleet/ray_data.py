@@ -43,11 +43,15 @@ def on_ray(entries: Sequence[TimingJob], sheets: Path) -> Iterator[JobReport]:
         partial(_time, sheets=sheets), batch_size=_AT_ONCE, batch_format="numpy"
     )
     for row in reports.iter_rows():
-        node = row.pop("node")
-        report = JobReport(**row)
-        if report.reason and node != here:
-            report = replace(report, reason=f"{report.reason} (on {_address(node)})")
-        yield report
+        yield _report(row, here)
+
+
+def _report(row: dict[str, Any], here: str) -> JobReport:
+    node = row.pop("node")
+    report = JobReport(**row)
+    if report.reason and node != here:
+        return replace(report, reason=f"{report.reason} (on {_address(node)})")
+    return report
 
 
 def _time(batch: dict[str, Any], *, sheets: Path) -> dict[str, list[Any]]:

@@ -49,6 +49,7 @@ TIMESHEET = pa.schema(
     ]
 )
 
+_FACTS = ("game", "track", "car", "driver")
 # On an axis of shares, the length of every track is its number of steps.
 _LENGTH = float(PLACES)
 
@@ -61,12 +62,9 @@ def timesheet(session: SessionInfo, frames: pa.Table, layout: TrackLayout = UNKN
     """
     laps = timed(frames, layout)
     axis = Axis(_LENGTH, line=median_line([lap.line_position for lap in laps]))
-    facts = {
-        name: [getattr(session, name)] * len(laps) for name in ("game", "track", "car", "driver")
-    }
-    own = {
-        name: [getattr(lap, name) for lap in laps] for name in TIMESHEET.names if hasattr(Lap, name)
-    }
+    facts = {name: [getattr(session, name)] * len(laps) for name in _FACTS}
+    of_lap = [name for name in TIMESHEET.names if hasattr(Lap, name)]
+    own = {name: [getattr(lap, name) for lap in laps] for name in of_lap}
     whose = {
         "session": [session.key] * len(laps),
         "track_version": [layout.version] * len(laps),

@@ -125,11 +125,8 @@ def _crossing_by_position(arrays: FrameArrays, i: int) -> int | None:
     if len(moving) < 2:
         return None
     distance = from_line(moving.since_line)
-    if (
-        moving.time[-1] == arrays.time[i]
-        and moving.time[-2] == arrays.time[i - 1]
-        and distance[-2] <= 0 < distance[-1]
-    ):
+    both = moving.time[-1] == arrays.time[i] and moving.time[-2] == arrays.time[i - 1]
+    if both and distance[-2] <= 0 < distance[-1]:
         return _between(*_pair(moving.time, -2), *_pair(moving.speed_kmh, -2), *_pair(distance, -2))
     return _beyond(moving.time[-2:], distance[-2:], int(arrays.time[i]))
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from analytics.laps.crossing import LOOKBACK_US, line_at_end_us
 from analytics.laps.frame_arrays import FrameArrays
-from analytics.laps.frame_events import LEAST_RECENT, LOUD, FrameEvents, tallies
+from analytics.laps.frame_events import LEAST_RECENT, LOUD, FrameEvents, Tally, tallies
 from analytics.laps.lap_result import SHORTEST_LAP_MS, finished, in_progress
 from analytics.laps.session_timer import SessionTimer, attempt
 from analytics.laps.state import EngineState, OpenLap
@@ -61,48 +61,58 @@ def advance_each(
     state. ``layouts[i]`` is the track layout that it is timed on from its first frame on.
     """
     layouts = layouts or [UNKNOWN] * len(ends)
-    recent = [
-        (start, state.recent if state else None)
-        for start, state in zip([0, *ends], states, strict=False)
-    ]
-    everything = FrameArrays.of(frames, _lines(ends, layouts), recent)
     answers: list[tuple[list[Lap], EngineState | None]] = [([], state) for state in states]
-    pieces: list[FrameArrays] = []
-    moving: list[tuple[int, EngineState, int]] = []
-    for i, (start, end, state) in enumerate(zip([0, *ends], ends, states, strict=False)):
-        driven = everything.take(slice(start, end)).after(
-            int(state.recent.time[-1]) if state else None
-        )
-        if len(driven):
-            state = state or EngineState(
-                driven.take(slice(0)), attempt(driven, 0, int(driven.lap_number[0]))
-            )
-            pieces += [state.recent, driven]
-            moving.append((i, state, len(state.recent) + len(driven)))
+    moving = _moving(frames, ends, states, layouts)
     if not moving:
         return answers
-    arrays = FrameArrays.joined(pieces)
-    lengths = np.array([length for _, _, length in moving])
+    arrays = FrameArrays.joined([each for _, state, new in moving for each in (state.recent, new)])
+    lengths = np.array([len(state.recent) + len(new) for _, state, new in moving])
     edges = np.append(0, np.cumsum(lengths))
     events = FrameEvents.of(arrays, edges[:-1], lengths, [layouts[i] for i, _, _ in moving])
     firsts = edges[:-1] + [len(state.recent) for _, state, _ in moving]
     counts = tallies(arrays, events, firsts, edges[1:])
-    for (i, state, length), start, tally in zip(moving, edges.tolist(), counts, strict=False):
-        rows = slice(start, start + length)
+    for (i, state, _), start, end, tally in zip(moving, edges, edges[1:], counts, strict=False):
+        rows = slice(int(start), int(end))
         mine = arrays.take(rows)
         if not tally.bits & LOUD and not state.ended:
             # This is nearly always so, and then no frame needs to be examined singly.
-            before, new = state.open, slice(len(state.recent), length)
-            lap = before.driven(mine, new, tally, splits=before.splits, marks=before.marks)
-            answers[i] = (
-                [],
-                EngineState(mine.recent(LOOKBACK_US, least=LEAST_RECENT), lap, None, state.ahead),
-            )
+            answers[i] = [], _driven_on(mine, state, tally)
         else:
-            answers[i] = SessionTimer(mine, events.take(rows), state, layouts[i]).run(
-                len(state.recent), tally
-            )
+            timer = SessionTimer(mine, events.take(rows), state, layouts[i])
+            answers[i] = timer.run(len(state.recent), tally)
     return answers
+
+
+def _moving(
+    frames: pa.Table,
+    ends: Sequence[int],
+    states: Sequence[EngineState | None],
+    layouts: Sequence[TrackLayout],
+) -> list[tuple[int, EngineState, FrameArrays]]:
+    """Return the place, the state and the new frames of each session with a later frame."""
+    starts = [0, *ends]
+    recent = [state.recent if state else None for state in states]
+    before = list(zip(starts, recent, strict=False))
+    everything = FrameArrays.of(frames, _lines(ends, layouts), before)
+    moving: list[tuple[int, EngineState, FrameArrays]] = []
+    for i, (start, end, state) in enumerate(zip(starts, ends, states, strict=False)):
+        known_to_us = int(state.recent.time[-1]) if state else None
+        new = everything.take(slice(start, end)).after(known_to_us)
+        if len(new):
+            moving.append((i, state or _first_state(new), new))
+    return moving
+
+
+def _first_state(new: FrameArrays) -> EngineState:
+    return EngineState(new.take(slice(0)), attempt(new, 0, int(new.lap_number[0])))
+
+
+def _driven_on(arrays: FrameArrays, state: EngineState, tally: Tally) -> EngineState:
+    """Return the state after frames without an event; in ``arrays`` they follow the recent ones."""
+    before, new = state.open, slice(len(state.recent), len(arrays))
+    lap = before.driven(arrays, new, tally, splits=before.splits, marks=before.marks)
+    recent = arrays.recent(LOOKBACK_US, least=LEAST_RECENT)
+    return EngineState(recent, lap, None, state.ahead)
 
 
 def resume(

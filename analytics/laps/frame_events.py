@@ -105,12 +105,9 @@ class FrameEvents:
         ``lengths``.
         """
         length_m = _of_frames([layout.length_m or 0.0 for layout in layouts], lengths)
-        events = cls(
-            _own(arrays),
-            np.empty(len(arrays)),
-            np.empty(len(arrays), np.int64),
-            np.empty((len(StepSums._fields), len(arrays)), np.int64),
-        )
+        count = len(arrays)
+        terms = np.empty((len(StepSums._fields), count), np.int64)
+        events = cls(_own(arrays), np.empty(count), np.empty(count, np.int64), terms)
         events._note_steps(arrays, length_m, starts)
         bits = events.bits
         bits[_passed(arrays, lengths, layouts, bits)] |= MARK

@@ -143,11 +143,7 @@ def _reasons(lap: OpenLap, layout: TrackLayout, bits: int, *, ends_in_pit: bool)
     # A hole or a jump over the line belongs to both laps. All other events at the first frame after
     # the line belong to the next lap.
     happened = lap.bits | bits & (LONG_HOLE | JUMP)
-    reasons = set(_seen(lap, happened))
-    if ends_in_pit:
-        reasons.add("entered_pits")
-    elif happened & PIT_ENTRY:
-        reasons.add("through_pits")
+    reasons = {*_seen(lap, happened), *_pit_reasons(happened, ends_in_pit=ends_in_pit)}
     # The recording began on a grid just before the line, where the game counted the lap. Most of
     # the lap was never driven.
     if not lap.timed_from_line and not lap.bits & FAR_SIDE:
@@ -157,6 +153,12 @@ def _reasons(lap: OpenLap, layout: TrackLayout, bits: int, *, ends_in_pit: bool)
     if unseen > _UNSEEN_MARKS and (lap.timed_from_line or not reasons):
         reasons.add("marks_missed")
     return frozenset(reasons)
+
+
+def _pit_reasons(happened: int, *, ends_in_pit: bool) -> list[str]:
+    if ends_in_pit:
+        return ["entered_pits"]
+    return ["through_pits"] if happened & PIT_ENTRY else []
 
 
 def _seen(lap: OpenLap, happened: int) -> frozenset[str]:
@@ -198,11 +200,8 @@ def _lap_time_ms(lap: OpenLap, arrays: FrameArrays, i: int, line_us: int) -> int
     lacking_ms = passed_ms if lap.bits & JUMP_BACK else _ms(lap.still_us) + _PAUSE_MS
     reliable = passed_ms - lacking_ms <= clock_ms <= passed_ms + _PAUSE_MS
     if not lap.timed_from_line:
-        return (
-            clock_ms
-            if reliable and lap.first_clock_ms + _LEAST_TIMED_MS < clock_ms <= _LONGEST_LAP_MS
-            else None
-        )
+        is_lap = lap.first_clock_ms + _LEAST_TIMED_MS < clock_ms <= _LONGEST_LAP_MS
+        return clock_ms if reliable and is_lap else None
     paused = reliable and SHORTEST_LAP_MS <= clock_ms < passed_ms - _PAUSE_MS
     lap_time_ms = clock_ms if paused else passed_ms
     return lap_time_ms if 0 < lap_time_ms <= _LONGEST_LAP_MS else None

@@ -47,14 +47,7 @@ def attempt(arrays: FrameArrays, i: int, number: int) -> OpenLap:
 
     It is the session's first lap, or the first one after a restart.
     """
-    off_line = float(from_line(arrays.since_line[i : i + 1])[0])
     clock_ms = int(arrays.lap_clock_ms[i])
-    standing = abs(arrays.speed_kmh[i]) < _STANDING_KMH and abs(off_line) < 0.1
-    at_line = 0 <= off_line < 0.02 and clock_ms <= 1000
-    if arrays.pit[i] >= IN_PIT:
-        reasons = ["left_pits"]
-    else:
-        reasons = ["standing_start"] if standing else [] if at_line else ["joined_mid_lap"]
     return OpenLap(
         lap_number=number,
         started_at_us=int(arrays.time[i]) - 1000 * clock_ms,
@@ -62,8 +55,18 @@ def attempt(arrays: FrameArrays, i: int, number: int) -> OpenLap:
         timed_from_line=False,
         zero_by_clock=True,
         first_clock_ms=clock_ms,
-        reasons=frozenset(reasons),
+        reasons=frozenset(_reasons_at_start(arrays, i)),
     )
+
+
+def _reasons_at_start(arrays: FrameArrays, i: int) -> list[str]:
+    if arrays.pit[i] >= IN_PIT:
+        return ["left_pits"]
+    off_line = float(from_line(arrays.since_line[i : i + 1])[0])
+    if abs(arrays.speed_kmh[i]) < _STANDING_KMH and abs(off_line) < 0.1:
+        return ["standing_start"]
+    at_line = 0 <= off_line < 0.02 and int(arrays.lap_clock_ms[i]) <= 1000
+    return [] if at_line else ["joined_mid_lap"]
 
 
 class SessionTimer:
@@ -106,10 +109,8 @@ class SessionTimer:
         counted = int(self.arrays.lap_number[i] - self.arrays.lap_number[i - 1])
         if counted < 0 or (counted == 0 and self.events.bits[i] & JUMP):
             self._restart(i)
-        elif counted > 0 and self._same_crossing(i):
-            self.ahead -= counted
         elif counted > 0:
-            self._cross(i, int(self.arrays.lap_number[i]) + self.ahead, by_clock=False)
+            self._count(i, counted)
         elif self._clock_starts(i):
             self._begin_by_clock(i)
         elif self._counted_early(i):
@@ -117,6 +118,12 @@ class SessionTimer:
         elif self._clock_restarts_at(i):
             self.ahead += 1
             self._cross(i, self.open.lap_number + 1, by_clock=True)
+
+    def _count(self, i: int, counted: int) -> None:
+        if self._same_crossing(i):
+            self.ahead -= counted
+        else:
+            self._cross(i, int(self.arrays.lap_number[i]) + self.ahead, by_clock=False)
 
     def _same_crossing(self, i: int) -> bool:
         return (
@@ -183,12 +190,9 @@ class SessionTimer:
         # Frames before belong to the earlier attempt, although a clock that was put back counts
         # some of its time again.
         starts_us = max(begun.started_at_us, int(self.arrays.time[i - 1]) + 1)
-        self.open = replace(
-            begun,
-            started_at_us=starts_us,
-            unseen_us=starts_us - begun.started_at_us,
-            reasons=begun.reasons | {"restarted"},
-        )
+        unseen_us = starts_us - begun.started_at_us
+        reasons = begun.reasons | {"restarted"}
+        self.open = replace(begun, started_at_us=starts_us, unseen_us=unseen_us, reasons=reasons)
         self.ended = None
         self.ahead = number - int(self.arrays.lap_number[i])
         self.events.clear(i, HOLE | LONG_HOLE | JUMP | JUMP_BACK | PIT_ENTRY | MARK)
@@ -291,32 +295,37 @@ class SessionTimer:
             return by_frames_us
         if self.arrays.lap_clock_ms[j] < self.arrays.lap_clock_ms[j - 1]:
             return by_frames_us
-        frames = slice(a, j + 1)
-        so_far = replace(
-            self.open,
-            bits=self.open.bits | int(np.bitwise_or.reduce(self.events.bits[frames])),
-            still_us=self.open.still_us + int(self.events.still_us[frames].sum()),
-            fit=self.open.fit.plus(self.events.fit(a, j + 1)),
-        )
+        so_far = self._open_lap_with(a, j + 1)
         reliable = so_far.has_reliable_clock and so_far.clock_fits(
             by_frames_us - so_far.clock_zero_us, clock_us
         )
         return by_clock_us if reliable else by_frames_us
 
+    def _open_lap_with(self, a: int, b: int) -> OpenLap:
+        """Return the open lap with what shows whether its clock is right in frames a..b-1."""
+        frames = slice(a, b)
+        return replace(
+            self.open,
+            bits=self.open.bits | int(np.bitwise_or.reduce(self.events.bits[frames])),
+            still_us=self.open.still_us + int(self.events.still_us[frames].sum()),
+            fit=self.open.fit.plus(self.events.fit(a, b)),
+        )
+
     def _listen(self, a: int, b: int) -> None:
         """Take the official time of the ended lap, if it is among frames a..b-1."""
         if not self.ended:
             return
-        until = a + int(
-            self.arrays.time[a:b].searchsorted(self.ended.ended_at_us + _WITHIN_US, "right")
-        )
+        last_us = self.ended.ended_at_us + _WITHIN_US
+        until = a + int(self.arrays.time[a:b].searchsorted(last_us, "right"))
         official = official_ms(self.ended, self.arrays.last_lap_time_ms[a:until])
         if official is not None and official != self.ended.lap.official_lap_time_ms:
-            lap = replace(self.ended.lap, official_lap_time_ms=official)
-            self.laps[lap.lap_number] = lap
-            self.ended = replace(self.ended, lap=lap)
+            self._correct(self.ended, official)
         if until < b:
-            self.open = replace(
-                self.open, official_before_ms=int(self.arrays.last_lap_time_ms[until - 1])
-            )
+            before_ms = int(self.arrays.last_lap_time_ms[until - 1])
+            self.open = replace(self.open, official_before_ms=before_ms)
             self.ended = None
+
+    def _correct(self, ended: EndedLap, official_ms: int) -> None:
+        lap = replace(ended.lap, official_lap_time_ms=official_ms)
+        self.laps[lap.lap_number] = lap
+        self.ended = replace(ended, lap=lap)

@@ -37,11 +37,7 @@ def read_table(
     all rows at once: some hundred thousand are a good size.
     """
     nullable = [field.name for field in schema if field.nullable]
-    arrays = [sql.SQL("array_agg({})").format(_selected(field)) for field in schema]
-    names = sql.SQL(", ").join(map(sql.Identifier, schema.names))
-    statement = sql.SQL("SELECT {}, {} FROM (SELECT {} {}) AS found").format(
-        sql.SQL(", ").join(arrays), _nulls(nullable), names, source
-    )
+    statement = _statement(schema, nullable, source)
     with conn.cursor(binary=True) as cursor:
         # Planned each time: the planner finds the chunks that hold a session by its times.
         result = cursor.execute(statement, parameters, prepare=False).pgresult
@@ -52,6 +48,14 @@ def read_table(
         _column(data, field, masks.get(field.name)) for field, data in stored if data is not None
     ]
     return pa.table(found, schema=schema) if found else schema.empty_table()
+
+
+def _statement(schema: pa.Schema, nullable: list[str], source: sql.Composable) -> sql.Composed:
+    arrays = [sql.SQL("array_agg({})").format(_selected(field)) for field in schema]
+    names = sql.SQL(", ").join(map(sql.Identifier, schema.names))
+    return sql.SQL("SELECT {}, {} FROM (SELECT {} {}) AS found").format(
+        sql.SQL(", ").join(arrays), _nulls(nullable), names, source
+    )
 
 
 def _selected(field: pa.Field) -> sql.Composable:

@@ -87,6 +87,7 @@ time >= %(started_at)s AND time < coalesce(%(ended_at)s::timestamptz, 'infinity'
    AND time <= coalesce(%(last_frame_at)s::timestamptz, 'infinity')
 """
 
+_BEFORE_LATE = " AND started_at <= to_timestamp(%(late_from_us)s / 1e6)"
 _TO_RESUME = """
 time >= coalesce((SELECT max(time) FROM telemetry WHERE session_id = %(session_id)s
     AND time < to_timestamp(%(margin_us)s / 1e6)), '-infinity')
@@ -188,18 +189,9 @@ def frames_to_resume(
     data can change where a lap ended. So it is the lap before the one that was being driven.
     Without such a lap the function returns all frames, for `analytics.laps.engine.advance`.
     """
-    before = (
-        " AND started_at <= to_timestamp(%(late_from_us)s / 1e6)"
-        if late_from_us is not None
-        else ""
-    )
-    skip = 0 if late_from_us is None else 1
-    last = _laps(
-        conn,
-        f"{_LAPS_OF_SESSION}{before} ORDER BY lap_number DESC LIMIT 1 OFFSET {skip}",
-        session_id,
-        late_from_us,
-    )
+    before, skip = ("", 0) if late_from_us is None else (_BEFORE_LATE, 1)
+    query = f"{_LAPS_OF_SESSION}{before} ORDER BY lap_number DESC LIMIT 1 OFFSET {skip}"
+    last = _laps(conn, query, session_id, late_from_us)
     # Without a lap, a time a little before 1970: earlier than every frame.
     margin_us = last[0].started_at_us - RESUME_MARGIN_US if last else -RESUME_MARGIN_US
     table = frames(conn, FRAMES, session_id, condition=_TO_RESUME, where={"margin_us": margin_us})

@@ -15,6 +15,7 @@ import pyarrow as pa
 from psycopg import sql
 from psycopg.rows import class_row, dict_row
 
+from analytics.model.session import SessionInfo
 from analytics.model.summary import BRAKING, FULL_THROTTLE, SECONDS, LapSummary
 from analytics.store.arrow_fetch import read_table
 from analytics.store.queries import session
@@ -136,23 +137,26 @@ def lap_summaries(
 
     ``first`` and ``last`` limit the lap numbers.
     """
-    found = session(conn, key)
-    where = {
-        "session_id": found.id,
-        "last_frame_at": found.last_frame_at,
-        "first": first,
-        "last": last,
-    }
-    with conn.cursor(row_factory=dict_row) as cursor:
-        where |= cursor.execute(_BOUNDS, where).fetchone() or {}
-    if where["next"] is None:
-        where["next"], *_ = conn.execute(_FIRST_NUMBER, where).fetchone() or (None,)
+    where = _bounds(conn, session(conn, key), first, last)
     columns = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields(LapSummary)[1:])
     finished = finished_laps("AND t.time >= %(since)s AND t.time < %(until)s")
     query = sql.SQL(_LAPS_OF_SESSION).format(columns=columns, finished=finished, sums=lap_sums())
     with conn.cursor(row_factory=class_row(LapSummary)) as cursor:
         # Not prepared: a plan that is kept for other times would cover all chunks again.
         return cursor.execute(query, where, prepare=False).fetchall()
+
+
+def _bounds(
+    conn: psycopg.Connection[Any], of: SessionInfo, first: int | None, last: int | None
+) -> dict[str, Any]:
+    """Return the parameters of the queries for laps ``first`` to ``last`` of a session."""
+    where: dict[str, Any] = {"session_id": of.id, "last_frame_at": of.last_frame_at}
+    where |= {"first": first, "last": last}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        where |= cursor.execute(_BOUNDS, where).fetchone() or {}
+    if where["next"] is None:
+        where["next"], *_ = conn.execute(_FIRST_NUMBER, where).fetchone() or (None,)
+    return where
 
 
 def finished_laps(within: LiteralString = "") -> sql.Composed:
