@@ -137,7 +137,7 @@ class Course:
             spool = SpoolFolder(disk, max_bytes=10**9, keep_s=7200)
             sender = self._sender(spool, "full")
             self.line.cut()
-            given = self._send(sender, 30_000)
+            given = self._send(sender, 60_000)
             dropped = sender.statistics.errors
             assert dropped > 0, "the disk was not full"
             self.line.mend()

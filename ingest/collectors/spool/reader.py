@@ -52,6 +52,8 @@ class SegmentReader:
         """
         if self._position == after and len(self._ahead) < _MOST_NOTED:
             self._ahead.append((record, end))
+            if end.segment != self._position.segment:
+                self.close()  # the next read is of another file
             self._position = end
 
     def next(self) -> tuple[OutgoingRecord, SpoolPosition] | None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.collectors.delivery.records import OutgoingRecord, new_session_key
-from ingest.collectors.spool import disk
+from ingest.collectors.spool import disk, reader
 from ingest.collectors.spool.cursor import Cursor, SpoolPosition, session_path
 from ingest.collectors.spool.folder import SpoolFolder, default_path
 from ingest.collectors.spool.memory import SpooledSession
@@ -67,6 +67,22 @@ def await_cursor(folder, *, segment):
 
 def take_all(spool):
     return [taken.sequence for taken in iter(spool.take, None)]
+
+
+def test_a_reader_that_lags_twice_reads_the_segment_it_is_in(tmp_path, monkeypatch):
+    """It was up to date in between, and went through segments without opening them."""
+    monkeypatch.setattr(reader, "_MOST_NOTED", 5)
+    spool = folder_at(tmp_path).begin(SESSION)
+    fill(spool, 8)
+    assert take_all(spool) == list(range(1, 9))
+    for sequence in range(9, 30):
+        fill(spool, 1, first=sequence)
+        assert take_all(spool) == [sequence]
+    fill(spool, 20, first=30)
+
+    assert take_all(spool) == list(range(30, 50))
+    assert spool.damaged_bytes == 0
+    spool.close()
 
 
 def left(folder):
