@@ -286,6 +286,13 @@ GUARDS = (
         f"{PAGE}::test_refused_logins_of_an_address_are_slowed_down",
     ),
     Guard(
+        "S12 answers in no cache",
+        "serve/bridge/web_app.py",
+        '_NOT_KEPT if scope["path"].startswith("/api/") else []',
+        "[]",
+        f"{PAGE}::test_answers_with_data_are_kept_in_no_cache",
+    ),
+    Guard(
         "S13 no token in a repr",
         f"{LIVE}/client_messages.py",
         "token: str = field(repr=False)",

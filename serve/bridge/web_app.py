@@ -38,6 +38,9 @@ _POLICY = (
     " form-action 'self'; frame-ancestors 'none'"
 )
 
+# What one caller may read is in no cache of a browser or proxy that another uses.
+_NOT_KEPT = [(b"cache-control", b"no-store")]
+
 _UNKNOWN_HOST = PlainTextResponse(
     "the Host of this request is none of this page's: ALLOWED_HOSTS names them, besides addresses"
     " and localhost\n",
@@ -203,7 +206,8 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *self._headers]
+                more = _NOT_KEPT if scope["path"].startswith("/api/") else []
+                message["headers"] = [*message.get("headers", []), *self._headers, *more]
             await send(message)
 
         await self._app(scope, receive, with_headers)

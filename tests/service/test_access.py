@@ -97,6 +97,12 @@ def routes(page):
     return [path for path in page.app.openapi()["paths"] if path.startswith("/api/")]
 
 
+def test_answers_with_data_are_kept_in_no_cache(page, keys):
+    for path in DATA:
+        assert page.get(path, keys["eve"]).headers["cache-control"] == "no-store"
+    assert "cache-control" not in page.get("/").headers
+
+
 def test_what_is_open_shows_no_data(page):
     assert page.get("/").status_code == 200
     assert page.get("/api/login").json() == {

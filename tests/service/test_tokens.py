@@ -132,7 +132,7 @@ def test_token_brings_no_key_and_names_no_place(issuer):
         assert evil.requests == []
 
 
-def test_page_takes_tokens_renews_them_in_place_and_ends_with_them(issuer):
+def test_page_takes_tokens_renews_them_in_place_and_ends_with_them(issuer, capfd):
     serve = ServeSettings(
         auth_mode="jwt",
         auth_issuer=issuer.url,
@@ -156,6 +156,10 @@ def test_page_takes_tokens_renews_them_in_place_and_ends_with_them(issuer):
 
         first, renewed, end, pong = asyncio.run(watch())
 
+    logged = "".join(capfd.readouterr())
+    assert "login_ended" in logged
+    assert "expired" in logged
+    assert [part for part in almost_over.split(".") if part in logged] == []
     assert (first["name"], first["role"]) == ("ann", "driver")
     assert renewed["role"] == "engineer"
     assert renewed["expiresAt"] > first["expiresAt"]
