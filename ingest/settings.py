@@ -307,14 +307,17 @@ class KafkaSettings(_Environment):
             "security.protocol": self.security_protocol,
         }
         if self.security_protocol.startswith("SASL"):
-            config |= {
-                "sasl.mechanism": self.sasl_mechanism,
-                "sasl.username": self.username,
-                "sasl.password": self.password.get_secret_value(),
-            }
+            config |= self._sasl()
         if self.ca_file:
             config["ssl.ca.location"] = self.ca_file
         return config | (more or {})
+
+    def _sasl(self) -> dict[str, str]:
+        return {
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.username": self.username,
+            "sasl.password": self.password.get_secret_value(),
+        }
 
 
 @dataclass(frozen=True, slots=True)

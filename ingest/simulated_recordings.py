@@ -33,12 +33,8 @@ def simulated(
     """
     at_ms = round(started_at.timestamp() * 1000)
     driven = drive(circuit, seed=seed, started_at_ms=at_ms, rate_hz=rate_hz, car=car)
-    values = [
-        frame.SerializeToString()
-        for frame in takewhile(
-            lambda frame: frame.lap_number <= laps or frame.lap_time < 1000, driven
-        )
-    ]
+    taken = takewhile(lambda frame: frame.lap_number <= laps or frame.lap_time < 1000, driven)
+    values = [frame.SerializeToString() for frame in taken]
     frames = decode(values, [b"simulated"] * len(values)).frames
     known = {name: frames.column(name) for name in frames.column_names}
     known |= {

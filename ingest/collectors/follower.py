@@ -38,6 +38,7 @@ ACKNOWLEDGED_WITHIN_S = 5.0
 _CLOSING_AT_ONCE = 4
 _LOOK_AGAIN_S = 1.0
 _AFTER_A_FAILURE_S = 10.0
+_NOT_CLOSED = "a session that ended was not closed as it should be"
 
 
 class Sending(Protocol):
@@ -206,11 +207,7 @@ class Follower:
             if (failed := closed.exception()) is not None:
                 # The session that is being driven goes on. The next run sends the records of this
                 # one that are on disk.
-                log.error(
-                    "a session that ended was not closed as it should be",
-                    session=sender.key,
-                    exc_info=failed,
-                )
+                log.error(_NOT_CLOSED, session=sender.key, exc_info=failed)
             elif (left := closed.result()) is not None:
                 log.info("to be sent later", session=sender.key, left=str(left))
 

@@ -94,9 +94,8 @@ def _frames(columns: Mapping[str, Sequence[Any]], first_row: int) -> Iterator[Te
     names = [(REQUIRED | OPTIONAL)[name] for name in columns]
     required = {*REQUIRED.values()}
     for row, values in enumerate(zip(*columns.values(), strict=True), first_row):
-        known = {
-            name: value for name, value in zip(names, values, strict=True) if value is not None
-        }
+        named = zip(names, values, strict=True)
+        known = {name: value for name, value in named if value is not None}
         try:
             frame = plausible_frame(known)
         except (TypeError, ValueError):

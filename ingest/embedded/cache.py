@@ -39,15 +39,19 @@ def filled(folder: Path, fill: Callable[[Path], None], *, cancelled: Cancelled =
         return folder
     with _one_at_a_time(folder, cancelled):
         if not folder.is_dir():
-            unfinished = folder.with_name(f"{folder.name}.unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
-            unfinished.mkdir(parents=True)
-            try:
-                fill(unfinished)
-                unfinished.rename(folder)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
+            _fill(folder, fill)
     return folder
+
+
+def _fill(folder: Path, fill: Callable[[Path], None]) -> None:
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        fill(unfinished)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager

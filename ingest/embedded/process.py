@@ -201,10 +201,7 @@ class Process:
         gives_up_at = time.monotonic() + deadline_s
         try:
             while not answers():
-                if not self.running:
-                    raise self.failure(f"ended while starting (status {self._guardian.returncode})")
-                if cancelled():
-                    raise self.failure("was stopped while starting")
+                self._check_start(cancelled)
                 if time.monotonic() > gives_up_at:
                     raise self.failure(f"gave no answer for {deadline_s:.0f} s")
                 time.sleep(0.02)
@@ -212,6 +209,12 @@ class Process:
             self.kill()
             raise
         progress(Step(self.name, "ready"))
+
+    def _check_start(self, cancelled: Cancelled) -> None:
+        if not self.running:
+            raise self.failure(f"ended while starting (status {self._guardian.returncode})")
+        if cancelled():
+            raise self.failure("was stopped while starting")
 
     def failure(self, reason: str) -> ServiceUnavailable:
         """Build the error for ``reason``, with the last lines that the service logged."""

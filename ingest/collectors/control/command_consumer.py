@@ -107,12 +107,9 @@ class CommandConsumer:
     ) -> None:
         self.ignored: dict[str, int] = {}
         self._topic, self._user_id, self._clock = settings.topic_commands, user_id, clock
-        more = _CONSUMER | {
-            "group.id": f"{settings.client_id}-commands",
-            "error_cb": lambda _: None,
-        }
+        more = {"group.id": f"{settings.client_id}-commands", "error_cb": lambda _: None}
         try:
-            self._consumer = Consumer(settings.client(more))
+            self._consumer = Consumer(settings.client(_CONSUMER | more))
         except KafkaException as refused:
             raise BrokerUnavailable(settings.brokers, error_of(refused).str()) from None
         self._place: TopicPartition | None = None
@@ -152,12 +149,8 @@ class CommandConsumer:
         except InvalidCommand as mistake:
             kind = str(mistake)
             if kind not in self.ignored:
-                log.warning(
-                    "command ignored",
-                    kind=kind,
-                    partition=message.partition(),
-                    offset=message.offset(),
-                )
+                partition, offset = message.partition(), message.offset()
+                log.warning("command ignored", kind=kind, partition=partition, offset=offset)
             self.ignored[kind] = self.ignored.get(kind, 0) + 1
             return None
 

@@ -266,13 +266,16 @@ class CommandHandler:
             statements = sum(not theirs for _, theirs in self._waiting)
             self._waiting.insert(statements, (session, ranges))
 
+    def _begin_resend(self) -> None:
+        session, ranges = self._waiting.popleft()
+        # Not held: another PC of this user has it, or it was kept long enough and removed.
+        if (holding := self._holdings.of(session)) is not None:
+            self._resending = Resending(self._kafka, holding, ranges)
+
     def _resend(self, *, timeout_s: float) -> None:
         # Without a broker each attempt would cost more than a day of polling for commands.
         if self._resending is None and self._waiting and self._listener.reached:
-            session, ranges = self._waiting.popleft()
-            if (holding := self._holdings.of(session)) is None:
-                return  # another PC of this user has it, or it was kept long enough and removed
-            self._resending = Resending(self._kafka, holding, ranges)
+            self._begin_resend()
         if self._resending is None:
             return
         self._resending.poll(timeout_s)

@@ -90,14 +90,12 @@ class ResilientProducer:
         linger_ms: float,
         shows_clock: bool = False,
     ) -> None:
-        self.partition = partition
-        self._shows_clock = shows_clock
+        self.partition, self._shows_clock = partition, shows_clock
         self.errors = 0
         self._settings, self._topic, self._key, self._headers = settings, topic, key, headers
         self._confirmed, self._lost = confirmed, lost
-        self._config = settings.client(
-            PRODUCER | {"linger.ms": linger_ms, "error_cb": self._on_error}
-        )
+        more = {"linger.ms": linger_ms, "error_cb": self._on_error}
+        self._config = settings.client(PRODUCER | more)
         self._producer: Producer | None = None
         self._broken: KafkaError | None = None
         self._search: Future[int] | None = None

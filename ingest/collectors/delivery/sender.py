@@ -147,15 +147,11 @@ class Sender:
         self._closed = True
         if not left:
             return None
-        first = self._delivery.last_sequence + 1
+        first, last = self._delivery.last_sequence + 1, self._sequence
         log.warning(
-            "frames not acknowledged",
-            session=self.key,
-            frames=left,
-            first=first,
-            last=self._sequence,
+            "frames not acknowledged", session=self.key, frames=left, first=first, last=last
         )
-        return Unacknowledged(left, first, self._sequence)
+        return Unacknowledged(left, first, last)
 
     def _add_facts(self, timestamp_ms: int) -> None:
         self._queue(

@@ -237,18 +237,13 @@ if sys.platform == "win32":
         Without them, a handle or an address would be cut to 32 bits and refer to something else.
         """
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel32.OpenFileMappingW.argtypes = (ctypes.c_uint32, ctypes.c_int, ctypes.c_wchar_p)
-        kernel32.OpenFileMappingW.restype = ctypes.c_void_p
-        kernel32.MapViewOfFile.argtypes = (
-            ctypes.c_void_p,
-            ctypes.c_uint32,
-            ctypes.c_uint32,
-            ctypes.c_uint32,
-            ctypes.c_size_t,
-        )
-        kernel32.MapViewOfFile.restype = ctypes.c_void_p
-        kernel32.UnmapViewOfFile.argtypes = (ctypes.c_void_p,)
-        kernel32.CloseHandle.argtypes = (ctypes.c_void_p,)
+        word, pointer = ctypes.c_uint32, ctypes.c_void_p
+        kernel32.OpenFileMappingW.argtypes = (word, ctypes.c_int, ctypes.c_wchar_p)
+        kernel32.OpenFileMappingW.restype = pointer
+        kernel32.MapViewOfFile.argtypes = (pointer, word, word, word, ctypes.c_size_t)
+        kernel32.MapViewOfFile.restype = pointer
+        kernel32.UnmapViewOfFile.argtypes = (pointer,)
+        kernel32.CloseHandle.argtypes = (pointer,)
         return kernel32
 
     class MappedPage:

@@ -63,8 +63,7 @@ def drive(
 def _frames(
     circuit: Circuit, driven: Iterable[SimulatedLap], car: Car, started_at_ms: int, rate_hz: float
 ) -> Iterator[TelemetryFrame]:
-    taken = 0
-    now_s = 0.0
+    taken, now_s = 0, 0.0
     for lap in driven:
         for step in _steps(circuit, car, lap):
             while now_s < step.ends_s:

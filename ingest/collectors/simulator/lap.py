@@ -165,19 +165,14 @@ def _profile(
     """Return energies and accelerations from ``first``, beyond the line as far as the first corner
     has an effect.
     """
-    ahead = round(_LOOK_AHEAD_M / circuit.step_m)
+    step_m = circuit.step_m
+    ahead = round(_LOOK_AHEAD_M / step_m)
     curvature = [*circuit.curvature_per_m[first:-1], *circuit.curvature_per_m[:ahead]]
     demand = intent.demand.joined(following.demand, start=first, ahead=ahead)
-    ceilings = corner_energies(car, curvature, demand)
-    ceilings = brake_backwards(car, circuit.step_m, curvature, demand, ceilings)
+    limits = corner_energies(car, curvature, demand)
+    limits = brake_backwards(car, step_m, curvature, demand, limits)
     return drive_forwards(
-        car,
-        circuit.step_m,
-        curvature,
-        demand,
-        ceilings,
-        energy=joint.energy,
-        gaining_mps2=joint.gaining_mps2,
+        car, step_m, curvature, demand, limits, energy=joint.energy, gaining_mps2=joint.gaining_mps2
     )
 
 

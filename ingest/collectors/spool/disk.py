@@ -220,13 +220,16 @@ class DiskSpool:
                 write_session(self._folder, self.session)
             writer.append(record)
         except OSError as refused:
-            self._refusal = refused.strerror or str(refused)
-            self._full_until = self._now + RETRY_S
-            self._give_way()
+            self._pause_writes(refused)
             return False
         self._reader.note(record, after=end, end=writer.end)
         self._wake()
         return True
+
+    def _pause_writes(self, refused: OSError) -> None:
+        self._refusal = refused.strerror or str(refused)
+        self._full_until = self._now + RETRY_S
+        self._give_way()
 
     def _wake(self) -> None:
         """Wake the second thread. It is awake for most frames, and the check costs less than

@@ -94,13 +94,9 @@ class SpoolFolder:
         except OSError as refused:
             raise SpoolUnavailable(str(self.path), refused.strerror or str(refused)) from None
         writer = SegmentWriter(folder, room=self._has_room, segment_bytes=self._segment_bytes)
+        clock = self._wall_clock
         return DiskSpool(
-            folder,
-            held,
-            session,
-            writer=writer,
-            make_room=self._make_room,
-            wall_clock=self._wall_clock,
+            folder, held, session, writer=writer, make_room=self._make_room, wall_clock=clock
         )
 
     def left(self) -> Iterator[DiskSpool]:
@@ -111,11 +107,7 @@ class SpoolFolder:
         for folder in self._folders():
             if Cursor.read(folder).drained or not _has_segments(folder):
                 continue
-            try:
-                held = lock(folder / _LOCK)
-            except OSError:  # removed meanwhile, or the state of the lock is not known
-                continue
-            if held is None:
+            if (held := _locked(folder)) is None:
                 continue
             if (session := read_session(folder)) is None:
                 held.close()
@@ -234,6 +226,13 @@ def _remove_leftovers(folder: Path) -> None:
             held.close()
         (folder / _LOCK).unlink()
         folder.rmdir()
+
+
+def _locked(folder: Path) -> BinaryIO | None:
+    try:
+        return lock(folder / _LOCK)
+    except OSError:  # removed meanwhile, or the state of the lock is not known
+        return None
 
 
 def _remove_if(path: Path, so: Callable[[Path], bool]) -> bool:

@@ -130,14 +130,12 @@ class SegmentReader:
     def _put_aside(self, damaged: bytes, offset: int, *, next_sequence: int) -> None:
         self.damaged_bytes += len(damaged)
         aside = self._folder.parent / QUARANTINE
-        name = f"{self._folder.name}-{self._position.segment}-{offset}"
+        kept = aside / f"{self._folder.name}-{self._position.segment}-{offset}"
+        size = len(damaged)
         log.error(
-            "damaged records are missing",
-            bytes=len(damaged),
-            before=next_sequence,
-            quarantine=str(aside / name),
+            "damaged records are missing", bytes=size, before=next_sequence, quarantine=str(kept)
         )
         with contextlib.suppress(OSError):  # a full disk must not keep the whole records back
             aside.mkdir(exist_ok=True)
             if len(list(aside.iterdir())) < _MOST_QUARANTINED:
-                (aside / name).write_bytes(damaged)
+                kept.write_bytes(damaged)

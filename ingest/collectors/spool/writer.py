@@ -68,9 +68,7 @@ class SegmentWriter:
         """Sync all records appended before this call, so that they outlive a power cut. Raises
         OSError.
         """
-        while self._full:
-            os.fsync(self._full[0].fileno())
-            self._full.popleft().close()
+        self._sync_full()
         if not self._unsynced or (current := self._file) is None:
             return
         self._unsynced = False  # before the fsync: records appended meanwhile are for the next call
@@ -82,6 +80,11 @@ class SegmentWriter:
         if self._new_names:
             self._new_names = False
             sync_folder(self._folder)
+
+    def _sync_full(self) -> None:
+        while self._full:
+            os.fsync(self._full[0].fileno())
+            self._full.popleft().close()
 
     def close(self) -> None:
         """Sync and close the files."""

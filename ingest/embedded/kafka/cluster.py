@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -217,17 +218,8 @@ def _nodes(
     own = [(id, *(ports[name] for name in _names(id))) for id in range(1, brokers + 1)]
     voters = [f"{id}@127.0.0.1:{controller}" for id, _, controller in own]
     common = _QUORUM | _THREADS | dict(settings)
-    nodes = [
-        Node(
-            id,
-            port=port,
-            controller_port=controller,
-            voters=voters,
-            settings=common,
-            heap_mb=_HEAP_MB,
-        )
-        for id, port, controller in own
-    ]
+    node = partial(Node, voters=voters, settings=common, heap_mb=_HEAP_MB)
+    nodes = [node(id, port=port, controller_port=controller) for id, port, controller in own]
     return nodes if security is None else [security.secured(node) for node in nodes]
 
 

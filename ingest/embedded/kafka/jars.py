@@ -128,10 +128,9 @@ def _by_jgo(
         raise ServiceUnavailable(NAME, "jgo is not installed") from None
     received = _Received(progress, sum(jar.size_bytes for jar in wanted()))
     resolver = PythonResolver(progress_callback=received.file)
+    remotes = dict(registries) if registries else None
     context = MavenContext(
-        resolver=resolver,
-        repo_cache=workshop / "repository",
-        remote_repos=dict(registries) if registries else None,
+        resolver=resolver, repo_cache=workshop / "repository", remote_repos=remotes
     )
     for jar in wanted():
         _download(context, jar).rename(jars / jar.file_name)

