@@ -281,7 +281,7 @@ GUARDS = (
     Guard(
         "S7 refused logins",
         "serve/bridge/rest/guarded.py",
-        "if not bridge.admission.shake_hands(bridge.address_of(request), now=bridge.clock()):",
+        "if not bridge.admission.shake_hands(address, now=bridge.clock()):",
         "if False:",
         f"{PAGE}::test_refused_logins_of_an_address_are_slowed_down",
     ),
@@ -302,8 +302,8 @@ GUARDS = (
     Guard(
         "S13 no credential in a log",
         f"{ACCESS}/login_check.py",
-        "raise self.refuse(refused.reason, address, way) from None",
-        "audit_refusal(credential)\n            raise self.refuse(refused.reason, address, way)",
+        'raise self.refuse(refused.reason, address, "socket") from None',
+        'audit_refusal(token)\n            raise self.refuse(refused.reason, address, "socket")',
         f"{PAGE}::test_no_credential_is_in_a_log_or_an_answer",
     ),
     Guard(

@@ -276,13 +276,14 @@ def test_socket_has_so_many_subscriptions_by_message_and_in_the_address(page, ke
     assert end == (4400, "at most 3 subscriptions")
 
 
-def test_refused_logins_of_an_address_are_slowed_down(page, keys, monkeypatch):
+def test_refused_logins_of_an_address_are_slowed_down(page, keys, monkeypatch, capfd):
     """So that they fill no log; who has a login is not slowed."""
     monkeypatch.setattr(
         page.app.state.bridge, "admission", Admission(AdmissionLimits(handshakes_per_s=1.0))
     )
     statuses = [page.get("/api/sessions", "nobody's").status_code for _ in range(20)]
     assert {401, 429} == set(statuses)
+    assert "".join(capfd.readouterr()).count("login_refused") == statuses.count(401)
     assert page.get("/api/sessions", keys["ann"]).status_code == 200
 
 

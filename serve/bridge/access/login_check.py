@@ -1,7 +1,7 @@
 """Checks the logins of requests and sockets, and writes the audit log of them.
 
-The rule: every refusal is one line with its reason; of what a program does again and again, the
-first of an hour is enough.
+The rule: a refusal is one line with its reason; of what a program does again and again, the first
+of an hour is enough.
 """
 
 import time
@@ -49,13 +49,19 @@ class LoginCheck:
 
     def of_socket(self, token: str, address: str) -> Caller:
         """Return the caller of a socket. Raises NotAuthenticated."""
-        caller = self._checked(token, address, "socket")
+        try:
+            caller = self._logins.authenticate(token, self._wall())
+        except NotAuthenticated as refused:
+            raise self.refuse(refused.reason, address, "socket") from None
         self._log_login(caller, address, "socket")
         return caller
 
     def of_request(self, authorization: str, address: str) -> Caller:
-        """Return the caller of a request with this Authorization. Raises NotAuthenticated."""
-        caller = self._checked(_bearer(authorization), address, "request")
+        """Return the caller of a request with this Authorization.
+
+        Raises NotAuthenticated, which is not logged: whoever answers may slow the address down.
+        """
+        caller = self._logins.authenticate(_bearer(authorization), self._wall())
         if self._seen.add((caller.name, caller.key_id, address), now_s=self._wall()):
             self._log_login(caller, address, "request")
         return caller
@@ -68,12 +74,6 @@ class LoginCheck:
         """Log a refusal, and return it as an error."""
         audit_refusal("login_refused", reason=reason.value, address=address, way=way)
         return NotAuthenticated(reason)
-
-    def _checked(self, credential: str, address: str, way: str) -> Caller:
-        try:
-            return self._logins.authenticate(credential, self._wall())
-        except NotAuthenticated as refused:
-            raise self.refuse(refused.reason, address, way) from None
 
     def _log_login(self, caller: Caller, address: str, way: str) -> None:
         if self.required:

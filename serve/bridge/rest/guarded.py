@@ -92,8 +92,10 @@ def add_login_errors(app: FastAPI) -> None:
 async def _not_authenticated(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, NotAuthenticated)
     bridge: Bridge = request.app.state.bridge
-    if not bridge.admission.shake_hands(bridge.address_of(request), now=bridge.clock()):
+    address = bridge.address_of(request)
+    if not bridge.admission.shake_hands(address, now=bridge.clock()):
         return JSONResponse({"error": "too many logins were refused"}, 429, {"retry-after": "1"})
+    bridge.logins.refuse(error.reason, address, "request")
     answer = {"error": str(error), "reason": error.reason.value}
     return JSONResponse(answer, 401, _CHALLENGE)
 
