@@ -148,7 +148,7 @@ def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> dict[str, Any]:
     """Return the numbers of /api/stats for this replica since it started. ``lastSeen`` is in ms
     since 1970.
     """
-    hub, now, today_ms = bridge.hub, bridge.clock(), wall() * 1000
+    hub = bridge.hub
     return {
         "clientsConnected": hub.viewers,
         "messagesRelayed": bridge.relayed.messages,
@@ -156,11 +156,15 @@ def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> dict[str, Any]:
         "kafkaStats": {
             "messagesReceived": hub.received,
             "valuesBlanked": dict(hub.blanked),
-            "sessionStats": {
-                key: {"count": s.count, "lastSeen": round(today_ms - (now - s.seen_at) * 1000)}
-                for key, s in hub.sessions.items()
-            },
+            "sessionStats": _session_statistics(hub, bridge.clock(), wall() * 1000),
         },
+    }
+
+
+def _session_statistics(hub: Hub, now: float, today_ms: float) -> dict[str, dict[str, int]]:
+    return {
+        key: {"count": s.count, "lastSeen": round(today_ms - (now - s.seen_at) * 1000)}
+        for key, s in hub.sessions.items()
     }
 
 

@@ -249,17 +249,14 @@ def _first_timestamp_ms(
     """
     from ingest.codec.timestamps import EARLIEST_MS
 
-    if not now and recording.started_at_ms < EARLIEST_MS:
+    if not now:
+        if recording.started_at_ms >= EARLIEST_MS:
+            return None
         click.echo(
             "its times are before 2010 and do not show on which day it was driven, so it is"
             " driven now"
         )
-        now = True
-    return (
-        first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=now_ms)
-        if now
-        else None
-    )
+    return first_timestamp_ms(int(recording.duration_s * 1000), speed=speed, now_ms=now_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,12 +81,16 @@ def as_json(answer: StatusReport) -> dict[str, object]:
         "framesPublished": answer.frames_published,
         "framesResent": answer.frames_resent,
         "errors": answer.errors,
-        "producerStats": {
-            "messagesSent": answer.messages_sent,
-            "bytesSent": answer.bytes_sent,
-            "errors": answer.producer_errors,
-        },
+        "producerStats": _producer_statistics(answer),
         "clockAheadMs": answer.clock_ahead,
+    }
+
+
+def _producer_statistics(answer: StatusReport) -> dict[str, int]:
+    return {
+        "messagesSent": answer.messages_sent,
+        "bytesSent": answer.bytes_sent,
+        "errors": answer.producer_errors,
     }
 
 

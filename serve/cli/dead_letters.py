@@ -91,20 +91,23 @@ def dead_letters() -> None:
     """
 
 
+_FILTERS = (
+    click.option(
+        "--since",
+        "since_at",
+        type=Since(),
+        help="Only those since then: 90s, 15m, 2h, 7d, or a time.",
+    ),
+    click.option("--session", help="Only those of this session, by its key."),
+    click.option("--topic", help="Only those of this topic."),
+    click.option(
+        "--reason", help="Only those whose reason begins so: time, or 'value: speed_kmh'."
+    ),
+)
+
+
 def _filters(function: Any) -> Any:
-    for option in (
-        click.option(
-            "--since",
-            "since_at",
-            type=Since(),
-            help="Only those since then: 90s, 15m, 2h, 7d, or a time.",
-        ),
-        click.option("--session", help="Only those of this session, by its key."),
-        click.option("--topic", help="Only those of this topic."),
-        click.option(
-            "--reason", help="Only those whose reason begins so: time, or 'value: speed_kmh'."
-        ),
-    ):
+    for option in _FILTERS:
         function = option(function)
     return function
 

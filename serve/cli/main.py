@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from ingest.embedded.process import Process
     from serve.cli.status import Status
+    from serve.local.system import LocalSystem
 
 _LOOK_EVERY_S = 0.5
 _STOP_WITHIN_S = 60.0
@@ -340,10 +341,7 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
         # everything has stopped.
         stack.enter_context(single_instance(home))
         spinner = stack.enter_context(console.status("starting"))
-        # The lines below report each part that is ready: the log has only warnings by default.
-        start_logging(
-            LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"}))
-        )
+        _start_quiet_logging()
 
         def report(line: str) -> None:
             at_s = time.monotonic() - started_at
@@ -360,11 +358,7 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
                     folder, durable=durable, report=report, progress=progress, shutdown=shutdown
                 )
             )
-        url = local.database.url.get_secret_value()
-        instance = Instance(
-            os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication
-        )
-        write_note(instance, home)
+        write_note(_instance_of(local), home)
         driving = (
             [stack.enter_context(simulated_cars(cars, local.kafka.brokers, folder))] if cars else []
         )
@@ -375,13 +369,33 @@ def _run(folder: Path, *, durable: bool, cars: int) -> None:
             f"\n  [bold magenta]{local.page}[/]\n\n  Ctrl-C stops it all.", soft_wrap=True
         )
         with suppress(KeyboardInterrupt):
-            while True:
-                with shutdown.interrupting():
-                    time.sleep(_LOOK_EVERY_S)
-                local.keep_up()
-                if driving and not driving[0].running:
-                    report(str(driving.pop().failure("ended by itself")))
+            _keep_up(local, driving, shutdown, report)
         console.print("stopping")
+
+
+def _start_quiet_logging() -> None:
+    # `_run` reports each part that is ready: the log has only warnings by default.
+    start_logging(LogSettings.read(**({} if "LOG_LEVEL" in os.environ else {"level": "WARNING"})))
+
+
+def _instance_of(local: "LocalSystem") -> Instance:
+    url = local.database.url.get_secret_value()
+    return Instance(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication)
+
+
+def _keep_up(
+    local: "LocalSystem",
+    driving: list["Process"],
+    shutdown: ShutdownSignal,
+    report: Callable[[str], None],
+) -> None:
+    """Restart what ended by itself, until a signal interrupts."""
+    while True:
+        with shutdown.interrupting():
+            time.sleep(_LOOK_EVERY_S)
+        local.keep_up()
+        if driving and not driving[0].running:
+            report(str(driving.pop().failure("ended by itself")))
 
 
 @contextmanager

@@ -38,6 +38,17 @@ SELECT (SELECT count(*) FROM pg_stat_activity
        current_setting('max_worker_processes') AS processes
 """
 
+# The meaning of a failed job's error, by its SQLSTATE and a part of its message.
+_JOB_ERRORS = {
+    ("24000", "cannot drop portal"): (
+        "its work was done and committed: PostgreSQL 17.12 with TimescaleDB up to 2.29.2 marks"
+        " every job so, and runs it less and less often, at last at five times its interval;"
+        " another PostgreSQL release ends that"
+    ),
+    ("40P01", ""): "it and another transaction waited for each other; it is run again by itself",
+    ("55P03", ""): "what it needs was locked; it is run again by itself",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
@@ -63,19 +74,10 @@ def explain_job_error(code: str | None, message: str) -> str:
     On PostgreSQL 17.12 with TimescaleDB up to 2.29.2 every job does its work and commits it. The
     database then marks the job Failed with 24000.
     """
-    if code == "24000" and "cannot drop portal" in message:
-        meaning = (
-            "its work was done and committed: PostgreSQL 17.12 with TimescaleDB up to 2.29.2 marks"
-            " every job so, and runs it less and less often, at last at five times its interval;"
-            " another PostgreSQL release ends that"
-        )
-    elif code == "40P01":
-        meaning = "it and another transaction waited for each other; it is run again by itself"
-    elif code == "55P03":
-        meaning = "what it needs was locked; it is run again by itself"
-    else:
-        return f"{code or 'no code'}: {message}"
-    return f"{code}: {message}: {meaning}"
+    for (known, part), meaning in _JOB_ERRORS.items():
+        if code == known and part in message:
+            return f"{code}: {message}: {meaning}"
+    return f"{code or 'no code'}: {message}"
 
 
 def explain_scheduler(
@@ -110,13 +112,8 @@ def read_lacking(
 
 def read_scheduler_fault(conn: psycopg.Connection) -> str:
     """Return the result of `explain_scheduler` for this server."""
-    here, everywhere, databases, workers, processes = conn.execute(_SCHEDULER).fetchone() or (
-        0,
-        0,
-        0,
-        None,
-        "",
-    )
+    row = conn.execute(_SCHEDULER).fetchone() or (0, 0, 0, None, "")
+    here, everywhere, databases, workers, processes = row
     return explain_scheduler(
         here=here,
         everywhere=everywhere,

@@ -53,14 +53,10 @@ def service_text(
         command = " ".join(_systemd(part) for part in (str(python), *arguments))
         values = {"command": command, "folder": str(folder).replace("%", "%%")}
         return _template("collect.service").substitute(values, game=GAMES[game], file=name)
-    texts = {
-        "command": str(python),
-        # Windows itself splits a command line. None of its paths may contain a quote.
-        "arguments": " ".join(f'"{part}"' if " " in part else part for part in arguments),
-        "folder": str(folder),
-        "account": account,
-    }
-    values = {what: escape(text) for what, text in texts.items()}
+    # Windows itself splits a command line. None of its paths may contain a quote.
+    quoted = " ".join(f'"{part}"' if " " in part else part for part in arguments)
+    texts = {"command": python, "arguments": quoted, "folder": folder, "account": account}
+    values = {what: escape(str(text)) for what, text in texts.items()}
     return _template("collect.xml").substitute(values, game=GAMES[game], file=name, name=game)
 
 
@@ -82,17 +78,20 @@ def write_new(
     """Write a new file, or with ``force`` replace the existing one. Raises PurpleSectorError."""
     if path.exists() and not force:
         raise PurpleSectorError(f"{path} is there already; --force writes a new one in its place")
-    draft = path.with_name(f"{path.name}.draft")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)
-        # The file has its mode from the first byte on, because a moment is enough to read a
-        # password.
-        with os.fdopen(os.open(draft, _NEW_FILE, mode), "wb") as file:
-            file.write(text.encode(encoding))
-        draft.replace(path)
+        _replace(path, text, encoding=encoding, mode=mode)
     except OSError as refused:
         raise PurpleSectorError(f"{path} cannot be written: {refused.strerror}") from None
+
+
+def _replace(path: Path, text: str, *, encoding: str, mode: int) -> None:
+    draft = path.with_name(f"{path.name}.draft")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft.unlink(missing_ok=True)
+    # The file has its mode from the first byte on, because a moment is enough to read a password.
+    with os.fdopen(os.open(draft, _NEW_FILE, mode), "wb") as file:
+        file.write(text.encode(encoding))
+    draft.replace(path)
 
 
 def _template(name: str) -> Template:

@@ -88,9 +88,7 @@ class BrokerProbe:
         value = CommandMessage(status_report=StatusReport(state="doctor")).SerializeToString()
         sent_s = time.time()
         try:
-            producer.produce(
-                topic, value, on_delivery=lambda error, message: answers.append((error, message))
-            )
+            producer.produce(topic, value, on_delivery=lambda *answer: answers.append(answer))
             producer.flush(self._timeout_s)
         except KafkaException as refused:
             return error_of(refused).str()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from ingest.collectors.delivery.broker_clock import clock_trouble, offset_text
 from ingest.collectors.games.interface import Game, GameEvent, SessionBegan
@@ -138,12 +138,8 @@ def _clock(reach: BrokerProbe, topic: Topic) -> Finding:
 def clock_finding(offset: Offset | str) -> Finding:
     """Return the meaning of an offset between our clock and the broker's."""
     if isinstance(offset, str):
-        return Finding(
-            "clock",
-            "warning",
-            f"not compared with the broker's: {offset}",
-            "see that this PC sets its clock by itself",
-        )
+        seen = f"not compared with the broker's: {offset}"
+        return Finding("clock", "warning", seen, "see that this PC sets its clock by itself")
     # The driver's view: the offset of this PC's clock.
     ahead_ms = -offset.ahead_ms
     seen = f"{offset_text(ahead_ms)}, within {offset.within_ms:.0f} ms"
@@ -213,15 +209,16 @@ def _sync_ms(folder: Path) -> float:
     second of frames.
     """
     probe = folder / f"doctor-{os.getpid()}"
-    slowest_s = 0.0
     try:
         with probe.open("wb") as file:
-            for _ in range(5):
-                began = time.perf_counter()
-                file.write(bytes(1024))
-                file.flush()
-                os.fsync(file.fileno())
-                slowest_s = max(slowest_s, time.perf_counter() - began)
+            return max(_one_sync_s(file) for _ in range(5)) * 1000
     finally:
         probe.unlink(missing_ok=True)
-    return slowest_s * 1000
+
+
+def _one_sync_s(file: BinaryIO) -> float:
+    began = time.perf_counter()
+    file.write(bytes(1024))
+    file.flush()
+    os.fsync(file.fileno())
+    return time.perf_counter() - began

@@ -66,17 +66,20 @@ def wait_for_end(processes: Iterable[psutil.Process], timeout_s: float = 10.0) -
             process.wait(max(deadline - time.monotonic(), 0.0))
 
 
+def _is_ours(folder: Path) -> bool:
+    # In a folder that every user may write to, another user could name an owner, and so have our
+    # processes ended.
+    return folder.lstat().st_uid == os.geteuid() and not folder.is_symlink()
+
+
 def _is_abandoned(folder: Path) -> bool:
     try:
-        # In a folder that every user may write to, another user could name an owner, and so have
-        # our processes ended.
-        if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
+        if not _is_ours(folder):
             return False
         pid, created = (folder / _OWNER).read_text().split()
         owner = psutil.Process(int(pid))
-        return (
-            abs(owner.create_time() - float(created)) > 1 or owner.status() == psutil.STATUS_ZOMBIE
-        )
+        is_another = abs(owner.create_time() - float(created)) > 1
+        return is_another or owner.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
     except (OSError, ValueError, psutil.Error):

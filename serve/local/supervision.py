@@ -59,18 +59,19 @@ class ServiceWatch:
         try:
             self.service.restart(cancelled=self.cancelled)
         except (PurpleSectorError, OSError) as error:
-            if self.cancelled():
-                return
-            self.failures += 1
-            self.next_start_s = clock() + _RETRY.pause_s(self.failures)
-            if self.failures == 1:
-                report(f"{self.name} does not start, and is tried until it does: {error}")
+            if not self.cancelled():
+                self._put_off(error, clock(), report)
             return
         assert self.down_since_s is not None
-        report(
-            f"{self.name} is back on its port and data, after {clock() - self.down_since_s:.1f} s"
-        )
+        down_s = clock() - self.down_since_s
+        report(f"{self.name} is back on its port and data, after {down_s:.1f} s")
         self.down_since_s, self.next_start_s, self.failures = None, 0.0, 0
+
+    def _put_off(self, error: Exception, now_s: float, report: Callable[[str], None]) -> None:
+        self.failures += 1
+        self.next_start_s = now_s + _RETRY.pause_s(self.failures)
+        if self.failures == 1:
+            report(f"{self.name} does not start, and is tried until it does: {error}")
 
 
 @contextmanager

@@ -118,12 +118,7 @@ def run_local(
             )
         )
         create_topics(kafka)
-        serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
-        if serve.port != wanted.port:
-            report(
-                f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses"
-                " another"
-            )
+        serve = _on_free_port(wanted, report)
         progress(Step("ingest and the page", "starting"))
         stack.enter_context(
             ray_part.services(
@@ -308,6 +303,15 @@ def _serve(
     yield
 
 
+def _on_free_port(wanted: ServeSettings, report: Report) -> ServeSettings:
+    serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
+    if serve.port != wanted.port:
+        report(
+            f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another"
+        )
+    return serve
+
+
 def _free_port_near(host: str, port: int) -> int:
     """Return ``port`` if no process listens there, else one of `free_ports`."""
     with socket.socket() as attempt:
@@ -376,17 +380,14 @@ def _start_page_on_cluster(
 
 def _left_alone(what: str, differing: Callable[[], list[str]]) -> str:
     """Return the report on a part that runs already, with the settings that it does not take."""
+    alone = f"{what} runs already, and is left alone"
     try:
         names = differing()
-    except (
-        Exception
-    ) as error:  # the running code may be older, and Ray's exceptions have no narrower type
-        return (
-            f"{what} runs already, and is left alone; whether with these settings it did not say"
-            f" ({type(error).__name__})"
-        )
+    # The running code may be older, and Ray's exceptions have no narrower type.
+    except Exception as error:
+        return f"{alone}; whether with these settings it did not say ({type(error).__name__})"
     if not names:
-        return f"{what} runs already, and is left alone"
+        return alone
     return (
         f"{what} runs already, with another {', '.join(names)}, and is left alone:"
         " purple-sector cluster stop, and start again, takes the new settings"

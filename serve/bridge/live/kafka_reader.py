@@ -168,13 +168,9 @@ class LiveReader:
         start = OFFSET_BEGINNING if self._assigned else OFFSET_END
         new, gone = found - self._assigned, self._assigned - found
         if new:
-            consumer.incremental_assign(
-                [TopicPartition(topic, index, start) for topic, index in sorted(new)]
-            )
+            consumer.incremental_assign([TopicPartition(*place, start) for place in sorted(new)])
         if gone:
-            consumer.incremental_unassign(
-                [TopicPartition(topic, index) for topic, index in sorted(gone)]
-            )
+            consumer.incremental_unassign([TopicPartition(*place) for place in sorted(gone)])
         self._assigned = found
         log.info("partitions_followed", new=len(new), gone=len(gone), all=len(found))
 
