@@ -103,6 +103,10 @@ def _database_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _database_url_or_none(value: SecretStr) -> SecretStr:
+    return _database_url(value) if value.get_secret_value() else value
+
+
 def _hosts(netloc: str) -> str:
     return netloc.rpartition("@")[2]
 
@@ -429,6 +433,46 @@ class DatabaseSettings(_Environment):
         return (
             ",".join(h if ":" in h.rpartition("]")[2] else f"{h}:5432" for h in hosts) + parts.path
         )
+
+
+class BridgeDatabaseSettings(DatabaseSettings):
+    """Settings for the address of the store as the page connects to it."""
+
+    title: ClassVar[str] = "Database, as the page"
+    read_by: ClassVar[str] = "the page, where DATABASE_URL is set too"
+
+    url: Annotated[SecretStr, AfterValidator(_database_url_or_none)] = Field(
+        SecretStr(""),
+        alias="SERVE_DATABASE_URL",
+        description="The store as the page reads it, with the role purple_bridge"
+        " (docs/database-roles.md); empty: DATABASE_URL",
+    )
+
+
+class OwnerDatabaseSettings(DatabaseSettings):
+    """Settings for the address of the store as its owner connects to it."""
+
+    title: ClassVar[str] = "Database, as its owner"
+    read_by: ClassVar[str] = "the `database` commands, and `up` and `cluster start` for migrations"
+
+    url: Annotated[SecretStr, AfterValidator(_database_url_or_none)] = Field(
+        SecretStr(""),
+        alias="OWNER_DATABASE_URL",
+        description="The store as the owner of its tables, who migrates them and makes roles; no"
+        " other part needs it. Empty: DATABASE_URL",
+    )
+
+
+def bridge_database(database: DatabaseSettings) -> DatabaseSettings:
+    """Return the store as the page connects to it: ``database`` if nothing else is set."""
+    own = BridgeDatabaseSettings.read(_env_file=database._file)
+    return own if own.url.get_secret_value() else database
+
+
+def owner_database(database: DatabaseSettings) -> DatabaseSettings:
+    """Return the store as its owner connects to it: ``database`` if nothing else is set."""
+    own = OwnerDatabaseSettings.read(_env_file=database._file)
+    return own if own.url.get_secret_value() else database
 
 
 class EmbeddedSettings(_Environment):

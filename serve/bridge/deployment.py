@@ -25,7 +25,14 @@ from ray.serve.schema import ProxyStatus
 from ingest.cancellation import in_daemon_thread
 from ingest.errors import PurpleSectorError
 from ingest.logging_setup import start_logging
-from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings, differing
+from ingest.settings import (
+    DatabaseSettings,
+    KafkaSettings,
+    LogSettings,
+    ServeSettings,
+    bridge_database,
+    differing,
+)
 from serve.bridge.access.admission import AdmissionLimits
 from serve.bridge.access.hosts import Hosts
 from serve.bridge.access.logins import check_logins, make_logins, offer_of
@@ -116,7 +123,7 @@ def build(args: dict[str, str]) -> ray.serve.Application:
     """
     return _bind(
         KafkaSettings.read(),
-        DatabaseSettings.read(),
+        bridge_database(DatabaseSettings.read()),
         ServeSettings.read(),
         replicas=int(args.get("replicas", 1)),
     )

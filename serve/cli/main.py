@@ -29,6 +29,7 @@ from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
 from serve.cli.access.commands import access
 from serve.cli.collect import collect
 from serve.cli.collectors import collectors
+from serve.cli.database.commands import database
 from serve.cli.dead_letters import dead_letters
 from serve.cli.export import export
 from serve.cli.fleet import fleet
@@ -116,6 +117,7 @@ command.add_command(access)
 command.add_command(collect)
 command.add_command(export)
 command.add_command(collectors)
+command.add_command(database)
 command.add_command(dead_letters)
 command.add_command(laps)
 laps.add_command(fleet)
@@ -262,37 +264,6 @@ def topics_describe() -> None:
         click.echo(str(report))
     if any(report.differences for report in reports):
         sys.exit(1)
-
-
-@command.group()
-def database() -> None:
-    """Create the tables of the store, or show its edition."""
-
-
-@database.command("upgrade")
-def database_upgrade() -> None:
-    """Create the tables, or migrate them to this version. Safe to run twice, and by two processes
-    at once.
-    """
-    from serve.local.system import prepare_database
-
-    prepare_database(DatabaseSettings.read(), click.echo)
-
-
-@database.command("status")
-def database_status() -> None:
-    """Show the edition of the store, the features that are off, its contents and its jobs."""
-    import psycopg
-
-    from serve.cli.store_status import read_store_status
-    from serve.store_errors import translate_database_errors
-
-    settings = DatabaseSettings.read()
-    with (
-        translate_database_errors(settings.address),
-        psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn,
-    ):
-        click.echo("\n".join([f"the store at {settings.address}", *read_store_status(conn).lines]))
 
 
 @command.group()

@@ -37,9 +37,12 @@ from ingest.settings import (
     LogSettings,
     Retention,
     ServeSettings,
+    bridge_database,
+    owner_database,
 )
 from ingest.store.schema.edition import read_edition, update_extension
 from ingest.store.schema.migrations import migrate
+from ingest.store.schema.version import may_migrate, refuse_other_version
 from serve.bridge.access.logins import check_logins
 from serve.local.concurrent_contexts import at_once
 from serve.local.listeners import listening, summary
@@ -48,6 +51,7 @@ from serve.local.ray_lifecycle import RayLifecycle
 from serve.local.ray_node import pandas_left_out
 from serve.local.shutdown_signal import ShutdownSignal
 from serve.local.supervision import Service, supervised
+from serve.store_errors import translate_database_errors
 
 #: Receives a line for each part that is ready. `Progress` receives the step in progress.
 Report = Callable[[str], None]
@@ -126,7 +130,7 @@ def run_local(
                     _ingest(
                         kafka, database, ingest, log, report, stoppable=lambda: ray_part.running
                     ),
-                    _serve(kafka, database, serve, report, shutdown.is_set),
+                    _serve(kafka, _of_page(database), serve, report, shutdown.is_set),
                 )
             )
         )
@@ -177,8 +181,39 @@ def run_database(
             prepare_database(settings, report)
             stack.enter_context(supervised({"the database": postgres}, report))
         else:
-            prepare_database(settings, report)
+            check_or_prepare_database(settings, report)
         yield settings
+
+
+def _of_page(database: DatabaseSettings) -> DatabaseSettings:
+    """Return the database as the page connects to it. An embedded one has a single user."""
+    is_named = "url" in DatabaseSettings.read().model_fields_set
+    return bridge_database(database) if is_named else database
+
+
+def check_or_prepare_database(settings: DatabaseSettings, report: Report) -> None:
+    """Do as `prepare_database` for the owner of the tables; for another user, check their version.
+
+    A user such as purple_ingest changes nothing here. Raises SchemaOutdated too.
+    """
+    owner = owner_database(settings)
+    if owner is not settings or _may_migrate(settings):
+        prepare_database(owner, report)
+        return
+    with (
+        translate_database_errors(settings.address),
+        psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn,
+    ):
+        refuse_other_version(conn, settings.address)
+        report(f"{read_edition(conn)}, at {settings.address}")
+
+
+def _may_migrate(settings: DatabaseSettings) -> bool:
+    try:
+        with psycopg.connect(settings.url.get_secret_value(), connect_timeout=5) as conn:
+            return may_migrate(conn)
+    except psycopg.Error:
+        return True  # the migration meets the same error, and knows what it means
 
 
 def prepare_database(settings: DatabaseSettings, report: Report) -> None:
@@ -345,10 +380,10 @@ def start_on_cluster(env_file: str | None, report: Report) -> None:
     refuse_unproved_users(kafka, serve.auth_mode)
     for outcome in create_topics(kafka):
         report(str(outcome))
-    prepare_database(database, report)
+    check_or_prepare_database(database, report)
     connect_ray(report)
     _start_ingest_on_cluster(kafka, database, report)
-    _start_page_on_cluster(kafka, database, serve, report)
+    _start_page_on_cluster(kafka, bridge_database(database), serve, report)
 
 
 def _start_ingest_on_cluster(

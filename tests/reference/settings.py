@@ -32,9 +32,10 @@ def groups() -> list[Group]:
 
 
 def variables(group: Group) -> Iterator[tuple[str, FieldInfo]]:
-    """Yield the name and the field of each variable of a group."""
-    for field in group.model_fields.values():
-        yield str(field.alias), field
+    """Yield the name and the field of each variable of a group, without those that it inherits."""
+    for name, field in group.model_fields.items():
+        if name in group.__annotations__:
+            yield str(field.alias), field
 
 
 def written(value: Any) -> str:

@@ -5,10 +5,12 @@ Background workers it has none, so its jobs are run by hand.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -17,10 +19,11 @@ from analytics.store import queries as store
 from analytics.store import summaries
 from ingest.settings import Retention
 from ingest.store.schema.edition import community_only, read_edition
+from ingest.store.schema.grants import BRIDGE, INGEST, grant_rights
 from ingest.store.schema.migrations import migrate, migrate_to
 from serve.cli.store_status import read_store_status
 from tests.bench.compression import COMPRESSED
-from tests.pglite import community, connect, make_timescaledb
+from tests.pglite import community, connect, insert_frames, make_timescaledb
 from tests.service.field import Conn, answers, driven, keep, plan, stored
 
 NEVER = Retention()
@@ -402,3 +405,57 @@ def test_jobs_that_lock_the_same_chunks_begin_at_different_hours(conn: Conn) -> 
     first, second = (row[4] for row in kept[0])
     assert first != second
     assert {first.astimezone(UTC).hour, second.astimezone(UTC).hour} in ({9, 3}, {21, 3})
+
+
+def test_roles_read_and_write_compressed_chunks_and_aggregates(conn: Conn) -> None:
+    """The server has one session, which takes the roles one after another."""
+    old = keep(conn, "old", driven(days_ago=5))
+    keep(conn, "other", driven(days_ago=5, seed=2))
+    conn.execute(TIMES)
+    run_jobs(conn, "policy_refresh_continuous_aggregate")
+    run_jobs(conn, "policy_compression")
+    insert_frames(conn, old.slice(0, 1))  # late: the seconds that were computed lack it
+    conn.execute("UPDATE sessions SET user_id = key")
+    told = answers(conn, "old")
+    # Not by `make_roles`: this server cannot change the rights on its database (XX000).
+    with conn.transaction():
+        for statement in ROLES:
+            conn.execute(statement)
+        grant_rights(conn)
+
+    for role, path in ((BRIDGE, "public"), (INGEST, "public"), ("old", "analyst, public")):
+        with acting_as(conn, role, path):
+            assert answers(conn, "old") == told
+    with acting_as(conn, "old", "analyst, public"):
+        for view in ("sessions", "telemetry", "telemetry_1s", "lap_summary"):
+            assert conn.execute(SESSIONS_IN[view]).fetchall() == [(old["session_id"][0].as_py(),)]
+    with acting_as(conn, INGEST, "public"):
+        insert_frames(conn, old.slice(0, 3))
+        for statement in ("DELETE FROM telemetry", "TRUNCATE telemetry", "DROP TABLE telemetry"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(statement)
+    assert stored(conn, old).num_rows == old.num_rows + 4
+
+
+ROLES: tuple[LiteralString, ...] = (
+    "CREATE ROLE purple_ingest",
+    "CREATE ROLE purple_bridge",
+    "CREATE ROLE purple_analyst",
+    "CREATE ROLE old IN ROLE purple_analyst",
+    "CREATE SCHEMA analyst",
+)
+SESSIONS_IN: dict[str, LiteralString] = {
+    "sessions": "SELECT DISTINCT id FROM sessions",
+    "telemetry": "SELECT DISTINCT session_id FROM telemetry",
+    "telemetry_1s": "SELECT DISTINCT session_id FROM telemetry_1s",
+    "lap_summary": "SELECT DISTINCT session_id FROM lap_summary",
+}
+
+
+@contextmanager
+def acting_as(conn: Conn, role: str, search_path: LiteralString) -> Iterator[None]:
+    conn.execute(sql.SQL("SET search_path = {}").format(sql.SQL(search_path)))
+    conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+    yield
+    conn.execute("RESET ROLE")
+    conn.execute("SET search_path = public")

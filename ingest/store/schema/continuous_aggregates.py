@@ -113,6 +113,8 @@ CREATE OR REPLACE FUNCTION {name}(of_session integer, since timestamptz, until t
 RETURNS TABLE ({columns}) LANGUAGE sql STABLE AS {body}
 """
 
+_OF_FRAMES: LiteralString = " WHERE session_id = of_session AND time >= since AND time < until"
+
 _COLUMNS = """
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
  WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
@@ -120,9 +122,8 @@ SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
 
 
 # True if frames were written into times of this session after those were computed. The log has µs
-# since
-# 1970. The next refresh removes such notes. TimescaleDB notes chunks that it dropped in the same
-#       way.
+# since 1970. The next refresh removes such notes. TimescaleDB notes chunks that it dropped in the
+# same way.
 _STALE = """
 EXISTS (SELECT FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log i
           JOIN _timescaledb_catalog.hypertable h ON h.id = i.hypertable_id
@@ -164,7 +165,7 @@ def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
     for summary in SUMMARIES:
         _make_function(
             conn,
-            summary.name,
+            (summary.name,),
             _within(summary, edition, notes_stale=conn.execute(_NOTES_STALE).fetchone() == (True,)),
         )
     sums = lap_sums()
@@ -176,6 +177,27 @@ def migrate_summaries(conn: psycopg.Connection, edition: Edition) -> None:
         ).format(sql.Literal(sql.SQL(_SUM_UP_LAPS).format(sums=sums).as_string()))
     )
     _drop_laps_by_counter(conn, "lap_minutes" in computed)
+
+
+def summarize_frames(conn: psycopg.Connection, schema: str) -> None:
+    """Make the summaries in ``schema``, of its own ``telemetry``: always from the frames.
+
+    Whoever reads a continuous aggregate must have the right to read all of it, also behind a view:
+    TimescaleDB looks at the rights of who asks, when it looks how far the aggregate was computed.
+    """
+    for summary in SUMMARIES:
+        conn.execute(_as_view(summary, schema))
+        body = _query(summary, sql.SQL("date_bin"), _OF_FRAMES, schema)
+        _make_function(conn, (schema, summary.name), body)
+
+
+def drop_summaries_of_frames(conn: psycopg.Connection, schema: str) -> None:
+    """Drop what `summarize_frames` made in ``schema``."""
+    for summary in SUMMARIES:
+        function = sql.Identifier(schema, f"{summary.name}_of")
+        conn.execute(sql.SQL("DROP FUNCTION IF EXISTS {}").format(function))
+        view = sql.Identifier(schema, summary.name)
+        conn.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(view))
 
 
 def _drop_laps_by_counter(conn: psycopg.Connection, computed: bool) -> None:
@@ -205,9 +227,9 @@ def _as_aggregate(summary: Summary) -> sql.Composed:
     ).format(sql.Identifier(summary.name), _query(summary, sql.SQL("time_bucket")))
 
 
-def _as_view(summary: Summary) -> sql.Composed:
+def _as_view(summary: Summary, *schema: str) -> sql.Composed:
     return sql.SQL("CREATE OR REPLACE VIEW {} AS {}").format(
-        sql.Identifier(summary.name), _query(summary, sql.SQL("date_bin"))
+        sql.Identifier(*schema, summary.name), _query(summary, sql.SQL("date_bin"), "", *schema)
     )
 
 
@@ -216,46 +238,49 @@ def _within(summary: Summary, edition: Edition, *, notes_stale: bool) -> sql.Com
 
     Both are ends of buckets, or a part of its frames would stand for a bucket.
     """
-    of_frames: LiteralString = " WHERE session_id = of_session AND time >= since AND time < until"
     if not edition.community:
-        return _query(summary, sql.SQL("date_bin"), of_frames)
+        return _query(summary, sql.SQL("date_bin"), _OF_FRAMES)
     name, bucket = sql.Identifier(summary.name), sql.Identifier(summary.bucket)
     where = sql.SQL("session_id = of_session AND {} >= since AND {} < until").format(bucket, bucket)
     computed = sql.SQL("SELECT * FROM {} WHERE {}").format(name, where)
     if not notes_stale:
         return computed
     stale = sql.SQL(_STALE)
-    frames = _query(summary, sql.SQL("date_bin"), of_frames + " AND " + _STALE)
+    frames = _query(summary, sql.SQL("date_bin"), _OF_FRAMES + " AND " + _STALE)
     dropped = sql.SQL("{} < {}").format(bucket, sql.SQL(_FIRST_FRAME))
     return sql.SQL("{} AND (NOT {} OR {}) UNION ALL ({})").format(computed, stale, dropped, frames)
 
 
-def _make_function(conn: psycopg.Connection, name: str, body: sql.Composed) -> None:
+def _make_function(conn: psycopg.Connection, name: tuple[str, ...], body: sql.Composed) -> None:
     """Make ``name_of(session, since, until)``: the rows of view or aggregate ``name`` that ``body``
-    selects.
+    selects. The name may have a schema.
     """
+    *schema, summary = name
     columns = [
         sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(of))
-        for column, of in conn.execute(_COLUMNS, [name])
+        for column, of in conn.execute(_COLUMNS, [sql.Identifier(*name).as_string()])
     ]
     conn.execute(
         sql.SQL(_OF).format(
-            name=sql.Identifier(f"{name}_of"),
+            name=sql.Identifier(*schema, f"{summary}_of"),
             columns=sql.SQL(", ").join(columns),
             body=sql.Literal(body.as_string()),
         )
     )
 
 
-def _query(summary: Summary, bucket: sql.SQL, where: LiteralString = "") -> sql.Composed:
+def _query(
+    summary: Summary, bucket: sql.SQL, where: LiteralString = "", *schema: str
+) -> sql.Composed:
     return sql.SQL(
-        "SELECT session_id, {}({}, time, timestamptz 'epoch') AS {}, {} FROM telemetry{} GROUP BY"
+        "SELECT session_id, {}({}, time, timestamptz 'epoch') AS {}, {} FROM {}{} GROUP BY"
         " session_id, {}"
     ).format(
         bucket,
         sql.SQL("interval '{}'").format(sql.SQL(summary.width)),
         sql.Identifier(summary.bucket),
         sql.SQL(summary.values),
+        sql.Identifier(*schema, "telemetry"),
         sql.SQL(where),
         sql.Identifier(summary.bucket),
     )

@@ -6,17 +6,18 @@ absent. Table ``telemetry`` gets its columns from `analytics.model.channels`. A 
 appears in an existing store, as NULL in old frames.
 """
 
-from importlib.resources import files
-
 import psycopg
 from psycopg import sql
 
 from analytics.model.channels import CHANNELS, FRAMES, column_definitions
 from ingest.settings import Retention
 from ingest.store.deadlock_retry import retry_on_deadlock
+from ingest.store.schema.analyst_views import drop_views
 from ingest.store.schema.continuous_aggregates import migrate_summaries
 from ingest.store.schema.edition import Edition, make_extension, read_edition, refuse_lost_licence
+from ingest.store.schema.grants import grant_rights, have_roles
 from ingest.store.schema.timescale_policies import migrate_columnstore, migrate_policies
+from ingest.store.schema.version import scripts, state_version
 
 # Any constant works, as long as nothing else in this database uses the same one.
 _MIGRATION_LOCK = 7_205_759_403
@@ -54,6 +55,8 @@ def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
         # Suppress notices about objects that already exist.
         conn.execute("SET LOCAL client_min_messages = warning")
+        # Before the tables: an analyst's query that is waited for keeps no worker waiting.
+        drop_views(conn)
         if _columns(conn):
             # Every batch begins with this table. A batch that waits here holds no lock that the
             # migration needs.
@@ -66,8 +69,8 @@ def _migrate(conn: psycopg.Connection, retention: Retention) -> None:
 def migrate_to(conn: psycopg.Connection, edition: Edition, retention: Retention) -> None:
     """Bring the database to the schema of an edition, within a transaction."""
     _rename_old(conn)
-    for name in ("schema.sql", "advance.sql", "expire.sql"):
-        conn.execute(files("ingest.store.schema").joinpath(name).read_bytes())
+    for script in scripts():
+        conn.execute(script)
     _migrate_telemetry(conn)
     if edition.hypertable:
         _migrate_hypertable(conn)
@@ -75,6 +78,9 @@ def migrate_to(conn: psycopg.Connection, edition: Edition, retention: Retention)
     if edition.community:
         migrate_columnstore(conn)
         migrate_policies(conn, retention)
+    if have_roles(conn):
+        grant_rights(conn)
+    state_version(conn)
 
 
 def _rename_old(conn: psycopg.Connection) -> None:

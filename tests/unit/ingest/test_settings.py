@@ -7,17 +7,23 @@ from pydantic import ValidationError
 
 from ingest.errors import SettingsError, SettingsFileError
 from ingest.settings import (
+    BridgeDatabaseSettings,
     CollectorSettings,
     DatabaseSettings,
     IngestSettings,
     KafkaSettings,
     LogSettings,
+    OwnerDatabaseSettings,
     ServeSettings,
+    bridge_database,
+    owner_database,
 )
 
 ALL = (
     KafkaSettings,
     DatabaseSettings,
+    BridgeDatabaseSettings,
+    OwnerDatabaseSettings,
     IngestSettings,
     CollectorSettings,
     ServeSettings,
@@ -223,3 +229,22 @@ def test_settings_do_not_change_and_travel_to_an_actor(settings):
     assert pickle.loads(pickle.dumps(given)) == given
     with pytest.raises(ValidationError, match="frozen"):
         setattr(given, field, getattr(given, field))
+
+
+@pytest.mark.parametrize(
+    ("variable", "of_part"),
+    [("SERVE_DATABASE_URL", bridge_database), ("OWNER_DATABASE_URL", owner_database)],
+)
+def test_a_part_connects_by_its_own_address_where_it_has_one(variable, of_part, monkeypatch):
+    common = DatabaseSettings.read(url="postgresql://ingest:hidden@db/laps")
+    assert of_part(common) is common
+
+    monkeypatch.setenv(variable, "postgresql://own:hidden@db/laps")
+    own = of_part(common)
+    assert own.url.get_secret_value() == "postgresql://own:hidden@db/laps"
+    assert pickle.loads(pickle.dumps(own)) == own
+    assert b"hidden" not in pickle.dumps(own)
+    monkeypatch.setenv(variable, "own:hidden@db")
+    with pytest.raises(SettingsError, match=f"{variable}=.*want postgresql://") as refused:
+        of_part(common)
+    assert "hidden" not in str(refused.value)

@@ -1,0 +1,1 @@
+"""The command ``purple-sector database``: tables and roles of the store."""
