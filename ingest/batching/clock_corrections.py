@@ -294,24 +294,25 @@ def _started(facts: Session, session: KnownSession, appended_ms: int) -> Session
     The start is corrected like the frames' clock. Where it is still impossible, it becomes unknown
     (0); then the first frame determines it.
     """
-    reported_ms, times = facts.started_at, session.times
-    start_ms = reported_ms
-    offset_ms = (
-        times.offsets[0]
-        if times.starts and times.starts[0] == 0
-        else 0
-        if times.starts
-        else times.behind_ms
-    )
+    start_ms = reported_ms = facts.started_at
+    offset_ms = _offset_at_start_ms(session.times)
     if offset_ms and not date_fault(reported_ms + offset_ms):
         began_ms, corrected_ms = session.started_at_ms, reported_ms + offset_ms
         nearer = began_ms is None or abs(corrected_ms - began_ms) < abs(reported_ms - began_ms)
         start_ms = corrected_ms if nearer else reported_ms
     if date_fault(start_ms) or start_ms > appended_ms + AHEAD_MS:
         start_ms = 0
-    if start_ms == reported_ms:
-        return facts
+    return facts if start_ms == reported_ms else _with_start(facts, start_ms)
+
+
+def _with_start(facts: Session, start_ms: int) -> Session:
     changed = Session()
     changed.CopyFrom(facts)
     changed.started_at = start_ms
     return changed
+
+
+def _offset_at_start_ms(times: SessionTimes) -> int:
+    if not times.starts:
+        return times.behind_ms
+    return times.offsets[0] if times.starts[0] == 0 else 0

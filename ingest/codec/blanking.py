@@ -61,18 +61,18 @@ def record_fault(frame: TelemetryFrame) -> str | None:
     """
     if not 0 <= frame.sequence < SEQUENCE_END:
         return f"value: sequence={frame.sequence} is outside 1..2^53"
-    if (
-        not frame.sequence
-        and not frame.lap_number
-        # For a number without presence, protobuf lists only values other than 0. It lists -0.0 too,
-        # which equals 0.
-        and all(
-            field.name == "timestamp" or (value == 0 and not field.has_presence)
-            for field, value in frame.ListFields()
-        )
-    ):
+    if not frame.sequence and not frame.lap_number and _has_no_value(frame):
         return "empty: nothing but a timestamp"
     return None
+
+
+def _has_no_value(frame: TelemetryFrame) -> bool:
+    # For a number without presence, protobuf lists only values other than 0. It lists -0.0 too,
+    # which equals 0.
+    return all(
+        field.name == "timestamp" or (value == 0 and not field.has_presence)
+        for field, value in frame.ListFields()
+    )
 
 
 def _is_within(name: str, value: float) -> bool:

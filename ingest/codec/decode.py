@@ -112,20 +112,26 @@ def reject_all(decoded: Decoded, records: int, reason: str) -> Decoded:
 def _read_keys(keys: Sequence[bytes | None], faults: dict[int, str]) -> tuple[_Ints, list[str]]:
     """Return the session of each record (-1: rejected), and the sessions in order of appearance."""
     coded = pa.array(keys, pa.large_binary()).dictionary_encode(null_encoding="encode")
+    index_of_key, sessions, reasons = _named(coded.dictionary.to_pylist())
+    places = coded.indices.to_numpy()
+    for place, reason in reasons.items():
+        faults.update(dict.fromkeys(np.flatnonzero(places == place).tolist(), reason))
+    return np.array(index_of_key, dtype=np.int64)[places], sessions
+
+
+def _named(keys: Sequence[bytes | None]) -> tuple[list[int], list[str], dict[int, str]]:
+    """Return the session of each different key (-1: none), the sessions, and the faults of keys."""
     sessions: list[str] = []
     index_of_key: list[int] = []
     reasons: dict[int, str] = {}
-    for place, key in enumerate(coded.dictionary.to_pylist()):
+    for place, key in enumerate(keys):
         try:
             sessions.append(session_of(key))
             index_of_key.append(len(sessions) - 1)
         except InvalidRecord as bad:
             index_of_key.append(-1)
             reasons[place] = str(bad)
-    places = coded.indices.to_numpy()
-    for place, reason in reasons.items():
-        faults.update(dict.fromkeys(np.flatnonzero(places == place).tolist(), reason))
-    return np.array(index_of_key, dtype=np.int64)[places], sessions
+    return index_of_key, sessions, reasons
 
 
 def _open(
@@ -174,12 +180,7 @@ def _sort(
 
     The first byte decides, as in `kind_of`.
     """
-    lengths = lengths_of(column)
-    for record in np.flatnonzero(wanted & (lengths == 0)).tolist():
-        faults[record] = "empty: no value"
-    for record in np.flatnonzero(wanted & (lengths > MAX_VALUE_BYTES)).tolist():
-        faults[record] = f"oversize: {lengths[record]} bytes are more than {MAX_VALUE_BYTES}"
-    wanted = wanted & (lengths > 0) & (lengths <= MAX_VALUE_BYTES)
+    wanted = _of_valid_size(lengths_of(column), wanted, faults)
     if not wanted.any():
         return wanted, wanted
     _, offsets, data = column.buffers()
@@ -189,6 +190,16 @@ def _sort(
     for record in np.flatnonzero(wanted & ~other & np.isin(first, list(BEFORE_JSON))).tolist():
         other[record] = kind_of(column[record].as_py()) is Kind.JSON
     return wanted & ~other, wanted & other
+
+
+def _of_valid_size(
+    lengths: _Ints, wanted: npt.NDArray[np.bool_], faults: dict[int, str]
+) -> npt.NDArray[np.bool_]:
+    for record in np.flatnonzero(wanted & (lengths == 0)).tolist():
+        faults[record] = "empty: no value"
+    for record in np.flatnonzero(wanted & (lengths > MAX_VALUE_BYTES)).tolist():
+        faults[record] = f"oversize: {lengths[record]} bytes are more than {MAX_VALUE_BYTES}"
+    return wanted & (lengths > 0) & (lengths <= MAX_VALUE_BYTES)
 
 
 def _to_frames(
@@ -244,10 +255,8 @@ def _of_live_sessions(decoded: Decoded) -> Decoded:
     if named.all():
         return decoded
     place = np.cumsum(named, dtype=np.int32) - 1
-    return Decoded(
-        decoded.frames.set_column(1, DECODED_FRAMES.field("session"), pa.array(place[of_frames])),
-        [key for key, kept in zip(decoded.sessions, named.tolist(), strict=True) if kept],
-        [replace(f, session_index=int(place[f.session_index])) for f in decoded.facts],
-        decoded.rejected,
-        decoded.blanked,
-    )
+    session = pa.array(place[of_frames])
+    frames = decoded.frames.set_column(1, DECODED_FRAMES.field("session"), session)
+    keys = [key for key, kept in zip(decoded.sessions, named.tolist(), strict=True) if kept]
+    facts = [replace(f, session_index=int(place[f.session_index])) for f in decoded.facts]
+    return Decoded(frames, keys, facts, decoded.rejected, decoded.blanked)

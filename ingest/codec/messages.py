@@ -52,9 +52,8 @@ def read_contents(value: bytes, session: str) -> Contents:
     for named in (message.session_id, message.session.id):
         if named and named != session:
             raise InvalidRecord(f"key: the message names another session, {quoted(named)}")
-    frames = (
-        [message.telemetry, *message.frames] if message.HasField("telemetry") else message.frames
-    )
+    single = [message.telemetry] if message.HasField("telemetry") else []
+    frames = [*single, *message.frames]
     if not message.HasField("session"):
         if not frames:
             raise InvalidRecord("empty: neither frames nor session facts")
@@ -120,14 +119,7 @@ def _serialized(frames: Iterable[TelemetryFrame]) -> list[bytes]:
 
 
 def _check_facts(facts: Session) -> None:
-    for name in ("id", "user_id", "game", "track", "car", "driver"):
-        text = getattr(facts, name)
-        if "\0" in text or has_controls(text):
-            raise InvalidRecord(f"facts: {name} holds control characters")
-        if len(text.encode()) > _FACT_BYTES:
-            raise InvalidRecord(
-                f"facts: {name} has {len(text.encode())} bytes, more than {_FACT_BYTES}"
-            )
+    _check_texts(facts)
     for name, high in (("track_length", 1e6), ("sample_rate", 1e5), ("sector_count", 100)):
         number = getattr(facts, name)
         if not 0 <= number <= high:
@@ -137,3 +129,13 @@ def _check_facts(facts: Session) -> None:
     fault = facts.started_at and time_fault(facts.started_at)
     if fault:
         raise InvalidRecord(f"facts: started_at: {fault.removeprefix('time: ')}")
+
+
+def _check_texts(facts: Session) -> None:
+    for name in ("id", "user_id", "game", "track", "car", "driver"):
+        text = getattr(facts, name)
+        if "\0" in text or has_controls(text):
+            raise InvalidRecord(f"facts: {name} holds control characters")
+        size = len(text.encode())
+        if size > _FACT_BYTES:
+            raise InvalidRecord(f"facts: {name} has {size} bytes, more than {_FACT_BYTES}")

@@ -39,11 +39,8 @@ def unknown_values(channel: Channel, columns: Columns) -> tuple[npt.NDArray[np.b
     """
     values = columns[channel.wire]
     rows = _outside(values, channel.low, channel.high)
-    unknown = (
-        (columns["blanked"] >> np.uint32(_NUMBERS[channel.wire])) & 1 != 0
-        if columns["blanked"].any()
-        else None
-    )
+    blanked, bit = columns["blanked"], np.uint32(_NUMBERS[channel.wire])
+    unknown = (blanked >> bit) & 1 != 0 if blanked.any() else None
     if channel.optional and not values.all():
         unknown = (values == 0) if unknown is None else unknown | (values == 0)
     if rows:

@@ -7,8 +7,9 @@ to all collectors of one user; a collector that is not connected does not receiv
 
 import time
 import uuid
+from functools import partial
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from ingest.errors import BrokerUnavailable, TopicUnavailable
 from ingest.kafka.topics import QUIET, Cluster, error_of, partition_of
@@ -35,23 +36,20 @@ class CollectorClient:
     def send(self, command: Command) -> None:
         """Put the command on the topic; its id and user are filled in."""
         command.id, command.user_id = command.id or uuid.uuid4().hex[:16], self._user_id
+        value, key = CommandMessage(command=command).SerializeToString(), self._user_id.encode()
+        place, producer = self._place, self._producer()
         refused: list[str] = []
-        producer = Producer(
-            self._settings.client(
-                QUIET | {"acks": "all", "message.timeout.ms": int(self._timeout_s * 1000)}
-            )
-        )
-        producer.produce(
-            self._place.topic,
-            CommandMessage(command=command).SerializeToString(),
-            self._user_id.encode(),
-            self._place.partition,
-            on_delivery=lambda error, _: refused.append(error.str()) if error else None,
-        )
+        note_refusal = partial(_note_refusal, refused)
+        producer.produce(place.topic, value, key, place.partition, on_delivery=note_refusal)
         if producer.flush(self._timeout_s + 1) or refused:
-            raise BrokerUnavailable(
-                self._settings.brokers, ", ".join(refused) or "no acknowledgement"
-            )
+            reason = ", ".join(refused) or "no acknowledgement"
+            raise BrokerUnavailable(self._settings.brokers, reason)
+
+    def _producer(self) -> Producer:
+        within_ms = int(self._timeout_s * 1000)
+        return Producer(
+            self._settings.client(QUIET | {"acks": "all", "message.timeout.ms": within_ms})
+        )
 
     def get_status(self, *, within_s: float) -> list[StatusReport]:
         """Return the collectors' answers that arrive within that time, in order of arrival; perhaps
@@ -99,3 +97,8 @@ def _answer(message: Message) -> StatusReport | None:
     except ValueError:  # DecodeError is one
         return None
     return parsed.status_report if parsed.HasField("status_report") else None
+
+
+def _note_refusal(refused: list[str], error: KafkaError | None, _: Message) -> None:
+    if error:
+        refused.append(error.str())

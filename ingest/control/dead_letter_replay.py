@@ -278,13 +278,20 @@ def _send(
     return sent
 
 
-def _await(conn: Connection, sent: dict[StoredLetter, int], *, within_s: float) -> list[Outcome]:
-    until = time.monotonic() + within_s
+def _last_offsets(sent: dict[StoredLetter, int]) -> dict[tuple[str, int], int]:
     ends: dict[tuple[str, int], int] = {}
     for letter, offset in sent.items():
-        ends[letter.topic, letter.partition] = max(
-            offset, ends.get((letter.topic, letter.partition), 0)
-        )
+        ends[_partition_of(letter)] = max(offset, ends.get(_partition_of(letter), 0))
+    return ends
+
+
+def _partition_of(letter: StoredLetter) -> tuple[str, int]:
+    return letter.topic, letter.partition
+
+
+def _await(conn: Connection, sent: dict[StoredLetter, int], *, within_s: float) -> list[Outcome]:
+    until = time.monotonic() + within_s
+    ends = _last_offsets(sent)
     positions = dict.fromkeys(ends, 0)
     while any(positions[place] <= end for place, end in ends.items()):
         for place in ends:
@@ -293,8 +300,7 @@ def _await(conn: Connection, sent: dict[StoredLetter, int], *, within_s: float) 
             break
         time.sleep(0.05)
     return [
-        _outcome(conn, letter, offset, positions[letter.topic, letter.partition])
-        for letter, offset in sent.items()
+        _outcome(conn, letter, at, positions[_partition_of(letter)]) for letter, at in sent.items()
     ]
 
 

@@ -148,10 +148,7 @@ class GapRecovery:
         """Look for gaps and request resends until ``stop`` is set."""
         while not stop.is_set():
             try:
-                with self._connection() as conn:
-                    while not stop.wait(LOOK_EVERY_S):
-                        self.look(conn, now=time.monotonic())
-                        self._failure = ""
+                self._look_until(stop)
             except (psycopg.Error, BrokerUnavailable) as failure:
                 self._note(str(failure).partition("\n")[0])
             except Exception as failure:
@@ -160,8 +157,27 @@ class GapRecovery:
                 self._note(repr(failure))
             stop.wait(_WAIT_AFTER_FAILURE_S)
 
+    def _look_until(self, stop: threading.Event) -> None:
+        with self._connection() as conn:
+            while not stop.wait(LOOK_EVERY_S):
+                self.look(conn, now=time.monotonic())
+                self._failure = ""
+
     def look(self, conn: Connection, *, now: float) -> None:
         """Request the frames that are due. Raises psycopg.Error or BrokerUnavailable."""
+        self._resolve_lost(conn)
+        missing = [_missing(*row) for row in conn.execute(_MISSING, self._values)]
+        lost = [id for (id,) in conn.execute(_LOST, self._values)]
+        due = self._resend_schedule.due([gap.id for gap in missing], now=now)
+        lost_due = self._report_schedule.due(lost, now=now)
+        request_reports = bool(lost_due) or now >= self._reports_due_at
+        if due or request_reports:
+            commands = resend_commands(gap for gap in missing if gap.id in due)
+            self._request(commands, request_reports=request_reports, now=now)
+        if self._producer is not None:
+            self._producer.poll(0)
+
+    def _resolve_lost(self, conn: Connection) -> None:
         for topic, partition, first, last in conn.execute(_RESOLVE_LOST, self._values):
             log.info(
                 "nothing is missing of a lost log",
@@ -170,36 +186,14 @@ class GapRecovery:
                 first=first,
                 last=last,
             )
-        missing = [_missing(*row) for row in conn.execute(_MISSING, self._values)]
-        lost = [id for (id,) in conn.execute(_LOST, self._values)]
-        due = self._resend_schedule.due([gap.id for gap in missing], now=now)
-        request_reports = (
-            bool(self._report_schedule.due(lost, now=now)) or now >= self._reports_due_at
-        )
-        if due or request_reports:
-            self._request(
-                resend_commands(gap for gap in missing if gap.id in due),
-                request_reports=request_reports,
-                now=now,
-            )
-        if self._producer is not None:
-            self._producer.poll(0)
 
     def _request(self, commands: Sequence[Command], *, request_reports: bool, now: float) -> None:
         producer, partitions = self._ready()
         for command in commands:
             key = command.user_id.encode()
-            _produce(
-                producer, self._kafka.topic_commands, command, key, partition_of(key, partitions)
-            )
-            ranges = command.resend.ranges
-            frames = sum(r.to_sequence - r.from_sequence + 1 for r in ranges)
-            log.info(
-                "frames requested",
-                session=command.session_id,
-                frames=frames,
-                first=ranges[0].from_sequence,
-            )
+            partition = partition_of(key, partitions)
+            _produce(producer, self._kafka.topic_commands, command, key, partition)
+            _log_request(command)
         if request_reports:
             self._reports_due_at = now + REPORTS_EVERY_S
             for partition in range(partitions):
@@ -212,15 +206,13 @@ class GapRecovery:
         Creates the topic where it is missing: its broker may be new.
         """
         cluster = Cluster(self._kafka, timeout_s=_ANSWER_WITHIN_S)
-        (spec,) = (
-            spec for spec in topic_specs(self._kafka) if spec.name == self._kafka.topic_commands
-        )
-        outcome = cluster.create(spec, compare=False)
-        partitions = cluster.await_partitions(spec.name) if not outcome.problem else 0
+        name = self._kafka.topic_commands
+        (spec,) = (spec for spec in topic_specs(self._kafka) if spec.name == name)
+        problem = cluster.create(spec, compare=False).problem
+        partitions = cluster.await_partitions(name) if not problem else 0
         if not partitions:
-            raise BrokerUnavailable(
-                self._kafka.brokers, f"topic {spec.name}: {outcome.problem or 'has no leader'}"
-            )
+            reason = f"topic {name}: {problem or 'has no leader'}"
+            raise BrokerUnavailable(self._kafka.brokers, reason)
         if self._producer is None:
             self._producer = Producer(self._kafka.client(_PRODUCER | {"error_cb": lambda _: None}))
         return self._producer, partitions
@@ -254,6 +246,13 @@ def _produce(
     except BufferError:
         log.warning("a command was not sent: the broker takes none")  # it will be sent again
     producer.poll(0)
+
+
+def _log_request(command: Command) -> None:
+    ranges = command.resend.ranges
+    frames = sum(r.to_sequence - r.from_sequence + 1 for r in ranges)
+    first = ranges[0].from_sequence
+    log.info("frames requested", session=command.session_id, frames=frames, first=first)
 
 
 def _note_delivery(error: KafkaError | None, _: Message) -> None:

@@ -105,16 +105,7 @@ class CollectorUsers:
         The topic stays while ingest has not stored all of its records: remove it again later.
         """
         topic = telemetry_topic(self._settings, user)
-        principal = f"User:{kafka_user(user)}"
-        everything = AclBindingFilter(
-            ResourceType.ANY,
-            None,  # type: ignore[arg-type]  # any name
-            ResourcePatternType.ANY,
-            principal,
-            None,  # type: ignore[arg-type]  # any host
-            AclOperation.ANY,
-            AclPermissionType.ANY,
-        )
+        everything = _every_rule(kafka_user(user))
         removed = self._admin.delete_acls([everything], request_timeout=_WITHIN_S)[everything]
         _answer("remove access rules", removed)
         if self._exists(kafka_user(user)):
@@ -123,9 +114,12 @@ class CollectorUsers:
             return 0
         unread = self._unread(topic)
         if not unread:
-            deleted = self._admin.delete_topics([topic], request_timeout=_WITHIN_S)[topic]
-            _answer(f"delete the topic {topic}", deleted)
+            self._delete(topic)
         return unread
+
+    def _delete(self, topic: str) -> None:
+        deleted = self._admin.delete_topics([topic], request_timeout=_WITHIN_S)[topic]
+        _answer(f"delete the topic {topic}", deleted)
 
     def _check_lookalikes(self, user: str) -> None:
         owners = (topic_owner(self._settings, name) for name in self._cluster.topics())
@@ -139,19 +133,7 @@ class CollectorUsers:
             (self._settings.topic_commands, AclOperation.READ),
             (self._settings.topic_status_reports, AclOperation.WRITE),
         ]
-        principal = f"User:{kafka_user(user)}"
-        return [
-            AclBinding(
-                ResourceType.TOPIC,
-                name,
-                ResourcePatternType.LITERAL,
-                principal,
-                "*",
-                operation,
-                AclPermissionType.ALLOW,
-            )
-            for name, operation in rights
-        ]
+        return [_rule(name, kafka_user(user), operation) for name, operation in rights]
 
     def _exists(self, name: str) -> bool:
         answers: Any = self._admin.describe_user_scram_credentials(
@@ -187,6 +169,30 @@ class CollectorUsers:
             raise AccessRefused("read the group's offsets", error_of(refused).str()) from None
         finally:
             consumer.close()
+
+
+def _every_rule(kafka_user: str) -> AclBindingFilter:
+    return AclBindingFilter(
+        ResourceType.ANY,
+        None,  # type: ignore[arg-type]  # any name
+        ResourcePatternType.ANY,
+        f"User:{kafka_user}",
+        None,  # type: ignore[arg-type]  # any host
+        AclOperation.ANY,
+        AclPermissionType.ANY,
+    )
+
+
+def _rule(topic: str, kafka_user: str, operation: AclOperation) -> AclBinding:
+    return AclBinding(
+        ResourceType.TOPIC,
+        topic,
+        ResourcePatternType.LITERAL,
+        f"User:{kafka_user}",
+        "*",
+        operation,
+        AclPermissionType.ALLOW,
+    )
 
 
 def _unread_of(consumer: Consumer, stored: TopicPartition) -> int:

@@ -131,18 +131,20 @@ def save_dead_letters(
     kept = {kind: count for kind, count, _ in rows}
     places, left_out = admitted(letters, kept, sum(size_bytes for *_, size_bytes in rows), quota)
     for start in range(0, len(places), _LETTERS_AT_ONCE):
-        part = places[start : start + _LETTERS_AT_ONCE]
-        rows_of = (
-            (d.offset, d.key, d.value, d.reason, d.user_id, headers_as_json(d.headers))
-            for d in part
-        )
-        columns = zip(*rows_of, strict=True)
-        cursor.execute(_SAVE, [partition.topic, partition.index, *map(list, columns)])
+        _save(cursor, partition, places[start : start + _LETTERS_AT_ONCE])
     for one in left_out:
         cursor.execute(
             _COUNT, [partition.topic, partition.index, one.kind, one.count, one.last_reason]
         )
     return left_out
+
+
+def _save(cursor: psycopg.Cursor[Any], partition: Partition, letters: Sequence[DeadLetter]) -> None:
+    rows = (
+        (d.offset, d.key, d.value, d.reason, d.user_id, headers_as_json(d.headers)) for d in letters
+    )
+    columns = zip(*rows, strict=True)
+    cursor.execute(_SAVE, [partition.topic, partition.index, *map(list, columns)])
 
 
 def expire_dead_letters(

@@ -315,15 +315,9 @@ class PartitionWriter:
         stored frames.
         """
         with self._reachable():
-            self._conn.execute(
-                _MAKE_SESSIONS,
-                [
-                    self.partition.topic,
-                    self.partition.index,
-                    list(keys),
-                    [users.get(key, "") for key in keys],
-                ],
-            )
+            place = [self.partition.topic, self.partition.index]
+            users_of_keys = [users.get(key, "") for key in keys]
+            self._conn.execute(_MAKE_SESSIONS, [*place, list(keys), users_of_keys])
             rows = self._conn.execute(_OPEN_SESSIONS, [list(keys)]).fetchall()
             sessions = {row[0]: self._open_session(*row) for row in rows}
             for key, from_sequence, offset_ms in self._conn.execute(_CORRECTIONS, [list(keys)]):
@@ -444,19 +438,19 @@ class PartitionWriter:
             stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=from_us)
             layout = layout_of_track(*self._one(_LAYOUT_OF, {"id": late.session_id}))
             laps, engine_state = _timed(stored, sure, layout)
-            timed = [FinishedLap(late.session_id, late.session_key, lap) for lap in laps]
-            numbers = [lap.lap_number for lap in laps]
             self._conn.execute("BEGIN")
-            first = sure.lap_number if sure else -1
-            self._conn.execute(
-                _DROP_LAPS, {"id": late.session_id, "from": first, "numbers": numbers}
-            )
-            save_laps(self._conn.cursor(), [(late.session_id, lap) for lap in laps])
+            self._replace_laps(late.session_id, laps, sure.lap_number if sure else -1)
             if not self._conn.execute(_NOT_LATE, [late.session_id, version]).rowcount:
                 self._conn.execute("ROLLBACK")
                 raise SessionWentOn(late.session_key)
             self._advance_and_commit(_nothing(position, position), fence)
-        return timed, engine_state
+        return [FinishedLap(late.session_id, late.session_key, lap) for lap in laps], engine_state
+
+    def _replace_laps(self, session_id: int, laps: Sequence[Lap], first: int) -> None:
+        """Replace the session's laps from number ``first`` on."""
+        numbers = [lap.lap_number for lap in laps]
+        self._conn.execute(_DROP_LAPS, {"id": session_id, "from": first, "numbers": numbers})
+        save_laps(self._conn.cursor(), [(session_id, lap) for lap in laps])
 
     def end_lap(
         self, session: OpenSession, lap: Lap, position: int, fence: int

@@ -17,7 +17,7 @@ from analytics.laps.frame_arrays import COLUMNS
 from analytics.laps.state import EngineState
 from analytics.model.channels import schema_of
 from analytics.model.lap import Lap
-from analytics.model.track_layout import UNKNOWN
+from analytics.model.track_layout import UNKNOWN, TrackLayout
 from analytics.store.frame_pages import pages
 from analytics.store.queries import laps
 from ingest.errors import PurpleSectorError, SessionWentOn
@@ -40,6 +40,8 @@ UPDATE partition_offsets p SET fence = fence + 1 FROM sessions s WHERE s.id = %s
 """
 
 _FRAMES = "SELECT frames FROM sessions WHERE id = %s FOR UPDATE"
+_DROP_OTHERS = "DELETE FROM laps WHERE session_id = %s AND NOT lap_number = ANY (%s)"
+_PUT_ON_TRACK = "UPDATE sessions SET track_id = %s WHERE id = %s"
 
 
 class FramesGone(PurpleSectorError):
@@ -111,24 +113,30 @@ def recompute(conn: psycopg.Connection[Any], session: StoredSession) -> Recomput
     """
     place = (session.scope.game, session.scope.track)
     track = newest_tracks(conn, [place]).get(place)
-    layout = track.track.layout if track else UNKNOWN
-    engine_state: EngineState | None = None
-    now: dict[int, Lap] = {}
-    read = 0
-    for frames in pages(conn, schema_of(COLUMNS), session.id):
-        ended, engine_state = advance(frames, engine_state, layout)
-        now |= {lap.lap_number: lap for lap in ended}
-        read += frames.num_rows
-    if engine_state and not session.live and (last := last_lap(engine_state, layout)):
-        now[last.lap_number] = last
-    if read < session.frames:
-        raise FramesGone(session.key, session.frames, read)
+    now = _timed(conn, session, track.track.layout if track else UNKNOWN)
     before = {lap.lap_number: lap for lap in laps(conn, session.key)}
     changes = (
         Change(number, before.get(number), now.get(number)) for number in sorted({*before, *now})
     )
     changed = tuple(change for change in changes if change.before != change.after)
     return Recomputed(session, track, tuple(now.values()), changed)
+
+
+def _timed(
+    conn: psycopg.Connection[Any], session: StoredSession, layout: TrackLayout
+) -> dict[int, Lap]:
+    engine_state: EngineState | None = None
+    found: dict[int, Lap] = {}
+    read = 0
+    for frames in pages(conn, schema_of(COLUMNS), session.id):
+        ended, engine_state = advance(frames, engine_state, layout)
+        found |= {lap.lap_number: lap for lap in ended}
+        read += frames.num_rows
+    if engine_state and not session.live and (last := last_lap(engine_state, layout)):
+        found[last.lap_number] = last
+    if read < session.frames:
+        raise FramesGone(session.key, session.frames, read)
+    return found
 
 
 def write(conn: psycopg.Connection[Any], done: Recomputed) -> None:
@@ -155,12 +163,6 @@ def _replace_laps(conn: psycopg.Connection, done: Recomputed) -> None:
         cursor.execute(_END_OWNERSHIP, [session.id])
         if cursor.execute(_FRAMES, [session.id]).fetchone() != (session.frames,):
             raise SessionWentOn(session.key)
-        cursor.execute(
-            "DELETE FROM laps WHERE session_id = %s AND NOT lap_number = ANY (%s)",
-            [session.id, numbers],
-        )
+        cursor.execute(_DROP_OTHERS, [session.id, numbers])
         save_laps(cursor, [(session.id, lap) for lap in done.laps])
-        cursor.execute(
-            "UPDATE sessions SET track_id = %s WHERE id = %s",
-            [done.track.id if done.track else None, session.id],
-        )
+        cursor.execute(_PUT_ON_TRACK, [done.track.id if done.track else None, session.id])

@@ -11,6 +11,18 @@ import psycopg
 
 from ingest.telemetry_pb2 import Session
 
+_FACTS = (
+    "user_id",
+    "game",
+    "track",
+    "car",
+    "driver",
+    "track_length",
+    "sector_count",
+    "sample_rate",
+    "started_at",
+    "last_sequence",
+)
 # A session keeps its first user. If its car, track or driver changes, its laps were judged in the
 # wrong scope.
 _SAVE_FACTS = """
@@ -48,16 +60,4 @@ def save_facts(cursor: psycopg.Cursor[Any], facts: Iterable[tuple[int, Session]]
 
 
 def _row(id: int, facts: Session) -> dict[str, Any]:
-    return {
-        "id": id,
-        "user_id": facts.user_id,
-        "game": facts.game,
-        "track": facts.track,
-        "car": facts.car,
-        "driver": facts.driver,
-        "track_length": facts.track_length,
-        "sector_count": facts.sector_count,
-        "sample_rate": facts.sample_rate,
-        "started_at": facts.started_at,
-        "last_sequence": facts.last_sequence,
-    }
+    return {"id": id, **{name: getattr(facts, name) for name in _FACTS}}

@@ -96,14 +96,6 @@ def layout_of_track(
 def _stored(row: tuple[Any, ...]) -> StoredTrack:
     id, game, name, line, sectors, length_m, origin, version, laps, spread = row
     track = LearnedTrack(
-        game,
-        name,
-        line,
-        tuple(sectors),
-        length_m,
-        origin,
-        version=version,
-        laps=laps,
-        spread=spread,
+        game, name, line, tuple(sectors), length_m, origin, laps, spread, version=version
     )
     return StoredTrack(id, track)

@@ -54,7 +54,18 @@ def spread(
         return {}
     shares: dict[str, list[Partition]] = {worker: [] for worker in workers}
     ordered = sorted(partitions, key=lambda p: (p.topic, p.index))
-    most = -(-len(ordered) // len(workers))
+    for partition in _keep_hosted(ordered, shares, hosted):
+        min(shares.values(), key=len).append(partition)
+    return _level(shares)
+
+
+def _keep_hosted(
+    ordered: Sequence[Partition],
+    shares: Mapping[str, list[Partition]],
+    hosted: Mapping[Partition, str],
+) -> list[Partition]:
+    """Give partitions to their current workers, up to an even share, and return the others."""
+    most = -(-len(ordered) // len(shares))
     unassigned = []
     for partition in ordered:
         share = shares.get(hosted.get(partition, ""))
@@ -62,9 +73,7 @@ def spread(
             share.append(partition)
         else:
             unassigned.append(partition)
-    for partition in unassigned:
-        min(shares.values(), key=len).append(partition)
-    return _level(shares)
+    return unassigned
 
 
 def _level(shares: dict[str, list[Partition]]) -> dict[str, list[Partition]]:

@@ -18,6 +18,7 @@ import structlog
 
 from analytics.laps.best_laps import Category
 from analytics.laps.engine import last_lap
+from analytics.laps.state import EngineState
 from ingest.backoff import Backoff
 from ingest.batching.clock_corrections import place_in_time
 from ingest.batching.foreign_records import reject_false_claims, reject_taken
@@ -27,6 +28,7 @@ from ingest.batching.poison_search import PoisonSearch
 from ingest.batching.silent_sessions import SilentSessions
 from ingest.batching.throttle import Throttle
 from ingest.batching.write_batch import (
+    DeadLetter,
     FinishedLap,
     LateFrames,
     OpenSession,
@@ -416,13 +418,11 @@ class RunLoop:
 
     def _begin(self, decoded: Decoded) -> None:
         """Put sessions that begin on the newest version of their track."""
-        named = (
-            (self._sessions[decoded.sessions[f.session_index]], f.message) for f in decoded.facts
-        )
+        reported = ((decoded.sessions[f.session_index], f.message) for f in decoded.facts)
         places = {
-            session.key: (facts.game, facts.track)
-            for session, facts in named
-            if not session.engine_state
+            key: (facts.game, facts.track)
+            for key, facts in reported
+            if not self._sessions[key].engine_state
         }
         if not places:
             return
@@ -477,14 +477,16 @@ class RunLoop:
             # laps must be timed.
             self._lateness.note([late], now=time.monotonic())
             return
-        # Without its scope the laps are not judged. No batch of this worker may have opened it.
-        self._open([late.session_key])
-        self._sessions[late.session_key].engine_state = engine_state
-        self._silence.note(late.session_key, now=time.monotonic())
-        log.info(
-            "laps timed again, with frames that came late", session=late.session_key, laps=len(laps)
-        )
+        key = late.session_key
+        self._go_on_from(key, engine_state)
+        log.info("laps timed again, with frames that came late", session=key, laps=len(laps))
         self._publish_laps(laps)
+
+    def _go_on_from(self, key: str, engine_state: EngineState | None) -> None:
+        # Without its scope the laps are not judged. No batch of this worker may have opened it.
+        self._open([key])
+        self._sessions[key].engine_state = engine_state
+        self._silence.note(key, now=time.monotonic())
 
     def _end_silent(self, now: float) -> None:
         """Store the lap that a session ended with, when no more of its frames come; one session per
@@ -520,16 +522,11 @@ class RunLoop:
             for key, session in tuple(self._sessions.items())
             if session.id in shared
         }
-        late = [
-            LateFrames(p.id, forgotten[p.id].key, p.known_to_us)
-            for p in chunk.progress
-            if p.id in shared
-        ]
+        lacking = [p for p in chunk.progress if p.id in shared]
+        late = [LateFrames(p.id, forgotten[p.id].key, p.known_to_us) for p in lacking]
         self._lateness.note(late, now=time.monotonic())
-        log.info(
-            "sessions come by another partition too",
-            sessions=[one.session_key for one in late][:10],
-        )
+        keys = [one.session_key for one in late]
+        log.info("sessions come by another partition too", sessions=keys[:10])
 
     def _note_corrections(self, corrections: Sequence[Correction]) -> None:
         for one in corrections[:10]:
@@ -561,11 +558,13 @@ class RunLoop:
         progress.resent += chunk.resent
         progress.dead_letters += len(chunk.dead_letters)
         if chunk.dead_letters:
-            first = chunk.dead_letters[0]
-            log.warning(
-                "dead letters",
-                partition=str(self._waiting.partition),
-                count=len(chunk.dead_letters),
-                offset=first.offset,
-                reason=first.reason,
-            )
+            self._warn_of_letters(chunk.dead_letters)
+
+    def _warn_of_letters(self, letters: Sequence[DeadLetter]) -> None:
+        log.warning(
+            "dead letters",
+            partition=str(self._waiting.partition),
+            count=len(letters),
+            offset=letters[0].offset,
+            reason=letters[0].reason,
+        )

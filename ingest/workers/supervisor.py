@@ -169,10 +169,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._discover()), loop.create_task(self._supervise())]
         self._recovery_stop = threading.Event()
-        recovery = GapRecovery(settings.kafka, settings.database, settings.ingest)
-        threading.Thread(
-            target=recovery.run, args=[self._recovery_stop], name="gap-recovery", daemon=True
-        ).start()
+        _start_recovery(settings, self._recovery_stop)
 
     async def stats(self) -> dict[str, Any]:
         """Return each worker's process and the its partitions' progress, as last reported."""
@@ -225,16 +222,18 @@ class Supervisor:
         shares = spread(self._partitions, sorted(self._workers), self._hosted)
         self._hosted = {p: worker for worker, share in shares.items() for p in share}
         for worker, share in shares.items():
-            try:
-                self._workers[worker].assign(share, now=now)
-            except ray.exceptions.RayError as error:
-                self._replace(
-                    worker,
-                    "dead" if isinstance(error, ray.exceptions.RayActorError) else repr(error),
-                )
-            else:
-                if self._workers[worker].overdue(now=now):
-                    self._replace(worker, "silent")
+            self._assign(worker, share, now=now)
+
+    def _assign(self, worker: str, share: list[Partition], *, now: float) -> None:
+        try:
+            self._workers[worker].assign(share, now=now)
+        except ray.exceptions.RayActorError:
+            self._replace(worker, "dead")
+        except ray.exceptions.RayError as error:
+            self._replace(worker, repr(error))
+        else:
+            if self._workers[worker].overdue(now=now):
+                self._replace(worker, "silent")
 
     def _wanted(self) -> int:
         per_worker = self._settings.ingest.partitions_per_actor
@@ -304,6 +303,11 @@ def _workers_that_live() -> dict[str, WorkerHandle]:
         if n["namespace"] == NAMESPACE and n["name"].startswith(_WORKER_PREFIX)
     ]
     return {name: WorkerHandle(ray.get_actor(name, namespace=NAMESPACE)) for name in names}
+
+
+def _start_recovery(settings: ClusterSettings, stop: threading.Event) -> None:
+    recovery = GapRecovery(settings.kafka, settings.database, settings.ingest)
+    threading.Thread(target=recovery.run, args=[stop], name="gap-recovery", daemon=True).start()
 
 
 async def _answer(call: Any) -> Any:

@@ -22,6 +22,10 @@ COLUMNSTORE_AFTER = timedelta(days=1)
 _COMPUTED_UP_TO = timedelta(minutes=10)
 _COMPUTED_EVERY = timedelta(minutes=5)
 
+_COMPRESSION_ENABLED = """
+SELECT compression_enabled FROM timescaledb_information.hypertables
+ WHERE hypertable_schema = current_schema() AND hypertable_name = 'telemetry'
+"""
 # Both jobs lock the chunks of frames. When they began at one moment, a deadlock (40P01) ended one
 # of them. Compression begins at 9 and 21 o'clock, retention at 3.
 _COMPRESSES_AT_HOUR_UTC = 9
@@ -38,11 +42,7 @@ _TIMES = {
 
 def migrate_columnstore(conn: psycopg.Connection) -> None:
     """Compress chunks when they are old: each session separately, in order of time."""
-    enabled = conn.execute(
-        "SELECT compression_enabled FROM timescaledb_information.hypertables"
-        " WHERE hypertable_schema = current_schema() AND hypertable_name = 'telemetry'"
-    ).fetchone()
-    if enabled != (True,):
+    if conn.execute(_COMPRESSION_ENABLED).fetchone() != (True,):
         conn.execute(
             "ALTER TABLE telemetry SET (timescaledb.enable_columnstore,"
             " timescaledb.segmentby = 'session_id', timescaledb.orderby = 'time')"
@@ -63,13 +63,8 @@ def migrate_policies(conn: psycopg.Connection, retention: Retention) -> None:
         _keep_computed(conn, summary.name, retention.telemetry_days)
     for table, (column, kept) in _TIMES.items():
         _expire(conn, table, column, getattr(retention, kept))
-    _job(
-        conn,
-        "sum_up_laps",
-        _COMPUTED_EVERY,
-        {"table": "lap_sums", "days": retention.telemetry_days},
-        wanted=True,
-    )
+    config: dict[str, str | int] = {"table": "lap_sums", "days": retention.telemetry_days}
+    _job(conn, "sum_up_laps", _COMPUTED_EVERY, config, wanted=True)
 
 
 def _keep(conn: psycopg.Connection, relation: str, days: int) -> None:
