@@ -192,14 +192,11 @@ def _restore(kind: type[_S], public: dict[str, Any], left_out: set[str], file: s
         here = kind.read(_env_file=file)
         for name in left_out - here.model_fields_set:
             variable = str(kind.model_fields[name].alias)
-            raise SettingsError(
-                variable,
-                "***",
-                f"{socket.gethostname()} has none: {file} or the environment of its Ray wants it",
-            )
-        settings = kind.read(
-            _env_file=None, **public, **{name: getattr(here, name) for name in left_out}
-        )
+            host = socket.gethostname()
+            reason = f"{host} has none: {file} or the environment of its Ray wants it"
+            raise SettingsError(variable, "***", reason)
+        secrets = {name: getattr(here, name) for name in left_out}
+        settings = kind.read(_env_file=None, **public, **secrets)
     settings._file = file
     return settings
 

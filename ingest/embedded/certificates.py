@@ -43,14 +43,7 @@ class CertificateAuthority:
         certificate = self._signed(_named(name), key.public_key(), loopback)
         file = self._folder / f"{name}.pem"
         file.touch(mode=0o600)
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
+        file.write_bytes(_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
         return file
 
     def _signed(
@@ -68,3 +61,11 @@ class CertificateAuthority:
 
 def _named(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

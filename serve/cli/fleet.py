@@ -108,22 +108,16 @@ def _ray(cpus: int, *, on_cluster: bool) -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, "JobReport"], None]]:
-    columns = (
-        TextColumn("timing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("timing"), BarColumn(), MofNCompleteColumn(), *times)
     with Progress(*columns, console=Console(stderr=True, highlight=False, emoji=False)) as progress:
         task = progress.add_task("timing", total=0)
 
         def show(done: int, of: int, report: "JobReport") -> None:
             progress.update(task, completed=done, total=of)
             if report.reason:
-                progress.console.print(
-                    f"{report.name}: {report.reason}", style="red", markup=False, soft_wrap=True
-                )
+                line = f"{report.name}: {report.reason}"
+                progress.console.print(line, style="red", markup=False, soft_wrap=True)
 
         yield show
 

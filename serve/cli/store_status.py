@@ -133,16 +133,9 @@ class StoreStatus:
         lines.append(f"{self.frames:,} frames in {_mb(self.frames_bytes)}")
         lines += [self.counts.letter_text, *filter(None, [self.counts.clock_text])]
         if self.chunks:
-            covers = f"{self.chunks.covers / timedelta(hours=1):g} h"
-            lines.append(
-                f"{self.chunks.count} chunks of {covers}, {self.chunks.compressed} of them"
-                " compressed"
-            )
+            lines.append(_chunks(self.chunks))
         if self.compression:
-            lines.append(
-                f"compressed: {_mb(self.compression.before_bytes)} to"
-                f" {_mb(self.compression.after_bytes)}"
-            )
+            lines.append(_compression(self.compression))
         return lines + [_job(job) for job in self.jobs]
 
 
@@ -175,6 +168,15 @@ def _number(conn: psycopg.Connection, question: str) -> int:
 
 def _mb(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:,.1f} MB"
+
+
+def _chunks(chunks: Chunks) -> str:
+    covers = f"{chunks.covers / timedelta(hours=1):g} h"
+    return f"{chunks.count} chunks of {covers}, {chunks.compressed} of them compressed"
+
+
+def _compression(sizes: Compression) -> str:
+    return f"compressed: {_mb(sizes.before_bytes)} to {_mb(sizes.after_bytes)}"
 
 
 def _job(job: Job) -> str:

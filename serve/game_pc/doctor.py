@@ -191,17 +191,11 @@ def check_spool(folder: SpoolFolder) -> Finding:
     try:
         seen = f"sessions: {len(kept)}, in {folder.used_bytes / 1e6:.1f} MB"
     except OSError as refused:
-        return Finding(
-            "spool",
-            "error",
-            f"{folder.path} cannot be read: {refused.strerror}",
-            "name another folder",
-        )
-    return Finding(
-        "spool",
-        "ok",
-        f"{seen}; not sent to the end: {waiting}, which goes by itself" if waiting else seen,
-    )
+        failure = f"{folder.path} cannot be read: {refused.strerror}"
+        return Finding("spool", "error", failure, "name another folder")
+    if waiting:
+        seen += f"; not sent to the end: {waiting}, which goes by itself"
+    return Finding("spool", "ok", seen)
 
 
 def _sync_ms(folder: Path) -> float:

@@ -104,9 +104,7 @@ def _identity(username: str, *, secured: bool) -> dict[str, object]:
 def _write_service(game: str, folder: Path, *, force: bool) -> None:
     platform = _platform()
     file = folder / service_name(game, platform=platform)
-    python = Path(sys.executable)
-    if platform == "win32":  # without a window
-        python = python.with_name("pythonw.exe")
+    python = _python(platform)
     log_file = folder / f"collect-{game}.log"
     account = "\\".join(filter(None, (os.environ.get("USERDOMAIN"), getpass.getuser())))
     text = service_text(
@@ -114,10 +112,13 @@ def _write_service(game: str, folder: Path, *, force: bool) -> None:
     )
     # Windows reads its task files as UTF-16.
     write_new(file, text, force=force, encoding="utf-8" if platform == "linux" else "utf-16")
-    click.echo(
-        f"{file}: to start it with your session, type once\n "
-        f" {how_to_start(file, game, platform=platform)}"
-    )
+    how = how_to_start(file, game, platform=platform)
+    click.echo(f"{file}: to start it with your session, type once\n  {how}")
+
+
+def _python(platform: Platform) -> Path:
+    python = Path(sys.executable)
+    return python.with_name("pythonw.exe") if platform == "win32" else python  # without a window
 
 
 def _platform() -> Platform:
@@ -158,6 +159,10 @@ def _findings(games: tuple[str, ...]) -> Iterator[Finding]:
     for name in games:
         yield from _game_findings(name)
     yield from check_broker(kafka, collector)
+    yield from _spool_findings(collector)
+
+
+def _spool_findings(collector: CollectorSettings) -> Iterator[Finding]:
     try:
         spool = SpoolFolder.of(collector, os.environ)
     except SettingsError as wrong:

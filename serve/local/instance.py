@@ -35,19 +35,23 @@ def single_instance(state_folder: Path, *, looks_last_s: float = 1.0) -> Iterato
     Raises PurpleSectorError if another instance holds the lock; it may still be starting. Another
     command's check also holds the lock, but for far less than ``looks_last_s``.
     """
-    import fcntl
-
     state_folder.mkdir(parents=True, exist_ok=True)
     with lock_in(state_folder).open("a") as lock:
-        deadline = time.monotonic() + looks_last_s
-        while not try_lock(lock.fileno(), fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                raise _runs_already(state_folder)
-            time.sleep(0.05)
+        _take_lock(lock.fileno(), state_folder, looks_last_s)
         try:
             yield
         finally:
             remove_note(state_folder)
+
+
+def _take_lock(file: int, state_folder: Path, within_s: float) -> None:
+    import fcntl
+
+    deadline = time.monotonic() + within_s
+    while not try_lock(file, fcntl.LOCK_EX):
+        if time.monotonic() > deadline:
+            raise _runs_already(state_folder)
+        time.sleep(0.05)
 
 
 def _runs_already(state_folder: Path) -> PurpleSectorError:

@@ -80,15 +80,7 @@ def supervised(services: Mapping[str, Service], report: Callable[[str], None]) -
     call ``report``.
     """
     over = threading.Event()
-    threads = [
-        threading.Thread(
-            target=_watch,
-            args=(ServiceWatch(name, service, over.is_set), over, report),
-            name=f"watch-{name}",
-            daemon=True,
-        )
-        for name, service in services.items()
-    ]
+    threads = [_watcher(name, service, over, report) for name, service in services.items()]
     for thread in threads:
         thread.start()
     try:
@@ -98,6 +90,15 @@ def supervised(services: Mapping[str, Service], report: Callable[[str], None]) -
         for thread in threads:
             # a start in progress is cancelled first, so that nothing starts after a stop
             thread.join()
+
+
+def _watcher(
+    name: str, service: Service, over: threading.Event, report: Callable[[str], None]
+) -> threading.Thread:
+    watch = ServiceWatch(name, service, over.is_set)
+    return threading.Thread(
+        target=_watch, args=(watch, over, report), name=f"watch-{name}", daemon=True
+    )
 
 
 def _watch(watch: ServiceWatch, over: threading.Event, report: Callable[[str], None]) -> None:

@@ -167,14 +167,7 @@ def run_database(
     settings = DatabaseSettings.read()
     with ExitStack() as stack:
         if "url" not in settings.model_fields_set:
-            place, programs = _DATABASES[EmbeddedSettings.read().database]
-            postgres = Postgres.start(
-                folder / place,
-                programs=programs,
-                durable=durable,
-                progress=progress,
-                cancelled=cancelled,
-            )
+            postgres = _start_postgres(folder, durable, progress, cancelled)
             stack.callback(postgres.stop)
             _report_changes(postgres.changes, report)
             settings = DatabaseSettings.read(url=postgres.url)
@@ -183,6 +176,19 @@ def run_database(
         else:
             check_or_prepare_database(settings, report)
         yield settings
+
+
+def _start_postgres(
+    folder: Path, durable: bool, progress: Progress, cancelled: Cancelled
+) -> Postgres:
+    place, programs = _DATABASES[EmbeddedSettings.read().database]
+    return Postgres.start(
+        folder / place,
+        programs=programs,
+        durable=durable,
+        progress=progress,
+        cancelled=cancelled,
+    )
 
 
 def _of_page(database: DatabaseSettings) -> DatabaseSettings:
@@ -226,20 +232,24 @@ def prepare_database(settings: DatabaseSettings, report: Report) -> None:
         if (version := update_extension(url)) is not None:
             report(f"TimescaleDB in this database was updated to {version}")
         with psycopg.connect(url, connect_timeout=5) as conn:
-            migrate(conn, settings.retention)
-            edition = read_edition(conn)
-            report(f"{edition}, at {settings.address}")
-            # The workers delete dead letters, without a job of TimescaleDB.
-            others = replace(settings.retention, dead_letters_days=0)
-            if others != Retention() and not edition.community:
-                report(
-                    "nothing is dropped, whatever RETENTION_… holds: only TimescaleDB's Community"
-                    " edition has the jobs for it"
-                )
+            _migrate(conn, settings, report)
     except psycopg.OperationalError as error:
         raise StoreUnavailable(settings.address, str(error).partition("\n")[0]) from error
     except psycopg.Error as error:
         raise NotUpgraded(settings.address, str(error).partition("\n")[0]) from error
+
+
+def _migrate(conn: psycopg.Connection, settings: DatabaseSettings, report: Report) -> None:
+    migrate(conn, settings.retention)
+    edition = read_edition(conn)
+    report(f"{edition}, at {settings.address}")
+    # The workers delete dead letters, without a job of TimescaleDB.
+    others = replace(settings.retention, dead_letters_days=0)
+    if others != Retention() and not edition.community:
+        report(
+            "nothing is dropped, whatever RETENTION_… holds: only TimescaleDB's Community"
+            " edition has the jobs for it"
+        )
 
 
 @contextmanager
@@ -364,18 +374,7 @@ def start_on_cluster(env_file: str | None, report: Report) -> None:
 
     Raises PurpleSectorError.
     """
-    if env_file:
-        load_dotenv(
-            env_file, encoding=encoding_of(Path(env_file))
-        )  # variables that the environment has already win
-    # Each node reads the secrets from its own copy of that file, or from the environment of its
-    # Ray.
-    from_file = {"_env_file": env_file} if env_file else {}
-    kafka, database, serve = (
-        KafkaSettings.read(**from_file),
-        DatabaseSettings.read(**from_file),
-        ServeSettings.read(),
-    )
+    kafka, database, serve = _read_settings(env_file)
     check_logins(serve)
     refuse_unproved_users(kafka, serve.auth_mode)
     for outcome in create_topics(kafka):
@@ -384,6 +383,20 @@ def start_on_cluster(env_file: str | None, report: Report) -> None:
     connect_ray(report)
     _start_ingest_on_cluster(kafka, database, report)
     _start_page_on_cluster(kafka, bridge_database(database), serve, report)
+
+
+def _read_settings(env_file: str | None) -> tuple[KafkaSettings, DatabaseSettings, ServeSettings]:
+    if env_file:
+        # Variables that the environment has already win.
+        load_dotenv(env_file, encoding=encoding_of(Path(env_file)))
+    # Each node reads the secrets from its own copy of that file, or from the environment of its
+    # Ray.
+    from_file = {"_env_file": env_file} if env_file else {}
+    return (
+        KafkaSettings.read(**from_file),
+        DatabaseSettings.read(**from_file),
+        ServeSettings.read(),
+    )
 
 
 def _start_ingest_on_cluster(

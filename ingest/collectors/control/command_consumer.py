@@ -154,17 +154,23 @@ class CommandConsumer:
             self.ignored[kind] = self.ignored.get(kind, 0) + 1
             return None
 
+    def _find_partition(self) -> int:
+        """Listen on the partition of the user, and return the number of partitions; 0 without a
+        topic.
+        """
+        topic = self._consumer.list_topics(timeout=_LOOK_WITHIN_S).topics.get(self._topic)
+        partitions = len(topic.partitions) if topic is not None else 0
+        if partitions:
+            place = partition_of(self._user_id.encode(), partitions)
+            self._listen_on(place, new_from=self._partitions)
+        return partitions
+
     def _look(self) -> None:
         """Find the partition with the user's commands, by key, and find it again when the topic has
         grown.
         """
         try:
-            topic = self._consumer.list_topics(timeout=_LOOK_WITHIN_S).topics.get(self._topic)
-            partitions = len(topic.partitions) if topic is not None else 0
-            if partitions:
-                self._listen_on(
-                    partition_of(self._user_id.encode(), partitions), new_from=self._partitions
-                )
+            partitions = self._find_partition()
         except KafkaException:
             self._look_at = self._clock() + _RETRY.pause_s(self._failures, jitter=random.random())
             self._failures += 1

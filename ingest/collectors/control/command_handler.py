@@ -174,23 +174,18 @@ class CommandHandler:
             clock_ahead=done.clock_ahead_ms or 0,
         )
 
+    def _open_producer(self) -> Producer:
+        if self._producer is None:
+            self._producer = Producer(self._kafka.client(_ANSWERS | {"error_cb": lambda _: None}))
+        return self._producer
+
     def _answer(self, answer: StatusReport) -> None:
         value = CommandMessage(status_report=answer).SerializeToString()
+        topic, key = self._kafka.topic_status_reports, self._user_id.encode()
         try:
-            if self._producer is None:
-                self._producer = Producer(
-                    self._kafka.client(_ANSWERS | {"error_cb": lambda _: None})
-                )
-            self._producer.produce(
-                self._kafka.topic_status_reports,
-                value,
-                self._user_id.encode(),
-                on_delivery=_note_answer,
-            )
-        except (
-            BufferError,
-            KafkaException,
-        ) as refused:  # too many at once, or the topic or a certificate has gone
+            self._open_producer().produce(topic, value, key, on_delivery=_note_answer)
+        # Too many at once, or the topic or a certificate has gone.
+        except (BufferError, KafkaException) as refused:
             log.warning("an answer was not sent", reason=str(refused))
 
     # --- the thread ---

@@ -22,6 +22,14 @@ class ProducerStatistics:
             self.errors + other.errors,
         )
 
+    def as_json(self) -> dict[str, int]:
+        """Return the counts under their published names."""
+        return {
+            "messagesSent": self.messages_sent,
+            "bytesSent": self.bytes_sent,
+            "errors": self.errors,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -55,11 +63,7 @@ class Statistics:
             "framesCollected": self.frames_collected,
             "framesPublished": self.frames_published,
             "errors": self.errors,
-            "producerStats": {
-                "messagesSent": self.producer.messages_sent,
-                "bytesSent": self.producer.bytes_sent,
-                "errors": self.producer.errors,
-            },
+            "producerStats": self.producer.as_json(),
             **(
                 {"clockAheadMs": self.clock_ahead_ms}
                 if wrong and self.clock_ahead_ms is not None

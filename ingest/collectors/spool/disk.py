@@ -300,16 +300,19 @@ class DiskSpool:
                 self._save_when_due()
                 self._failing = False
             except OSError as failed:
-                if not self._failing:
-                    log.error(
-                        "the disk does not keep what is written",
-                        reason=failed.strerror,
-                        session=self.session.key,
-                    )
-                self._failing = True
-                # A full disk cannot take the partition. Frames are better sent all the same than
-                # kept back for that.
-                self.partition = self._chosen
+                self._note_unsynced(failed)
+
+    def _note_unsynced(self, failed: OSError) -> None:
+        if not self._failing:
+            log.error(
+                "the disk does not keep what is written",
+                reason=failed.strerror,
+                session=self.session.key,
+            )
+        self._failing = True
+        # A full disk cannot take the partition. Frames are better sent all the same than kept back
+        # for that.
+        self.partition = self._chosen
 
     def _sync(self) -> None:
         if self._writer is None:

@@ -71,21 +71,12 @@ class SegmentReader:
 
     def _read(self) -> bool:
         """Continue reading this segment; return False where no whole record is left in it."""
-        data = self._chunk(_CHUNK_BYTES)
-        found = list(scan(data))
-        if (
-            not found and len(data) == _CHUNK_BYTES
-        ):  # damage so large that the next record lies beyond it
-            data = self._chunk(-1)
-            found = list(scan(data))
+        data, found = self._scan_chunk()
         segment, base = self._position
         for before, each in pairwise([Found(0, 0, _NOTHING), *found]):
             if before.end < each.start:
-                self._put_aside(
-                    data[before.end : each.start],
-                    base + before.end,
-                    next_sequence=each.record.sequence,
-                )
+                damaged = data[before.end : each.start]
+                self._put_aside(damaged, base + before.end, next_sequence=each.record.sequence)
         self._ahead.extend((each.record, SpoolPosition(segment, base + each.end)) for each in found)
         if found:
             self._position = SpoolPosition(segment, base + found[-1].end)
@@ -108,6 +99,15 @@ class SegmentReader:
         self.close()
         self._position = SpoolPosition(following, 0)
         return True
+
+    def _scan_chunk(self) -> tuple[bytes, list[Found]]:
+        data = self._chunk(_CHUNK_BYTES)
+        found = list(scan(data))
+        # Damage can be so large that the next record lies beyond the chunk.
+        if not found and len(data) == _CHUNK_BYTES:
+            data = self._chunk(-1)
+            found = list(scan(data))
+        return data, found
 
     def _chunk(self, size: int) -> bytes:
         """Read at most ``size`` bytes from the position on; -1: all there are."""

@@ -75,6 +75,7 @@ _CAR = struct.Struct("<8xf12x?15x2i4xi2f4x2fi228xf4x3f")
 _LAP = struct.Struct("<4xi200xi")
 _TEXT = struct.Struct("<50H")
 _ANSWER = struct.Struct("<200x2i200x")
+_ANSWER_TEXTS = {"car": 0, "driver": 100, "track": 208, "layout": 308}  # and where each begins
 
 
 def parse(datagram: bytes) -> Message:
@@ -112,12 +113,7 @@ def _answer(datagram: bytes) -> Answer:
         )
     if version != _VERSION:
         raise InvalidDatagram("protocol version not known", f"{version}, not {_VERSION}")
-    answer = Answer(
-        car=_text(datagram, 0, "car"),
-        driver=_text(datagram, 100, "driver"),
-        track=_text(datagram, 208, "track"),
-        layout=_text(datagram, 308, "layout"),
-    )
+    answer = Answer(**{name: _text(datagram, at, name) for name, at in _ANSWER_TEXTS.items()})
     if not answer.car or not answer.track:
         raise InvalidDatagram("answer without a car or a track")
     return answer
