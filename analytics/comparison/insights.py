@@ -205,10 +205,8 @@ class _Comparison:
         return [column for column in columns if counts[column] >= least]
 
     def _difference(self, column: int, chance: float) -> Difference:
-        values = self._values[:, column]
-        ours, reference = (side[np.isfinite(side)] for side in np.split(values, [len(self.ours)]))
-        size = float(np.median(ours) - np.median(reference))
-        low, high = self._interval(ours, reference, size, float(self._spreads[column]))
+        ours, reference = self._sides(column)
+        size, low, high = self._estimate(ours, reference, float(self._spreads[column]))
         return Difference(
             measure=self._measures[column // self._corners],
             size=size,
@@ -220,23 +218,28 @@ class _Comparison:
             chance=chance,
         )
 
-    def _interval(
-        self, ours: Reals, reference: Reals, size: float, spread: float
-    ) -> tuple[float, float]:
-        """Return 95 % bounds from a bootstrap, or from the pooled spread where laps are too few to
-        draw from.
+    def _sides(self, column: int) -> tuple[Reals, Reals]:
+        ours, reference = np.split(self._values[:, column], [len(self.ours)])
+        return ours[np.isfinite(ours)], reference[np.isfinite(reference)]
+
+    def _estimate(self, ours: Reals, reference: Reals, spread: float) -> tuple[float, float, float]:
+        """Return the difference of the medians and its 95 % bounds.
+
+        The bounds are from a bootstrap, or from the pooled spread where laps are too few to draw
+        from.
         """
+        size = float(np.median(ours) - np.median(reference))
         if min(len(ours), len(reference)) >= _BOOTSTRAP_LAPS:
             again = _medians(ours, self._draw) - _medians(reference, self._draw)
             low, high = np.quantile(again, (0.025, 0.975)).tolist()
-            return low, high
+            return size, low, high
         off = (
             _FEW_LAPS_T
             * _MEDIAN_OF_FEW
             * spread
             * float(np.sqrt(1 / len(ours) + 1 / len(reference)))
         )
-        return size - off, size + off
+        return size, size - off, size + off
 
 
 def _parts(ours: CornerMetrics, reference: CornerMetrics, column: int) -> tuple[CornerPart, ...]:

@@ -17,7 +17,7 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,13 +88,17 @@ class Fleet:
 #: order.
 Team = Callable[[Sequence[TimingJob], Path], Iterator[JobReport]]
 
+#: A function that receives the number of finished jobs, the number of all jobs to time and a
+#: report.
+OnProgress = Callable[[int, int, JobReport], None]
+
 
 def time_all(
     entries: Sequence[TimingJob],
     results: Path,
     *,
     team: Team | None = None,
-    on_progress: Callable[[int, int, JobReport], None] = lambda done, of, report: None,
+    on_progress: OnProgress = lambda done, of, report: None,
 ) -> Fleet:
     """Time the jobs without a timesheet in ``results``, and save the tables of all jobs there.
 
@@ -108,13 +112,20 @@ def time_all(
     with _alone(results):
         _sweep(sheets)
         missing = [entry for entry in entries if not _sheet(sheets, entry.name).is_file()]
-        reports = []
-        for report in (team or one_by_one)(missing, sheets):
-            reports.append(report)
-            on_progress(len(reports), len(missing), report)
+        reports = _reports(missing, sheets, team or one_by_one, on_progress)
         fleet = _together(entries, sheets, reports)
         fleet.save(results)
     return fleet
+
+
+def _reports(
+    missing: Sequence[TimingJob], sheets: Path, team: Team, on_progress: OnProgress
+) -> list[JobReport]:
+    reports: list[JobReport] = []
+    for report in team(missing, sheets):
+        reports.append(report)
+        on_progress(len(reports), len(missing), report)
+    return reports
 
 
 def time_catalog(catalog: Catalog, results: Path | None = None) -> Fleet:
@@ -171,23 +182,23 @@ def time_with_care(entry: TimingJob, sheets: Path) -> JobReport:
 
 def _together(entries: Sequence[TimingJob], sheets: Path, reports: Sequence[JobReport]) -> Fleet:
     reasons = {report.name: report.reason for report in reports if report.reason}
-    reported = {report.name for report in reports}
-    found = fields(_kept(entries, sheets, reported, reasons))
-    failed = [
-        {"session": e.key, "path": e.path, "reason": reasons[e.name]}
-        for e in entries
-        if e.name in reasons
-    ]
+    found = fields(_kept(entries, sheets, {report.name for report in reports}, reasons))
     done = [report for report in reports if report.name not in reasons]
     return Fleet(
         bests=bests(found),
         lap_bands=lap_bands(found),
         mini_bands=mini_bands(found),
         speed_bands=speed_bands(found),
-        failed=pa.Table.from_pylist(failed, FAILED),
+        failed=_failed(entries, reasons),
         timed=len(done),
         frames=sum(report.frames for report in done),
     )
+
+
+def _failed(entries: Sequence[TimingJob], reasons: Mapping[str, str]) -> pa.Table:
+    failed = [entry for entry in entries if entry.name in reasons]
+    rows = [{"session": e.key, "path": e.path, "reason": reasons[e.name]} for e in failed]
+    return pa.Table.from_pylist(rows, FAILED)
 
 
 def _kept(

@@ -234,6 +234,16 @@ def _unseen(
     if not unseen.any():
         # This is nearly always so.
         return unseen
+    before = _step_before_us(time_us, starts)
+    usual_m = speed_kmh / 3.6 * before / 1e6
+    round_trip = (time_us >= _A_LAP_US) & (2000 * clock_ms >= time_us) & (speed_kmh >= _DRIVING_KMH)
+    unseen &= time_us > _USUAL_TIMES * before
+    unseen &= (moved_m > _MISSED_M + usual_m) | round_trip | (time_us > _A_DAY_US)
+    return unseen
+
+
+def _step_before_us(time_us: Integers, starts: Integers) -> Integers:
+    """Return the longer of the two steps before each step, in µs."""
     own = time_us.copy()
     own[starts[1:] - 1] = 0  # between two sessions
     before = np.zeros_like(own)
@@ -241,11 +251,7 @@ def _unseen(
     before[2:] = np.maximum(before[2:], own[:-2])
     # The usual step of a session is still unknown at its start.
     before[starts[starts < len(before)]] = _FIRST_STEP_US
-    usual_m = speed_kmh / 3.6 * before / 1e6
-    round_trip = (time_us >= _A_LAP_US) & (2000 * clock_ms >= time_us) & (speed_kmh >= _DRIVING_KMH)
-    unseen &= time_us > _USUAL_TIMES * before
-    unseen &= (moved_m > _MISSED_M + usual_m) | round_trip | (time_us > _A_DAY_US)
-    return unseen
+    return before
 
 
 def _passed(

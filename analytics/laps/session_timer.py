@@ -198,27 +198,41 @@ class SessionTimer:
         self.events.clear(i, HOLE | LONG_HOLE | JUMP | JUMP_BACK | PIT_ENTRY | MARK)
 
     def _cross(self, i: int, number: int, *, by_clock: bool) -> None:
-        line_us = crossing_us(self.arrays, i)
-        before = (
-            int(self.arrays.last_lap_time_ms[i - 1]) if self.ended else self.open.official_before_ms
-        )
-        lap = finished(self.open, self.layout, self.arrays, i, int(self.events.bits[i]), line_us)
-        self.laps[lap.lap_number] = lap
+        line_us, before_ms = crossing_us(self.arrays, i), self._official_before_ms(i)
+        lap = self._end(self.open, i, line_us)
         restarts = bool(self.arrays.lap_clock_ms[i] < self.arrays.lap_clock_ms[i - 1])
-        self.ended = EndedLap(lap, line_us, before, None if by_clock or restarts else self.open)
+        self.ended = EndedLap(lap, line_us, before_ms, None if by_clock or restarts else self.open)
         number = max(number, lap.lap_number + 1)
         self.ahead = number - int(self.arrays.lap_number[i])
-        self.open = OpenLap(
-            number,
-            line_us,
-            before,
-            zero_by_clock=restarts and line_us == self._clock_zero_us(i),
-            reasons=frozenset(["left_pits"] if self.arrays.pit[i] >= IN_PIT else []),
-            off_line=share_at_crossing(self.arrays, i, line_us),
-            last_sector_before=self.open.last_sector,
-        )
+        zero_by_clock = restarts and line_us == self._clock_zero_us(i)
+        self.open = self._lap_after(self.ended, self.open, i, number, zero_by_clock=zero_by_clock)
         # An event between these two frames lies on both sides of the line.
         self.events.clear(i, PIT_ENTRY | MARK)
+
+    def _official_before_ms(self, i: int) -> int:
+        """Return the official time that the game shows before the line at frame ``i``."""
+        if self.ended:
+            return int(self.arrays.last_lap_time_ms[i - 1])
+        return self.open.official_before_ms
+
+    def _end(self, driven: OpenLap, i: int, line_us: int) -> Lap:
+        lap = finished(driven, self.layout, self.arrays, i, int(self.events.bits[i]), line_us)
+        self.laps[lap.lap_number] = lap
+        return lap
+
+    def _lap_after(
+        self, ended: EndedLap, driven: OpenLap, i: int, number: int, *, zero_by_clock: bool
+    ) -> OpenLap:
+        """Return the lap that begins at the line where ``driven`` ended."""
+        return OpenLap(
+            number,
+            ended.ended_at_us,
+            ended.official_before_ms,
+            zero_by_clock=zero_by_clock,
+            reasons=frozenset(["left_pits"] if self.arrays.pit[i] >= IN_PIT else []),
+            off_line=share_at_crossing(self.arrays, i, ended.ended_at_us),
+            last_sector_before=driven.last_sector,
+        )
 
     def _clock_zero_us(self, i: int) -> int:
         return int(self.arrays.time[i]) - 1000 * int(self.arrays.lap_clock_ms[i])
@@ -230,18 +244,10 @@ class SessionTimer:
         assert ended.as_counted is not None
         whole = ended.as_counted.going_on(self.open)
         line_us = crossing_us(self.arrays, i)
-        lap = finished(whole, self.layout, self.arrays, i, int(self.events.bits[i]), line_us)
-        self.laps[lap.lap_number] = lap
+        lap = self._end(whole, i, line_us)
         self.ended = EndedLap(lap, line_us, ended.official_before_ms)
-        self.open = OpenLap(
-            self.open.lap_number,
-            line_us,
-            ended.official_before_ms,
-            zero_by_clock=line_us == self._clock_zero_us(i),
-            reasons=frozenset(["left_pits"] if self.arrays.pit[i] >= IN_PIT else []),
-            off_line=share_at_crossing(self.arrays, i, line_us),
-            last_sector_before=whole.last_sector,
-        )
+        number, zero_by_clock = self.open.lap_number, line_us == self._clock_zero_us(i)
+        self.open = self._lap_after(self.ended, whole, i, number, zero_by_clock=zero_by_clock)
         self.events.clear(i, PIT_ENTRY | MARK)
 
     def _advance(self, a: int, b: int, tally: Tally | None = None) -> None:

@@ -83,13 +83,16 @@ class WorkerThreads:
             self._ended = {p: one for p, one in self._ended.items() if p in self._wanted}
             self._release(p for p in tuple(self._hosted) if p not in self._wanted)
             self._note_idle()
-            # A worker that ended although it was wanted has failed, or was replaced by a mistake
-            # that is over. Start it again.
-            ended = (p for p, one in tuple(self._hosted.items()) if not one.thread.is_alive())
-            self._release(ended)
+            self._release_ended()
             for partition in self._wanted - self._hosted.keys() - self._idle.positions().keys():
                 self._begin(partition)
             return {"pid": os.getpid(), "partitions": self._progress()}
+
+    def _release_ended(self) -> None:
+        # A worker that ended although it was wanted has failed, or was replaced by a mistake that
+        # is over. `host` starts it again.
+        ended = (p for p, one in tuple(self._hosted.items()) if not one.thread.is_alive())
+        self._release(ended)
 
     def stop(self) -> None:
         """Stop every worker, and wait for the batches that are being stored."""
