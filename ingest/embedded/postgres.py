@@ -166,14 +166,8 @@ class Postgres(EmbeddedService):
             )
 
     def _initdb(self, data: Path, cancelled: Cancelled) -> None:
-        command = [
-            str(self._programs.folder / "initdb"),
-            "-D",
-            str(data),
-            "-U",
-            "postgres",
-            "--auth=trust",
-        ]
+        command = [str(self._programs.folder / "initdb"), "-D", str(data)]
+        command += ["-U", "postgres", "--auth=trust"]
         command += ["--encoding=UTF8", "--locale-provider=libc", "--locale=C.UTF-8"]
         command += [] if self._durable else ["--no-sync"]
         run_as = (

@@ -123,32 +123,31 @@ command.add_command(laps)
 laps.add_command(fleet)
 
 
+_BROKERS = click.option(
+    "--brokers",
+    type=click.Choice(["1", "3"]),
+    help="Kafka brokers to start: 1, or 3 of which one may die.",
+)
+_DATABASE = click.option(
+    "--database",
+    type=click.Choice(["postgresql", "timescaledb"]),
+    help="The database to start.  [postgresql]",
+)
+
+
 def _embedded(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options of the commands that start services.
 
     They win over the environment and .env.
     """
-    brokers = click.option(
-        "--brokers",
-        type=click.Choice(["1", "3"]),
-        help="Kafka brokers to start: 1, or 3 of which one may die.",
-    )
-    database = click.option(
-        "--database",
-        type=click.Choice(["postgresql", "timescaledb"]),
-        help="The database to start.  [postgresql]",
-    )
 
     @wraps(function)
     def chosen(*, brokers: str | None, database: str | None, **others: Any) -> None:
-        os.environ |= {
-            name: value
-            for name, value in (("EMBEDDED_BROKERS", brokers), ("EMBEDDED_DATABASE", database))
-            if value
-        }
+        wanted = {"EMBEDDED_BROKERS": brokers, "EMBEDDED_DATABASE": database}
+        os.environ |= {name: value for name, value in wanted.items() if value}
         function(**others)
 
-    return brokers(database(chosen))
+    return _BROKERS(_DATABASE(chosen))
 
 
 @command.command()
@@ -200,17 +199,22 @@ def down() -> None:
     folder = state_folder(os.environ)
     running = Instance.find(folder)
     if running is None:
-        from serve.local.orphans import sweep
-
-        killed = sweep(Path(tempfile.gettempdir()))
-        left = (
-            f"; {killed} processes were ended that a killed command had left behind"
-            if killed
-            else ""
-        )
-        click.echo(f"nothing is running{left}")
+        _sweep_left_processes()
         return
     os.kill(running.pid, signal.SIGTERM)
+    _await_end(running, folder)
+    click.echo("stopped")
+
+
+def _sweep_left_processes() -> None:
+    from serve.local.orphans import sweep
+
+    killed = sweep(Path(tempfile.gettempdir()))
+    left = f"; {killed} processes were ended that a killed command had left behind"
+    click.echo(f"nothing is running{left if killed else ''}")
+
+
+def _await_end(running: Instance, folder: Path) -> None:
     deadline = time.monotonic() + _STOP_WITHIN_S
     while Instance.find(folder):
         if time.monotonic() > deadline:
@@ -219,7 +223,6 @@ def down() -> None:
                 " output"
             )
         time.sleep(0.1)
-    click.echo("stopped")
 
 
 @command.command()
@@ -378,15 +381,8 @@ def simulated_cars(count: int, brokers: str, folder: Path) -> Iterator["Process"
     """
     from ingest.embedded.process import Process
 
-    arguments = [
-        "collect",
-        "simulate",
-        "--cars",
-        str(count),
-        "--past-laps",
-        str(_DEMO_PAST_LAPS),
-        "--quiet",
-    ]
+    past = ["--past-laps", str(_DEMO_PAST_LAPS)]
+    arguments = ["collect", "simulate", "--cars", str(count), *past, "--quiet"]
     process = Process.start(
         "simulated cars",
         [sys.executable, "-m", "serve.cli.main", *arguments],
@@ -445,27 +441,22 @@ def _show(seen: "Status") -> None:
         _print_line("clocks", seen.counts.clock_text)
     for owner, partitions in seen.workers.items():
         _print_line("worker", f"{owner}: {partitions} partitions")
-    table = table_of(
-        "partition",
-        "stored up to",
-        "lag",
-        "owner",
-        "last sign of life",
-        right={"stored up to", "lag", "last sign of life"},
-    )
-    for p in seen.partitions:
-        lag = "topic gone" if p.lag is None else f"{p.lag:,}"
-        table.add_row(
-            f"{p.topic}[{p.partition}]",
-            f"{p.next_offset:,}",
-            lag,
-            p.owner,
-            f"{p.heartbeat_age_s:.1f} s ago",
-        )
     console.print()
-    print_table(table)
+    print_table(_partitions_table(seen))
     console.print()
     print_table(_sessions_table(seen))
+
+
+def _partitions_table(seen: "Status") -> "Table":
+    numbers = {"stored up to", "lag", "last sign of life"}
+    table = table_of(
+        "partition", "stored up to", "lag", "owner", "last sign of life", right=numbers
+    )
+    for p in seen.partitions:
+        place, stored = f"{p.topic}[{p.partition}]", f"{p.next_offset:,}"
+        lag = "topic gone" if p.lag is None else f"{p.lag:,}"
+        table.add_row(place, stored, lag, p.owner, f"{p.heartbeat_age_s:.1f} s ago")
+    return table
 
 
 def _sessions_table(seen: "Status") -> "Table":

@@ -54,29 +54,23 @@ def check_game(game: Game, name: str, *, listen_s: float = _LISTEN_S) -> Iterato
     until = time.monotonic() + listen_s
     while (left_s := until - time.monotonic()) > 0:
         events += game.poll(min(0.1, left_s))
+    if game.running:
+        yield Finding("game", "ok", f"{name} is there{_driven(events, listen_s)}")
+    else:
+        to_do = "start it, and this again when you sit in a car"
+        yield Finding("game", "warning", f"{name} is not there", to_do)
+    for kind, count in game.counts.items():
+        seen = f"not used: {kind}, {count} times"
+        yield Finding("game", "warning", seen, "report it to us if it is more than a few")
+
+
+def _driven(events: list[GameEvent], listen_s: float) -> str:
     frames = sum(isinstance(one, TelemetryFrame) for one in events)
     began = [one.facts for one in events if isinstance(one, SessionBegan)]
-    if not game.running:
-        yield Finding(
-            "game",
-            "warning",
-            f"{name} is not there",
-            "start it, and this again when you sit in a car",
-        )
-    elif not began:
-        yield Finding("game", "ok", f"{name} is there; nobody drives")
-    else:
-        what = ", ".join(filter(None, (began[-1].track, began[-1].car))) or "no facts yet"
-        yield Finding(
-            "game", "ok", f"{name} is there: {what}; {frames / listen_s:.0f} frames a second"
-        )
-    for kind, count in game.counts.items():
-        yield Finding(
-            "game",
-            "warning",
-            f"not used: {kind}, {count} times",
-            "report it to us if it is more than a few",
-        )
+    if not began:
+        return "; nobody drives"
+    what = ", ".join(filter(None, (began[-1].track, began[-1].car))) or "no facts yet"
+    return f": {what}; {frames / listen_s:.0f} frames a second"
 
 
 def check_broker(kafka: KafkaSettings, collector: CollectorSettings) -> Iterator[Finding]:
@@ -157,31 +151,27 @@ def check_disk(folder: Path) -> Iterator[Finding]:
         free = shutil.disk_usage(folder).free
         sync_ms = _sync_ms(folder)
     except OSError as refused:
-        yield Finding(
-            "disk",
-            "error",
-            f"{folder} cannot be written to: {refused.strerror}",
-            "make it writable, or name another folder",
-        )
+        failure = f"{folder} cannot be written to: {refused.strerror}"
+        yield Finding("disk", "error", failure, "make it writable, or name another folder")
         return
-    room = f"{free / 1e9:.1f} GB free at {folder}"
-    if free < _LEAST_FREE_BYTES:
-        yield Finding(
-            "disk",
-            "warning",
-            room,
-            "make room: without it, frames are lost while the broker is away",
-        )
-    else:
-        yield Finding("disk", "ok", room)
-    slow = sync_ms > _SLOW_SYNC_MS
-    to_do = "a power cut loses so much more; name a folder on a quicker disk" if slow else ""
-    yield Finding(
-        "disk",
-        "warning" if slow else "ok",
-        f"what is written is safe after {sync_ms:.1f} ms",
-        to_do,
-    )
+    yield _free_room(folder, free)
+    yield _sync_time(sync_ms)
+
+
+def _free_room(folder: Path, free_bytes: int) -> Finding:
+    room = f"{free_bytes / 1e9:.1f} GB free at {folder}"
+    if free_bytes >= _LEAST_FREE_BYTES:
+        return Finding("disk", "ok", room)
+    to_do = "make room: without it, frames are lost while the broker is away"
+    return Finding("disk", "warning", room, to_do)
+
+
+def _sync_time(sync_ms: float) -> Finding:
+    seen = f"what is written is safe after {sync_ms:.1f} ms"
+    if sync_ms <= _SLOW_SYNC_MS:
+        return Finding("disk", "ok", seen)
+    to_do = "a power cut loses so much more; name a folder on a quicker disk"
+    return Finding("disk", "warning", seen, to_do)
 
 
 def check_spool(folder: SpoolFolder) -> Finding:

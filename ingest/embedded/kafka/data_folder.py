@@ -49,12 +49,8 @@ def format_from(kept: Path, data: Path, *, cluster_id: str, node_id: int) -> Non
     place = data / _SNAPSHOT
     place.parent.mkdir(parents=True)
     place.write_bytes(snapshot)
-    facts = {
-        "version": 1,
-        "cluster.id": cluster_id,
-        "node.id": node_id,
-        "directory.id": new_directory_id(),
-    }
+    directory = new_directory_id()
+    facts = {"version": 1, "cluster.id": cluster_id, "node.id": node_id, "directory.id": directory}
     draft = data / "meta.properties.draft"
     draft.write_text("".join(f"{name}={value}\n" for name, value in facts.items()))
     draft.replace(data / "meta.properties")

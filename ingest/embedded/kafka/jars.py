@@ -176,15 +176,8 @@ def _by_maven(
     progress(Step(NAME, "fetching with Maven"))
     pom = workshop / "pom.xml"
     pom.write_text(_POM.format("".join(_POM_DEPENDENCY.format(jar) for jar in wanted())))
-    command = [
-        maven,
-        "-q",
-        "-B",
-        "-f",
-        str(pom),
-        "dependency:copy-dependencies",
-        f"-DoutputDirectory={jars}",
-    ]
+    goal = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+    command = [maven, "-q", "-B", "-f", str(pom), *goal]
     done = run_to_end(command, cancelled=cancelled)
     if done.returncode != 0:
         reason = (done.stdout + done.stderr).strip().splitlines()[:1]

@@ -142,13 +142,8 @@ class Kafka(EmbeddedService):
         super().__init__(folder)
         self.node = node
         young_mb = max(node.heap_mb // 3, node.heap_mb - _OLD_MB)
-        self._java = [
-            str(java),
-            f"-Xms{node.heap_mb}m",
-            f"-Xmx{node.heap_mb}m",
-            f"-Xmn{young_mb}m",
-            *_JVM,
-        ]
+        heap = [f"-Xms{node.heap_mb}m", f"-Xmx{node.heap_mb}m", f"-Xmn{young_mb}m"]
+        self._java = [str(java), *heap, *_JVM]
         self._class_path = ["-cp", str(jars / "*")]
         # Classes as loaded at the first run: they halve the work of a start. Java ignores another
         # Java's archive.
