@@ -130,8 +130,8 @@ def _of_functions(trees: dict[Path, ast.Module]) -> list[Figure]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     return [
-        Figure("function lines, p90", lines[int(0.9 * len(lines))][0], 14),
-        Figure("function lines, longest", *_limited(lines[-1], 52)),
+        Figure("function lines, p90", lines[int(0.9 * len(lines))][0], 12),
+        Figure("function lines, longest", *_limited(lines[-1], 40)),
     ]
 
 
