@@ -94,15 +94,3 @@ def test_an_evening(pc, pages, kafka_settings, database):
         assert_given(of, driven)
         assert all(before.timestamp < after.timestamp for before, after in pairwise(of))
         assert max(frame.speed for frame in of) > 1
-    assert_kept_pace(frames[0], first)
-
-
-def assert_kept_pace(frames, written):
-    """Four of five looks at the game gave a frame, for as long as it was driven, however busy the
-    machine is.
-    """
-    at_s = [
-        w.at_s for w in written if w.kind == Kind.PHYSICS and w.status == LIVE and w.session == 0
-    ]
-    driven_s = sum(after - before for before, after in pairwise(at_s) if after - before < 0.2)
-    assert len(frames) > 0.8 * RATE_HZ * driven_s

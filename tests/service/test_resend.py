@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from ingest.batching.partition_log import Partition
+from ingest.cancellation import never
 from ingest.collectors.control.command_handler import CommandHandler
 from ingest.collectors.delivery.sender import Sender
 from ingest.collectors.simulator.circuit import val_sarine
@@ -121,7 +122,7 @@ def wipe(broker: Kafka) -> None:
     """Kill it, take its disk away, and start it on a new one."""
     broker.kill()
     shutil.rmtree(broker.folder / "data")
-    broker._format(quiet)
+    broker._format(quiet, never)
     broker.restart()
 
 
