@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.paths import ROOT
-from tests.reference import channels, cli, rest, settings, websocket, wire
+from tests.reference import channels, cli, rest, settings, tables, websocket, wire
 from tests.reference.markdown import replaced
 
 FOLDER = ROOT / "docs" / "reference"
 ENV_EXAMPLE = ROOT / ".env.example"
 
-#: What needs no service. The tables of the store come from a database: `tests.reference.store`.
+#: The generated parts by name. None needs a service.
 PARTS: dict[str, Callable[[], str]] = {
     "overview of commands": cli.overview,
     "commands": cli.commands,
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "answers": rest.types,
     "wire messages": wire.messages,
     "channels": channels.channels,
+    "store tables": tables.tables,
 }
 
 

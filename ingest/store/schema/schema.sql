@@ -3,6 +3,7 @@
 -- Nor is telemetry_pending, which has the same ones: frames of a chunk that is locked while it is compressed go there, in the
 -- transaction that counts them as received, and move into telemetry when it is free (see ingest/store/locked_chunks.py).
 
+-- One row for each session: a car of one user on one track, from its collector's start to its end.
 CREATE TABLE IF NOT EXISTS sessions (
     id             integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key            text NOT NULL UNIQUE,
@@ -21,8 +22,8 @@ CREATE TABLE IF NOT EXISTS sessions (
     topic          text NOT NULL,                         -- by which its last frames came
     partition      integer NOT NULL,
     updated_at     timestamptz NOT NULL DEFAULT now(),    -- when ingest last wrote to it, by the server's clock
-    last_sequence  bigint NOT NULL DEFAULT 0,             -- the highest one that its collector said it had sent
-    reported_at        timestamptz,                           -- when it said so last
+    last_sequence  bigint NOT NULL DEFAULT 0,             -- the highest one that its collector reported as sent
+    reported_at    timestamptz,                           -- when its collector reported that
     late_from      timestamptz,                           -- the laps from here on lack frames that came late (NULL: none do)
     track_id       integer,                               -- the version of its track that its laps are timed on (NULL: none was known)
     clock_state    bigint[]                               -- what places its next frame in time (ingest/codec/session_times.py)
@@ -35,7 +36,7 @@ ALTER TABLE sessions ADD COLUMN IF NOT EXISTS last_sequence bigint NOT NULL DEFA
 CREATE INDEX IF NOT EXISTS sessions_track ON sessions (game, track, id);
 CREATE INDEX IF NOT EXISTS sessions_late ON sessions (id) WHERE late_from IS NOT NULL;
 
--- Sessions whose clock was wrong: from that sequence on, up to the next row's, offset_ms was added to the times that the frames came
+-- Corrections of clocks that were wrong: from that sequence on, up to the next row's, offset_ms was added to the times that the frames came
 -- with, so that they lie where the broker got them, in their order and spacing. A session without a row has the times of its clock.
 CREATE TABLE IF NOT EXISTS clock_corrections (
     session_id    integer NOT NULL,
@@ -56,7 +57,7 @@ CREATE TABLE IF NOT EXISTS tracks (
     version          integer NOT NULL,
     origin           text NOT NULL CHECK (origin IN ('learnt', 'authored')),
     line_position    double precision NOT NULL,           -- normalized, as in telemetry
-    sector_positions double precision[] NOT NULL,         -- where sectors 2, 3 ... begin; none: nobody told
+    sector_positions double precision[] NOT NULL,         -- where sectors 2, 3 ... begin; none: unknown
     length_m         double precision,
     laps             integer NOT NULL DEFAULT 0,          -- how many it was learnt from
     spread           double precision NOT NULL DEFAULT 0, -- robust standard deviation of their lines, in laps
@@ -64,6 +65,7 @@ CREATE TABLE IF NOT EXISTS tracks (
     UNIQUE (game, name, version)
 );
 
+-- The laps of each session, as the lap engine timed them.
 CREATE TABLE IF NOT EXISTS laps (
     session_id           integer NOT NULL,
     lap_number           integer NOT NULL,
@@ -127,12 +129,14 @@ UPDATE laps
                 ('driven anew', 'restarted')
            ) AS c (phrase, code) ON phrase = reason
           ORDER BY place)
- WHERE reasons && ARRAY['left the pits', 'standing start', 'entered the pits', 'through the pits', 'seen from mid-lap', 'counted before it was driven', 'hole', 'jump', 'not driven round', 'the game says so', 'put back', 'driven anew'];
+ WHERE reasons && ARRAY['left the pits', 'standing start', 'entered the pits', 'through the pits', 'seen from mid-lap',
+                        'counted before it was driven', 'hole', 'jump', 'not driven round', 'the game says so', 'put back',
+                        'driven anew'];
 
 CREATE INDEX IF NOT EXISTS laps_started_at ON laps (started_at);
 
--- What the frames of a lap came to (ingest/store/schema/continuous_aggregates.py), for when they are not kept any longer. A row counts while the lap has the
--- start, the end and the frames that it had when it was summed up.
+-- Sums of the frames of a lap (ingest/store/schema/continuous_aggregates.py), for when they are not kept any longer. A row is valid
+-- while the lap has the start, the end and the frames that it had when it was summed up.
 CREATE TABLE IF NOT EXISTS lap_sums (
     session_id          integer NOT NULL,
     lap_number          integer NOT NULL,
@@ -151,18 +155,18 @@ CREATE TABLE IF NOT EXISTS lap_sums (
     PRIMARY KEY (session_id, lap_number)
 );
 
--- Who was fastest when (analytics/laps/best_laps.py), apart from the laps: workers judge each other's, and wait for nobody's.
+-- Colours of laps and sectors (analytics/laps/best_laps.py). They are apart from the laps, so that no worker waits for another's.
 CREATE TABLE IF NOT EXISTS lap_colours (
     session_id     integer NOT NULL,
     lap_number     integer NOT NULL,
     colour         text NOT NULL,                         -- purple, green, yellow; empty: not judged
     sector_colours text[] NOT NULL DEFAULT '{}',
-    version        integer NOT NULL,                      -- how often they were told
+    version        integer NOT NULL,                      -- how often they were judged
     time_ms        integer,                               -- the lap time that was judged
     PRIMARY KEY (session_id, lap_number)
 );
 
--- Every record that was set, with the lap that set it: of each owner, and of everybody (owner is empty). The fastest row of a
+-- Every best time that was set, with its lap: of each owner, and of everybody (owner is empty). The fastest row of a
 -- part is the best; the ones before it are what it beat.
 CREATE TABLE IF NOT EXISTS bests (
     game       text NOT NULL,
@@ -191,7 +195,7 @@ CREATE TABLE IF NOT EXISTS gaps (
     to_offset     bigint,                                 -- both included; NULL: how many there were is not known
     reason        text NOT NULL,                          -- missing, retention, replaced (the topic was made anew)
     seen_at       timestamptz NOT NULL DEFAULT now(),
-    resolved_at     timestamptz
+    resolved_at   timestamptz                             -- when all of it had come (NULL: open)
 );
 CREATE INDEX IF NOT EXISTS gaps_open_up_to ON gaps (session_id, to_sequence) WHERE resolved_at IS NULL;
 DROP INDEX IF EXISTS gaps_open;  -- did the same, without the sequence
@@ -217,7 +221,7 @@ ALTER TABLE dead_letters
     ADD COLUMN IF NOT EXISTS replayed_offset bigint;                     -- where it lies there since
 CREATE INDEX IF NOT EXISTS dead_letters_kept ON dead_letters (kind, topic, bytes) WHERE replayed_at IS NULL;
 
--- How many had no place among them.
+-- How many dead letters had no place within the quota.
 CREATE TABLE IF NOT EXISTS dead_letters_not_kept (
     topic       text NOT NULL,
     partition   integer NOT NULL,
@@ -229,7 +233,8 @@ CREATE TABLE IF NOT EXISTS dead_letters_not_kept (
     PRIMARY KEY (topic, partition, kind)
 );
 
--- The only offsets that ingest believes. fence counts the owners; next_offset is the next record to read.
+-- The Kafka offsets from which ingest goes on; those that Kafka keeps are ignored. fence counts the owners; next_offset is the next
+-- record to read.
 CREATE TABLE IF NOT EXISTS partition_offsets (
     topic         text NOT NULL,
     partition     integer NOT NULL,

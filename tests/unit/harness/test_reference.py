@@ -3,7 +3,7 @@
 import re
 
 from tests.paths import ROOT
-from tests.reference import settings, websocket
+from tests.reference import settings, tables, websocket
 from tests.reference.markdown import names, replaced
 from tests.reference.pages import PARTS, generated, pages
 
@@ -22,6 +22,12 @@ def test_every_generated_part_is_on_one_page() -> None:
 def test_every_setting_has_a_meaning() -> None:
     fields = [pair for group in settings.groups() for pair in settings.variables(group)]
     assert [name for name, field in fields if not field.description] == []
+
+
+def test_every_table_has_a_meaning_and_columns() -> None:
+    found = tables.store_tables()
+    assert len(found) > 10
+    assert [one.name for one in found if not one.about or len(one.columns) < 3] == []
 
 
 def test_every_close_code_has_a_meaning() -> None:
