@@ -201,7 +201,7 @@ CREATE INDEX IF NOT EXISTS gaps_open_up_to ON gaps (session_id, to_sequence) WHE
 DROP INDEX IF EXISTS gaps_open;  -- did the same, without the sequence
 CREATE INDEX IF NOT EXISTS gaps_open_seen_at ON gaps (seen_at) WHERE resolved_at IS NULL;
 
--- Records that cannot be stored, within a quota (ingest/store/dead_letters.py); `purple-sector dead-letters` lists, shows and replays them.
+-- Records that cannot be stored, within a quota (ingest/store/dead_letters.py); `purple-sector dead-letters list` lists them.
 CREATE TABLE IF NOT EXISTS dead_letters (
     topic     text NOT NULL,
     partition integer NOT NULL,
