@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
 from fastapi.staticfiles import StaticFiles
@@ -26,6 +25,7 @@ from serve.bridge.access.logins import LoginOffer
 from serve.bridge.live.hub import Hub
 from serve.bridge.live.kafka_reader import LiveReader
 from serve.bridge.live.websocket import Bridge
+from serve.bridge.rest.answers import Health, ReplicaStatistics, SessionStatistics
 from serve.bridge.rest.guarded import Engineer
 from serve.bridge.rest.routes import add_routes
 from serve.bridge.rest.store_reader import StoreReader
@@ -118,13 +118,13 @@ async def login(request: Request) -> LoginOffer:
 
 
 @router.get("/api/stats")
-async def stats(request: Request, _: Engineer) -> dict[str, Any]:
+async def stats(request: Request, _: Engineer) -> ReplicaStatistics:
     """Return the numbers of this replica. They name sessions of everybody."""
     return statistics(request.app.state.bridge, wall=time.time)
 
 
 @router.get("/api/health")
-def health(request: Request, response: Response) -> dict[str, Any]:
+def health(request: Request, response: Response) -> Health:
     """Return whether broker and store answer; 503 where one does not.
 
     It needs no login. Where logins are on, it has the status alone.
@@ -144,7 +144,7 @@ def health(request: Request, response: Response) -> dict[str, Any]:
     }
 
 
-def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> dict[str, Any]:
+def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> ReplicaStatistics:
     """Return the numbers of /api/stats for this replica since it started. ``lastSeen`` is in ms
     since 1970.
     """
@@ -161,7 +161,7 @@ def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> dict[str, Any]:
     }
 
 
-def _session_statistics(hub: Hub, now: float, today_ms: float) -> dict[str, dict[str, int]]:
+def _session_statistics(hub: Hub, now: float, today_ms: float) -> dict[str, SessionStatistics]:
     return {
         key: {"count": s.count, "lastSeen": round(today_ms - (now - s.seen_at) * 1000)}
         for key, s in hub.sessions.items()

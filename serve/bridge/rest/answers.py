@@ -2,11 +2,16 @@
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import (
+    Annotated,
+    Any,
+    NotRequired,  # pydantic refuses typing's before 3.12
+)
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ConfigDict, Field, PlainSerializer
+from typing_extensions import TypedDict
 
 from analytics.laps.best_laps import Colours
 from analytics.model.lap import Lap
@@ -47,6 +52,39 @@ class SessionPage:
 
     sessions: list[SessionRow]
     older: int | None
+
+
+class Health(TypedDict):
+    """The state of broker and store. With logins there is the status alone."""
+
+    status: str
+    brokerReachable: NotRequired[bool]
+    storeReachable: NotRequired[bool]
+    partitions: NotRequired[int]
+
+
+class SessionStatistics(TypedDict):
+    """The frames of a session, and when the last one came, in ms since 1970."""
+
+    count: int
+    lastSeen: int
+
+
+class KafkaStatistics(TypedDict):
+    """Counts of the records that a replica has received from Kafka."""
+
+    messagesReceived: int
+    valuesBlanked: dict[str, int]
+    sessionStats: dict[str, SessionStatistics]
+
+
+class ReplicaStatistics(TypedDict):
+    """The counts of a replica since it started."""
+
+    clientsConnected: int
+    messagesRelayed: int
+    bytesRelayed: int
+    kafkaStats: KafkaStatistics
 
 
 def instant(time_us: int) -> datetime:
