@@ -10,8 +10,9 @@ BENCH ?= tests.bench
 
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Tests of services wait more than they work. Each of the two has a broker and databases of its own.
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
+# Tests of services wait more than they work. Each of the three has a broker and databases of its own.
+THREE_AT_ONCE := --numprocesses 3 --dist loadfile
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -26,7 +27,7 @@ demo: $(VENV)/demo.stamp  ## everything on this machine: broker, database, Ray, 
 .PHONY: test
 test: style types  ## style, types, then all tests
 	$(PYTEST) $(TWO_AT_ONCE) tests/unit $(PYTEST_ARGS)
-	$(PYTEST) $(TWO_AT_ONCE) tests/contract tests/service $(PYTEST_ARGS)
+	$(PYTEST) $(THREE_AT_ONCE) tests/contract tests/service $(PYTEST_ARGS)
 	$(PYTEST) tests/cluster tests/demo $(PYTEST_ARGS)
 
 .PHONY: unit
