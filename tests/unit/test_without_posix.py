@@ -6,8 +6,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from ingest.collectors.simulator.circuit import val_sarine
 from ingest.simulated_recordings import record
 from tests.paths import ROOT
@@ -41,22 +39,19 @@ def _run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize(
-    "arguments", [("demo",), ("up",), ("laps", "fleet", "results", "stint.parquet")]
-)
-def test_commands_of_linux_state_what_runs_here(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_commands_of_linux_state_what_runs_here(tmp_path: Path) -> None:
     """No package brings fcntl, so none is recommended."""
     stint = tmp_path / "stint.parquet"
-    record(
-        stint, val_sarine(), seed=1, laps=1, started_at=datetime(2026, 5, 1, tzinfo=UTC), rate_hz=5
-    )
+    start = datetime(2026, 5, 1, tzinfo=UTC)
+    record(stint, val_sarine(), seed=1, laps=1, started_at=start, rate_hz=5)
 
-    done = _run(tmp_path, *arguments)
+    for arguments in (("demo",), ("up",), ("laps", "fleet", "results", "stint.parquet")):
+        done = _run(tmp_path, *arguments)
 
-    assert done.returncode == 1
-    assert "this command runs on Linux and macOS only, and on Windows in WSL 2" in done.stderr
-    assert "pip install" not in done.stderr
-    assert "Traceback" not in done.stderr
+        assert done.returncode == 1, arguments
+        assert "this command runs on Linux and macOS only, and on Windows in WSL 2" in done.stderr
+        assert "pip install" not in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_commands_that_are_recommended_do_run(tmp_path: Path) -> None:
