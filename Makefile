@@ -12,7 +12,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 # Tests of services wait more than they work. Each of the three has a broker and databases of its own.
-THREE_AT_ONCE := --numprocesses 3 --dist loadfile
+# In the order of the files: by default those with few tests, which are the longest here, come last.
+THREE_AT_ONCE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
