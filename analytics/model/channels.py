@@ -16,6 +16,9 @@ from analytics.model.limits import LIMITS
 
 Interpolation = Literal["linear", "previous"]
 
+_INTEGER, _REAL, _SMALL = pa.int32(), pa.float32(), pa.int16()
+_SQL = {_INTEGER: "integer", _REAL: "real", _SMALL: "smallint"}
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -29,11 +32,15 @@ class Channel:
     name: str
     wire: str
     arrow: pa.DataType
-    sql: str
     unit: str
-    interpolation: Interpolation
     about: str
+    interpolation: Interpolation = "linear"
     optional: bool = False
+
+    @property
+    def sql(self) -> str:
+        """Return the column's type in SQL."""
+        return _SQL[self.arrow]
 
     @property
     def low(self) -> float:
@@ -49,133 +56,45 @@ class Channel:
 # Wide types come first, because PostgreSQL pads a row to the alignment of each column. The time of
 # COPY grows with the width of the row.
 CHANNELS: tuple[Channel, ...] = (
+    Channel("lap_number", "lap_number", _INTEGER, "", "the lap being driven, from 1", "previous"),
     Channel(
-        "lap_number",
-        "lap_number",
-        pa.int32(),
-        "integer",
-        "",
-        "previous",
-        "the lap being driven, from 1",
+        "lap_clock_ms", "lap_time", _INTEGER, "ms", "since the start of the lap, the game's clock"
     ),
     Channel(
-        "lap_clock_ms",
-        "lap_time",
-        pa.int32(),
-        "integer",
-        "ms",
-        "linear",
-        "since the start of the lap, the game's clock",
+        "normalized_position", "normalized_position", _REAL, "0..1", "along the track's spline"
     ),
-    Channel(
-        "normalized_position",
-        "normalized_position",
-        pa.float32(),
-        "real",
-        "0..1",
-        "linear",
-        "along the track's spline",
-    ),
-    Channel("speed_kmh", "speed", pa.float32(), "real", "km/h", "linear", "ground speed"),
-    Channel("throttle", "throttle", pa.float32(), "real", "0..1", "linear", "pedal"),
-    Channel("brake", "brake", pa.float32(), "real", "0..1", "linear", "pedal"),
-    Channel(
-        "steering",
-        "steering",
-        pa.float32(),
-        "real",
-        "-1..1",
-        "linear",
-        "of full lock, right positive",
-    ),
-    Channel(
-        "rpm",
-        "rpm",
-        pa.int32(),
-        "integer",
-        "1/min",
-        "linear",
-        "engine speed, 0 where the game gives none",
-    ),
-    Channel(
-        "x_m",
-        "x",
-        pa.float32(),
-        "real",
-        "m",
-        "linear",
-        "world position, the game's axes",
-        optional=True,
-    ),
-    Channel(
-        "y_m",
-        "y",
-        pa.float32(),
-        "real",
-        "m",
-        "linear",
-        "world position, the game's axes",
-        optional=True,
-    ),
-    Channel(
-        "z_m",
-        "z",
-        pa.float32(),
-        "real",
-        "m",
-        "linear",
-        "world position, the game's axes",
-        optional=True,
-    ),
-    Channel(
-        "heading_rad",
-        "heading",
-        pa.float32(),
-        "real",
-        "rad",
-        "linear",
-        "in the ground plane",
-        optional=True,
-    ),
+    Channel("speed_kmh", "speed", _REAL, "km/h", "ground speed"),
+    Channel("throttle", "throttle", _REAL, "0..1", "pedal"),
+    Channel("brake", "brake", _REAL, "0..1", "pedal"),
+    Channel("steering", "steering", _REAL, "-1..1", "of full lock, right positive"),
+    Channel("rpm", "rpm", _INTEGER, "1/min", "engine speed, 0 where the game gives none"),
+    Channel("x_m", "x", _REAL, "m", "world position, the game's axes", optional=True),
+    Channel("y_m", "y", _REAL, "m", "world position, the game's axes", optional=True),
+    Channel("z_m", "z", _REAL, "m", "world position, the game's axes", optional=True),
+    Channel("heading_rad", "heading", _REAL, "rad", "in the ground plane", optional=True),
     Channel(
         "last_lap_time_ms",
         "last_lap_time",
-        pa.int32(),
-        "integer",
+        _INTEGER,
         "ms",
-        "previous",
         "the game's official time of the lap before",
+        "previous",
         optional=True,
     ),
-    Channel("gear", "gear", pa.int16(), "smallint", "", "previous", "-1 reverse, 0 neutral, 1.."),
+    Channel("gear", "gear", _SMALL, "", "-1 reverse, 0 neutral, 1..", "previous"),
     Channel(
-        "sector",
-        "sector",
-        pa.int16(),
-        "smallint",
-        "",
-        "previous",
-        "the sector being driven, from 1",
-        optional=True,
+        "sector", "sector", _SMALL, "", "the sector being driven, from 1", "previous", optional=True
     ),
     Channel(
-        "pit",
-        "pit",
-        pa.int16(),
-        "smallint",
-        "",
-        "previous",
-        "1 on track, 2 pit lane, 3 pit box",
-        optional=True,
+        "pit", "pit", _SMALL, "", "1 on track, 2 pit lane, 3 pit box", "previous", optional=True
     ),
     Channel(
         "validity",
         "validity",
-        pa.int16(),
-        "smallint",
+        _SMALL,
         "",
-        "previous",
         "of this lap: 1 valid, 2 invalid",
+        "previous",
         optional=True,
     ),
 )
