@@ -217,7 +217,7 @@ def _moved_m(distance: Reals, length_m: Reals | float) -> Reals:
 
 
 def _still(time_us: Integers, moved_m: Reals, speed_kmh: Reals) -> Mask:
-    """Return where the car moved by less than its speed says, or stood."""
+    """Return where the car moved by less than its speed implies, or stood."""
     least_m = _STILL * speed_kmh
     least_m /= 3.6
     least_m *= time_us

@@ -24,10 +24,11 @@ def read_headers(message: Message) -> Headers | None:
     """
     try:
         found = cast(list[tuple[str, str | bytes | None]], message.headers() or [])
+    # The latter causes the former: a mended client would raise it.
     except (
         SystemError,
         UnicodeDecodeError,
-    ):  # the latter causes the former: a mended client would raise it
+    ):
         return None
     return [(name, value.encode() if isinstance(value, str) else value) for name, value in found]
 

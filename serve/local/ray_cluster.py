@@ -20,9 +20,8 @@ from serve.local.orphans import PREFIX, processes_of, sweep, wait_for_end, write
 from serve.local.ray_node import without_unused_processes
 
 _CPUS = 2  # ingest spreads its partitions over these; the rest of a laptop is for its owner
-_OBJECT_STORE_BYTES = (
-    80 * 2**20
-)  # near the minimum that Ray accepts, because nothing here stores objects
+# Near the minimum that Ray accepts, because nothing here stores objects.
+_OBJECT_STORE_BYTES = 80 * 2**20
 # Ray waits 30 s for its own processes, and no setting extends that. At a second try, a busy machine
 # has their files in memory.
 _TRIES = 4

@@ -40,9 +40,8 @@ class TimedSender(Sender):
 
 def main(brokers: str, cars: str, rate_hz: str, folder: str) -> None:
     """Drive until standard input ends."""
-    start_logging(
-        LogSettings.read(level="ERROR")
-    )  # what is printed is read for keys, at the start alone
+    # What is printed is read for keys, at the start alone.
+    start_logging(LogSettings.read(level="ERROR"))
     kafka = KafkaSettings.read(brokers=brokers)
     collector = CollectorSettings.read(user_id=USER)
     spool = SpoolFolder(Path(folder) / "spool", max_bytes=1 << 30, keep_s=0)

@@ -91,9 +91,8 @@ def test_nodes_come_and_go_while_a_fleet_is_timed(
     (ours,) = alone.failed.to_pylist()
     (theirs,) = pyarrow.parquet.read_table(results / "failed.parquet").to_pylist()
     assert theirs["session"] == ours["session"] == "empty"
-    assert theirs["reason"].startswith(
-        f"{ours['reason']} (on "
-    )  # a node, which is not where the command runs
+    # A node, which is not where the command runs.
+    assert theirs["reason"].startswith(f"{ours['reason']} (on ")
 
 
 def test_the_system_on_a_cluster(

@@ -136,9 +136,8 @@ class Drive:
         elif sector > lap.sector:
             lap.lines_ms.append(clock_ms)
             lap.sector = sector
-        elif (
-            not lap.lines_ms
-        ):  # a car on the grid stands at the end of the track; later, the position is only early
+        # A car on the grid stands at the end of the track; later, the position is only early.
+        elif not lap.lines_ms:
             lap.sector = sector
 
     def _finish_lap(self, next_number: int, sector: int) -> None:

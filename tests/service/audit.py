@@ -19,9 +19,8 @@ def wait_for_frames(database_url: str, expected: Mapping[str, int]) -> None:
     deadline = time.monotonic() + WITHIN_S
     stored: dict[str, int] = {}
     while time.monotonic() < deadline:
-        with contextlib.suppress(
-            psycopg.OperationalError
-        ):  # the database may be what is being restarted
+        # The database may be what is being restarted.
+        with contextlib.suppress(psycopg.OperationalError):
             stored = _frames(database_url, list(expected))
         if all(stored.get(key, 0) >= count for key, count in expected.items()):
             return

@@ -9,9 +9,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
-_RESET = struct.pack(
-    "ii", 1, 0
-)  # linger for no time: the other end sees a reset, as when a cable is gone
+# Linger for no time: the other end sees a reset, as when a cable is gone.
+_RESET = struct.pack("ii", 1, 0)
 
 
 class Line:

@@ -148,9 +148,8 @@ def test_plans_read_one_session_by_the_index(
     told = plan(conn, question)
 
     assert "telemetry_session_time" in told
-    assert not re.search(
-        r"Seq Scan on (?!laps\b|lap_sums\b)", told
-    )  # four laps are read faster without an index
+    # Four laps are read faster without an index.
+    assert not re.search(r"Seq Scan on (?!laps\b|lap_sums\b)", told)
     assert "Function Scan" not in told
 
 

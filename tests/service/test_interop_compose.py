@@ -101,9 +101,8 @@ def prepared(folder: Path, tools: list[str], environment: dict[str, str]) -> Pat
 
 
 def test_kafka_of_compose_serves_this_machine_and_has_the_topics_that_we_make(composed, tools):
-    send(
-        composed, "early", 10
-    )  # nobody has made topics yet: a collector waits for its own, and makes it
+    # Nobody has made topics yet: a collector waits for its own, and makes it.
+    send(composed, "early", 10)
     assert Cluster(composed, timeout_s=WITHIN_S).topics().keys() == {composed.topic_telemetry}
 
     create_topics(composed)

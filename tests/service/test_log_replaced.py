@@ -146,9 +146,8 @@ def test_store_without_topic_ids_takes_the_id_that_it_finds(kafka, database, par
 
 
 def create(brokers: str, topic: str) -> None:
-    admin = AdminClient(
-        {"bootstrap.servers": brokers}
-    )  # an answer comes only while its client lives
+    # An answer comes only while its client lives.
+    admin = AdminClient({"bootstrap.servers": brokers})
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(WITHIN_S)
 
 

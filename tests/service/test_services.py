@@ -250,9 +250,8 @@ def test_a_kept_snapshot_makes_the_next_folder_and_a_damaged_one_stops_no_broker
             .topics
         )
     assert identity(folder / "first") | identity(folder / "second") >= {"node.id=1", "version=1"}
-    assert (
-        len(identity(folder / "first") ^ identity(folder / "second")) == 2
-    )  # one directory.id each
+    # One directory.id each.
+    assert len(identity(folder / "first") ^ identity(folder / "second")) == 2
 
     kept.write_bytes(made_by_kafka[:200])
     with Kafka.start(folder / "third", jars=cached) as third:

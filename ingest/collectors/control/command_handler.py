@@ -86,9 +86,8 @@ class CommandHandler:
         )
         self._listener = CommandConsumer(kafka, collector.user_id)
         self._orders: SimpleQueue[Command] = SimpleQueue()
-        self._waiting: deque[tuple[str, tuple[Range, ...]]] = (
-            deque()
-        )  # sessions and the ranges to resend
+        # Sessions and the ranges to resend.
+        self._waiting: deque[tuple[str, tuple[Range, ...]]] = deque()
         self._resending: Resending | None = None
         self._frames_resent = 0
         self._stated: set[str] | None = None  # ended sessions whose statement was queued

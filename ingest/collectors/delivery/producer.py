@@ -236,9 +236,8 @@ class ResilientProducer:
     def _drop_producer(self) -> None:
         if self._producer is None:
             return
-        self._broken = self._broken or KafkaError(
-            KafkaError._DESTROY
-        )  # the reports of purged records mean nothing
+        # The reports of purged records mean nothing.
+        self._broken = self._broken or KafkaError(KafkaError._DESTROY)
         self._producer.purge()
         self._poll_producer(self._producer, 0)
         self._producer = None

@@ -41,9 +41,8 @@ class Statistics:
     frames_published: int = 0
     errors: int = 0
     producer: ProducerStatistics = ProducerStatistics()
-    clock_ahead_ms: int | None = field(
-        default=None, compare=False
-    )  # ahead of the broker's clock; None: not known
+    # Ahead of the broker's clock; None: not known.
+    clock_ahead_ms: int | None = field(default=None, compare=False)
 
     def __add__(self, other: "Statistics") -> "Statistics":
         return Statistics(

@@ -272,9 +272,8 @@ class DiskSpool:
     def _touch(self, first: int, before: int | None) -> None:
         """Start the time for which acknowledged segments are kept."""
         now = self._wall_clock()
-        with contextlib.suppress(
-            OSError
-        ):  # a disk that takes nothing: the time counts from their last write
+        # A disk that takes nothing: the time counts from their last write.
+        with contextlib.suppress(OSError):
             for path in segments(self._folder):
                 if first <= first_of(path) and (before is None or first_of(path) < before):
                     os.utime(path, (now, now))

@@ -183,7 +183,7 @@ def summarize_frames(conn: psycopg.Connection, schema: str) -> None:
     """Make the summaries in ``schema``, of its own ``telemetry``: always from the frames.
 
     Whoever reads a continuous aggregate must have the right to read all of it, also behind a view:
-    TimescaleDB looks at the rights of who asks, when it looks how far the aggregate was computed.
+    TimescaleDB checks the rights of the caller where it reads how far the aggregate was computed.
     """
     for summary in SUMMARIES:
         conn.execute(_as_view(summary, schema))

@@ -1,4 +1,4 @@
-"""States which schema a database has, so that a process without the right to change it can tell."""
+"""States the schema of a database, so that a process that may not change it can check it."""
 
 import hashlib
 from importlib.resources import files

@@ -233,9 +233,8 @@ class Hub:
         """Update the session from the record; return the user that it belongs to."""
         session = self._sessions.get(record.session)
         if session is None:
-            if (
-                message.kind == "lap"
-            ):  # laps come late, and from corrections: they make no session live
+            # Laps come late, and from corrections: they make no session live.
+            if message.kind == "lap":
                 return record.user
             session = self._sessions[record.session] = LiveSession(record.session, now)
         session.user = record.user or message.user or session.user

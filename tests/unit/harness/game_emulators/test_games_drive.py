@@ -184,9 +184,8 @@ def test_a_replay_moves_and_leads_back_to_the_car(playing):
 
     assert playing.status is Status.LIVE
     assert len(shown) > 10
-    assert (
-        playing.moment.lap_clock_ms == at.lap_clock_ms + 200
-    )  # of the last two steps, one was before the replay
+    # Of the last two steps, one was before the replay.
+    assert playing.moment.lap_clock_ms == at.lap_clock_ms + 200
 
 
 def test_a_session_restarts_with_its_own_index(playing):
