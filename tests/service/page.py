@@ -5,8 +5,8 @@ Neither Kafka nor Ray is needed: frames are handed to the bridge as its reader d
 
 import asyncio
 import json
+import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from ingest.embedded.process import free_port
 from ingest.settings import DatabaseSettings, KafkaSettings, ServeSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from serve.bridge.access.admission import AdmissionLimits
@@ -25,7 +24,7 @@ from serve.bridge.access.logins import make_logins, offer_of
 from serve.bridge.live.hub import LiveRecord
 from serve.bridge.live.socket_limits import limit_sockets
 from serve.bridge.web_app import make_app
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, wait_until
 
 NOWHERE = "postgresql://postgres@127.0.0.1:1/postgres"
 
@@ -104,23 +103,22 @@ def running_page(
         logins=make_logins(serve),
         offer=offer_of(serve),
     )
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
+    # Bound here: a port that is only found free may be another test's by the time of the bind.
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     found: list[asyncio.AbstractEventLoop] = []
 
     async def main() -> None:
         found.append(asyncio.get_running_loop())
-        await server.serve()
+        await server.serve(sockets=[listener])
 
     thread = threading.Thread(target=asyncio.run, args=[main()])
     thread.start()
     try:
-        deadline = time.monotonic() + WITHIN_S
-        while not server.started:
-            assert thread.is_alive(), "the page has ended"
-            assert time.monotonic() < deadline, "the page did not start"
-            time.sleep(0.01)
-        yield Page(port, app, found[0])
+        wait_until(lambda: server.started or not thread.is_alive(), "the page")
+        assert thread.is_alive(), "the page has ended"
+        yield Page(listener.getsockname()[1], app, found[0])
     finally:
         server.should_exit = server.force_exit = True
         thread.join(WITHIN_S)
+        listener.close()
