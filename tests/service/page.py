@@ -56,10 +56,12 @@ class Page:
         asyncio.run_coroutine_threadsafe(deliver(), self.loop).result(WITHIN_S)
 
     @asynccontextmanager
-    async def socket(self, credential: str | None = None, query: str = ""):
+    async def socket(
+        self, credential: str | None = None, query: str = "", origin: str | None = None
+    ):
         """A socket that has logged in, where a credential is given."""
         url = f"ws://127.0.0.1:{self.port}/ws{query}"
-        async with connect(url, compression=None, proxy=None) as socket:
+        async with connect(url, compression=None, proxy=None, origin=origin) as socket:
             if credential is not None:
                 await socket.send(json.dumps({"type": "auth", "token": credential}))
             yield socket
