@@ -10,9 +10,8 @@ are judged again.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 
-from analytics.model.lap import Lap
+from analytics.model.lap import Lap, sector_ends_us
 
 PURPLE, GREEN, YELLOW = "purple", "green", "yellow"
 
@@ -182,10 +181,10 @@ def _runs(driven: Driven) -> list[_Run]:
         return []
     lap = driven.lap
     layout = layout_of(lap.sector_source, driven.track_version)
-    ends = accumulate(lap.sector_times_ms)
+    parts = zip(lap.sector_times_ms, sector_ends_us(lap), strict=True)
     sectors = [
-        _Run(driven, LapPart(k, layout), time_ms, lap.started_at_us + 1000 * end_ms)
-        for k, (time_ms, end_ms) in enumerate(zip(lap.sector_times_ms, ends, strict=True), 1)
+        _Run(driven, LapPart(k, layout), time_ms, ended_at_us)
+        for k, (time_ms, ended_at_us) in enumerate(parts, 1)
     ]
     return [*sectors, _Run(driven, LapPart(0), lap.time_ms or 0, driven.ended_at_us)]
 

@@ -24,7 +24,7 @@ from analytics.laps.frame_events import (
     NOT_VALID,
     PIT_ENTRY,
 )
-from analytics.laps.state import EndedLap, OpenLap
+from analytics.laps.state import EndedLap, OpenLap, Passage, Split
 from analytics.model.arrays import Integers
 from analytics.model.lap import Lap, LapInProgress, flags_of, in_order
 from analytics.model.track_layout import TrackLayout
@@ -68,17 +68,15 @@ def finished(
     by_clock_ms = _by_clock_ms(lap, arrays, i, line_us)
     lap_time_ms = _lap_time_ms(lap, arrays, i, line_us) if by_clock_ms is None else by_clock_ms
     # The marks of such a lap are by its clock, too.
-    end_us = (
-        lap.clock_zero_us + 1000 * lap_time_ms
-        if lap_time_ms and lap.has_reliable_clock
-        else line_us
-    )
+    timed_us = 1000 * (lap_time_ms or 0)
+    end_us = lap.clock_zero_us + timed_us if timed_us and lap.has_reliable_clock else line_us
     whole = "partial" not in flags and _ms(end_us - lap.clock_zero_us) == lap_time_ms
     official = _official_sectors_ms(lap, end_us) if whole else ()
     measured = whole and abs(lap.off_line or 0.0) <= _OFF_LINE
     computed = _between_marks_ms(lap, layout.sector_marks, end_us) if measured else ()
     minis = _between_marks_ms(lap, layout.mini_marks, end_us) if measured else ()
     computed = () if None in computed else computed
+    source = "game" if official else "computed" if computed else ""
     return Lap(
         lap_number=lap.lap_number,
         started_at_us=lap.started_at_us,
@@ -86,7 +84,7 @@ def finished(
         lap_time_ms=lap_time_ms,
         official_lap_time_ms=None,
         sector_times_ms=official or _known(computed),
-        sector_source="game" if official else "computed" if computed else "",
+        sector_source=source,
         flags=flags,
         frames=lap.frames,
         gaps=lap.gaps + int(bool(bits & HOLE)),
@@ -100,6 +98,7 @@ def finished(
         if lap.off_line is None
         else round((layout.line + lap.off_line) % 1.0, 6),
         sector_positions=tuple(round(split.position, 6) for split in lap.splits),
+        sector_ends_us=_sector_ends_us(lap, layout, source, line_us),
     )
 
 
@@ -111,13 +110,15 @@ def in_progress(lap: OpenLap, layout: TrackLayout) -> LapInProgress:
     """
     flags = flags_of(_seen(lap, lap.bits) | ({"through_pits"} if lap.bits & PIT_ENTRY else set()))
     official = _has_official_sectors(lap)
-    ends_us = [split.at_us for split in lap.splits] if official else _measured_ends_us(lap, layout)
+    source = "game" if official else "computed"
+    ends = () if "partial" in flags else _sector_ends(lap, layout, source)
     return LapInProgress(
         lap_number=lap.lap_number,
         started_at_us=lap.started_at_us,
-        sector_times_ms=() if "partial" in flags else _known(_parts_ms(lap.clock_zero_us, ends_us)),
-        sector_source="game" if official else "computed",
+        sector_times_ms=_known(_parts_ms(lap.clock_zero_us, [end.at_us for end in ends])),
+        sector_source=source,
         flags=flags,
+        sector_ends_us=tuple(end.passed_us for end in ends),
     )
 
 
@@ -148,7 +149,7 @@ def _reasons(lap: OpenLap, layout: TrackLayout, bits: int, *, ends_in_pit: bool)
     # the lap was never driven.
     if not lap.timed_from_line and not lap.bits & FAR_SIDE:
         reasons.add("early_count")
-    passed = {mark for mark, _ in lap.marks}
+    passed = {passage.mark for passage in lap.marks}
     unseen = sum(mark not in passed for mark in layout.mini_marks)
     if unseen > _UNSEEN_MARKS and (lap.timed_from_line or not reasons):
         reasons.add("marks_missed")
@@ -180,11 +181,25 @@ def _has_official_sectors(lap: OpenLap) -> bool:
     )
 
 
-def _measured_ends_us(lap: OpenLap, layout: TrackLayout) -> list[int]:
-    """Return when the sectors of the track layout ended, up to the first end that was not seen."""
+def _sector_ends_us(
+    lap: OpenLap, layout: TrackLayout, source: str, line_us: int
+) -> tuple[int, ...]:
+    """Return when the sectors of a lap that ended at ``line_us`` ended; none without sectors."""
+    if not source:
+        return ()
+    return (*(end.passed_us for end in _sector_ends(lap, layout, source)), line_us)
+
+
+def _sector_ends(lap: OpenLap, layout: TrackLayout, source: str) -> Sequence[Split | Passage]:
+    """Return the ends of sectors on the way, up to the first one that was not seen.
+
+    The sectors are the game's or those of the track layout (`Lap.sector_source`).
+    """
+    if source == "game":
+        return lap.splits
     if abs(lap.off_line or 0.0) > _OFF_LINE:
-        return []
-    passed = dict(lap.marks)
+        return ()
+    passed = {passage.mark: passage for passage in lap.marks}
     return [passed[mark] for mark in takewhile(passed.__contains__, layout.sector_marks)]
 
 
@@ -228,7 +243,7 @@ def _official_sectors_ms(lap: OpenLap, line_us: int) -> tuple[int, ...]:
 
 
 def _between_marks_ms(lap: OpenLap, marks: Sequence[int], line_us: int) -> tuple[int | None, ...]:
-    passed = dict(lap.marks)
+    passed = {passage.mark: passage.at_us for passage in lap.marks}
     return _parts_ms(lap.clock_zero_us, [*(passed.get(mark) for mark in marks), line_us])
 
 

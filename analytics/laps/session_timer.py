@@ -27,7 +27,7 @@ from analytics.laps.frame_events import (
     tallies,
 )
 from analytics.laps.lap_result import SHORTEST_LAP_MS, finished, official_ms
-from analytics.laps.state import EndedLap, EngineState, OpenLap, Split
+from analytics.laps.state import EndedLap, EngineState, OpenLap, Passage, Split
 from analytics.model.lap import Lap
 from analytics.model.track_layout import TrackLayout
 
@@ -269,14 +269,13 @@ class SessionTimer:
             # next sector in order counts.
             if arrays.sector[j] == len(splits) + 2 and arrays.sector[j - 1] == len(splits) + 1:
                 around = arrays.pair(j)
-                at_us = self._passed_us(a, j, sum(around.time) // 2, 500 * sum(around.lap_clock_ms))
-                splits = (
-                    *splits,
-                    Split(at_us, sum(arrays.normalized_position[j - 1 : j + 1].tolist()) / 2),
-                )
+                passed_us = sum(around.time) // 2
+                at_us = self._at_us(a, j, passed_us, 500 * sum(around.lap_clock_ms))
+                position = sum(arrays.normalized_position[j - 1 : j + 1].tolist()) / 2
+                splits = (*splits, Split(at_us, passed_us, position))
         return splits
 
-    def _marks(self, a: int, b: int) -> tuple[tuple[int, int], ...]:
+    def _marks(self, a: int, b: int) -> tuple[Passage, ...]:
         """Return the marks that the car passed, each at its first passage.
 
         A car that spins and then passes a mark again has one passage only.
@@ -286,14 +285,15 @@ class SessionTimer:
             around = self.arrays.pair(j)
             before, after = around.since_line
             for mark in range(bisect_right(places, before), bisect_right(places, after)):
-                if not marks or mark > marks[-1][0]:
-                    marks.append((mark, self._passed_us(a, j, *mark_us(around, places[mark]))))
+                if not marks or mark > marks[-1].mark:
+                    passed_us, clock_us = mark_us(around, places[mark])
+                    marks.append(Passage(mark, self._at_us(a, j, passed_us, clock_us), passed_us))
         return tuple(marks)
 
-    def _passed_us(self, a: int, j: int, by_frames_us: int, clock_us: int) -> int:
-        """Return when the car passed a place before frame ``j``; ``a`` as in `_advance`.
+    def _at_us(self, a: int, j: int, by_frames_us: int, clock_us: int) -> int:
+        """Return the lap's time at a place before frame ``j``; ``a`` as in `_advance`.
 
-        The time is by the clock that agrees with the car in the lap so far.
+        It is by the clock that agrees with the car in the lap so far.
         """
         by_clock_us = self.open.clock_zero_us + clock_us
         if not self.open.zero_by_clock or abs(by_clock_us - by_frames_us) <= _SAME_US:

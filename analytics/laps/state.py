@@ -6,6 +6,7 @@ The state is small and explicit, and contains all of a session's past.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from analytics.laps.clock_fit import NO_STEPS, StepSums
 from analytics.laps.frame_arrays import FrameArrays
@@ -18,10 +19,23 @@ _MOST_OFF_US = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A change of the game's sector: when, and at what normalized position."""
+    """A change of the game's sector, at a normalized position.
+
+    ``at_us`` is by the clock that times the lap, which may lack pauses. ``passed_us`` is by the
+    frames' times.
+    """
 
     at_us: int
+    passed_us: int
     position: float
+
+
+class Passage(NamedTuple):
+    """The first passage of a mark of the track in a lap, at two times as in `Split`."""
+
+    mark: int
+    at_us: int
+    passed_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +43,13 @@ class OpenLap:
     """A lap in progress.
 
     ``bits`` are all events among its frames (`analytics.laps.frame_events`). ``marks`` are the
-    track's marks passed in order, each with its number and time. ``off_line`` is the distance in
-    laps from the track's line at which the game counted the lap. It is None where no line was
-    seen. ``last_sector_before`` is the final ``last_sector`` of the lap before. ``unseen_us`` is
-    how long before ``started_at_us`` the game's clock read zero. ``still_us`` is the time in which
-    the car did not move. ``validity`` is the game's last value for the lap. ``zero_by_clock``
-    states whether the lap's time began where the lap clock reads zero. ``fit`` measures how well
-    its clocks agree with the car.
+    track's marks passed in order. ``off_line`` is the distance in laps from the track's line at
+    which the game counted the lap. It is None where no line was seen. ``last_sector_before`` is
+    the final ``last_sector`` of the lap before. ``unseen_us`` is how long before ``started_at_us``
+    the game's clock read zero. ``still_us`` is the time in which the car did not move.
+    ``validity`` is the game's last value for the lap. ``zero_by_clock`` states whether the lap's
+    time began where the lap clock reads zero. ``fit`` measures how well its clocks agree with the
+    car.
     """
 
     lap_number: int
@@ -58,7 +72,7 @@ class OpenLap:
     validity: int = 0
     fit: StepSums = NO_STEPS
     splits: tuple[Split, ...] = ()
-    marks: tuple[tuple[int, int], ...] = ()
+    marks: tuple[Passage, ...] = ()
 
     @property
     def clock_zero_us(self) -> int:
@@ -87,7 +101,7 @@ class OpenLap:
         tally: Tally,
         *,
         splits: tuple[Split, ...],
-        marks: tuple[tuple[int, int], ...],
+        marks: tuple[Passage, ...],
     ) -> "OpenLap":
         """Return this lap with more frames of a stretch, which ``tally`` summarizes."""
         speed, place = self.max_speed_kmh, self.max_speed_position
@@ -117,7 +131,7 @@ class OpenLap:
         before the line.
         """
         faster = after if after.max_speed_kmh > self.max_speed_kmh else self
-        passed = self.marks[-1][0] if self.marks else -1
+        passed = self.marks[-1].mark if self.marks else -1
         return replace(
             self,
             bits=self.bits | after.bits,
@@ -129,7 +143,7 @@ class OpenLap:
             still_us=self.still_us + after.still_us,
             validity=after.validity or self.validity,
             fit=self.fit.plus(after.fit),
-            marks=(*self.marks, *(mark for mark in after.marks if mark[0] > passed)),
+            marks=(*self.marks, *(mark for mark in after.marks if mark.mark > passed)),
         )
 
 

@@ -56,7 +56,8 @@ SELECT session_id, lap_number, (extract(epoch FROM started_at) * 1000000)::bigin
        (extract(epoch FROM ended_at) * 1000000)::bigint AS ended_at_us, lap_time_ms,
        official_lap_time_ms, sector_times_ms, sector_source, flags, frames, gaps, max_speed_kmh,
        max_speed_position, reasons,
-       computed_sector_times_ms, mini_sector_times_ms, line_position, sector_positions, engine
+       computed_sector_times_ms, mini_sector_times_ms, line_position, sector_positions,
+       sector_ends_us, engine
   FROM laps
 """
 _LAPS_OF_SESSION = LAPS + " WHERE session_id = %(session_id)s"

@@ -9,7 +9,6 @@ tries again later.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Any
 
 import psycopg
@@ -26,6 +25,7 @@ from analytics.laps.best_laps import (
     judge,
     layout_of,
 )
+from analytics.model.lap import sector_ends_us
 from analytics.store.queries import LAPS, lap_of
 from ingest.batching.partition_log import Partition
 from ingest.batching.write_batch import RunningLap
@@ -196,9 +196,9 @@ def unjudged(conn: psycopg.Connection[Any], partition: Partition) -> dict[Catego
 
 def _ended(running: RunningLap) -> Iterable[tuple[int, int, str, int, int]]:
     lap, layout = running.lap, layout_of(running.lap.sector_source, running.track_version)
-    ends_ms = accumulate(lap.sector_times_ms)
-    for part, (time_ms, end_ms) in enumerate(zip(lap.sector_times_ms, ends_ms, strict=True), 1):
-        yield running.session_id, part, layout, time_ms, lap.started_at_us + 1000 * end_ms
+    parts = zip(lap.sector_times_ms, sector_ends_us(lap), strict=True)
+    for part, (time_ms, ended_at_us) in enumerate(parts, 1):
+        yield running.session_id, part, layout, time_ms, ended_at_us
 
 
 def _standing(conn: psycopg.Connection[Any], where: dict[str, Any]) -> list[BestTime]:

@@ -24,6 +24,7 @@ _LAP_VALUES = (
     "mini_sector_times_ms",
     "line_position",
     "sector_positions",
+    "sector_ends_us",
     "engine",
 )
 

@@ -165,13 +165,21 @@ def test_session_and_its_records_stay_with_their_first_user(database, owner):
 
 
 def running(
-    owner: Owner, key: str, *sectors_ms: int, at_s: float, source: str = "game", flags=()
+    owner: Owner,
+    key: str,
+    *sectors_ms: int,
+    at_s: float,
+    source: str = "game",
+    flags=(),
+    ended_at_s=(),
 ) -> RunningLap:
     """A lap in progress; its session is told of, but no frame of it is stored."""
     facts = owner.chunk(told(key, game="acc", track="spa", car="porsche", user_id=key))
     owner.store.write(facts, owner.fence)
     owner.position = facts.end
-    lap = LapInProgress(9, STARTED_AT_MS * 1000 + int(at_s * 1e6), sectors_ms, source, flags)
+    ends_us = tuple(STARTED_AT_MS * 1000 + int(ended * 1e6) for ended in ended_at_s)
+    begun_us = STARTED_AT_MS * 1000 + int(at_s * 1e6)
+    lap = LapInProgress(9, begun_us, sectors_ms, source, flags, ends_us)
     return RunningLap(owner.sessions[key].id, key, 0, lap)
 
 
@@ -190,6 +198,8 @@ def test_sectors_of_laps_in_progress_are_called_by_the_records_that_stood_when_t
             running(owner, "alice", 30_000, at_s=0),
             running(owner, "dave", 29_000, at_s=500, flags=("out",)),
             running(owner, "erin", 35_000, at_s=500, source="computed"),
+            # Without his pause of a minute, he would have been there before Alice.
+            running(owner, "frank", 30_500, at_s=-5, ended_at_s=(85.5,)),
         ]
     )
 
@@ -199,6 +209,7 @@ def test_sectors_of_laps_in_progress_are_called_by_the_records_that_stood_when_t
         ("alice", "purple"),
         ("dave",),
         ("erin", "purple"),
+        ("frank", "green"),
     ]
     assert rows(database.url, "SELECT * FROM bests ORDER BY 1, 2, 3, 4, 5, 6, 7") == before
     assert (

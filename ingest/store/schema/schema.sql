@@ -85,6 +85,7 @@ CREATE TABLE IF NOT EXISTS laps (
     mini_sector_times_ms integer[] NOT NULL DEFAULT '{}', -- of 25 equal parts; NULL: not seen whole
     line_position        double precision,                -- where the game counted it (NULL: no line was seen)
     sector_positions     double precision[] NOT NULL DEFAULT '{}', -- where the game went on to sectors 2, 3 ...
+    sector_ends_us       bigint[] NOT NULL DEFAULT '{}',  -- when the sectors ended, pauses included, in us since 1970
     engine               integer NOT NULL DEFAULT 1,      -- the version of the lap engine that timed it
     PRIMARY KEY (session_id, lap_number)
 );
@@ -94,6 +95,7 @@ ALTER TABLE laps ADD COLUMN IF NOT EXISTS max_speed_position double precision,
                  ADD COLUMN IF NOT EXISTS mini_sector_times_ms integer[] NOT NULL DEFAULT '{}',
                  ADD COLUMN IF NOT EXISTS line_position double precision,
                  ADD COLUMN IF NOT EXISTS sector_positions double precision[] NOT NULL DEFAULT '{}',
+                 ADD COLUMN IF NOT EXISTS sector_ends_us bigint[] NOT NULL DEFAULT '{}',
                  ADD COLUMN IF NOT EXISTS engine integer NOT NULL DEFAULT 1,
                  ADD COLUMN IF NOT EXISTS ended_at timestamptz;
 -- Laps of older versions ended where the next one began, or after their time where that one was driven anew. Without a time they

@@ -3,6 +3,9 @@
 from dataclasses import replace
 from itertools import permutations
 
+import numpy as np
+import pytest
+
 from analytics.laps.best_laps import (
     ALL_OWNERS,
     BestTime,
@@ -13,6 +16,7 @@ from analytics.laps.best_laps import (
     judge,
 )
 from analytics.model.lap import Lap
+from tests.unit.analytics.laps.test_odd_sessions import START_MS, Session
 
 
 def lap(
@@ -175,3 +179,71 @@ def test_a_sector_of_a_lap_in_progress_is_called_what_it_will_be():
     assert colour_against(31_000, of_all_ms=30_000, own_ms=31_000) == "yellow"
     assert colour_against(31_000, of_all_ms=30_000, own_ms=None) == "green"
     assert colour_against(31_000, of_all_ms=None, own_ms=None) == "purple"
+
+
+def spoiled(kind: str) -> list[Lap]:
+    """Laps of 60, 55, 54 and 56 s. In the second the game stands for 60 s, or goes 10 s back."""
+    session = Session()
+    if kind == "pause":
+        session["time_ms"] = session["time_ms"] + 60_000 * (session.t > 80)
+    else:
+        jump, again = np.searchsorted(session.t, [80.0, 70.0])
+        session.keep(np.concatenate([np.arange(jump), np.arange(again, len(session.t))]))
+        session["time_ms"] = START_MS + 50 * np.arange(len(session.t)) + 7
+    return session.timed()
+
+
+def after(lap: Lap, seconds: float, *sectors_ms: int) -> Lap:
+    """A lap in three sectors that begins so long after the start of another one."""
+    begun_us, time_ms = lap.started_at_us + int(seconds * 1e6), sum(sectors_ms)
+    return replace(
+        lap,
+        lap_number=1,
+        started_at_us=begun_us,
+        ended_at_us=begun_us + 1000 * time_ms,
+        lap_time_ms=time_ms,
+        official_lap_time_ms=None,
+        sector_times_ms=sectors_ms,
+        sector_ends_us=(),
+    )
+
+
+def test_a_sector_with_a_pause_in_it_ended_after_the_pause():
+    """Bob ended his sectors and his lap while Alice's game stood, or just behind it: nobody had
+    been faster yet. Start and time of Alice's lap would place hers before his.
+    """
+    paused = spoiled("pause")[1]
+    alice, bob = drove("alice", paused), drove("bob", after(paused, 25, 18_500, 18_500, 18_500))
+
+    assigned, records = judge([alice, bob], [], since_us=0)
+    colours = {driven.owner: told for driven, told in assigned}
+
+    assert paused.ended_at_us - paused.started_at_us == 114_999_000
+    assert colours["bob"].lap == "purple"
+    assert colours["bob"].sectors == ("green", "purple", "purple")
+    assert colours["alice"].lap == "purple"
+    assert colours["alice"].sectors == ("purple", "purple", "purple")
+    set_at = {r.part.index: r.set_at_us for r in records if r.owner == "alice"}
+    assert {k: round((at - paused.started_at_us) / 1e6, 1) for k, at in set_at.items()} == {
+        1: 18.3,
+        2: 96.7,
+        3: 115.0,
+        0: 115.0,
+    }
+
+
+def test_a_lap_that_went_back_sets_nothing_and_the_next_ends_where_the_engine_says():
+    """Laps 3 and 4 end 10 s later than the times of all laps add up to."""
+    laps = spoiled("rewind")
+    bob = drove("bob", after(laps[2], -1.0, 18_500, 18_000, 18_300))
+    driven = [drove("alice", lap) for lap in laps]
+
+    assert colours_of([*driven, bob]) == {
+        ("alice", 1): "purple",
+        ("alice", 3): "purple",
+        ("alice", 4): "yellow",
+        ("bob", 1): "purple",
+    }
+    _, records = judge(driven, [], since_us=0)
+    ends_us = [r.set_at_us for r in records if r.owner == ALL_OWNERS and r.part.index == 0]
+    assert ends_us == [pytest.approx((START_MS + s * 1000) * 1000, abs=5_000) for s in (60, 179)]

@@ -53,8 +53,10 @@ def assert_kept(laps: dict[int, Lap], said: list[LapInProgress]) -> None:
     flying = [lap for lap in laps.values() if lap.kind == "flying" and lap.sector_times_ms]
     assert flying
     for lap in flying:
-        so_far = [one.sector_times_ms for one in said if one.lap_number == lap.lap_number]
-        assert so_far == [lap.sector_times_ms[:k] for k in range(1, len(lap.sector_times_ms))]
+        so_far = [one for one in said if one.lap_number == lap.lap_number]
+        ended = range(1, len(lap.sector_times_ms))
+        assert [one.sector_times_ms for one in so_far] == [lap.sector_times_ms[:k] for k in ended]
+        assert [one.sector_ends_us for one in so_far] == [lap.sector_ends_us[:k] for k in ended]
 
 
 def test_sectors_of_the_game_are_reported_one_by_one():
@@ -75,6 +77,26 @@ def test_sectors_are_measured_where_the_game_reports_none():
         pytest.approx(THIRDS_MS[:k], abs=1) for k in (1, 2)
     ]
     assert {lap.sector_source for lap in said} == {"computed"}
+
+
+@pytest.mark.parametrize("source", ["game", "computed"])
+def test_sectors_after_a_pause_ended_when_the_car_was_there(source: str) -> None:
+    """The game stood for a minute in the second sector of lap 3."""
+    drive = told(drove()) if source == "game" else drove()
+    frames = drive.frames()
+    stood_us = 60_000_000 * (drive["lap_number"] == 3) * (drive["normalized_position"] > 0.5)
+    stood_us = np.maximum.accumulate(stood_us)
+    time_us = frames["time"].cast(pa.int64()).to_numpy() + stood_us
+    column = pa.array(time_us).cast(frames.schema.field("time").type)
+    frames = frames.set_column(frames.schema.get_field_index("time"), "time", column)
+
+    laps, said = followed(frames, TrackLayout(sectors=(0.3, 0.7)))
+
+    assert_kept(laps, said)
+    assert laps[3].sector_source == source
+    assert laps[3].sector_times_ms == pytest.approx(THIRDS_MS, abs=42)
+    since_s = [(at_us - laps[3].started_at_us) / 1e6 for at_us in laps[3].sector_ends_us]
+    assert since_s == pytest.approx([12, 88, 100], abs=0.05)
 
 
 def test_game_that_knows_one_sector_only_has_them_measured():
