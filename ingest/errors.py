@@ -162,6 +162,22 @@ class SchemaOutdated(PurpleSectorError):
         self.lacking = lacking
 
 
+class UnknownShare(PurpleSectorError):
+    """There is no share of this number, or not of this session."""
+
+    def __init__(self, id: int) -> None:
+        super().__init__(f"there is no share {id}; the list of shares has those that there are")
+        self.id = id
+
+
+class TooManyShares(PurpleSectorError):
+    """A session has as many valid shares as it may have."""
+
+    def __init__(self, key: str, most: int) -> None:
+        super().__init__(f"session {key!r} has {most} valid shares: revoke some first")
+        self.key = key
+
+
 class PartitionTaken(PurpleSectorError):
     """A takeover: another worker now owns the partition.
 

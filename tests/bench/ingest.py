@@ -148,6 +148,6 @@ def empty(database: DatabaseSettings) -> None:
     with psycopg.connect(database.url.get_secret_value(), autocommit=True) as conn:
         conn.execute(
             "TRUNCATE telemetry, sessions, laps, lap_colours, bests, tracks, gaps, dead_letters,"
-            " partition_offsets"
+            " partition_offsets, shares"
         )
         conn.execute("CHECKPOINT")

@@ -1,5 +1,5 @@
-"""Grants the roles of the store their rights: ingest writes, the page reads, analysts read what is
-theirs.
+"""Grants the roles of the store their rights: ingest writes, the page reads and shares, analysts
+read what is theirs or shared with them.
 
 The owner of the tables runs this. Rule: the rights are stated here in full. A grant takes away
 whatever else a role has on our tables, so that it may run again, and after every migration.
@@ -40,13 +40,22 @@ _INGEST: Mapping[str, LiteralString] = {
     "telemetry_1s": "SELECT",
     "telemetry_pending": "SELECT, INSERT, UPDATE, DELETE",
 }
-_BRIDGE: Mapping[str, LiteralString] = dict.fromkeys(
-    (
-        "sessions", "tracks", "laps", "lap_sums", "lap_summary", "lap_colours", "bests",
-        "telemetry", "telemetry_1s",
+# A share is made whole and is never changed, but for being revoked.
+_SHARES: LiteralString = (
+    "SELECT, INSERT (session_id, lap_number, token_sha256, users, made_by, expires_at),"
+    " UPDATE (revoked_at)"
+)
+_BRIDGE: Mapping[str, LiteralString] = {
+    **dict.fromkeys(
+        (
+            "sessions", "tracks", "laps", "lap_sums", "lap_summary", "lap_colours", "bests",
+            "telemetry", "telemetry_1s",
+        ),
+        "SELECT",
     ),
-    "SELECT",
-)  # fmt: skip
+    "shares": _SHARES,
+}  # fmt: skip
+_RELATIONS = (*_INGEST, "shares")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +159,7 @@ def refuse_strong_roles(conn: psycopg.Connection) -> None:
 
 def _grant_to(conn: psycopg.Connection, role: str, rights: Rights) -> None:
     to = sql.Identifier(role)
-    _each(conn, "REVOKE ALL ON {} FROM {}", map(sql.Identifier, _INGEST), to)
+    _each(conn, "REVOKE ALL ON {} FROM {}", map(sql.Identifier, _RELATIONS), to)
     for relation, what in rights.relations.items():
         conn.execute(
             sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(what), sql.Identifier(relation), to)

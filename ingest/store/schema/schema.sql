@@ -235,6 +235,23 @@ CREATE TABLE IF NOT EXISTS dead_letters_not_kept (
     PRIMARY KEY (topic, partition, kind)
 );
 
+-- What is shared with whom: a session, or one lap of it, with whoever has the link, or with users that have logins. The link's token is
+-- stored nowhere. Only revoked_at ever changes; with its session a share is gone.
+CREATE TABLE IF NOT EXISTS shares (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    session_id   integer NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    lap_number   integer,                                 -- only this lap (NULL: the session, live too)
+    token_sha256 bytea UNIQUE,                            -- of the link's token (NULL: it is for users, and has no link)
+    users        text[] NOT NULL DEFAULT '{}',            -- who may read it with a login of their own
+    made_by      text NOT NULL,
+    made_at      timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz,                             -- NULL: never
+    revoked_at   timestamptz,                             -- NULL: it is valid
+    CHECK ((token_sha256 IS NULL) = (users <> '{}')),
+    CHECK (octet_length(token_sha256) = 32)
+);
+CREATE INDEX IF NOT EXISTS shares_session ON shares (session_id);
+
 -- The Kafka offsets from which ingest goes on; those that Kafka keeps are ignored. fence counts the owners; next_offset is the next
 -- record to read.
 CREATE TABLE IF NOT EXISTS partition_offsets (
