@@ -32,7 +32,7 @@ class StoredBest:
 
 _COLOURS = """
 SELECT lap_number, colour, sector_colours, version
-  FROM lap_colours JOIN sessions s ON s.id = session_id WHERE s.key = %s
+  FROM lap_colours JOIN sessions s ON s.id = session_id WHERE s.key = %s AND NOT s.hidden
 """
 
 _BESTS = """
@@ -47,6 +47,8 @@ SELECT DISTINCT ON (owner, part, layout) owner, part, layout, time_ms, set_at, s
 def colours(conn: psycopg.Connection[Any], key: str) -> dict[int, Colours]:
     """Return the colours of a session's laps by their numbers; a lap that was not judged is not
     among them.
+
+    The laps of a hidden session compare with nobody's, and have no colours.
     """
     rows = conn.execute(_COLOURS, [key])
     return {

@@ -49,7 +49,7 @@ SELECT l.*, s.key, coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key) 
   JOIN sessions s ON s.id = l.session_id
   LEFT JOIN lap_colours c ON c.session_id = l.session_id AND c.lap_number = l.lap_number
  WHERE s.game = %(game)s AND s.track = %(track)s AND s.car = %(car)s
-   AND l.ended_at_us >= %(since_us)s
+   AND NOT s.hidden AND l.ended_at_us >= %(since_us)s
 """).format(laps=sql.SQL(LAPS))
 
 _STANDING = """
@@ -66,13 +66,28 @@ SELECT w.session_id, w.time_ms, min(b.time_ms) FILTER (WHERE b.owner = ''), min(
        FILTER (WHERE b.owner <> '')
   FROM unnest(%s::integer[], %s::integer[], %s::text[], %s::integer[], %s::bigint[])
        AS w(session_id, part, layout, time_ms, ended_at_us)
-  JOIN sessions s ON s.id = w.session_id AND s.track <> ''
+  JOIN sessions s ON s.id = w.session_id AND s.track <> '' AND NOT s.hidden
   LEFT JOIN bests b ON b.game = s.game AND b.track = s.track AND b.car = s.car AND b.part = w.part
    AND b.layout = w.layout
    AND b.owner IN ('', coalesce(nullif(s.user_id, ''), nullif(s.driver, ''), s.key))
    AND b.set_at < to_timestamp(w.ended_at_us / 1e6)
  GROUP BY w.session_id, w.part, w.time_ms
  ORDER BY w.session_id, w.part
+"""
+
+# Before anything is read: what is deleted or hidden later leaves a row for the next to judge.
+_TAKE_DUE = """
+WITH taken AS (
+    DELETE FROM judgements_due WHERE game = %(game)s AND track = %(track)s AND car = %(car)s
+    RETURNING since)
+SELECT least(%(since_us)s, (extract(epoch FROM min(since)) * 1000000)::bigint) FROM taken
+"""
+
+_DUE = """
+SELECT game, track, car, (extract(epoch FROM min(since)) * 1000000)::bigint FROM judgements_due
+ WHERE (topic = %(topic)s AND partition = %(index)s)
+    OR noted_at < clock_timestamp() - %(after_s)s * interval '1 second'
+ GROUP BY game, track, car
 """
 
 _FORGET = """
@@ -101,7 +116,7 @@ ON CONFLICT (session_id, lap_number) DO UPDATE
 _UNJUDGED = """
 WITH own AS (
     SELECT *, coalesce(nullif(user_id, ''), nullif(driver, ''), key) AS owner
-      FROM sessions WHERE topic = %(topic)s AND partition = %(index)s
+      FROM sessions WHERE topic = %(topic)s AND partition = %(index)s AND NOT hidden
        AND updated_at > now() - interval '1 day'
 ),
 found AS (
@@ -136,6 +151,8 @@ def judge_scope(
 ) -> list[Judged] | None:
     """Judge all laps that ended in a scope from ``since_us`` on, and save it. None if another
     worker does so.
+
+    Judges from earlier on where a session of the scope was deleted, hidden or shown.
     """
     place = (scope.game, scope.track, scope.car)
     where = {
@@ -148,6 +165,8 @@ def judge_scope(
     with conn.transaction():
         if conn.execute(_LOCK, place).fetchone() != (True,):
             return None
+        (since_us,) = conn.execute(_TAKE_DUE, where).fetchone() or (since_us,)
+        where["since_us"] = since_us
         with conn.cursor(row_factory=dict_row) as cursor:
             found = [_found(row) for row in cursor.execute(_DRIVEN, where)]
         assigned, records = judge(
@@ -191,6 +210,20 @@ def unjudged(conn: psycopg.Connection[Any], partition: Partition) -> dict[Catego
     Each has the earliest time concerned, in µs.
     """
     rows = conn.execute(_UNJUDGED, {"topic": partition.topic, "index": partition.index})
+    return {Category(game, track, car): since_us for game, track, car, since_us in rows}
+
+
+def judgements_due(
+    conn: psycopg.Connection[Any], partition: Partition | None = None, *, after_s: float = 1e9
+) -> dict[Category, int]:
+    """Return the scopes to judge again because a session was deleted, hidden or shown, each with
+    the earliest time concerned, in µs.
+
+    They are those of sessions of ``partition``, and all that wait for longer than ``after_s``.
+    """
+    place = {"topic": partition.topic, "index": partition.index} if partition else {}
+    where = {"topic": "", "index": -1, "after_s": after_s} | place
+    rows = conn.execute(_DUE, where)
     return {Category(game, track, car): since_us for game, track, car, since_us in rows}
 
 

@@ -49,7 +49,7 @@ from ingest.errors import (
     StoreUnavailable,
 )
 from ingest.settings import DatabaseSettings
-from ingest.store.best_laps import colour_running, judge_scope, unjudged
+from ingest.store.best_laps import colour_running, judge_scope, judgements_due, unjudged
 from ingest.store.dead_letters import (
     NotKept,
     expire_dead_letters,
@@ -65,6 +65,7 @@ from ingest.store.locked_chunks import (
     split_frames,
 )
 from ingest.store.orphaned_sessions import adopt_orphans
+from ingest.store.removal.deletions import deleted_keys
 from ingest.store.schema.edition import refuse_lost_licence
 from ingest.store.schema.timescale_policies import COLUMNSTORE_AFTER
 from ingest.store.sessions import save_facts
@@ -128,6 +129,8 @@ _MAKE_SESSIONS = """
 INSERT INTO sessions (key, user_id, topic, partition)
 SELECT key, user_id, %s, %s FROM unnest(%s::text[], %s::text[]) AS new(key, user_id)
  WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.key = new.key)
+   AND NOT EXISTS (SELECT FROM deleted_sessions d
+                    WHERE d.key_hash = sha256(convert_to(new.key, 'UTF8')))
 ON CONFLICT (key) DO NOTHING
 """
 
@@ -313,6 +316,8 @@ class PartitionWriter:
     def open_sessions(self, keys: Sequence[str], users: dict[str, str]) -> dict[str, OpenSession]:
         """Return the sessions of these keys. Makes new ones, and restores the state of those with
         stored frames.
+
+        A session that was deleted is not made again, and is not among them.
         """
         with self._reachable():
             place = [self.partition.topic, self.partition.index]
@@ -374,6 +379,11 @@ class PartitionWriter:
                 session.ended_from_us = last.started_at_us
         return session
 
+    def deleted(self, keys: Collection[bytes]) -> set[bytes]:
+        """Return those of these keys whose sessions were deleted."""
+        with self._reachable():
+            return deleted_keys(self._conn, keys)
+
     def recent_sessions(self) -> list[str]:
         """Return the sessions of this partition with frames in the last minutes, oldest update
         first.
@@ -397,6 +407,13 @@ class PartitionWriter:
         """
         with self._reachable():
             return unjudged(self._conn, self.partition)
+
+    def judgements_due(self) -> dict[Category, int]:
+        """Return the scopes to judge again because a session of this partition was deleted, hidden
+        or shown, each with the earliest time in µs.
+        """
+        with self._reachable():
+            return judgements_due(self._conn, self.partition)
 
     def judge(self, scope: Category, since_us: int) -> list[FinishedLap] | None:
         """Judge a scope and return its laps that ended since ``since_us`` and have new colours, of
@@ -434,7 +451,10 @@ class PartitionWriter:
         meanwhile.
         """
         with self._reachable():
-            version, from_us = self._one(_LATE_FROM, [late.from_us, late.session_id])
+            found = self._conn.execute(_LATE_FROM, [late.from_us, late.session_id]).fetchone()
+            if found is None:
+                raise SessionsChanged(self.partition, f"session {late.session_id} was deleted")
+            version, from_us = found
             stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=from_us)
             layout = layout_of_track(*self._one(_LAYOUT_OF, {"id": late.session_id}))
             laps, engine_state = _timed(stored, sure, layout)

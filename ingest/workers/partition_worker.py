@@ -21,6 +21,7 @@ from analytics.laps.engine import last_lap
 from analytics.laps.state import EngineState
 from ingest.backoff import Backoff
 from ingest.batching.clock_corrections import place_in_time
+from ingest.batching.deleted_sessions import unsure_keys, without_deleted
 from ingest.batching.foreign_records import reject_false_claims, reject_taken
 from ingest.batching.late_sessions import LateSessions
 from ingest.batching.partition_log import Batch, Partition, PartitionLog
@@ -335,7 +336,10 @@ class RunLoop:
         return not waiting and not sessions and not self._store.has_unfinished()
 
     def _move_pending(self, now: float) -> None:
-        """Store frames that waited for a locked chunk, and time their sessions' laps again."""
+        """Store frames that waited for a locked chunk, and time their sessions' laps again.
+
+        Looks also for times to be judged again, because of a session that was deleted or hidden.
+        """
         if now < self._move_at:
             return
         self._move_at = now + _MOVE_EVERY_S
@@ -347,6 +351,8 @@ class RunLoop:
             log.info("frames stored that waited for a locked chunk", frames=frames)
         if adopted or frames:
             self._lateness.note(self._store.late_sessions(), now=now)
+        for scope, since_us in self._store.judgements_due().items():
+            self._want_judged(scope, since_us)
 
     def _keep(self, batch: Batch) -> None:
         decoded = self._read_owned(batch)
@@ -389,6 +395,9 @@ class RunLoop:
         keys, owner = batch.records.keys, self._source.owner
         decoded = decode(batch.records.values, keys)
         decoded = reject_false_claims(decoded, keys, owner, self._source.claims)
+        unsure = unsure_keys(decoded, keys, self._sessions)
+        if unsure:
+            decoded = without_deleted(decoded, keys, self._store.deleted(unsure))
         self._open(decoded.sessions)
         return reject_taken(decoded, keys, owner, self._sessions)
 
@@ -549,6 +558,8 @@ class RunLoop:
             owner = self._source.owner
             users = self._source.users if owner is None else dict.fromkeys(new, owner)
             self._sessions |= self._store.open_sessions(new, users)
+            if any(key not in self._sessions for key in new):
+                raise SessionsChanged(self._waiting.partition, "a session was deleted just now")
 
     def _count(self, chunk: WriteBatch) -> None:
         progress = self._progress

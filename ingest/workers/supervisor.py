@@ -20,6 +20,7 @@ import structlog
 from confluent_kafka.admin import AdminClient
 
 from ingest.batching.partition_log import Partition
+from ingest.control.erasure import Erasure
 from ingest.control.gap_recovery import GapRecovery
 from ingest.errors import BrokerUnavailable
 from ingest.kafka.topics import cluster_of, open_admin, telemetry_pattern
@@ -153,8 +154,8 @@ class WorkerHandle:
 
 
 class Supervisor:
-    """Keeps every partition with a worker that answers, and requests missing frames from
-    collectors.
+    """Keeps every partition with a worker that answers, requests missing frames from collectors,
+    and finishes deletions.
     """
 
     def __init__(self, settings: ClusterSettings) -> None:
@@ -168,8 +169,9 @@ class Supervisor:
         # An actor that Ray restarts runs __init__ again, so the loops restart automatically.
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._discover()), loop.create_task(self._supervise())]
-        self._recovery_stop = threading.Event()
-        _start_recovery(settings, self._recovery_stop)
+        self._stopping = threading.Event()
+        _start_recovery(settings, self._stopping)
+        _start_erasure(settings, self._stopping)
 
     async def stats(self) -> dict[str, Any]:
         """Return each worker's process and the its partitions' progress, as last reported."""
@@ -184,7 +186,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop the workers, each after the batch that it is storing."""
-        self._recovery_stop.set()
+        self._stopping.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(
@@ -308,6 +310,11 @@ def _workers_that_live() -> dict[str, WorkerHandle]:
 def _start_recovery(settings: ClusterSettings, stop: threading.Event) -> None:
     recovery = GapRecovery(settings.kafka, settings.database, settings.ingest)
     threading.Thread(target=recovery.run, args=[stop], name="gap-recovery", daemon=True).start()
+
+
+def _start_erasure(settings: ClusterSettings, stop: threading.Event) -> None:
+    erasure = Erasure(settings.database)
+    threading.Thread(target=erasure.run, args=[stop], name="erasure", daemon=True).start()
 
 
 async def _answer(call: Any) -> Any:

@@ -22,6 +22,13 @@ from ingest.control import gap_recovery
 from ingest.errors import SchemaOutdated
 from ingest.settings import DatabaseSettings
 from ingest.store.recompute import recompute, stored_sessions, write
+from ingest.store.removal.deletions import (
+    Erased,
+    change_session,
+    delete_session,
+    erase_deleted,
+    judge_due,
+)
 from ingest.store.schema.analyst_views import VIEWS
 from ingest.store.schema.grants import ANALYSTS, BRIDGE, INGEST, RoleTooStrong
 from ingest.store.schema.migrations import migrate
@@ -100,6 +107,12 @@ FORBIDDEN: dict[str, list[str]] = {
         "INSERT INTO shares (session_id, users, made_by) VALUES (1, '{{mine}}', '')",
         "UPDATE shares SET revoked_at = now()",
         "DELETE FROM shares",
+        "SELECT delete_session('a', '')",
+        "SELECT change_session('a', '', 'mine', true)",
+        "SELECT judge_again(1)",
+        "DELETE FROM deleted_sessions",
+        "INSERT INTO deleted_sessions (session_id, key_hash) VALUES (1, '')",
+        "INSERT INTO judgements_due (game) VALUES ('mine')",
     ],
     BRIDGE: [
         *CREATING,
@@ -115,6 +128,11 @@ FORBIDDEN: dict[str, list[str]] = {
         "UPDATE shares SET session_id = 1, expires_at = NULL",
         "UPDATE shares SET token_sha256 = NULL, lap_number = NULL",
         "INSERT INTO shares (session_id, users, made_by, made_at) VALUES (1, '{{a}}', '', now())",
+        "SELECT erase_session(1, 1)",
+        "SELECT judge_again(1)",
+        "SELECT FROM judgements_due",
+        "DELETE FROM deleted_sessions",
+        "INSERT INTO deleted_sessions (session_id, key_hash) VALUES (1, '')",
     ],
     ANALYSTS: [
         *CREATING,
@@ -124,6 +142,10 @@ FORBIDDEN: dict[str, list[str]] = {
         *(f"SELECT FROM public.{view.table}" for view in VIEWS.values()),
         "INSERT INTO shares (session_id, users, made_by) VALUES (1, '{{mine}}', '')",
         "UPDATE shares SET revoked_at = now()",
+        "SELECT public.delete_session('a', '')",
+        "SELECT public.change_session('a', '', 'mine', true)",
+        "SELECT public.erase_session(1, 1)",
+        "SELECT FROM public.deleted_sessions",
         "SELECT FROM public.telemetry_1s",
         "SELECT FROM public.telemetry_1s_of(1, '-infinity', 'infinity')",
         "SELECT FROM {chunk}",
@@ -333,6 +355,26 @@ def test_ingest_does_all_its_work_as_its_role(owner_url, as_role):
     assert rows(owner_url, "SELECT count(*) FROM laps") == [(2,)]
     assert rows(owner_url, "SELECT count(*) > 0 FROM bests") == [(True,)]
     assert rows(owner_url, "SELECT count(*) FROM dead_letters") == [(1,)]
+
+
+def test_the_page_deletes_and_ingest_erases_only_what_is_deleted(owner_url, as_role):
+    with Owner(owner_url) as owner:
+        drive(owner, "a", "anna")
+        owner.write(*drove("b", 1, 2))
+        assert owner.store.judge(SCOPE, 0)
+    (a,), (b,) = rows(owner_url, "SELECT id FROM sessions ORDER BY key")
+    with psycopg.connect(as_role(INGEST), autocommit=True) as ingest:
+        for session in (a, b):
+            with pytest.raises(psycopg.Error, match="was not deleted"):
+                ingest.execute("SELECT erase_session(%s, 1)", [session])
+        with psycopg.connect(as_role(BRIDGE), autocommit=True) as page:
+            assert change_session(page, "b", "", title="mine")
+            assert delete_session(page, "a", "anna")
+        judge_due(ingest)
+        assert erase_deleted(ingest) == Erased(1, 0)
+    assert rows(owner_url, "SELECT key, title FROM sessions") == [("b", "mine")]
+    assert rows(owner_url, "SELECT count(*) FROM telemetry") == [(2,)]
+    assert rows(owner_url, "SELECT count(*) FROM bests") == [(0,)]
 
 
 def test_bridge_and_analyst_read_what_the_owner_reads(owner_url, as_role, analyst):

@@ -14,6 +14,7 @@ from ingest.batching.partition_log import Partition
 from ingest.errors import PartitionTaken, StoreBusy
 from ingest.store.locked_chunks import LockedChunk
 from ingest.store.partition_writer import PartitionWriter
+from ingest.store.removal.deletions import Erased, delete_session, erase_deleted
 from ingest.store.schema.edition import read_edition
 from tests.conftest import Database
 from tests.service.owner import PARTITION, Owner, drove, rows
@@ -209,3 +210,22 @@ def test_other_lock_is_named(database, owner: Owner) -> None:
     owner.write(*drove("a", 2))
 
     assert rows(database.url, STORED) == of("a", 1, 2)
+
+
+def test_deleted_session_in_a_locked_chunk_is_erased_later_and_keeps_nobody_waiting(
+    database, owner: Owner
+) -> None:
+    owner.write(*drove("late", 1, 2), *drove("live", 1, started_at_ms=NOW_MS))
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        with locked(database.url, "late"):
+            assert delete_session(conn, "late", "")
+            assert delete_session(conn, "live", "")
+            # A DELETE locks every chunk while it is planned, also those that its times rule out.
+            assert erase_deleted(conn) == Erased(0, 2)
+            owner.sessions.clear()
+            owner.write(*drove("goes on", 1, 2, started_at_ms=NOW_MS))
+        assert erase_deleted(conn) == Erased(2, 0)
+        assert erase_deleted(conn) == Erased(0, 0)
+
+    assert rows(database.url, STORED) == of("goes on", 1, 2)
+    assert rows(database.url, "SELECT count(*) FROM telemetry") == [(2,)]

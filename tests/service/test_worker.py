@@ -17,6 +17,7 @@ from ingest.batching.partition_log import Partition
 from ingest.embedded.postgres import Postgres
 from ingest.kafka.topics import create_topics
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
+from ingest.store.removal.deletions import delete_session, erase_deleted
 from ingest.store.schema.migrations import migrate
 from ingest.telemetry_pb2 import Session, TelemetryFrame, TelemetryMessage
 from ingest.workers.worker_threads import WorkerThreads
@@ -338,6 +339,45 @@ def test_frames_that_wait_for_a_partition_without_a_worker_are_stored_and_timed(
     finally:
         host.stop()
     assert_each_frame_once(database.url, {"a": len(values)})
+
+
+def test_session_that_is_deleted_while_it_is_driven_stays_deleted(database, settings):
+    """Its partition goes on, resent and broken records of it are dropped, and so they are when the
+    log is read again from its start.
+    """
+    values, driven = serialized_session(13_000), {"game": "simulator", "track": "ring", "car": "x"}
+    later = serialized_session(13_000, started_at_ms=time.time_ns() // 1_000_000)
+    of_a = [told("a", user_id="anna", **driven), *((b"a", value) for value in values)]
+    of_b = [told("b", user_id="bob", **driven), *((b"b", value) for value in later)]
+    colour_of_b = "SELECT FROM lap_colours WHERE lap_number = 2 AND colour = %s"
+    with hosting(settings, database.url) as progress:
+        publish(settings, of_a[:-100] + of_b[:-100])
+        wait_until(lambda: rows(database.url, colour_of_b, ["green"]))
+        with psycopg.connect(database.url, autocommit=True) as conn:
+            assert delete_session(conn, "a", "anna")
+            publish(settings, [*of_a, (b"a", b"\xff"), *of_b[-100:]])
+            wait_for_frames(database.url, {"b": len(later)})
+            wait_until(lambda: rows(database.url, "SELECT FROM judgements_due") == [])
+            wait_until(lambda: rows(database.url, colour_of_b, ["purple"]))
+            erase_deleted(conn)
+        end = progress(0)["next_offset"]
+    assert_only_b_is_stored(database.url, len(later))
+
+    with psycopg.connect(database.url) as conn:
+        conn.execute("UPDATE partition_offsets SET next_offset = 0")
+    with hosting(settings, database.url) as progress:
+        wait_until(lambda: progress(0)["next_offset"] == end)
+        assert progress(0)["errors"] == 0
+    assert_only_b_is_stored(database.url, len(later))
+
+
+def assert_only_b_is_stored(url: str, frames: int) -> None:
+    assert rows(url, "SELECT key FROM sessions") == [("b",)]
+    assert rows(url, "SELECT count(*) FROM telemetry") == [(frames,)]
+    assert rows(url, "SELECT count(DISTINCT session_id) FROM laps") == [(1,)]
+    assert rows(url, "SELECT DISTINCT owner FROM bests ORDER BY 1") == [("",), ("bob",)]
+    assert rows(url, "SELECT count(*) FROM dead_letters") == [(0,)]
+    assert_each_frame_once(url, {"b": frames})
 
 
 def publish(settings: KafkaSettings, records: list[Record], *, partition: int = 0) -> None:

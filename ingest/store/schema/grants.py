@@ -32,6 +32,8 @@ _INGEST: Mapping[str, LiteralString] = {
     "lap_summary": "SELECT",
     "lap_colours": "SELECT, INSERT, UPDATE",
     "bests": "SELECT, INSERT, DELETE",
+    "judgements_due": "SELECT, DELETE",
+    "deleted_sessions": "SELECT",
     "gaps": "SELECT, INSERT, UPDATE",
     "dead_letters": "SELECT, INSERT, UPDATE, DELETE",
     "dead_letters_not_kept": "SELECT, INSERT, UPDATE",
@@ -49,7 +51,7 @@ _BRIDGE: Mapping[str, LiteralString] = {
     **dict.fromkeys(
         (
             "sessions", "tracks", "laps", "lap_sums", "lap_summary", "lap_colours", "bests",
-            "telemetry", "telemetry_1s",
+            "telemetry", "telemetry_1s", "deleted_sessions",
         ),
         "SELECT",
     ),
@@ -66,13 +68,17 @@ class Rights:
     routines: tuple[str, ...]
 
 
-# Only jobs call expire and sum_up_laps, as the owner.
+# Only jobs call expire and sum_up_laps, as the owner. The functions of deletion.sql act as the
+# owner, and each does one thing: no other statement of these roles changes or deletes a session.
 RIGHTS: Mapping[str, Rights] = {
-    INGEST: Rights(_INGEST, ("advance", "telemetry_1s_of")),
-    BRIDGE: Rights(_BRIDGE, ("telemetry_1s_of",)),
+    INGEST: Rights(_INGEST, ("advance", "telemetry_1s_of", "erase_session")),
+    BRIDGE: Rights(_BRIDGE, ("telemetry_1s_of", "change_session", "delete_session")),
     ANALYSTS: Rights({}, ()),
 }
-_ROUTINES = ("advance", "expire", "sum_up_laps", "telemetry_1s_of")
+_ROUTINES = (
+    "advance", "expire", "sum_up_laps", "telemetry_1s_of", "change_session", "delete_session",
+    "judge_again", "erase_session",
+)  # fmt: skip
 
 _OUR_ROUTINES = """
 SELECT proname, oid::regprocedure::text FROM pg_proc

@@ -26,13 +26,17 @@ CREATE TABLE IF NOT EXISTS sessions (
     reported_at    timestamptz,                           -- when its collector reported that
     late_from      timestamptz,                           -- the laps from here on lack frames that came late (NULL: none do)
     track_id       integer,                               -- the version of its track that its laps are timed on (NULL: none was known)
-    clock_state    bigint[]                               -- what places its next frame in time (ingest/codec/session_times.py)
+    clock_state    bigint[],                              -- what places its next frame in time (ingest/codec/session_times.py)
+    title          text NOT NULL DEFAULT '',              -- shown in place of the key (empty: none was given)
+    hidden         boolean NOT NULL DEFAULT false         -- only its user sees it, and it counts for no best time
 );
 ALTER TABLE sessions ADD COLUMN IF NOT EXISTS last_sequence bigint NOT NULL DEFAULT 0,
                      ADD COLUMN IF NOT EXISTS reported_at timestamptz,
                      ADD COLUMN IF NOT EXISTS late_from timestamptz,
                      ADD COLUMN IF NOT EXISTS track_id integer,
-                     ADD COLUMN IF NOT EXISTS clock_state bigint[];
+                     ADD COLUMN IF NOT EXISTS clock_state bigint[],
+                     ADD COLUMN IF NOT EXISTS title text NOT NULL DEFAULT '',
+                     ADD COLUMN IF NOT EXISTS hidden boolean NOT NULL DEFAULT false;
 CREATE INDEX IF NOT EXISTS sessions_track ON sessions (game, track, id);
 CREATE INDEX IF NOT EXISTS sessions_late ON sessions (id) WHERE late_from IS NOT NULL;
 
@@ -183,6 +187,27 @@ CREATE TABLE IF NOT EXISTS bests (
     lap_number integer NOT NULL,
     PRIMARY KEY (game, track, car, owner, part, layout, time_ms)
 );
+
+-- Times to be judged again: a session that set some was deleted, hidden or shown. Whoever judges the scope next takes its rows.
+CREATE TABLE IF NOT EXISTS judgements_due (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    game      text NOT NULL,
+    track     text NOT NULL,
+    car       text NOT NULL,
+    since     timestamptz NOT NULL,                       -- what ended from here on
+    topic     text NOT NULL,                              -- whose worker judges them first
+    partition integer NOT NULL,
+    noted_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Sessions that were deleted. Records that come of one, resent or read again, are dropped; of its user and key nothing is left.
+CREATE TABLE IF NOT EXISTS deleted_sessions (
+    session_id integer PRIMARY KEY,
+    key_hash   bytea NOT NULL,                            -- the SHA-256 of its key
+    deleted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    erased_at  timestamptz                                -- when the last of its rows was deleted (NULL: some are left)
+);
+CREATE INDEX IF NOT EXISTS deleted_sessions_key ON deleted_sessions (key_hash);
 
 -- Every loss is a row, never silence: missing sequences of a session, or offsets that retention took from a partition. A row keeps
 -- its range until all of it has come; what is missing of it still is the range less the session's received.

@@ -12,7 +12,7 @@ from ingest.store.schema.analyst_views import VIEWS
 from ingest.store.schema.continuous_aggregates import SUMMARIES
 from ingest.store.schema.grants import RIGHTS
 
-_FILES = ("schema.sql", "advance.sql", "expire.sql")
+_FILES = ("schema.sql", "advance.sql", "expire.sql", "deletion.sql")
 # A comment: every role may read it, and a dump holds it.
 _STATED = "SELECT obj_description(to_regclass('partition_offsets'), 'pg_class')"
 

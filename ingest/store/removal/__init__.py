@@ -1,0 +1,1 @@
+"""Deletes sessions, and all that is stored of a user."""
