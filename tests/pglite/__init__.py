@@ -28,7 +28,8 @@ _SQL_TYPES = {"time": "timestamptz", "sequence": "bigint", "session_id": "intege
 @contextmanager
 def community() -> Iterator[str]:
     """The URL of a server with nothing in its database yet, not even TimescaleDB."""
-    command = ["node", "server.mjs"]
+    # Compiled once and quickly: the optimizing compiler takes as long again as all of a test.
+    command = ["node", "--liftoff-only", "server.mjs"]
     with subprocess.Popen(
         command, cwd=installed(_HERE), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
