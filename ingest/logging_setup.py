@@ -1,6 +1,7 @@
 """Sets up logging: one line per event, with fields.
 
-The format ``simple`` is for people, ``json`` for machines. Logs go to stderr and, where a file is
+The format ``simple`` is for people, ``json`` for machines. The rule: foreign text writes no line of
+its own, and does nothing to a terminal. Logs go to stderr and, where a file is
 named, to that file too. A file that reaches its size limit is rotated.
 """
 
@@ -29,10 +30,10 @@ def start_logging(settings: LogSettings) -> None:
     """
     # Colours are for a terminal: a file, and a program that reads it later, gets none.
     colors = not settings.file and sys.stderr is not None and sys.stderr.isatty()
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]  # which escapes all but ASCII
         if settings.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=colors)
+        else [_without_controls, structlog.dev.ConsoleRenderer(colors=colors)]
     )
     structlog.configure(
         processors=[
@@ -40,7 +41,7 @@ def start_logging(settings: LogSettings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[settings.level]
@@ -73,6 +74,23 @@ def _rotating(name: str) -> RotatingFileHandler:
         )
     except OSError as refused:
         raise SettingsError("LOG_FILE", name, f"cannot be written to: {refused.strerror}") from None
+
+
+def _without_controls(_: Any, __: str, event: EventDict) -> EventDict:
+    """Escape control characters, bidirectional ones and halves of surrogates in every text.
+
+    structlog 26.1 passes ESC, NUL and U+202E on, and a half of a surrogate breaks the line's
+    encoding. A traceback keeps its lines.
+    """
+    for field, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            lines = value.split("\n") if field == "exception" else [value]
+            event[field] = "\n".join(map(_escaped, lines))
+    return event
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _of_service(name: str) -> structlog.typing.Processor:

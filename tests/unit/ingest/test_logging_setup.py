@@ -43,6 +43,43 @@ def test_a_file_gets_what_stderr_gets(tmp_path, capsys):
     assert capsys.readouterr().err == file.read_text(encoding="utf-8")
 
 
+ODD = [
+    "a\nb",
+    "a\r\nb",
+    "\x1b[2J",
+    "\0",
+    "\u202eb",
+    "\u2028",
+    "\x85",
+    '"}\n{"event": "login"',
+    "\udcff",
+]
+
+
+@pytest.mark.parametrize("form", ["json", "simple"])
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_foreign_text_is_one_line_without_control_characters(form, odd, capsys):
+    """What a client sends cannot write another line into a log, nor move a terminal's cursor."""
+    start_logging(LogSettings(_env_file=None, format=form))
+    structlog.get_logger().info("viewer_refused", name=odd, audit=True)
+    (line,) = capsys.readouterr().err.removesuffix("\n").split("\n")
+    assert line.isprintable()
+    if form == "json":
+        assert json.loads(line)["name"] == odd
+
+
+def test_traceback_keeps_its_lines_and_moves_no_cursor(capsys):
+    start_logging(LogSettings(_env_file=None))
+    try:
+        raise ValueError("\x1b[2J\u202e")
+    except ValueError:
+        structlog.get_logger().exception("viewer_failed")
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert "viewer_failed" in first
+    assert len(rest) > 2
+    assert all(line.isprintable() for line in [first, *rest])
+
+
 def test_a_full_file_is_put_aside_and_the_oldest_go(tmp_path, monkeypatch):
     """A collector runs for years; its logs do not fill the disk of a game PC."""
     monkeypatch.setattr(ingest.logging_setup, "FILE_BYTES", 1000)
