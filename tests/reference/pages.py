@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.paths import ROOT
-from tests.reference import channels, cli, rest, settings, tables, websocket, wire
+from tests.reference import channels, cli, rest, security, settings, tables, websocket, wire
 from tests.reference.markdown import replaced
 
 FOLDER = ROOT / "docs" / "reference"
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "wire messages": wire.messages,
     "channels": channels.channels,
     "store tables": tables.tables,
+    "security checks": security.checks,
 }
 
 

@@ -217,6 +217,17 @@ def test_answers_limit_what_a_browser_does_with_them(page):
         assert headers["referrer-policy"] == "no-referrer"
 
 
-@pytest.mark.parametrize("path", ["/..%2fweb_app.py", "/%2e%2e/web_app.py", "//etc/passwd", "/net"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/..%2fstore_errors.py",
+        "/%2e%2e/store_errors.py",
+        "/store_errors.py",
+        "//etc/passwd",
+        "/net",
+        "/docs",
+        "/redoc",
+    ],
+)
 def test_files_outside_the_page_and_lists_of_files_are_not_served(page, path):
     assert page.get(path).status_code == 404

@@ -1,6 +1,7 @@
 """What REST says where the database is not the one that this version was written for."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -69,6 +70,33 @@ def test_database_that_refuses_its_user_is_reported(database):
     assert answer.status_code == 503
     assert "refuses this user" in answer.json()["error"]
     assert "hidden" not in answer.text
+
+
+def test_store_is_read_with_limits_and_not_written(database):
+    """A statement has 5 s, and all of REST has four connections; a reader writes nothing."""
+    stored = StoreReader(DatabaseSettings.read(url=database.url))
+    stored.open()
+    try:
+        assert stored.query(lambda conn: conn.execute("SHOW statement_timeout").fetchone()) == (
+            "5s",
+        )
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            stored.query(lambda conn: conn.execute("DELETE FROM sessions"))
+        with ThreadPoolExecutor(12) as pool:
+            found = [pool.submit(stored.query, backend) for _ in range(12)]
+            assert len({one.result() for one in found}) <= 4
+    finally:
+        stored.close()
+
+
+def backend(conn):
+    return conn.execute("SELECT pg_backend_pid() FROM pg_sleep(0.1)").fetchone()
+
+
+def test_pages_are_short_and_searches_too(get):
+    assert get("/api/sessions?limit=100").status_code == 200
+    for query in ("limit=101", "limit=0", "before=99999999999999999999", f"search={'x' * 5000}"):
+        assert get(f"/api/sessions?{query}").status_code == 422
 
 
 def test_what_is_not_known_is_not_found(get):

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -115,3 +116,23 @@ def test_every_requirement_has_a_tested_version() -> None:
 def test_house_style_is_within_its_limits() -> None:
     """``python -m tests.style`` prints the same figures."""
     assert [figure for figure in measure() if figure.exceeded] == []
+
+
+def test_sql_that_is_put_together_is_found() -> None:
+    """By the linter, with the settings of this repository (S608)."""
+    code = (
+        'def read(conn, key):\n    conn.execute(f"SELECT id FROM sessions WHERE key = {key!r}")\n'
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--stdin-filename",
+        "analytics/made_up.py",
+        "-",
+    ]
+    found = subprocess.run(
+        command, input=code, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "S608" in found.stdout

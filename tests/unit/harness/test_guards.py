@@ -1,13 +1,43 @@
-"""``make guards`` finds its guards: each text is in its file once, and each test exists."""
+"""The list of guards fits the code that it takes them from."""
+
+import ast
+from functools import cache
 
 import pytest
 
 from tests.guards import GUARDS, Guard
 from tests.paths import ROOT
+from tests.reference.security import PROMISES, of_line
+
+#: No check of ours that can be taken out holds these yet.
+WITHOUT = {"S16", "S17"}
+
+
+@cache
+def text_of(file: str) -> str:
+    return (ROOT / file).read_text(encoding="utf-8")
+
+
+@cache
+def functions_of(file: str) -> set[str]:
+    nodes = ast.walk(ast.parse(text_of(file)))
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.line)
-def test_guard_is_where_the_table_has_it(guard: Guard) -> None:
-    assert (ROOT / guard.file).read_text(encoding="utf-8").count(guard.text) == 1
-    file, _, name = guard.test.partition("::")
-    assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8")
+def test_guard_is_where_the_list_has_it_and_its_test_exists(guard: Guard) -> None:
+    """``make guards`` takes an hour; what has moved is found here."""
+    assert text_of(guard.file).count(guard.text) == 1
+    file, _, test = guard.test.partition("[")[0].partition("::")
+    assert not test or test in functions_of(file)
+    assert (ROOT / file).is_file()
+
+
+def test_guards_have_names_of_their_own() -> None:
+    names = [guard.line for guard in GUARDS]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_every_promise_has_a_check() -> None:
+    assert {line for line in PROMISES if not list(of_line(line))} <= WITHOUT
+    assert {guard.line.partition(" ")[0] for guard in GUARDS} <= PROMISES.keys()
