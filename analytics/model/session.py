@@ -6,7 +6,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """A stored session. Text that nobody sent is empty; numbers and times are None."""
+    """A stored session. Text that nobody sent is empty; numbers and times are None.
+
+    A ``title`` is shown in place of the key. A ``hidden`` session is for its user alone.
+    """
 
     id: int
     key: str
@@ -21,6 +24,8 @@ class SessionInfo:
     started_at: datetime | None
     last_frame_at: datetime | None
     frames: int
+    title: str = ""
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)

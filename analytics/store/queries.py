@@ -24,7 +24,7 @@ Connection = psycopg.Connection[Any]
 
 SESSION = """
 SELECT id, key, user_id, game, track, car, driver, track_length_m, sector_count, sample_rate_hz,
-       started_at, last_frame_at, frames
+       started_at, last_frame_at, frames, title, hidden
   FROM sessions
 """
 
@@ -36,7 +36,8 @@ _PAGE_OF_SESSIONS = (
  WHERE id < coalesce(%(before)s::bigint, 9223372036854775807)
    AND NOT EXISTS (
          SELECT FROM unnest(%(words)s::text[]) AS word
-          WHERE strpos(lower(concat_ws(' ', key, user_id, driver, car, track, game)), word) = 0)
+          WHERE strpos(lower(concat_ws(' ', key, user_id, driver, car, track, game, title)),
+                       word) = 0)
    AND (%(owners)s::text[] IS NULL OR user_id = ANY(%(owners)s::text[]))
  ORDER BY id DESC LIMIT %(limit)s
 """
@@ -107,8 +108,8 @@ def sessions(
 
     A session that is replayed today is new, even if it was driven long ago. ``before`` is the
     ``id`` of the last session of the previous page. Each word of ``search`` is in the key, user,
-    driver, car, track or game of every session. Case does not matter. ``owners`` are the users
-    whose sessions are returned; None: all.
+    driver, car, track, game or title of every session. Case does not matter. ``owners`` are the
+    users whose sessions are returned; None: all.
     """
     if "\0" in search:
         # PostgreSQL has no text with a NUL character.

@@ -34,6 +34,8 @@ from serve.cli.dead_letters import dead_letters
 from serve.cli.export import export
 from serve.cli.fleet import fleet
 from serve.cli.recompute import laps
+from serve.cli.sessions.commands import sessions
+from serve.cli.sessions.users import users
 from serve.cli.tables import print_table, table_of
 from serve.local.instance import single_instance, write_note
 from serve.local.shutdown_signal import ShutdownSignal
@@ -120,6 +122,8 @@ command.add_command(collectors)
 command.add_command(database)
 command.add_command(dead_letters)
 command.add_command(laps)
+command.add_command(sessions)
+command.add_command(users)
 laps.add_command(fleet)
 
 

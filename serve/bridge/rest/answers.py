@@ -1,6 +1,6 @@
 """Builds the answers of REST from what the store has; FastAPI writes their types into OpenAPI."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import (
     Annotated,
@@ -40,7 +40,7 @@ INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 class SessionRow(SessionInfo):
     """A stored session, and whether its frames arrive at the moment."""
 
-    live: bool
+    live: bool = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Changes, deletes and exports what is stored of sessions and users."""
