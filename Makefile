@@ -15,6 +15,13 @@ TWO_AT_ONCE := --numprocesses 2 --dist loadfile
 # In the order of the files: by default those with few tests, which are the longest here, come last.
 THREE_AT_ONCE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Parts of requirements/ into an environment, each file checked against its hash; then the project, which has none.
+with = --require-hashes $(foreach part,$(1),--requirement requirements/$(part).txt)
+PROJECT := --no-deps --no-build-isolation --editable .
+RUNS := build collector analyst cluster embedded
+TOOLS := build/tools/bin
+# What may be newer: UPGRADE='--upgrade-package ray' moves one package, UPGRADE= none.
+UPGRADE ?= --upgrade
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -74,19 +81,26 @@ figures: $(VENV)/test.stamp  ## print the figures of the house style
 
 .PHONY: docs
 docs: $(VENV)/made.stamp  ## build the documentation as a site, in build/docs
-	$(PIP_INSTALL) --editable '.[docs]' --constraint constraints.txt
+	$(PIP_INSTALL) $(call with,$(RUNS) notebooks dev docs)
+	$(PIP_INSTALL) $(PROJECT)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs build/docs
 
 .PHONY: reference
 reference: $(VENV)/test.stamp  ## write .env.example and the generated parts of docs/reference from the code
 	$(BIN)/python -m tests.reference
 
-.PHONY: constraints
-constraints:  ## write constraints.txt anew, from an empty environment
-	rm -rf build/constraints && $(PYTHON) -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet '.[cluster,embedded,notebooks,docs,dev]'
-	{ sed -n '/^#/p' constraints.txt; build/constraints/bin/python -m pip freeze --exclude purple-sector; } > build/constraints.txt
-	mv build/constraints.txt constraints.txt
+.PHONY: requirements
+requirements: $(VENV)/test.stamp build/tools.stamp  ## write requirements/ anew; see UPGRADE
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m tests.supply.requirements $(UPGRADE)
+
+.PHONY: audit
+audit: build/tools.stamp  ## known vulnerabilities of the packages in requirements/; fails if one is found
+	$(TOOLS)/python -m tests.supply.audit
+
+.PHONY: sbom
+sbom: $(VENV)/demo.stamp build/tools.stamp  ## list what .venv holds as CycloneDX, in build/sbom.json
+	$(TOOLS)/cyclonedx-py environment --no-validate --pyproject pyproject.toml --output-reproducible --output-file build/python.json $(BIN)/python
+	$(TOOLS)/python -m tests.supply.sbom build/python.json $(VENV) build/sbom.json
 
 .PHONY: proto
 proto: $(VENV)/test.stamp  ## generate ingest/telemetry_pb2.py from proto/, and copy the proto for the wheel
@@ -111,13 +125,21 @@ $(VENV)/made.stamp:
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+$(VENV)/demo.stamp: $(VENV)/made.stamp pyproject.toml $(wildcard requirements/*.txt)
 	@echo "installing into $(VENV): a minute or two, once"
-	$(PIP_INSTALL) --editable '.[cluster,embedded]' --constraint constraints.txt
+	$(PIP_INSTALL) $(call with,$(RUNS))
+	$(PIP_INSTALL) $(PROJECT)
 	@touch $@
 
 # All that the demo needs and more, hence the demo's stamp too.
-$(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+$(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml $(wildcard requirements/*.txt)
 	@echo "installing into $(VENV): a minute or two, once"
-	$(PIP_INSTALL) --editable '.[cluster,embedded,notebooks,dev]' --constraint constraints.txt
+	$(PIP_INSTALL) $(call with,$(RUNS) notebooks dev)
+	$(PIP_INSTALL) $(PROJECT)
 	@touch $@ $(VENV)/demo.stamp
+
+# Apart, so that they are no part of what they list and check.
+build/tools.stamp: requirements/tools.txt
+	$(PYTHON) -m venv --clear build/tools
+	$(TOOLS)/python -m pip install --quiet --disable-pip-version-check $(call with,tools)
+	@touch $@

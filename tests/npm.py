@@ -1,5 +1,8 @@
-"""Node programs of the tests, with the packages that their package.json names, in the cache
+"""Node programs of the tests, with the packages that their package-lock.json names, in the cache
 folder.
+
+The lock has versions and hashes, and no address: ``npm install --package-lock-only
+--omit-lockfile-registry-resolved`` in their folder writes it.
 """
 
 import hashlib
@@ -14,8 +17,7 @@ from tests.waiting import WITHIN_S
 
 _INSTALL = [
     "npm",
-    "install",
-    "--no-package-lock",
+    "ci",
     "--no-audit",
     "--no-fund",
     "--ignore-scripts",
@@ -29,7 +31,7 @@ def installed(folder: Path) -> Path:
     """
     if lacking := [program for program in ("node", "npm") if shutil.which(program) is None]:
         pytest.skip(f"{' and '.join(lacking)} not installed")
-    sources = sorted([*folder.glob("*.mjs"), folder / "package.json"])
+    sources = sorted([*folder.glob("*.mjs"), *folder.glob("package*.json")])
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
 
     def fill(place: Path) -> None:

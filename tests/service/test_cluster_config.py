@@ -5,7 +5,6 @@ Ray.
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import yaml
 
 from serve.cli.main import command as cli
 from tests.paths import ROOT
+from tests.supply.requirements import PARTS
 from tests.waiting import WITHIN_S
 
 CONFIG = ROOT / "cluster.yaml"
@@ -37,11 +37,6 @@ def _commands(config: dict[str, Any]) -> list[str]:
     return [
         command for key, value in config.items() if key.endswith("_commands") for command in value
     ]
-
-
-def _project() -> dict[str, Any]:
-    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return project
 
 
 def _validate(file: Path) -> subprocess.CompletedProcess[str]:
@@ -78,25 +73,25 @@ def test_nodes_get_the_checkout_and_no_more(config: dict[str, Any]) -> None:
         "ingest",
         "serve",
         "pyproject.toml",
-        "constraints.txt",
+        "requirements",
         "README.md",
         "LICENSE",
     }
     assert all((ROOT / source).exists() for source in here)
 
 
-def test_installed_extras_exist(config: dict[str, Any]) -> None:
-    named = {
-        extra for command in _commands(config) for extra in re.findall(r"'\.\[([\w,]+)\]'", command)
-    }
-    assert named == {"cluster"}
-    assert named <= _project()["optional-dependencies"].keys()
-
-
-def test_every_install_is_of_tested_versions(config: dict[str, Any]) -> None:
+def test_every_install_checks_hashes(config: dict[str, Any]) -> None:
+    """But for the project itself, which comes without its requirements."""
     installs = [command for command in _commands(config) if "pip install" in command]
-    assert installs
-    assert all("constraints.txt" in command for command in installs)
+    assert len(installs) == 3
+    for command in installs:
+        assert "--require-hashes" in command or "--no-deps --no-build-isolation" in command
+
+
+def test_installed_parts_are_locked(config: dict[str, Any]) -> None:
+    """All that comes before a part, too."""
+    named = re.findall(r"([a-z]+)\.txt", " ".join(_commands(config)))
+    assert named == ["build", *PARTS[: PARTS.index("cluster") + 1], "aws"]
 
 
 def test_head_starts_what_the_command_offers(config: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""What the project is made of: locked packages, known vulnerabilities, the bill of materials."""
