@@ -737,6 +737,12 @@ class ServeSettings(_Environment):
         ge=1,
         description="How many sockets one name that has logged in may hold",
     )
+    sockets_per_link: int = Field(
+        64,
+        alias="WS_SOCKETS_PER_LINK",
+        ge=1,
+        description="How many sockets the guests of one link may hold together",
+    )
     subscriptions: int = Field(
         16,
         alias="WS_SUBSCRIPTIONS",

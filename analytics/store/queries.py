@@ -38,7 +38,8 @@ _PAGE_OF_SESSIONS = (
          SELECT FROM unnest(%(words)s::text[]) AS word
           WHERE strpos(lower(concat_ws(' ', key, user_id, driver, car, track, game, title)),
                        word) = 0)
-   AND (%(owners)s::text[] IS NULL OR user_id = ANY(%(owners)s::text[]))
+   AND (%(owners)s::text[] IS NULL OR user_id = ANY(%(owners)s::text[])
+        OR key = ANY(%(shared)s::text[]))
  ORDER BY id DESC LIMIT %(limit)s
 """
 )
@@ -47,7 +48,8 @@ _SESSION_OF_KEY = (
     SESSION
     + """
  WHERE key = %(key)s
-   AND (%(owners)s::text[] IS NULL OR user_id = ANY(%(owners)s::text[]))
+   AND (%(owners)s::text[] IS NULL OR user_id = ANY(%(owners)s::text[])
+        OR key = ANY(%(shared)s::text[]))
 """
 )
 
@@ -103,32 +105,40 @@ def sessions(
     before: int | None = None,
     search: str = "",
     owners: Sequence[str] | None = None,
+    shared: Sequence[str] = (),
 ) -> list[SessionInfo]:
     """Return the sessions that came last into the store, newest first.
 
     A session that is replayed today is new, even if it was driven long ago. ``before`` is the
     ``id`` of the last session of the previous page. Each word of ``search`` is in the key, user,
     driver, car, track, game or title of every session. Case does not matter. ``owners`` are the
-    users whose sessions are returned; None: all.
+    users whose sessions are returned, and ``shared`` the keys of others that are, too; None: all.
     """
     if "\0" in search:
         # PostgreSQL has no text with a NUL character.
         return []
     words = search.lower().split()
-    where = {"limit": limit, "before": before, "words": words, "owners": _list_of(owners)}
+    where = {"limit": limit, "before": before, "words": words, **_readable(owners, shared)}
     with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
         return cursor.execute(_PAGE_OF_SESSIONS, where).fetchall()
 
 
-def session(conn: Connection, key: str, *, owners: Sequence[str] | None = None) -> SessionInfo:
-    """Return the session of this key, if it belongs to one of ``owners``; None: to anybody.
+def session(
+    conn: Connection,
+    key: str,
+    *,
+    owners: Sequence[str] | None = None,
+    shared: Sequence[str] = (),
+) -> SessionInfo:
+    """Return the session of this key, if it belongs to one of ``owners`` or is one of ``shared``;
+    None: any.
 
     Raises UnknownSession, in the same words for a session of another owner.
     """
     if "\0" in key:
         # PostgreSQL has no text with a NUL character, and would refuse the query.
         raise UnknownSession(key)
-    where = {"key": key, "owners": _list_of(owners)}
+    where = {"key": key, **_readable(owners, shared)}
     with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
         found = cursor.execute(_SESSION_OF_KEY, where).fetchone()
     if found is None:
@@ -136,8 +146,8 @@ def session(conn: Connection, key: str, *, owners: Sequence[str] | None = None) 
     return found
 
 
-def _list_of(owners: Sequence[str] | None) -> list[str] | None:
-    return None if owners is None else list(owners)
+def _readable(owners: Sequence[str] | None, shared: Sequence[str]) -> dict[str, list[str] | None]:
+    return {"owners": None if owners is None else list(owners), "shared": list(shared)}
 
 
 def laps(conn: Connection, key: str) -> list[Lap]:

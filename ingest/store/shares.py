@@ -40,7 +40,11 @@ SELECT FROM laps l JOIN sessions s ON s.id = l.session_id
 """
 _REVOKE = "UPDATE shares SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL"
 _KNOWN = "SELECT FROM sessions WHERE key = %(key)s"
-_STAMP = "SELECT count(*), count(revoked_at), max(id) FROM shares"
+_STAMP = """
+SELECT count(*), count(h.revoked_at), max(h.id), count(*) FILTER (WHERE s.hidden),
+       count(*) FILTER (WHERE s.user_id = '')
+  FROM shares h JOIN sessions s ON s.id = h.session_id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +114,14 @@ def shares_of(conn: Connection, key: str | None = None) -> list[Share]:
 
 
 def valid_shares(conn: Connection) -> list[Share]:
-    """Return the shares that are neither revoked nor expired."""
-    return _read(conn, f"WHERE {_VALID}", {})
+    """Return the shares that are neither revoked nor expired, of sessions that are not hidden."""
+    return _read(conn, f"WHERE {_VALID} AND NOT s.hidden", {})
 
 
 def stamp_of_shares(conn: Connection) -> tuple[int, ...]:
-    """Return what differs after any share was made or revoked, or went with its session."""
+    """Return what differs after a share was made or revoked, or its session was deleted, hidden,
+    shown, or got its owner.
+    """
     return conn.execute(_STAMP).fetchone() or ()
 
 

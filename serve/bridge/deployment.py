@@ -212,6 +212,7 @@ def _limits(serve: ServeSettings) -> AdmissionLimits:
         serve.demos_per_address,
         serve.sockets_per_caller,
         serve.subscriptions,
+        serve.sockets_per_link,
     )
 
 

@@ -29,6 +29,8 @@ from serve.bridge.rest.answers import Health, ReplicaStatistics, SessionStatisti
 from serve.bridge.rest.guarded import Engineer
 from serve.bridge.rest.routes import add_routes
 from serve.bridge.rest.store_reader import StoreReader
+from serve.bridge.sharing.share_routes import add_share_routes
+from serve.bridge.sharing.stored_shares import StoredShares
 
 PAGE = Path(__file__).parents[1] / "page"
 _EXPIRE_EVERY_S = 1.0
@@ -40,6 +42,10 @@ _POLICY = (
 
 # What one caller may read is in no cache of a browser or proxy that another uses.
 _NOT_KEPT = [(b"cache-control", b"no-store")]
+
+# Nobody sends more than names and a time.
+_MOST_BODY_BYTES = 16 * 1024
+_TOO_LARGE = PlainTextResponse("a body has at most 16 KiB, and a Content-Length\n", 413)
 
 _UNKNOWN_HOST = PlainTextResponse(
     "the Host of this request is none of this page's: ALLOWED_HOSTS names them, besides addresses"
@@ -67,15 +73,20 @@ def make_app(
     the page shows before a login.
     """
     hosts, logins, offer = hosts or Hosts(), logins or NoLogin(), offer or LoginOffer()
-    check = LoginCheck(logins)
+    store = StoreReader(database)
+    shares = StoredShares(store)
+    check = LoginCheck(logins, shares)
     bridge = Bridge(Hub(), limits=limits, proxies=proxies, hosts=hosts, logins=check)
     # No /docs: those pages load scripts from elsewhere, which the policy above forbids.
     app = FastAPI(title="Purple Sector", lifespan=_lifespan, docs_url=None, redoc_url=None)
     app.state.kafka, app.state.logins, app.state.offer = kafka, logins, offer
+    app.state.shares = shares
     app.add_middleware(KnownHosts, hosts=hosts)
     app.add_middleware(SecurityHeaders, issuer_origin=offer.issuer_origin)
+    app.add_middleware(SmallBodies)
     app.include_router(router)
-    add_routes(app, StoreReader(database), bridge)
+    add_share_routes(app)
+    add_routes(app, store, bridge)
     app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False), name="page")
     return app
 
@@ -91,13 +102,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     reader.start()
     store.open()
     logins.start()
-    expiry = asyncio.create_task(_expire(bridge))
+    shares: StoredShares = app.state.shares
+    tasks = [asyncio.create_task(_expire(bridge))]
+    if logins.required:
+        tasks.append(asyncio.create_task(shares.follow()))
     try:
         yield
     finally:
-        expiry.cancel()
-        with suppress(asyncio.CancelledError):
-            await expiry
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await asyncio.to_thread(logins.stop)
         await asyncio.to_thread(reader.stop)
         await asyncio.to_thread(store.close)
@@ -188,6 +203,26 @@ class KnownHosts:
             await self._app(scope, receive, send)
         else:
             await _UNKNOWN_HOST(scope, receive, send)
+
+
+class SmallBodies:
+    """Middleware that refuses a request with a body that is large, or of unknown length."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request of the ASGI server."""
+        if scope["type"] == "http" and not _is_small(Headers(scope=scope)):
+            await _TOO_LARGE(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _is_small(headers: Headers) -> bool:
+    length = headers.get("content-length", "0")
+    small = length.isdecimal() and len(length) < 10 and int(length) <= _MOST_BODY_BYTES
+    return small and "transfer-encoding" not in headers
 
 
 class SecurityHeaders:

@@ -27,6 +27,7 @@ from ingest.errors import PurpleSectorError, SettingsError, SettingsFileError
 from ingest.logging_setup import start_logging
 from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
 from serve.cli.access.commands import access
+from serve.cli.access.shares import shares
 from serve.cli.collect import collect
 from serve.cli.collectors import collectors
 from serve.cli.database.commands import database
@@ -124,6 +125,7 @@ command.add_command(dead_letters)
 command.add_command(laps)
 command.add_command(sessions)
 command.add_command(users)
+command.add_command(shares)
 laps.add_command(fleet)
 
 

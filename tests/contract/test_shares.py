@@ -7,11 +7,13 @@ from hashlib import sha256
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from analytics.errors import UnknownLap, UnknownSession
 from analytics.store import queries, summaries
 from ingest.errors import TooManyShares, UnknownShare
 from ingest.store import shares
+from ingest.store.schema.grants import BRIDGE
 from ingest.store.shares import (
     NewShare,
     add_share,
@@ -21,10 +23,13 @@ from ingest.store.shares import (
     stamp_of_shares,
     valid_shares,
 )
+from serve.bridge.sharing.links import digest_of
+from serve.cli.main import command
 from tests.contract.test_database_roles import (
     OF_A_SESSION,
     TELL,
     analyst,
+    as_role,
     fill,
     of_view,
     owner_url,
@@ -32,7 +37,7 @@ from tests.contract.test_database_roles import (
 )
 from tests.service.owner import STARTED_AT_MS, Owner, drove, told
 
-__all__ = ["analyst", "owner_url"]
+__all__ = ["analyst", "as_role", "owner_url"]
 
 TABLES = [view for view in OF_A_SESSION if view != "frames_of_sessions"]
 DIGEST = sha256(b"a token").digest()
@@ -143,6 +148,20 @@ def test_shares_go_with_their_session(driven, bridge):
     assert stamp_of_shares(bridge) != before
 
 
+def test_hidden_session_is_shared_with_nobody(driven, bridge, analyst):
+    bob, as_bob = analyst("bob")
+    share = add_share(bridge, NewShare("a", "anna", users=(bob,)))
+    stamps = {stamp_of_shares(bridge)}
+    with psycopg.connect(driven, autocommit=True) as conn, psycopg.connect(as_bob) as read:
+        conn.execute("UPDATE sessions SET hidden = true")
+        assert valid_shares(bridge) == queries.sessions(read) == []
+        stamps.add(stamp_of_shares(bridge))
+        conn.execute("UPDATE sessions SET hidden = false")
+        assert valid_shares(bridge) == [share]
+        assert [one.key for one in queries.sessions(read)] == ["a"]
+    assert len(stamps) == 2
+
+
 def seen(conn):
     """How many rows each view shows."""
     return {view: len(conn.execute(of_view(view)).fetchall()) for view in TABLES}
@@ -218,3 +237,44 @@ def test_no_condition_of_an_analyst_sees_a_frame_of_another_lap(driven, bridge, 
         shared = {str(n) for (n,) in conn.execute("SELECT sequence FROM telemetry").fetchall()}
         assert seen_by(conn, "SELECT FROM telemetry WHERE tell(sequence)") == shared
     assert 0 < len(shared) < 150
+
+
+@pytest.fixture
+def run(driven, as_role, monkeypatch):
+    """Runs the command with the rights of the page's role."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("SERVE_DATABASE_URL", as_role(BRIDGE))
+    return lambda *arguments: CliRunner().invoke(command, ["shares", *arguments])
+
+
+def test_command_prints_a_link_once_lists_and_revokes(run, bridge):
+    made = run("add", "a", "--lap", "2", "--days", "30", "--page", "https://page.example/")
+    *_, link = made.stdout.splitlines()
+    page, _, token = link.partition("#share=")
+    run("add", "b", "--user", "bob", "--user", "carol")
+    for_bob, by_link = shares_of(bridge)
+
+    assert page == "https://page.example/"
+    assert (by_link.token_sha256, by_link.lap_number) == (digest_of(token), 2)
+    assert by_link.expires_at - by_link.made_at > timedelta(days=29)
+    assert for_bob.users == ["bob", "carol"]
+    listed = run("list").stdout
+    assert token not in listed
+    assert all(words in listed for words in ("bob, carol", "whoever has the link"))
+    assert "bob" not in run("list", "a").stdout
+    assert run("revoke", str(by_link.id)).exception is None
+    assert valid_shares(bridge) == [for_bob]
+    assert "whoever" not in run("list").stdout
+    assert "revoked" in run("list", "--all").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["add", "none"], "session 'none' is not in the store"),
+        (["add", "a", "--lap", "9"], "no finished lap 9"),
+        (["revoke", "9"], "there is no share 9"),
+    ],
+)
+def test_command_names_what_is_not_there(run, arguments, sentence):
+    assert sentence in str(run(*arguments).exception)

@@ -27,7 +27,7 @@ def routes() -> str:
         for path, verbs in sorted(openapi()["paths"].items())
         for verb, route in verbs.items()
     ]
-    return table(("route", "query", "answer", "type"), rows)
+    return table(("route", "query or body", "answer", "type"), rows)
 
 
 def types() -> str:
@@ -45,7 +45,10 @@ def _type(name: str, schema: Schema) -> str:
 
 def _parameters(route: Schema) -> str:
     found = [one for one in route.get("parameters", []) if one["in"] == "query"]
-    return "; ".join(f"{code(one['name'])}: {_with_default(one['schema'])}" for one in found)
+    texts = [f"{code(one['name'])}: {_with_default(one['schema'])}" for one in found]
+    if "requestBody" in route:
+        texts.append(type_of(route["requestBody"]["content"]["application/json"]["schema"]))
+    return "; ".join(texts)
 
 
 def _with_default(schema: Schema) -> str:
@@ -54,7 +57,8 @@ def _with_default(schema: Schema) -> str:
 
 
 def _answer(route: Schema) -> str:
-    return type_of(route["responses"]["200"]["content"]["application/json"]["schema"])
+    given = next(one for code, one in route["responses"].items() if code.startswith("2"))
+    return type_of(given["content"]["application/json"]["schema"])
 
 
 def type_of(schema: Schema) -> str:

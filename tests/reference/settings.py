@@ -77,12 +77,17 @@ def accepted(schema: dict[str, Any]) -> str:
 def bounds(schema: dict[str, Any]) -> str:
     """Return the range of a JSON schema; nothing where there is none."""
     if "minimum" in schema and schema.get("maximum", _UNBOUNDED) < _UNBOUNDED:
-        return f"{schema['minimum']:,} to {schema['maximum']:,}"
+        return f"{_number(schema['minimum'])} to {_number(schema['maximum'])}"
     if "minimum" in schema:
-        return f"from {schema['minimum']:,}"
+        return f"from {_number(schema['minimum'])}"
     if "exclusiveMinimum" in schema:
-        return f"above {schema['exclusiveMinimum']:,}"
-    return f"of at most {schema['maxLength']:,} characters" if "maxLength" in schema else ""
+        return f"above {_number(schema['exclusiveMinimum'])}"
+    return f"of at most {_number(schema['maxLength'])} characters" if "maxLength" in schema else ""
+
+
+def _number(value: float) -> str:
+    # pydantic gives whole bounds as floats within a union.
+    return f"{int(value) if value == int(value) else value:,}"
 
 
 def env_example() -> str:

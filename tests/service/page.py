@@ -43,6 +43,16 @@ class Page:
         url = f"http://127.0.0.1:{self.port}{path}"
         return httpx.get(url, headers=headers, timeout=WITHIN_S, trust_env=False)
 
+    def send(
+        self, method: str, path: str, credential: str | None = None, body: object = None
+    ) -> httpx.Response:
+        """A request that changes something."""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        headers = {"authorization": f"Bearer {credential}"} if credential else {}
+        return httpx.request(
+            method, url, headers=headers, json=body, timeout=WITHIN_S, trust_env=False
+        )
+
     def deliver(self, session: str, user: str, *speeds: float) -> None:
         """Hand frames to the bridge, and wait until it has them."""
         records = [

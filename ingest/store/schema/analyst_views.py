@@ -23,6 +23,7 @@ _SHARED: LiteralString = """
 SELECT h.session_id, h.lap_number FROM {table} h
  WHERE current_user = ANY (h.users) AND h.revoked_at IS NULL
    AND (h.expires_at IS NULL OR h.expires_at > now())
+   AND NOT EXISTS (SELECT FROM sessions s WHERE s.id = h.session_id AND s.hidden)
 """
 _WHOLE: LiteralString = """
 SELECT t.id FROM {table} t

@@ -9,7 +9,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import TypeVar
 
+from serve.bridge.access.callers import Caller
 from serve.bridge.live.client_messages import MAX_WATCHES, TokenBucket
 from serve.bridge.live.viewer import Close
 
@@ -26,8 +28,11 @@ TOO_MANY_SOCKETS = Close(
 TOO_MANY_OF_CALLER = Close(
     4032,
     "too many sockets of this name",
-    "The name that has logged in has as many sockets as WS_SOCKETS_PER_CALLER allows.",
+    "The name that has logged in has as many sockets as WS_SOCKETS_PER_CALLER allows, or the link"
+    " as many as WS_SOCKETS_PER_LINK.",
 )
+
+K = TypeVar("K")
 
 #: Bounds the memory of the handshake throttle, too.
 #: If more addresses than this come in one second, each would be let in once more.
@@ -46,6 +51,7 @@ class AdmissionLimits:
     demos_per_address: int = 4
     sockets_per_caller: int = 8
     subscriptions: int = MAX_WATCHES
+    sockets_per_link: int = 64
 
 
 class Admission:
@@ -57,7 +63,7 @@ class Admission:
     def __init__(self, limits: AdmissionLimits | None = None) -> None:
         self.limits = limits or AdmissionLimits()
         self._sockets: Counter[str] = Counter()
-        self._callers: Counter[str] = Counter()
+        self._callers: Counter[tuple[str, int | None]] = Counter()
         self._demos: Counter[str] = Counter()
         self._handshakes: OrderedDict[str, TokenBucket] = OrderedDict()
 
@@ -95,19 +101,23 @@ class Admission:
         """Release a socket that had entered and is closed."""
         _release(self._sockets, address)
 
-    def admit_caller(self, name: str) -> Close | None:
-        """Count a socket of this name. Without room for it, count nothing and return a `Close`.
+    def admit_caller(self, caller: Caller) -> Close | None:
+        """Count a socket of this name, or of this link. Without room for it, count nothing and
+        return a `Close`.
 
         The empty name is of nobody, and has no limit.
         """
-        if name and self._callers[name] >= self.limits.sockets_per_caller:
+        most = self.limits.sockets_per_caller
+        if caller.share_id is not None:
+            most = self.limits.sockets_per_link
+        if caller.name and self._callers[_counted(caller)] >= most:
             return TOO_MANY_OF_CALLER
-        self._callers[name] += 1
+        self._callers[_counted(caller)] += 1
         return None
 
-    def release_caller(self, name: str) -> None:
-        """Release a socket of this name that is closed."""
-        _release(self._callers, name)
+    def release_caller(self, caller: Caller) -> None:
+        """Release a socket of this name or link that is closed."""
+        _release(self._callers, _counted(caller))
 
     def start_demo(self, address: str) -> str | None:
         """Count a demo. If there is no room for it, count nothing and return the reason as text."""
@@ -123,10 +133,14 @@ class Admission:
         _release(self._demos, address)
 
 
-def _release(open_: Counter[str], address: str) -> None:
-    open_[address] -= 1
-    if open_[address] <= 0:
-        del open_[address]
+def _counted(caller: Caller) -> tuple[str, int | None]:
+    return caller.name, caller.share_id
+
+
+def _release(open_: Counter[K], key: K) -> None:
+    open_[key] -= 1
+    if open_[key] <= 0:
+        del open_[key]
 
 
 def client_address(peer: str, forwarded: Iterable[str], proxies: Collection[str]) -> str:

@@ -12,24 +12,41 @@ from typing import Protocol
 class Role(StrEnum):
     """The roles, from the least rights to the most; `policy` has their rights."""
 
+    GUEST = "guest"
     VIEWER = "viewer"
     DRIVER = "driver"
     ENGINEER = "engineer"
     OPERATOR = "operator"
 
 
+#: Whoever opens a link is a guest. A key or token makes nobody one.
+LOGIN_ROLES: tuple[Role, ...] = tuple(role for role in Role if role is not Role.GUEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A session of ``owner`` that is shared; with a ``lap_number``, only this lap of it."""
+
+    session: str
+    owner: str
+    lap_number: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A name that was proved, and its role.
+    """A name that was proved, its role, and what others share with it.
 
     ``expires_at_s`` is in seconds since 1970; None: the proof has no end. ``key_id`` names the key
-    that proved it, where keys can be revoked. It is no secret.
+    that proved it, where keys can be revoked. It is no secret. ``share_id`` is the number of the
+    share whose link a guest has opened.
     """
 
     name: str
     role: Role
     expires_at_s: float | None = None
     key_id: str = ""
+    shared: frozenset[Shared] = frozenset()
+    share_id: int | None = None
 
     def expired(self, now_s: float) -> bool:
         """Return whether the proof has ended."""
@@ -61,6 +78,8 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
     NO_ROLE = "no_role"
+    UNKNOWN_LINK = "unknown_link"
+    LINKS_UNAVAILABLE = "links_unavailable"
 
 
 class NotAuthenticated(Exception):
@@ -100,6 +119,46 @@ class Authenticator(Protocol):
     def stop(self) -> None:
         """End what `start` began."""
         ...
+
+
+class Sharing(Protocol):
+    """Knows what is shared with whom. Used from the event loop: it never waits for the store."""
+
+    def is_link(self, credential: str) -> bool:
+        """Return whether a credential is meant to be the token of a link."""
+        ...
+
+    def guest(self, token: str, now_s: float) -> Caller:
+        """Return who comes by the link with this token. Raises NotAuthenticated."""
+        ...
+
+    def is_valid(self, share_id: int, now_s: float) -> bool:
+        """Return whether a share is neither revoked nor expired."""
+        ...
+
+    def shared_with(self, user: str, now_s: float) -> frozenset[Shared]:
+        """Return what is shared with the user of this name."""
+        ...
+
+
+class NothingShared:
+    """Implements `Sharing` for a page without a store."""
+
+    def is_link(self, credential: str) -> bool:
+        """Return False."""
+        return False
+
+    def guest(self, token: str, now_s: float) -> Caller:
+        """Refuse. Raises NotAuthenticated."""
+        raise NotAuthenticated(Refusal.UNKNOWN_LINK)
+
+    def is_valid(self, share_id: int, now_s: float) -> bool:
+        """Return False."""
+        return False
+
+    def shared_with(self, user: str, now_s: float) -> frozenset[Shared]:
+        """Return nothing."""
+        return frozenset()
 
 
 class NoLogin:

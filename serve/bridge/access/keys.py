@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from serve.bridge.access.callers import Caller, NotAuthenticated, Refusal, Role
+from serve.bridge.access.callers import (
+    LOGIN_ROLES,
+    Caller,
+    NotAuthenticated,
+    Refusal,
+    Role,
+)
 
 #: Marks keys of this project, so that scanners for secrets find one that was published.
 PREFIX = "purple_"
@@ -79,8 +85,8 @@ def _entry(line: int, words: list[str]) -> KeyEntry:
     name, role, digest = words
     if not NAME.fullmatch(name):
         raise InvalidKeyList(line, "want 1 to 100 letters, digits, dots, dashes or _ as the name")
-    if role not in {one.value for one in Role}:
-        raise InvalidKeyList(line, f"want one of {', '.join(Role)} as the role")
+    if role not in {one.value for one in LOGIN_ROLES}:
+        raise InvalidKeyList(line, f"want one of {', '.join(LOGIN_ROLES)} as the role")
     if not _DIGEST.fullmatch(digest):
         raise InvalidKeyList(line, "want 64 hexadecimal digits as the SHA-256")
     return KeyEntry(name, Role(role), digest)

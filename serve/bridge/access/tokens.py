@@ -12,7 +12,13 @@ from typing import Any
 
 import jwt
 
-from serve.bridge.access.callers import Caller, NotAuthenticated, Refusal, Role
+from serve.bridge.access.callers import (
+    LOGIN_ROLES,
+    Caller,
+    NotAuthenticated,
+    Refusal,
+    Role,
+)
 
 #: The families of algorithms, with the type that their keys have in a JSON Web Key Set.
 FAMILIES: Mapping[str, tuple[str, frozenset[str]]] = {
@@ -27,7 +33,7 @@ _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _LONGEST_NAME = 200
 # Later times are no dates of this token's life; a float is exact up to here.
 _LATEST_S = 2**53
-_BY_RANK = list(Role)
+_BY_RANK: list[Role] = list(LOGIN_ROLES)
 
 
 @dataclass(frozen=True, slots=True)

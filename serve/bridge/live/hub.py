@@ -18,7 +18,7 @@ from ingest.codec.session_owner import owner_fault
 from ingest.codec.session_times import Placing, SessionTimes
 from ingest.codec.timestamps import AHEAD_MS, BEHIND_MS
 from serve.bridge.access.callers import Caller
-from serve.bridge.access.policy import may_read
+from serve.bridge.access.policy import may_watch
 from serve.bridge.live.decode import LiveMessage, UndecodableRecord, moved, read
 from serve.bridge.live.outgoing import OutgoingMessage
 from serve.bridge.live.viewer import Viewer
@@ -120,7 +120,7 @@ class Hub:
             self._stop(viewer, watch)
 
     def renew(self, viewer: Viewer, caller: Caller) -> None:
-        """Replace the caller of a viewer, which has logged in again."""
+        """Replace the caller of a viewer, which has logged in again, or what is shared with it."""
         viewer.caller = caller
         self._audiences.clear()
 
@@ -136,7 +136,7 @@ class Hub:
         self._watching.setdefault(watch, set()).add(viewer)
         self._audiences.clear()
         for session in self._matching(watch):
-            if not may_read(viewer.caller, session.user):
+            if not may_watch(viewer.caller, session.user, session.key):
                 continue
             for known in (session.facts, session.sectors):
                 if known is not None:
@@ -261,7 +261,7 @@ class Hub:
             viewers = self._watching.get(Subscription("session", session), set())
             if user:
                 viewers = viewers | self._watching.get(Subscription("user", user), set())
-            known = tuple(viewer for viewer in viewers if may_read(viewer.caller, user))
+            known = tuple(one for one in viewers if may_watch(one.caller, user, session))
             self._audiences[session, user] = known
         return known
 

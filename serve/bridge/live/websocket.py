@@ -23,6 +23,7 @@ from serve.bridge.access.audit import audit, audit_refusal
 from serve.bridge.access.callers import Caller, NoLogin, NotAuthenticated
 from serve.bridge.access.hosts import Hosts
 from serve.bridge.access.login_check import LoginCheck
+from serve.bridge.access.policy import may_play_demo
 from serve.bridge.demo import play
 from serve.bridge.live.client_messages import (
     InvalidMessage,
@@ -96,12 +97,17 @@ class Bridge:
         self.hub.publish(records, now=self.clock())
 
     def recheck(self) -> None:
-        """Close the sockets whose login has expired or was revoked. Call it every second."""
+        """Close the sockets whose login or link has ended, and note what is shared by now.
+
+        Call it every second.
+        """
         callers = {connection.caller for connection in self._connections}
-        ended = {caller for caller in callers if not self.logins.still_valid(caller)}
-        for connection in self._connections if ended else ():
-            if connection.caller in ended:
-                connection.end_login()
+        changed = {
+            caller: now for caller in callers if (now := self.logins.current(caller)) != caller
+        }
+        for connection in self._connections if changed else ():
+            if connection.caller in changed:
+                connection.change_caller(changed[connection.caller])
 
     async def handle(self, socket: WebSocket) -> None:
         """Serve a viewer from its handshake to its close."""
@@ -129,14 +135,14 @@ class Bridge:
         except NotAuthenticated as refused:
             await _close(socket, Close(NOT_LOGGED_IN.code, str(refused)))
             return
-        if (full := self.admission.admit_caller(caller.name)) is not None:
+        if (full := self.admission.admit_caller(caller)) is not None:
             audit_refusal("socket_refused", name=caller.name, address=address, reason=str(full))
             await _close(socket, full)
             return
         try:
             await self._serve(socket, address, caller)
         finally:
-            self.admission.release_caller(caller.name)
+            self.admission.release_caller(caller)
 
     async def _serve(self, socket: WebSocket, address: str, caller: Caller) -> None:
         connection = _ViewerConnection(self, socket, address, caller)
@@ -177,8 +183,11 @@ class _ViewerConnection:
         """Return who has logged in."""
         return self._viewer.caller
 
-    def end_login(self) -> None:
-        """Close the socket, because its login has expired or was revoked."""
+    def change_caller(self, caller: Caller | None) -> None:
+        """Go on as this caller, with whom more or less is shared; None: close the socket."""
+        if caller is not None:
+            self._bridge.hub.renew(self._viewer, caller)
+            return
         audit(
             "login_ended", name=self.caller.name, role=self.caller.role.value, address=self._address
         )
@@ -275,7 +284,7 @@ class _ViewerConnection:
             caller = self._bridge.logins.of_socket(token, self._address)
         except NotAuthenticated as refused:
             raise InvalidMessage(str(refused)) from None
-        if caller.name != self.caller.name:
+        if (caller.name, caller.share_id) != (self.caller.name, self.caller.share_id):
             raise InvalidMessage("a socket keeps its name: connect again with the other one")
         self._bridge.hub.renew(self._viewer, caller)
         self._reply(authenticated(caller))
@@ -294,6 +303,8 @@ class _ViewerConnection:
     def _start_demo(self, seed: int) -> None:
         if self._demo is not None and not self._demo.done():
             raise InvalidMessage("the demo is playing already")
+        if not may_play_demo(self.caller):
+            raise InvalidMessage("a link shows its session, and no demo")
         if (full := self._bridge.admission.start_demo(self._address)) is not None:
             raise InvalidMessage(full)
         self._demo = asyncio.ensure_future(play(self._reply, seed=seed, clock=self._bridge.clock))

@@ -5,18 +5,32 @@ the answer of what does not exist.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
 import psycopg
+import pyarrow as pa
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from analytics.errors import UnknownLap, UnknownSession
+from analytics.laps.best_laps import Colours
+from analytics.model.lap import Lap
 from analytics.model.session import SessionInfo
-from analytics.store import queries
+from analytics.model.summary import LapSummary
+from analytics.store import best_laps, queries, summaries
 from serve.bridge.access.audit import audit_refusal
 from serve.bridge.access.callers import Caller, NotAuthenticated
-from serve.bridge.access.policy import may_see_statistics, readable_owners
+from serve.bridge.access.policy import (
+    Reach,
+    may_see_statistics,
+    may_watch,
+    reach,
+    readable_owners,
+    shared_keys,
+)
 from serve.bridge.live.websocket import Bridge
+from serve.bridge.rest.answers import TRACE, instant
 from serve.bridge.rest.store_reader import StoreReader
 
 T = TypeVar("T")
@@ -29,32 +43,118 @@ class NotPermitted(Exception):
     """The caller is known, and its role may not do this."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReadableLaps:
+    """The finished laps that the caller may read, with their colours.
+
+    ``whole``: they are all laps of the session.
+    """
+
+    laps: list[Lap]
+    colours: dict[int, Colours]
+    whole: bool
+
+
 class GuardedStore:
     """Reads the store for one caller."""
 
     def __init__(self, store: StoreReader, caller: Caller) -> None:
         self._store = store
-        self._owners = readable_owners(caller)
+        self._caller = caller
+        self._readable: dict[str, Any] = {
+            "owners": readable_owners(caller),
+            "shared": shared_keys(caller),
+        }
 
     def sessions(self, **where: Any) -> list[SessionInfo]:
-        """Return a page of the sessions that the caller may read."""
-        return self._store.query(lambda conn: queries.sessions(conn, owners=self._owners, **where))
+        """Return a page of the sessions of which the caller may read something."""
+
+        def read(conn: Connection) -> list[SessionInfo]:
+            found = queries.sessions(conn, **self._readable, **where)
+            reached = [(one, self._reach_of(one)) for one in found]
+            return [_within(conn, one, part) for one, part in reached if part]
+
+        return self._store.query(read)
 
     def session(self, key: str) -> SessionInfo:
-        """Return a session. Raises UnknownSession where the caller may not read it."""
-        return self._store.query(lambda conn: queries.session(conn, key, owners=self._owners))
+        """Return a session. Raises UnknownSession where the caller may read nothing of it."""
+        return self._store.query(lambda conn: _within(conn, *self._find(conn, key)))
 
-    def read(self, key: str, run: Callable[[Connection], T]) -> T:
+    def may_watch(self, session: SessionInfo) -> bool:
+        """Return whether the caller may know what is live of a session."""
+        return may_watch(self._caller, session.user_id, session.key)
+
+    def read_whole(self, key: str, run: Callable[[Connection], T]) -> T:
         """Return what ``run`` reads of a session.
 
-        Raises UnknownSession where the caller may not read it.
+        Raises UnknownSession where the caller may not read all of it.
         """
 
         def checked(conn: Connection) -> T:
-            queries.session(conn, key, owners=self._owners)
+            if not self._find(conn, key)[1].whole:
+                raise UnknownSession(key)
             return run(conn)
 
         return self._store.query(checked)
+
+    def laps(self, key: str) -> ReadableLaps:
+        """Return the laps of a session. Raises UnknownSession."""
+
+        def read(conn: Connection) -> ReadableLaps:
+            _, part = self._find(conn, key)
+            return ReadableLaps(_laps(conn, key, part), best_laps.colours(conn, key), part.whole)
+
+        return self._store.query(read)
+
+    def trace(self, key: str, lap_number: int) -> pa.Table:
+        """Return the columns of `TRACE` of a lap. Raises UnknownSession, UnknownLap."""
+
+        def read(conn: Connection) -> pa.Table:
+            found, part = self._find(conn, key)
+            # A shared lap has ended: the number may be that of the lap in progress by now.
+            if not part.whole and lap_number not in {n.lap_number for n in _laps(conn, key, part)}:
+                raise UnknownLap(key, lap_number)
+            return queries.frames_of_lap(conn, found, lap_number, columns=TRACE)
+
+        return self._store.query(read)
+
+    def lap_summaries(self, key: str, first: int | None, last: int | None) -> list[LapSummary]:
+        """Return sums of the laps from ``first`` to ``last``. Raises UnknownSession."""
+
+        def read(conn: Connection) -> list[LapSummary]:
+            _, part = self._find(conn, key)
+            found = summaries.lap_summaries(conn, key, first=first, last=last)
+            ended = None if part.whole else {lap.lap_number for lap in _laps(conn, key, part)}
+            return [one for one in found if ended is None or one.lap_number in ended]
+
+        return self._store.query(read)
+
+    def _find(self, conn: Connection, key: str) -> tuple[SessionInfo, Reach]:
+        found = queries.session(conn, key, **self._readable)
+        part = self._reach_of(found)
+        if not part:
+            raise UnknownSession(key)
+        return found, part
+
+    def _reach_of(self, session: SessionInfo) -> Reach:
+        return reach(self._caller, session.user_id, session.key)
+
+
+def _laps(conn: Connection, key: str, part: Reach) -> list[Lap]:
+    return [lap for lap in queries.laps(conn, key) if part.has_lap(lap.lap_number)]
+
+
+def _within(conn: Connection, session: SessionInfo, part: Reach) -> SessionInfo:
+    """Return the session as it is where it has no more than the laps that may be read."""
+    if part.whole:
+        return session
+    laps = _laps(conn, session.key, part)
+    return replace(
+        session,
+        started_at=instant(laps[0].started_at_us) if laps else None,
+        last_frame_at=instant(laps[-1].ended_at_us) if laps else None,
+        frames=sum(lap.frames for lap in laps),
+    )
 
 
 # Not in the thread pool, as FastAPI runs plain functions: logins belong to the loop.

@@ -19,12 +19,11 @@ from analytics.errors import UnknownLap, UnknownSession
 from analytics.laps.best_laps import Colours
 from analytics.model.axes import AXES
 from analytics.model.session import SessionInfo
-from analytics.store import best_laps, queries, summaries
+from analytics.store import queries, summaries
 from ingest.errors import LicenceLost, NotAllowed, SchemaOutdated, StoreUnavailable
 from serve.bridge.live.websocket import Bridge
 from serve.bridge.rest.answers import (
     INSTANT,
-    TRACE,
     LapList,
     LapSummaries,
     SessionPage,
@@ -35,7 +34,7 @@ from serve.bridge.rest.answers import (
     summed,
     trace,
 )
-from serve.bridge.rest.guarded import Store, add_login_errors
+from serve.bridge.rest.guarded import GuardedStore, Store, add_login_errors
 from serve.bridge.rest.store_reader import StoreReader
 
 log = structlog.get_logger()
@@ -78,7 +77,7 @@ def sessions(
     found = store.sessions(limit=limit + 1, before=before, search=search)
     page = found[:limit]
     return SessionPage(
-        [_row(one, bridge) for one in page], page[-1].id if len(found) > limit else None
+        [_row(one, store, bridge) for one in page], page[-1].id if len(found) > limit else None
     )
 
 
@@ -92,20 +91,18 @@ async def axes() -> dict[str, dict[str, int]]:
 @router.get("/sessions/{key:path}/laps")
 def laps(key: str, store: Store) -> LapList:
     """Return the finished laps of a session with their colours."""
-    finished, colours = store.read(
-        key, lambda conn: (queries.laps(conn, key), best_laps.colours(conn, key))
-    )
-    rows = [lap_row(lap, colours.get(lap.lap_number, Colours())) for lap in finished]
-    return LapList(
-        rows, queries.open_lap(finished), instant(finished[-1].ended_at_us) if finished else None
-    )
+    found = store.laps(key)
+    rows = [lap_row(lap, found.colours.get(lap.lap_number, Colours())) for lap in found.laps]
+    if not (found.laps and found.whole):
+        return LapList(rows, None, None)
+    return LapList(rows, queries.open_lap(found.laps), instant(found.laps[-1].ended_at_us))
 
 
 @router.get("/sessions/{key:path}/laps/{lap_number}")
 def lap(key: str, lap_number: int, store: Store) -> dict[str, Any]:
     """Return the frames of a lap by column."""
-    frames = store.read(key, lambda conn: queries.lap_frames(conn, key, lap_number, columns=TRACE))
-    return {"session": key, "lap_number": lap_number, "columns": trace(frames)}
+    columns = trace(store.trace(key, lap_number))
+    return {"session": key, "lap_number": lap_number, "columns": columns}
 
 
 @router.get("/sessions/{key:path}/seconds")
@@ -113,7 +110,9 @@ def seconds(key: str, store: Store, since: Since = None) -> Response:
     """Return a session by the second, an hour an answer; ``next`` is the ``since`` of the following
     one.
     """
-    piece = store.read(key, lambda conn: summaries.seconds_from(conn, key, since, length=_PIECE))
+    piece = store.read_whole(
+        key, lambda conn: summaries.seconds_from(conn, key, since, length=_PIECE)
+    )
     following = piece.next and piece.next.astimezone(UTC).strftime(INSTANT)
     answer = {"session": key, "columns": summed(piece.seconds), "next": following}
     # Written here and not by FastAPI, which would look at every value for itself, and on the loop.
@@ -125,15 +124,14 @@ def lap_summaries(
     key: str, store: Store, first: int | None = None, last: int | None = None
 ) -> LapSummaries:
     """Return sums of a session's laps, with the lap in progress."""
-    laps = store.read(key, lambda conn: summaries.lap_summaries(conn, key, first=first, last=last))
-    return LapSummaries(key, laps)
+    return LapSummaries(key, store.lap_summaries(key, first, last))
 
 
 # The last of them: a key may end as the addresses above do.
 @router.get("/sessions/{key:path}")
 def session(key: str, store: Store, bridge: Live) -> SessionRow:
     """Return one session."""
-    return _row(store.session(key), bridge)
+    return _row(store.session(key), store, bridge)
 
 
 def add_routes(app: FastAPI, store: StoreReader, bridge: Bridge) -> None:
@@ -148,8 +146,9 @@ def add_routes(app: FastAPI, store: StoreReader, bridge: Bridge) -> None:
         app.add_exception_handler(unknown, _unknown)
 
 
-def _row(session: SessionInfo, bridge: Bridge) -> SessionRow:
-    return session_row(session, live=session.key in bridge.hub.sessions)
+def _row(session: SessionInfo, store: GuardedStore, bridge: Bridge) -> SessionRow:
+    live = session.key in bridge.hub.sessions and store.may_watch(session)
+    return session_row(session, live=live)
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Reads the store for REST, through a small pool of connections that may only read."""
+"""Reads the store for REST, through a small pool of connections that only read by default."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -56,3 +56,15 @@ class StoreReader:
         """
         with translate_database_errors(self._address), self._pool.connection() as conn:
             return run(conn)
+
+    def change(self, run: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Return what ``run`` returns, which changes the store in one transaction.
+
+        Raises what `query` raises.
+        """
+
+        def writing(conn: psycopg.Connection[Any]) -> T:
+            conn.execute("SET TRANSACTION READ WRITE")
+            return run(conn)
+
+        return self.query(writing)

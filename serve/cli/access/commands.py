@@ -11,7 +11,7 @@ import click
 from ingest.errors import PurpleSectorError, SettingsError
 from ingest.settings import ServeSettings
 from serve.bridge.access.audit import audit
-from serve.bridge.access.callers import Role
+from serve.bridge.access.callers import LOGIN_ROLES, Role
 from serve.bridge.access.key_file import change_keys, read_keys
 from serve.bridge.access.keys import NAME, KeyEntry, entry_of, new_key
 from serve.cli.access.collector_users import add_collector, remove_collector
@@ -39,7 +39,7 @@ _name = click.argument("name", callback=_checked_name)
 @_name
 @click.option(
     "--role",
-    type=click.Choice([role.value for role in Role]),
+    type=click.Choice([role.value for role in LOGIN_ROLES]),
     help="viewer and driver see their own sessions; engineer and operator see all.",
 )
 @click.option(

@@ -10,6 +10,7 @@ from serve.bridge.access.admission import (
     AdmissionLimits,
     client_address,
 )
+from serve.bridge.access.callers import ANYONE, Caller, Role
 
 SMALL = AdmissionLimits(
     sockets=5, sockets_per_address=2, handshakes_per_s=2, demos=3, demos_per_address=1
@@ -101,13 +102,25 @@ def test_a_header_is_believed_from_our_own_proxy_alone(peer, forwarded, address)
 def test_name_has_so_many_sockets_wherever_it_is():
     admission = Admission(AdmissionLimits(sockets_per_caller=2))
 
-    assert [admission.admit_caller("ann") for _ in range(3)] == [None, None, TOO_MANY_OF_CALLER]
-    assert admission.admit_caller("bea") is None
-    admission.release_caller("ann")
-    assert admission.admit_caller("ann") is None
+    ann, bea = (Caller(name, Role.VIEWER) for name in ("ann", "bea"))
+    assert [admission.admit_caller(ann) for _ in range(3)] == [None, None, TOO_MANY_OF_CALLER]
+    assert admission.admit_caller(bea) is None
+    admission.release_caller(ann)
+    assert admission.admit_caller(ann) is None
+
+
+def test_guests_of_a_link_have_a_bound_of_their_own():
+    admission = Admission(AdmissionLimits(sockets_per_caller=1, sockets_per_link=2))
+
+    guest, other = (Caller("link-1", Role.GUEST, share_id=id) for id in (1, 2))
+    namesake = Caller("link-1", Role.VIEWER)
+    assert [admission.admit_caller(guest) for _ in range(3)] == [None, None, TOO_MANY_OF_CALLER]
+    assert admission.admit_caller(other) is admission.admit_caller(namesake) is None
+    admission.release_caller(guest)
+    assert admission.admit_caller(guest) is None
 
 
 def test_nobody_in_particular_has_no_limit():
     admission = Admission(AdmissionLimits(sockets_per_caller=2))
 
-    assert {admission.admit_caller("") for _ in range(100)} == {None}
+    assert {admission.admit_caller(ANYONE) for _ in range(100)} == {None}

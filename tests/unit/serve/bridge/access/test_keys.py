@@ -67,6 +67,7 @@ def test_key_has_name_and_role_of_its_line() -> None:
         (f"a/n driver {ANN.digest}", "as the name"),
         (f"{'a' * 101} driver {ANN.digest}", "as the name"),
         (f"ann root {ANN.digest}", "as the role"),
+        (f"ann guest {ANN.digest}", "as the role"),
         (f"ann driver {ANN.digest[:-1]}", "64 hexadecimal"),
         (f"ann driver {ANN.digest.upper()}", "64 hexadecimal"),
     ],

@@ -164,6 +164,7 @@ CLAIM_CASES: list[tuple[dict[str, Any], str]] = [
     ({"sub": "\u202eann"}, "bad_claim"),
     ({"role": GONE}, "no_role"),
     ({"role": "root"}, "no_role"),
+    ({"role": "guest"}, "no_role"),
     ({"role": "Operator"}, "no_role"),
     ({"role": []}, "no_role"),
     ({"role": {"operator": True}}, "no_role"),

@@ -16,7 +16,7 @@ from ingest.telemetry_pb2 import (
     TelemetryFrame,
     TelemetryMessage,
 )
-from serve.bridge.access.callers import ANYONE, Caller, Role
+from serve.bridge.access.callers import ANYONE, Caller, Role, Shared
 from serve.bridge.live.hub import Hub, LiveRecord, Subscription
 from serve.bridge.live.viewer import TOO_SLOW, Patience, Viewer, ViewerQueue
 
@@ -451,7 +451,7 @@ def test_frames_of_a_session_are_judged_once(monkeypatch):
     """Fan-out with logins costs what it costs without, since no frame is judged."""
     hub, judged = Hub(), []
     monkeypatch.setattr(
-        "serve.bridge.live.hub.may_read", lambda *given: judged.append(given) or True
+        "serve.bridge.live.hub.may_watch", lambda *given: judged.append(given) or True
     )
     seats = [Seat(hub, SPA, caller=BOB) for _ in range(3)]
     for speed in range(100):
@@ -459,3 +459,27 @@ def test_frames_of_a_session_are_judged_once(monkeypatch):
 
     assert len(judged) == 3
     assert {len(seat.speeds()) for seat in seats} == {100}
+
+
+def test_guest_gets_the_session_of_its_link_and_nothing_else_of_its_owner():
+    hub = Hub()
+    whole, lap = (frozenset({Shared("spa", "anna", number)}) for number in (None, 1))
+    seats = [
+        Seat(hub, SPA, session("monza"), user("anna"), caller=Caller("link-1", Role.GUEST, **by))
+        for by in ({"shared": whole, "share_id": 1}, {"shared": lap, "share_id": 2})
+    ]
+    hub.publish([frame("spa", speed=1.0), frame("monza", speed=2.0)], now=0.0)
+    hub.publish([frame("spa", user="bob", speed=3.0)], now=0.0)
+
+    assert [seat.speeds() for seat in seats] == [[1.0], []]
+
+
+def test_share_counts_from_the_next_frame_on():
+    hub = Hub()
+    seat = Seat(hub, SPA, caller=BOB)
+    shared = replace(BOB, shared=frozenset({Shared("spa", "anna")}))
+    for caller, speed in ((BOB, 1.0), (shared, 2.0), (BOB, 3.0)):
+        hub.renew(seat.viewer, caller)
+        hub.publish([frame("spa", speed=speed)], now=0.0)
+
+    assert seat.speeds() == [2.0]
