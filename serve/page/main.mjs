@@ -5,11 +5,12 @@ import {
   fetchLapColumns, fetchLaps, fetchLapSummaries, fetchLoginOffer, fetchMapZ, fetchSeconds, fetchSession, fetchSessions,
 } from "./net/api.mjs";
 import { beginLogin, finishLogin } from "./net/oidc.mjs";
-import { credential, forgetCredential, keepCredential, LoginNeeded } from "./net/login.mjs";
+import { credential, forgetCredential, keepCredential, linkToken, LoginNeeded } from "./net/login.mjs";
 import { Choice } from "./model/session_picker.mjs";
 import { Feed, socketAddress } from "./net/socket.mjs";
 import { SessionList } from "./view/lists.mjs";
 import { LoginBox } from "./view/login_box.mjs";
+import { ShareBox } from "./view/share_box.mjs";
 import { Screen } from "./view/screen.mjs";
 import { Sessions } from "./model/sessions.mjs";
 import { Viewing } from "./model/session_view.mjs";
@@ -32,6 +33,7 @@ const page = {
   line: "none",
   words: "",
   undrawn: "",
+  linkEnded: "",
   receivedAt: -Infinity,
   framesBefore: 0,
   countedAt: 0,
@@ -41,7 +43,10 @@ const screen = new Screen({ onLap: (number) => page.viewing?.compareWith(number)
 const list = new SessionList(byId("sessions"), choose);
 
 const loginBox = new LoginBox({ onKey: logIn, onIssuer: goToIssuer });
+const shareBox = new ShareBox();
 let loginOffer = { mode: "none", client_id: "" };
+const openedLink = linkToken();
+const isGuest = openedLink !== null;
 
 const pinned = () => new URLSearchParams(location.hash.slice(1)).get("session");
 const facts = (key) => page.sessions.facts(key);
@@ -51,6 +56,11 @@ const isLive = () => performance.now() - page.receivedAt < QUIET_AFTER_MS;
 
 // Without the server's answer the page goes on, and shows what is wrong as it does later.
 async function begin() {
+  document.body.classList.toggle("guest", isGuest);
+  if (isGuest) {
+    refreshSessions();
+    return;
+  }
   try {
     loginOffer = await fetchLoginOffer();
     const done = loginOffer.client_id ? await finishLogin(loginOffer, location, sessionStorage) : null;
@@ -73,6 +83,17 @@ function demandLogin(words) {
   page.trouble = "";
   screen.show(new Viewing(""));
   loginBox.show(loginOffer, words);
+}
+
+// The link was refused, or ended while it was looked at. Nothing that it showed stays.
+function endLink(error) {
+  leave();
+  page.sessions = new Sessions(fetchSessions, fetchSession);
+  if (error.reason === "links_unavailable") page.trouble = error.message;
+  else page.linkEnded = error.message;
+  screen.show(new Viewing(""));
+  drawSessions();
+  drawStates();
 }
 
 function logIn(key) {
@@ -125,7 +146,8 @@ function connect(query, greeting) {
 
 function noteLine(line, words, code) {
   if (code === 4401) {
-    demandLogin("The login has ended.");
+    if (isGuest) refreshSessions();
+    else demandLogin("The login has ended.");
     return;
   }
   Object.assign(page, { line, words });
@@ -153,13 +175,15 @@ function beginDemo(key) {
 // Choosing
 
 function choose(key) {
+  if (isGuest) return; // the address holds the link
   byId("follow").checked = false;
   if (pinned() === key) follow();
   else location.hash = new URLSearchParams({ session: key });
 }
 
 function follow() {
-  const wanted = pinned();
+  if (loginBox.isOpen) return; // a socket without a login would be closed, and end the one that is typed meanwhile
+  const wanted = isGuest ? page.sessions.newest?.[0]?.key : pinned();
   byId("follow").checked = !wanted;
   const key = wanted ?? choice.next(page.sessions.newest ?? [], page.demo ? null : (page.viewing?.key ?? null));
   if (page.demo && !wanted) return;
@@ -191,12 +215,16 @@ function toggleDemo() {
 // Asking the server
 
 async function refreshSessions() {
-  if (document.hidden || loginBox.isOpen) return;
+  if (document.hidden || loginBox.isOpen || page.linkEnded) return;
   try {
     await page.sessions.refresh(page.demo ? null : (pinned() ?? page.viewing?.key));
     page.trouble = "";
   } catch (error) {
     page.trouble = error.message;
+    if (error instanceof LoginNeeded && isGuest) {
+      endLink(error);
+      return;
+    }
     if (error instanceof LoginNeeded) {
       demandLogin(error.reason === "missing" ? "" : error.message);
       return;
@@ -249,6 +277,8 @@ async function refreshLaps() {
     viewing.trouble = "";
     viewing.putLaps(laps);
     viewing.recall(openLap, startedAt);
+    // Where only a lap is shared there is none in progress: it is what to look at, though it may be no flying one.
+    if (laps.length > 0 && openLap === null && viewing.followsBest && !viewing.board.best) viewing.compareWith(laps[0].lap_number);
     viewing.lapsRead = true;
     await viewing.readSums();
   } catch (error) {
@@ -297,6 +327,7 @@ function drawStates() {
   document.body.classList.toggle("stale", !isLive() && page.viewing?.sample != null);
   drawNote();
   drawDemo();
+  drawShare();
   drawEmpty(state);
 }
 
@@ -313,6 +344,18 @@ function noSessions() {
   return search ? `No session has “${search}” in its driver, track, car or name.` : "Sessions appear here as soon as a collector sends one.";
 }
 
+function drawShare() {
+  const { viewing } = page;
+  const possible = !isGuest && loginOffer.mode !== "none" && viewing && !page.demo && Boolean(facts(viewing.key));
+  byId("share-session").hidden = !possible;
+  byId("share-lap").hidden = !(possible && viewing.reference);
+}
+
+function shareWhat(lapNumber) {
+  const { viewing } = page;
+  if (viewing) shareBox.show(viewing.key, viewing.board.laps.filter((lap) => !lap.seen), lapNumber);
+}
+
 function drawDemo() {
   const button = byId("demo");
   button.hidden = !page.demo && (page.sessions.newest ?? []).some((one) => one.live);
@@ -322,6 +365,7 @@ function drawDemo() {
 // What to say instead of empty strips; null where there is something to see.
 function emptiness(state) {
   const { viewing } = page;
+  if (page.linkEnded) return { title: "This link shows nothing any more", text: page.linkEnded, offer: false };
   if (viewing && (viewing.drive.frames > 0 || viewing.reference || screen.showsSession)) return null;
   if (state === "reconnecting" || (!viewing && page.trouble)) {
     return { title: "The server does not answer", text: "The page keeps trying. Is purple-sector up still running?", offer: false };
@@ -377,7 +421,9 @@ byId("follow").addEventListener("change", followAgain);
 byId("search").addEventListener("input", searchSessions);
 byId("older").addEventListener("click", () => listWith(page.sessions.more()));
 byId("reference-best").addEventListener("click", () => page.viewing?.compareWith(null));
-window.addEventListener("hashchange", follow);
+byId("share-session").addEventListener("click", () => shareWhat(null));
+byId("share-lap").addEventListener("click", () => shareWhat(page.viewing?.reference?.lapNumber ?? null));
+window.addEventListener("hashchange", () => (linkToken() === openedLink ? follow() : location.reload()));
 document.addEventListener("visibilitychange", refreshSessions);
 
 screen.show(new Viewing(""));

@@ -42,6 +42,20 @@ def stored(postgresql_server):
                 " SELECT 'of-' || name, name, name, 'telemetry', 0, '2026-01-01 10:00Z'"
                 "   FROM unnest(ARRAY['ann', 'bea']) AS name"
             )
+            conn.execute(
+                "INSERT INTO laps (session_id, lap_number, started_at, ended_at, lap_time_ms,"
+                " frames, gaps, max_speed_kmh, flags)"
+                " SELECT s.id, n, started_at + n * interval '10 s',"
+                "        started_at + (n + 1) * interval '10 s', 10000 + n, 10, 0, 100, '{out}'"
+                "   FROM sessions s, generate_series(1, 3) AS n"
+            )
+            conn.execute(
+                "INSERT INTO telemetry (session_id, time, sequence, lap_number, lap_clock_ms,"
+                " normalized_position, speed_kmh)"
+                " SELECT s.id, started_at + n * interval '1 s', n, n / 10, n % 10 * 1000,"
+                "        n % 10 / 10.0, 100 + n"
+                "   FROM sessions s, generate_series(10, 39) AS n"
+            )
         yield database.url
 
 
@@ -130,3 +144,68 @@ def test_page_logs_in_at_the_issuer_by_code_and_pkce(browser, stored):
             wait_until(lambda: "no login of this tab" in one(browser, "#login-note").text)
             assert browser.current_url == address
             assert errors(browser) == []
+
+
+def share(browser, what):
+    """Share what is on the page, and return the link."""
+    one(browser, f"#share-{what}").click()
+    one(browser, "#share-form button[type=submit]").click()
+    found = wait_until(lambda: one(browser, "#share-link").get_attribute("value"), "a link is made")
+    browser.save_screenshot(str(PICTURE.with_name(f"share-{what}.png")))
+    return found
+
+
+def open_link(browser, link):
+    browser.get("about:blank")
+    browser.get(link)
+
+
+def test_link_shows_its_session_or_lap_and_nothing_else_until_it_is_revoked(
+    browser, stored, tmp_path
+):
+    file, key = tmp_path / "keys", new_key()
+    change_keys(file, lambda _: [entry_of("ann", Role.ENGINEER, key)])
+    serve = ServeSettings(auth_mode="keys", auth_keys_file=str(file))
+    with running_page(serve, database_url=stored) as page:
+        browser.get(f"http://127.0.0.1:{page.port}/#session=of-ann")
+        wait_until(lambda: is_asked(browser), "the page asks for a key")
+        type_key(browser, key)
+        wait_until(lambda: len(texts(browser, "#laps tbody tr")) == 3, "the laps are listed")
+        session = share(browser, "session")
+        wait_until(lambda: len(texts(browser, "#share-list li")) == 1, "the share is listed")
+        one(browser, "#share-close").click()
+        one(browser, "#laps tr[data-lap='2']").click()
+        wait_until(lambda: one(browser, "#share-lap").is_displayed(), "the lap is chosen")
+        lap = share(browser, "lap")
+
+        open_link(browser, session)
+        wait_until(lambda: drives(browser, page), "the car is on the page")
+        assert shown(browser) == (["of-ann"], 3)
+        assert session.partition("=")[2] not in browser.page_source
+        revoke(browser, page, key, None)
+        open_link(browser, lap)
+        wait_until(lambda: shown(browser) == (["of-ann"], 1), "the lap is shown alone")
+        wait_until(lambda: "lap 2" in one(browser, "#reference-name").text.lower(), "its trace")
+        assert one(browser, "#connection").text == "Not live"
+        revoke(browser, page, key, 2)
+        assert errors(browser) == []
+
+
+def shown(browser):
+    """The sessions that are listed, and how many laps; nothing else is offered."""
+    offered = ("#login", "#share-session", "#share-lap", "#search", "#demo")
+    assert [one_ for one_ in offered if one(browser, one_).is_displayed()] == []
+    listed = browser.execute_script(
+        "return [...document.querySelectorAll('#sessions li')].map(e => e.dataset.session)"
+    )
+    return listed, len(texts(browser, "#laps tbody tr"))
+
+
+def revoke(browser, page, key, lap_number):
+    """Revoke a share; the page that its link has opened says so, and shows nothing of it."""
+    for made in page.get("/api/sessions/of-ann/shares", key).json()["shares"]:
+        if made["lap_number"] == lap_number:
+            page.send("DELETE", f"/api/sessions/of-ann/shares/{made['id']}", key)
+    wait_until(lambda: "nothing any more" in one(browser, "#empty-title").text, "the page says so")
+    assert one(browser, "#empty-text").text == "It was revoked, or has expired."
+    assert texts(browser, "#sessions li") == texts(browser, "#laps tbody tr") == []

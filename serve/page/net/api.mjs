@@ -2,13 +2,18 @@
 
 import { authorization, LoginNeeded } from "./login.mjs";
 
-async function get(path, { absent } = {}) {
+const get = (path, options) => ask("GET", path, options);
+
+async function ask(method, path, { absent, change } = {}) {
+  const headers = { accept: "application/json", ...authorization() };
+  if (change) headers["content-type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { headers: { accept: "application/json", ...authorization() }, signal: AbortSignal.timeout(10000) });
+    answer = await fetch(path, { method, headers, body: change && JSON.stringify(change), signal: AbortSignal.timeout(10000) });
   } catch {
     throw new Error("the server does not answer");
   }
+  if (answer.status === 204) return null;
   if (answer.ok) return answer.json();
   if (answer.status === 404 && absent !== undefined) return absent;
   const body = await answer.json().catch(() => ({}));
@@ -45,3 +50,11 @@ export const fetchLapSummaries = async (key, first, last) => (await get(`${place
 export const fetchLaps = (key) => get(`${place(key)}/laps`);
 
 export const fetchLapColumns = async (key, lapNumber) => (await get(`${place(key)}/laps/${lapNumber}`)).columns;
+
+// -> what is shared of a session: [{id, lap_number, users, expires_at, revoked_at, …}].
+export const fetchShares = async (key) => (await get(`${place(key)}/shares`)).shares;
+
+// wanted: {lap_number, users, expires_at} -> the share, with the token of its link where it is for no user.
+export const makeShare = (key, wanted) => ask("POST", `${place(key)}/shares`, { change: wanted });
+
+export const revokeShare = (key, id) => ask("DELETE", `${place(key)}/shares/${id}`);
