@@ -3,16 +3,18 @@ what the lap engine costs.
 
 FOLDER holds recordings with sidecars that tell ``true_laps``. Only times that the game itself told
 are an independent truth; where time stamps were spread over a known lap time, a match proves
-nothing, and such recordings are named and left out. Beside ours stand the two naive methods: from
+nothing, and such recordings are named and left out. A told time belongs to the lap that was driven
+then: numbers of sidecar, game and engine may differ. Beside ours stand the two naive methods: from
 the first sample of a lap to the first of the next, and the lap clock of a lap's last sample.
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -32,6 +34,8 @@ TOLD = ("last-lap time", "the game reports it")
 MADE = ("lap clock unwrapped", "spread", "laptime")
 HOUR_FRAMES = 216_000
 BATCH_ROWS = 20_000
+#: A lap that is farther off is another lap. A pause that a method takes for driving is shorter.
+SAME_LAP_MS = 10_000
 
 METHODS = ("ours", "ours, without a clock", "first sample", "last clock")
 
@@ -56,33 +60,59 @@ class Errors:
         return float(np.sqrt(np.mean(far**2))), float(np.percentile(far, 95)), float(far.max())
 
 
+class Timed(NamedTuple):
+    """A lap as a method times it: when its middle was, in ms since the Unix epoch, and how long it
+    took.
+    """
+
+    middle_ms: float
+    time_ms: int
+
+
+class Told(NamedTuple):
+    """A lap as the game told it: its time, and between which frames it was driven."""
+
+    time_ms: int
+    from_ms: float
+    to_ms: float
+
+
 def errors_of(
-    name: str, rate_hz: float, frames: pa.Table, truth: dict[int, int]
+    name: str, rate_hz: float, frames: pa.Table, truth: Sequence[Told]
 ) -> Iterator[Errors]:
     """How far each method is off, over the laps that all of them time."""
-    methods = dict(
-        zip(METHODS, (_ours(frames), _ours(_clockless(frames)), *_naive(frames)), strict=True)
-    )
-    numbers = sorted(set(truth).intersection(*methods.values()))
-    for method, times in methods.items():
-        yield Errors(
-            name, rate_hz, method, np.array([times[n] - truth[n] for n in numbers], np.float64)
-        )
+    methods = (_ours(frames), _ours(_clockless(frames)), *_naive(frames))
+    off = np.array(_common(truth, methods), np.float64).reshape(-1, len(METHODS))
+    for method, ms in zip(METHODS, off.T, strict=True):
+        yield Errors(name, rate_hz, method, ms)
 
 
-def _ours(frames: pa.Table) -> dict[int, int]:
-    """Our lap times by the game's counter in the middle of the lap: the engine's own numbers may be
-    others.
+def _common(truth: Sequence[Told], methods: Sequence[Sequence[Timed]]) -> list[tuple[int, ...]]:
+    """How far the methods are off, for each told lap that all of them time."""
+    off = [tuple(_off_ms(told, laps) for laps in methods) for told in truth]
+    known = [tuple(ms for ms in each if ms is not None) for each in off]
+    return [each for each in known if len(each) == len(methods)]
+
+
+def _off_ms(told: Told, laps: Sequence[Timed]) -> int | None:
+    """The difference of the lap that was driven when ``told`` was; of two laps, the nearer one.
+
+    A counter does not rise behind an out lap that it does not count.
     """
-    laps, _ = advance(frames, None)
-    time_us, counter = frames["time"].cast(pa.int64()).to_numpy(), frames["lap_number"].to_numpy()
-    middle = np.searchsorted(time_us, [(lap.started_at_us + lap.ended_at_us) // 2 for lap in laps])
-    counted = zip(counter[np.minimum(middle, len(counter) - 1)].tolist(), laps, strict=True)
-    return {
-        number: lap.lap_time_ms
-        for number, lap in counted
+    then = (
+        lap.time_ms - told.time_ms for lap in laps if told.from_ms <= lap.middle_ms < told.to_ms
+    )
+    same = (off for off in then if abs(off) <= SAME_LAP_MS)
+    return min(same, key=abs, default=None)
+
+
+def _ours(frames: pa.Table) -> list[Timed]:
+    laps = {lap.lap_number: lap for lap in advance(frames, None)[0]}.values()
+    return [
+        Timed((lap.started_at_us + lap.ended_at_us) / 2000, lap.lap_time_ms)
+        for lap in laps
         if lap.lap_time_ms and "partial" not in lap.flags
-    }
+    ]
 
 
 def _clockless(frames: pa.Table) -> pa.Table:
@@ -92,36 +122,77 @@ def _clockless(frames: pa.Table) -> pa.Table:
     return frames.set_column(index, frames.schema.field(index), zeros)
 
 
-def _naive(frames: pa.Table) -> tuple[dict[int, int], dict[int, int]]:
-    number, clock = frames["lap_number"].to_numpy(), frames["lap_clock_ms"].to_numpy()
-    at_ms = frames["time"].cast(pa.int64()).to_numpy() // 1000
-    lines = np.flatnonzero(np.diff(number)) + 1
-    starts = np.append(0, lines)
-    first = {
-        int(number[a]): int(at_ms[b] - at_ms[a]) for a, b in zip(starts, lines, strict=False) if a
-    }
-    last = {int(number[b - 1]): int(clock[b - 1]) for b in lines}
-    return first, last
+def _naive(frames: pa.Table) -> tuple[list[Timed], list[Timed]]:
+    at_ms, starts = _by_counter(frames)
+    clock = frames["lap_clock_ms"].to_numpy()
+    spans = [(a, b, (at_ms[a] + at_ms[b]) / 2) for a, b in pairwise(starts[:-1].tolist())]
+    first = [Timed(middle, int(at_ms[b] - at_ms[a])) for a, b, middle in spans if a]
+    return first, [Timed(middle, int(clock[b - 1])) for _, b, middle in spans]
+
+
+def _by_counter(frames: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """The times of all frames in ms, and the first frame of each stretch with one number; last,
+    the number of frames.
+    """
+    number = frames["lap_number"].to_numpy()
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(number)) + 1, [len(number)]])
+    return frames["time"].cast(pa.int64()).to_numpy() // 1000, starts
 
 
 def recorded(folder: Path) -> Iterator[Errors]:
     """Of the recordings whose truth is independent of their frames; says which are not."""
     for path in sorted(folder.glob("*.parquet")):
-        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        recording = open_recording(path)
-        truth = true_times_ms(facts)
-        if not truth or _made(facts.get("derived", {}).get("timestamp_ms", "")):
+        recording, facts = open_recording(path), _sidecar(path)
+        frames = recording.frames()
+        truth = told_laps(facts, frames)
+        if not truth or _made((facts.get("derived") or {}).get("timestamp_ms") or ""):
             console.print(
                 f"[dim]{path.stem}: left out, its times are not independent of its frames[/]"
             )
             continue
-        yield from errors_of(path.stem, recording.sample_rate_hz or 0.0, recording.frames(), truth)
+        errors = list(errors_of(path.stem, recording.sample_rate_hz or 0.0, frames, truth))
+        if not len(errors[0].ms):
+            console.print(f"[dim]{path.stem}: left out, no lap is timed by every method[/]")
+            continue
+        yield from errors
 
 
-def true_times_ms(facts: dict[str, Any]) -> dict[int, int]:
-    """The lap times that the game told, by its counter; a lap without one is left out."""
-    laps = (lap for lap in facts.get("true_laps", []) if _told(lap.get("source", "")))
-    return {lap["lap_number"]: lap["lap_time_ms"] for lap in laps if lap.get("lap_time_ms")}
+def _sidecar(path: Path) -> dict[str, Any]:
+    sidecar = path.with_suffix(".json")
+    facts: dict[str, Any] = json.loads(sidecar.read_text("utf-8")) if sidecar.exists() else {}
+    return facts
+
+
+def told_laps(facts: dict[str, Any], frames: pa.Table) -> list[Told]:
+    """The laps whose times the game told, and when they were driven; a lap without either is left
+    out.
+    """
+    spans = _spans(facts, frames)
+    laps = (lap for lap in facts.get("true_laps") or [] if _told(lap.get("source") or ""))
+    return [
+        Told(lap["lap_time_ms"], *spans[lap["lap_number"]])
+        for lap in laps
+        if lap.get("lap_time_ms") and lap.get("lap_number") in spans
+    ]
+
+
+def _spans(facts: dict[str, Any], frames: pa.Table) -> dict[int, tuple[float, float]]:
+    """When the laps of a sidecar were driven, in ms, by its own numbers: as it says, else by the
+    counter of the frames.
+    """
+    stated = {
+        lap.get("lap_number"): (lap["first_timestamp_ms"], lap["last_timestamp_ms"])
+        for lap in facts.get("laps") or []
+        if lap.get("first_timestamp_ms") and lap.get("last_timestamp_ms")
+    }
+    return stated or _counted(frames)
+
+
+def _counted(frames: pa.Table) -> dict[int, tuple[float, float]]:
+    at_ms, starts = _by_counter(frames)
+    numbers = frames["lap_number"].to_numpy()[starts[:-1]].tolist()
+    edges_ms = np.append(at_ms, at_ms[-1] + 1)[starts].tolist()
+    return dict(zip(numbers, pairwise(edges_ms), strict=True))
 
 
 def simulated() -> Iterator[Errors]:
@@ -130,9 +201,9 @@ def simulated() -> Iterator[Errors]:
     """
     frames = of_store(decoded(HOUR_FRAMES), 1)
     told = frames["last_lap_time_ms"].fill_null(0).to_numpy()
-    number = frames["lap_number"].to_numpy()
+    number, spans = frames["lap_number"].to_numpy(), _counted(frames)
     changes = np.flatnonzero(np.diff(told) != 0) + 1
-    truth = {int(number[i]) - 1: int(told[i]) for i in changes}
+    truth = [Told(int(told[i]), *spans[int(number[i]) - 1]) for i in changes]
     yield from errors_of("simulated, game clock", 60.0, frames, truth)
 
 
