@@ -26,6 +26,7 @@ from analytics.model.channels import FRAMES
 from ingest.collectors.simulator.circuit import val_sarine
 from ingest.simulated_recordings import record
 from tests.paths import ROOT
+from tests.unit.analytics.laps.test_odd_sessions import Session
 
 NOTEBOOKS = ROOT / "notebooks"
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -115,6 +116,23 @@ def drive_round_a_circle(folder: Path) -> None:
     )
 
 
+def drive_with_uncounted_out_lap(folder: Path) -> Session:
+    """An out lap and three more. The game's counter reads 1 in the first two, and each lap has a
+    top speed of its own.
+    """
+    session = Session(laps_s=(120.0, 95.0, 94.0, 96.0), rate_hz=5.0)
+    session["lap_number"] = np.maximum(session.lap, 1)
+    top_kmh = np.array([150.0, 210.0, 220.0, 230.0, 240.0])[session.lap]
+    halfway = np.abs(session["normalized_position"] - 0.5) < 0.02
+    session["speed_kmh"] = np.where(halfway, top_kmh, 120.0)
+    for name, value in (("throttle", 1), ("brake", 0), ("steering", 0), ("gear", 4), ("rpm", 7000)):
+        session[name] = value
+    path = folder / "uncounted.parquet"
+    pyarrow.parquet.write_table(as_recorded(session.frames()), path)
+    path.with_suffix(".json").write_text(json.dumps({"game": "g", "track": "t"}))
+    return session
+
+
 TWO, CORNERS, FLEET = "two_laps_compared", "consistency_and_corners", "the_fleet"
 
 
@@ -177,3 +195,42 @@ def test_session_at_a_glance(
 
     assert f"{laps - (until_s is not None)} laps finished" in words
     assert figures == 2
+
+
+def table_rows() -> dict[float, list[str]]:
+    """What the table of laps, the last figure, writes in each row."""
+    (axes,) = plt.figure(plt.get_fignums()[-1]).axes
+    rows: dict[float, list[str]] = {}
+    for text in axes.texts:
+        rows.setdefault(text.get_position()[1], []).append(text.get_text())
+    return rows
+
+
+def test_an_out_lap_that_the_game_does_not_count_moves_no_lap_at_a_glance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times and top speeds are of the same frames."""
+    drive_with_uncounted_out_lap(tmp_path)
+
+    words, _ = run("session_at_a_glance", tmp_path, monkeypatch)
+
+    assert "4 laps finished, best 1:34.0" in words
+    rows = [row for _, row in sorted(table_rows().items())][1:]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4"]
+    assert [row[1][:6] for row in rows] == ["2:00.0", "1:35.0", "1:34.0", "1:36.0"]
+    assert [row[3] for row in rows] == ["150", "210", "220", "230"]
+
+
+def test_an_out_lap_that_the_game_does_not_count_is_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fastest laps are 3 and 2 by the engine, 2 and 1 by the game."""
+    drive_with_uncounted_out_lap(tmp_path)
+
+    run(TWO, tmp_path, monkeypatch)
+
+    (_, speed, _) = plt.figure(plt.get_fignums()[0]).axes
+    slow, fast = speed.lines[:2]
+    assert [round(max(line.get_ydata())) for line in (slow, fast)] == [210, 220]
+    assert "lap 2" in slow.get_label()
+    assert "lap 3" in fast.get_label()

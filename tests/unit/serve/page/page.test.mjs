@@ -8,6 +8,7 @@ import { LapBoard, sectorsOf } from "../../../../serve/page/model/laps.mjs";
 import { RunningSectors } from "../../../../serve/page/model/running_sectors.mjs";
 import { lightsLit, Scales } from "../../../../serve/page/view/scales.mjs";
 import { Drive } from "../../../../serve/page/model/live_session.mjs";
+import { Overview } from "../../../../serve/page/view/overview.mjs";
 import { fitted } from "../../../../serve/page/view/track_map.mjs";
 import { Viewing } from "../../../../serve/page/model/session_view.mjs";
 import { frameFrom, messageFrom } from "../../../../serve/page/net/messages.mjs";
@@ -263,6 +264,38 @@ test("the lap being driven has the lap engine's number, where the game does not 
   assert.equal(viewing.lapNumber, 3);
   viewing.putLaps(reportedLaps([[1, 120000], [2, 95000]]));
   assert.equal(viewing.lapNumber, 3);
+});
+
+test("a click into the session's overview compares with the lap that was driven then, where the game does not count the lap out of the pits", async () => {
+  const asked = [];
+  const fetchColumns = async (number) => {
+    asked.push(number);
+    return { normalized_position: [0, 0.5, 1], lap_clock_ms: [0, 47500, 95000], speed_kmh: [120, 210, 120] };
+  };
+  const viewing = new Viewing("a", { fetchColumns });
+  // The game's numbers are 1, 1, 2 and 3; the lap engine's are 1, 2, 3 and 4.
+  const driven = [...drivenLaps([[1, 120000], [1, 95000], [2, 94000], [3, 20000]], { every: 500 })];
+  viewing.receive({ frames: driven.map(frameFrom) });
+  const [out, ...flying] = reportedLaps([[1, 120000], [2, 95000], [3, 94000]]);
+  viewing.putLaps([{ ...out, flags: ["out"] }, ...flying]);
+  const [start, end] = [driven[0].timestamp, driven.at(-1).timestamp];
+  const overview = Object.assign(Object.create(Overview.prototype), { seconds: { start, end, length: 329 }, laps: viewing.board.intervals(start, end) });
+  const lapAt = (seconds) => {
+    overview.cursor = (1000 * seconds) / (end - start);
+    return overview.lap.number;
+  };
+  assert.deepEqual([60, 119, 121, 214, 216, 308, 310].map(lapAt), [1, 1, 2, 2, 3, 3, 4]);
+  const settled = () => new Promise((done) => setTimeout(done));
+  const spanOf = async (number) => {
+    viewing.compareWith(number);
+    await settled();
+    return [viewing.reference.lapNumber, Math.round(viewing.reference.columns.clock.at(viewing.reference.length - 1) / 1000)];
+  };
+  assert.deepEqual(await spanOf(lapAt(150)), [2, 95]);
+  assert.deepEqual(await spanOf(lapAt(60)), [1, 120]);
+  assert.ok(asked.includes(2));
+  viewing.board.summarise([1, 3], [[1, 150], [2, 210], [3, 220]].map(([lap_number, max_speed_kmh]) => ({ lap_number, max_speed_kmh })));
+  assert.equal(viewing.board.get(lapAt(150)).summary.max_speed_kmh, 210);
 });
 
 test("the beginning of the lap in progress is recalled by when it began, whatever the game calls it", async () => {
