@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -10,8 +11,10 @@ import pytest
 
 from analytics.errors import RecordingError
 from analytics.files.recording import open_recording
+from analytics.laps.engine import timed
 from analytics.model.channels import CHANNELS, FRAMES
 from tests.paths import SHARED
+from tests.unit.analytics.laps.test_odd_sessions import Session
 
 DATA = SHARED / "data"
 
@@ -253,3 +256,29 @@ def test_rate_is_that_of_all_frames(tmp_path, rate_hz):
     assert open_recording(write(tmp_path / "drive.parquet", drive)).sample_rate_hz == pytest.approx(
         rate_hz, rel=0.001
     )
+
+
+@pytest.mark.parametrize("kind", [pa.uint32(), pa.int64(), pa.float64(), pa.float32(), "csv"])
+def test_a_time_of_all_bits_is_none(tmp_path, kind):
+    """0xFFFFFFFF as an unsigned number: the last lap time of lap 2 and, in lap 1, the lap clock of
+    a car that waits.
+    """
+    session = Session(rate_hz=10.0)
+    none_ms = 0xFFFFFFFF
+    last_ms = np.where(session.lap == 2, none_ms, session["last_lap_time_ms"])
+    clock_ms = np.where(session.t < 5, none_ms, session["lap_clock_ms"])
+    number = pa.int64() if kind == "csv" else kind
+    columns = {name: np.zeros(len(session.t)) for name in a_drive()} | {
+        "timestamp_ms": session["time_ms"].astype(np.int64),
+        "lap_time_ms": pa.array(clock_ms.astype(np.int64)).cast(number, safe=False),
+        "last_lap_time_ms": pa.array(last_ms.astype(np.int64)).cast(number, safe=False),
+        "lap_number": session["lap_number"].astype(np.int32),
+        "speed_kmh": session["speed_kmh"],
+        "normalized_position": session["normalized_position"],
+    }
+    name = "driven.csv" if kind == "csv" else "driven.parquet"
+
+    laps = timed(open_recording(write(tmp_path / name, columns)).frames())
+
+    assert [lap.official_lap_time_ms for lap in laps] == [60_000, None, 54_000, 56_000]
+    assert [lap.time_ms for lap in laps] == pytest.approx([60_000, 55_000, 54_000, 56_000], abs=4)

@@ -61,5 +61,13 @@ def test_a_sentinel_is_no_time_for_collectors_and_laps(game: str) -> None:
     assert known_time_ms(game, 94_321) == 94_321
 
 
+@pytest.mark.parametrize("none_ms", [-1, 2**31 - 1, 2**32 - 1, float(np.float32(2**32 - 1))])
+@pytest.mark.parametrize("game", GAMES)
+def test_no_game_keeps_a_sentinel_of_another_one(game: str, none_ms: float) -> None:
+    """0xFFFFFFFF is -1 in 32 bits with a sign, and 2^32 - 1 in a file."""
+    for field in ("lap_time", "last_lap_time"):
+        assert known_time_ms(game, none_ms) == 0 or not is_plausible(field, none_ms)
+
+
 def test_every_game_has_its_source() -> None:
     assert all(conventions.source for conventions in CONVENTIONS.values())
