@@ -282,7 +282,9 @@ def _beacons_us(laps: Sequence[Lap], first_us: int, last_us: int) -> list[int]:
     """Return the line crossings within the log, in µs from its start: one where a lap ends and the
     next begins.
     """
-    crossings = {us for lap in laps for us in (lap.started_at_us, lap.ended_at_us)}
+    crossings = {lap.ended_at_us for lap in laps}
+    # A game that puts the car back in mid-lap begins a lap there, and no line is near.
+    crossings |= {lap.started_at_us for lap in laps if "joined_mid_lap" not in lap.reasons}
     beacons: list[int] = []
     for us in sorted(us for us in crossings if first_us < us <= last_us):
         if not beacons or us - first_us - beacons[-1] >= _ONE_CROSSING_US:

@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike
 
 import analytics
 from analytics.files.motec import write_motec
+from analytics.laps.engine import timed
 from analytics.model.channels import CHANNELS, FRAMES
 from analytics.model.lap import Lap
 from analytics.model.session import SessionInfo
 from tests.paths import SHARED
+from tests.unit.analytics.laps.test_odd_sessions import START_MS, Session, driven_back
 from tests.unit.ld import Ld, read_ld
 
 #: What is NULL where nobody sent it.
@@ -173,6 +175,10 @@ def _lap(number: int, from_s: float, until_s: float, lap_time_ms: int | None, *f
 def _extra(folder: Path, last_s: float, laps: list[Lap]) -> tuple[list[float], dict[str, str]]:
     """The beacons in seconds, and the details, of a log with these laps."""
     write_motec(folder / "stint.ld", _frames([0, 1000 * last_s]), _SESSION, laps)
+    return _extra_of(folder)
+
+
+def _extra_of(folder: Path) -> tuple[list[float], dict[str, str]]:
     root = ElementTree.parse(folder / "stint.ldx")
     details = {text.attrib["Id"]: text.attrib["Value"] for text in root.iter("String")}
     return [int(marker.attrib["Time"]) / 1e6 for marker in root.iter("Marker")], details
@@ -192,6 +198,50 @@ def test_pause_makes_no_lap(tmp_path: Path) -> None:
 
     assert beacons == [100, 255, 349]
     assert details == {"Total Laps": "4", "Fastest Time": "01:34.000", "Fastest Lap": "2"}
+
+
+@pytest.mark.parametrize(
+    ("at_s", "back_s", "crossings_s"),
+    [
+        (80, 10, [60, 125, 179, 235]),
+        (118, 8, [60, 115, 123, 177, 233]),
+        (118, 60, [60, 115, 120, 175, 229, 285]),
+    ],
+)
+def test_going_back_makes_no_lap(
+    tmp_path: Path, at_s: float, back_s: float, crossings_s: list[float]
+) -> None:
+    """Within a lap, over one line, and over two: the car crosses no line where it goes back."""
+    session = driven_back(at_s, back_s)
+
+    beacons, details = _beacons_of(tmp_path, session)
+
+    assert beacons == pytest.approx(crossings_s, abs=0.01)
+    assert details["Total Laps"] == str(len(crossings_s) + 1)
+    assert details["Fastest Time"] == "00:54.000"
+    began_s = beacons[int(details["Fastest Lap"]) - 1]
+    assert beacons[int(details["Fastest Lap"])] - began_s == pytest.approx(54, abs=0.002)
+
+
+def test_a_race_begun_again_on_the_line_has_a_beacon_there(tmp_path: Path) -> None:
+    """Without it, i2 would count the attempt before into the lap."""
+    first, again = Session(), Session(laps_s=(61.0, 55.0))
+    until = int(np.searchsorted(first.t, 150.0))
+    again["time_ms"] = again["time_ms"] + 155_000
+    columns = {name: np.concatenate([first[name][:until], again[name]]) for name in first.columns}
+    first.t = (columns["time_ms"] - START_MS) / 1000
+    first.columns = columns
+
+    beacons, _ = _beacons_of(tmp_path, first)
+
+    assert beacons == pytest.approx([60, 115, 155, 216, 271], abs=0.01)
+
+
+def _beacons_of(folder: Path, session: Session) -> tuple[list[float], dict[str, str]]:
+    """As `_extra`, of the laps that the engine finds."""
+    frames = session.frames()
+    write_motec(folder / "stint.ld", frames, _SESSION, timed(frames))
+    return _extra_of(folder)
 
 
 @pytest.mark.parametrize("apart_ms", [0, 2, 61, 72])

@@ -1,19 +1,18 @@
 """A timesheet of laps that lasted longer than their time: their frames are the engine's."""
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from analytics.fleet.timesheet import PLACES, timesheet
 from analytics.model.session import SessionInfo
-from tests.unit.analytics.laps.test_odd_sessions import START_MS, Session
+from tests.unit.analytics.laps.test_odd_sessions import START_MS, Session, driven_back
 
 SESSION = SessionInfo(1, "s", "u", "g", "t", "c", "d", 4000.0, 3, 20.0, None, None, 0)
 
 
-def driven() -> Session:
+def driven(session: Session | None = None) -> Session:
     """Each lap is 20 km/h faster in its last fifth than before it."""
-    session = Session()
+    session = session or Session()
     session["speed_kmh"] = 260.0 + 20 * (session["normalized_position"] > 0.8)
     return session
 
@@ -42,12 +41,7 @@ def test_a_lap_with_a_pause_has_its_speeds_to_the_line() -> None:
 
 
 def test_a_lap_after_going_back_has_its_own_frames() -> None:
-    whole, session = sheet_of(driven()), driven()
-    jump, again = np.searchsorted(session.t, [80.0, 70.0])
-    session.keep(np.concatenate([np.arange(jump), np.arange(again, len(session.t))]))
-    session["time_ms"] = START_MS + 50 * np.arange(len(session.t)) + 7
-
-    sheet = sheet_of(session)
+    whole, sheet = sheet_of(driven()), sheet_of(driven(driven_back(80.0, 10.0)))
 
     assert sheet["kind"].to_pylist() == ["flying", "reset", "flying", "flying"]
     assert sheet["started_at"].cast(pa.int64()).to_pylist()[2] == pytest.approx(

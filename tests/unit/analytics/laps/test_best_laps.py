@@ -3,7 +3,6 @@
 from dataclasses import replace
 from itertools import permutations
 
-import numpy as np
 import pytest
 
 from analytics.laps.best_laps import (
@@ -16,7 +15,7 @@ from analytics.laps.best_laps import (
     judge,
 )
 from analytics.model.lap import Lap
-from tests.unit.analytics.laps.test_odd_sessions import START_MS, Session
+from tests.unit.analytics.laps.test_odd_sessions import START_MS, Session, driven_back
 
 
 def lap(
@@ -183,13 +182,9 @@ def test_a_sector_of_a_lap_in_progress_is_called_what_it_will_be():
 
 def spoiled(kind: str) -> list[Lap]:
     """Laps of 60, 55, 54 and 56 s. In the second the game stands for 60 s, or goes 10 s back."""
-    session = Session()
+    session = driven_back(80.0, 10.0) if kind == "rewind" else Session()
     if kind == "pause":
         session["time_ms"] = session["time_ms"] + 60_000 * (session.t > 80)
-    else:
-        jump, again = np.searchsorted(session.t, [80.0, 70.0])
-        session.keep(np.concatenate([np.arange(jump), np.arange(again, len(session.t))]))
-        session["time_ms"] = START_MS + 50 * np.arange(len(session.t)) + 7
     return session.timed()
 
 

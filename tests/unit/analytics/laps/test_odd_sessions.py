@@ -80,6 +80,15 @@ class Session:
         return [lap.lap_time_ms and lap.lap_time_ms / 1000 for lap in self.timed()]
 
 
+def driven_back(at_s: float, back_s: float) -> Session:
+    """The game goes so far back at a time, and the recording goes on: what was driven stays."""
+    session = Session()
+    jump, again = np.searchsorted(session.t, [at_s, at_s - back_s])
+    session.keep(np.concatenate([np.arange(jump), np.arange(again, len(session.t))]))
+    session["time_ms"] = START_MS + 50 * np.arange(len(session.t)) + 7
+    return session
+
+
 def _column(one: pa.Field, values: np.ndarray | None, rows: int) -> pa.Array:
     if values is not None:
         return (
@@ -313,12 +322,7 @@ def test_laps_do_not_overlap_after_going_back_over_the_line(back_s: float) -> No
     """Frames that were driven before the game was put back belong to one lap, and their number is
     that of the interval.
     """
-    session = Session()
-    jump = int(np.searchsorted(session.t, session.ends_s[1] + 3.0))
-    again = int(np.searchsorted(session.t, session.t[jump] - back_s))
-    session.keep(np.concatenate([np.arange(jump), np.arange(again, len(session.t))]))
-    session["time_ms"] = START_MS + 50 * np.arange(len(session.t)) + 7
-
+    session = driven_back(sum(LAPS_S[:2]) + 3.0, back_s)
     laps = session.timed()
     time_us = session["time_ms"] * 1000
     for lap in laps:

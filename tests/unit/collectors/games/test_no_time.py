@@ -25,7 +25,7 @@ def by_ac_lap_datagram(none_ms: int) -> list[TelemetryFrame]:
     """A lap of its own datagram; the car's has none yet."""
     remote = ac.Remote()
     remote.lap_count = 2
-    remote.drive(1, lastLap=0)
+    remote.drive(6, lastLap=0)
     remote.sessions.lap_done(parse(ac.lap(1, none_ms)))
     return ac.frames(remote.drive(4, lastLap=0))[-2:]
 
