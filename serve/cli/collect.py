@@ -167,8 +167,8 @@ def simulate(
     "--now",
     is_flag=True,
     help=(
-        "Move it in time, so that it is driven now; without it, it keeps its own time, unless that"
-        " is before 2010: times that count from the start of a recording name no day."
+        "Move it in time, so that it is driven now. Without it, it keeps its own time. A recording"
+        " that begins before 2010 is always moved, because its times name no day."
     ),
 )
 @click.option("--session", default="", help="The session's key; a new one by default.")

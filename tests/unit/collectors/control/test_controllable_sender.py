@@ -1,13 +1,11 @@
 """What replays and simulated cars do when they are commanded: send nothing, less, or all again."""
 
 import pytest
-from click.testing import CliRunner
 
 from ingest.collectors.control.controllable_sender import ControllableSender
 from ingest.collectors.delivery.statistics import Statistics
 from ingest.collectors.replay_loop import collect
 from ingest.telemetry_pb2 import Session, TelemetryFrame
-from serve.cli.collect import replay
 
 
 class Arrivals:
@@ -82,12 +80,3 @@ def test_without_a_limit_all_frames_come_again(car: ControllableSender, arrivals
 
     assert arrivals.frames[-4:] == [1_100, 1_110, 1_120, 1_130]
     assert arrivals.facts[-1].sample_rate == 100
-
-
-def test_help_states_which_recordings_are_moved_unasked() -> None:
-    """A recording whose times count from its start begins in 1970, which the store takes for no
-    time.
-    """
-    shown = " ".join(CliRunner().invoke(replay, ["--help"]).output.split())
-
-    assert "it keeps its own time, unless that is before 2010" in shown
