@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import permutations
 
+import numpy as np
 import pytest
 
 from analytics.laps.best_laps import (
@@ -14,6 +15,7 @@ from analytics.laps.best_laps import (
     colour_against,
     judge,
 )
+from analytics.laps.engine import advance, sector_ended
 from analytics.model.lap import Lap
 from tests.unit.analytics.laps.test_odd_sessions import START_MS, Session, driven_back
 
@@ -242,3 +244,39 @@ def test_a_lap_that_went_back_sets_nothing_and_the_next_ends_where_the_engine_sa
     _, records = judge(driven, [], since_us=0)
     ends_us = [r.set_at_us for r in records if r.owner == ALL_OWNERS and r.part.index == 0]
     assert ends_us == [pytest.approx((START_MS + s * 1000) * 1000, abs=5_000) for s in (60, 179)]
+
+
+@pytest.mark.parametrize("lag_s", [0.1, 1.0, 2.5, 4.0])
+def test_a_lap_behind_an_invalid_one_has_its_colours_and_is_the_best(lag_s: float) -> None:
+    """The flag outlives its lap by two frames, or by 1 to 4 s as iRacing's does."""
+    session = Session()
+    outlived = (session.t > 70) & (session.t < session.ends_s[1] + lag_s)
+    session["validity"] = np.where(outlived, 2, 1)
+
+    laps = session.timed()
+    assigned, records = judge([drove("alice", lap) for lap in laps], [], since_us=0)
+
+    assert colours_of([drove("alice", lap) for lap in laps]) == {
+        ("alice", 1): "purple",
+        ("alice", 3): "purple",
+        ("alice", 4): "yellow",
+    }
+    assert assigned[1][1].sectors == ("purple",) * 3
+    best = min((r for r in records if r.part.index == 0), key=lambda record: record.time_ms)
+    assert (best.lap_number, best.time_ms) == (3, 54_000)
+
+
+@pytest.mark.parametrize("lag_s", [0.1, 4.0])
+def test_sectors_behind_an_invalid_lap_are_coloured_as_they_end(lag_s: float) -> None:
+    session, state, running = Session(), None, []
+    outlived = (session.t > 70) & (session.t < session.ends_s[1] + lag_s)
+    session["validity"] = np.where(outlived, 2, 1)
+    frames = session.frames()
+    for start in range(0, len(frames), 40):
+        before = state
+        _, state = advance(frames.slice(start, 40), state)
+        running += [lap for lap in [sector_ended(before, state)] if lap]
+
+    flags = {(lap.lap_number, len(lap.sector_times_ms)): lap.flags for lap in running}
+    assert flags[2, 1] == flags[2, 2] == ("invalid",)
+    assert flags[3, 1] == flags[3, 2] == flags[4, 1] == ()

@@ -55,6 +55,19 @@ test("an official time that comes late is not given to the next lap", () => {
   assert.deepEqual(laps.map((lap) => [lap.lap_time_ms, lap.official_lap_time_ms]), [[10000, null], [12000, null], [12000, 12000]]);
 });
 
+test("an invalid flag that outlives its lap is not the next lap's", () => {
+  for (const lagMs of [20, 40, 1000, 4000]) {
+    const drive = new Drive();
+    const laps = [];
+    for (let at = 0; at < 3.5 * LAP_MS; at += 20) {
+      const invalid = at > 1.5 * LAP_MS && at < 2 * LAP_MS + lagMs;
+      const { lap } = drive.push(frameAt(at, { validity: invalid ? "LAP_VALIDITY_INVALID" : "LAP_VALIDITY_VALID" }));
+      if (lap) laps.push(lap.flags);
+    }
+    assert.deepEqual(laps, [[], ["invalid"], []]);
+  }
+});
+
 test("a frame that was seen before is left out", () => {
   const { drive } = drivenFor(1000);
   assert.equal(drive.push(frameAt(500)), null);
