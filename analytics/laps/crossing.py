@@ -19,8 +19,14 @@ LOOKBACK_US = 1_000_000
 _STEPS_TO_LINE = 2.5
 # This many of the last frames show the car's pace at the line.
 _PACE_FRAMES = 6
-# This many frames show whether a clock runs in steps.
+# This many frames show whether a clock runs in steps, or at another rate than time.
 _FEWEST_STEPS = 4
+# Times of frames are regular if no step is farther from the usual one, as a share of it. A clock
+# that differs by more from regular times was made of something else, such as the position.
+_REGULAR, _OTHER_RATE = 0.3, 0.05
+# A clock counts from the first frame of a lap if it reads 0 there, this share of a step behind the
+# line, and never differs by more from the frames' times.
+_AT_LINE, _SAME_MS = 0.1, 2
 #: How much longer than the step between two frames a restarted clock may have run. The counter
 #: rises up to a few frames late.
 _LATE_MS = 500
@@ -86,24 +92,67 @@ def crossing_us(arrays: FrameArrays, i: int) -> int:
     the frames.
     """
     around = arrays.pair(i)
-    t0, t1 = around.time
-    if _restarts_between(around) and not _runs_in_steps(arrays, i):
-        return t1 - 1000 * around.lap_clock_ms[1]
     by_position = _crossing_by_position(arrays, i)
-    return (t0 + t1) // 2 if by_position is None else by_position
+    if _restarts_between(around) and _is_stopwatch(arrays, i, by_position):
+        return _clock_zero_us(around)
+    return sum(around.time) // 2 if by_position is None else by_position
 
 
-def _runs_in_steps(arrays: FrameArrays, i: int) -> bool:
+def _clock_zero_us(around: FramePair) -> int:
+    return around.time[1] - 1000 * around.lap_clock_ms[1]
+
+
+def _is_stopwatch(arrays: FrameArrays, i: int, by_position_us: int | None) -> bool:
+    """Return whether the lap clock that restarted at frame ``i`` gives the time of the crossing.
+
+    Exports contain clocks that were made of the position or of the frames, or that run in steps.
+    """
+    near = _before(arrays, i)
+    if len(near) <= _FEWEST_STEPS:
+        return True
+    begins_late = _begins_with_frame(arrays.pair(i), by_position_us) and _follows_frames(near)
+    return not (_runs_in_steps(near) or _runs_at_other_rate(near) or begins_late)
+
+
+def _runs_in_steps(near: FrameArrays) -> bool:
     """Return whether the lap clock is coarser than the frames.
 
-    It is if, in the second before frame ``i``, it often stood while the car moved on.
+    It is if, before the last of these frames, it often stood while the car moved on.
     """
-    near = slice(_first_before(arrays, i), i)
-    clock, share = arrays.lap_clock_ms[near], arrays.since_line[near]
-    if len(clock) < _FEWEST_STEPS:
-        return False
+    clock, share = near.lap_clock_ms[:-1], near.since_line[:-1]
     stood = (clock[1:] == clock[:-1]) & (share[1:] != share[:-1])
     return bool(2 * np.count_nonzero(stood) >= len(stood))
+
+
+def _runs_at_other_rate(near: FrameArrays) -> bool:
+    """Return whether the lap clock disagrees with the frames' times, where these are regular.
+
+    The clock restarted at the last of these frames.
+    """
+    steps_us = np.diff(near.time)
+    usual_us = np.median(steps_us)
+    if (np.abs(steps_us - usual_us) > _REGULAR * usual_us).any():
+        return False
+    passed_us = int(near.time[-2] - near.time[0])
+    clock_us = 1000 * int(near.lap_clock_ms[-2] - near.lap_clock_ms[0])
+    return abs(clock_us - passed_us) > _OTHER_RATE * passed_us
+
+
+def _begins_with_frame(around: FramePair, by_position_us: int | None) -> bool:
+    """Return whether the lap clock reads 0 at the first frame of a lap, behind the line."""
+    if by_position_us is None or around.lap_clock_ms[1] != 0:
+        return False
+    t0, t1 = around.time
+    return t0 <= by_position_us < t1 - _AT_LINE * (t1 - t0)
+
+
+def _follows_frames(near: FrameArrays) -> bool:
+    """Return whether the lap clock, before the last of these frames, is the frames' own time.
+
+    A game's clock is not where frames got their times from a network.
+    """
+    apart_ms = near.time[:-1] // 1000 - near.lap_clock_ms[:-1]
+    return bool(apart_ms.max() - apart_ms.min() <= _SAME_MS)
 
 
 def _before(arrays: FrameArrays, i: int) -> FrameArrays:
@@ -237,13 +286,14 @@ def share_at_crossing(arrays: FrameArrays, i: int, line_us: int) -> float:
     """Return the car's position at a crossing, as a share of the lap, -0.5..0.5.
 
     Frame ``i`` is the first one after the crossing. The moment when the clock restarted is known to
-    the millisecond. Where only the counter rises, the assumed position of the line timed the
-    crossing. Such a crossing is no evidence of the line's position. The result is then half way
-    between the two frames where the counter rises.
+    the millisecond. Otherwise the assumed position of the line timed the crossing. Such a crossing
+    is no evidence of the line's position. The result is then half way between the two frames where
+    the counter rises.
     """
+    around = arrays.pair(i)
     near = slice(min(_first_before(arrays, i), i - 1), i + 1)
     driven = unwrapped(arrays.since_line[near])
-    if _restarts_between(arrays.pair(i)):
+    if _restarts_between(around) and line_us == _clock_zero_us(around):
         share = float(np.interp(line_us, arrays.time[near], driven))
     else:
         share = float(driven[-1] + driven[-2]) / 2

@@ -5,6 +5,7 @@ or lead, clocks that stand, pauses, holes, formation laps, and recordings that a
 with their lap.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -151,6 +152,61 @@ def test_a_clock_that_runs_in_steps_is_no_stopwatch(step_ms: int) -> None:
     first, *others = session.times_s()
     assert others == NEAR_S[1:]
     assert first is None or first == pytest.approx(60, abs=step_ms / 1000)
+
+
+#: Lap times that are no whole number of steps at any rate here.
+ODD_LAPS_S = (60.013, 55.171, 54.337, 56.219)
+
+
+def uneven(rate_hz: float) -> Session:
+    """At the line the car is 1.4 times as fast as on average."""
+    session = Session(laps_s=ODD_LAPS_S, rate_hz=rate_hz)
+    share = session["normalized_position"]
+    session["normalized_position"] = share + 0.4 * np.sin(2 * np.pi * share) / (2 * np.pi)
+    session["speed_kmh"] = session["speed_kmh"] * (1 + 0.4 * np.cos(2 * np.pi * share))
+    return session
+
+
+def from_first_frames(session: Session) -> np.ndarray:
+    """The time since the first frame with the number of the lap."""
+    first_ms = [session["time_ms"][session.lap == lap][0] for lap in np.unique(session.lap)]
+    return session["time_ms"] - np.array(first_ms)[session.lap]
+
+
+def from_position(session: Session) -> np.ndarray:
+    """The lap's time, spread evenly over the track."""
+    taken_ms = 1000 * np.array([*ODD_LAPS_S, 55.0])[session.lap]
+    return np.floor(taken_ms * session["normalized_position"])
+
+
+def interpolated(session: Session) -> np.ndarray:
+    """A clock that the game showed twice a second, with straight lines between the readings."""
+    shown_s = np.arange(0, session.t[-1] + 0.5, 0.5)
+    begun_s = np.concatenate([[0], session.ends_s])[np.searchsorted(session.ends_s, shown_s)]
+    return np.floor(np.interp(session.t, shown_s, 1000 * (shown_s - begun_s)))
+
+
+def with_offset(session: Session) -> np.ndarray:
+    """A clock that is 0.14 s ahead in each lap."""
+    return session["lap_clock_ms"] + 140
+
+
+@pytest.mark.parametrize("rate_hz", [9.0, 20.0])
+@pytest.mark.parametrize("clock", [from_first_frames, from_position, interpolated, with_offset])
+def test_a_clock_that_was_derived_is_no_stopwatch(
+    clock: Callable[[Session], np.ndarray], rate_hz: float
+) -> None:
+    """At 9 Hz, laps by the clock of an export were up to 100 ms off."""
+    session = uneven(rate_hz)
+    session["lap_clock_ms"] = clock(session)
+
+    laps = session.timed()
+
+    assert {lap.kind for lap in laps} == {"flying"}
+    # No line was seen before the first lap: its time is the clock's, to a step, or none.
+    first, *others = (lap.lap_time_ms for lap in laps)
+    assert others == [pytest.approx(1000 * lap_s, abs=4) for lap_s in ODD_LAPS_S[1:]]
+    assert first is None or first == pytest.approx(1000 * ODD_LAPS_S[0], abs=1000 / rate_hz)
 
 
 @pytest.mark.parametrize("pause_s", [2.0, 60.0, 3_600.0])
