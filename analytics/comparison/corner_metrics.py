@@ -37,6 +37,8 @@ MEASURES: Mapping[str, str] = {
     "min_speed_kmh": "km/h",
     "throttle_m": "m",
     "full_throttle_m": "m",
+    "off_throttle_m": "m",
+    "approach_speed_kmh": "km/h",
     "exit_speed_kmh": "km/h",
     "path_m": "m",
 }
@@ -47,8 +49,10 @@ class CornerMetrics(Tabular):
     """Measures of laps in corners: an array for each name in `MEASURES`, one row per lap and one
     column per corner.
 
-    Places are in metres from the line. ``path_m`` is the distance driven in the corner's part of
-    the lap. ``time_s`` is the time of that part, so a row adds up to the lap time.
+    Places are in metres from the line. ``off_throttle_m`` is the distance without throttle behind
+    the slowest place, where half throttle counts half. ``approach_speed_kmh`` is the speed where
+    the corner's part of the lap begins. ``path_m`` is the distance driven in that part, and
+    ``time_s`` its time, so a row adds up to the lap time.
     """
 
     corners: Corners
@@ -170,9 +174,17 @@ def _driven(columns: Mapping[str, Reals], corner: Corner, corners: Corners) -> d
             np.nan,
         ),
         "full_throttle_m": np.where(lifted, _place(here, throttle, _FLAT, full - 1), np.nan),
+        "off_throttle_m": _lacking_m(here, throttle, ~before),
+        "approach_speed_kmh": speed[:, begin - first],
         "exit_speed_kmh": speed[:, -1],
         "path_m": path[:, -1] - path[:, begin - first],
     }
+
+
+def _lacking_m(at_m: Reals, throttle: Reals, where: Mask) -> Reals:
+    """Return the distance over which full throttle was lacking, one value per lap."""
+    lacking = np.where(where, np.clip(_FLAT - throttle, 0, None) / _FLAT, 0.0)
+    return np.asarray(lacking.sum(axis=1) * (at_m[1] - at_m[0]), np.float64)
 
 
 def _path_m(laps: Sequence[Trace]) -> Reals:

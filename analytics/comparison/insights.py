@@ -46,6 +46,8 @@ _WORDS: Mapping[str, tuple[str, str, str, float]] = {
     "min_speed_kmh": ("{} more at the slowest", "{} less at the slowest", "km/h", 0.5),
     "throttle_m": ("on the throttle {} later", "on the throttle {} earlier", "m", 2.0),
     "full_throttle_m": ("full throttle {} later", "full throttle {} earlier", "m", 2.0),
+    "off_throttle_m": ("off the throttle for {} more", "off the throttle for {} less", "m", 5.0),
+    "approach_speed_kmh": ("{} faster on the approach", "{} slower on the approach", "km/h", 0.5),
     "exit_speed_kmh": (
         "{} faster at the end of the straight",
         "{} slower at the end of the straight",
@@ -63,9 +65,13 @@ _PHASE_OF = {
     "min_speed_kmh": 1,
     "throttle_m": 2,
     "full_throttle_m": 2,
+    "off_throttle_m": 2,
+    "approach_speed_kmh": 0,
     "exit_speed_kmh": 3,
     "path_m": 2,
 }
+# A throttle that was touched and left again has no later place. Where it has one, that is named.
+_PLACES_OF_THROTTLE = {"throttle_m", "full_throttle_m"}
 # The sentence leaves out a part with a smaller share of the loss.
 _SHARE_NAMED = 0.25
 
@@ -87,6 +93,11 @@ class Difference:
     n_reference: int
     spread: float
     chance: float
+
+    @property
+    def is_large(self) -> bool:
+        """Return whether the difference in driving is large enough to mention."""
+        return abs(self.size) >= _WORDS[self.measure][3]
 
     def __str__(self) -> str:
         more, less, unit, _ = _WORDS[self.measure]
@@ -153,9 +164,23 @@ def insights(ours: CornerMetrics, reference: CornerMetrics, *, seed: int = 0) ->
 
 def _insight(comparison: "_Comparison", column: int, time: Difference) -> Insight:
     parts = _parts(comparison.ours, comparison.reference, column)
-    driving = [d for d in comparison.driving(column) if abs(d.size) >= _WORDS[d.measure][3]]
-    driving.sort(key=lambda d: -parts[_PHASE_OF[d.measure]].time_s * np.sign(time.size))
+    cost = [part.time_s * float(np.sign(time.size)) for part in parts]
+    driving = _named([d for d in comparison.driving(column) if d.is_large], cost)
     return Insight(comparison.ours.corners.corners[column], time, tuple(driving), parts)
+
+
+def _named(driving: list[Difference], cost: list[float]) -> list[Difference]:
+    """Return the differences that say the most, those of the costliest part first.
+
+    ``cost`` is the time of each of `PHASES`. The speed of the approach comes from the corner
+    before. It is named where the approach costs the most, or nothing else stands out.
+    """
+    found = {difference.measure: difference for difference in driving}
+    if found.keys() & _PLACES_OF_THROTTLE:
+        found.pop("off_throttle_m", None)
+    if len(found) > 1 and cost[0] < max(cost):
+        found.pop("approach_speed_kmh", None)
+    return sorted(found.values(), key=lambda one: -cost[_PHASE_OF[one.measure]])
 
 
 class _Comparison:

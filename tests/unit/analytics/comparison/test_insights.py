@@ -2,6 +2,7 @@
 said.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,15 +31,19 @@ CORNERS = Corners(
 )
 
 
-def a_lap(early_m: np.ndarray, slowest_kmh: np.ndarray) -> Trace:
+def a_lap(
+    early_m: np.ndarray, slowest_kmh: np.ndarray, late_m: Sequence[float] | np.ndarray = (0, 0, 0)
+) -> Trace:
     """A point mass that brakes so many metres too early for each corner, and holds its slowest
-    speed until the apex.
+    speed until the apex, or until so many metres behind it.
     """
     at = AXIS.distance_m
     energy = np.full(len(at), (TOP_KMH / 3.6) ** 2)
     braking = np.zeros(len(at), bool)
-    for apex, early, slowest in zip(APEXES_M, early_m, slowest_kmh, strict=True):
-        ahead, behind = np.maximum(apex - early - at, 0), np.maximum(at - apex, 0)
+    coasting = np.zeros(len(at), bool)
+    for apex, early, slowest, late in zip(APEXES_M, early_m, slowest_kmh, late_m, strict=True):
+        ahead, behind = np.maximum(apex - early - at, 0), np.maximum(at - apex - late, 0)
+        coasting |= (at >= apex) & (at < apex + late)
         limit = (slowest / 3.6) ** 2 + 2 * (BRAKING_MPS2 * ahead + PULLING_MPS2 * behind)
         braking |= (limit < energy) & (ahead > 0)
         energy = np.minimum(energy, limit)
@@ -48,6 +53,7 @@ def a_lap(early_m: np.ndarray, slowest_kmh: np.ndarray) -> Trace:
     pulling = (
         np.append(np.diff(energy) >= 0, True)
         & ~braking
+        & ~coasting
         & ((np.append(np.diff(energy), 1) > 0) | (speed_mps > 61))
     )
     channels = {"speed_kmh": 3.6 * speed_mps, "brake": braking * 0.8, "throttle": pulling * 1.0}
@@ -68,6 +74,64 @@ def a_driver(
         for _ in range(laps)
     ]
     return cornering(driven, CORNERS)
+
+
+LATE_M = 171.0
+
+
+def a_late_driver(seed: int, how: str, *, laps: int, late_m: float = LATE_M) -> CornerMetrics:
+    """Behind the second apex, the throttle comes so much later. Until then it is left alone, held
+    at 15 or 60 %, or pressed for 20 m and left again.
+    """
+    draw = np.random.default_rng(seed)
+    driven = []
+    for _ in range(laps):
+        late = np.maximum(draw.normal(8, 4, 3), 0) + late_m * np.array([0, 1, 0])
+        lap = a_lap(5 + draw.normal(0, 2, 3), SLOWEST_KMH + draw.normal(0, 0.8, 3), late)
+        behind_m = AXIS.distance_m - APEXES_M[1]
+        early = (behind_m > 5) & (behind_m < late[1] - 5)
+        pressed = {"left": 0.0, "held at 15 %": 0.15, "held at 60 %": 0.6}.get(how)
+        touched = pressed if pressed is not None else np.where(behind_m < 25, 1.0, 0.0)
+        throttle = np.where(early, touched, lap["throttle"])
+        driven.append(replace(lap, channels={**lap.channels, "throttle": throttle}))
+    return cornering(driven, CORNERS)
+
+
+@pytest.mark.parametrize("laps", [3, 4, 6, 12])
+@pytest.mark.parametrize("how", ["left", "held at 15 %", "held at 60 %", "pressed and left"])
+def test_a_late_throttle_is_a_cause(how: str, laps: int) -> None:
+    """Two seconds went without one: no single difference in driving stood out."""
+    ours = a_late_driver(1, how, laps=laps)
+
+    (found, *_) = said = insights(ours, a_late_driver(2, "left", laps=laps, late_m=0))
+
+    sizes = {one.measure: one.size for one in found.driving}
+    throttle = {"throttle_m", "full_throttle_m", "off_throttle_m"} & sizes.keys()
+    assert str(found.corner) == "T2"
+    assert 1.5 < found.time.low < 2.3
+    assert throttle
+    assert all(sizes[name] == pytest.approx(LATE_M, abs=75) for name in throttle)
+    assert not any("no single difference" in str(one) for one in said)
+
+
+def test_a_throttle_that_never_comes_before_the_next_corner_is_a_cause() -> None:
+    """No place of it is known then."""
+    ours = a_late_driver(1, "left", laps=4, late_m=320)
+
+    (found, *_) = insights(ours, a_late_driver(2, "left", laps=4, late_m=0))
+
+    assert "off the throttle for 2" in str(found)
+
+
+def test_a_slow_approach_is_named_where_it_costs_the_time() -> None:
+    """A late throttle costs time in the part of the next corner, too, which is driven alike."""
+    ours = a_late_driver(1, "left", laps=6, late_m=260)
+
+    said = insights(ours, a_late_driver(2, "left", laps=6, late_m=0))
+
+    assert [str(one.corner) for one in said] == ["T2", "T3"]
+    assert said[1].driving[0].measure == "approach_speed_kmh"
+    assert " km/h slower on the approach" in str(said[1])
 
 
 def test_braking_early_is_found_with_its_size() -> None:
