@@ -44,6 +44,10 @@ _WITHOUT_PANDAS = {"RAY_preload_python_modules": "serve.bridge.without_pandas"}
 # At its end, a driver whose GCS is gone waits 5 s to flush events that no process receives. That
 # was half of the time that the end took.
 _ENDS_SOON = {"RAY_task_events_shutdown_flush_timeout_ms": "100"}
+# A driver whose parent is process 1, as with `up --detach` and systemd, takes itself for a worker
+# without parent. It then ends its whole process with its raylet, unless this variable names a
+# process that runs. The raylet sets another value for its workers.
+_RAYLET_PID = "RAY_RAYLET_PID"
 # Label of the nodes of a Ray that ends with the command that started it.
 _OWN = {"purple-sector": "own"}
 
@@ -67,7 +71,8 @@ def run_ray(
     # Ray's sockets are below this folder, and a socket's path has at most 107 characters.
     if killed := sweep(Path(tempfile.gettempdir())):
         report(f"{killed} processes were ended that a killed command had left behind")
-    settings = _ON_LOOPBACK | _NO_OTHER | _ENDS_SOON | ({} if pandas else _WITHOUT_PANDAS)
+    settings = _ON_LOOPBACK | _NO_OTHER | _ENDS_SOON | {_RAYLET_PID: str(os.getpid())}
+    settings |= {} if pandas else _WITHOUT_PANDAS
     with _folder() as temporary, _environment(serve_environment(temporary) | settings):
         import ray  # Ray reads its environment once, at import
 
@@ -80,7 +85,7 @@ def run_ray(
             yield
         finally:
             left = _children(temporary)
-            ray.shutdown()
+            _shut_down_ray()
             # Ray leaves HAProxy behind, which would continue to answer on the page's port. A killed
             # raylet leaves more.
             _kill([*left, *processes_of(temporary)])
@@ -133,6 +138,33 @@ def _own_sigterm_handler() -> Iterator[None]:
     finally:
         utils.set_sigterm_handler = theirs
         signal.signal(signal.SIGTERM, ours)
+
+
+def _shut_down_ray() -> None:
+    """Shut Ray down, and keep this process's SIGTERM handler.
+
+    Ray's C++ handler goes first, and leaves the system's default behind. Another SIGTERM, or one
+    during a restart, would then end this process in the middle.
+    """
+    import ray
+    import ray._private.worker as worker
+
+    node = worker._global_node
+    if node is not None:
+        kill = node.kill_all_processes
+
+        def with_own_handler(**options: Any) -> None:
+            _install_again(signal.SIGTERM)
+            kill(**options)
+
+        node.kill_all_processes = with_own_handler
+    ray.shutdown()
+    _install_again(signal.SIGTERM)
+
+
+def _install_again(number: signal.Signals) -> None:
+    # Python's record is still the handler that this process has set.
+    signal.signal(number, signal.getsignal(number))
 
 
 def _read_token_again() -> None:
@@ -221,7 +253,7 @@ def _start(temporary: Path, cpus: int, report: Callable[[str], None]) -> None:
                 )
             return
         except Exception as error:  # Ray's exceptions have no narrower type
-            ray.shutdown()
+            _shut_down_ray()
             _end_children(temporary)
             reason = str(error).partition("\n")[0]
             if not tries_left:
