@@ -89,6 +89,7 @@ class LiveReader:
         )
         self._owners: dict[str, str | None] = {}  # of topics
         self._stopping = threading.Event()
+        self._look_now = threading.Event()
         self._ahead_bytes = 0
         self._room = threading.Condition()
         self._found: frozenset[Place] | None = None
@@ -107,6 +108,7 @@ class LiveReader:
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop reading and wait for both threads."""
         self._stopping.set()
+        self._look_now.set()
         for thread in self._threads:
             thread.join(timeout_s)
 
@@ -122,7 +124,8 @@ class LiveReader:
             self._found = self._places(admin) or self._found
             # Until the broker has answered once, query often: a viewer may wait for a broker that
             # is just starting.
-            self._stopping.wait(_LOOK_EVERY_S if self.reachable else 0.5)
+            self._look_now.wait(_LOOK_EVERY_S if self.reachable else 0.5)
+            self._look_now.clear()
 
     def _places(self, admin: AdminClient) -> frozenset[Place] | None:
         try:
@@ -138,6 +141,15 @@ class LiveReader:
             for index in topic.partitions
         )
 
+    def _note_error(self, error: KafkaError) -> None:
+        """Note at once that the last connection to a broker is gone, in the reader thread.
+
+        A broker that restarts within `_LOOK_EVERY_S` is otherwise never seen as away.
+        """
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._note_reachable(False, error.str())
+            self._look_now.set()
+
     def _note_reachable(self, reachable: bool, reason: str = "") -> None:
         if not reachable and (self.reachable or self._found is None):
             self._found = self._found or frozenset()
@@ -148,9 +160,8 @@ class LiveReader:
 
     def _read(self) -> None:
         """Read records and pass them on, in the reader thread."""
-        consumer = Consumer(
-            self._settings.client(_CONSUMER | {"group.id": f"{self._settings.client_id}-bridge"})
-        )
+        own = {"group.id": f"{self._settings.client_id}-bridge", "error_cb": self._note_error}
+        consumer = Consumer(self._settings.client(_CONSUMER | own))
         try:
             while not self._stopping.is_set():
                 self._follow(consumer)
@@ -226,6 +237,5 @@ _CONSUMER = {
     "queued.max.messages.kbytes": 8 * 1024,
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1000,
-    "error_cb": _ignore,
     "log_level": 0,
 }
