@@ -3,12 +3,14 @@ machine that is busy.
 """
 
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -16,29 +18,24 @@ from analytics.store.instance import Instance
 from ingest.embedded.process import free_ports
 from tests.waiting import WITHIN_S
 
+PURPLE_SECTOR = [sys.executable, "-m", "serve.cli.main"]
+Popen: TypeAlias = "subprocess.Popen[str]"
+
 
 @contextmanager
-def running_demo(
-    home: Path, **environment: str
-) -> Iterator[tuple[Instance, "subprocess.Popen[str]"]]:
-    """``purple-sector demo`` as a process of its own, until Ctrl-C."""
+def running_demo(home: Path, **environment: str) -> Iterator[tuple[Instance, Popen]]:
+    """``purple-sector demo`` as a process of its own, until SIGTERM."""
     with starting_demo(home, **environment) as process:
         yield _await(process, home, home / "demo.log"), process
 
 
 @contextmanager
-def starting_demo(home: Path, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+def starting_demo(home: Path, **environment: str) -> Iterator[Popen]:
     """``purple-sector demo`` from its first moment; what it prints is in ``demo.log``."""
-    (port,) = free_ports(1)
-    settings = {
-        "PURPLE_SECTOR_HOME": str(home),
-        "WS_PORT": str(port),
-        "LOG_LEVEL": "WARNING",
-    } | environment
     with (home / "demo.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serve.cli.main", "demo"],
-            env=os.environ | settings,
+            [*PURPLE_SECTOR, "demo"],
+            env=settings_of(home) | environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -54,7 +51,28 @@ def starting_demo(home: Path, **environment: str) -> Iterator["subprocess.Popen[
         process.wait(WITHIN_S)
 
 
-def _await(process: "subprocess.Popen[str]", home: Path, said: Path) -> Instance:
+def settings_of(home: Path) -> dict[str, str]:
+    """The environment of a system with its state in ``home``, and of commands that find it."""
+    (port,) = free_ports(1)
+    own = {"PURPLE_SECTOR_HOME": str(home), "WS_PORT": str(port), "LOG_LEVEL": "WARNING"}
+    return os.environ | own
+
+
+def purple_sector(*arguments: str, environment: dict[str, str]) -> str:
+    """What the command prints, to its end; raises AssertionError where it fails."""
+    done = subprocess.run(
+        [*PURPLE_SECTOR, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _await(process: Popen, home: Path, said: Path) -> Instance:
     deadline = time.monotonic() + WITHIN_S
     while (running := Instance.find(home)) is None:
         assert process.poll() is None, f"the demo ended:\n{said.read_text()}"
@@ -70,9 +88,18 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def demo(demo_home: Path) -> Iterator[Instance]:
-    """The addresses of a demo that runs, with one car."""
-    with running_demo(demo_home) as (running, _):
+def taken_port() -> Iterator[int]:
+    """The port that the demo's page is meant to have, on which somebody else listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture(scope="package")
+def demo(demo_home: Path, taken_port: int) -> Iterator[Instance]:
+    """The addresses of a demo that runs, with one car. ``test_quit.py`` ends it."""
+    with running_demo(demo_home, WS_PORT=str(taken_port)) as (running, _):
         yield running
 
 

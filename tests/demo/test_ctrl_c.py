@@ -1,13 +1,11 @@
-"""How a system ends that somebody stops. Before the other tests of the demo: beside theirs this one
-takes twice as long.
+"""How a system ends that is stopped or killed while it starts. Before the other tests of the demo,
+which have the machine to themselves.
 """
 
 import select
 import signal
 import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,28 +13,8 @@ import psutil
 import pytest
 
 from serve.local.orphans import wait_for_end
-from tests.demo.conftest import running_demo, starting_demo
+from tests.demo.conftest import Popen, purple_sector, settings_of, starting_demo
 from tests.waiting import WITHIN_S, wait_until
-
-
-def test_ctrl_c_ends_every_process_and_a_taken_port_is_no_obstacle(tmp_path):
-    with (
-        somebody_listening() as port,
-        running_demo(tmp_path, WS_PORT=str(port)) as (running, process),
-    ):
-        assert not running.page.endswith(f":{port}/")
-        started = [
-            psutil.Process(process.pid),
-            *psutil.Process(process.pid).children(recursive=True),
-        ]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(WITHIN_S) == 0
-
-    wait_for_end(started, WITHIN_S)
-    assert len(started) > 10
-    assert [process for process in started if process.is_running()] == []
-    assert not (tmp_path / "running.json").exists()
-
 
 #: The part of a command line that shows the stage; at the first nothing answers a fetch.
 STAGES = {"fetch": "", "initdb": "initdb", "Kafka": "kafka.Kafka", "Ray": "gcs_server"} | {
@@ -70,7 +48,38 @@ def test_a_signal_while_it_starts_ends_it_then_and_leaves_nothing(stage, tmp_pat
     assert [path for path in tmp_path.glob("cache/*") if path.is_dir()] == []
 
 
-def runs(process: "subprocess.Popen[str]", part: str) -> bool:
+def test_what_a_killed_command_leaves_is_ended_by_down(tmp_path):
+    """Ray's HAProxy goes on to answer on the page's port, and its raylet waits for a minute."""
+    own = settings_of(tmp_path)
+    port = int(own["WS_PORT"])
+    with starting_demo(tmp_path, **own) as process:
+
+        def has_page() -> bool:
+            assert process.poll() is None, (tmp_path / "demo.log").read_text()
+            return answers(port)
+
+        wait_until(has_page, "HAProxy")
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+    assert answers(port)
+
+    said = purple_sector("down", environment=own)
+
+    assert "processes were ended that a killed command had left behind" in said
+    wait_for_end(children, WITHIN_S)
+    assert [child for child in children if child.is_running()] == []
+    assert not answers(port)
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), WITHIN_S).close()
+        return True
+    return False
+
+
+def runs(process: Popen, part: str) -> bool:
     """Return whether a child of the process has ``part`` in its command line."""
     for child in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.Error):
@@ -92,11 +101,3 @@ def fetched_from(registry: socket.socket) -> dict[str, str]:
     address = f"http://127.0.0.1:{registry.getsockname()[1]}"
     names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     return dict.fromkeys(names, address) | {"no_proxy": "", "NO_PROXY": ""}
-
-
-@contextmanager
-def somebody_listening() -> Iterator[int]:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        yield taken.getsockname()[1]

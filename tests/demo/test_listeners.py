@@ -15,10 +15,20 @@ import sys, ray
 ray.init(address=sys.argv[1], logging_level="error")
 print("joined", ray.get(ray.remote(lambda: 1).remote()))
 """
+LOOK = """
+import sys
+from ray._raylet import GcsClient
+print("seen", GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, timeout=60))
+"""
 
 
 def test_nothing_is_open_to_other_machines(demo):
-    found = listening(psutil.Process(demo.pid))
+    assert_closed_to_others(demo.pid)
+
+
+def assert_closed_to_others(pid: int) -> None:
+    """Nothing of a running system listens beyond the loopback."""
+    found = listening(psutil.Process(pid))
 
     assert any("gcs_server" in one.command for one in found)
     assert any("haproxy" in one.command for one in found)
@@ -36,30 +46,54 @@ def test_ray_runs_nothing_that_nobody_uses(demo):
 
 def test_a_stranger_runs_no_code(demo):
     """Without the token, and with another one; with the token the same lines do run."""
-    processes = [psutil.Process(demo.pid), *psutil.Process(demo.pid).children(recursive=True)]
-    (gcs,) = [one for one in listening(processes[0]) if "gcs_server" in one.command]
-    joining = {
-        "without": join(gcs.port, RAY_AUTH_MODE="disabled"),
-        "wrong": join(gcs.port, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64),
-        "right": join(gcs.port, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=token_file(processes)),
-    }
-    said = {name: one.communicate(timeout=WITHIN_S) for name, one in joining.items()}
+    said = answers(demo.pid, JOIN)
 
-    assert "joined 1" in said["right"][0], said["right"][1]
+    assert "joined 1" in said["right"].stdout, said["right"].stderr
     for name in ("without", "wrong"):
-        assert joining[name].returncode != 0
-        assert "joined" not in said[name][0]
-        assert "token authentication" in said[name][1]
+        assert said[name].returncode != 0
+        assert "joined" not in said[name].stdout
+        assert "token authentication" in said[name].stderr
 
 
-def join(port: int, **environment: str) -> "subprocess.Popen[str]":
-    """A driver that wants to run a function there.
+def assert_lets_nobody_look(pid: int) -> None:
+    """Ray's control store, which whoever joins asks first, answers nobody without its token."""
+    said = answers(pid, LOOK)
+
+    assert "seen" in said["right"].stdout, said["right"].stderr
+    for name in ("without", "wrong"):
+        assert said[name].returncode != 0
+        assert "seen" not in said[name].stdout
+        assert "InvalidAuthToken" in said[name].stderr
+
+
+def answers(pid: int, lines: str) -> dict[str, "subprocess.CompletedProcess[str]"]:
+    """What the lines say of this Ray: without a token, with a wrong and with the right one."""
+    (gcs,) = [one for one in listening(psutil.Process(pid)) if "gcs_server" in one.command]
+    given = {
+        "without": {"RAY_AUTH_MODE": "disabled"},
+        "wrong": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+        "right": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token_file(processes_of(pid))},
+    }
+    running = {name: run(lines, gcs.port, **more) for name, more in given.items()}
+    return {
+        name: subprocess.CompletedProcess(name, *_ended(process))
+        for name, process in running.items()
+    }
+
+
+def _ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    said, errors = process.communicate(timeout=WITHIN_S)
+    return process.returncode, said, errors
+
+
+def run(lines: str, port: int, **environment: str) -> "subprocess.Popen[str]":
+    """A driver that wants something there.
 
     Without the second variable Ray makes the machine's address of 127.0.0.1, where nobody listens.
     """
     bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return subprocess.Popen(
-        [sys.executable, "-c", JOIN, f"127.0.0.1:{port}"],
+        [sys.executable, "-c", lines, f"127.0.0.1:{port}"],
         env=bare | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -68,8 +102,12 @@ def join(port: int, **environment: str) -> "subprocess.Popen[str]":
 
 
 def test_the_token_is_in_no_command_line_and_no_environment(demo):
+    assert_token_is_hidden(demo.pid)
+
+
+def assert_token_is_hidden(pid: int) -> None:
     """Both can be listed on the machine; the token's file is its user's alone."""
-    processes = [psutil.Process(demo.pid), *psutil.Process(demo.pid).children(recursive=True)]
+    processes = processes_of(pid)
     path = token_file(processes)
     token = Path(path).read_text()
 
@@ -77,6 +115,10 @@ def test_the_token_is_in_no_command_line_and_no_environment(demo):
         assert token not in environment(one).values()
         assert not any(token in argument for argument in one.cmdline())
     assert Path(path).stat().st_mode & 0o777 == 0o600
+
+
+def processes_of(pid: int) -> list[psutil.Process]:
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
 
 
 def token_file(processes: list[psutil.Process]) -> str:

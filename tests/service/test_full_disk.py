@@ -21,7 +21,7 @@ from ingest.settings import KafkaSettings
 from ingest.store.schema.migrations import migrate
 from serve.local.supervision import supervised
 from tests.service.audit import assert_each_frame_once, wait_for_frames
-from tests.service.loop import small_disk
+from tests.service.loop import filled, small_disk
 from tests.service.owner import drove
 from tests.service.test_worker import hosting, publish
 from tests.service.traffic import Field
@@ -38,21 +38,6 @@ def disk(service_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     ) as disk:
         disk.chmod(0o755)
         yield disk
-
-
-@contextlib.contextmanager
-def full(disk: Path) -> Iterator[None]:
-    """Leave no room on the disk, until the block ends."""
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        for size in (1 << 20, 1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while file.write(bytes(size)) == size:
-                    pass
-    try:
-        yield
-    finally:
-        ballast.unlink()
 
 
 def no_more_rows(_: str) -> None:
@@ -92,7 +77,7 @@ def test_a_database_whose_disk_is_full_is_waited_for(
         publish(settings, drove("a", *range(1, FRAMES + 1)))
         with hosting(settings, server.url) as progress:
             wait_for_frames(server.url, {"a": FRAMES})
-            with full(disk):
+            with filled(disk):
                 run_out(server.url)
                 before = progress(0)["errors"]
                 publish(settings, drove("a", *range(FRAMES + 1, 10 * FRAMES + 1)))
@@ -122,7 +107,7 @@ def test_a_broker_whose_disk_is_full_is_started_until_there_is_room(disk: Path, 
         field.publish(kafka, "before")
         with hosting(kafka, database.url):
             wait_for_frames(database.url, field.expected("before"))
-            with full(disk), field.publishing(kafka, "meanwhile", duration_s=0):
+            with filled(disk), field.publishing(kafka, "meanwhile", duration_s=0):
                 wait_until(lambda: said, "the broker's end")
                 os.truncate(disk / "ballast", 0)
             wait_for_frames(database.url, field.expected("before") | field.expected("meanwhile"))
