@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from ingest.settings import DatabaseSettings, KafkaSettings, ServeSettings
 from ingest.telemetry_pb2 import TelemetryFrame
 from serve.bridge.access.admission import AdmissionLimits
+from serve.bridge.access.hosts import Hosts
 from serve.bridge.access.logins import make_logins, offer_of
 from serve.bridge.live.hub import LiveRecord
 from serve.bridge.live.socket_limits import limit_sockets
@@ -112,6 +113,7 @@ def running_page(
         kafka,
         DatabaseSettings(url=database_url),
         limits or AdmissionLimits(handshakes_per_s=1000.0),
+        hosts=Hosts(serve.allowed_hosts.split(","), bound=serve.host),
         logins=make_logins(serve),
         offer=offer_of(serve),
     )
