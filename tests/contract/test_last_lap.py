@@ -1,8 +1,10 @@
 """The lap that ends with its recording, in a session that falls silent at the line."""
 
+import psycopg
 import pytest
 
 from analytics.laps.engine import last_lap
+from ingest.store.recompute import recompute, stored_sessions, write
 from ingest.telemetry_pb2 import TelemetryFrame
 from tests.bench.records import serialized_session
 from tests.service.audit import laps_of
@@ -102,3 +104,22 @@ def test_sessions_that_a_predecessor_left_are_looked_at(owner):
     owner.write(*drove("b", 1, 2))
 
     assert owner.store.recent_sessions() == ["a", "b"]
+
+
+def test_the_last_lap_of_a_renamed_topic_is_recomputed(database, owner, frames):
+    """No worker looks at its sessions any more."""
+    line = first_of_last_lap(frames)
+    owner.write(*records(frames[:line]))
+    before = laps_of(database.url, "flag")
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute(
+            "UPDATE sessions SET topic = 'of-before', updated_at = now() - interval '1 hour'"
+        )
+        assert owner.store.adopt_orphans() == owner.store.recent_sessions() == []
+
+        (session,) = stored_sessions(conn, "flag")
+        write(conn, recompute(conn, session))
+
+    *others, last = laps_of(database.url, "flag")
+    assert others == before
+    assert last[0] == frames[line].lap_number - 1
