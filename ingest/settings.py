@@ -50,6 +50,18 @@ def _host_list(value: str) -> str:
     return value
 
 
+def _network_list(value: str) -> str:
+    for network in filter(None, value.split(",")):
+        try:
+            ipaddress.ip_network(network.strip())
+        except ValueError:
+            raise ValueError(
+                "want address[,address...], or networks as 10.0.0.0/8, and"
+                f" {network.strip()!r} is neither"
+            ) from None
+    return value
+
+
 def _absolute(value: str) -> str:
     # A worker of Ray has another current folder than the command that passes the path on.
     return str(Path(value).expanduser().absolute()) if value else ""
@@ -700,6 +712,54 @@ class ServeSettings(_Environment):
         description="Names of the page besides addresses and localhost: "
         "name[:port][,name[:port]...]. Requests for others are refused. Behind a "
         "proxy: its public name, with the port where it is not 80 or 443",
+    )
+    tls_certificate: Annotated[str, AfterValidator(_absolute)] = Field(
+        "",
+        alias="WS_TLS_CERTIFICATE",
+        description="File (PEM) with the page's certificate, then its issuers; with it the page "
+        "speaks TLS only (docs/network.md). On a cluster: on the head",
+    )
+    tls_key: Annotated[str, AfterValidator(_absolute)] = Field(
+        "",
+        alias="WS_TLS_KEY",
+        description="File (PEM) with the certificate's key, which other users may not read",
+    )
+    hsts_days: int = Field(
+        365,
+        alias="WS_HSTS_DAYS",
+        ge=0,
+        le=3650,
+        description="Days for which browsers then refuse this name without TLS; sent with "
+        "WS_TLS_CERTIFICATE or WS_PROXIES; 0: not sent",
+    )
+    proxies: Annotated[str, AfterValidator(_network_list)] = Field(
+        "",
+        alias="WS_PROXIES",
+        description="Addresses or networks of proxies in front, whose X-Forwarded-For is believed: "
+        "address[,network/bits...]",
+    )
+    idle_s: int = Field(
+        10,
+        alias="WS_IDLE_S",
+        ge=1,
+        le=300,
+        description="Seconds in which a connection has to send its TLS handshake, and the head of "
+        "each request, and for which it may stop taking an answer",
+    )
+    connections_per_address: int = Field(
+        0,
+        alias="WS_CONNECTIONS_PER_ADDRESS",
+        ge=0,
+        description="How many connections one address (of IPv6: one /64) may hold, half-sent ones "
+        "included; 0: a quarter of all. This machine and WS_PROXIES have no limit",
+    )
+    connections_per_s: int = Field(
+        50,
+        alias="WS_CONNECTIONS_PER_S",
+        ge=1,
+        le=10_000,
+        description="How many connections, each with its TLS handshake, one address may open a "
+        "second, over ten seconds. This machine and WS_PROXIES have no limit",
     )
     sockets: int = Field(
         2000,

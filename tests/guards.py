@@ -22,6 +22,9 @@ REST = "tests/service/test_rest.py"
 HOSTILE = f"{SOCKETS}::test_hostile_frames_end_with_their_code_and_a_viewer_beside_them_goes_on"
 ACCESS = "serve/bridge/access"
 LIVE = "serve/bridge/live"
+FRONT = "serve/bridge/front"
+FRONT_UNIT = "tests/unit/serve/bridge/front"
+TLS = "tests/service/test_page_tls.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,13 @@ GUARDS = (
         "if not is_loopback(serve.host):",
         "if False:",
         f"{UNIT}/test_logins.py::test_no_login_is_for_the_loopback_only",
+    ),
+    Guard(
+        "S1 no open proxy",
+        f"{ACCESS}/logins.py",
+        "if serve.proxies:",
+        "if False:",
+        f"{UNIT}/test_logins.py::test_a_page_behind_a_proxy_is_open_wherever_it_listens",
     ),
     Guard(
         "S2 Host",
@@ -626,20 +636,6 @@ GUARDS = (
         "tests/unit/serve/bridge/live/test_viewer.py",
     ),
     Guard(
-        "S7 time of a request's head",
-        "serve/bridge/ray_environment.py",
-        "\\n    timeout http-request 10s",
-        "",
-        "tests/unit/serve/bridge/test_ray_environment.py",
-    ),
-    Guard(
-        "S7 connections of an address",
-        "serve/bridge/ray_environment.py",
-        "    tcp-request connection reject if {{ sc0_conn_cur gt {most} }} !{{",
-        "    # {{",
-        "tests/unit/serve/bridge/test_ray_environment.py",
-    ),
-    Guard(
         "S7 time of a statement",
         "serve/bridge/rest/store_reader.py",
         "-c statement_timeout=5000 ",
@@ -732,10 +728,10 @@ GUARDS = (
     ),
     Guard(
         "S9 HAProxy's statistics on the loopback",
-        "serve/bridge/ray_environment.py",
-        "            -e 's/^( *bind )[*]?:([0-9]+)/\\\\1127.0.0.1:\\\\2/' \\\\\n",
-        "",
-        "tests/unit/serve/bridge/test_ray_environment.py",
+        f"{FRONT}/haproxy_config.py",
+        "yield f\"{bind['bind']}127.0.0.1:{bind['port']}\"",
+        "yield line",
+        f"{FRONT_UNIT}/test_haproxy_config.py",
     ),
     Guard(
         "S10 ingest changes no frame",
@@ -830,15 +826,15 @@ GUARDS = (
     ),
     Guard(
         "S12 in no frame",
-        "serve/bridge/web_app.py",
+        f"{FRONT}/headers.py",
         "; frame-ancestors 'none'",
         "",
         f"{SOCKETS}::test_answers_limit_what_a_browser_does_with_them",
     ),
     Guard(
         "S12 no sniffing",
-        "serve/bridge/web_app.py",
-        '            (b"x-content-type-options", b"nosniff"),\n',
+        f"{FRONT}/headers.py",
+        '        "x-content-type-options": "nosniff",\n',
         "",
         f"{SOCKETS}::test_answers_limit_what_a_browser_does_with_them",
     ),
@@ -974,6 +970,125 @@ GUARDS = (
         'ascii(raw.decode(errors="backslashreplace"))[1:-1]',
         'raw.decode(errors="replace")',
         "tests/unit/ingest/store/test_dead_letters.py",
+    ),
+    Guard(
+        "S1 TLS alone",
+        f"{FRONT}/haproxy_config.py",
+        'if rules["pem"] else ""',
+        'if False else ""',
+        f"{TLS}::test_without_tls_there_is_no_answer",
+    ),
+    Guard(
+        "S1 TLS of 1.2 or later",
+        f"{FRONT}/haproxy_config.py",
+        "ssl-min-ver TLSv1.2",
+        "ssl-min-ver TLSv1.0",
+        f"{FRONT_UNIT}/test_haproxy_config.py",
+    ),
+    Guard(
+        "S1 ciphers",
+        f"{FRONT}/haproxy_config.py",
+        " ciphers ECDHE-ECDSA-AES128-GCM-SHA256:",
+        " ciphers ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:",
+        f"{TLS}::test_old_versions_and_ciphers_are_refused",
+    ),
+    Guard(
+        "S1 no page without its TLS",
+        f"{FRONT}/haproxy_config.py",
+        "if config and not any(",
+        "if False and not any(",
+        f"{FRONT_UNIT}/test_haproxy_config.py",
+    ),
+    Guard(
+        "S1 no way around HAProxy",
+        "serve/local/system.py",
+        "deploy(kafka, database, serve, host=_LOOPBACK)",
+        "deploy(kafka, database, serve)",
+        "tests/demo/test_listeners.py::test_haproxy_alone_listens_where_the_setting_wants_it",
+    ),
+    Guard(
+        "S1 rights of the TLS key",
+        f"{FRONT}/certificates.py",
+        "if mode & forbidden:",
+        "if False:",
+        f"{FRONT_UNIT}/test_certificates.py",
+    ),
+    Guard(
+        "S1 key of the certificate",
+        f"{FRONT}/certificates.py",
+        "if certificates[0].public_key() == ours:",
+        "if True:",
+        f"{FRONT_UNIT}/test_certificates.py",
+    ),
+    Guard(
+        "S1 expired certificate",
+        f"{FRONT}/certificates.py",
+        "if now >= own.not_valid_after_utc:",
+        "if False:",
+        f"{FRONT_UNIT}/test_certificates.py",
+    ),
+    Guard(
+        "S1 last good certificate",
+        f"{FRONT}/certificate_watch.py",
+        "        except CertificateFault as fault:\n",
+        "        except ZeroDivisionError as fault:\n",
+        f"{FRONT_UNIT}/test_certificate_files.py",
+    ),
+    Guard(
+        "S1 renewed certificate",
+        f"{FRONT}/certificate_watch.py",
+        "if changed or served[1] != pair.fingerprint:",
+        "if False:",
+        f"{TLS}::test_a_renewed_certificate_is_served_and_open_sockets_stay",
+    ),
+    Guard(
+        "S1 HSTS",
+        f"{FRONT}/headers.py",
+        "if hsts_days:",
+        "if False:",
+        f"{FRONT_UNIT}/test_front.py",
+    ),
+    Guard(
+        "S2 proxies in front",
+        f"{FRONT}/proxies.py",
+        "trusted = self._is_in_front(address)",
+        "trusted = True",
+        f"{FRONT_UNIT}/test_proxies.py",
+    ),
+    Guard(
+        "S7 connections of an address",
+        f"{FRONT}/haproxy_config.py",
+        '("sc0_conn_cur", rules["connections"]),',
+        "",
+        f"{TLS}::test_an_address_has_so_many_connections_and_others_find_room",
+    ),
+    Guard(
+        "S7 handshakes of TLS",
+        f"{FRONT}/haproxy_config.py",
+        '("sc0_conn_rate", rules["connections_per_s"] * _WINDOW_S),',
+        "",
+        f"{TLS}::test_an_address_opens_so_many_connections_a_second",
+    ),
+    Guard(
+        "S7 half a handshake of TLS",
+        f"{FRONT}/haproxy_config.py",
+        "yield f\"    timeout client {rules['idle_s']}s\"",
+        'yield "    timeout client 3600s"',
+        f"{TLS}::test_half_a_handshake_and_half_a_head_end_in_the_time_that_is_set",
+    ),
+    Guard(
+        "S7 half a head",
+        f"{FRONT}/haproxy_config.py",
+        "yield f\"    timeout http-request {rules['idle_s']}s\"",
+        'yield "    timeout http-request 3600s"',
+        f"{TLS}::test_half_a_handshake_and_half_a_head_end_in_the_time_that_is_set",
+    ),
+    Guard(
+        "S12 headers of HAProxy's answers",
+        f"{FRONT}/haproxy_config.py",
+        'for name, value in rules["headers"].items():',
+        "for name, value in ():",
+        f"{TLS}::test_each_answer_has_the_safe_headers_once",
     ),
 )
 

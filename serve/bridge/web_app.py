@@ -6,7 +6,7 @@ Without the database REST answers with 503. Without the broker viewers wait.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from serve.bridge.access.callers import Authenticator, NoLogin
 from serve.bridge.access.hosts import Hosts
 from serve.bridge.access.login_check import LoginCheck
 from serve.bridge.access.logins import LoginOffer
+from serve.bridge.front.headers import security_headers
+from serve.bridge.front.proxies import ProxyChain
 from serve.bridge.live.hub import Hub
 from serve.bridge.live.kafka_reader import LiveReader
 from serve.bridge.live.websocket import Bridge
@@ -34,11 +36,6 @@ from serve.bridge.sharing.stored_shares import StoredShares
 
 PAGE = Path(__file__).parents[1] / "page"
 _EXPIRE_EVERY_S = 1.0
-
-_POLICY = (
-    "default-src 'self'; img-src 'self' data:; connect-src 'self'{issuer}; base-uri 'none';"
-    " form-action 'self'; frame-ancestors 'none'"
-)
 
 # What one caller may read is in no cache of a browser or proxy that another uses.
 _NOT_KEPT = [(b"cache-control", b"no-store")]
@@ -61,16 +58,17 @@ def make_app(
     kafka: KafkaSettings,
     database: DatabaseSettings,
     limits: AdmissionLimits | None = None,
-    proxies: Collection[str] = (),
+    proxies: ProxyChain | None = None,
     hosts: Hosts | None = None,
     logins: Authenticator | None = None,
     offer: LoginOffer | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> FastAPI:
     """Build the application, which reads Kafka from its startup to its shutdown.
 
-    ``proxies`` are the addresses of our own proxies, whose forwarded addresses are trusted.
-    ``hosts`` are the names of the page. ``logins`` decide who may come in, and ``offer`` is what
-    the page shows before a login.
+    ``proxies`` know whose forwarded addresses are trusted. ``hosts`` are the names of the page.
+    ``logins`` decide who may come in, and ``offer`` is what the page shows before a login.
+    ``headers`` are those of every answer.
     """
     hosts, logins, offer = hosts or Hosts(), logins or NoLogin(), offer or LoginOffer()
     store = StoreReader(database)
@@ -82,7 +80,7 @@ def make_app(
     app.state.kafka, app.state.logins, app.state.offer = kafka, logins, offer
     app.state.shares = shares
     app.add_middleware(KnownHosts, hosts=hosts)
-    app.add_middleware(SecurityHeaders, issuer_origin=offer.issuer_origin)
+    app.add_middleware(SecurityHeaders, headers=headers or security_headers(offer.issuer_origin))
     app.add_middleware(SmallBodies)
     app.include_router(router)
     add_share_routes(app)
@@ -228,14 +226,9 @@ def _is_small(headers: Headers) -> bool:
 class SecurityHeaders:
     """Middleware that adds headers to every HTTP answer; they limit a browser's use of it."""
 
-    def __init__(self, app: ASGIApp, issuer_origin: str = "") -> None:
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
         self._app = app
-        issuer = f" {issuer_origin}" if issuer_origin else ""
-        self._headers = [
-            (b"content-security-policy", _POLICY.format(issuer=issuer).encode()),
-            (b"x-content-type-options", b"nosniff"),
-            (b"referrer-policy", b"no-referrer"),
-        ]
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request of the ASGI server."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
-_PAGE = "the page and its data, without a login"
+_PAGE = "the page"
 _CONTENT = {"haproxy": _PAGE, "ray::ServeReplica": _PAGE, "ray::ProxyActor": _PAGE}
 
 

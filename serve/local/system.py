@@ -44,6 +44,7 @@ from ingest.store.schema.edition import read_edition, update_extension
 from ingest.store.schema.migrations import migrate
 from ingest.store.schema.version import may_migrate, refuse_other_version
 from serve.bridge.access.logins import check_logins
+from serve.bridge.front.front import Front, haproxy_home, most_connections, warning_of
 from serve.local.concurrent_contexts import at_once
 from serve.local.listeners import listening, summary
 from serve.local.ray_cluster import connect_ray, run_ray
@@ -62,6 +63,7 @@ _DATABASES: dict[str, tuple[str, FindPrograms]] = {
     "postgresql": ("postgres", embedded_programs),
     "timescaledb": ("timescaledb", timescale_programs),
 }
+_LOOPBACK = "127.0.0.1"
 _FIRST_ANSWER_WITHIN_S = 300.0  # only a failure waits so long, and a busy machine is not a failure
 
 
@@ -79,7 +81,7 @@ class LocalSystem:
     @property
     def page(self) -> str:
         """Return the address of the viewer page."""
-        return f"http://{self.serve.host}:{self.serve.port}/"
+        return _address(self.serve)
 
 
 @contextmanager
@@ -98,8 +100,7 @@ def run_local(
     advice, when something is not available.
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
-    check_logins(wanted)
-    refuse_unproved_users(KafkaSettings.read(), wanted.auth_mode)
+    front = _checked_front(wanted)
     shutdown = shutdown or ShutdownSignal()
     ray_part = RayLifecycle(
         lambda: run_ray(report, pandas=False, meanwhile=_import_deployed), report, shutdown
@@ -130,13 +131,22 @@ def run_local(
                     _ingest(
                         kafka, database, ingest, log, report, stoppable=lambda: ray_part.running
                     ),
-                    _serve(kafka, _of_page(database), serve, report, shutdown.is_set),
+                    _serve(kafka, _of_page(database), serve, front, report, shutdown.is_set),
                 )
             )
         )
-        if others := summary(listening(psutil.Process())):
-            report(others)
+        for line in filter(None, (summary(listening(psutil.Process())), warning_of(wanted))):
+            report(line)
         yield LocalSystem(kafka, database, serve, ray_part.keep_up)
+
+
+def _checked_front(serve: ServeSettings) -> Front:
+    """Check the settings of the page before anything starts. Raises PurpleSectorError."""
+    check_logins(serve)
+    refuse_unproved_users(KafkaSettings.read(), serve.auth_mode)
+    front = Front(serve)
+    front.check()
+    return front
 
 
 @contextmanager
@@ -334,18 +344,30 @@ def _serve(
     kafka: KafkaSettings,
     database: DatabaseSettings,
     serve: ServeSettings,
+    front: Front,
     report: Report,
     cancelled: Cancelled,
 ) -> Iterator[None]:
     with pandas_left_out():
         from serve.bridge.deployment import deploy
 
-    # `deploy` waits a minute and more for an answer that an ended Ray does not send.
-    unless_cancelled(lambda: deploy(kafka, database, serve), cancelled)
-    report(f"the page, on http://{serve.host}:{serve.port}/")
-    # The page ends with its Ray. That takes seconds less than to shut it down first; viewers
-    # reconnect either way.
-    yield
+    front.start(haproxy_home(), connections=most_connections(), host=serve.host)
+    try:
+        # `deploy` waits a minute and more for an answer that an ended Ray does not send.
+        # HAProxy alone listens where others reach it, so nobody gets around TLS and limits.
+        unless_cancelled(lambda: deploy(kafka, database, serve, host=_LOOPBACK), cancelled)
+        report(f"the page, on {_address(serve)}")
+        # The page ends with its Ray. That takes seconds less than to shut it down first; viewers
+        # reconnect either way.
+        yield
+    finally:
+        front.stop()
+
+
+def _address(serve: ServeSettings) -> str:
+    """Return the address of the page."""
+    host = f"[{serve.host}]" if ":" in serve.host else serve.host
+    return f"{'https' if serve.tls_certificate else 'http'}://{host}:{serve.port}/"
 
 
 def _on_free_port(wanted: ServeSettings, report: Report) -> ServeSettings:
@@ -376,13 +398,17 @@ def start_on_cluster(env_file: str | None, report: Report) -> None:
     """
     kafka, database, serve = _read_settings(env_file)
     check_logins(serve)
+    Front(serve)  # the files themselves are on the head
     refuse_unproved_users(kafka, serve.auth_mode)
     for outcome in create_topics(kafka):
         report(str(outcome))
     check_or_prepare_database(database, report)
     connect_ray(report)
+    if new := not _page_runs():
+        _start_front_on_cluster(serve, report)  # a wrong certificate ends the start here
     _start_ingest_on_cluster(kafka, database, report)
-    _start_page_on_cluster(kafka, bridge_database(database), serve, report)
+    start = _start_page_on_cluster if new else _report_page_on_cluster
+    start(kafka, bridge_database(database), serve, report)
 
 
 def _read_settings(env_file: str | None) -> tuple[KafkaSettings, DatabaseSettings, ServeSettings]:
@@ -417,13 +443,25 @@ def _start_ingest_on_cluster(
 def _start_page_on_cluster(
     kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, report: Report
 ) -> None:
-    from serve.bridge.deployment import deploy, differing_page
+    from serve.bridge.deployment import deploy
 
-    if _page_runs():
-        report(_left_alone("the page", lambda: differing_page(kafka, database, serve)))
-        return
     deploy(kafka, database, serve)
-    report(f"the page, on http://{serve.host}:{serve.port}/")
+    report(f"the page, on {_address(serve)}")
+
+
+def _report_page_on_cluster(
+    kafka: KafkaSettings, database: DatabaseSettings, serve: ServeSettings, report: Report
+) -> None:
+    from serve.bridge.deployment import differing_page
+
+    report(_left_alone("the page", lambda: differing_page(kafka, database, serve)))
+
+
+def _start_front_on_cluster(serve: ServeSettings, report: Report) -> None:
+    from serve.bridge.deployment import start_front
+
+    if warning := start_front(serve):
+        report(warning)
 
 
 def _left_alone(what: str, differing: Callable[[], list[str]]) -> str:
@@ -464,6 +502,8 @@ def stop_on_cluster() -> None:
     import ray.serve
 
     from ingest.workers.supervisor import stop_ingest
+    from serve.bridge.deployment import stop_front
 
     stop_ingest()
     ray.serve.shutdown()
+    stop_front()

@@ -3,12 +3,14 @@ system.
 """
 
 import os
+import ssl
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.client import RemoteDisconnected
 from pathlib import Path
 from urllib.error import URLError
 
@@ -19,10 +21,12 @@ import ray
 from analytics.fleet.batch import time_all
 from analytics.fleet.jobs import TimingJob, recorded
 from ingest.collectors.simulator.circuit import aldermoor_park, val_sarine
+from ingest.embedded.certificates import CertificateAuthority
 from ingest.embedded.process import free_port
 from ingest.settings import KafkaSettings
 from ingest.simulated_recordings import record
 from tests.cluster.nodes import Cluster, Node, purple_sector
+from tests.key_pairs import renew
 from tests.service.audit import assert_each_frame_once, wait_for_frames
 from tests.service.traffic import Field
 from tests.waiting import WITHIN_S, wait_until
@@ -108,7 +112,10 @@ def test_the_system_on_a_cluster(
         topic_status_reports="spread-status-reports",
         topic_laps="spread-laps",
     )
-    page = f"http://127.0.0.1:{(port := free_port())}/"
+    page = f"https://127.0.0.1:{(port := free_port())}/"
+    authority = CertificateAuthority(tmp_path / "authority")
+    chain, key = renew(authority, tmp_path)
+    viewers = ssl.create_default_context(cafile=authority.ca_file)
     said = {
         "KAFKA_BROKERS": settings.brokers,
         "KAFKA_TOPIC_TELEMETRY": settings.topic_telemetry,
@@ -117,6 +124,8 @@ def test_the_system_on_a_cluster(
         "KAFKA_TOPIC_LAPS": settings.topic_laps,
         "DATABASE_URL": database.url,
         "WS_PORT": str(port),
+        "WS_TLS_CERTIFICATE": str(chain),
+        "WS_TLS_KEY": str(key),
     }
     (tmp_path / "settings.env").write_text(
         "".join(f"{name}={value}\n" for name, value in said.items())
@@ -124,13 +133,24 @@ def test_the_system_on_a_cluster(
     environment = {name: value for name, value in cluster.environment.items() if name not in said}
     start = ("cluster", "start", "--env-file", str(tmp_path / "settings.env"))
 
+    key.chmod(0o644)
+    refused = purple_sector(*start, environment=environment)
+    assert refused.returncode == 2
+    assert f"WS_TLS_KEY={key}: other users may use the key" in refused.stderr
+    assert ours(nodes) == {}, "nothing runs without the page"
+    key.chmod(0o600)
+
     started = purple_sector(*start, environment=environment)
     assert started.returncode == 0, started.stderr
     assert started.stdout.splitlines()[-1] == f"the page, on {page}"
     field = Field(cars=4, frames=3_000)
     field.publish(settings, "spread")
     wait_for_frames(database.url, field.expected("spread"))
-    assert b"<title>" in get(page)
+    assert b"<title>" in get(page, viewers)
+    with pytest.raises(RemoteDisconnected):
+        get(page.replace("https", "http"), viewers)
+    renew(authority, tmp_path)
+    wait_until(lambda: served(port) in chain.read_text(), "the renewed certificate")
     # Ray still counts the node that the test before killed, and a worker that is replaced takes
     # seconds to end.
     wait_until(lambda: number_of_workers(nodes) == len(nodes), "a worker per node")
@@ -157,7 +177,7 @@ def test_the_system_on_a_cluster(
     assert stopped.returncode == 0, stopped.stderr
     wait_until(lambda: not ours(nodes), "an end")
     with pytest.raises(URLError):
-        get(page)
+        get(page, viewers)
 
 
 def test_a_ray_of_another_command_is_no_cluster(cluster: Cluster, ray_cluster: None) -> None:
@@ -251,6 +271,11 @@ def not_replaced(nodes: list[Node]) -> set[int]:
     return {pid for pid, title in ours(nodes).items() if "IngestWorker" not in title}
 
 
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=WITHIN_S) as answer:
+def get(url: str, viewers: ssl.SSLContext) -> bytes:
+    with urllib.request.urlopen(url, timeout=WITHIN_S, context=viewers) as answer:
         return bytes(answer.read())
+
+
+def served(port: int) -> str:
+    """The certificate that a new connection gets, in PEM."""
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=WITHIN_S)

@@ -20,6 +20,8 @@ from tests.waiting import WITHIN_S
 
 PURPLE_SECTOR = [sys.executable, "-m", "serve.cli.main"]
 Popen: TypeAlias = "subprocess.Popen[str]"
+#: An address that only the page has, of this machine as well.
+HOST = "127.0.0.2"
 
 
 @contextmanager
@@ -54,8 +56,12 @@ def starting_demo(home: Path, **environment: str) -> Iterator[Popen]:
 def settings_of(home: Path) -> dict[str, str]:
     """The environment of a system with its state in ``home``, and of commands that find it."""
     (port,) = free_ports(1)
-    own = {"PURPLE_SECTOR_HOME": str(home), "WS_PORT": str(port), "LOG_LEVEL": "WARNING"}
-    return os.environ | own
+    return os.environ | {
+        "PURPLE_SECTOR_HOME": str(home),
+        "WS_HOST": HOST,
+        "WS_PORT": str(port),
+        "LOG_LEVEL": "WARNING",
+    }
 
 
 def purple_sector(*arguments: str, environment: dict[str, str]) -> str:
@@ -91,7 +97,7 @@ def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def taken_port() -> Iterator[int]:
     """The port that the demo's page is meant to have, on which somebody else listens."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind((HOST, 0))
         taken.listen()
         yield taken.getsockname()[1]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from serve.local.listeners import listening
+from tests.demo.conftest import HOST
 from tests.waiting import WITHIN_S
 
 JOIN = """
@@ -33,6 +34,15 @@ def assert_closed_to_others(pid: int) -> None:
     assert any("gcs_server" in one.command for one in found)
     assert any("haproxy" in one.command for one in found)
     assert [one for one in found if not one.on_loopback] == []
+
+
+def test_haproxy_alone_listens_where_the_setting_wants_it(demo):
+    """Whoever reached a replica there would get around TLS and the limits by address."""
+    found = listening(psutil.Process(demo.pid))
+
+    (page,) = [one for one in found if one.host == HOST]
+    assert "haproxy" in page.command
+    assert any("ServeReplica" in one.command for one in found)
 
 
 def test_ray_runs_nothing_that_nobody_uses(demo):

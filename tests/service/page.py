@@ -7,7 +7,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -22,6 +22,8 @@ from ingest.telemetry_pb2 import TelemetryFrame
 from serve.bridge.access.admission import AdmissionLimits
 from serve.bridge.access.hosts import Hosts
 from serve.bridge.access.logins import make_logins, offer_of
+from serve.bridge.front.headers import headers_of
+from serve.bridge.front.proxies import ProxyChain
 from serve.bridge.live.hub import LiveRecord
 from serve.bridge.live.socket_limits import limit_sockets
 from serve.bridge.web_app import make_app
@@ -104,7 +106,11 @@ async def ended(socket: ClientConnection) -> tuple[int, str]:
 
 @contextmanager
 def running_page(
-    serve: ServeSettings, *, database_url: str = NOWHERE, limits: AdmissionLimits | None = None
+    serve: ServeSettings,
+    *,
+    database_url: str = NOWHERE,
+    limits: AdmissionLimits | None = None,
+    own_proxies: Collection[str] = (),
 ) -> Iterator[Page]:
     """Serve the page with these settings until the block ends."""
     limit_sockets()
@@ -113,9 +119,11 @@ def running_page(
         kafka,
         DatabaseSettings(url=database_url),
         limits or AdmissionLimits(handshakes_per_s=1000.0),
+        proxies=ProxyChain(own_proxies, serve.proxies.split(",")),
         hosts=Hosts(serve.allowed_hosts.split(","), bound=serve.host),
         logins=make_logins(serve),
         offer=offer_of(serve),
+        headers=headers_of(serve),
     )
     # Bound here: a port that is only found free may be another test's by the time of the bind.
     listener = socket.create_server(("127.0.0.1", 0))

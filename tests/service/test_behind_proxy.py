@@ -1,7 +1,8 @@
-"""The page behind a proxy of its users': HAProxy, as docs/network.md sets it up."""
+"""The page behind a proxy of its users': HAProxy, as deploy/haproxy.cfg sets it up."""
 
 import asyncio
 import re
+import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -48,11 +49,13 @@ def proxy(
 
 @contextmanager
 def running_proxy(folder: Path, page_port: int, *, more: str = KEEPS_HOST) -> Iterator[int]:
-    """The HAProxy of the documentation before the page at this port; its own port."""
+    """The HAProxy of deploy/ before the page at this port; its own port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = documented_config()
+        config = (ROOT / "deploy" / "haproxy.cfg").read_text()
         for theirs, ours in (
-            (":443 ssl crt /etc/haproxy/telemetry.example.pem", f"fd@{listener.fileno()}"),
+            (tls_of(config), f"fd@{listener.fileno()}"),
+            ("bind :80\n", f"bind abns@{secrets.token_hex(8)}\n"),  # nobody comes there
+            ("maxconn 10000", "maxconn 100"),
             ("127.0.0.1:8000\n", f"127.0.0.1:{page_port}\n{more}"),
         ):
             assert config.count(theirs) == 1
@@ -70,11 +73,10 @@ def running_proxy(folder: Path, page_port: int, *, more: str = KEEPS_HOST) -> It
                 haproxy.kill()
 
 
-def documented_config() -> str:
-    """The only block of docs/network.md that configures HAProxy."""
-    text = (ROOT / "docs" / "network.md").read_text()
-    (block,) = re.findall(r"```text\n(defaults\n.*?)```", text, re.DOTALL)
-    return block
+def tls_of(config: str) -> str:
+    """The address with TLS; test_page_tls.py is about that."""
+    (found,) = re.findall(r"(?<=bind ):443 ssl .*", config)
+    return found
 
 
 def status(port: int, host: str) -> int:

@@ -2,15 +2,19 @@
 Ray.
 """
 
+import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from serve.bridge.front import haproxy_config
+from serve.bridge.front.haproxy_config import COMMAND
 from serve.cli.main import command as cli
 from tests.paths import ROOT
 from tests.supply.requirements import PARTS
@@ -80,6 +84,12 @@ def test_nodes_get_the_checkout_and_no_more(config: dict[str, Any]) -> None:
     assert all((ROOT / source).exists() for source in here)
 
 
+def test_the_command_that_ray_runs_as_haproxy_is_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, function = project["scripts"][COMMAND].split(":")
+    assert getattr(importlib.import_module(module), function) is haproxy_config.main
+
+
 def test_every_install_checks_hashes(config: dict[str, Any]) -> None:
     """But for the project itself, which comes without its requirements."""
     installs = [command for command in _commands(config) if "pip install" in command]
@@ -134,6 +144,7 @@ def test_every_node_has_the_token_and_requests_it(config: dict[str, Any]) -> Non
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S=10",
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=60",
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD=0",
+        f"RAY_SERVE_HAPROXY_BINARY_PATH=$HOME/venv/bin/{COMMAND}",
     ],
 )
 def test_viewers_keep_their_sockets(config: dict[str, Any], setting: str) -> None:

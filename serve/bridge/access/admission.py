@@ -6,9 +6,7 @@ that the others find room.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TypeVar
 
 from serve.bridge.access.callers import Caller
@@ -37,7 +35,6 @@ K = TypeVar("K")
 #: Bounds the memory of the handshake throttle, too.
 #: If more addresses than this come in one second, each would be let in once more.
 _MOST_ADDRESSES = 10_000
-_IPV6_SUBSCRIBER_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,27 +138,3 @@ def _release(open_: Counter[K], key: K) -> None:
     open_[key] -= 1
     if open_[key] <= 0:
         del open_[key]
-
-
-def client_address(peer: str, forwarded: Iterable[str], proxies: Collection[str]) -> str:
-    """Return the address to count for: ``peer``, or the client for which one of our ``proxies``
-    forwards.
-
-    ``forwarded`` are the values of X-Forwarded-For in the order of the request. HAProxy adds its
-    own value behind those of the client, so only the very last is trusted. The header is ignored if
-    the peer is not one of our proxies.
-    """
-    last = (list(forwarded) or [""])[-1].rpartition(",")[2].strip()
-    return _subscriber(last if peer in proxies and last else peer)
-
-
-def _subscriber(address: str) -> str:
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(IPv6Network((int(found), _IPV6_SUBSCRIBER_BITS), strict=False))
-    return str(found)

@@ -59,13 +59,19 @@ def check_logins(serve: ServeSettings) -> None:
 
 def _none(serve: ServeSettings) -> Authenticator:
     if not is_loopback(serve.host):
-        raise SettingsError(
-            "AUTH_MODE",
-            "none",
-            f"lets everybody in who reaches WS_HOST={serve.host}: set AUTH_MODE=keys and"
-            " AUTH_KEYS_FILE (purple-sector access add), or AUTH_MODE=jwt; or WS_HOST=127.0.0.1",
-        )
+        raise _everybody(f"WS_HOST={serve.host}", "; or WS_HOST=127.0.0.1")
+    if serve.proxies:
+        raise _everybody(f"the proxies at WS_PROXIES={serve.proxies}")
     return NoLogin()
+
+
+def _everybody(place: str, other: str = "") -> SettingsError:
+    return SettingsError(
+        "AUTH_MODE",
+        "none",
+        f"lets everybody in who reaches {place}: set AUTH_MODE=keys and AUTH_KEYS_FILE"
+        f" (purple-sector access add), or AUTH_MODE=jwt{other}",
+    )
 
 
 def _keys(serve: ServeSettings) -> Authenticator:

@@ -18,13 +18,14 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from serve.bridge.access.admission import Admission, AdmissionLimits, client_address
+from serve.bridge.access.admission import Admission, AdmissionLimits
 from serve.bridge.access.audit import audit, audit_refusal
 from serve.bridge.access.callers import Caller, NoLogin, NotAuthenticated
 from serve.bridge.access.hosts import Hosts
 from serve.bridge.access.login_check import LoginCheck
 from serve.bridge.access.policy import may_play_demo
 from serve.bridge.demo import play
+from serve.bridge.front.proxies import ProxyChain
 from serve.bridge.live.client_messages import (
     InvalidMessage,
     LogIn,
@@ -79,7 +80,7 @@ class Bridge:
         *,
         clock: Callable[[], float] = time.monotonic,
         limits: AdmissionLimits | None = None,
-        proxies: Collection[str] = (),
+        proxies: ProxyChain | None = None,
         hosts: Hosts | None = None,
         logins: LoginCheck | None = None,
     ) -> None:
@@ -87,7 +88,7 @@ class Bridge:
         self.logins = logins or LoginCheck(NoLogin())
         self.admission = Admission(limits)
         self._connections: set[_ViewerConnection] = set()
-        self._proxies = frozenset(proxies)
+        self._proxies = proxies or ProxyChain()
         self._hosts = hosts or Hosts()
         self.clock = clock
         self.relayed = Relayed()
@@ -160,7 +161,7 @@ class Bridge:
     def address_of(self, connection: HTTPConnection) -> str:
         """Return the address that a request or socket counts for."""
         peer = connection.client.host if connection.client else ""
-        return client_address(peer, connection.headers.getlist("x-forwarded-for"), self._proxies)
+        return self._proxies.client_of(peer, connection.headers.getlist("x-forwarded-for"))
 
 
 class _ViewerConnection:

@@ -12,7 +12,7 @@ import yaml
 
 from ingest.embedded import postgres
 from ingest.embedded.kafka import jars
-from ingest.settings import DatabaseSettings, KafkaSettings
+from ingest.settings import DatabaseSettings, KafkaSettings, ServeSettings
 from tests.paths import ROOT
 
 COMPOSE = ROOT / "compose.yaml"
@@ -62,7 +62,23 @@ def test_services_are_where_the_defaults_look_for_them(kafka, timescaledb):
 
 @pytest.mark.parametrize("environ", [{}, {"KAFKA_PORT": "19092", "POSTGRES_PORT": "15432"}])
 def test_nobody_outside_of_this_machine_is_let_in(environ):
-    assert {published(service)[0] for service in services(environ).values()} == {"127.0.0.1"}
+    without_proxy = {n: one for n, one in services(environ).items() if "profiles" not in one}
+    assert without_proxy.keys() == {"kafka", "timescaledb"}
+    assert {published(service)[0] for service in without_proxy.values()} == {"127.0.0.1"}
+
+
+def test_the_proxy_is_asked_for_and_reaches_the_page_of_this_machine():
+    proxy = services({"TLS_FOLDER": "/etc/tls"})["proxy"]
+
+    assert proxy["profiles"] == ["tls"]
+    assert proxy["network_mode"] == "host"
+    assert proxy["volumes"] == [
+        "./deploy/nginx.conf:/etc/nginx/nginx.conf:ro",
+        "/etc/tls:/etc/nginx/tls:ro",
+    ]
+    page = ServeSettings(_env_file=None)
+    for name in ("nginx.conf", "haproxy.cfg", "Caddyfile"):
+        assert f" {page.host}:{page.port}" in (ROOT / "deploy" / name).read_text()
 
 
 def test_ports_can_be_chosen():

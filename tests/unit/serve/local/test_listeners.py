@@ -29,11 +29,7 @@ def test_what_is_open_is_named_with_its_port_and_content():
         ListeningSocket("::", 5_432, "postgres -D x"),
     ]
 
-    assert (
-        summary(found)
-        == "open to other machines: 8000 (the page and its data, without a login), 5432 (postgres"
-        " -D x)"
-    )
+    assert summary(found) == "open to other machines: 8000 (the page), 5432 (postgres -D x)"
 
 
 def test_nothing_open_is_nothing_to_print():

@@ -18,6 +18,11 @@ def test_no_login_is_for_the_loopback_only(host: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_a_page_behind_a_proxy_is_open_wherever_it_listens() -> None:
+    with pytest.raises(SettingsError, match=r"AUTH_MODE=none: .*WS_PROXIES=127\.0\.0\.1"):
+        check_logins(ServeSettings(host="127.0.0.1", proxies="127.0.0.1"))
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_needs_no_login(host: str) -> None:
     assert isinstance(make_logins(ServeSettings(host=host)), NoLogin)

@@ -1,0 +1,1 @@
+"""Configures what stands before the replicas: HAProxy with its limits, its headers and TLS."""
