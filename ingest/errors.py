@@ -171,10 +171,13 @@ class UnknownShare(PurpleSectorError):
 
 
 class TooManyShares(PurpleSectorError):
-    """A session has as many valid shares as it may have."""
+    """A session has as many shares as it may have."""
 
-    def __init__(self, key: str, most: int) -> None:
-        super().__init__(f"session {key!r} has {most} valid shares: revoke some first")
+    def __init__(self, key: str, most: int, most_ever: int) -> None:
+        super().__init__(
+            f"session {key!r} has {most} valid shares, or {most_ever:,} with those that ended: no"
+            " more can be made; revoke some if they are valid"
+        )
         self.key = key
 
 

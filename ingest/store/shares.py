@@ -17,8 +17,9 @@ from ingest.errors import TooManyShares, UnknownShare
 
 Connection = psycopg.Connection[Any]
 
-#: Bounds what one session makes every replica hold.
+#: Bounds what one session makes every replica hold: valid shares, and those that ended, too.
 MOST_OF_A_SESSION = 100
+MOST_EVER_OF_A_SESSION = 1_000
 
 _COLUMNS = """
 SELECT h.id, s.key AS session_key, s.user_id AS owner, h.lap_number, h.users, h.made_by, h.made_at,
@@ -32,6 +33,7 @@ INSERT INTO shares (session_id, lap_number, token_sha256, users, made_by, expire
 SELECT id, %(lap_number)s, %(token_sha256)s, %(users)s, %(made_by)s, %(expires_at)s
   FROM sessions WHERE key = %(key)s
    AND (SELECT count(*) FROM shares h WHERE h.session_id = sessions.id AND {_VALID}) < %(most)s
+   AND (SELECT count(*) FROM shares h WHERE h.session_id = sessions.id) < %(most_ever)s
 RETURNING id
 """  # noqa: S608 -- constants only
 _LAP = """
@@ -89,6 +91,7 @@ def add_share(conn: Connection, new: NewShare) -> Share:
         "made_by": new.made_by,
         "expires_at": new.expires_at,
         "most": MOST_OF_A_SESSION,
+        "most_ever": MOST_EVER_OF_A_SESSION,
     }
     if "\0" in new.key or conn.execute(_KNOWN, values).fetchone() is None:
         raise UnknownSession(new.key)
@@ -96,7 +99,7 @@ def add_share(conn: Connection, new: NewShare) -> Share:
         raise UnknownLap(new.key, new.lap_number)
     made = conn.execute(_ADD.encode(), values).fetchone()
     if made is None:
-        raise TooManyShares(new.key, MOST_OF_A_SESSION)
+        raise TooManyShares(new.key, MOST_OF_A_SESSION, MOST_EVER_OF_A_SESSION)
     return share_of(conn, made[0])
 
 

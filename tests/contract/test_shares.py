@@ -118,6 +118,10 @@ def test_session_has_so_many_valid_shares(driven, bridge, monkeypatch):
     add_share(bridge, NewShare("b", "anna", users=("bob",)))
     revoke_share(bridge, first.id)
     add_share(bridge, NewShare("a", "anna", users=("bob",)))
+    revoke_share(bridge, add_share(bridge, NewShare("b", "anna", users=("bob",))).id)
+    monkeypatch.setattr(shares, "MOST_EVER_OF_A_SESSION", 2)
+    with pytest.raises(TooManyShares):
+        add_share(bridge, NewShare("b", "anna", users=("bob",)))
 
 
 @pytest.mark.parametrize(

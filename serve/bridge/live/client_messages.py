@@ -53,7 +53,9 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class LogIn:
-    """Logs in with a key or token, or again before the login expires. Reply: `authenticated`."""
+    """Logs in with a key, a token or a link's token, or again before it expires. Reply:
+    `authenticated`.
+    """
 
     token: str = field(repr=False)
 

@@ -66,7 +66,7 @@ class StoredShares:
             try:
                 await asyncio.to_thread(self.refresh)
                 failed = False
-            except PurpleSectorError as failure:
+            except (PurpleSectorError, psycopg.Error) as failure:
                 if not failed:
                     log.warning("shares_unavailable", problem=str(failure))
                 failed = True
