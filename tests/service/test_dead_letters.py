@@ -10,9 +10,12 @@ from click.testing import CliRunner
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from ingest.batching.partition_log import Partition
+from ingest.batching.write_batch import DeadLetter
 from ingest.control.dead_letter_replay import Filter, dead_letters, not_kept, replay
 from ingest.errors import TopicUnavailable
-from ingest.settings import KafkaSettings
+from ingest.settings import DeadLetterQuota, KafkaSettings
+from ingest.store.dead_letters import save_dead_letters
 from serve.cli.dead_letters import dead_letters as command
 from serve.cli.store_status import read_store_status
 from tests.service.owner import drove, rows
@@ -128,8 +131,6 @@ def test_a_topic_that_is_gone_marks_nothing(database, settings):
 
 def test_a_flood_is_counted_and_hides_no_new_kind(database, settings):
     host = host_of(settings, database.url, dead_letters_per_kind=20)
-    from ingest.batching.partition_log import Partition
-
     partition = Partition(settings.topic_telemetry, 0)
     publish(settings, [(b"a", b"\xff\xff" + bytes([n])) for n in range(200)])
     try:
@@ -154,6 +155,24 @@ def test_a_flood_is_counted_and_hides_no_new_kind(database, settings):
         lines = read_store_status(conn).lines
     assert (topic, kind, count) == (settings.topic_telemetry, "decode", 180)
     assert [line for line in lines if "21 dead letters and 180 that were not kept" in line], lines
+
+
+def test_old_letters_make_room_for_new_ones(database, settings):
+    """After the days of the quota, and those of other partitions are left to their workers."""
+    for offset in (1, 2, 3):
+        make_letter(database.url, settings, offset, b"\xff", "decode: not valid protobuf")
+    with psycopg.connect(database.url) as conn, conn.cursor() as cursor:
+        cursor.execute(
+            'UPDATE dead_letters SET partition = greatest("offset" - 2, 0),'
+            ' seen_at = now() - make_interval(days => CASE "offset" WHEN 2 THEN 29 ELSE 31 END)'
+        )
+        quota = DeadLetterQuota(per_kind=3, days=30)
+        new = DeadLetter(4, b"a", b"\xff", "decode: not valid protobuf")
+        left_out = save_dead_letters(cursor, Partition(settings.topic_telemetry, 0), [new], quota)
+
+    assert left_out == []
+    query = 'SELECT partition, "offset" FROM dead_letters ORDER BY 2'
+    assert rows(database.url, query) == [(0, 2), (1, 3), (0, 4)]
 
 
 def test_the_command_lists_shows_and_replays(database, settings, monkeypatch):
