@@ -100,8 +100,7 @@ class EmbeddedService(Stoppable):
 
     def _end(self) -> None:
         if self._process is not None:
-            if self._process.stop(self.stop_signal, patience_s=self.stopped_within_s):
-                self._ended_in_order()
+            self._process.stop(self.stop_signal, patience_s=self.stopped_within_s)
             self._process = None
 
     @abstractmethod
@@ -115,6 +114,3 @@ class EmbeddedService(Stoppable):
     @abstractmethod
     def _facts(self) -> dict[str, object]:
         """Return what the log shows of it when it has started."""
-
-    def _ended_in_order(self) -> None:
-        """Use what only an orderly end leaves. By default that is nothing."""

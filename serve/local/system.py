@@ -22,6 +22,7 @@ from dotenv import load_dotenv
 
 from ingest.cancellation import Cancelled, never, unless_cancelled
 from ingest.embedded.broker import Broker, start_broker
+from ingest.embedded.kafka.class_archive import archive_written_meanwhile
 from ingest.embedded.kafka.cluster import KafkaCluster
 from ingest.embedded.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.embedded.process import Progress, Step, free_port, quiet
@@ -281,7 +282,7 @@ def run_broker(
     report(f"{broker.name}, at {broker.brokers}")
     _report_changes(broker.changes, report)
     try:
-        with supervised(_processes(broker), report):
+        with supervised(_processes(broker), report), archive_written_meanwhile():
             yield KafkaSettings.read(brokers=broker.brokers, replication=count)
     finally:
         broker.stop()

@@ -23,11 +23,13 @@ from confluent_kafka.cimpl import NewTopic
 
 from ingest.embedded import timescale
 from ingest.embedded.cache import cache_folder
+from ingest.embedded.kafka.class_archive import write_archive
 from ingest.embedded.kafka.jars import kafka_jars, wanted
 from ingest.embedded.kafka.server import Kafka, Node, find_java
 from ingest.embedded.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.embedded.process import Process, ServiceUnavailable, Step, free_port
 from ingest.embedded.timescale import timescale_programs
+from ingest.errors import PurpleSectorError
 from tests.waiting import WITHIN_S
 
 QUIET: dict[str, Any] = {"log_level": 0}
@@ -258,6 +260,22 @@ def test_a_kept_snapshot_makes_the_next_folder_and_a_damaged_one_stops_no_broker
         assert third.running
     assert kept.read_bytes() != made_by_kafka[:200]
     assert len(kept.read_bytes()) == len(made_by_kafka)
+
+
+def test_an_archive_of_classes_is_written_by_a_run_of_its_own_and_used(
+    folder: Path, jars: Path, tmp_path: Path
+) -> None:
+    """No stop of a broker waits for it; a run that is given up leaves none."""
+    cached = tmp_path / jars.name
+    cached.symlink_to(jars)
+    with pytest.raises(PurpleSectorError):
+        write_archive(jars=cached, cancelled=lambda: True)
+    assert list(tmp_path.glob("*.jsa*")) == []
+
+    archive = write_archive(jars=cached)
+    assert list(tmp_path.glob("*.jsa*")) == [archive]
+    with Kafka.start(folder, jars=cached) as broker:
+        assert str(archive) in Path(f"/proc/{broker.pid}/maps").read_text()
 
 
 def identity(folder: Path) -> set[str]:

@@ -136,7 +136,6 @@ class Kafka(EmbeddedService):
     version = VERSION
     log_name = "kafka.log"
     ready_within_s = READY_WITHIN_S
-    stopped_within_s = 60.0  # the first stop writes the class archive: 5 s
 
     def __init__(self, folder: Path, *, node: Node, java: Path, jars: Path) -> None:
         super().__init__(folder)
@@ -145,10 +144,7 @@ class Kafka(EmbeddedService):
         heap = [f"-Xms{node.heap_mb}m", f"-Xmx{node.heap_mb}m", f"-Xmn{young_mb}m"]
         self._java = [str(java), *heap, *_JVM]
         self._class_path = ["-cp", str(jars / "*")]
-        # Classes as loaded at the first run: they halve the work of a start. Java ignores another
-        # Java's archive.
-        self._archive = jars.with_name(f"{jars.name}-java{java_version(java)}.jsa")
-        self._new_archive = folder / "classes.jsa"
+        self._archive = archive_of(jars, java)
         self._snapshot = jars.with_name(f"{jars.name}.checkpoint")
 
     @classmethod
@@ -208,7 +204,7 @@ class Kafka(EmbeddedService):
 
     def _format_by_kafka(self, cancelled: Cancelled) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
-        command = [*self._java, *self._use_archive(), *self._class_path]
+        command = [*self._java, *self._archive_options(), *self._class_path]
         command += ["kafka.tools.StorageTool", "format"]
         command += ["-t", self.node.cluster_id, "-c", str(self._properties)]
         done = run_to_end(command, cancelled=cancelled)
@@ -219,29 +215,16 @@ class Kafka(EmbeddedService):
 
     def _command(self) -> list[str]:
         logging = files("ingest.embedded.kafka").joinpath("kafka_log4j2.xml")
-        archive = self._use_archive() or [f"-XX:ArchiveClassesAtExit={self._new_archive}"]
         command = [
             *self._java,
             f"-Dlog4j2.configurationFile={logging}",
-            *archive,
+            *self._archive_options(),
             *self._class_path,
         ]
         return [*command, "kafka.Kafka", str(self._properties)]
 
-    def _use_archive(self) -> list[str]:
+    def _archive_options(self) -> list[str]:
         return [f"-XX:SharedArchiveFile={self._archive}"] if self._archive.exists() else []
-
-    def _ended_in_order(self) -> None:
-        """Move this run's class archive into the cache, whole or not at all.
-
-        A read-only cache gets none.
-        """
-        if self._new_archive.exists():
-            with contextlib.suppress(OSError):
-                arriving = self._archive.with_name(f"{self._archive.name}.{os.getpid()}")
-                shutil.copyfile(self._new_archive, arriving)
-                arriving.replace(self._archive)
-            self._new_archive.unlink(missing_ok=True)
 
     def _facts(self) -> dict[str, object]:
         return {"brokers": self.brokers, "version": VERSION}
@@ -294,6 +277,14 @@ def find_java() -> Path:
     except ImportError:
         raise ServiceUnavailable(NAME, _NO_JAVA) from None
     return Path(JAVA)
+
+
+def archive_of(jars: Path, java: Path) -> Path:
+    """Return the path of the archive of classes for these jars and this Java.
+
+    It halves the work of a start. Java ignores another Java's archive.
+    """
+    return jars.with_name(f"{jars.name}-java{java_version(java)}.jsa")
 
 
 @cache  # each call starts a Java, for 0.2 s of CPU
