@@ -25,6 +25,7 @@ from ingest.embedded.kafka import jars
 from ingest.embedded.postgres import FindPrograms, Postgres, embedded_programs
 from ingest.embedded.process import ServiceUnavailable
 from ingest.embedded.timescale import timescale_programs
+from tests import canaries
 
 if TYPE_CHECKING:
     from ingest.embedded.broker import Broker
@@ -93,6 +94,25 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that shows a secret of its fixtures."""
+    report = yield
+    places = ["what it printed"] if canaries.is_in(_printed(report)) else []
+    if call.when == "call":
+        places += [f"arguments of {pid}" for pid in canaries.command_lines_with_one()]
+    if places and report.outcome == "passed":
+        report.outcome = "failed"
+        report.longrepr = f"a secret of a fixture is in {', '.join(places)}"
+    return report
+
+
+def _printed(report: pytest.TestReport) -> str:
+    return f"{report.capstdout}{report.capstderr}{report.caplog}"
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
@@ -125,7 +145,9 @@ def service_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="purple-sector-tests-"))
     folder.chmod(0o755)
     yield folder
+    leaks = canaries.files_with_one(folder.rglob("*.log"))
     shutil.rmtree(folder, ignore_errors=True)
+    assert leaks == [], "a secret of a fixture is in a log"
 
 
 @pytest.fixture(scope="session")

@@ -867,6 +867,13 @@ GUARDS = (
         "tests/unit/ingest/test_logging_setup.py",
     ),
     Guard(
+        "S13 no secret in what a test prints",
+        "tests/conftest.py",
+        'if places and report.outcome == "passed":',
+        "if False:",
+        "tests/unit/harness/test_canaries.py",
+    ),
+    Guard(
         "S14 health without a login",
         "serve/bridge/web_app.py",
         "if request.app.state.bridge.logins.required:",
@@ -921,6 +928,34 @@ GUARDS = (
         "return KeyEntry(name, role, sha256(key.encode()).hexdigest())",
         "return KeyEntry(name, role, key)",
         f"{UNIT}/test_keys.py",
+    ),
+    Guard(
+        "S16 packages by hash",
+        "Makefile",
+        "with = --require-hashes ",
+        "with = ",
+        "tests/unit/test_repository.py::test_make_installs_by_hash_only",
+    ),
+    Guard(
+        "S16 packages of nodes by hash",
+        "cluster.yaml",
+        "--require-hashes -r ~/purple-sector/requirements/aws.txt",
+        "-r ~/purple-sector/requirements/aws.txt",
+        "tests/service/test_cluster_config.py::test_every_install_checks_hashes",
+    ),
+    Guard(
+        "S16 advice for root",
+        "serve/local/system.py",
+        "if user_id != 0:",
+        "if True:",
+        "tests/unit/serve/local/test_start_settings.py",
+    ),
+    Guard(
+        "S17 nothing is unpickled",
+        f"{LIVE}/client_messages.py",
+        "import json\n",
+        "import json\nimport pickle\n",
+        "tests/unit/test_layers.py::test_nothing_from_outside_is_unpickled_or_run",
     ),
     Guard(
         "S18 no compression",

@@ -7,6 +7,7 @@ neither started nor stopped.
 """
 
 import io
+import os
 import socket
 import tempfile
 import time
@@ -102,6 +103,7 @@ def run_local(
     """
     wanted, ingest, log = ServeSettings.read(), IngestSettings.read(), LogSettings.read()
     front = _checked_front(wanted)
+    _report_if_any(advice_for_root(os.geteuid()), report)
     shutdown = shutdown or ShutdownSignal()
     ray_part = RayLifecycle(
         lambda: run_ray(report, pandas=False, meanwhile=_import_deployed), report, shutdown
@@ -148,6 +150,21 @@ def _checked_front(serve: ServeSettings) -> Front:
     front = Front(serve)
     front.check()
     return front
+
+
+def _report_if_any(line: str, report: Report) -> None:
+    if line:
+        report(line)
+
+
+def advice_for_root(user_id: int) -> str:
+    """Return the advice for a start as root; empty for another user."""
+    if user_id != 0:
+        return ""
+    return (
+        "started as root, so Kafka, Ray and the page run as root, and none of them needs that:"
+        " start it as a user of its own"
+    )
 
 
 @contextmanager

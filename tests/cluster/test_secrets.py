@@ -6,11 +6,12 @@ from pathlib import Path
 
 import psutil
 import ray
-from ray._private.state import actors
+from ray._private.state import actors, jobs
 
 from ingest.settings import DatabaseSettings
+from tests.canaries import secret
 
-CANARY = "canary-5b1e90"
+CANARY = secret("canary-5b1e90")
 
 
 class Reader:
@@ -32,6 +33,7 @@ def test_a_password_is_nowhere_but_in_its_file(ray_cluster: None, tmp_path: Path
 
     assert ray.get(reader.password_arrived.remote())
     assert CANARY not in str(actors())
+    assert CANARY not in str(jobs())
     session = Path(ray._private.worker.global_worker.node.get_session_dir_path())
     assert [
         path

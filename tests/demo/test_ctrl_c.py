@@ -12,8 +12,13 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
+from serve.bridge.access.callers import Role
+from serve.bridge.access.key_file import change_keys
+from serve.bridge.access.keys import entry_of, new_key
 from serve.local.orphans import wait_for_end
+from tests import canaries
 from tests.demo.conftest import Popen, purple_sector, settings_of, starting_demo
+from tests.demo.test_listeners import assert_closed_to_others
 from tests.waiting import WITHIN_S, wait_until
 
 #: The part of a command line that shows the stage; at the first nothing answers a fetch.
@@ -49,8 +54,11 @@ def test_a_signal_while_it_starts_ends_it_then_and_leaves_nothing(stage, tmp_pat
 
 
 def test_what_a_killed_command_leaves_is_ended_by_down(tmp_path):
-    """Ray's HAProxy goes on to answer on the page's port, and its raylet waits for a minute."""
-    own = settings_of(tmp_path)
+    """Ray's HAProxy goes on to answer on the page's port, and its raylet waits for a minute.
+
+    Meanwhile: logins open nothing more, and their keys are where nobody else reads.
+    """
+    own = settings_of(tmp_path) | with_keys(tmp_path)
     port = int(own["WS_PORT"])
     with starting_demo(tmp_path, **own) as process:
 
@@ -59,6 +67,9 @@ def test_what_a_killed_command_leaves_is_ended_by_down(tmp_path):
             return answers(port)
 
         wait_until(has_page, "HAProxy")
+        assert_closed_to_others(process.pid)
+        assert canaries.command_lines_with_one() == []
+        assert canaries.files_with_one([tmp_path / "demo.log"]) == []
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         process.wait()
@@ -70,6 +81,14 @@ def test_what_a_killed_command_leaves_is_ended_by_down(tmp_path):
     wait_for_end(children, WITHIN_S)
     assert [child for child in children if child.is_running()] == []
     assert not answers(port)
+
+
+def with_keys(folder: Path) -> dict[str, str]:
+    """The settings of a login by key."""
+    key, file = canaries.secret(new_key()), folder / "keys"
+    change_keys(file, lambda _: [entry_of("ann", Role.OPERATOR, key)])
+    mode = {"AUTH_MODE": "keys", "KAFKA_TOPIC_PER_USER": "true"}
+    return mode | {"AUTH_KEYS_FILE": str(file)}
 
 
 def answers(port: int) -> bool:

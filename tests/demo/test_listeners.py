@@ -111,12 +111,12 @@ def run(lines: str, port: int, **environment: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_the_token_is_in_no_command_line_and_no_environment(demo):
+def test_the_token_is_in_no_command_line_environment_or_log(demo):
     assert_token_is_hidden(demo.pid)
 
 
 def assert_token_is_hidden(pid: int) -> None:
-    """Both can be listed on the machine; the token's file is its user's alone."""
+    """The first two can be listed on the machine; the token's file is its user's alone."""
     processes = processes_of(pid)
     path = token_file(processes)
     token = Path(path).read_text()
@@ -125,6 +125,9 @@ def assert_token_is_hidden(pid: int) -> None:
         assert token not in environment(one).values()
         assert not any(token in argument for argument in one.cmdline())
     assert Path(path).stat().st_mode & 0o777 == 0o600
+    logs = [*Path(path).parent.rglob("*.log"), *Path(path).parent.rglob("*.out")]
+    assert any(one.name == "gcs_server.out" for one in logs)
+    assert [one for one in logs if token.encode() in one.read_bytes()] == []
 
 
 def processes_of(pid: int) -> list[psutil.Process]:

@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.canaries import secret
+
 AUDIENCE = "purple-sector"
 
 
@@ -38,7 +40,8 @@ class Issuer:
             "exp": time.time() + 60,
         } | claims
         key = self.keys.get(kid, self.keys["one"])
-        return jwt.encode(merged, key, algorithm="RS256", headers={"kid": kid, **(header or {})})
+        headers = {"kid": kid, **(header or {})}
+        return secret(jwt.encode(merged, key, algorithm="RS256", headers=headers))
 
     def answer(self, path: str) -> dict[str, Any] | None:
         if path == "/.well-known/openid-configuration":

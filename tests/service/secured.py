@@ -14,6 +14,7 @@ from ingest.embedded.kafka.cluster import ADMIN, KafkaCluster
 from ingest.embedded.process import ServiceUnavailable
 from ingest.kafka.topics import create_topics
 from ingest.settings import KafkaSettings
+from tests.canaries import secret
 from tests.paths import ROOT
 
 DOCUMENT = ROOT / "docs" / "kafka-access.md"
@@ -47,6 +48,8 @@ def secured(service_folder: Path, tools: list[str]) -> Iterator[Secured]:
     with cluster:
         users = (ADMIN, "collector", "ingest", "bridge")
         secured = Secured(cluster, {user: cluster.add_user(user) for user in users})
+        for password in secured.passwords.values():
+            secret(password.get_secret_value())
         assert [outcome.problem for outcome in create_topics(secured.settings(ADMIN))] == [""] * 4
         grant_as_documented(secured, tools, service_folder / "secured")
         yield secured

@@ -14,6 +14,7 @@ from serve.bridge.access.callers import Role
 from serve.bridge.access.key_file import change_keys
 from serve.bridge.access.keys import entry_of, new_key
 from serve.bridge.live.client_messages import MAX_MESSAGE_BYTES
+from tests.canaries import secret
 from tests.service.page import answer, asked, ended, running_page
 from tests.waiting import WITHIN_S
 
@@ -177,7 +178,7 @@ def test_address_has_so_many_sockets_and_demos(page, monkeypatch):
 
 def test_answers_name_no_place_and_show_no_trace(tmp_path, monkeypatch):
     """Whoever runs the page finds both in its log."""
-    key, file = new_key(), tmp_path / "keys"
+    key, file = secret(new_key()), tmp_path / "keys"
     change_keys(file, lambda _: [entry_of("eve", Role.ENGINEER, key)])
     with running_page(ServeSettings(auth_mode="keys", auth_keys_file=str(file))) as page:
         away = page.get("/api/sessions", key)

@@ -8,6 +8,7 @@ from ingest.settings import ServeSettings
 from serve.bridge.access.callers import Role
 from serve.bridge.access.key_file import change_keys
 from serve.bridge.access.keys import entry_of, new_key
+from tests.canaries import secret
 from tests.conftest import fresh_database
 from tests.paths import ROOT
 from tests.service.browser import running_browser
@@ -100,7 +101,7 @@ def test_page_without_logins_asks_for_none(browser, stored):
 
 
 def test_key_is_typed_once_and_a_wrong_one_is_named(browser, stored, tmp_path):
-    file, key = tmp_path / "keys", new_key()
+    file, key = tmp_path / "keys", secret(new_key())
     change_keys(file, lambda _: [entry_of("ann", Role.DRIVER, key)])
     serve = ServeSettings(auth_mode="keys", auth_keys_file=str(file))
     with running_page(serve, database_url=stored) as page:

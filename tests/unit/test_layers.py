@@ -215,6 +215,38 @@ def test_importing_reads_no_environment() -> None:
     assert {path: names for path, names in read.items() if names} == {}
 
 
+# What makes objects, or runs code, from bytes. Ray does that behind its token.
+RUNS_WHAT_IT_READS = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "shelve", "yaml"}
+RUNNING = {"eval", "exec", "read_pickle", "allow_pickle"}
+
+
+def names_in(tree: ast.Module) -> Iterator[str]:
+    """Names of what is called, and of arguments."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword):
+            yield node.arg or ""
+        elif isinstance(node, ast.Call):
+            called = node.func
+            yield called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+
+
+def test_nothing_from_outside_is_unpickled_or_run() -> None:
+    """Not even imported: protobuf, JSON and Arrow hold values only."""
+    assert _importing(RUNS_WHAT_IT_READS, _sources(*PACKAGES)) == set()
+    assert [
+        (_name(path), name)
+        for path in _sources(*PACKAGES)
+        for name in sorted(RUNNING.intersection(names_in(_tree(path))))
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["eval(x)", "np.load(f, allow_pickle=True)", "pandas.read_pickle(f)", "exec(x)"]
+)
+def test_what_runs_is_recognised(text: str) -> None:
+    assert RUNNING.intersection(names_in(ast.parse(text)))
+
+
 def calls_itself_pure(path: Path) -> bool:
     return (
         re.search(r"\bPure\b|module\s+is\s+pure", ast.get_docstring(_tree(path)) or "") is not None

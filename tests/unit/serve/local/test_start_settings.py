@@ -4,7 +4,7 @@ import pytest
 
 from ingest.errors import SettingsError
 from serve.bridge.access.key_file import change_keys
-from serve.local.system import run_local, start_on_cluster
+from serve.local.system import advice_for_root, run_local, start_on_cluster
 
 
 @pytest.fixture
@@ -30,3 +30,8 @@ def test_logins_on_shared_topics_do_not_start_here(tmp_path):
 def test_logins_on_shared_topics_do_not_start_on_a_cluster():
     with pytest.raises(SettingsError, match="KAFKA_TOPIC_PER_USER"):
         start_on_cluster(None, lambda _: None)
+
+
+def test_a_start_as_root_is_advised_against():
+    assert "as a user of its own" in advice_for_root(0)
+    assert advice_for_root(1000) == ""
