@@ -19,6 +19,8 @@ PAGE = "tests/service/test_access.py"
 TOKENS = "tests/service/test_tokens.py"
 SOCKETS = "tests/service/test_hostile_sockets.py"
 REST = "tests/service/test_rest.py"
+CHANGES = "tests/service/test_changes.py"
+DELETIONS = "tests/contract/test_deletions.py"
 HOSTILE = f"{SOCKETS}::test_hostile_frames_end_with_their_code_and_a_viewer_beside_them_goes_on"
 ACCESS = "serve/bridge/access"
 LIVE = "serve/bridge/live"
@@ -66,6 +68,13 @@ GUARDS = (
         "if page is None or scheme.lower() not in _DEFAULT_PORTS:",
         "if True:\n            return True\n        if page is None:",
         f"{UNIT}/test_hosts.py",
+    ),
+    Guard(
+        "S2 Origin of changes",
+        "serve/bridge/rest/changes.py",
+        "if not bridge.is_ours(request):",
+        "if False:",
+        f"{CHANGES}::test_page_of_another_site_changes_nothing",
     ),
     Guard(
         "S3 login in time",
@@ -322,14 +331,14 @@ GUARDS = (
     Guard(
         "S6 live frames",
         f"{LIVE}/hub.py",
-        "tuple(one for one in viewers if may_watch(one.caller, user, session))",
+        "tuple(one for one in viewers if self._may_watch(one, user, session))",
         "tuple(viewers)",
         f"{PAGE}::test_frames_go_to_those_who_may_read_them",
     ),
     Guard(
         "S6 facts for one who comes late",
         f"{LIVE}/hub.py",
-        "if not may_watch(viewer.caller, session.user, session.key):",
+        "if not self._may_watch(viewer, session.user, session.key):",
         "if False:",
         "tests/unit/serve/bridge/live/test_hub.py",
     ),
@@ -494,6 +503,70 @@ GUARDS = (
         '" UPDATE"',
         "tests/contract/test_database_roles.py::"
         "test_every_statement_beyond_a_roles_work_is_refused",
+    ),
+    Guard(
+        "S6 who changes a session",
+        "serve/bridge/rest/changes.py",
+        "if not may_delete(caller, session.user_id):",
+        "if False:",
+        f"{CHANGES}::test_policy_decides_who_changes_a_session",
+    ),
+    Guard(
+        "S6 a session is deleted for its user",
+        "ingest/store/schema/deletion.sql",
+        "SELECT id INTO found_id FROM sessions WHERE key = in_key AND user_id = in_user",
+        "SELECT id INTO found_id FROM sessions WHERE key = in_key",
+        f"{DELETIONS}::test_session_is_deleted_by_its_user_alone_and_once",
+    ),
+    Guard(
+        "S6 hidden sessions",
+        "serve/bridge/rest/guarded.py",
+        '"hidden_of": hidden_owners(caller),',
+        "",
+        f"{CHANGES}::test_owner_renames_and_hides_its_session",
+    ),
+    Guard(
+        "S6 live frames of hidden sessions",
+        f"{LIVE}/hub.py",
+        "if session in self._hidden and not may_see_hidden(viewer.caller, user):",
+        "if False:",
+        "tests/unit/serve/bridge/live/test_hub.py",
+    ),
+    Guard(
+        "S6 live frames of deleted sessions",
+        f"{LIVE}/hub.py",
+        "if record.session in self._deleted:",
+        "if False:",
+        "tests/unit/serve/bridge/live/test_hub.py",
+    ),
+    Guard(
+        "S6 a viewer of a deleted session is closed",
+        f"{LIVE}/hub.py",
+        "viewer.close(SESSION_DELETED)",
+        "pass",
+        "tests/unit/serve/bridge/live/test_hub.py",
+    ),
+    Guard(
+        "S6 records of deleted sessions",
+        "ingest/workers/partition_worker.py",
+        "decoded = without_deleted(decoded, keys, self._store.deleted(unsure))",
+        "pass",
+        "tests/service/test_worker.py"
+        "::test_session_that_is_deleted_while_it_is_driven_stays_deleted",
+    ),
+    Guard(
+        "S6 a deleted session is not made again",
+        "ingest/store/partition_writer.py",
+        "WHERE d.key_hash = sha256(convert_to(new.key, 'UTF8')))",
+        "WHERE false)",
+        f"{DELETIONS}::test_session_that_is_being_written_ends_at_its_next_batch",
+    ),
+    Guard(
+        "S6 no key of a deleted session is kept",
+        "ingest/store/schema/deletion.sql",
+        "sha256(convert_to(in_key, 'UTF8'))",
+        "convert_to(in_key, 'UTF8')",
+        f"{DELETIONS}::test_nothing_of_a_deleted_session_is_left_in_any_table",
     ),
     Guard(
         "S7 sockets of a name",
@@ -743,8 +816,8 @@ GUARDS = (
     Guard(
         "S10 the page only reads",
         "ingest/store/schema/grants.py",
-        '    ),\n    "SELECT",\n)',
-        '    ),\n    "SELECT, INSERT",\n)',
+        '        ),\n        "SELECT",\n',
+        '        ),\n        "SELECT, INSERT",\n',
         "tests/contract/test_database_roles.py::test_every_statement_beyond_a_roles_work_is_refused",
     ),
     Guard(
@@ -762,10 +835,25 @@ GUARDS = (
         "tests/contract/test_database_roles.py::test_a_role_that_may_do_more_is_refused",
     ),
     Guard(
+        "S10 ingest erases deleted sessions only",
+        "ingest/store/schema/deletion.sql",
+        "    IF NOT FOUND THEN\n        RAISE",
+        "    IF false THEN\n        RAISE",
+        "tests/contract/test_database_roles.py"
+        "::test_the_page_deletes_and_ingest_erases_only_what_is_deleted",
+    ),
+    Guard(
+        "S10 nobody else deletes",
+        "ingest/store/schema/deletion.sql",
+        "EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', named);",
+        "",
+        f"{DELETIONS}::test_nobody_deletes_who_was_not_given_the_right",
+    ),
+    Guard(
         "S10 analysts read what is theirs",
         "ingest/store/schema/analyst_views.py",
-        " WHERE t.user_id = current_user",
-        "",
+        "SELECT t.id FROM {table} t\n WHERE t.user_id = current_user",
+        "SELECT t.id FROM {table} t\n WHERE true",
         "tests/contract/test_database_roles.py::test_an_analyst_reads_nothing_of_another_user",
     ),
     Guard(
@@ -837,6 +925,13 @@ GUARDS = (
         '        "x-content-type-options": "nosniff",\n',
         "",
         f"{SOCKETS}::test_answers_limit_what_a_browser_does_with_them",
+    ),
+    Guard(
+        "S13 deletions are in the audit log",
+        "serve/bridge/rest/changes.py",
+        'self._note(audit, "session_deleted")',
+        "pass",
+        f"{CHANGES}::test_deleted_session_is_gone_and_leaves_its_hash",
     ),
     Guard(
         "S13 no token in a repr",

@@ -40,6 +40,7 @@ _PAGE_OF_SESSIONS = (
                        word) = 0)
    AND (%(owners)s::text[] IS NULL OR user_id = ANY(%(owners)s::text[])
         OR key = ANY(%(shared)s::text[]))
+   AND (NOT hidden OR %(hidden_of)s::text[] IS NULL OR user_id = ANY(%(hidden_of)s::text[]))
  ORDER BY id DESC LIMIT %(limit)s
 """
 )
@@ -50,6 +51,7 @@ _SESSION_OF_KEY = (
  WHERE key = %(key)s
    AND (%(owners)s::text[] IS NULL OR user_id = ANY(%(owners)s::text[])
         OR key = ANY(%(shared)s::text[]))
+   AND (NOT hidden OR %(hidden_of)s::text[] IS NULL OR user_id = ANY(%(hidden_of)s::text[]))
 """
 )
 
@@ -106,6 +108,7 @@ def sessions(
     search: str = "",
     owners: Sequence[str] | None = None,
     shared: Sequence[str] = (),
+    hidden_of: Sequence[str] | None = None,
 ) -> list[SessionInfo]:
     """Return the sessions that came last into the store, newest first.
 
@@ -113,12 +116,14 @@ def sessions(
     ``id`` of the last session of the previous page. Each word of ``search`` is in the key, user,
     driver, car, track, game or title of every session. Case does not matter. ``owners`` are the
     users whose sessions are returned, and ``shared`` the keys of others that are, too; None: all.
+    ``hidden_of`` are the users whose hidden sessions are among them; None: all.
     """
     if "\0" in search:
         # PostgreSQL has no text with a NUL character.
         return []
     words = search.lower().split()
-    where = {"limit": limit, "before": before, "words": words, **_readable(owners, shared)}
+    readable = _readable(owners, shared, hidden_of)
+    where = {"limit": limit, "before": before, "words": words, **readable}
     with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
         return cursor.execute(_PAGE_OF_SESSIONS, where).fetchall()
 
@@ -129,16 +134,19 @@ def session(
     *,
     owners: Sequence[str] | None = None,
     shared: Sequence[str] = (),
+    hidden_of: Sequence[str] | None = None,
 ) -> SessionInfo:
     """Return the session of this key, if it belongs to one of ``owners`` or is one of ``shared``;
     None: any.
+
+    A hidden one has to belong to one of ``hidden_of``, too.
 
     Raises UnknownSession, in the same words for a session of another owner.
     """
     if "\0" in key:
         # PostgreSQL has no text with a NUL character, and would refuse the query.
         raise UnknownSession(key)
-    where = {"key": key, **_readable(owners, shared)}
+    where = {"key": key, **_readable(owners, shared, hidden_of)}
     with conn.cursor(row_factory=class_row(SessionInfo)) as cursor:
         found = cursor.execute(_SESSION_OF_KEY, where).fetchone()
     if found is None:
@@ -146,8 +154,14 @@ def session(
     return found
 
 
-def _readable(owners: Sequence[str] | None, shared: Sequence[str]) -> dict[str, list[str] | None]:
-    return {"owners": None if owners is None else list(owners), "shared": list(shared)}
+def _readable(
+    owners: Sequence[str] | None, shared: Sequence[str], hidden_of: Sequence[str] | None
+) -> dict[str, list[str] | None]:
+    return {
+        "owners": None if owners is None else list(owners),
+        "shared": list(shared),
+        "hidden_of": None if hidden_of is None else list(hidden_of),
+    }
 
 
 def laps(conn: Connection, key: str) -> list[Lap]:

@@ -27,7 +27,9 @@ from serve.bridge.front.proxies import ProxyChain
 from serve.bridge.live.hub import Hub
 from serve.bridge.live.kafka_reader import LiveReader
 from serve.bridge.live.websocket import Bridge
+from serve.bridge.live.withdrawn import follow_withdrawn
 from serve.bridge.rest.answers import Health, ReplicaStatistics, SessionStatistics
+from serve.bridge.rest.changes import add_change_routes
 from serve.bridge.rest.guarded import Engineer
 from serve.bridge.rest.routes import add_routes
 from serve.bridge.rest.store_reader import StoreReader
@@ -84,6 +86,7 @@ def make_app(
     app.add_middleware(SmallBodies)
     app.include_router(router)
     add_share_routes(app)
+    add_change_routes(app)
     add_routes(app, store, bridge)
     app.mount("/", StaticFiles(directory=PAGE, html=True, check_dir=False), name="page")
     return app
@@ -104,6 +107,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(_expire(bridge))]
     if logins.required:
         tasks.append(asyncio.create_task(shares.follow()))
+    tasks.append(asyncio.create_task(follow_withdrawn(bridge.hub, store)))
     try:
         yield
     finally:

@@ -2,7 +2,8 @@
 
 import { Animation } from "./view/animation.mjs";
 import {
-  fetchLapColumns, fetchLaps, fetchLapSummaries, fetchLoginOffer, fetchMapZ, fetchSeconds, fetchSession, fetchSessions,
+  changeSession, deleteSession, fetchLapColumns, fetchLaps, fetchLapSummaries, fetchLoginOffer, fetchMapZ, fetchSeconds,
+  fetchSession, fetchSessions,
 } from "./net/api.mjs";
 import { beginLogin, finishLogin } from "./net/oidc.mjs";
 import { credential, forgetCredential, keepCredential, linkToken, LoginNeeded } from "./net/login.mjs";
@@ -40,7 +41,7 @@ const page = {
 };
 const choice = new Choice();
 const screen = new Screen({ onLap: (number) => page.viewing?.compareWith(number), onMode: refreshSeconds });
-const list = new SessionList(byId("sessions"), choose);
+const list = new SessionList(byId("sessions"), choose, act);
 
 const loginBox = new LoginBox({ onKey: logIn, onIssuer: goToIssuer });
 const shareBox = new ShareBox();
@@ -240,6 +241,34 @@ async function refreshSessions() {
 function drawSessions() {
   list.draw(page.sessions.list, page.demo ? null : page.viewing?.key, Date.now());
   byId("older").hidden = !page.sessions.hasOlder;
+}
+
+// Rename, hide, show or delete the session that is shown.
+async function act(action, session) {
+  const changed = changeTo(action, session);
+  if (!changed) return;
+  const shown = action === "delete" ? null : session.key;
+  await listWith(changed().then(() => page.sessions.refresh(shown)));
+  if (page.viewing?.key !== session.key) return;
+  page.viewing.facts = null;
+  if (action === "delete" && !page.trouble) {
+    history.replaceState(null, "", location.pathname + location.search);
+    leave();
+    screen.show(new Viewing(""));
+  }
+  refreshSessions();
+}
+
+// -> what asks the server; null where the user changes their mind.
+function changeTo(action, session) {
+  const { key } = session;
+  if (action === "delete") {
+    const name = session.title || key;
+    return confirm(`Delete ${name} for good, with its laps and best times?`) ? () => deleteSession(key) : null;
+  }
+  if (action !== "rename") return () => changeSession(key, { hidden: action === "hide" });
+  const title = prompt("Title of the session, in place of its key:", session.title);
+  return title === null ? null : () => changeSession(key, { title });
 }
 
 // Find or page, and show what came of it.

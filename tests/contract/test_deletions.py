@@ -264,3 +264,14 @@ def test_erasure_finishes_what_a_page_only_began(database, owner, conn, monkeypa
     assert not thread.is_alive()
     assert rows(database.url, "SELECT count(*) FROM telemetry") == [(0,)]
     assert colours_of(database.url)["bob", 2] == ("purple", 2)
+
+
+def test_nobody_deletes_who_was_not_given_the_right(conn):
+    """Also in a store without roles: a function is everybody's unless it is taken away."""
+    query = """
+        SELECT proname FROM pg_proc
+         WHERE pronamespace = 'public'::regnamespace
+           AND proname IN ('change_session', 'delete_session', 'judge_again', 'erase_session')
+           AND NOT has_function_privilege('public', oid, 'EXECUTE')
+    """
+    assert len(conn.execute(query).fetchall()) == 4

@@ -58,7 +58,8 @@ def _with_default(schema: Schema) -> str:
 
 def _answer(route: Schema) -> str:
     given = next(one for code, one in route["responses"].items() if code.startswith("2"))
-    return type_of(given["content"]["application/json"]["schema"])
+    content = given.get("content")
+    return type_of(content["application/json"]["schema"]) if content else "nothing"
 
 
 def type_of(schema: Schema) -> str:

@@ -47,11 +47,17 @@ class Page:
         return httpx.get(url, headers=headers, timeout=WITHIN_S, trust_env=False)
 
     def send(
-        self, method: str, path: str, credential: str | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        credential: str | None = None,
+        body: object = None,
+        **headers: str,
     ) -> httpx.Response:
         """A request that changes something."""
         url = f"http://127.0.0.1:{self.port}{path}"
-        headers = {"authorization": f"Bearer {credential}"} if credential else {}
+        if credential is not None:
+            headers["authorization"] = f"Bearer {credential}"
         return httpx.request(
             method, url, headers=headers, json=body, timeout=WITHIN_S, trust_env=False
         )

@@ -147,6 +147,50 @@ def test_page_logs_in_at_the_issuer_by_code_and_pkce(browser, stored):
             assert errors(browser) == []
 
 
+def test_owner_renames_hides_and_deletes_its_session_in_the_list(browser, stored, tmp_path):
+    file, key = tmp_path / "keys", new_key()
+    change_keys(file, lambda _: [entry_of("cem", Role.DRIVER, key)])
+    serve = ServeSettings(auth_mode="keys", auth_keys_file=str(file))
+    with psycopg.connect(stored) as conn:
+        conn.execute(
+            "INSERT INTO sessions (key, user_id, topic, partition) VALUES ('of-cem', 'cem', 't', 0)"
+        )
+    with running_page(serve, database_url=stored) as page:
+        browser.get(f"http://127.0.0.1:{page.port}/#session=of-cem")
+        wait_until(lambda: is_asked(browser), "the page asks for a key")
+        type_key(browser, key)
+        row = "#sessions li[data-session='of-cem']"
+        wait_until(lambda: len(texts(browser, f"{row} .actions:not([hidden])")) == 1, "may change")
+        press(browser, row, "rename", "Quali, wet")
+        wait_until(lambda: texts(browser, f"{row} .name") == ["Quali, wet"], "it has a title")
+        press(browser, row, "hide")
+        wait_until(lambda: texts(browser, f"{row} .name") == ["Quali, wet (hidden)"], "hidden")
+        PICTURE.parent.mkdir(exist_ok=True)
+        browser.save_screenshot(str(PICTURE.with_name("actions.png")))
+        press(browser, row, "show")
+        wait_until(lambda: texts(browser, f"{row} .name") == ["Quali, wet"], "shown again")
+        press(browser, row, "delete")
+        browser.switch_to.alert.dismiss()
+        assert len(texts(browser, row)) == 1
+        press(browser, row, "delete")
+        assert "Quali, wet" in browser.switch_to.alert.text
+        browser.switch_to.alert.accept()
+        wait_until(lambda: texts(browser, row) == [], "it is gone")
+        assert page.get("/api/sessions/of-cem", key).status_code == 404
+        assert errors(browser) == []
+
+
+def press(browser, row, action, words=None):
+    """Press an action of a session, and answer what the page asks."""
+    offered = f"{row} [data-action={action}]"
+    # A list that was on its way may show the state of before for a moment.
+    wait_until(lambda: texts(browser, offered), f"{action} is offered")
+    one(browser, offered).click()
+    if words is not None:
+        browser.switch_to.alert.send_keys(words)
+        browser.switch_to.alert.accept()
+
+
 def share(browser, what):
     """Share what is on the page, and return the link."""
     one(browser, f"#share-{what}").click()

@@ -81,6 +81,18 @@ def may_share(caller: Caller, owner: str) -> bool:
     return caller.role in _READ_ALL or _may_change(caller, owner)
 
 
+def may_see_hidden(caller: Caller, owner: str) -> bool:
+    """Return whether hidden sessions of this owner exist for the caller."""
+    return caller.role is Role.OPERATOR or _owns(caller, owner)
+
+
+def hidden_owners(caller: Caller) -> list[str] | None:
+    """Return the owners whose hidden sessions exist for the caller, for a query. None: all."""
+    if caller.role is Role.OPERATOR:
+        return None
+    return [caller.name] if may_see_hidden(caller, caller.name) else []
+
+
 def may_command(caller: Caller, owner: str) -> bool:
     """Return whether the caller may send commands to the collectors of this owner."""
     return _may_change(caller, owner)

@@ -7,7 +7,7 @@ counted and dropped.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -18,10 +18,10 @@ from ingest.codec.session_owner import owner_fault
 from ingest.codec.session_times import Placing, SessionTimes
 from ingest.codec.timestamps import AHEAD_MS, BEHIND_MS
 from serve.bridge.access.callers import Caller
-from serve.bridge.access.policy import may_watch
+from serve.bridge.access.policy import may_see_hidden, may_watch
 from serve.bridge.live.decode import LiveMessage, UndecodableRecord, moved, read
 from serve.bridge.live.outgoing import OutgoingMessage
-from serve.bridge.live.viewer import Viewer
+from serve.bridge.live.viewer import SESSION_DELETED, Viewer
 
 log = structlog.get_logger()
 
@@ -93,6 +93,8 @@ class Hub:
         self.foreign = 0
         self._placings: dict[str, Placing] = {}
         self._owners: dict[str, str] = {}  # of sessions, where a topic proves the user
+        self._deleted: dict[str, None] = {}  # sessions, the newest last
+        self._hidden: frozenset[str] = frozenset()
         #: Counts values that no car can have sent, by field. Viewers received them as unknown.
         self.blanked: Counter[str] = Counter()
 
@@ -136,7 +138,7 @@ class Hub:
         self._watching.setdefault(watch, set()).add(viewer)
         self._audiences.clear()
         for session in self._matching(watch):
-            if not may_watch(viewer.caller, session.user, session.key):
+            if not self._may_watch(viewer, session.user, session.key):
                 continue
             for known in (session.facts, session.sectors):
                 if known is not None:
@@ -151,6 +153,8 @@ class Hub:
         """Queue records for their viewers, in the given order."""
         for record in records:
             self.received += 1
+            if record.session in self._deleted:
+                continue
             try:
                 read_message = read(record.value, record.session)
                 if self._is_foreign(record, read_message):
@@ -163,6 +167,21 @@ class Hub:
             if message.blanked:
                 self._count_blanked(record, message)
             self._deliver(message.envelope, self._note(record, message, now), now)
+
+    def withdraw(self, deleted: Collection[str], hidden: Collection[str]) -> None:
+        """Forget sessions that were deleted, and close their viewers; ``hidden`` are all live
+        sessions that only some may watch.
+        """
+        for key in deleted:
+            self._deleted[key] = None
+            self._sessions.pop(key, None)
+            for viewer in tuple(self._watching.get(Subscription("session", key), ())):
+                viewer.close(SESSION_DELETED)
+        if len(self._deleted) > _REMEMBERED:
+            self._deleted = dict.fromkeys(list(self._deleted)[-_REMEMBERED // 2 :])
+        if self._hidden != frozenset(hidden):
+            self._hidden = frozenset(hidden)
+            self._audiences.clear()
 
     def expire(self, *, now: float) -> list[str]:
         """Forget the sessions without an arrival for ``forget_after_s``; return their keys."""
@@ -261,9 +280,14 @@ class Hub:
             viewers = self._watching.get(Subscription("session", session), set())
             if user:
                 viewers = viewers | self._watching.get(Subscription("user", user), set())
-            known = tuple(one for one in viewers if may_watch(one.caller, user, session))
+            known = tuple(one for one in viewers if self._may_watch(one, user, session))
             self._audiences[session, user] = known
         return known
+
+    def _may_watch(self, viewer: Viewer, user: str, session: str) -> bool:
+        if session in self._hidden and not may_see_hidden(viewer.caller, user):
+            return False
+        return may_watch(viewer.caller, user, session)
 
     def _matching(self, watch: Subscription) -> list[LiveSession]:
         if watch.what == "session":

@@ -50,6 +50,11 @@ NOT_LOGGED_IN = Close(
     "not logged in",
     "A login is needed, was refused, has expired or was revoked; the reason has the code.",
 )
+SESSION_DELETED = Close(
+    4410,
+    "the session was deleted",
+    "The viewer has subscribed to a session that was deleted.",
+)
 FOREIGN_ORIGIN = Close(
     4403,
     "foreign origin",

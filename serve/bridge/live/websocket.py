@@ -127,7 +127,7 @@ class Bridge:
             self.admission.leave(address)
 
     async def _attend(self, socket: WebSocket, address: str) -> None:
-        if not self._hosts.is_ours(socket.headers.get("origin"), socket.headers.get("host", "")):
+        if not self.is_ours(socket):
             audit_refusal("foreign_origin", address=address, way="socket")
             await _close(socket, FOREIGN_ORIGIN)
             return
@@ -157,6 +157,11 @@ class Bridge:
             await connection.run()
         finally:
             self._connections.discard(connection)
+
+    def is_ours(self, connection: HTTPConnection) -> bool:
+        """Return whether a request or socket comes from no page of another site."""
+        headers = connection.headers
+        return self._hosts.is_ours(headers.get("origin"), headers.get("host", ""))
 
     def address_of(self, connection: HTTPConnection) -> str:
         """Return the address that a request or socket counts for."""

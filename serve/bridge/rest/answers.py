@@ -38,9 +38,12 @@ INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True, slots=True)
 class SessionRow(SessionInfo):
-    """A stored session, and whether its frames arrive at the moment."""
+    """A stored session, whether its frames arrive at the moment, and whether the caller may change
+    it.
+    """
 
     live: bool = field(kw_only=True)
+    may_change: bool = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +128,9 @@ class LapSummaries:
     laps: list[LapSummary]
 
 
-def session_row(session: SessionInfo, *, live: bool) -> SessionRow:
+def session_row(session: SessionInfo, *, live: bool, may_change: bool) -> SessionRow:
     """Return a session as a row of an answer."""
-    return SessionRow(**asdict(session), live=live)
+    return SessionRow(**asdict(session), live=live, may_change=may_change)
 
 
 def lap_row(lap: Lap, colours: Colours) -> LapRow:

@@ -23,6 +23,8 @@ from serve.bridge.access.audit import audit_refusal
 from serve.bridge.access.callers import Caller, NotAuthenticated
 from serve.bridge.access.policy import (
     Reach,
+    hidden_owners,
+    may_delete,
     may_see_statistics,
     may_watch,
     reach,
@@ -64,6 +66,7 @@ class GuardedStore:
         self._readable: dict[str, Any] = {
             "owners": readable_owners(caller),
             "shared": shared_keys(caller),
+            "hidden_of": hidden_owners(caller),
         }
 
     def sessions(self, **where: Any) -> list[SessionInfo]:
@@ -79,6 +82,10 @@ class GuardedStore:
     def session(self, key: str) -> SessionInfo:
         """Return a session. Raises UnknownSession where the caller may read nothing of it."""
         return self._store.query(lambda conn: _within(conn, *self._find(conn, key)))
+
+    def may_change(self, session: SessionInfo) -> bool:
+        """Return whether the caller may rename, hide and delete this session."""
+        return may_delete(self._caller, session.user_id)
 
     def may_watch(self, session: SessionInfo) -> bool:
         """Return whether the caller may know what is live of a session."""

@@ -77,7 +77,7 @@ def sessions(
     found = store.sessions(limit=limit + 1, before=before, search=search)
     page = found[:limit]
     return SessionPage(
-        [_row(one, store, bridge) for one in page], page[-1].id if len(found) > limit else None
+        [row_of(one, store, bridge) for one in page], page[-1].id if len(found) > limit else None
     )
 
 
@@ -131,7 +131,7 @@ def lap_summaries(
 @router.get("/sessions/{key:path}")
 def session(key: str, store: Store, bridge: Live) -> SessionRow:
     """Return one session."""
-    return _row(store.session(key), store, bridge)
+    return row_of(store.session(key), store, bridge)
 
 
 def add_routes(app: FastAPI, store: StoreReader, bridge: Bridge) -> None:
@@ -146,9 +146,10 @@ def add_routes(app: FastAPI, store: StoreReader, bridge: Bridge) -> None:
         app.add_exception_handler(unknown, _unknown)
 
 
-def _row(session: SessionInfo, store: GuardedStore, bridge: Bridge) -> SessionRow:
+def row_of(session: SessionInfo, store: GuardedStore, bridge: Bridge) -> SessionRow:
+    """Return a session as its caller sees it."""
     live = session.key in bridge.hub.sessions and store.may_watch(session)
-    return session_row(session, live=live)
+    return session_row(session, live=live, may_change=store.may_change(session))
 
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:

@@ -8,10 +8,14 @@ class Pages {
   #known = new Map();
   older = null;
 
-  // The first page, which is read again and again.
+  // The first page, which is read again and again. A session that is in it no longer was deleted or hidden.
   renew({ sessions, older }) {
     const isFirst = this.#known.size === 0;
-    for (const session of this.#known.values()) session.live = false;
+    const oldest = older === null ? -Infinity : sessions.at(-1).id;
+    for (const session of this.list) {
+      session.live = false;
+      if (session.id >= oldest) this.#known.delete(session.key);
+    }
     this.#keep(sessions);
     if (isFirst) this.older = older;
   }

@@ -41,6 +41,11 @@ export function fetchSessions({ before = null, search = "" } = {}) {
 // -> a session as it is listed; null where it is not stored.
 export const fetchSession = (key) => get(place(key), { absent: null });
 
+// -> the session as it is then. change: {title} or {hidden}.
+export const changeSession = (key, change) => ask("PATCH", place(key), { change });
+
+export const deleteSession = (key) => ask("DELETE", place(key));
+
 // -> {columns, next}: the seconds of a session from `since` on, or from the first; `next` is where the piece after it begins.
 export const fetchSeconds = (key, since) => get(`${place(key)}/seconds${since ? `?since=${encodeURIComponent(since)}` : ""}`);
 

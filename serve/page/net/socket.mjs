@@ -19,9 +19,10 @@ const WORDS = {
   4031: "the server has all the viewers that it can hold",
   4032: "too many pages are open with this login",
   4401: "the server requires a login",
+  4410: "the session was deleted",
   4403: "the server does not serve this page's address",
 };
-const FINAL = new Set([4400, 4401, 4403]);
+const FINAL = new Set([4400, 4401, 4403, 4410]);
 
 export function closeWords(code, reason) {
   return WORDS[code] ?? (reason || `the connection was closed (${code})`);

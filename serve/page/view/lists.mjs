@@ -10,9 +10,11 @@ const SECTORS = 6;
 export class SessionList {
   #rows = new Map();
 
-  constructor(root, onChoose) {
+  // onAct(action, session): rename, hide, show or delete, of the session that is shown, by one who may.
+  constructor(root, onChoose, onAct = () => {}) {
     this.root = root;
     this.onChoose = onChoose;
+    this.onAct = onAct;
   }
 
   // sessions: as REST gives them; chosen: the key of the one that is shown.
@@ -34,25 +36,52 @@ export class SessionList {
     item.dataset.session = key;
     button.append(document.createElement("i"));
     const parts = { item, button };
-    for (const [name, tag] of [["driver", "b"], ["when", "span"], ["track", "span"], ["car", "span"]]) {
+    for (const [name, tag] of [["driver", "b"], ["when", "span"], ["name", "span"], ["track", "span"], ["car", "span"]]) {
       parts[name] = button.appendChild(document.createElement(tag));
       parts[name].className = name;
     }
     button.addEventListener("click", () => this.onChoose(key));
+    parts.actions = this.#actions(item, parts);
     this.#rows.set(key, parts);
     return parts;
   }
+
+  #actions(item, parts) {
+    const menu = item.appendChild(document.createElement("p"));
+    menu.className = "actions";
+    const actions = { menu };
+    for (const action of ["rename", "hide", "delete"]) {
+      actions[action] = menu.appendChild(document.createElement("button"));
+      actions[action].type = "button";
+      actions[action].addEventListener("click", () => this.onAct(actions[action].dataset.action, parts.session));
+    }
+    return actions;
+  }
+}
+
+const ACTIONS = { rename: "Rename", hide: "Hide", show: "Show", delete: "Delete" };
+
+function label(button, action) {
+  button.dataset.action = action;
+  put(button, ACTIONS[action]);
 }
 
 function fill(row, session, chosen, now) {
   const when = session.live ? "live" : ago(Date.parse(session.last_frame_at ?? session.started_at ?? ""), now);
   put(row.driver, session.driver || session.user_id || session.key);
   put(row.when, when);
-  put(row.track, readable(session.track) || session.key);
+  put(row.name, [session.title, session.hidden ? "(hidden)" : ""].filter(Boolean).join(" "));
+  row.name.hidden = row.name.textContent === "";
+  put(row.track, readable(session.track) || (session.title ? "" : session.key));
   put(row.car, readable(session.car));
   row.button.setAttribute("aria-current", String(chosen));
   row.button.title = [session.game, session.key].filter(Boolean).join(" · ");
   row.item.dataset.live = String(Boolean(session.live));
+  row.session = session;
+  row.actions.menu.hidden = !(chosen && session.may_change);
+  label(row.actions.rename, "rename");
+  label(row.actions.hide, session.hidden ? "show" : "hide");
+  label(row.actions.delete, "delete");
 }
 
 export class LapList {

@@ -222,9 +222,9 @@ function title(facts) {
   if (!facts) return [];
   const driver = document.createElement("b");
   driver.textContent = facts.driver || facts.user_id || facts.key || "";
-  const others = [facts.car, facts.track].filter(Boolean).map((name) => {
+  const others = [facts.title, readable(facts.car), readable(facts.track)].filter(Boolean).map((name) => {
     const part = document.createElement("span");
-    part.textContent = readable(name);
+    part.textContent = name;
     return part;
   });
   return [driver, ...others];

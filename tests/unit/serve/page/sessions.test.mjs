@@ -35,6 +35,23 @@ test("every session can be paged to, each once, though newer ones come meanwhile
   assert.equal(sessions.hasOlder, false);
 });
 
+test("a session that was deleted or hidden leaves the list, and those that others pushed out stay", async () => {
+  const store = storeOf(250);
+  const sessions = sessionsOf(store);
+  await sessions.refresh();
+  store.rows.splice(199, 1);
+  store.rows.push({ id: 251, key: "s251", driver: "Bo", live: false });
+  await sessions.refresh();
+  assert.deepEqual(ids(sessions), [251, 250, ...Array.from({ length: 99 }, (_, i) => 249 - i)].filter((id) => id !== 200));
+
+  const few = storeOf(1);
+  const last = sessionsOf(few);
+  await last.refresh();
+  few.rows.pop();
+  await last.refresh();
+  assert.deepEqual(ids(last), []);
+});
+
 test("a session that is opened by its link is known however old it is", async () => {
   const sessions = sessionsOf(storeOf(250));
   await sessions.refresh("s3");

@@ -15,9 +15,11 @@ from serve.bridge.access.callers import (
     Shared,
 )
 from serve.bridge.access.policy import (
+    hidden_owners,
     may_command,
     may_delete,
     may_play_demo,
+    may_see_hidden,
     may_see_statistics,
     may_share,
     may_watch,
@@ -121,6 +123,15 @@ def test_query_finds_whatever_may_be_read(
 @given(name=NAMES, role=st.sampled_from([Role.VIEWER, Role.DRIVER]), owner=NAMES)
 def test_only_the_same_name_is_ones_own(name: str, role: Role, owner: str) -> None:
     assert reach(Caller(name, role), owner, "s").whole is (name == owner != "")
+
+
+@given(name=NAMES, role=st.sampled_from(list(Role)), owner=NAMES)
+def test_hidden_session_is_for_its_user_and_operators(name: str, role: Role, owner: str) -> None:
+    caller = Caller(name, role, shared=frozenset({Shared("s", owner)}))
+    own = role is not Role.GUEST and name == owner != ""
+    assert may_see_hidden(caller, owner) is (role is Role.OPERATOR or own)
+    owners = hidden_owners(caller)
+    assert may_see_hidden(caller, owner) is (owners is None or owner in owners)
 
 
 @given(name=NAMES)

@@ -18,7 +18,7 @@ from ingest.telemetry_pb2 import (
 )
 from serve.bridge.access.callers import ANYONE, Caller, Role, Shared
 from serve.bridge.live.hub import Hub, LiveRecord, Subscription
-from serve.bridge.live.viewer import TOO_SLOW, Patience, Viewer, ViewerQueue
+from serve.bridge.live.viewer import SESSION_DELETED, TOO_SLOW, Patience, Viewer, ViewerQueue
 
 
 def frame(session, *, user="anna", time_ms=1_700_000_000_000, **values):
@@ -483,3 +483,36 @@ def test_share_counts_from_the_next_frame_on():
         hub.publish([frame("spa", speed=speed)], now=0.0)
 
     assert seat.speeds() == [2.0]
+
+
+def test_deleted_session_closes_its_viewers_and_does_not_come_back():
+    hub = Hub()
+    of_session = Seat(hub, Subscription("session", "a"))
+    of_user = Seat(hub, Subscription("user", "anna"))
+    hub.publish([frame("a", speed=1.0), frame("b", speed=2.0)], now=0.0)
+
+    hub.withdraw({"a"}, ())
+    hub.publish([frame("a", speed=3.0), frame("b", speed=4.0)], now=0.1)
+
+    assert of_session.closed == [SESSION_DELETED]
+    assert of_user.closed == []
+    assert of_user.speeds() == [1.0, 2.0, 4.0]
+    assert set(hub.sessions) == {"b"}
+
+
+def test_hidden_session_is_watched_by_its_user_and_operators_alone():
+    hub = Hub()
+    watch = Subscription("session", "a")
+    callers = [Caller("anna", Role.VIEWER), Caller("eve", Role.ENGINEER), ANYONE]
+    callers.append(Caller("bob", Role.VIEWER, shared=frozenset({Shared("a", "anna")})))
+    seats = [Seat(hub, watch, caller=caller) for caller in callers]
+    hub.publish([frame("a", speed=1.0)], now=0.0)
+    hub.withdraw((), {"a"})
+    hub.publish([frame("a", speed=2.0), message("a", session=Session(track="spa"))], now=0.1)
+    late = Seat(hub, watch, caller=callers[1])
+    assert late.envelopes() == []
+    hub.withdraw((), ())
+    hub.publish([frame("a", speed=3.0)], now=0.2)
+
+    got = [[m.telemetry.speed for m in s.messages() if m.HasField("telemetry")] for s in seats]
+    assert got == [[1.0, 2.0, 3.0], [1.0, 3.0], [1.0, 2.0, 3.0], [1.0, 3.0]]
