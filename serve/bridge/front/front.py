@@ -42,6 +42,12 @@ def runs_our_command() -> bool:
     return Path(os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH", "")).name == COMMAND
 
 
+def address_of(serve: ServeSettings) -> str:
+    """Return the address of the page."""
+    host = f"[{serve.host}]" if ":" in serve.host else serve.host
+    return f"{'https' if serve.tls_certificate else 'http'}://{host}:{serve.port}/"
+
+
 def warning_of(serve: ServeSettings) -> str:
     """Return what to know about an open page without TLS; nothing where there is nothing."""
     if is_loopback(serve.host) or serve.tls_certificate or serve.proxies:
