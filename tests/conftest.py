@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from hypothesis import settings
 from psycopg import sql
 
 from ingest.embedded import postgres, timescale
@@ -29,12 +28,6 @@ from tests import canaries
 
 if TYPE_CHECKING:
     from ingest.embedded.broker import Broker
-
-# A quarter of the examples while somebody waits for an answer; a build server tries as many as
-# Hypothesis would.
-settings.register_profile("waited_for", max_examples=25, deadline=None)
-settings.register_profile("thorough", settings.get_profile("ci"), max_examples=100, deadline=None)
-settings.load_profile("thorough" if os.environ.get("CI") else "waited_for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +42,25 @@ class Database:
     """A database of the test's own, with our schema."""
 
     url: str
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The process of pytest-xdist that runs no test waits for no import of Hypothesis, 0.7 s.
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        _set_examples()
+
+
+def _set_examples() -> None:
+    """A quarter of the examples while somebody waits for an answer; a build server tries as many as
+    Hypothesis would.
+    """
+    from hypothesis import settings
+
+    settings.register_profile("waited_for", max_examples=25, deadline=None)
+    settings.register_profile(
+        "thorough", settings.get_profile("ci"), max_examples=100, deadline=None
+    )
+    settings.load_profile("thorough" if os.environ.get("CI") else "waited_for")
 
 
 def pytest_report_header() -> list[str]:
