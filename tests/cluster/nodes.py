@@ -73,6 +73,18 @@ class Node:
                 named[process.pid] = " ".join(process.cmdline()[:1])
         return {pid: title for pid, title in named.items() if title.startswith("ray::")}
 
+    def named(self, name: str) -> list[psutil.Process]:
+        """Its processes of that name."""
+        return [process for process in self._processes() if process.name() == name]
+
+    def arguments(self) -> list[str]:
+        """What the command lines of all its processes have."""
+        found: list[str] = []
+        for process in self._processes():
+            with suppress(psutil.Error):  # it has just ended
+                found += process.cmdline()
+        return found
+
     def kill(self) -> None:
         """As if the power went: SIGKILL to every process of it."""
         processes = self._processes()
@@ -95,17 +107,17 @@ class Cluster:
     """A head that does no work, as cluster.yaml has it, and the nodes that are added.
 
     ``environment`` is that of a user at the head: whose commands find this cluster and no other Ray
-    of this machine.
+    of this machine. ``folder`` has the files of all ``nodes``.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         # Nodes find one another by the machine's address, which a Ray of this process's own does
         # without.
         self._environment = (
             os.environ | serve_environment(folder) | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
         )
-        self._nodes: list[Node] = []
+        self.nodes: list[Node] = []
         port, of_clients = free_ports(2)
         self.address = f"127.0.0.1:{port}"
         self.environment = self._environment | {
@@ -126,16 +138,16 @@ class Cluster:
         return self._start(name, [f"--address={self.address}", "--num-cpus=1"])
 
     def stop(self) -> None:
-        for node in reversed(self._nodes):
+        for node in reversed(self.nodes):
             node.kill()
 
     def _start(self, name: str, arguments: list[str]) -> Node:
         for _ in range(_TRIES):
-            node = Node(name, arguments, self._folder, self._environment)
-            self._nodes.append(node)
+            node = Node(name, arguments, self.folder, self._environment)
+            self.nodes.append(node)
             if node.starts():
                 return node
-        raise AssertionError(f"{name} did not start: {(self._folder / f'{name}.log').read_text()}")
+        raise AssertionError(f"{name} did not start: {(self.folder / f'{name}.log').read_text()}")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from http.client import RemoteDisconnected
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlsplit
 
 import pyarrow.parquet
 import pytest
@@ -25,6 +26,8 @@ from ingest.embedded.certificates import CertificateAuthority
 from ingest.embedded.process import free_port
 from ingest.settings import KafkaSettings
 from ingest.simulated_recordings import record
+from tests.canaries import secret
+from tests.cluster.memory import holds
 from tests.cluster.nodes import Cluster, Node, purple_sector
 from tests.key_pairs import renew
 from tests.service.audit import assert_each_frame_once, wait_for_frames
@@ -32,6 +35,8 @@ from tests.service.traffic import Field
 from tests.waiting import WITHIN_S, wait_until
 
 COPIES = 20
+#: The password of the database.
+CANARY = secret("canary-7c20d4")
 OURS = ("IngestWorker", "Supervisor", "ServeReplica")
 
 
@@ -103,7 +108,7 @@ def test_the_system_on_a_cluster(
     cluster: Cluster, nodes: list[Node], kafka, database, tmp_path: Path
 ) -> None:
     """Started, started again, and stopped by three commands: what was sent meanwhile is stored
-    once, and seen.
+    once, and seen. A password of its settings is in nothing that Ray stores.
     """
     settings = KafkaSettings(
         brokers=kafka.brokers,
@@ -122,7 +127,7 @@ def test_the_system_on_a_cluster(
         "KAFKA_TOPIC_COMMANDS": settings.topic_commands,
         "KAFKA_TOPIC_STATUS_REPORTS": settings.topic_status_reports,
         "KAFKA_TOPIC_LAPS": settings.topic_laps,
-        "DATABASE_URL": database.url,
+        "DATABASE_URL": with_password(database.url),
         "WS_PORT": str(port),
         "WS_TLS_CERTIFICATE": str(chain),
         "WS_TLS_KEY": str(key),
@@ -173,6 +178,7 @@ def test_the_system_on_a_cluster(
     wait_for_frames(database.url, field.expected("more"))
     assert_each_frame_once(database.url, field.expected("spread") | field.expected("more"))
 
+    assert_nowhere_in_ray(cluster)
     stopped = purple_sector("cluster", "stop", environment=environment)
     assert stopped.returncode == 0, stopped.stderr
     wait_until(lambda: not ours(nodes), "an end")
@@ -210,6 +216,32 @@ def test_why_no_cluster_was_joined_is_a_line(
     (line,) = refused.stderr.splitlines()
     assert line.startswith("purple-sector: the Ray cluster was not joined")
     assert said in line
+
+
+def with_password(url: str) -> str:
+    """The same address with a password, which the tests' own server does not read."""
+    parts = urlsplit(url)
+    user, _, here = parts.netloc.rpartition("@")
+    return url if ":" in user else parts._replace(netloc=f"{user}:{CANARY}@{here}").geturl()
+
+
+def assert_nowhere_in_ray(cluster: Cluster) -> None:
+    """The password is in no memory of a GCS or raylet, which keep the arguments of all actors and
+    of Serve's deployments; and in no file and no command line of Ray.
+    """
+    keepers = [
+        process
+        for node in cluster.nodes
+        for name in ("gcs_server", "raylet")
+        for process in node.named(name)
+    ]
+    assert len(keepers) >= 4, "the head's two, and two raylets"
+    in_gcs = [keeper.pid for keeper in keepers if keeper.name() == "gcs_server"]
+    assert any(holds(pid, b"spread-commands") for pid in in_gcs), "the public settings are there"
+    assert [keeper for keeper in keepers if holds(keeper.pid, CANARY.encode())] == []
+    files = [path for path in cluster.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+    assert not any(CANARY in argument for node in cluster.nodes for argument in node.arguments())
 
 
 def hold(entry: TimingJob, sheets: Path) -> Path:

@@ -1,4 +1,8 @@
-"""Two that wait for each other, of whom the server ends the one that a test is about."""
+"""Two that wait for each other, of whom the server ends the one that a test is about.
+
+The locks are taken by hand. The policies of the Community edition take theirs in workers of the
+server, at moments that no test can choose.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -387,7 +387,11 @@ def apache(timescaledb_server: str) -> Iterator[str]:
 
 
 def test_licence_that_went_away_is_refused_in_words(apache: str) -> None:
-    """Under it every INSERT fails: nobody is to find that out from frames that are not there."""
+    """Under it every INSERT fails: nobody is to find that out from frames that are not there.
+
+    The policy is a made-up row: package registries have no native Community server that could come
+    back under the other licence.
+    """
     settings, words = (
         DatabaseSettings.read(url=apache),
         r"licence is apache, and this store has 1 policies",

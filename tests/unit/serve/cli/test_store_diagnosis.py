@@ -32,6 +32,7 @@ def test_other_message_stands_for_itself(code: str | None) -> None:
 
 
 def test_database_without_a_scheduler_is_reported_with_the_settings() -> None:
+    """The counts are made up: the server of the tests has workers left for each database."""
     limits = {"everywhere": 16, "databases": 20, "background_workers": "16", "processes": "24"}
     told = explain_scheduler(here=0, **limits)
 
