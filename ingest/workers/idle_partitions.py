@@ -15,11 +15,9 @@ from dataclasses import dataclass, replace
 
 import psycopg
 import structlog
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from ingest.batching.partition_log import Partition
-from ingest.kafka.topics import open_admin
+from ingest.kafka.log_ends import LogEnds
 from ingest.settings import DatabaseSettings, KafkaSettings
 from ingest.store.quiet_partitions import stored_partitions
 
@@ -45,8 +43,7 @@ class IdlePartitions:
     """The idle partitions of one process. Times are in seconds of a steady clock."""
 
     def __init__(self, kafka: KafkaSettings, database: DatabaseSettings) -> None:
-        self._kafka, self._database = kafka, database
-        self._admin: AdminClient | None = None
+        self._log_ends, self._database = LogEnds(kafka), database
         self._look_at = 0.0
         self._lock = threading.Lock()
         self._idle: dict[Partition, IdlePartition] = {}
@@ -104,18 +101,9 @@ class IdlePartitions:
 
     def _ends(self, places: Iterable[Partition]) -> dict[Partition, int]:
         """Return the ends of the logs that answer."""
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(p.topic, p.index): latest for p in places}
-        if not wanted:
-            return {}
-        ends: dict[Partition, int] = {}
-        self._admin = self._admin or open_admin(self._kafka)
-        answers = self._admin.list_offsets(wanted, request_timeout=_ANSWER_WITHIN_S)
-        for place, answer in answers.items():
-            try:
-                ends[Partition(place.topic, place.partition)] = answer.result().offset
-            except KafkaException as failure:
-                self._note(failure.args[0].str())
+        ends, failure = self._log_ends.of(places, within_s=_ANSWER_WITHIN_S)
+        if failure:
+            self._note(failure)
         return ends
 
     def _note(self, failure: str) -> None:

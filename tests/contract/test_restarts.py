@@ -3,6 +3,7 @@
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from ingest.kafka.log_ends import LogEnds
 from ingest.kafka.partition_consumer import PartitionConsumer
 from ingest.kafka.topics import Cluster
 from tests.contract.clients import disconnect, numbered, produce, read
@@ -72,3 +73,16 @@ def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(own_broker, 
     with PartitionConsumer(settings, partition) as source:
         wait_until(lambda: source.offsets() == (100, 100), within_s=WITHIN_S)
     assert produce(settings, partition, [b"next"]) == [100]
+
+
+def test_ends_are_found_again_after_the_broker_was_restarted(own_broker, settings, partition):
+    """The client of the first request knows the leader's epoch of before."""
+    ends = LogEnds(settings)
+    produce(settings, partition, numbered(10))
+    assert ends.of([partition], within_s=WITHIN_S) == ({partition: 10}, "")
+
+    disconnect()
+    own_broker.stop()
+    own_broker.restart()
+    wait_until(lambda: ends.of([partition], within_s=WITHIN_S) == ({partition: 10}, ""))
+    assert ends.of([], within_s=WITHIN_S) == ({}, "")
