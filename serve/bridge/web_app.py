@@ -172,6 +172,7 @@ def statistics(bridge: Bridge, *, wall: Callable[[], float]) -> ReplicaStatistic
         "bytesRelayed": bridge.relayed.size_bytes,
         "kafkaStats": {
             "messagesReceived": hub.received,
+            "recordsForeign": hub.foreign,
             "valuesBlanked": dict(hub.blanked),
             "sessionStats": _session_statistics(hub, bridge.clock(), wall() * 1000),
         },

@@ -74,9 +74,13 @@ class SessionStatistics(TypedDict):
 
 
 class KafkaStatistics(TypedDict):
-    """Counts of the records that a replica has received from Kafka."""
+    """Counts of the records that a replica has received from Kafka.
+
+    Foreign records claimed a session of another user, and were shown to nobody.
+    """
 
     messagesReceived: int
+    recordsForeign: int
     valuesBlanked: dict[str, int]
     sessionStats: dict[str, SessionStatistics]
 
