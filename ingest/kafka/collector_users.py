@@ -83,6 +83,13 @@ class CollectorUsers:
         self._admin = open_admin(settings)
         self._cluster = Cluster(self._settings, timeout_s=_WITHIN_S)
 
+    def names(self, within_s: float = _WITHIN_S) -> list[str]:
+        """Return the users whose collectors have a password, in order."""
+        answer: Any = self._admin.describe_user_scram_credentials(request_timeout=within_s)
+        users = _answer("read users", answer)
+        prefix = kafka_user("")
+        return sorted(user.removeprefix(prefix) for user in users if user.startswith(prefix))
+
     def add(self, user: str, *, new_password: bool = False) -> MadeUser:
         """Make what is missing of ``user``: its rights, its topic, its password.
 

@@ -249,6 +249,8 @@ def test_what_is_repeated_repairs_and_leaves_the_password_alone(secured, adminis
     assert users.add("carla").password is None
     write(carla, "telemetry-user-carla", *drove("s", 1))
 
+    assert "carla" in users.names()
+
     newer = of_pc("carla")
     assert newer.password != carla.password
     write(newer, "telemetry-user-carla", *drove("s", 2))

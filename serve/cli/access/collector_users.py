@@ -5,10 +5,13 @@ The rule: a password is printed once, when it is made. It is on no command line 
 
 import click
 
+from ingest.errors import AccessRefused, BrokerUnavailable
 from ingest.kafka.collector_users import CollectorUsers, MadeUser
 from ingest.settings import CollectorSettings, KafkaSettings
 from serve.bridge.access.audit import audit
 from serve.game_pc.autostart import settings_text
+
+_LIST_WITHIN_S = 5.0
 
 
 def add_collector(user: str, *, new_password: bool) -> None:
@@ -25,6 +28,21 @@ def add_collector(user: str, *, new_password: bool) -> None:
         return
     click.echo(pc_settings(kafka, user, made), nl=False)
     click.echo("save this as .env on the PC: the password is shown only now", err=True)
+
+
+def collectors() -> list[str]:
+    """Return the users whose collectors may log in to Kafka; none where it asks for no login.
+
+    Names the reason on stderr where the brokers do not answer or refuse.
+    """
+    kafka = KafkaSettings.read()
+    if not kafka.security_protocol.startswith("SASL"):
+        return []
+    try:
+        return CollectorUsers(kafka).names(_LIST_WITHIN_S)
+    except (AccessRefused, BrokerUnavailable) as refused:
+        click.echo(f"without the users of collectors: {refused}", err=True)
+        return []
 
 
 def remove_collector(user: str) -> None:

@@ -14,7 +14,7 @@ from serve.bridge.access.audit import audit
 from serve.bridge.access.callers import LOGIN_ROLES, Role
 from serve.bridge.access.key_file import change_keys, read_keys
 from serve.bridge.access.keys import NAME, KeyEntry, entry_of, new_key
-from serve.cli.access.collector_users import add_collector, remove_collector
+from serve.cli.access.collector_users import add_collector, collectors, remove_collector
 from serve.cli.tables import print_table, table_of
 
 
@@ -75,10 +75,15 @@ def _add_key(name: str, role: str) -> None:
 
 @access.command("list")
 def list_() -> None:
-    """List names, roles and the ids of keys. The keys themselves are stored nowhere."""
+    """List names, roles and the ids of keys. The keys themselves are stored nowhere.
+
+    Lists collectors too, if the brokers ask who you are and answer the administrator.
+    """
     table = table_of("name", "role", "key id")
     for entry in sorted(read_keys(_file()), key=lambda entry: (entry.name, entry.key_id)):
         table.add_row(entry.name, entry.role.value, entry.key_id)
+    for user in collectors():
+        table.add_row(user, "collector", "")
     print_table(table)
 
 
