@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import click
-import httpx
 import psutil
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
@@ -118,10 +117,11 @@ async def _attack(port: int, wrong: str, addresses: int, pipe: Connection) -> in
 
 
 async def knock_by_request(port: int, wrong: str, address: str) -> None:
-    transport = httpx.AsyncHTTPTransport(local_address=address)
-    async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
-        url, headers = f"http://127.0.0.1:{port}/api/sessions", {"authorization": f"Bearer {wrong}"}
-        assert (await client.get(url, headers=headers)).status_code in (401, 429)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    head = f"GET /api/sessions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
+    writer.write(f"{head}Authorization: Bearer {wrong}\r\n\r\n".encode())
+    assert (await reader.read()).split(maxsplit=2)[1] in (b"401", b"429")
+    writer.close()
 
 
 async def knock_by_socket(port: int, wrong: str, address: str) -> None:
@@ -170,8 +170,9 @@ async def _turn(
     ours, theirs = get_context("spawn").Pipe()
     stranger = get_context("spawn").Process(target=attack, args=(port, wrong, addresses, theirs))
     if addresses:
-        stranger.start()
+        await asyncio.to_thread(stranger.start)
         await asyncio.to_thread(ours.recv)
+    await asyncio.sleep(1.0)  # viewers have what waited for the end of the turn before
     ages_ms.clear()
     begin, before = time.monotonic(), _cpu_s(pid)
     await asyncio.sleep(seconds)
@@ -180,7 +181,7 @@ async def _turn(
     if addresses:
         ours.send(None)
         tried = await asyncio.to_thread(ours.recv)
-        stranger.join()
+        await asyncio.to_thread(stranger.join)
     return Turn(ages, cpu_percent, tried)
 
 
