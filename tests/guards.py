@@ -1237,7 +1237,7 @@ def passes(files: Path, test: str) -> bool:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
     environment = os.environ | {"PYTHONPATH": str(files), "PYTHONDONTWRITEBYTECODE": "1"}
     ran = subprocess.run(
-        [*command, "--timeout", "100"], cwd=files, env=environment, capture_output=True, check=False
+        [*command, "--timeout", "200"], cwd=files, env=environment, capture_output=True, check=False
     )
     return ran.returncode == 0
 

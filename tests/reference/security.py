@@ -35,8 +35,7 @@ def checks() -> str:
 
 def _part(line: str, promise: str) -> str:
     rows = [_row(guard) for guard in of_line(line)]
-    found = table(("check", "where", "test"), rows) if rows else "No check can be taken out here."
-    return f"**{line}.** {promise}\n\n{found}"
+    return f"**{line}.** {promise}\n\n{table(('check', 'where', 'test'), rows)}"
 
 
 def of_line(line: str) -> Iterator[Guard]:
