@@ -85,6 +85,26 @@ class Node:
                 found += process.cmdline()
         return found
 
+    def environments(self) -> list[str]:
+        """What the environments of all its processes have."""
+        found: list[str] = []
+        for process in self._processes():
+            with suppress(psutil.Error):  # it has just ended
+                found += process.environ().values()
+        return found
+
+    def ports(self) -> list[int]:
+        """The TCP ports that its processes listen on."""
+        found: list[int] = []
+        for process in self._processes():
+            with suppress(psutil.Error):  # it has just ended
+                found += [
+                    socket.laddr.port
+                    for socket in process.net_connections("tcp")
+                    if socket.status == psutil.CONN_LISTEN
+                ]
+        return found
+
     def kill(self) -> None:
         """As if the power went: SIGKILL to every process of it."""
         processes = self._processes()

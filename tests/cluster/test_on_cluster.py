@@ -8,9 +8,9 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from http.client import RemoteDisconnected
+from http.client import HTTPException, RemoteDisconnected
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -227,7 +227,7 @@ def with_password(url: str) -> str:
 
 def assert_nowhere_in_ray(cluster: Cluster) -> None:
     """The password is in no memory of a GCS or raylet, which keep the arguments of all actors and
-    of Serve's deployments; and in no file and no command line of Ray.
+    of Serve's deployments; and in no file, command line, environment or metric of Ray.
     """
     keepers = [
         process
@@ -242,6 +242,22 @@ def assert_nowhere_in_ray(cluster: Cluster) -> None:
     files = [path for path in cluster.folder.rglob("*") if path.is_file() and not path.is_symlink()]
     assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
     assert not any(CANARY in argument for node in cluster.nodes for argument in node.arguments())
+    assert not any(CANARY in value for node in cluster.nodes for value in node.environments())
+    assert [name for name, text in metrics(cluster).items() if CANARY in text] == []
+
+
+def metrics(cluster: Cluster) -> dict[str, str]:
+    """What each address of the cluster answers that knows metrics: nodes' agents, and HAProxy."""
+    found = {}
+    for port in sorted({port for node in cluster.nodes for port in node.ports()}):
+        with (
+            suppress(OSError, HTTPException),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer,
+        ):
+            found[f"port {port}"] = answer.read().decode(errors="replace")
+    assert any("ray_" in text for text in found.values()), "no agent of a node answered"
+    assert any("haproxy_" in text for text in found.values()), "HAProxy did not answer"
+    return found
 
 
 def hold(entry: TimingJob, sheets: Path) -> Path:
