@@ -543,6 +543,14 @@ class IngestSettings(_Environment):
         ge=0,
         description="Partitions that one actor hosts; 0 spreads them over the cluster's CPUs",
     )
+    connections: int = Field(
+        8,
+        alias="INGEST_CONNECTIONS",
+        ge=2,
+        le=100,
+        description="Connections to the database that one actor takes at most, for all of its "
+        "partitions",
+    )
     spool_keep_s: _SpoolKeep = 7200
 
 

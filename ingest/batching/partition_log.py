@@ -6,7 +6,9 @@ record to read, as in Kafka itself. So batches tile: each starts where the one b
 where Kafka skips offsets.
 """
 
+import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +54,10 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def split(self, count: int) -> "tuple[Records, Records]":
+        """Return the first ``count`` records, and the others."""
+        return self._slice(0, count), self._slice(count)
 
     def _slice(self, start: int, end: int | None = None) -> "Records":
         part = slice(start, end)
@@ -142,6 +148,13 @@ class PartitionLog:
         oldest, _ = self._runs[0]
         return self._waiting >= self._max_records or now - oldest >= self._max_age_s
 
+    @property
+    def due_at(self) -> float:
+        """Return when the oldest record that waits will have waited long enough; inf if none
+        does.
+        """
+        return self._runs[0][0] + self._max_age_s if self._runs else math.inf
+
     def take(self) -> Batch:
         """Return the next batch, due or not.
 
@@ -153,7 +166,7 @@ class PartitionLog:
             )
         if not self._runs:
             raise ValueError(f"{self.partition}: no record waits at {self._position}")
-        records = _joined(self._runs_for_batch())
+        records = joined(self._runs_for_batch())
         self._waiting -= len(records)
         batch = Batch(self.partition, self._taken, int(records.offsets[-1]) + 1, records)
         self._taken = batch.end
@@ -173,8 +186,8 @@ class PartitionLog:
         while self._runs and room:
             since, run = self._runs.popleft()
             if len(run) > room:
-                self._runs.appendleft((since, run._slice(room)))
-                run = run._slice(0, room)
+                run, rest = run.split(room)
+                self._runs.appendleft((since, rest))
             runs.append(run)
             room -= len(run)
         return runs
@@ -189,7 +202,8 @@ def _unseen(records: Records, position: int) -> Records:
     return records._chosen(offsets > before)
 
 
-def _joined(runs: list[Records]) -> Records:
+def joined(runs: Sequence[Records]) -> Records:
+    """Return runs of records as one."""
     if len(runs) == 1:
         return runs[0]
     return Records(

@@ -1,71 +1,53 @@
 """Reads one Kafka partition from an offset that the store names.
 
-The partition is assigned, never subscribed. A consumer group would move partitions about, and its
-offsets are not trusted here. They are committed all the same, after the rows are, because people
-look there for lag.
+Offsets of the consumer group are not trusted here. They are committed all the same, after the rows
+are, because people look there for lag.
 """
 
-import threading
 import time
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import structlog
-from confluent_kafka import (
-    TIMESTAMP_LOG_APPEND_TIME,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from ingest.batching.partition_log import Headers, Partition, Records
+from ingest.batching.inbox import Arrived, Inbox
+from ingest.batching.partition_log import Partition, Records, joined
 from ingest.codec.record_format import MAX_KEY_BYTES, has_controls
-from ingest.codec.record_headers import HeaderReader, behind_of, read_headers
-from ingest.errors import BrokerUnavailable, OffsetsLost, TopicReplaced
-from ingest.kafka.topic_id import TopicQuery, identity_of
-from ingest.kafka.topics import QUIET, topic_owner
+from ingest.codec.record_headers import behind_of, read_headers
+from ingest.kafka.log_offsets import log_offsets
+from ingest.kafka.shared_consumer import SharedConsumer, SharedConsumers
+from ingest.kafka.topic_id import identity_of
+from ingest.kafka.topics import topic_owner
 from ingest.settings import KafkaSettings
 
-log = structlog.get_logger()
-
 _REMEMBERED = 20_000  # users of sessions
-_AT_ONCE = 1_000  # messages: few enough that each next lot reuses memory in the processor's cache
-_LOOK_EVERY_S = 1.0
-_LOOK_WITHIN_S = 1.0
-_LOOK_AGAIN_AFTER_S = 15.0  # after a timeout: the brokers have other things to do
 _ANSWER_WITHIN_S = 5.0
-
-_CONSUMER: dict[str, Any] = {
-    **QUIET,
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "error",  # a lost offset is a gap to record, not a place to guess
-    "check.crcs": True,
-    "isolation.level": "read_committed",
-    # Rows may wait to be fetched together. A fetch for every frame of a live session would keep the
-    # broker busy, and viewers waiting.
-    "fetch.min.bytes": 64 * 1024,
-    "fetch.wait.max.ms": 100,
-    "fetch.message.max.bytes": 4 * 1024 * 1024,
-    # Kafka is the queue: hold little more than the next batch here.
-    "queued.min.messages": 40_000,
-    "fetch.queue.backoff.ms": 10,  # by default fetching pauses for a second once so many wait
-    "queued.max.messages.kbytes": 16 * 1024,
-    "socket.keepalive.enable": True,
-    "reconnect.backoff.max.ms": 2_000,
-    "topic.metadata.refresh.interval.ms": 10_000,
-}
+# Records that wait here, in batches of the most records that the store takes at once.
+_FULL_BATCHES = 3
+_FULL_BYTES = 64 * 1024 * 1024
+_FEWEST_FULL = 3_000  # records
 
 
 class PartitionConsumer:
-    """A consumer of one partition. Not safe to share between threads."""
+    """A reader of one partition. Records come in a thread of the `SharedConsumer`.
 
-    def __init__(self, settings: KafkaSettings, partition: Partition) -> None:
+    Without ``consumers`` it has a consumer of its own. ``on_records`` is called in the reader's
+    thread after records or a failure came, with how many records wait.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        partition: Partition,
+        *,
+        consumers: SharedConsumers | None = None,
+        on_records: Callable[[int], None] = lambda _: None,
+        batch_max_rows: int = 20_000,
+    ) -> None:
         self.partition = partition
+        self._settings = settings
         #: The user whose topic this is; see `topic_owner`.
         self.owner = topic_owner(settings, partition.topic)
         self.users: dict[str, str] = {}
@@ -77,25 +59,46 @@ class PartitionConsumer:
         self.topic_id: str | None = None
         self.known_end: int | None = None  # end of the log with that id, at the last check
         self._identity = identity_of(settings, partition.topic)
-        self._query: TopicQuery | None = None
-        self._end_at_query: int | None = None
-        self._look_at = 0.0
-        self._brokers = settings.brokers
         self._seen: set[bytes] = set()
-        self._warned = threading.Event()
-        self._header_reader = HeaderReader(settings, partition)
-        self._consumer = Consumer(
-            settings.client(
-                _CONSUMER | {"group.id": settings.consumer_group, "error_cb": self._warn}
-            )
-        )
+        self._on_records = on_records
+        full = max(_FEWEST_FULL, _FULL_BATCHES * batch_max_rows)
+        self._inbox = Inbox(full=full, room=full // _FULL_BATCHES, full_bytes=_FULL_BYTES)
+        # Records of an earlier claim may still be on their way when the next begins.
+        self._claim = self._begun = 0
+        self._own = SharedConsumers(settings) if consumers is None else None
+        self._consumers = consumers or self._own
+        self._consumer: SharedConsumer | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._header_reader.close()
-        self._consumer.close()
+        self.close()
+
+    def close(self) -> None:
+        """Read no more. Waits only where the consumer is its own."""
+        self._claim += 1
+        if self._consumer is not None and self._consumers is not None:
+            self._consumer.leave(self)
+            self._consumers.release(self._consumer)
+            self._consumer = None
+        if self._own is not None:
+            self._own.close()
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether so many records wait that no more should come."""
+        return self._inbox.is_full
+
+    @property
+    def has_room(self) -> bool:
+        """Return whether more records may come after it was full."""
+        return self._inbox.has_room
+
+    @property
+    def waiting(self) -> int:
+        """Return how many records can be taken."""
+        return len(self._inbox)
 
     def identify(self) -> str | None:
         """Return the id of the topic; None where the brokers have no ids.
@@ -105,108 +108,75 @@ class PartitionConsumer:
         self.topic_id = self._identity.result_of(self._identity.query(_ANSWER_WITHIN_S))
         return self.topic_id
 
-    def look(self, *, now: float) -> None:
-        """Check once in a while, without waiting, that the topic is still the one that was
-        identified.
-
-        Raises TopicReplaced. Nothing else would detect a replaced topic once the new log has grown
-        beyond the offset to read next.
-        """
-        if self._query is None:
-            if self.topic_id is not None and now >= self._look_at:
-                self._look_at = now + _LOOK_EVERY_S
-                self._end_at_query = self._end()
-                self._query = self._identity.query(_LOOK_WITHIN_S)
-        elif self._query.done():
-            query, self._query = self._query, None
-            if not self._check_topic(query):
-                self._look_at = now + _LOOK_AGAIN_AFTER_S
-
     def offsets(self, timeout_s: float = _ANSWER_WITHIN_S) -> tuple[int, int]:
         """Return the earliest offset that is left, and the offset after the last. Raises
         BrokerUnavailable.
         """
-        place = TopicPartition(self.partition.topic, self.partition.index)
-        try:
-            first, end = self._consumer.get_watermark_offsets(place, timeout=timeout_s)
-        except KafkaException as error:
-            raise BrokerUnavailable(self._brokers, error.args[0].str()) from error
-        return first, end
+        return log_offsets(self._settings).of(self.partition, within_s=timeout_s)
 
     def read_from(self, offset: int) -> None:
         """Read from ``offset`` on; records that were fetched before are dropped."""
-        self._consumer.assign([TopicPartition(self.partition.topic, self.partition.index, offset)])
-        self._seen.clear()
+        self._claim += 1
+        self._inbox.clear()
+        self._shared().read_from(self, offset, self._claim)
 
     def read(self, max_records: int, timeout_s: float) -> Records:
         """Return up to ``max_records`` records, in order, after ``timeout_s`` at the latest.
 
-        There may be none. Raises OffsetsLost.
+        There may be none. Raises OffsetsLost, TopicReplaced and BrokerUnavailable.
         """
-        values: list[bytes | None] = []
-        keys: list[bytes | None] = []
-        offsets: list[int] = []
-        stamps: list[tuple[int, int]] = []
+        runs: list[Records] = []
         gives_up_at = time.monotonic() + timeout_s
-        while (wanted := min(_AT_ONCE, max_records - len(values))) and (
-            left_s := gives_up_at - time.monotonic()
-        ) > 0:
-            messages = self._consumer.consume(wanted, left_s)
-            if any(map(Message.error, messages)):
-                messages = self._without_errors(messages)
-            elif messages:
-                self._warned.clear()
-            keys_here = list(map(Message.key, messages))
-            self._note_users(keys_here, messages)
-            keys += keys_here
-            values += map(Message.value, messages)
-            offsets += map(Message.offset, messages)  # type: ignore[arg-type]  # every record has an offset
-            stamps += map(Message.timestamp, messages)
-        return Records(values, keys, np.array(offsets, dtype=np.int64), _appended_ms(stamps))
+        while max_records > 0 and (left_s := gives_up_at - time.monotonic()) > 0:
+            came = self._inbox.take(max_records, within_s=left_s)
+            runs += [records for _, records in came]
+            max_records -= sum(len(records) for _, records in came)
+        return joined(runs) if runs else _NOTHING
 
-    def headers_at(self, offsets: Sequence[int]) -> dict[int, Headers]:
-        """Return the headers of these records, which were just read.
+    def take(self, max_records: int) -> Sequence[Arrived]:
+        """Return up to ``max_records`` records that came, in order, and when they did.
 
-        Omits those that do not arrive within a second.
+        Raises as `read` does.
         """
-        return self._header_reader.headers_at(offsets)
+        return self._inbox.take(max_records)
 
     def commit(self, offset: int) -> None:
         """Commit to the group the offset that the store has reached.
 
         The commit is for people and dashboards; nothing here reads it.
         """
-        place = TopicPartition(self.partition.topic, self.partition.index, offset)
-        self._consumer.commit(offsets=[place], asynchronous=True)
+        self._shared().commit(self.partition, offset)
 
-    def _check_topic(self, query: TopicQuery) -> bool:
-        """Return whether an answer arrived. Raises TopicReplaced if it names another topic."""
-        try:
-            topic_id = self._identity.result_of(query)
-        except BrokerUnavailable:
-            return False  # unreachable, or between two topics: the next answer will show which
-        if topic_id != self.topic_id:
-            raise TopicReplaced(self.partition)
-        self.known_end = self._end_at_query
-        return True
+    def begin(self, claim: int) -> None:
+        """Take the records that come from now on as those of this claim."""
+        self._begun = claim
+        self._seen.clear()
 
-    def _end(self) -> int | None:
-        """Return the offset after the last record that the broker has reported."""
-        place = TopicPartition(self.partition.topic, self.partition.index)
-        known = self._consumer.get_watermark_offsets(place, cached=True)
-        return known[1] if known and known[1] >= 0 else None
+    def deliver(self, messages: list[Message], *, now: float) -> None:
+        """Put the next records where they wait to be taken."""
+        keys = list(map(Message.key, messages))
+        self._note_users(keys, messages)
+        records = Records(
+            list(map(Message.value, messages)),
+            keys,
+            np.array(list(map(Message.offset, messages)), dtype=np.int64),
+            _appended_ms(list(map(Message.timestamp, messages))),
+        )
+        if self._begun == self._claim:
+            self._inbox.put(records, now=now)
+            self._on_records(len(self._inbox))
 
-    def _without_errors(self, messages: list[Message]) -> list[Message]:
-        for message in messages:
-            error = message.error()
-            if error and error.code() in (
-                KafkaError._AUTO_OFFSET_RESET,
-                KafkaError.OFFSET_OUT_OF_RANGE,
-            ):
-                raise OffsetsLost(self.partition)
-            if error and error.code() != KafkaError._PARTITION_EOF:
-                self._warn(error)
-        return [m for m in messages if not m.error()]
+    def fail(self, failure: Exception) -> None:
+        """Raise this from the next read."""
+        if self._begun == self._claim:
+            self._inbox.fail(failure)
+            self._on_records(len(self._inbox))
+
+    def _shared(self) -> SharedConsumer:
+        if self._consumer is None:
+            assert self._consumers is not None
+            self._consumer = self._consumers.obtain(self.partition.topic, self.topic_id)
+        return self._consumer
 
     def _note_users(self, keys: list[bytes | None], messages: list[Message]) -> None:
         """Remember the user of each new key: without facts only a header has it."""
@@ -239,15 +209,8 @@ class PartitionConsumer:
             self.users[session] = self.owner
             self.claims[session] = header
 
-    def _warn(self, error: KafkaError) -> None:
-        if not self._warned.is_set():
-            self._warned.set()
-            log.warning(
-                "kafka trouble",
-                partition=str(self.partition),
-                brokers=self._brokers,
-                error=error.str(),
-            )
+
+_NOTHING = Records([], [], np.zeros(0, dtype=np.int64))
 
 
 def _appended_ms(stamps: list[tuple[int, int]]) -> npt.NDArray[np.int64]:

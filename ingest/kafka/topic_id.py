@@ -37,7 +37,7 @@ class TopicId:
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
         self._brokers, self._topic = settings.brokers, topic
-        self._admin = _admin_of(settings)
+        self._admin = admin_of(settings)
         self._lock = threading.Lock()
         self._query: TopicQuery | None = None
 
@@ -59,20 +59,24 @@ class TopicId:
 
         Raises BrokerUnavailable where no answer arrives.
         """
-        try:
-            id = str(query.result().topic_id)
-        except KafkaException as failure:
-            error = error_of(failure)
-            if error.code() in _NO_IDS:
-                return None
-            raise BrokerUnavailable(
-                self._brokers, f"topic {self._topic}: {error.str()}"
-            ) from failure
-        return None if id == _NO_ID else id
+        id = id_in(query)
+        if isinstance(id, KafkaException):
+            reason = f"topic {self._topic}: {error_of(id).str()}"
+            raise BrokerUnavailable(self._brokers, reason) from id
+        return id
+
+
+def id_in(query: TopicQuery) -> str | KafkaException | None:
+    """Wait for the answer and return the id: None where brokers have no ids, or the failure."""
+    try:
+        id = str(query.result().topic_id)
+    except KafkaException as failure:
+        return None if error_of(failure).code() in _NO_IDS else failure
+    return None if id == _NO_ID else id
 
 
 @lru_cache(maxsize=8)
-def _admin_of(settings: KafkaSettings) -> AdminClient:
+def admin_of(settings: KafkaSettings) -> AdminClient:
     """Return this process's client: one for each of many topics would be threads for each."""
     return open_admin(settings)
 

@@ -4,6 +4,11 @@ The order inside the transaction matters: COPY first, then the small tables. Las
 advance(...); COMMIT``, in one message to the server. A worker that freezes anywhere before holds no
 lock that its successor needs. A replaced worker is refused by its fencing token and has written
 nothing. After any error the caller drops its state in memory.
+
+A takeover ends the connection that the partition's row names. Where many partitions write over a
+few connections, each in its own transaction, the row names none (0), and a transaction marks
+itself: it begins with a shared advisory lock on its partition. The lock blocks nobody, and shows a
+successor which connection is at work for the partition.
 """
 
 import time
@@ -50,6 +55,7 @@ from ingest.errors import (
 )
 from ingest.settings import DatabaseSettings
 from ingest.store.best_laps import colour_running, judge_scope, judgements_due, unjudged
+from ingest.store.connection import connect
 from ingest.store.dead_letters import (
     NotKept,
     expire_dead_letters,
@@ -66,12 +72,14 @@ from ingest.store.locked_chunks import (
 )
 from ingest.store.orphaned_sessions import adopt_orphans
 from ingest.store.removal.deletions import deleted_keys
-from ingest.store.schema.edition import refuse_lost_licence
 from ingest.store.schema.timescale_policies import COLUMNSTORE_AFTER
 from ingest.store.sessions import save_facts
 from ingest.store.tracks import Place, StoredTrack, layout_of_track, learn_track, newest_tracks
 
 log = structlog.get_logger()
+
+#: The name of connections that partitions share.
+SHARED_CONNECTION = "purple-sector ingest"
 
 _COPY = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)")
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, FRAMES.names))
@@ -85,7 +93,8 @@ _COPY_PENDING = _COPY.format(sql.Identifier("telemetry_pending"), _COLUMNS)
 _TAKE_OVER = """
 INSERT INTO partition_offsets (topic, partition, next_offset, fence, owner, backend_pid,
     backend_start, topic_id)
-SELECT %(topic)s, %(index)s, %(first)s, 1, %(owner)s, pid, backend_start, %(topic_id)s
+SELECT %(topic)s, %(index)s, %(first)s, 1, %(owner)s, CASE WHEN %(owned)s THEN pid ELSE 0 END,
+       backend_start, %(topic_id)s
   FROM pg_stat_activity WHERE pid = pg_backend_pid()
 ON CONFLICT (topic, partition) DO UPDATE
    SET fence = partition_offsets.fence + 1, owner = excluded.owner,
@@ -96,7 +105,8 @@ RETURNING next_offset, fence, topic_id
 """
 
 _RESUME = """
-UPDATE partition_offsets p SET backend_pid = a.pid, backend_start = a.backend_start,
+UPDATE partition_offsets p
+   SET backend_pid = CASE WHEN %(owned)s THEN a.pid ELSE 0 END, backend_start = a.backend_start,
     heartbeat = clock_timestamp()
   FROM pg_stat_activity a
  WHERE a.pid = pg_backend_pid() AND p.topic = %(topic)s AND p.partition = %(index)s
@@ -116,11 +126,22 @@ INSERT INTO gaps (topic, partition, from_offset, to_offset, reason)
 VALUES (%(topic)s, %(index)s, %(from_offset)s, %(to_offset)s, %(reason)s)
 """
 
+# Marks a transaction as one of the partition.
+_MARK = "SELECT pg_advisory_xact_lock_shared(hashtextextended(%(topic)s, %(index)s))"
+_BEGIN = f"BEGIN; {_MARK}"
+
 _END_PREDECESSOR = """
-SELECT pg_terminate_backend(a.pid, 5000)
-  FROM partition_offsets p JOIN pg_stat_activity a ON a.pid = p.backend_pid
-   AND a.backend_start = p.backend_start
- WHERE p.topic = %(topic)s AND p.partition = %(index)s AND a.pid <> pg_backend_pid()
+SELECT pg_terminate_backend(pid, 5000) FROM (
+    SELECT a.pid FROM partition_offsets p JOIN pg_stat_activity a ON a.pid = p.backend_pid
+       AND a.backend_start = p.backend_start
+     WHERE p.topic = %(topic)s AND p.partition = %(index)s
+    UNION
+    SELECT l.pid FROM partition_offsets p JOIN pg_locks l ON p.backend_pid = 0
+       AND l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended(p.topic, p.partition)
+     WHERE p.topic = %(topic)s AND p.partition = %(index)s
+) AS predecessor WHERE pid <> pg_backend_pid()
 """
 
 # A conflict takes a number from the sequence too, and each restart opens sessions again. So look
@@ -242,13 +263,18 @@ class Ownership:
 
 
 class PartitionWriter:
-    """Writes one partition over its own connection to PostgreSQL.
+    """Writes one partition, over a connection of its own or those that it is given.
 
     Every method raises StoreUnavailable when the database does not answer. Connecting raises
     LicenceLost if the database would refuse every frame.
     """
 
-    def __init__(self, settings: DatabaseSettings, partition: Partition) -> None:
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        partition: Partition,
+        conn: psycopg.Connection[Any] | None = None,
+    ) -> None:
         self.partition = partition
         self._place: dict[str, Any] = {"topic": partition.topic, "index": partition.index}
         self._address = settings.address
@@ -256,32 +282,19 @@ class PartitionWriter:
         self._full: set[str] = set()  # kinds of dead letters that had no place the last time
         self._look_for_locks = False  # before every batch, not only before late frames
         self._logged_locked: set[str] = set()
-        with self._reachable():
-            self._conn = psycopg.connect(
-                settings.url.get_secret_value(),
-                autocommit=True,
-                application_name=f"purple-sector {partition}",
-                connect_timeout=3,
-                keepalives_idle=5,
-                keepalives_interval=2,
-                keepalives_count=3,
-                tcp_user_timeout=10_000,
-                options="-c lock_timeout=5s -c idle_in_transaction_session_timeout=10s",
-            )
-            self._refuse_lost_licence()
+        self._owned = conn is None
+        self._conn = conn or connect(settings, f"purple-sector {partition}")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._conn.close()
-
-    def _refuse_lost_licence(self) -> None:
-        try:
-            refuse_lost_licence(self._conn)
-        except BaseException:
+        if self._owned:
             self._conn.close()
-            raise
+
+    def use(self, conn: psycopg.Connection[Any]) -> None:
+        """Write over this connection from now on. No transaction is under way."""
+        self._conn = conn
 
     def take_over(self, owner: str, *, first_offset: int, topic_id: str | None = None) -> Ownership:
         """Become the partition's owner by takeover: raise the fencing token and end the
@@ -291,20 +304,29 @@ class PartitionWriter:
         stored if none is.
         """
         row = self._place | {"owner": owner, "first": first_offset, "topic_id": topic_id}
+        row["owned"] = self._owned
         with self._reachable():
             # Only this can end a predecessor that is frozen in a COPY, and its rows must not arrive
             # later.
-            self._conn.execute(_END_PREDECESSOR, row)
+            self._end_predecessor()
             next_offset, fence, stored_id = self._one(_TAKE_OVER, row)
             expire_dead_letters(self._conn, self.partition, self._quota)
             return Ownership(fence, next_offset, stored_id)
+
+    def _end_predecessor(self) -> None:
+        self._conn.execute(_END_PREDECESSOR, self._place)
+
+    def _begin(self) -> None:
+        # A client-side cursor sends both statements as one message.
+        ClientCursor(self._conn).execute(_BEGIN, self._place)
 
     def resume(self, fence: int) -> Ownership:
         """Continue as the owner over a new connection. Raises PartitionTaken if another worker has
         taken over since.
         """
         with self._reachable():
-            found = self._conn.execute(_RESUME, self._place | {"fence": fence}).fetchone()
+            values = self._place | {"fence": fence, "owned": self._owned}
+            found = self._conn.execute(_RESUME, values).fetchone()
         if found is None:
             raise PartitionTaken(self.partition, f"fence {fence} is not in force any more")
         return Ownership(fence, *found)
@@ -421,7 +443,8 @@ class PartitionWriter:
 
         Returns None if another worker is judging the scope: try again later.
         """
-        with self._reachable():
+        with self._reachable(), self._conn.transaction():
+            self._conn.execute(_MARK, self._place)
             judged = judge_scope(self._conn, scope, since_us)
         if judged is None:
             return None
@@ -458,7 +481,7 @@ class PartitionWriter:
             stored, sure = frames_to_resume(self._conn, late.session_id, late_from_us=from_us)
             layout = layout_of_track(*self._one(_LAYOUT_OF, {"id": late.session_id}))
             laps, engine_state = _timed(stored, sure, layout)
-            self._conn.execute("BEGIN")
+            self._begin()
             self._replace_laps(late.session_id, laps, sure.lap_number if sure else -1)
             if not self._conn.execute(_NOT_LATE, [late.session_id, version]).rowcount:
                 self._conn.execute("ROLLBACK")
@@ -480,7 +503,7 @@ class PartitionWriter:
         Writes and returns nothing if another worker stored frames of the session meanwhile.
         """
         with self._reachable():
-            self._conn.execute("BEGIN")
+            self._begin()
             if self._conn.execute(_FRAMES_OF, [session.id]).fetchone() != (session.frames,):
                 self._conn.execute("ROLLBACK")
                 return []
@@ -511,7 +534,7 @@ class PartitionWriter:
     ) -> frozenset[int]:
         with self._reachable():
             frames, pending = self._split(chunk.frames, late=late)
-            self._conn.execute("BEGIN")
+            self._begin()
             if wait_briefly:
                 self._conn.execute(_WAIT_BRIEFLY)
             self._copy_frames(frames)
@@ -568,7 +591,7 @@ class PartitionWriter:
         were read.
         """
         with self._reachable():
-            self._conn.execute("BEGIN")
+            self._begin()
             self._save_lost(position, earliest - 1, "retention")
             self._advance_and_commit(_nothing(position, earliest), fence)
 
@@ -577,7 +600,7 @@ class PartitionWriter:
         longer exists.
         """
         with self._reachable():
-            self._conn.execute("BEGIN")
+            self._begin()
             self._advance_and_commit(_nothing(position, earliest), fence)
 
     def switch_topic(
@@ -589,7 +612,7 @@ class PartitionWriter:
         unknown.
         """
         with self._reachable():
-            self._conn.execute("BEGIN")
+            self._begin()
             if old_end is None or old_end > position:
                 self._save_lost(position, None if old_end is None else old_end - 1, "replaced")
             self._conn.execute(_SET_TOPIC_ID, self._place | {"fence": fence, "topic_id": topic_id})
@@ -688,7 +711,7 @@ class PartitionWriter:
         return frozenset(shared)
 
     def _one(self, query: str, values: dict[str, Any] | list[Any]) -> tuple[Any, ...]:
-        row = self._conn.execute(query.encode(), values).fetchone()
+        row: tuple[Any, ...] | None = self._conn.execute(query.encode(), values).fetchone()
         assert row is not None
         return row
 

@@ -10,14 +10,14 @@ and each partition gets a worker at least once an hour.
 
 import random
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import psycopg
 import structlog
 
 from ingest.batching.partition_log import Partition
-from ingest.kafka.log_ends import LogEnds
+from ingest.kafka.log_offsets import log_offsets
 from ingest.settings import DatabaseSettings, KafkaSettings
 from ingest.store.quiet_partitions import stored_partitions
 
@@ -43,7 +43,7 @@ class IdlePartitions:
     """The idle partitions of one process. Times are in seconds of a steady clock."""
 
     def __init__(self, kafka: KafkaSettings, database: DatabaseSettings) -> None:
-        self._log_ends, self._database = LogEnds(kafka), database
+        self._offsets, self._database = log_offsets(kafka), database
         self._look_at = 0.0
         self._lock = threading.Lock()
         self._idle: dict[Partition, IdlePartition] = {}
@@ -99,9 +99,9 @@ class IdlePartitions:
             for partition, idle in seen.items()
         }
 
-    def _ends(self, places: Iterable[Partition]) -> dict[Partition, int]:
+    def _ends(self, places: Collection[Partition]) -> dict[Partition, int]:
         """Return the ends of the logs that answer."""
-        ends, failure = self._log_ends.of(places, within_s=_ANSWER_WITHIN_S)
+        ends, failure = self._offsets.ends(places, within_s=_ANSWER_WITHIN_S)
         if failure:
             self._note(failure)
         return ends

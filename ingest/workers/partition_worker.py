@@ -1,9 +1,9 @@
 """Carries one partition from Kafka to the store: reads, decodes, times laps, stores, and reads on.
 
-A worker never reads on while a batch waits for the store: this is its backpressure, and Kafka is
-the queue. After any error it drops its state, reads the partition's position from the store, and
-continues there. It never stores a batch again from memory. It ends after a takeover by another
-worker.
+A worker has turns: each does what is due, and uses a thread and a connection only so long. Its
+records come meanwhile, and Kafka is paused while too many of them wait. After any error it drops
+its state, reads the partition's position from the store, and continues there. It never stores a
+batch again from memory. It ends after a takeover by another worker.
 """
 
 import math
@@ -52,15 +52,16 @@ from ingest.errors import (
     TopicReplaced,
 )
 from ingest.kafka.partition_consumer import PartitionConsumer
+from ingest.kafka.shared_consumer import SharedConsumers
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.store.partition_writer import Ownership, PartitionWriter
 from ingest.store.tracks import Place
+from ingest.workers.lanes import Tools
 
 log = structlog.get_logger()
 
-_READ_S = (
-    0.05  # how long a read may wait: short, so that a batch closes on time and a stop takes effect
-)
+_READ_S = 0.05  # short, so that a batch closes on time and a stop takes effect
+_LOOK_EVERY_S = 0.5  # for what is due without records: nothing of it is urgent
 _HEARTBEAT_S = 2.0
 _RETRY = Backoff(first_s=0.1, longest_s=5.0)
 _REMEMBERED = 2_000  # sessions
@@ -78,6 +79,7 @@ _TRY_AGAIN = (
     TopicReplaced,
 )
 
+WAITING = "waiting"
 #: The state of a worker that ended because nothing comes; `ingest.workers.idle_partitions` watches.
 IDLE = "idle"
 
@@ -117,11 +119,24 @@ class Assignment:
 
 
 class PartitionWorker:
-    """Owns one partition. ``run`` ends on a stop, when another worker takes over, or when idle."""
+    """Owns one partition, a turn at a time, until another worker takes over or it is idle.
 
-    def __init__(self, assignment: Assignment, *, on_laps: LapsListener) -> None:
+    It outlives failures of brokers and databases. Without ``consumers`` it has a Kafka consumer of
+    its own. ``on_due`` is called in another thread with the time by which to give it a turn.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        *,
+        on_laps: LapsListener,
+        consumers: SharedConsumers | None = None,
+    ) -> None:
         self.progress = Progress()
+        #: To be set by whoever gives turns.
+        self.on_due: Callable[[float], None] = lambda _: None
         self._assignment = assignment
+        self._consumers = consumers
         self._on_laps = on_laps
         self._fence: int | None = None
         # Topic id, and the end of that log.
@@ -131,67 +146,120 @@ class PartitionWorker:
         )
         self._isolation = PoisonSearch(assignment.ingest.batch_max_rows)
         self._log = log.bind(partition=str(assignment.partition), owner=assignment.owner)
+        self._source: PartitionConsumer | None = None
+        self._loop: RunLoop | None = None
+        self._failures = 0
+        self._batches_before = 0
+
+    @property
+    def failing(self) -> bool:
+        """Return whether the last turn failed."""
+        return self.progress.state == WAITING
 
     def run(self, stop: threading.Event) -> None:
-        """Own the partition until ``stop`` is set, a takeover, or a long time without records.
-
-        Outlives failures of brokers and databases.
+        """Own the partition in this thread until ``stop`` is set, a takeover, or a long time
+        without records.
         """
-        failures = 0
-        while not stop.is_set():
-            batches_before, narrowing = self.progress.batches, False
-            try:
-                if self._own(stop):
-                    self.progress.state = IDLE
+        task = self._assignment
+        tools = Tools(task.kafka, task.database, f"purple-sector {task.partition}")
+        try:
+            while not stop.is_set():
+                at = self.turn(tools)
+                if at is None:
                     return
-            except PartitionTaken as taken:
-                self.progress.state = "taken over"
-                self._log.warning("partition taken over", reason=str(taken))
-                return
-            except _TRY_AGAIN as error:
-                # Half as many records next time: narrowing the search for the poison record is
-                # progress too.
-                narrowing = isinstance(error, StoreRefused) and error.for_data
-                self._note(str(error))
-            except Exception as error:
-                # A bug of ours must not end a partition for good. The log gets it with its
-                # traceback.
-                self._log.exception("unexpected")
-                self._note(repr(error))
-            ahead = narrowing or self.progress.batches > batches_before
-            failures = 1 if ahead else failures + 1
-            stop.wait(_RETRY.pause_s(failures, jitter=random.random()))
-        self.progress.state = "stopped"
+                stop.wait(min(at - time.monotonic(), _READ_S))
+        finally:
+            self.leave()
+            tools.close()
+
+    def turn(self, tools: Tools) -> float | None:
+        """Read and store what is due. Return when to give it the next turn; None if it has ended.
+
+        Its state after a failure is in the store only.
+        """
+        narrowing = False
+        try:
+            return self._turn(tools)
+        except PartitionTaken as taken:
+            self.progress.state = "taken over"
+            self._log.warning("partition taken over", reason=str(taken))
+            tools.store.tidy()
+            return None
+        except _TRY_AGAIN as error:
+            # Half as many records next time: narrowing the search for the poison record is
+            # progress too.
+            narrowing = isinstance(error, StoreRefused) and error.for_data
+            self._note(str(error))
+        except Exception as error:
+            # A bug of ours must not end a partition for good. The log gets it with its
+            # traceback.
+            self._log.exception("unexpected")
+            self._note(repr(error))
+        tools.store.tidy()
+        return self._pause(narrowing)
+
+    def leave(self) -> None:
+        """Read no more. Does not wait."""
+        self._drop()
+        if self.progress.state not in (IDLE, "taken over"):
+            self.progress.state = "stopped"
+
+    def _turn(self, tools: Tools) -> float | None:
+        if self._loop is None:
+            self._batches_before = self.progress.batches
+            self._loop = self._own(tools)
+        at = self._loop.turn(tools)
+        if self._loop.is_idle:
+            self.progress.state = IDLE
+            return None
+        return self._pause(narrowing=False) if self._loop.is_over else at
+
+    def _pause(self, narrowing: bool) -> float:
+        """Drop the state, and return when to begin again."""
+        self._drop()
+        ahead = narrowing or self.progress.batches > self._batches_before
+        self._failures = 1 if ahead else self._failures + 1
+        return time.monotonic() + _RETRY.pause_s(self._failures, jitter=random.random())
+
+    def _drop(self) -> None:
+        source, self._source, self._loop = self._source, None, None
+        if source is not None:
+            self._known_end = (source.topic_id, source.known_end)
+            source.close()
 
     def _note(self, error: str) -> None:
-        self.progress.state = "waiting"
+        self.progress.state = WAITING
         self.progress.errors += 1
         if error != self.progress.last_error:
             self._log.warning("will try again", error=error)
         self.progress.last_error = error
 
-    def _own(self, stop: threading.Event) -> bool:
-        """Read and store; return whether it ended because the partition is idle."""
+    def _own(self, tools: Tools) -> "RunLoop":
+        """Become the partition's owner, and begin to read where the store stands."""
         task = self._assignment
-        with (
-            PartitionConsumer(task.kafka, task.partition) as source,
-            PartitionWriter(task.database, task.partition) as store,
-        ):
-            topic_id = source.identify()
-            first, end = source.offsets()
-            ownership = self._placed(
-                store, self._claim(store, first, topic_id), topic_id, first, end
-            )
-            self._log.info("reading", offset=ownership.next_offset, fence=ownership.fence)
-            self.progress.last_error = ""
-            source.read_from(ownership.next_offset)
-            source.commit(ownership.next_offset)
-            try:
-                return RunLoop(
-                    task, source, store, ownership, self._isolation, self.progress, self._on_laps
-                ).run(stop)
-            finally:
-                self._known_end = (topic_id, source.known_end)
+        source = self._source = PartitionConsumer(
+            task.kafka,
+            task.partition,
+            consumers=self._consumers,
+            on_records=self._arrived,
+            batch_max_rows=task.ingest.batch_max_rows,
+        )
+        topic_id = source.identify()
+        first, end = source.offsets()
+        store = PartitionWriter(task.database, task.partition, tools.store.opened())
+        ownership = self._placed(store, self._claim(store, first, topic_id), topic_id, first, end)
+        self._log.info("reading", offset=ownership.next_offset, fence=ownership.fence)
+        self.progress.last_error = ""
+        source.read_from(ownership.next_offset)
+        source.commit(ownership.next_offset)
+        return RunLoop(
+            task, source, store, ownership, self._isolation, self.progress, self._on_laps
+        )
+
+    def _arrived(self, waiting: int) -> None:
+        full = waiting >= self._isolation.limit
+        wait_s = 0.0 if full else self._assignment.ingest.batch_max_age_ms / 1000
+        self.on_due(time.monotonic() + wait_s)
 
     def _claim(self, store: PartitionWriter, first_offset: int, topic_id: str | None) -> Ownership:
         # Only the first claim may push another owner aside. A worker that wakes from a freeze must
@@ -263,6 +331,7 @@ class RunLoop:
         on_laps: LapsListener,
     ) -> None:
         self._isolation = isolation
+        self._max_age_s = task.ingest.batch_max_age_ms / 1000
         self._source = source
         self._store = store
         self._fence = ownership.fence
@@ -281,50 +350,79 @@ class RunLoop:
             max_records=isolation.limit,
             max_age_s=task.ingest.batch_max_age_ms / 1000,
         )
+        self._searching = isolation.searching
+        self._beat_at = time.monotonic() + _HEARTBEAT_S
+        #: Nothing has come for long, and nothing waits to be done.
+        self.is_idle = False
+        #: The search for a poison record that the database refuses handles one batch, and then
+        #: begins again.
+        self.is_over = False
+        self._restore()
 
-    def run(self, stop: threading.Event) -> bool:
-        """Read and store until ``stop`` is set. The next owner reads the waiting records again.
-
-        Returns early, and True, once nothing has come for long and nothing waits to be done.
-        During the search for a poison record that the database refuses, a call handles one batch.
-        """
-        searching = self._isolation.searching
+    def _restore(self) -> None:
+        """Find what the last owner left to do."""
+        now = time.monotonic()
         self._progress.state = "reading"
         self._progress.next_offset = self._waiting.stored
-        beat_at = time.monotonic() + _HEARTBEAT_S
-        self._lateness.note(self._store.late_sessions(), now=time.monotonic())
+        self._lateness.note(self._store.late_sessions(), now=now)
         self._unjudged = self._store.unjudged()
         for key in self._store.recent_sessions():
-            self._silence.note(key, now=time.monotonic())
-        while not stop.is_set():
-            records = self._source.read(self._isolation.limit, _READ_S)
-            now = time.monotonic()
-            self._source.look(now=now)
-            self._waiting.append(records, now=now)
-            if self._waiting.due(now=now):
-                self._keep(self._waiting.take())
-                beat_at = now + _HEARTBEAT_S
-                if searching:
-                    return False
-            elif now >= beat_at:
-                self._store.beat(self._fence)
-                # Commit the offset again. The broker may have missed it, a person may have reset
-                # it, and Kafka drops it after a week.
-                self._source.commit(self._waiting.stored)
-                beat_at = now + _HEARTBEAT_S
-            for late in self._lateness.due(now=now):
-                self._time_again(late)
-            self._end_silent(now)
-            self._move_pending(now)
-            for place in self._tracks.due(now=now):
-                self._learn(place)
-            if self._unjudged:
-                self._publish_laps(())
-            if self._is_idle(len(records), now):
-                return True
-        return False
+            self._silence.note(key, now=now)
 
-    def _is_idle(self, records: int, now: float) -> bool:
+    def turn(self, tools: Tools) -> float:
+        """Store what is due, and return when to do so again.
+
+        The next owner reads the waiting records again.
+        """
+        self._tools = tools
+        self._store.use(tools.store.opened())
+        now = time.monotonic()
+        records = self._receive()
+        if self._waiting.due(now=now):
+            self._keep(self._waiting.take())
+            self._beat_at = now + _HEARTBEAT_S
+            if self._searching:
+                self.is_over = True
+                return now
+        elif now >= self._beat_at:
+            self._beat(now)
+        self._look_after_sessions(now)
+        self.is_idle = self._has_nothing(records, now)
+        return self._next_turn(now)
+
+    def _receive(self) -> int:
+        """Take records that came, but no more than a batch."""
+        before = self._waiting.waiting
+        for came_at, records in self._source.take(max(0, self._isolation.limit - before)):
+            self._waiting.append(records, now=came_at)
+        return self._waiting.waiting - before
+
+    def _beat(self, now: float) -> None:
+        self._store.beat(self._fence)
+        # Commit the offset again. The broker may have missed it, a person may have reset it, and
+        # Kafka drops it after a week.
+        self._source.commit(self._waiting.stored)
+        self._beat_at = now + _HEARTBEAT_S
+
+    def _look_after_sessions(self, now: float) -> None:
+        for late in self._lateness.due(now=now):
+            self._time_again(late)
+        self._end_silent(now)
+        self._move_pending(now)
+        for place in self._tracks.due(now=now):
+            self._learn(place)
+        if self._unjudged:
+            self._publish_laps(())
+
+    def _next_turn(self, now: float) -> float:
+        """Return when something is due. Records that come later ask for a turn themselves."""
+        if self._source.waiting + self._waiting.waiting >= self._isolation.limit:
+            return now
+        again_s = _READ_S if self._unjudged else _LOOK_EVERY_S
+        waiting_at = now + self._max_age_s if self._source.waiting else math.inf
+        return min(now + again_s, self._waiting.due_at, waiting_at)
+
+    def _has_nothing(self, records: int, now: float) -> bool:
         """Return whether nothing has come for a while, and nothing waits that only this can do."""
         if records:
             self._busy_at = now
@@ -332,7 +430,7 @@ class RunLoop:
             return False
         self._busy_at = now  # what waits in the store is looked at no more often
         waiting = self._waiting.waiting + len(self._unjudged) + len(self._tracks)
-        sessions = len(self._lateness) + len(self._silence)
+        sessions = len(self._lateness) + len(self._silence) + self._source.waiting
         return not waiting and not sessions and not self._store.has_unfinished()
 
     def _move_pending(self, now: float) -> None:
@@ -406,7 +504,7 @@ class RunLoop:
         wanted = [letter.offset for letter in chunk.dead_letters if not self._store.is_full(letter)]
         if not wanted:
             return chunk
-        headers = self._source.headers_at(wanted)
+        headers = self._tools.headers.headers_at(self._waiting.partition, wanted)
         letters = tuple(
             replace(letter, headers=headers.get(letter.offset)) for letter in chunk.dead_letters
         )

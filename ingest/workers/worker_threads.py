@@ -1,9 +1,11 @@
-"""Hosts the workers of several partitions in one process, a thread each.
+"""Hosts the workers of several partitions in one process.
 
-A user's topic in which nothing happens has no worker: see `ingest.workers.idle_partitions`.
+One consumer reads for all of them, and a few threads with a connection each store: their number
+does not depend on that of the partitions. A user's topic in which nothing happens has no worker:
+see `ingest.workers.idle_partitions`.
 
-A worker spends most of its time in librdkafka, Arrow and libpq. They release the interpreter, so a
-thread is enough.
+A worker spends most of its time in librdkafka, Arrow and libpq. They release the interpreter, so
+threads are enough.
 """
 
 import math
@@ -20,10 +22,12 @@ from confluent_kafka import Producer
 from analytics.laps.best_laps import Colours
 from ingest.batching.partition_log import Partition
 from ingest.batching.write_batch import FinishedLap, RunningLap
+from ingest.kafka.shared_consumer import SharedConsumers
 from ingest.kafka.topics import QUIET, topic_owner
 from ingest.settings import DatabaseSettings, IngestSettings, KafkaSettings
 from ingest.telemetry_pb2 import Lap, LapInProgress, TelemetryMessage
 from ingest.workers.idle_partitions import IdlePartitions
+from ingest.workers.lanes import Lanes, Tools
 from ingest.workers.partition_worker import IDLE, Assignment, PartitionWorker, Progress
 
 log = structlog.get_logger()
@@ -62,7 +66,11 @@ class WorkerThreads:
         self._kafka = kafka
         self._database = database
         self._ingest = ingest
-        self._hosted: dict[Partition, _WorkerThread] = {}
+        self._hosted: dict[Partition, HostedWorker] = {}
+        self._consumers = SharedConsumers(kafka)
+        self._lanes: Lanes[PartitionWorker] = Lanes(
+            lambda: Tools(kafka, database), most=ingest.connections
+        )
         # Laps are announced after they are stored. A lap announced twice is the same lap; one not
         # announced is in the store.
         self._announcer = Producer(
@@ -91,18 +99,16 @@ class WorkerThreads:
     def _release_ended(self) -> None:
         # A worker that ended although it was wanted has failed, or was replaced by a mistake that
         # is over. `host` starts it again.
-        ended = (p for p, one in tuple(self._hosted.items()) if not one.thread.is_alive())
-        self._release(ended)
+        self._release(p for p, one in tuple(self._hosted.items()) if one.has_ended)
 
     def stop(self) -> None:
         """Stop every worker, and wait for the batches that are being stored."""
         self._stopping.set()
-        deadline = time.monotonic() + _LAST_BATCH_WITHIN_S
         with self._lock:
             self._wanted = frozenset()
-            released = self._release(tuple(self._hosted))
-        for hosted in released:
-            hosted.thread.join(max(0.0, deadline - time.monotonic()))
+            self._release(tuple(self._hosted))
+        self._lanes.stop(_LAST_BATCH_WITHIN_S)
+        self._consumers.close()
         self._announcer.flush(2)
 
     def _progress(self) -> dict[str, dict[str, Any]]:
@@ -141,11 +147,11 @@ class WorkerThreads:
     def _note_idle(self) -> None:
         for partition, hosted in tuple(self._hosted.items()):
             progress = hosted.worker.progress
-            if progress.state == IDLE and not hosted.thread.is_alive():
+            if progress.state == IDLE and hosted.has_ended:
                 self._ended[partition] = self._hosted.pop(partition).worker
                 self._idle.add(partition, progress.next_offset, now=time.monotonic())
 
-    def _start(self, partition: Partition) -> "_WorkerThread":
+    def _start(self, partition: Partition) -> "HostedWorker":
         idle_after_s = self._idle_after_s if topic_owner(self._kafka, partition.topic) else math.inf
         task = Assignment(
             partition,
@@ -155,16 +161,16 @@ class WorkerThreads:
             self._ingest,
             idle_after_s,
         )
-        worker = self._ended.pop(partition, None) or PartitionWorker(task, on_laps=self._announce)
-        return _WorkerThread(worker, str(partition))
+        worker = self._ended.pop(partition, None) or PartitionWorker(
+            task, on_laps=self._announce, consumers=self._consumers
+        )
+        return HostedWorker(worker, self._lanes)
 
-    def _release(self, partitions: Iterable[Partition]) -> list["_WorkerThread"]:
-        # Does not wait: a worker that is busy storing sees the stop afterwards, and the fencing
-        # token protects the next owner.
-        leaving = [self._hosted.pop(p) for p in partitions]
-        for hosted in leaving:
-            hosted.stopping.set()
-        return leaving
+    def _release(self, partitions: Iterable[Partition]) -> None:
+        # Does not wait: a worker that is busy storing ends afterwards, and the fencing token
+        # protects the next owner.
+        for partition in tuple(partitions):
+            self._lanes.remove(self._hosted.pop(partition).worker)
 
     def _announce(self, laps: Sequence[FinishedLap | RunningLap]) -> None:
         for lap in laps:
@@ -180,16 +186,18 @@ class WorkerThreads:
         self._announcer.poll(0)
 
 
-class _WorkerThread:
-    """A worker and its thread."""
+class HostedWorker:
+    """A worker that has turns."""
 
-    def __init__(self, worker: PartitionWorker, name: str) -> None:
-        self.worker = worker
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(
-            target=worker.run, args=[self.stopping], name=name, daemon=True
-        )
-        self.thread.start()
+    def __init__(self, worker: PartitionWorker, lanes: Lanes[PartitionWorker]) -> None:
+        self.worker, self._lanes = worker, lanes
+        worker.on_due = lambda at: lanes.wake(worker, at)
+        lanes.add(worker)
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether it has no further turn."""
+        return not self._lanes.has(self.worker)
 
 
 def lap_message(timed: FinishedLap) -> TelemetryMessage:

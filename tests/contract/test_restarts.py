@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from ingest.kafka.log_ends import LogEnds
+from ingest.kafka.log_offsets import LogOffsets
 from ingest.kafka.partition_consumer import PartitionConsumer
 from ingest.kafka.topics import Cluster
 from tests.contract.clients import disconnect, numbered, produce, read
@@ -77,12 +77,13 @@ def test_retention_deletes_what_is_old_and_no_offset_is_given_twice(own_broker, 
 
 def test_ends_are_found_again_after_the_broker_was_restarted(own_broker, settings, partition):
     """The client of the first request knows the leader's epoch of before."""
-    ends = LogEnds(settings)
+    offsets = LogOffsets(settings)
     produce(settings, partition, numbered(10))
-    assert ends.of([partition], within_s=WITHIN_S) == ({partition: 10}, "")
+    assert offsets.ends([partition], within_s=WITHIN_S) == ({partition: 10}, "")
 
     disconnect()
     own_broker.stop()
     own_broker.restart()
-    wait_until(lambda: ends.of([partition], within_s=WITHIN_S) == ({partition: 10}, ""))
-    assert ends.of([], within_s=WITHIN_S) == ({}, "")
+    wait_until(lambda: offsets.ends([partition], within_s=WITHIN_S) == ({partition: 10}, ""))
+    assert offsets.of(partition, within_s=WITHIN_S) == (0, 10)
+    assert offsets.ends([], within_s=WITHIN_S) == ({}, "")

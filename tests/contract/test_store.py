@@ -15,9 +15,11 @@ from ingest.batching.write_batch import FinishedLap, WriteBatch
 from ingest.embedded.process import free_ports
 from ingest.errors import PartitionTaken, SessionsChanged, StoreRefused, StoreUnavailable
 from ingest.settings import DatabaseSettings
+from ingest.store.connection import connect
 from ingest.store.partition_writer import COPY_FRAMES, PartitionWriter
 from ingest.telemetry_pb2 import Session
 from tests.service.owner import PARTITION, STARTED_AT_MS, Owner, drove, rows, told
+from tests.service.rivals import chunk as rivals_chunk
 from tests.waiting import WITHIN_S
 
 SEQUENCES = "SELECT sequence FROM telemetry ORDER BY sequence"
@@ -81,6 +83,30 @@ def test_take_over_ends_a_predecessor_that_froze_in_a_copy(database):
 
         assert [type(failure) for failure in failures] == [StoreUnavailable]
         assert rows(database.url, SEQUENCES) == [(1,), (2,), (3,)]
+
+
+def test_take_over_ends_only_the_connection_at_work_for_the_partition(database):
+    """Partitions share connections: one freezes in a COPY, another is only idle."""
+    settings = DatabaseSettings(url=database.url)
+    with connect(settings, "at work") as at_work, connect(settings, "idle") as idle:
+        of_frozen, of_idle = Partition("telemetry", 5), Partition("telemetry", 6)
+        frozen, calm = FreezesInCopy(settings, of_frozen), PartitionWriter(settings, of_idle, idle)
+        frozen._conn.close()
+        frozen._owned, frozen._conn = False, at_work
+        failures, fence = [], frozen.take_over("frozen", first_offset=0).fence
+        calm.take_over("calm", first_offset=0)
+        (session,) = frozen.open_sessions(["a"], {}).values()
+        begun = rivals_chunk(session.id, 0, 9)
+        write = threading.Thread(
+            target=lambda: failures.append(failure_of(frozen.write, begun, fence))
+        )
+        write.start()
+        assert frozen.froze.wait(WITHIN_S)
+        with Owner(database.url, of_frozen), Owner(database.url, of_idle):
+            frozen.woken.set()
+            write.join(WITHIN_S)
+            assert [type(failure) for failure in failures] == [StoreUnavailable]
+            assert idle.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_owner_that_was_replaced_may_not_resume(database, owner):

@@ -1,6 +1,5 @@
 """A league of users with a topic each: only those who drive have a worker."""
 
-import threading
 import uuid
 from collections.abc import Iterator
 
@@ -74,10 +73,9 @@ def everybody(settings: KafkaSettings) -> list[Partition]:
     return [partition_of(settings, user) for user in range(USERS)]
 
 
-def working(settings: KafkaSettings) -> set[str]:
-    """The partitions that have a thread, and so a consumer and a connection."""
-    mine = f"{settings.topic_telemetry}-user-"
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith(mine)}
+def working(host: WorkerThreads) -> set[str]:
+    """The partitions that have a worker, and so are read."""
+    return {str(place) for place, one in tuple(host._hosted.items()) if not one.has_ended}
 
 
 def test_only_users_who_drive_have_a_worker(settings, database, host):
@@ -86,8 +84,8 @@ def test_only_users_who_drive_have_a_worker(settings, database, host):
     for user, key in drivers.items():
         publish(settings, user, (b"poison", b"\xff"), *drove(key, *range(1, FRAMES + 1)))
     wait_for_frames(database.url, dict.fromkeys(drivers.values(), FRAMES))
-    assert working(settings) <= {str(partition_of(settings, user)) for user in drivers}
-    wait_until(lambda: not working(settings))
+    assert working(host) <= {str(partition_of(settings, user)) for user in drivers}
+    wait_until(lambda: not working(host))
 
     for user, key in drivers.items():
         publish(settings, user, *drove(key, *range(FRAMES + 1, 2 * FRAMES + 1)))
@@ -105,7 +103,7 @@ def test_a_worker_that_was_replaced_while_idle_finds_out(settings, database, hos
     key, place = f"u7-{uuid.uuid4().hex[:4]}", partition_of(settings, 7)
     publish(settings, 7, *drove(key, 1))
     wait_for_frames(database.url, {key: 1})
-    wait_until(lambda: str(place) not in working(settings))
+    wait_until(lambda: str(place) not in working(host))
     successor = host_of(settings, database.url)
     successor._idle_after_s = float("inf")
     try:
