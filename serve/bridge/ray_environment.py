@@ -113,7 +113,7 @@ def cluster_environment(folder: Path, *, ports: Sequence[int], open_files: int) 
 
     ``open_files`` is the number of files that a process may have open.
     """
-    home = folder / "haproxy"
+    home = folder / "h"  # short, as all in it: see serve/local/orphans.py
     *single, http, grpc = ports
     return {
         **MODE,

@@ -213,9 +213,9 @@ def down() -> None:
 
 
 def _sweep_left_processes() -> None:
-    from serve.local.orphans import sweep
+    from serve.local.orphans import folder_of_rays, sweep
 
-    killed = sweep(Path(tempfile.gettempdir()))
+    killed = sweep(folder_of_rays())
     left = f"; {killed} processes were ended that a killed command had left behind"
     click.echo(f"nothing is running{left if killed else ''}")
 

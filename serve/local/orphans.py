@@ -9,18 +9,32 @@ evidence, because brokers and databases inherit it too.
 import contextlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
-#: Prefix of the folders of our Rays, in the system's folder for temporary files.
+#: Prefix of the folders of our Rays, which lie in `folder_of_rays`.
 PREFIX = "ps-"
+# A socket's path has at most 104 characters on macOS and 108 on Linux. HAProxy's, while it makes
+# them, have up to 96 more than this folder: Ray names each node by 56 of them.
+_LONGEST_FOLDER = 7
+_SHORT_FOLDER = "/tmp"  # mkdtemp makes a folder of its own there, with 0700
 _OWNER = "owner"
 # Name prefixes of Ray's processes. A program that reads a Ray log also has it open, and must not be
 # ended.
 _RAYS = ("ray::", "python", "raylet", "gcs_server", "haproxy")
+
+
+def folder_of_rays() -> Path:
+    """Return the folder that has the folders of our Rays: TMPDIR's, or /tmp where that is too long.
+
+    macOS's own has some 50 characters.
+    """
+    folder = tempfile.gettempdir()
+    return Path(folder if len(folder) <= _LONGEST_FOLDER else _SHORT_FOLDER)
 
 
 def write_owner(folder: Path) -> None:

@@ -16,7 +16,14 @@ import psutil
 from ingest.cancellation import in_daemon_thread
 from ingest.errors import PurpleSectorError
 from serve.bridge.ray_environment import serve_environment
-from serve.local.orphans import PREFIX, processes_of, sweep, wait_for_end, write_owner
+from serve.local.orphans import (
+    PREFIX,
+    folder_of_rays,
+    processes_of,
+    sweep,
+    wait_for_end,
+    write_owner,
+)
 from serve.local.ray_node import without_unused_processes
 
 _CPUS = 2  # ingest spreads its partitions over these; the rest of a laptop is for its owner
@@ -69,7 +76,7 @@ def run_ray(
     """
     started_at = time.monotonic()
     # Ray's sockets are below this folder, and a socket's path has at most 107 characters.
-    if killed := sweep(Path(tempfile.gettempdir())):
+    if killed := sweep(folder_of_rays()):
         report(f"{killed} processes were ended that a killed command had left behind")
     settings = _ON_LOOPBACK | _NO_OTHER | _ENDS_SOON | {_RAYLET_PID: str(os.getpid())}
     settings |= {} if pandas else _WITHOUT_PANDAS
@@ -94,7 +101,7 @@ def run_ray(
 @contextmanager
 def _folder() -> Iterator[Path]:
     """Make the folder of a Ray of this process, and remove it on leaving."""
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder_of_rays()))
     try:
         write_owner(folder)
         yield folder

@@ -9,7 +9,6 @@ neither started nor stopped.
 import io
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -55,6 +54,7 @@ from serve.bridge.front.front import (
 )
 from serve.local.concurrent_contexts import at_once
 from serve.local.listeners import listening, summary
+from serve.local.orphans import folder_of_rays
 from serve.local.ray_cluster import connect_ray, run_ray
 from serve.local.ray_lifecycle import RayLifecycle
 from serve.local.ray_node import pandas_left_out
@@ -343,7 +343,7 @@ def _ingest(
         if time.monotonic() > deadline:
             raise PurpleSectorError(
                 f"no ingest worker started within {_FIRST_ANSWER_WITHIN_S:.0f} s; Ray's logs are"
-                f" below {tempfile.gettempdir()}"
+                f" below {folder_of_rays()}"
             )
         time.sleep(0.1)
     report("ingest")

@@ -15,7 +15,7 @@ import pytest
 from serve.bridge.access.callers import Role
 from serve.bridge.access.key_file import change_keys
 from serve.bridge.access.keys import entry_of, new_key
-from serve.local.orphans import wait_for_end
+from serve.local.orphans import folder_of_rays, wait_for_end
 from tests import canaries
 from tests.demo.conftest import Popen, purple_sector, settings_of, starting_demo
 from tests.demo.test_listeners import assert_closed_to_others
@@ -30,7 +30,6 @@ STAGES = {"fetch": "", "initdb": "initdb", "Kafka": "kafka.Kafka", "Ray": "gcs_s
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_signal_while_it_starts_ends_it_then_and_leaves_nothing(stage, tmp_path):
     """Nobody waits for a registry, and the next start finds no half of anything."""
-    # Ray's sockets are below this folder, and a path of theirs has at most 107 characters.
     with TemporaryDirectory(prefix="purple-") as temporary, silent_registry() as registry:
         Path(temporary).chmod(0o755)
         environment = {"TMPDIR": temporary, "PURPLE_SECTOR_HOME": str(tmp_path)}
@@ -50,37 +49,55 @@ def test_a_signal_while_it_starts_ends_it_then_and_leaves_nothing(stage, tmp_pat
         wait_for_end(children, WITHIN_S)
         assert [child for child in children if child.is_running()] == []
         assert list(Path(temporary).glob("p*s*-*")) == []
+        assert rays_of(process.pid) == []
     assert [path for path in tmp_path.glob("cache/*") if path.is_dir()] == []
+
+
+def rays_of(pid: int) -> list[Path]:
+    """The folders of Rays that this process made."""
+    found = []
+    for owner in folder_of_rays().glob("ps-*/owner"):
+        with suppress(OSError):  # of another Ray, which has just ended
+            found += [owner.parent] if owner.read_text().startswith(f"{pid} ") else []
+    return found
 
 
 def test_what_a_killed_command_leaves_is_ended_by_down(tmp_path):
     """Ray's HAProxy goes on to answer on the page's port, and its raylet waits for a minute.
 
-    Meanwhile: logins open nothing more, and their keys are where nobody else reads.
+    Meanwhile: logins open nothing more, and their keys are where nobody else reads. And a long
+    TMPDIR, as macOS has it, is no place for Ray's sockets.
     """
     own = settings_of(tmp_path) | with_keys(tmp_path)
-    port = int(own["WS_PORT"])
-    with starting_demo(tmp_path, **own) as process:
+    with TemporaryDirectory(prefix="as-long-as-on-macOS-" * 3) as place:
+        Path(place).chmod(0o755)
+        own |= {"TMPDIR": place}
+        assert_down_ends_what_a_killed_command_left(tmp_path, own)
+
+
+def assert_down_ends_what_a_killed_command_left(folder: Path, own: dict[str, str]) -> None:
+    page = own["WS_HOST"], int(own["WS_PORT"])
+    with starting_demo(folder, **own) as process:
 
         def has_page() -> bool:
-            assert process.poll() is None, (tmp_path / "demo.log").read_text()
-            return answers(port)
+            assert process.poll() is None, (folder / "demo.log").read_text()
+            return answers(page)
 
         wait_until(has_page, "HAProxy")
         assert_closed_to_others(process.pid)
         assert canaries.command_lines_with_one() == []
-        assert canaries.files_with_one([tmp_path / "demo.log"]) == []
+        assert canaries.files_with_one([folder / "demo.log"]) == []
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         process.wait()
-    assert answers(port)
+    assert answers(page)
 
     said = purple_sector("down", environment=own)
 
     assert "processes were ended that a killed command had left behind" in said
     wait_for_end(children, WITHIN_S)
     assert [child for child in children if child.is_running()] == []
-    assert not answers(port)
+    assert not answers(page)
 
 
 def with_keys(folder: Path) -> dict[str, str]:
@@ -91,9 +108,9 @@ def with_keys(folder: Path) -> dict[str, str]:
     return mode | {"AUTH_KEYS_FILE": str(file)}
 
 
-def answers(port: int) -> bool:
+def answers(page: tuple[str, int]) -> bool:
     with suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), WITHIN_S).close()
+        socket.create_connection(page, WITHIN_S).close()
         return True
     return False
 
