@@ -448,7 +448,7 @@ class BridgeDatabaseSettings(DatabaseSettings):
     """Settings for the address of the store as the page connects to it."""
 
     title: ClassVar[str] = "Database, as the page"
-    read_by: ClassVar[str] = "the page, where DATABASE_URL is set too"
+    read_by: ClassVar[str] = "the page, where DATABASE_URL is set too, and the commands of `shares`"
 
     url: Annotated[SecretStr, AfterValidator(_database_url_or_none)] = Field(
         SecretStr(""),
@@ -462,7 +462,10 @@ class OwnerDatabaseSettings(DatabaseSettings):
     """Settings for the address of the store as its owner connects to it."""
 
     title: ClassVar[str] = "Database, as its owner"
-    read_by: ClassVar[str] = "the `database` commands, and `up` and `cluster start` for migrations"
+    read_by: ClassVar[str] = (
+        "the commands of `database`, `sessions` and `users`, and `up` and `cluster start` for"
+        " migrations"
+    )
 
     url: Annotated[SecretStr, AfterValidator(_database_url_or_none)] = Field(
         SecretStr(""),
