@@ -1,35 +1,37 @@
 """Commits the offsets of partitions to the consumer group, for people and dashboards."""
 
 import threading
-from concurrent.futures import Future
-from contextlib import suppress
+import time
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from ingest.batching.partition_log import Partition
-from ingest.kafka.topic_id import admin_of
+from ingest.kafka.topics import QUIET
 from ingest.settings import KafkaSettings
 
 _EVERY_S = 0.25
 _AGAIN_AFTER_S = 2.0
-_WITHIN_S = 10.0
+_POLL_S = 0.05
 
 
 class GroupOffsets:
     """The offsets that were not committed yet: all of them go in one request, one at a time.
 
-    An administrator's client commits. While a consumer waits for the answer to its commit, it
-    begins to read no further partition (librdkafka 2.16), and the group's broker may be away for
-    long.
+    A consumer that reads nothing commits. One that reads would begin no further partition while it
+    waits for the answer (librdkafka 2.16), and the group's broker may be away for long. In an
+    administrator's client the same request may abort the whole process:
+    https://github.com/confluentinc/librdkafka/issues/4605
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._admin, self._group = admin_of(settings), settings.consumer_group
+        own: dict[str, Any] = {"group.id": settings.consumer_group, "enable.auto.commit": False}
+        own["on_commit"] = self._answered
+        self._consumer = Consumer(settings.client(QUIET | own))
         self._lock = threading.Lock()
         self._offsets: dict[Partition, int] = {}
         self._sent: dict[Partition, int] = {}
-        self._answer: Future[Any] | None = None
+        self._failed = False
         self._at = 0.0
 
     def note(self, partition: Partition, offset: int) -> None:
@@ -39,34 +41,39 @@ class GroupOffsets:
 
     def commit(self, *, now: float) -> None:
         """Commit what is due, without waiting. What could not be committed is due again."""
-        if self._answer is not None:
-            if not self._answer.done():
-                return
-            self._take_answer(now)
-        if self._offsets and now >= self._at:
+        self._take_answer(now, within_s=0.0)
+        if self._offsets and not self._sent and now >= self._at:
             self._at = now + _EVERY_S
             self._send()
 
     def close(self, within_s: float) -> None:
         """Commit what is left, and wait for the answers so long."""
-        for _ in range(2):  # what is under way, and what came since
-            self.commit(now=float("inf"))
-            if self._answer is not None:
-                with suppress(TimeoutError, KafkaException):
-                    self._answer.result(within_s)
+        gives_up_at = time.monotonic() + within_s
+        while (self._offsets or self._sent) and (now := time.monotonic()) < gives_up_at:
+            self.commit(now=now)
+            self._take_answer(now, within_s=_POLL_S)
+        self._consumer.close()
 
     def _send(self) -> None:
         with self._lock:
             self._sent, self._offsets = self._offsets, {}
         places = [TopicPartition(p.topic, p.index, offset) for p, offset in self._sent.items()]
-        self._answer = self._admin.alter_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(self._group, places)], request_timeout=_WITHIN_S
-        )[self._group]
+        try:
+            self._consumer.commit(offsets=places, asynchronous=True)
+        except KafkaException as refused:
+            self._answered(refused.args[0], places)
 
-    def _take_answer(self, now: float) -> None:
-        answer, self._answer = self._answer, None
-        assert answer is not None
-        if answer.exception() is not None:
+    def _take_answer(self, now: float, *, within_s: float) -> None:
+        if self._sent:
+            self._consumer.poll(within_s)  # calls `_answered`
+        if self._failed:
+            self._failed = False
             self._at = now + _AGAIN_AFTER_S
-            with self._lock:
+
+    def _answered(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
+        with self._lock:
+            # A topic that was deleted has no offset to commit.
+            if error and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 self._offsets = self._sent | self._offsets
+                self._failed = True
+            self._sent = {}
