@@ -153,6 +153,7 @@ def _checked_front(serve: ServeSettings) -> Front:
     """Check the settings of the page before anything starts. Raises PurpleSectorError."""
     check_logins(serve)
     refuse_unproved_users(KafkaSettings.read(), serve.auth_mode)
+    _on_free_port(serve, lambda _: None)
     front = Front(serve)
     front.check()
     return front
@@ -389,11 +390,19 @@ def _serve(
 
 
 def _on_free_port(wanted: ServeSettings, report: Report) -> ServeSettings:
+    """Return the settings with a port that is free.
+
+    Raises PurpleSectorError where others come to the page: they know its port, or a proxy does.
+    """
     serve = wanted.model_copy(update={"port": _free_port_near(wanted.host, wanted.port)})
     if serve.port != wanted.port:
-        report(
-            f"port {wanted.port} is taken, so the page is on {serve.port}; WS_PORT chooses another"
-        )
+        taken = f"port {wanted.port} is taken"
+        if wanted.port and wanted.auth_mode != "none":
+            raise PurpleSectorError(
+                f"{taken} on {wanted.host}, and others know the page by it: end the process that"
+                " has it, or choose another with WS_PORT"
+            )
+        report(f"{taken}, so the page is on {serve.port}; WS_PORT chooses another")
     return serve
 
 

@@ -5,6 +5,9 @@ import socket
 import pytest
 
 from ingest.embedded.ports import keep_ports
+from ingest.errors import PurpleSectorError
+from serve.bridge.access.key_file import change_keys
+from serve.local.system import run_local
 
 
 def test_ports_are_those_of_before(tmp_path):
@@ -49,3 +52,18 @@ def test_a_damaged_file_costs_the_port_only(tmp_path, damaged):
     (tmp_path / "ports.json").write_bytes(damaged.encode("utf-8", "surrogatepass"))
 
     assert keep_ports(tmp_path, ["client"]).by_name["client"] > 0
+
+
+def test_a_page_for_others_is_on_no_other_port(tmp_path, monkeypatch):
+    keys = tmp_path / "keys"
+    change_keys(keys, lambda entries: entries)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = {"AUTH_MODE": "keys", "AUTH_KEYS_FILE": str(keys)}
+        settings |= {"KAFKA_TOPIC_PER_USER": "true", "WS_PORT": str(other.getsockname()[1])}
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        with (
+            pytest.raises(PurpleSectorError, match="others know the page by it"),
+            run_local(tmp_path, durable=False, report=lambda _: None),
+        ):
+            pass
