@@ -16,10 +16,13 @@ from ingest.settings import KafkaSettings
 
 _FIRST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _END = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+# What a client with metadata of before gives or gets.
 _STALE = {
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._NOENT,  # no leader found, which is so for a partition that was added
 }
 
 _Failures = dict[Partition, KafkaError]
@@ -32,7 +35,8 @@ class LogOffsets:
     another (confluent_kafka 2.16), and behind its fetch an answer waits for records.
 
     librdkafka 2.16 uses the leader that it found first, for a quarter of an hour. A broker that was
-    restarted since refuses that, and so does a new leader. So a new client repeats the request.
+    restarted since refuses that, and so does a new leader; an added partition has none there. So a
+    new client repeats the request.
     """
 
     def __init__(self, settings: KafkaSettings) -> None:
