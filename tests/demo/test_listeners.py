@@ -7,9 +7,9 @@ from pathlib import Path
 
 import psutil
 
-from serve.local.listeners import listening
+from serve.local.listeners import ListeningSocket, listening
 from tests.demo.conftest import HOST
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, wait_until
 
 JOIN = """
 import sys, ray
@@ -29,16 +29,21 @@ def test_nothing_is_open_to_other_machines(demo):
 
 def assert_closed_to_others(pid: int) -> None:
     """Nothing of a running system listens beyond the loopback."""
-    found = listening(psutil.Process(pid))
+    found = wait_until(lambda: with_haproxy(pid), "HAProxy")
 
     assert any("gcs_server" in one.command for one in found)
-    assert any("haproxy" in one.command for one in found)
     assert [one for one in found if not one.on_loopback] == []
+
+
+def with_haproxy(pid: int) -> list[ListeningSocket]:
+    """All listeners, and none while HAProxy is being replaced."""
+    found = listening(psutil.Process(pid))
+    return found if any("haproxy" in one.command for one in found) else []
 
 
 def test_haproxy_alone_listens_where_the_setting_wants_it(demo):
     """Whoever reached a replica there would get around TLS and the limits by address."""
-    found = listening(psutil.Process(demo.pid))
+    found = wait_until(lambda: with_haproxy(demo.pid), "HAProxy")
 
     (page,) = [one for one in found if one.host == HOST]
     assert "haproxy" in page.command
