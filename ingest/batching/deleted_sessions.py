@@ -1,7 +1,7 @@
 """Drops the records of sessions that were deleted.
 
-Pure. Such a record is neither stored nor a dead letter: the store says which sessions were deleted,
-and its partition moves on.
+Pure. Such a record is neither stored nor a dead letter, and its partition moves on. The store keeps
+which sessions were deleted.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -415,7 +415,7 @@ class RunLoop:
             self._publish_laps(())
 
     def _next_turn(self, now: float) -> float:
-        """Return when something is due. Records that come later ask for a turn themselves."""
+        """Return when something is due. Records that come later wake it themselves."""
         if self._source.waiting + self._waiting.waiting >= self._isolation.limit:
             return now
         again_s = _READ_S if self._unjudged else _LOOK_EVERY_S

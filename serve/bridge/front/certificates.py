@@ -27,7 +27,7 @@ _Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 class CertificateFault(Exception):
-    """The files cannot serve TLS. ``setting`` names the one to mend; the sentence says how."""
+    """The files cannot serve TLS. ``setting`` names the one to mend, and the message how."""
 
     def __init__(self, setting: str, sentence: str) -> None:
         super().__init__(sentence)

@@ -1,6 +1,6 @@
 """Follows the shares in the store, so that all replicas agree within seconds.
 
-A request and a socket ask the memory only. The rule: where the store does not answer for longer
+A request and a socket look in memory only. The rule: where the store does not answer for longer
 than `STALE_AFTER_S`, nothing is shared (fail closed).
 """
 

@@ -31,7 +31,7 @@ def add_collector(user: str, *, new_password: bool) -> None:
 
 
 def collectors() -> list[str]:
-    """Return the users whose collectors may log in to Kafka; none where it asks for no login.
+    """Return the users whose collectors may log in to Kafka; none where it requires no login.
 
     Names the reason on stderr where the brokers do not answer or refuse.
     """

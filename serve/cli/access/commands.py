@@ -77,7 +77,7 @@ def _add_key(name: str, role: str) -> None:
 def list_() -> None:
     """List names, roles and the ids of keys. The keys themselves are stored nowhere.
 
-    Lists collectors too, if the brokers ask who you are and answer the administrator.
+    Lists collectors too, if the brokers require a login and answer the administrator.
     """
     table = table_of("name", "role", "key id")
     for entry in sorted(read_keys(_file()), key=lambda entry: (entry.name, entry.key_id)):

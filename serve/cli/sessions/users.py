@@ -54,7 +54,7 @@ def forget(user: str, yes: bool) -> None:
     Sessions with all that belongs to them, dead letters, shares by and with USER, and USER's login
     as an analyst. First let USER in no more: `purple-sector access remove USER`, the same with
     --collector, which also removes the Kafka topic of USER. Kafka deletes records on a shared topic
-    when they are as old as its retention says; the log keeps its lines about USER.
+    when they are as old as its retention allows; the log keeps its lines about USER.
     """
     from ingest.store.removal.users import forget_topic, forget_user, stored_of
 
